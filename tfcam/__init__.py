@@ -1,1 +1,51 @@
-"""Which parts of an image made a Keras model decide as it did."""
+"""Which parts of an image made a Keras model decide as it did.
+
+Names are imported when first used, so that the command line can answer before TensorFlow loads.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfcam import scenes
+    from tfcam.demo import demo_model
+    from tfcam.explainer import Explainer, explain
+    from tfcam.explanation import Explanation, Explanations
+    from tfcam.inspection import layers
+    from tfcam.methods import METHODS
+    from tfcam.submodel import Reading
+
+__version__ = "0.1.0"
+__all__ = [
+    "METHODS",
+    "Explainer",
+    "Explanation",
+    "Explanations",
+    "Reading",
+    "demo_model",
+    "explain",
+    "layers",
+    "scenes",
+]
+_HOMES = {
+    "METHODS": "explainer",
+    "Explainer": "explainer",
+    "Explanation": "explanation",
+    "Explanations": "explanation",
+    "Reading": "submodel",
+    "demo_model": "demo",
+    "explain": "explainer",
+    "layers": "inspection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"tfcam.{_HOMES[name]}"), name)
+    if name in __all__:
+        return import_module(f"tfcam.{name}")
+    raise AttributeError(f"module 'tfcam' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,254 @@
+"""The command line: ``tfcam demo | explain | layers | methods``."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+app = typer.Typer(
+    help="Shows which parts of an image made a Keras model decide as it did.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
+        "the embedded one."
+    ),
+]
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Where to write the figure.")] = Path("demo.png"),
+    seed: Annotated[int, typer.Option(help="Which scenes are drawn.")] = 2026,
+) -> None:
+    """Explain fresh scenes with the embedded model; measure the maps against the known shapes."""
+    with _errors():
+        import io
+
+        from tfcam.demo import run_demo
+        from tfcam.explanation import write_whole
+
+        figure, rows = run_demo(seed)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=110)
+        write_whole(output, stream.getvalue())
+    table = Table("method", title="Maps against the shapes, 32 fresh scenes with one shape each")
+    table.add_column("IoU of the box", justify="right")
+    table.add_column("pointing game", justify="right")
+    for row in rows:
+        table.add_row(row.method, f"{row.iou:.2f}", f"{row.pointing:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(f"Wrote {output}: look how the map moves when another shape is asked for.")
+
+
+@app.command()
+def explain(
+    images: Annotated[list[str], typer.Argument(help="Files, folders, globs or http(s) URLs.")],
+    model: Model,
+    layer: Annotated[
+        str | None, typer.Option(help="Path, name or index of a layer; see tfcam layers.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Class index or label; the predicted class if not given.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="See tfcam methods.")] = "grad_cam",
+    preprocess: Annotated[
+        str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
+    ] = "auto",
+    labels: Annotated[
+        Path | None, typer.Option(help="A text file with the label of each class on a line.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A .png or .npz for one image, a folder for several; . if not given."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; write pictures only with --output.")
+    ] = False,
+) -> None:
+    """Explain images, and write the overlay of each."""
+    with _errors():
+        from tfcam.explainer import Explainer
+
+        paths = _expand(images)
+        network, known = _load(model)
+        if labels is not None:
+            known = labels.read_text(encoding="utf-8").splitlines()
+        explainer = Explainer(
+            network,
+            int(layer) if layer is not None and re.fullmatch(r"-?\d+", layer) else layer,
+            method=method,
+            preprocess=preprocess,
+            labels=known,
+        )
+        files = _outputs(paths, method, output) if output or not as_json else [None] * len(paths)
+    chosen = int(target) if target is not None and re.fullmatch(r"-?\d+", target) else target
+    console, records, failed = Console(stderr=True), [], False
+    for path, file in track(
+        list(zip(paths, files, strict=True)),
+        description="explaining",
+        console=console,
+        disable=len(paths) == 1,
+        transient=True,
+    ):
+        try:
+            result = explainer(path, chosen)
+            if file is not None:
+                result.save(file)
+        except (ValueError, TypeError, OSError) as error:
+            failed = True
+            _complain(f"{path}: {error}" if len(paths) > 1 else error)
+            continue
+        record = {
+            "image": path,
+            "target": result.target,
+            "label": result.label,
+            "score": result.score,
+            "score_kind": result.score_kind,
+            "probability": result.probability,
+            "layer": result.layer,
+            "method": result.method,
+            "boxes": result.boxes().tolist(),
+            "findings": [each.code for each in result.findings],
+            "file": None if file is None else str(file),
+        }
+        records.append(record)
+        if not as_json:
+            print(result)
+            print(f"  wrote          {file}")
+    if as_json:
+        print(json.dumps(records, indent=2))
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def layers(model: Model) -> None:
+    """List every layer that has a map, and the one explained by default."""
+    with _errors():
+        from tfcam.inspection import layers as list_layers
+
+        print(list_layers(_load(model)[0]))
+
+
+@app.command()
+def methods() -> None:
+    """List the methods."""
+    with _errors():
+        from tfcam.explainer import METHODS
+    table = Table("method", "what it shows")
+    for each in METHODS.values():
+        table.add_row(each.name, each.summary)
+    Console().print(table)
+
+
+def _expand(sources: list[str]) -> list[str]:
+    """Files and URLs as they are, the pictures of folders, the matches of globs."""
+    found: list[str] = []
+    for source in sources:
+        if Path(source).is_dir():
+            inside = sorted(Path(source).iterdir())
+            matches = [str(each) for each in inside if each.suffix.lower() in _PICTURES]
+            if not matches:
+                raise ValueError(f"The folder {source!r} must hold pictures; it holds none.")
+        elif not Path(source).exists() and glob.has_magic(source) and "://" not in source:
+            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute globs too
+            if not matches:
+                raise ValueError(f"No file matches {source!r}.")
+        else:
+            matches = [source]
+        found += matches
+    return found
+
+
+def _outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
+    """Where the picture of each image goes; images of the same name get numbers."""
+    if output is not None and output.suffix:
+        if len(paths) > 1:
+            raise ValueError(f"--output must be a folder for {len(paths)} images; got {output}.")
+        return [output]
+    folder = output or Path()
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    for path in paths:
+        stem = re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
+        file, number = folder / f"{stem}_{method}.png", 2
+        while file in files:
+            file, number = folder / f"{stem}_{number}_{method}.png", number + 1
+        files.append(file)
+    return files
+
+
+def _load(name: str) -> tuple[Any, list[str] | None]:
+    """A model by name or file, and its labels where they are known."""
+    import keras
+
+    from tfcam.applications import build
+    from tfcam.demo import demo_model
+    from tfcam.scenes import KINDS
+
+    if name == "shapes":
+        return demo_model(), list(KINDS)
+    if not name.endswith((".keras", ".h5", ".hdf5")):
+        return build(name), None
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"No model file {name!r}.")
+    try:
+        return keras.models.load_model(name, compile=False), None
+    except Exception as error:
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"{name!r} could not be loaded as a Keras model: {first}") from None
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Bad input is one line and exit code 2; a bug keeps its traceback."""
+    _import_quietly()
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        _complain(error)
+        raise typer.Exit(2) from None
+
+
+def _import_quietly() -> None:
+    """TensorFlow greets on the error stream as it loads, past Python and its own settings."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+def _complain(error: object) -> None:
+    print("tfcam:", " ".join(str(error).split()), file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app()

@@ -1,0 +1,305 @@
+"""The result: a heatmap that knows what it shows, how it was made, and what to mind about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, PngImagePlugin
+
+from tfcam import maps
+from tfcam.findings import Finding
+
+# Perceptually even, dark where the map is empty, and readable in black and white.
+COLORMAP = "inferno"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """Which parts of one image made a model decide as it did.
+
+    Attributes:
+        heatmap: (H, W) float32 in [0, 1], of the size of the picture as given.
+        raw: The signed map before scaling: (h, w) of the layer, or (h, w, C) of pixels (RGB).
+        image: (H, W, 3) uint8 RGB, the picture as given.
+        target: The explained class, or None where a callable was explained.
+        label: The class's label, or the callable's name; None where it is not known.
+        score: The explained number.
+        score_kind: "logit" (before the softmax or sigmoid), "probability", "output" (the model's
+            own output, that has neither) or "callable".
+        probability: The model's probability of the class; None where it gives none.
+        layer: The path of the explained layer; None for maps of pixels that need no layer.
+        layer_reason: Why that layer.
+        method: The method's name.
+        options: What else was chosen.
+        preprocessing: What was done to the picture before the model saw it.
+        findings: What to mind about this map.
+        versions: The versions of what made it.
+    """
+
+    heatmap: np.ndarray
+    raw: np.ndarray
+    image: np.ndarray
+    target: int | None
+    label: str | None
+    score: float
+    score_kind: str
+    probability: float | None
+    layer: str | None
+    layer_reason: str
+    method: str
+    preprocessing: str
+    options: dict[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def overlay(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
+        """Lay the coloured heatmap over the picture.
+
+        Args:
+            alpha: Weight of the colours, in [0, 1].
+            colormap: The name of a matplotlib colormap.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: If alpha is not in [0, 1] or there is no such colormap.
+        """
+        if not 0.0 <= alpha <= 1.0:
+            raise ValueError(f"alpha must be in [0, 1]; got {alpha}.")
+        if colormap not in matplotlib.colormaps:
+            raise ValueError(f"No matplotlib colormap {colormap!r}; 'inferno' or 'jet' are two.")
+        colours = 255.0 * matplotlib.colormaps[colormap](self.heatmap)[..., :3]
+        return np.round(alpha * colours + (1 - alpha) * self.image).astype(np.uint8)
+
+    def boxes(self, threshold: float = 0.2, components: maps.Components = "largest") -> np.ndarray:
+        """Boxes around what the heatmap marks, (n, 4) half-open [x0, y0, x1, y1) in pixels.
+
+        See ``tfcam.maps.boxes``: connected parts above a fraction of the maximum.
+        """
+        return maps.boxes(self.heatmap, threshold, components)
+
+    @property
+    def title(self) -> str:
+        """What is explained, how sure the model is, and how the map was made, in two lines."""
+        number = f"{self.score_kind} {self.score:.3g}"
+        if self.probability is not None:
+            number = f"probability {self.probability:.3g}"
+        where = f" at {self.layer}" if self.layer else ""
+        return f"{self.name}, {number}\n{self.method}{where}"
+
+    @property
+    def name(self) -> str:
+        """The label where there is one, else the class's number."""
+        return self.label if self.label is not None else f"class {self.target}"
+
+    def picture(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
+        """What ``plot`` and ``save`` show: the overlay, or the signed values of a map of pixels.
+
+        A map of pixels is drawn in its own colours: grey is zero, and the full range is its
+        99.9th percentile of absolute values, as a few pixels would else darken all others.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        if self.raw.ndim == 2 or not np.isfinite(self.raw).all():
+            return self.overlay(alpha, colormap)
+        values = maps.resize(self.raw, self.heatmap.shape).reshape(*self.heatmap.shape, -1)
+        limit = np.percentile(np.abs(values), 99.9) or 1.0
+        grey = np.round(127.5 + 127.5 * np.clip(values / limit, -1, 1)).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(grey, self.image.shape))
+
+    def plot(self, ax: Axes | None = None, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
+        """Draw the map with its title; beside the picture and a colour bar without ``ax``.
+
+        Args:
+            ax: Where to draw; None makes a new figure.
+            alpha: Weight of the colours, in [0, 1].
+            colormap: The name of a matplotlib colormap.
+
+        Returns:
+            The axes with the map.
+        """
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            return self._draw(plt.figure(figsize=self._figure_size()), alpha, colormap)
+        ax.imshow(self.picture(alpha, colormap))
+        ax.set_title(self.title, fontsize="medium")
+        ax.set_axis_off()
+        return ax
+
+    def _figure_size(self) -> tuple[float, float]:
+        height, width = self.heatmap.shape
+        return 8.0, min(12.0, 3.5 * height / width + 0.7)
+
+    def _draw(self, figure: Figure, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
+        figure.set_layout_engine("constrained")
+        left, right = figure.subplots(1, 2)
+        left.imshow(self.image)
+        left.set_title("the picture as given", fontsize="medium")
+        left.set_axis_off()
+        axes = self.plot(right, alpha, colormap)
+        if self.raw.ndim == 2:
+            colours = matplotlib.cm.ScalarMappable(cmap=colormap)
+            figure.colorbar(colours, ax=right, shrink=0.8).set_label("of the map's maximum")
+        if self.findings:
+            figure.supxlabel("; ".join(each.code for each in self.findings), fontsize="small")
+        return axes
+
+    def _repr_png_(self) -> bytes:
+        figure = Figure(figsize=self._figure_size())
+        self._draw(figure)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=100)
+        return stream.getvalue()
+
+    def __repr__(self) -> str:
+        height, width = self.heatmap.shape
+        number = "" if self.target is None else f" (class {self.target})"
+        probability = "not known" if self.probability is None else f"{self.probability:.6g}"
+        lines = [
+            f"Explanation of {self.name!r}{number} by {self.method}, {width} x {height} pixels",
+            f"  score          {self.score:.6g} ({self.score_kind})",
+            f"  probability    {probability}",
+            f"  layer          {self.layer or 'none: a map of pixels'} ({self.layer_reason})",
+            f"  preprocessing  {self.preprocessing}",
+        ]
+        return "\n".join(lines + [f"  finding        {each}" for each in self.findings])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture (``.png``), or everything (``.npz``); whole or not at all.
+
+        Args:
+            path: Where to; the ending decides.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: If it ends in neither ``.png`` nor ``.npz``.
+            FileNotFoundError: If its folder does not exist.
+        """
+        path = Path(path)
+        stream = io.BytesIO()
+        if path.suffix == ".png":
+            text = PngImagePlugin.PngInfo()
+            text.add_itxt("tfcam", json.dumps(self._facts()))
+            Image.fromarray(self.picture()).save(stream, "png", pnginfo=text)
+        elif path.suffix == ".npz":
+            facts = np.array(json.dumps(self._facts()))
+            np.savez_compressed(
+                stream, facts=facts, heatmap=self.heatmap, raw=self.raw, image=self.image
+            )
+        else:
+            raise ValueError(f"An explanation is saved as .png or .npz; got {str(path)!r}.")
+        write_whole(path, stream.getvalue())
+        return path
+
+    def _facts(self) -> dict[str, Any]:
+        facts = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        facts["findings"] = [dataclasses.asdict(each) for each in self.findings]
+        return {key: value for key, value in facts.items() if not isinstance(value, np.ndarray)}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Explanation:
+        """Read back what ``save`` wrote as ``.npz``, equal to what it was.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it holds no explanation.
+        """
+        if not Path(path).exists():
+            raise FileNotFoundError(f"No file {str(path)!r}.")
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                arrays = {name: held[name] for name in ("heatmap", "raw", "image")}
+                facts = json.loads(str(held["facts"]))
+            facts["findings"] = tuple(Finding(**each) for each in facts["findings"])
+            return cls(**arrays, **facts)
+        except Exception:
+            raise ValueError(
+                f"{str(path)!r} holds no explanation; give a .npz that Explanation.save wrote."
+            ) from None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Explanation):
+            return NotImplemented
+        arrays = ("heatmap", "raw", "image")
+        same = (np.array_equal(getattr(self, n), getattr(other, n), equal_nan=True) for n in arrays)
+        return self._facts() == other._facts() and all(same)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Explanations(Sequence[Explanation]):
+    """The explanations of a batch of images, in their order."""
+
+    def __init__(self, explanations: Sequence[Explanation]) -> None:
+        self._explanations = tuple(explanations)
+
+    @overload
+    def __getitem__(self, index: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Explanations: ...
+    def __getitem__(self, index: int | slice) -> Explanation | Explanations:
+        if isinstance(index, slice):
+            return Explanations(self._explanations[index])
+        return self._explanations[index]
+
+    def __len__(self) -> int:
+        return len(self._explanations)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self._explanations)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self))
+
+    @property
+    def raws(self) -> np.ndarray:
+        """(B, h, w), or (B, h, w, C) of pixels: the raw signed maps."""
+        return np.stack([each.raw for each in self])
+
+    @property
+    def heatmaps(self) -> np.ndarray:
+        """(B, H, W) float32 in [0, 1]: the heatmaps, where all pictures have one size.
+
+        Raises:
+            ValueError: If the pictures have different sizes.
+        """
+        sizes = {each.heatmap.shape for each in self}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"Heatmaps stack only where all pictures have one size; here are {len(sizes)}. "
+                "Take them one by one, or use `raws`, which all have the layer's size."
+            )
+        return np.stack([each.heatmap for each in self])
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a crash.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

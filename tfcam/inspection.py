@@ -1,0 +1,268 @@
+"""What is inside a model: every layer that has a map, and which one to explain by default.
+
+Words: an *operation* is a Keras layer, or an operation without a layer such as ConvNeXt's last
+``Add``. A *map* is an output with the rank of the model's input and more than one position.
+"""
+
+from __future__ import annotations
+
+import difflib
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, overload
+
+import keras
+
+from tfcam.heads import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING, HeadError, find_head
+from tfcam.recording import Call, Record, record
+from tfcam.tapping import Side, walk
+
+Layer: TypeAlias = str | int | keras.Operation | None
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a model is opened: an operation, which of its calls, its input or its output."""
+
+    path: str
+    operation: weakref.ref[Any]
+    number: int | None = None
+    side: Side = "output"
+
+
+def default_layer(model: Any, calls: Record) -> tuple[str, str]:
+    """Which map to explain when none is named, and why.
+
+    Returns:
+        The path, and the reason in one clause.
+
+    Raises:
+        ValueError: If no operation of the model has a map.
+    """
+    maps, operations = _mapped(model, calls)
+    if not maps:
+        raise ValueError(
+            f"A layer with a map is needed; {model.name!r} has none (no output of rank "
+            f"{calls.rank} with more than one position). Methods on the input need no layer."
+        )
+    # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
+    for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
+        if isinstance(operations[call.position], GLOBAL_POOLINGS) and call.inputs:
+            source = calls.producer(call.inputs[0])
+            path = f"{calls.name(call)}:input" if source is None else calls.name(source)
+            return path, f"feeds {call.path}, the last global pooling"
+    for call in reversed(maps):
+        if not isinstance(operations[call.position], PASSING):
+            return calls.name(call), "the last map of the network, which has no global pooling"
+    return calls.name(maps[-1]), "the last map of the network"
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer that has a map.
+
+    Attributes:
+        index: Its place in the list, which also names it: ``explain(model, image, index)``.
+        path: Its path in the model, ``outer/inner``.
+        kind: The class of the layer or operation.
+        shape: (height, width, channels) of its map for one image; unknown sizes are None.
+        convolution: Whether it is a convolution.
+        cam: Whether CAM applies there.
+    """
+
+    index: int
+    path: str
+    kind: str
+    shape: tuple[int | None, ...]
+    convolution: bool
+    cam: bool
+
+
+class LayerList(Sequence[LayerInfo]):
+    """The layers of a model that have a map; prints as a table.
+
+    Attributes:
+        default: The path of the layer that is explained when none is named.
+        reason: Why that one, in one clause.
+    """
+
+    def __init__(self, entries: Sequence[LayerInfo], default: str, reason: str) -> None:
+        self._entries, self.default, self.reason = tuple(entries), default, reason
+
+    @overload
+    def __getitem__(self, index: int) -> LayerInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[LayerInfo]: ...
+    def __getitem__(self, index: int | slice) -> LayerInfo | Sequence[LayerInfo]:
+        return self._entries[index]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table's cells as text, the header first."""
+        header: tuple[str, ...] = ("index", "layer", "kind", "map", "convolution", "CAM")
+        return [header] + [
+            (
+                str(entry.index),
+                entry.path,
+                entry.kind,
+                " x ".join("?" if size is None else str(size) for size in entry.shape),
+                "yes" if entry.convolution else "",
+                "yes" if entry.cam else "",
+            )
+            for entry in self
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return "\n".join([*lines, f"Explained by default: {self.default} ({self.reason})."])
+
+    __repr__ = __str__
+
+
+def layers(model: keras.Model) -> LayerList:
+    """List every layer that has a map, with its path, index, kind and shape.
+
+    Args:
+        model: Any built Keras model with one input.
+
+    Returns:
+        The layers in the order in which the model calls them. It prints as a table.
+
+    Raises:
+        ValueError: If the model is not built, or none of its layers has a map.
+
+    Example:
+        >>> import keras, tfcam
+        >>> model = keras.Sequential([
+        ...     keras.Input((8, 8, 3)),
+        ...     keras.layers.Conv2D(4, 3, name="conv"),
+        ...     keras.layers.GlobalAveragePooling2D(name="pool"),
+        ...     keras.layers.Dense(2, name="head"),
+        ... ])
+        >>> tfcam.layers(model)
+        index  layer  kind    map        convolution  CAM
+        0      conv   Conv2D  6 x 6 x 4  yes          yes
+        Explained by default: conv (feeds pool, the last global pooling).
+    """
+    return list_layers(model, record(model))
+
+
+def _mapped(model: Any, calls: Record) -> tuple[list[Call], list[Any]]:
+    """The calls that give a map, but for whole models, which only pass on what is inside them."""
+    operations = [operation for _, operation in walk(model)]
+    maps = filter(calls.has_map, calls.calls)
+    return [c for c in maps if not isinstance(operations[c.position], keras.Model)], operations
+
+
+def list_layers(model: Any, calls: Record) -> LayerList:
+    """The layers of ``layers(model)``, from a record that is already there."""
+    mapped, operations = _mapped(model, calls)
+    head = find_head(model, calls)
+    pooled = None if isinstance(head, HeadError) else head.tensor
+    entries = [
+        LayerInfo(
+            index,
+            calls.name(call),
+            type(operations[call.position]).__name__,
+            (call.shape or ())[1:],
+            isinstance(operations[call.position], CONVOLUTIONS),
+            call.output == pooled,
+        )
+        for index, call in enumerate(mapped)
+    ]
+    return LayerList(entries, *default_layer(model, calls))
+
+
+def open_layer(model: Any, layer: Layer, calls: Callable[[], Record]) -> tuple[Tap, str]:
+    """Find the layer that a user asks for in any of the ways to name one.
+
+    Args:
+        model: A built Keras model.
+        layer: A path, a bare name, a layer object, an index of ``layers(model)``, or None.
+        calls: Gives the model's record; asked for only where the names do not do.
+
+    Returns:
+        The tap, and why this layer.
+
+    Raises:
+        ValueError: If there is no such layer, or its name is not unique.
+    """
+    if layer is None:
+        path, reason = default_layer(model, calls())
+        return resolve(model, path), reason
+    if not isinstance(layer, int):
+        return resolve(model, layer), "as given"
+    mapped, operations = _mapped(model, calls())
+    if not -len(mapped) <= layer < len(mapped):
+        raise ValueError(
+            f"A layer's index must be in 0..{len(mapped) - 1}, as {model.name!r} has {len(mapped)} "
+            f"layers with a map; got {layer}. tfcam.layers(model) lists them."
+        )
+    call = mapped[layer]
+    operation = weakref.ref(operations[call.position])
+    return Tap(call.path, operation, call.number), f"index {layer} of tfcam.layers(model)"
+
+
+def resolve(model: Any, layer: str | keras.Operation) -> Tap:
+    """Find the operation that a path, a bare name or an object names.
+
+    A path may end in ``:1`` (the second call of a shared layer) and in ``:input`` (the tensor that
+    goes into the layer, where the tensor has no layer of its own).
+
+    Raises:
+        ValueError: If nothing or more than one operation has this name, or the object is not
+            part of the model.
+    """
+    nodes = list(walk(model))
+    if not isinstance(layer, str):
+        found = next(((path, node) for path, node in nodes if node is layer), None)
+        if found is None:
+            raise ValueError(
+                f"The layer must be part of the model; {getattr(layer, 'name', layer)!r} "
+                f"is not inside {model.name!r}."
+            )
+        return Tap(found[0], weakref.ref(found[1]))
+    name, number, side = _parse(layer)
+    matching = [(path, node) for path, node in nodes if path == name] or [
+        (path, node) for path, node in nodes if f"/{path}".endswith(f"/{name}")
+    ]
+    if len({id(node) for _, node in matching}) > 1:
+        paths = ", ".join(repr(path) for path, _ in matching[:8])
+        raise ValueError(
+            f"A layer's name must be unique; {name!r} names {len(matching)} layers of "
+            f"{model.name!r}: {paths}. Give the whole path, the layer object or its index."
+        )
+    if not matching:
+        raise ValueError(f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}")
+    path, node = matching[0]
+    return Tap(path, weakref.ref(node), number, side)
+
+
+def _parse(layer: str) -> tuple[str, int | None, Side]:
+    name, *rest = layer.split(":")
+    side: Side = "output"
+    if rest and rest[-1] == "input":
+        rest, side = rest[:-1], "input"
+    if not rest:
+        return name, None, side
+    if len(rest) == 1 and rest[0].isdecimal():
+        return name, int(rest[0]), side
+    raise ValueError(
+        f"After a layer's name only ':<call>' and ':input' may stand; got {layer!r}. "
+        "For example 'encoder/conv:1' is the second call of a shared layer."
+    )
+
+
+def _suggest(name: str, nodes: list[tuple[str, Any]]) -> str:
+    known = {path.rsplit("/", 1)[-1].lower(): path for path, _ in reversed(nodes)}
+    known |= {path.lower(): path for path, _ in nodes}
+    near = difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)
+    if near:
+        names = ", ".join(dict.fromkeys(repr(known[each]) for each in near))
+        return f"Did you mean {names}? tfcam.layers(model) lists all that have a map."
+    return "tfcam.layers(model) lists all that have a map."

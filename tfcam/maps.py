@@ -1,0 +1,154 @@
+"""From a raw map to a heatmap, a mask, boxes: NumPy in, NumPy out.
+
+Maps are (h, w) or, of pixels, (H, W, C); heatmaps (H, W) float32 in [0, 1]; boxes are half-open
+[x0, y0, x1, y1) floats in pixels of the heatmap.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+
+Components = Literal["largest", "all"]
+
+
+def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a map bilinearly, with pixel centres at half positions as TensorFlow does.
+
+    Args:
+        values: (h, w) or (h, w, C), any real dtype.
+        size: (height, width) in pixels.
+
+    Returns:
+        float32 of that size.
+
+    Example:
+        >>> resize(np.array([[0.0, 1.0]]), (1, 4))
+        array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
+    """
+    return cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def scale(values: np.ndarray) -> np.ndarray:
+    """Keep what is positive and divide by the largest value; a map without any stays zero.
+
+    Args:
+        values: any shape, signed, finite.
+
+    Returns:
+        float32 in [0, 1].
+
+    Example:
+        >>> scale(np.array([[-1.0, 1.0, 2.0]]))
+        array([[0. , 0.5, 1. ]], dtype=float32)
+    """
+    positive = np.maximum(values, 0.0)
+    largest = positive.max(initial=0.0)
+    if largest == 0.0:
+        return np.zeros(values.shape, np.float32)
+    return (positive / largest).astype(np.float32)
+
+
+def heatmap(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture-sized map in [0, 1]: resized first, scaled after, as resizing lowers the maximum.
+
+    Args:
+        raw: (h, w) signed; or (H, W, C) of pixels, of which the largest absolute value over the
+            channels is shown (Simonyan et al. 2013, section 3.1).
+        size: (height, width) of the picture in pixels.
+
+    Returns:
+        (height, width) float32 in [0, 1]; all zero where nothing is positive.
+
+    Example:
+        >>> heatmap(np.array([[-1.0, 2.0]]), (1, 2))
+        array([[0., 1.]], dtype=float32)
+    """
+    flat = raw if raw.ndim == 2 else np.abs(raw).max(axis=-1)
+    return scale(resize(flat, size))
+
+
+def mask(values: np.ndarray, threshold: float) -> np.ndarray:
+    """Where a map is strictly above a fraction of its maximum.
+
+    Args:
+        values: (H, W), not negative.
+        threshold: Fraction of the maximum, 0 <= threshold < 1.
+
+    Returns:
+        (H, W) bool; nowhere true where the map is all zero.
+
+    Raises:
+        ValueError: If the threshold is not in [0, 1).
+
+    Example:
+        >>> mask(np.array([[0.0, 0.4, 1.0]]), 0.4)
+        array([[False, False,  True]])
+    """
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(
+            f"A threshold must be a fraction of the maximum, 0 <= threshold < 1; got {threshold}."
+        )
+    return values > np.float32(threshold) * values.max(initial=0.0)
+
+
+def boxes(
+    values: np.ndarray, threshold: float = 0.2, components: Components = "largest"
+) -> np.ndarray:
+    """Boxes around the connected parts of a thresholded map.
+
+    Parts are 8-connected; "largest" counts pixels, not the area inside a contour, which is zero
+    for a thin line.
+
+    Args:
+        values: (H, W) heatmap, not negative.
+        threshold: Fraction of the maximum that a pixel must exceed; 0.2 is that of Zhou et al.
+        components: "largest" for the largest part only, "all" for each part, largest first.
+
+    Returns:
+        (n, 4) float32, half-open [x0, y0, x1, y1); n is 0 where nothing exceeds the threshold.
+
+    Raises:
+        ValueError: If the threshold or ``components`` is none of these.
+
+    Example:
+        >>> boxes(np.array([[0, 0, 0], [0, 1, 1]], np.float32))
+        array([[1., 1., 3., 2.]], dtype=float32)
+    """
+    if components not in ("largest", "all"):
+        raise ValueError(f"components must be 'largest' or 'all'; got {components!r}.")
+    binary = mask(values, threshold).astype(np.uint8)
+    _, _, found, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
+    parts = found[1:]  # the first is the background
+    order = np.argsort(-parts[:, cv2.CC_STAT_AREA], kind="stable")
+    if components == "largest":
+        order = order[:1]
+    x, y, width, height = parts[order, :4].T
+    return np.stack([x, y, x + width, y + height], axis=-1).astype(np.float32)
+
+
+def iou(box: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two half-open boxes.
+
+    Args:
+        box: (4,) [x0, y0, x1, y1).
+        other: (4,) [x0, y0, x1, y1).
+
+    Returns:
+        In [0, 1]; 0 where both are empty.
+
+    Example:
+        >>> iou(np.array([0, 0, 10, 10]), np.array([5, 0, 15, 10]))  # 50 / 150
+        0.3333333333333333
+    """
+    x0, y0 = np.maximum(box[:2], other[:2])
+    x1, y1 = np.minimum(box[2:], other[2:])
+    shared = float(max(x1 - x0, 0) * max(y1 - y0, 0))
+    union = _area(box) + _area(other) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def _area(box: np.ndarray) -> float:
+    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))

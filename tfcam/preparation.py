@@ -1,0 +1,235 @@
+"""From pictures as they are given to the model's input, and what was done to them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcam.applications import FAMILIES, alike, family_of
+from tfcam.images import is_prepared, load_image, resize_image, to_channels
+from tfcam.recording import Record, input_shape
+from tfcam.tapping import children, walk
+
+Preprocess = str | Callable[[np.ndarray], Any] | None
+
+_MODES = {
+    "raw": "0..255 as it is",
+    "unit": "scaled to 0..1",
+    "tf": "scaled to -1..1",
+    "torch": "scaled to 0..1, ImageNet mean and deviation",
+    "caffe": "BGR, ImageNet mean taken off",
+}
+# Operations that keras.applications' preprocess_input leaves in a graph, on pixels of 0..255.
+_ARITHMETIC = ("Divide", "TrueDivide", "Subtract", "GetItem")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels of 0..255 become the model's input.
+
+    Attributes:
+        function: (B, H, W, C) float32 in 0..255 -> the model's input.
+        description: What it does and why this one, in words.
+        bgr: Whether it turns the channels round.
+    """
+
+    function: Callable[[np.ndarray], Any]
+    description: str
+    bgr: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures ready for the model.
+
+    Attributes:
+        images: Each picture as given, (H, W, 3) uint8 RGB.
+        inputs: (B, h, w, C), what the model takes.
+        description: What was applied, in words.
+        bgr: Whether the input's channels are in the order blue, green, red.
+    """
+
+    images: list[np.ndarray]
+    inputs: np.ndarray
+    description: str
+    bgr: bool = False
+
+
+def choose_preprocessing(
+    model: Any, preprocess: Preprocess, calls: Callable[[], Record]
+) -> Preprocessing:
+    """Find out how a model wants its pictures, or say that it must be told.
+
+    Args:
+        model: A built Keras model.
+        preprocess: "auto", a mode ("raw", "unit", "tf", "torch", "caffe"), the name of a family
+            of keras.applications, a callable, or None where the input is already prepared.
+        calls: Gives the model's record; asked for only where the order of layers is not known.
+
+    Raises:
+        ValueError: If the name is unknown, or "auto" can't be answered.
+    """
+    if preprocess is None:
+        return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
+    if callable(preprocess):
+        name = getattr(preprocess, "__name__", type(preprocess).__name__)
+        return Preprocessing(preprocess, f"{name}, as given")
+    if preprocess != "auto":
+        modes = {mode: mode for mode in _MODES} | {each.name: each.mode for each in FAMILIES}
+        if preprocess not in modes:
+            raise ValueError(
+                f"preprocess must be 'auto', None, a callable or one of {', '.join(modes)}; "
+                f"got {preprocess!r}."
+            )
+        return _mode(modes[preprocess], "as given")
+    family = family_of(model)
+    inside = _inside(model, calls)
+    if inside is not None:
+        return inside
+    if family is not None:
+        return _mode(family.bare or family.mode, f"as {family.name} was trained")
+    hint = alike(model)
+    raise ValueError(
+        f"How {model.name!r} wants its pictures can't be read from it: it is no keras.applications "
+        "network by name and has no Rescaling or Normalization. Pass preprocess='unit' (0..1), "
+        "'tf' (-1..1), 'torch', 'caffe', 'raw' (0..255), a callable, or None if already prepared."
+        + (f" Its layers are named as in {hint.name!r} ({_MODES[hint.mode]})." if hint else "")
+    )
+
+
+def _mode(mode: str, reason: str) -> Preprocessing:
+    def function(pixels: np.ndarray) -> np.ndarray:
+        if mode in ("raw", "unit"):
+            return pixels if mode == "raw" else pixels / np.float32(255)
+        return keras.applications.imagenet_utils.preprocess_input(pixels, "channels_last", mode)
+
+    return Preprocessing(function, f"{_MODES[mode]}, {reason}", mode == "caffe")
+
+
+def _inside(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
+    """The range that the model takes where it scales its input itself; None where it does not."""
+    for operation in _in_order(model, calls):
+        kind = type(operation).__name__
+        if kind == "Rescaling":
+            # A factor above 1 takes pixels of 0..1 up; one below takes those of 0..255 down.
+            return _mode("unit" if np.max(operation.scale) > 1 else "raw", "Rescaling is inside")
+        if kind == "Normalization":
+            mean = np.max(keras.ops.convert_to_numpy(operation.mean))
+            if mean > 0:
+                return _mode("unit" if mean <= 1 else "raw", "Normalization is inside")
+            return None
+        if kind in _ARITHMETIC:
+            return _mode("raw", "its input is scaled inside")
+        if kind == "Lambda" or getattr(operation, "weights", None):
+            return None
+    return None
+
+
+def _in_order(model: Any, calls: Callable[[], Record]) -> list[Any]:
+    """A model's innermost operations in the order in which they run."""
+    inside = [operation for _, operation in walk(model)]
+    outer = [each for each in (model, *inside) if children(each)]
+    if all(hasattr(each, "operations") or isinstance(each, keras.Sequential) for each in outer):
+        return [each for each in inside if not children(each)]
+    called = (inside[call.position] for call in calls().calls)
+    return [each for each in called if not children(each)]
+
+
+def prepare(
+    model: Any, pictures: Sequence[Any], preprocess: Preprocess, calls: Callable[[], Record]
+) -> Prepared:
+    """Load, resize and preprocess pictures for a model; what is given is never changed.
+
+    Args:
+        model: A built Keras model with one input (h, w, C).
+        pictures: Each a path, URL, bytes, PIL image or uint8 array, or, already prepared, a
+            float array (h, w, C).
+        preprocess: See ``choose_preprocessing``.
+        calls: See ``choose_preprocessing``.
+
+    Raises:
+        ValueError: If pictures and prepared arrays are mixed, or sizes do not fit.
+    """
+    shape = input_shape(model)
+    if len(shape) != 3:
+        raise ValueError(
+            f"The model must take images (h, w, channels); {model.name!r} takes {shape}."
+        )
+    prepared = [is_prepared(picture) for picture in pictures]
+    if any(prepared) and preprocess in ("auto", None):
+        if not all(prepared):
+            raise ValueError(
+                "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
+                f"{sum(prepared)} of {len(prepared)} are floats."
+            )
+        return _already_prepared(model, pictures, shape)
+    chosen = choose_preprocessing(model, preprocess, calls)
+    loaded = [
+        _as_picture(picture) if floats else load_image(picture)
+        for picture, floats in zip(pictures, prepared, strict=True)
+    ]
+    size = _size(model, shape, loaded)
+    channels = loaded[0].shape[2] if shape[2] is None else shape[2]
+    resized = [to_channels(resize_image(image, size), channels) for image in loaded]
+    pixels = np.stack(resized).astype(np.float32)
+    inputs = np.asarray(chosen.function(pixels))
+    if inputs.shape != pixels.shape:
+        raise ValueError(
+            f"preprocess must keep the shape of the batch {pixels.shape}; it gave {inputs.shape}."
+        )
+    return Prepared(loaded, inputs, chosen.description, chosen.bgr)
+
+
+def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple[int, int]:
+    family = family_of(model)
+    nominal = (family.size, family.size) if family else images[0].shape[:2]
+    height, width = (given or usual for given, usual in zip(shape[:2], nominal, strict=True))
+    return height, width
+
+
+def _already_prepared(model: Any, pictures: Sequence[Any], shape: tuple[Any, ...]) -> Prepared:
+    arrays = [np.array(picture, np.float32) for picture in pictures]
+    arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
+    for array in arrays:
+        fits = array.ndim == 3 and all(
+            given in (None, size) for given, size in zip(shape, array.shape, strict=True)
+        )
+        if not fits or array.shape != arrays[0].shape:
+            wanted = " x ".join("any" if side is None else str(side) for side in shape)
+            raise ValueError(
+                "A float array is taken as already prepared and must have the model's input shape "
+                f"{wanted}; got {array.shape}. For a picture of 0..255 give uint8, or say "
+                "preprocess='raw' or another."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                "A prepared array must be finite; "
+                f"{np.count_nonzero(~np.isfinite(array))} of its values are NaN or infinite."
+            )
+    inputs = np.stack(arrays)
+    return Prepared([_displayed(array) for array in arrays], inputs, "none: given as prepared")
+
+
+def _as_picture(array: Any) -> np.ndarray:
+    """A float array of 0..255 as a picture."""
+    values = np.asarray(array, np.float32)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
+        raise ValueError(
+            "With a preprocess other than None, a float array must hold pixels of 0..255; "
+            f"got values from {values.min():g} to {values.max():g}."
+        )
+    return load_image(np.round(values).astype(np.uint8))
+
+
+def _displayed(array: np.ndarray) -> np.ndarray:
+    """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
+    low, high = array.min(), array.max()
+    stretched = (array - low) / (high - low) if high > low else np.zeros_like(array)
+    pixels = np.round(255 * stretched).astype(np.uint8)
+    return (
+        np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3].copy()
+    )

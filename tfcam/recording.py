@@ -1,0 +1,165 @@
+"""What a model calls, in order: the record that layers, heads and preprocessing are read from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfcam.tapping import Side, observed, walk
+
+_NOMINAL = 224
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one operation, as it happened while the model was traced.
+
+    ``inputs`` and ``output`` name tensors: equal names are the same tensor. ``position`` counts
+    in ``walk(model)``, so that a record keeps no model alive.
+    """
+
+    path: str
+    position: int
+    number: int
+    inputs: tuple[str, ...]
+    output: str | None
+    shape: tuple[int | None, ...] | None
+
+    def operation(self, model: Any) -> Any:
+        """The operation that was called, found again in its model."""
+        return list(walk(model))[self.position][1]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a model calls, in the order in which the calls end, and what it returns.
+
+    Attributes:
+        calls: The calls.
+        outputs: The names of the tensors that it returns.
+        shape: The shape of its one output; None where there are several.
+        rank: The rank of its input.
+    """
+
+    calls: tuple[Call, ...]
+    outputs: tuple[str, ...]
+    shape: tuple[int | None, ...] | None
+    rank: int
+
+    def producer(self, tensor: str) -> Call | None:
+        """The first call that returned this tensor: the innermost one, as that one ends first."""
+        made = (c for c in self.calls if c.output == tensor and tensor not in c.inputs)
+        return next(made, None)
+
+    def tensor(self, path: str, number: int | None, side: Side) -> str | None:
+        """The name of the tensor that goes into or comes out of a call; None if there was none."""
+        for call in self.calls:
+            if call.path == path and number in (None, call.number):
+                return call.output if side == "output" else (*call.inputs, None)[0]
+        return None
+
+    def has_map(self, call: Call) -> bool:
+        """Whether a call returned a map: more than one position, laid out as the input is."""
+        shape = call.shape
+        if shape is None or len(shape) != max(3, self.rank):
+            return False
+        return math.prod(size or 2 for size in shape[1:-1]) > 1
+
+    def name(self, call: Call) -> str:
+        """The path by which a call can be asked for, with its number where there are several."""
+        repeated = sum(other.position == call.position for other in self.calls) > 1
+        return f"{call.path}:{call.number}" if repeated else call.path
+
+
+def input_shape(model: Any) -> tuple[int | None, ...]:
+    """The shape of the model's one input without the batch axis; unknown sizes are None.
+
+    Raises:
+        ValueError: If the model is not built, or has several inputs.
+    """
+    if not model.built:
+        raise ValueError(
+            f"The model must be built before it can be explained; {model.name!r} has never been "
+            "called. Call it once on a batch of images, or build it with its input shape."
+        )
+    shape = getattr(model, "input_shape", None)
+    if shape is None:
+        shape = (model.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, tuple | list) or not all(
+        s is None or isinstance(s, int) for s in shape
+    ):
+        raise ValueError(
+            "The model must have one input tensor; "
+            f"{model.name!r} takes {'an unknown input' if shape is None else shape}."
+        )
+    return tuple(shape[1:])
+
+
+def record(model: Any, size: int = _NOMINAL) -> Record:
+    """Trace the model once, without computing anything, and note every call.
+
+    Args:
+        model: A built Keras model with one input.
+        size: What stands for the spatial sizes that the model leaves open, in pixels.
+
+    Returns:
+        The calls in the order in which they ended.
+    """
+    positions: dict[int, tuple[int, str]] = {}
+    operations = []
+    for position, (path, operation) in enumerate(walk(model)):
+        positions.setdefault(id(operation), (position, path))
+        operations.append(operation)
+    calls: list[Call] = []
+    inputs: dict[tuple[int, int], tuple[str, ...]] = {}
+
+    def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
+        tensors = [t for t in tf.nest.flatten(value) if isinstance(t, tf.Tensor)]
+        if side == "input":
+            inputs[id(operation), number] = tuple(map(_name, tensors))
+            return value
+        position, path = positions[id(operation)]
+        single = tensors[0] if len(tensors) == 1 else None
+        calls.append(
+            Call(
+                path,
+                position,
+                number,
+                inputs.get((id(operation), number), ()),
+                None if single is None else _name(single),
+                None if single is None or single.shape.rank is None else tuple(single.shape),
+            )
+        )
+        return value
+
+    @tf.function(autograph=False)
+    def run(images: tf.Tensor) -> tuple[str, ...]:
+        with observed(model, operations, visit):
+            outputs = model(images, training=False)
+        ends.extend(tf.nest.flatten(outputs))
+        return outputs
+
+    ends: list[tf.Tensor] = []
+    shape = input_shape(model)
+    spec = tf.TensorSpec((1, *(side or size for side in shape[:-1]), shape[-1]), input_dtype(model))
+    run.get_concrete_function(spec)
+    outputs = tuple(_name(tensor) for tensor in ends)
+    single = tuple(ends[0].shape) if len(ends) == 1 else None
+    return Record(tuple(calls), outputs, single, len(shape) + 1)
+
+
+def input_dtype(model: Any) -> str:
+    """The dtype that the model's input asks for, float32 where it says nothing."""
+    inputs = getattr(model, "inputs", None)
+    dtype = inputs[0].dtype if inputs else "float32"
+    return dtype if "int" in dtype else "float32"
+
+
+def _name(tensor: tf.Tensor) -> str:
+    """A tensor's name in its graph; casts and identities are the tensor that they copy."""
+    while tensor.op.type in ("Cast", "Identity"):
+        tensor = tensor.op.inputs[0]
+    return tensor.name

@@ -1,0 +1,106 @@
+"""Look inside a model while it runs, and leave no trace: the scoped tap.
+
+While a model is called once, the ``call`` of some of its operations is replaced in the instance's
+``__dict__``; the replacement sees (and may change) what goes in and what comes out. It works for
+every kind of model, because every kind of model calls its layers; a ``finally`` takes it off again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import keras
+
+Side = Literal["input", "output"]
+Visitor = Callable[[Any, int, Side, Any], Any]
+
+# Taps change what other threads would run, so only one scope is open at a time.
+LOCK = threading.RLock()
+
+
+def children(operation: Any) -> list[Any]:
+    """The operations directly inside a model or layer, in the order in which it lists them."""
+    listed = list(getattr(operation, "operations", getattr(operation, "layers", ())))
+    if isinstance(operation, keras.Layer):
+        listed += operation._flatten_layers(include_self=False, recursive=False)
+    unique = {
+        id(child): child for child in listed if not isinstance(child, keras.layers.InputLayer)
+    }
+    return list(unique.values())
+
+
+def walk(
+    operation: Any, prefix: str = "", above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Every operation inside a model with its path, such as ``resnet50/conv5_block3_out``."""
+    above = (*above, id(operation))
+    for child in children(operation):
+        if id(child) in above:  # a layer may keep a reference to the model that holds it
+            continue
+        path = f"{prefix}{child.name}"
+        yield path, child
+        yield from walk(child, f"{path}/", above)
+
+
+@contextlib.contextmanager
+def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[None]:
+    """Let ``visit(operation, call, side, value)`` see and replace values while the model runs.
+
+    ``call`` counts the calls of one operation from 0, ``side`` is ``"input"`` (the first argument)
+    or ``"output"``; what ``visit`` returns goes on in place of ``value``. Calls from other threads
+    pass untouched.
+    """
+    owner, calls = threading.get_ident(), Counter[int]()
+    inside = [model, *(child for _, child in walk(model))]
+    watched = {id(operation) for operation in operations}
+
+    def watch(operation: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != owner:
+                return original(*args, **kwargs)
+            number = calls[id(operation)]
+            calls[id(operation)] += 1
+            if args:
+                args = (visit(operation, number, "input", args[0]), *args[1:])
+            elif kwargs:
+                first = next(iter(kwargs))
+                kwargs = {**kwargs, first: visit(operation, number, "input", kwargs[first])}
+            return visit(operation, number, "output", original(*args, **kwargs))
+
+        return call
+
+    with LOCK, contextlib.ExitStack() as undo:
+        for operation in {id(each): each for each in inside}.values():
+            # A quantised layer computes in another method than `call`.
+            quantized = getattr(operation, "quantization_mode", None) is not None
+            name = "quantized_call" if quantized else "call"
+            original = getattr(operation, name)
+            # What an inner tf.function or a rematerialised call computes stays inside it.
+            inlined = getattr(original, "python_function", original)
+            if id(operation) in watched:
+                inlined = watch(operation, inlined)
+            if inlined is not original:
+                undo.enter_context(_attribute(operation, name, inlined))
+            if getattr(operation, "_remat_mode", None) is not None:
+                undo.enter_context(_attribute(operation, "_remat_mode", None))
+        yield
+
+
+@contextlib.contextmanager
+def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an instance attribute past Keras's tracking, and put back what was there."""
+    held, before = name in owner.__dict__, owner.__dict__.get(name)
+    owner.__dict__[name] = value
+    try:
+        yield
+    finally:
+        if held:
+            owner.__dict__[name] = before
+        else:
+            del owner.__dict__[name]
