@@ -388,6 +388,9 @@ def test_formats_that_run_programs_are_not_opened():
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF", "AVIF"])
 def test_truncated(kind):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {kind}")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encode(noise, kind)
     with pytest.raises(ImageError, match=r"the bytes given: An image .*(damaged|cut off)"):

@@ -124,9 +124,9 @@ def test_the_image_differs_from_the_background_in_the_mask() -> None:
         ("circle", 1.0),
         ("square", 2 / np.pi),
         ("triangle", 3 * np.sqrt(3) / 4 / np.pi),
-        ("star", 10 / 2 * 0.42 * np.sin(np.pi / 5) / np.pi),
-        ("cross", (4 * np.sqrt(1 - 0.3**2) * 2 * 0.3 - (2 * 0.3) ** 2) / np.pi),
-        ("ring", 1 - 0.5**2),
+        ("star", 10 / 2 * 0.5 * np.sin(np.pi / 5) / np.pi),
+        ("cross", (4 * np.sqrt(1 - 0.35**2) * 2 * 0.35 - (2 * 0.35) ** 2) / np.pi),
+        ("semicircle", 1 / 2),
     ],
 )
 def test_a_kind_fills_the_share_of_its_circle_that_geometry_says(kind: str, share: float) -> None:
@@ -136,19 +136,26 @@ def test_a_kind_fills_the_share_of_its_circle_that_geometry_says(kind: str, shar
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_is_one_piece_and_only_a_ring_has_a_hole(kind: str) -> None:
+def test_a_kind_is_one_solid_piece(kind: str) -> None:
     for seed in range(5):
         mask = one(kind, seed).masks[0]
-        assert parts(mask) == 1
-        assert parts(~mask) == (2 if kind == "ring" else 1)
+        assert (parts(mask), parts(~mask)) == (1, 1)
 
 
 def test_convex_kinds_fill_their_hull_and_the_others_do_not() -> None:
     for seed in range(5):
         share = {kind: hull_share(one(kind, seed, size=512).masks[0]) for kind in KINDS}
-        assert min(share[kind] for kind in ("circle", "square", "triangle")) > 0.97
+        convex = ("circle", "semicircle", "square", "triangle")
+        assert min(share[kind] for kind in convex) > 0.97
         assert 0.9 < share["heart"] < 0.98
-        assert max(share[kind] for kind in ("star", "cross", "ring", "crescent")) < 0.85
+        assert max(share[kind] for kind in ("star", "cross", "arrow")) < 0.85
+
+
+def test_the_middle_of_every_shape_is_on_the_shape() -> None:
+    for seed in range(40):
+        mask = draw_scene(seed).masks[0]
+        row, column = np.rint(np.argwhere(mask).mean(axis=0)).astype(int)
+        assert mask[row - 2 : row + 3, column - 2 : column + 3].all()
 
 
 def test_kind_and_colour_are_independent() -> None:
@@ -173,7 +180,7 @@ def test_unknown_repeated_or_no_kinds_are_an_error(kinds: list[str]) -> None:
 
 def test_a_number_that_contradicts_the_kinds_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"got shapes=3 and 2 kinds.*Leave shapes out"):
-        draw_scene(0, 3, kinds=["star", "ring"])
+        draw_scene(0, 3, kinds=["star", "arrow"])
 
 
 def test_a_tiny_scene_is_an_error() -> None:

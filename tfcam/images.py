@@ -130,7 +130,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     planes = [Image.fromarray(image[..., c]) for c in range(image.shape[2])]
     width_height = (int(size[1]), int(size[0]))
     resized = [np.asarray(p.resize(width_height, Image.Resampling.BILINEAR)) for p in planes]
-    return np.ascontiguousarray(np.stack(resized, axis=-1))
+    return np.stack(resized, axis=-1)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:

@@ -28,7 +28,8 @@ def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         >>> resize(np.array([[0.0, 1.0]]), (1, 4))
         array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
     """
-    return cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return resized.reshape(*size, *values.shape[2:])  # cv2 drops a single channel
 
 
 def scale(values: np.ndarray) -> np.ndarray:
@@ -105,7 +106,8 @@ def boxes(
     Args:
         values: (H, W) heatmap, not negative.
         threshold: Fraction of the maximum that a pixel must exceed; 0.2 is that of Zhou et al.
-        components: "largest" for the largest part only, "all" for each part, largest first.
+        components: "largest" for the largest part only, "all" for each part, largest first; of
+            equal ones the topmost, then the leftmost.
 
     Returns:
         (n, 4) float32, half-open [x0, y0, x1, y1); n is 0 where nothing exceeds the threshold.
@@ -122,7 +124,8 @@ def boxes(
     binary = mask(values, threshold).astype(np.uint8)
     _, _, found, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
     parts = found[1:]  # the first is the background
-    order = np.argsort(-parts[:, cv2.CC_STAT_AREA], kind="stable")
+    x, y, _, _, area = parts.T
+    order = np.lexsort((x, y, -area))  # cv2's own order differs between its versions
     if components == "largest":
         order = order[:1]
     x, y, width, height = parts[order, :4].T

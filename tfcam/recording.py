@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfcam.tapping import Side, observed, walk
@@ -41,7 +42,7 @@ class Record:
         calls: The calls.
         outputs: The names of the tensors that it returns.
         shape: The shape of its one output; None where there are several.
-        rank: The rank of its input.
+        rank: The rank of a map: that of the input, and at least 3.
     """
 
     calls: tuple[Call, ...]
@@ -64,7 +65,7 @@ class Record:
     def has_map(self, call: Call) -> bool:
         """Whether a call returned a map: more than one position, laid out as the input is."""
         shape = call.shape
-        if shape is None or len(shape) != max(3, self.rank):
+        if shape is None or len(shape) != self.rank:
             return False
         return math.prod(size or 2 for size in shape[1:-1]) > 1
 
@@ -136,19 +137,27 @@ def record(model: Any, size: int = _NOMINAL) -> Record:
         return value
 
     @tf.function(autograph=False)
-    def run(images: tf.Tensor) -> tuple[str, ...]:
+    def trace(images: tf.Tensor) -> Any:
         with observed(model, operations, visit):
-            outputs = model(images, training=False)
+            outputs = run(model, images)
         ends.extend(tf.nest.flatten(outputs))
         return outputs
 
     ends: list[tf.Tensor] = []
     shape = input_shape(model)
-    spec = tf.TensorSpec((1, *(side or size for side in shape[:-1]), shape[-1]), input_dtype(model))
-    run.get_concrete_function(spec)
+    sides = (side or size for side in shape[:-1])
+    spec = tf.TensorSpec((1, *sides, shape[-1] or 3), input_dtype(model))
+    trace.get_concrete_function(spec)
     outputs = tuple(_name(tensor) for tensor in ends)
     single = tuple(ends[0].shape) if len(ends) == 1 else None
-    return Record(tuple(calls), outputs, single, len(shape) + 1)
+    return Record(tuple(calls), outputs, single, max(3, len(shape) + 1))
+
+
+def run(model: Any, images: tf.Tensor) -> Any:
+    """Call the model in inference mode with its one input, in the structure that it asks for."""
+    if getattr(model, "inputs", None) and not isinstance(model, keras.Sequential):
+        images = tf.nest.pack_sequence_as(model.input, [images])
+    return model(images, training=False)
 
 
 def input_dtype(model: Any) -> str:

@@ -62,16 +62,13 @@ _OUTLINES: dict[str, np.ndarray] = {
     "semicircle": _arc(np.pi),
     "square": _corners(*[1] * 4),
     "triangle": _corners(*[1] * 3),
-    "star": _corners(*[1, 0.42] * 5),
-    "cross": _cross(0.3),
+    "star": _corners(*[1, 0.5] * 5),
+    "cross": _cross(0.35),
     "heart": _heart(),
-    "arrow": _arrow(0.28, 0.75),
+    "arrow": _arrow(0.35, 0.8),
 }
 
 KINDS: tuple[str, ...] = tuple(_OUTLINES)
-
-
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so == would fail
@@ -217,7 +214,9 @@ def _over(canvas: np.ndarray, coverage: np.ndarray, paint: np.ndarray) -> np.nda
     return canvas + coverage[..., None] * (paint - canvas)
 
 
-def _colour(rng: np.random.Generator, saturation: Range, value: Range) -> np.ndarray:
+def _colour(
+    rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]
+) -> np.ndarray:
     """A colour (3,) in [0, 255] of any hue."""
     hue = rng.random()
     rgb = colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(*value))

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfcam.guided import check_gates, count_gates, guided_relus
 from tfcam.inspection import Tap
+from tfcam.recording import run
 from tfcam.tapping import Side, observed
 from tfcam.targets import PREDICTED, checked_scores, class_scores
 
@@ -108,7 +109,7 @@ class SubModel:
             return value
 
         with observed(self.model, [tap.operation() for tap in self.taps], visit):
-            outputs = self.model(images, training=False)
+            outputs = run(self.model, images)
         for index, tap in enumerate(self.taps):
             _check_reached(tap, calls[index], index in taken)
         return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]

@@ -29,7 +29,7 @@ FRESH = 2_000  # single-shape scenes never trained on: gives the accuracy to hal
 # 8 x 8 pixels; the last three blocks widen what a cell sees to 70 pixels, about the largest shape.
 # Strided kernels are 4 wide: "same" pads those evenly, while it would shift the map of three
 # strided 3 x 3 kernels by 3.5 pixels against the image.
-BLOCKS = ((16, 4, 2), (32, 4, 2), (64, 4, 2), (64, 3, 1), (64, 3, 1), (64, 3, 1))
+BLOCKS = ((16, 4, 2), (32, 4, 2), (64, 4, 2), (64, 3, 1), (64, 3, 1), (64, 1, 1))
 
 
 def build_model() -> keras.Model:
@@ -38,11 +38,14 @@ def build_model() -> keras.Model:
     x = keras.layers.Rescaling(1 / 255, name="rescaling")(image)
     for number, (filters, kernel, stride) in enumerate(BLOCKS, start=1):
         name = f"block{number}"
+        before = x
         # No bias: the normalisation that follows takes the mean away and adds its own.
         x = keras.layers.Conv2D(
             filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
         )(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+        if x.shape == before.shape:
+            x = keras.layers.Add(name=f"{name}_add")([before, x])
         # ReLU as a layer of its own: guided backpropagation changes its gradient.
         x = keras.layers.ReLU(name="features" if number == len(BLOCKS) else f"{name}_relu")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
@@ -95,15 +98,17 @@ def train(
     model.compile(keras.optimizers.Adam(schedule), "categorical_crossentropy", metrics=[hit])
     callbacks = [keras.callbacks.TensorBoard(logs)] if logs else []
     for epoch in range(epochs):
-        model.fit(
+        history = model.fit(
             seen_from(images, epoch),
             targets,
             BATCH,
             initial_epoch=epoch,
             epochs=epoch + 1,
             callbacks=callbacks,
-            verbose=2,
-        )
+            verbose=0,
+        ).history
+        print(f"epoch {epoch + 1}/{epochs}: loss {history['loss'][0]:.3f}, ", end="")
+        print(f"likeliest kind is in the scene {history['hit'][0]:.1%}", flush=True)
 
     fresh_images, fresh_targets = draw_scenes(rng, fresh, 1)  # the same stream, further on
     accuracy = model.evaluate(fresh_images, fresh_targets, verbose=0, return_dict=True)["hit"]

@@ -1,0 +1,40 @@
+"""Fixtures shared by the tests: where the real data is, and small networks with known answers."""
+
+import os
+from pathlib import Path
+
+_DATA = os.environ.get("TFCAM_TEST_DATA")
+if _DATA:
+    # Keras reads this when it is first imported.
+    os.environ.setdefault("KERAS_HOME", str(Path(_DATA).resolve() / "keras"))
+
+import keras  # noqa: E402
+import matplotlib  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real weights and pictures; the test is skipped where there is none."""
+    if not _DATA:
+        pytest.skip("real weights and pictures are needed: set TFCAM_TEST_DATA to their folder")
+    return Path(_DATA).resolve()
+
+
+@pytest.fixture(scope="session")
+def mobilenet(data: Path) -> keras.Model:
+    """MobileNetV2 with its ImageNet weights."""
+    return keras.applications.MobileNetV2(weights="imagenet")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    keras.utils.set_random_seed(7)

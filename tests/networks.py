@@ -1,0 +1,219 @@
+"""Small networks: one set by hand, whose answers can be checked on paper, and one of each kind.
+
+All kinds are the same network with the same weights, written in different ways.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from tfcam.tapping import walk
+
+SIZE, CLASSES = 12, 3
+
+
+def hand_set() -> keras.Model:
+    """Two channels of a 2x2 map, average pooling, two classes; every number is small.
+
+    The "conv" layer is a 1x1 convolution that passes channels 0 and 1 of the image on, then ReLU.
+    Class 0 has the weights (2, -4), class 1 has (0, 8); the biases are 1 and 0.
+    """
+    inputs = keras.Input((2, 2, 2))
+    x = layers.Conv2D(2, 1, activation="relu", use_bias=False, name="conv")(inputs)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax", name="head")(x))
+    model.get_layer("conv").set_weights([np.eye(2, dtype="float32")[None, None]])
+    weights = np.array([[2.0, 0.0], [-4.0, 8.0]], "float32")
+    model.get_layer("head").set_weights([weights, np.array([1.0, 0.0], "float32")])
+    return model
+
+
+def pictures(count: int = 2) -> np.ndarray:
+    """Prepared inputs, (count, SIZE, SIZE, 3) float32 around zero."""
+    return np.random.default_rng(5).normal(0, 1, (count, SIZE, SIZE, 3)).astype("float32")
+
+
+def _body() -> list[keras.Layer]:
+    """Convolutions to a map (6, 6, 8) named "features"."""
+    return [
+        layers.Conv2D(6, 3, padding="same", activation="relu", name="first"),
+        layers.MaxPooling2D(name="smaller"),
+        layers.Dropout(0.3, name="thinner"),
+        layers.Conv2D(8, 3, padding="same", name="second"),
+        layers.BatchNormalization(name="norm"),
+        layers.ReLU(name="features"),
+    ]
+
+
+def _head() -> list[keras.Layer]:
+    return [
+        layers.GlobalAveragePooling2D(name="pool"),
+        layers.Dense(CLASSES, activation="softmax", name="head"),
+    ]
+
+
+def _chain(x: keras.KerasTensor, steps: list[keras.Layer]) -> keras.KerasTensor:
+    for step in steps:
+        x = step(x)
+    return x
+
+
+def _input() -> keras.KerasTensor:
+    return keras.Input((SIZE, SIZE, 3))
+
+
+def _backbone() -> keras.Model:
+    inputs = _input()
+    return keras.Model(inputs, _chain(inputs, _body()), name="backbone")
+
+
+def flat() -> keras.Model:
+    """The functional network that all other kinds are compared with, every weight its own."""
+    inputs = _input()
+    model = keras.Model(inputs, _chain(inputs, _body() + _head()), name="flat")
+    rng = np.random.default_rng(3)
+    for variable in model.variables:
+        values = rng.normal(0.02, 0.4, variable.shape)
+        variable.assign(values**2 + 0.5 if "variance" in variable.path else values)
+    return model
+
+
+class Chain(keras.Model):
+    """Layers called one after the other in ``call``."""
+
+    def __init__(self, steps: list[keras.Layer]) -> None:
+        super().__init__(name="chain")
+        self.steps = steps
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+class DecoratedChain(Chain):
+    """The same, with ``call`` under ``tf.function``."""
+
+    @tf.function
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+class PlainHead(keras.Model):
+    """A head in TensorFlow's own words: ReLU and softmax are no layers and no Keras operations."""
+
+    def __init__(self) -> None:
+        super().__init__(name="plain_head")
+        self.steps = _body()[:-1]
+        self.dense = layers.Dense(CLASSES, name="head")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        for step in self.steps:
+            x = step(x)
+        return tf.nn.softmax(self.dense(tf.reduce_mean(tf.nn.relu(x), [1, 2])))
+
+
+def _sequential(steps: list[keras.Layer], with_input: bool = True) -> keras.Model:
+    return keras.Sequential([_input()] * with_input + steps)
+
+
+def _two_levels() -> keras.Model:
+    inner = _input()
+    middle = keras.Model(inner, _backbone()(inner), name="middle")
+    return _sequential([middle, *_head()])
+
+
+def _own_input() -> keras.Model:
+    """KerasHub's pattern: the backbone is called on its own input."""
+    backbone = _backbone()
+    return keras.Model(backbone.input, _chain(backbone(backbone.input), _head()))
+
+
+def _subclassed_inside() -> keras.Model:
+    inputs = _input()
+    return keras.Model(inputs, _chain(Chain(_body())(inputs), _head()))
+
+
+def _nested_functional() -> keras.Model:
+    inputs = _input()
+    return keras.Model(inputs, _chain(_backbone()(inputs), _head()))
+
+
+def _rematerialised() -> keras.Model:
+    with keras.RematScope(mode="full"):
+        steps = _body() + _head()
+    return _sequential(steps)
+
+
+KINDS: dict[str, Callable[[], keras.Model]] = {
+    "sequential": lambda: _sequential(_body() + _head()),
+    "sequential without Input": lambda: _sequential(_body() + _head(), with_input=False),
+    "backbone in a Sequential": lambda: _sequential([_backbone(), *_head()]),
+    "backbone in a functional": _nested_functional,
+    "two levels of nesting": _two_levels,
+    "backbone on its own input": _own_input,
+    "subclassed": lambda: Chain(_body() + _head()),
+    "functional in a subclassed": lambda: Chain([_backbone(), *_head()]),
+    "subclassed in a functional": _subclassed_inside,
+    "call under tf.function": lambda: DecoratedChain(_body() + _head()),
+    "rematerialised": _rematerialised,
+}
+
+
+def make(kind: str) -> keras.Model:
+    """A network of a kind, built, with the weights of ``flat``."""
+    return _with_weights(KINDS[kind]())
+
+
+def plain_head() -> keras.Model:
+    """``PlainHead`` with the weights of ``flat``; its map is the output of "norm", before ReLU."""
+    return _with_weights(PlainHead())
+
+
+def _with_weights(model: keras.Model) -> keras.Model:
+    model(pictures(1))
+    source = flat()
+    for _, operation in walk(model):
+        if operation.name in ("first", "second", "norm", "head"):
+            operation.set_weights(source.get_layer(operation.name).get_weights())
+    return model
+
+
+def reloaded(model: keras.Model, folder: Path) -> keras.Model:
+    """The model, saved and loaded again."""
+    model.save(folder / "model.keras")
+    return keras.models.load_model(folder / "model.keras")
+
+
+def _predict(model: keras.Model, inputs: np.ndarray) -> bytes:
+    try:
+        return model.predict(inputs, verbose=0).tobytes()
+    except ValueError:  # Keras's own predict can't run a rematerialised Dropout
+        return b""
+
+
+def _config(model: keras.Model) -> str:
+    try:
+        return repr(model.get_config())
+    except NotImplementedError:  # subclassed
+        return ""
+
+
+def snapshot(model: keras.Model, inputs: np.ndarray) -> dict[str, object]:
+    """All that must not change: weights, config, outputs, nodes, and every ``__dict__``."""
+    inside = [model, *(operation for _, operation in walk(model))]
+    return {
+        "weights": [weight.tobytes() for weight in model.get_weights()],
+        "trainable": [variable.trainable for variable in model.variables],
+        "config": _config(model),
+        "outputs": np.asarray(model(inputs, training=False)).tobytes(),
+        "predict": _predict(model, inputs),
+        "nodes": [(len(o._inbound_nodes), len(o._outbound_nodes)) for o in inside],
+        "dicts": [{key: id(value) for key, value in vars(o).items()} for o in inside],
+    }

@@ -1,0 +1,65 @@
+"""Each formula restated in float64 with loops and the paper's symbols: independent of the library.
+
+A and G are (h, w, K) of one image.
+"""
+
+import numpy as np
+
+
+def cam(A, w):
+    """Zhou et al. 2016, eq. 2: M(x, y) = sum_k w_k^c f_k(x, y)."""
+    h, wd, K = A.shape
+    M = np.zeros((h, wd))
+    for x in range(h):
+        for y in range(wd):
+            for k in range(K):
+                M[x, y] += w[k] * A[x, y, k]
+    return M
+
+
+def grad_cam(A, G):
+    """Selvaraju et al. 2017, eq. 1: alpha_k = 1/Z sum_i sum_j dy/dA_ij^k; eq. 2 before its ReLU."""
+    h, w, K = A.shape
+    alpha = np.zeros(K)
+    for k in range(K):
+        for i in range(h):
+            for j in range(w):
+                alpha[k] += G[i, j, k] / (h * w)
+    return cam(A, alpha)
+
+
+def grad_cam_pp(A, G, score=0.0):
+    """Chattopadhay et al. 2018, eq. 5, 10 and 19, with Y = exp(S) and its three derivatives."""
+    h, w, K = A.shape
+    weights = np.zeros(K)
+    for k in range(K):
+        total = A[:, :, k].sum()
+        for i in range(h):
+            for j in range(w):
+                first = np.exp(score) * G[i, j, k]
+                second = np.exp(score) * G[i, j, k] ** 2
+                third = np.exp(score) * G[i, j, k] ** 3
+                denominator = 2 * second + total * third
+                alpha = second / denominator if denominator > 0 else 0.0
+                weights[k] += alpha * max(first, 0.0)
+    return cam(A, weights)
+
+
+def batch_norm(x, gamma, beta, mean, variance, epsilon):
+    return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
+
+
+def bilinear(values, height, width):
+    """Bilinear resizing with pixel centres at half positions, edges repeated; (h, w)."""
+    h, w = values.shape
+    out = np.zeros((height, width))
+    for i in range(height):
+        for j in range(width):
+            y = min(max((i + 0.5) * h / height - 0.5, 0), h - 1)
+            x = min(max((j + 0.5) * w / width - 0.5, 0), w - 1)
+            y0, x0 = int(y), int(x)
+            y1, x1 = min(y0 + 1, h - 1), min(x0 + 1, w - 1)
+            top = values[y0, x0] * (1 - (x - x0)) + values[y0, x1] * (x - x0)
+            bottom = values[y1, x0] * (1 - (x - x0)) + values[y1, x1] * (x - x0)
+            out[i, j] = top * (1 - (y - y0)) + bottom * (y - y0)
+    return out

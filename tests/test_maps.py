@@ -1,0 +1,309 @@
+"""From raw map to boxes: against TensorFlow, against a flood fill in loops, and by hand."""
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcam import maps
+
+
+def drawn(*rows):
+    """A map from text: '.' is 0, a digit d is d / 9."""
+    return np.array([[0 if c == "." else int(c) / 9 for c in row] for row in rows], np.float32)
+
+
+# --- resize, scale, heatmap -----------------------------------------------------------------
+
+
+def bilinear(values, size):
+    """Bilinear resizing in float64, pixel centres at half positions."""
+    for axis, (old, new) in enumerate(zip(values.shape, size, strict=False)):
+        at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+        low = np.floor(at).astype(int)
+        part = (at - low).reshape([-1 if each == axis else 1 for each in range(values.ndim)])
+        high = np.minimum(low + 1, old - 1)
+        values = np.take(values, low, axis) * (1 - part) + np.take(values, high, axis) * part
+    return values
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (5,)])
+@pytest.mark.parametrize(
+    ("small", "size"),
+    [
+        ((7, 7), (224, 224)),
+        ((7, 7), (7, 7)),
+        ((1, 1), (5, 3)),
+        ((1, 4), (9, 2)),
+        ((5, 3), (31, 64)),
+        ((3, 5), (10, 10)),
+        ((12, 9), (6, 3)),
+        ((10, 20), (13, 7)),
+        ((31, 64), (5, 3)),
+    ],
+)
+def test_resize_is_bilinear_as_tensorflows(rng, small, size, channels):
+    values = rng.random((*small, *channels))
+    resized = maps.resize(values, size)
+    assert resized.dtype == np.float32
+    assert resized.shape == (*size, *channels)
+    batch = tf.constant(values.reshape(1, *small, -1), tf.float32)
+    theirs = tf.image.resize(batch, size, method="bilinear").numpy().reshape(resized.shape)
+    # Positions are float32 in TensorFlow, and in OpenCV for some numbers of channels: where 64
+    # columns become 3, both are 1e-6 away from float64.
+    tolerance = 1e-6 if small < (20, 20) else 1e-5
+    np.testing.assert_allclose(resized, theirs, atol=tolerance)
+    np.testing.assert_allclose(resized, bilinear(values, size), atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.uint8])
+def test_resize_takes_any_real_dtype_and_leaves_it(dtype):
+    values = np.array([[0, 4], [8, 12]], dtype)
+    before = values.copy()
+    assert maps.resize(values, (2, 4)).tolist() == [[0, 1, 3, 4], [8, 9, 11, 12]]
+    np.testing.assert_array_equal(values, before, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 3))),
+        (np.full((2, 3), -4.0), np.zeros((2, 3))),
+        (np.full((2, 3), 0.7), np.ones((2, 3))),
+        ([[-8.0, 0.0, 1.0, 4.0]], [[0, 0, 1 / 4, 1]]),
+        ([[-1.0, 1e-42]], [[0, 1]]),  # smaller than the smallest normal float32
+        ([[3e38, 1.5e38]], [[1, 1 / 2]]),
+        (np.zeros((0, 3)), np.zeros((0, 3))),
+    ],
+)
+def test_scale_by_hand(values, expected):
+    scaled = maps.scale(np.asarray(values, np.float32))
+    np.testing.assert_array_equal(scaled, np.asarray(expected, np.float32), strict=True)
+
+
+def test_scale_laws(rng):
+    for values in rng.normal(size=(20, 6, 5)).astype(np.float32):
+        scaled = maps.scale(values)
+        assert scaled.dtype == np.float32
+        assert scaled.min() == 0.0
+        assert scaled.max() == 1.0
+        np.testing.assert_array_equal(scaled == 0, values <= 0)
+        np.testing.assert_array_equal(maps.scale(scaled), scaled)
+        np.testing.assert_array_equal(maps.scale(2**-30 * values), scaled)
+        np.testing.assert_allclose(scaled, np.maximum(values, 0) / values.max(), rtol=1e-6)
+
+
+def test_heatmap_is_resized_before_it_is_scaled():
+    raw = np.array([[-3.0, 1.0]])  # bilinear, half-pixel centres: -3, -2, 0, 1
+    np.testing.assert_array_equal(maps.heatmap(raw, (1, 4)), [[0, 0, 0, 1]])
+    assert maps.resize(maps.scale(raw), (1, 4)).tolist() == [[0, 0.25, 0.75, 1]]
+
+
+@pytest.mark.parametrize("size", [(5, 5), (20, 31), (2, 3), (4, 4)])
+def test_the_largest_value_is_one_also_where_resizing_lowers_it(rng, size):
+    for raw in rng.normal(size=(10, 4, 4)):
+        resized = maps.resize(raw, size)
+        heatmap = maps.heatmap(raw, size)
+        assert heatmap.shape == size
+        assert heatmap.dtype == np.float32
+        assert heatmap.min() >= 0
+        assert heatmap.max() == (1.0 if resized.max() > 0 else 0.0)
+        assert heatmap.argmax() == (resized.argmax() if resized.max() > 0 else 0)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.0, 0.0), (-3.0, 0.0), (0.2, 1.0)])
+def test_heatmap_of_a_constant_map(value, shown):
+    np.testing.assert_array_equal(
+        maps.heatmap(np.full((2, 3), value), (5, 4)), np.full((5, 4), shown)
+    )
+
+
+def test_heatmap_of_pixels_is_the_largest_absolute_value_over_channels():
+    raw = np.array([[[1.0, -4.0, 2.0], [0.0, 0.0, -1.0], [0.0, 0.0, 0.0]]])
+    np.testing.assert_array_equal(maps.heatmap(raw, (1, 3)), [[1, 1 / 4, 0]])
+
+
+# --- mask and boxes -------------------------------------------------------------------------
+
+
+def test_mask_is_strictly_above_the_fraction():
+    values = np.array([[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]], np.float32)
+    for number, threshold in enumerate([0.0, 0.2, 0.4, 0.6, 0.8]):
+        np.testing.assert_array_equal(maps.mask(values, threshold)[0], np.arange(6) > number)
+        np.testing.assert_array_equal(maps.mask(64 * values, threshold)[0], np.arange(6) > number)
+    assert not maps.mask(np.zeros((2, 2)), 0.0).any()
+
+
+LINE_AND_BLOB = drawn(
+    "9999999999..",
+    "............",
+    "..........99",
+    "..........99",
+)
+EQUAL = drawn(
+    "...99..",
+    ".......",
+    "99...99",
+    ".......",
+    "......9",
+    "......9",
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (drawn(".....", "..99.", "....."), [[2, 1, 4, 2]]),  # x before y, in 3 rows and 5 columns
+        (drawn("..", ".9", ".9", ".9", ".."), [[1, 1, 2, 4]]),
+        (drawn("9....", ".....", "....9"), [[0, 0, 1, 1], [4, 2, 5, 3]]),  # equal: topmost first
+        (drawn("9..", ".9.", "..9"), [[0, 0, 3, 3]]),  # diagonal neighbours are connected
+        (drawn("..9", ".9.", "9.."), [[0, 0, 3, 3]]),
+        (drawn("999", "9.9", "999"), [[0, 0, 3, 3]]),  # a hole is no part
+        (drawn("9.99", "9..."), [[0, 0, 1, 2], [2, 0, 4, 1]]),
+        (EQUAL, [[3, 0, 5, 1], [0, 2, 2, 3], [5, 2, 7, 3], [6, 4, 7, 6]]),
+        (LINE_AND_BLOB, [[0, 0, 10, 1], [10, 2, 12, 4]]),  # 10 pixels against 4
+        (np.zeros((3, 4), np.float32), np.zeros((0, 4))),
+        (np.ones((3, 5), np.float32), [[0, 0, 5, 3]]),
+        (np.full((1, 1), 0.3, np.float32), [[0, 0, 1, 1]]),
+    ],
+)
+def test_boxes_by_hand(values, expected):
+    expected = np.asarray(expected, np.float32).reshape(-1, 4)
+    np.testing.assert_array_equal(maps.boxes(values, components="all"), expected, strict=True)
+    np.testing.assert_array_equal(maps.boxes(values), expected[:1], strict=True)
+
+
+def test_the_area_inside_a_contour_would_choose_the_wrong_part():
+    binary = (LINE_AND_BLOB > 0).astype(np.uint8)
+    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    widest = cv2.boundingRect(max(contours, key=cv2.contourArea))
+    assert tuple(widest) == (10, 2, 2, 2)  # the blob: the line's contour has area 0
+    assert maps.boxes(LINE_AND_BLOB).tolist() == [[0, 0, 10, 1]]
+
+
+def test_boxes_shrink_as_the_threshold_rises_and_keep_the_maximum():
+    values = drawn("12321", "24642", "24942", "12321")
+    last = np.array([0, 0, 5, 4])
+    for threshold in np.linspace(0, 0.99, 34):
+        (box,) = maps.boxes(values, threshold)
+        assert (box[:2] >= last[:2]).all()
+        assert (box[2:] <= last[2:]).all()
+        last = box
+    assert last.tolist() == [2, 2, 3, 3]
+
+
+# clovaai/wsolevaluation's own tests: a map, and its box at thresholds 0, 0.2, 0.4, 0.6, 0.8.
+WSOL = [
+    (
+        [[0, 0, 0, 0, 0], [0, 0.4, 0.4, 0.4, 0.6], [0, 0.4, 1, 0.8, 0.6], [0, 0.4, 0.4, 0.4, 0.6]],
+        [[1, 1, 4, 3], [1, 1, 4, 3], [2, 1, 4, 3], [2, 2, 4, 3], [2, 2, 3, 3]],
+    ),
+    (
+        [
+            [0.4, 0, 0.2, 0.2, 0.2],
+            [0.4, 0.4, 0, 0.4, 0],
+            [0, 0, 0, 0.4, 0],
+            [1, 0.6, 0.8, 0.2, 0.2],
+        ],
+        [[0, 0, 4, 3], [0, 0, 2, 2], [0, 3, 3, 3], [2, 3, 3, 3], [0, 3, 1, 3]],
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "golden"), WSOL)
+def test_boxes_hold_those_of_wsolevaluation(values, golden):
+    values = np.array(values, np.float32)
+    height, width = values.shape
+    for threshold, expected in zip([0.0, 0.2, 0.4, 0.6, 0.8], golden, strict=True):
+        # Theirs is [x, y, min(x + w, W - 1), min(y + h, H - 1)]; ours [x, y, x + w, y + h).
+        found = maps.boxes(values, threshold, "all")
+        theirs = np.minimum(found, [width, height, width - 1, height - 1]).tolist()
+        assert expected in theirs
+        # Where there are two parts, they take the one with the larger area inside its contour:
+        # three pixels around a corner, not five in a row; or the last one of single pixels.
+        assert (theirs[0] == expected) == (len(found) == 1)
+
+
+def flood_fill(values, threshold):
+    """Boxes of the 8-connected parts in plain loops: [(pixels, box), ...]."""
+    values = values.astype(np.float64)
+    height, width = values.shape
+    rest = {
+        (i, j)
+        for i in range(height)
+        for j in range(width)
+        if values[i, j] > threshold * values.max()
+    }
+    parts = []
+    while rest:
+        part, todo = [], [rest.pop()]
+        while todo:
+            i, j = todo.pop()
+            part.append((i, j))
+            near = {(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)} & rest
+            rest -= near
+            todo += near
+        rows, columns = zip(*part, strict=True)
+        box = [min(columns), min(rows), max(columns) + 1, max(rows) + 1]
+        parts.append((len(part), box))
+    return sorted(parts, key=lambda each: (-each[0], each[1][1], each[1][0]))
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_boxes_are_those_of_a_flood_fill(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.random(rng.integers(1, 24, 2)).astype(np.float32)
+    threshold = rng.uniform(0.3, 0.9)
+    expected = [box for _, box in flood_fill(values, threshold)]
+    assert maps.boxes(values, threshold, "all").tolist() == expected
+    assert maps.boxes(values, threshold).tolist() == expected[:1]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0, 20, float("nan")])
+def test_a_threshold_must_be_a_fraction(threshold):
+    with pytest.raises(ValueError, match=r"fraction of the maximum, 0 <= threshold < 1; got "):
+        maps.boxes(np.ones((2, 2)), threshold)
+
+
+def test_components_must_be_known():
+    with pytest.raises(ValueError, match="must be 'largest' or 'all'; got 'multi'"):
+        maps.boxes(np.ones((2, 2)), components="multi")
+
+
+# --- intersection over union ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("box", "other", "expected"),
+    [
+        ([0, 0, 10, 10], [0, 0, 10, 10], 1),
+        ([0, 0, 10, 10], [5, 0, 15, 10], 50 / (100 + 100 - 50)),
+        ([0, 0, 10, 10], [0, 5, 10, 15], 50 / 150),
+        ([0, 0, 4, 2], [1, 1, 3, 5], 2 / (8 + 8 - 2)),
+        ([0, 0, 10, 10], [2, 3, 4, 8], 10 / 100),  # one inside the other
+        ([0.5, 0, 1.5, 1], [0, 0, 1, 1], 0.5 / 1.5),
+        ([0, 0, 10, 10], [10, 0, 20, 10], 0),  # half-open boxes that touch share nothing
+        ([0, 0, 1, 1], [5, 5, 6, 6], 0),  # apart along both axes
+        ([0, 0, 0, 0], [0, 0, 0, 0], 0),
+        ([0, 0, 0, 5], [0, 0, 5, 5], 0),
+        ([3, 3, 1, 1], [0, 0, 5, 5], 0),  # turned inside out: empty
+        # Inclusive corners (ILSVRC, wsolevaluation) are half-open ones with 1 added.
+        ([1, 2, 5 + 1, 6 + 1], [3, 1, 4 + 1, 5 + 1], (2 * 4) / (5 * 5 + 2 * 5 - 2 * 4)),
+        ([0, 0, 9 + 1, 9 + 1], [5, 0, 14 + 1, 9 + 1], 1 / 3),
+    ],
+)
+def test_iou_by_hand(box, other, expected):
+    for first, second in [(box, other), (other, box)]:
+        for dtype in (np.float32, np.float64):
+            value = maps.iou(np.array(first, dtype), np.array(second, dtype))
+            assert value == pytest.approx(expected)
+            assert isinstance(value, float)
+
+
+def test_iou_is_that_of_counted_pixels(rng):
+    grid = np.stack(np.meshgrid(np.arange(12), np.arange(12)), axis=-1)
+    for _ in range(30):
+        one, two = np.sort(rng.integers(0, 13, (2, 2, 2)), axis=1).reshape(2, 4)
+        inside = [((grid >= b[:2]) & (grid < b[2:])).all(axis=-1) for b in (one, two)]
+        shared, union = (inside[0] & inside[1]).sum(), (inside[0] | inside[1]).sum()
+        assert maps.iou(one, two) == pytest.approx(shared / union if union else 0.0)

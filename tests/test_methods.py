@@ -1,0 +1,209 @@
+"""Formulas: against their float64 replicas, on a network set by hand, and by the laws they obey."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcam
+from tests import networks, replicas
+from tfcam.methods import cam, grad_cam, grad_cam_pp
+from tfcam.submodel import Reading
+
+SHAPES = [(1, 1, 1), (2, 3, 4), (7, 7, 16), (3, 1, 5)]
+
+
+def relative(found, wanted):
+    """The largest difference, relative to the largest value."""
+    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    return np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-30)
+
+
+def reading(A, G=None, w=None):
+    def tensor(values):
+        return None if values is None else tf.constant(values[None], tf.float32)
+
+    return Reading(tensor(A), gradients=tensor(G), class_weights=tensor(w))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_methods_equal_their_replicas(rng, shape, signed):
+    A = rng.normal(0, 1, shape).astype(np.float32)
+    A = A if signed else np.abs(A)
+    G = rng.normal(0, 1, shape).astype(np.float32)
+    w = rng.normal(0, 1, shape[-1]).astype(np.float32)
+    assert relative(cam(reading(A, w=w))[0], replicas.cam(A, w)) < 1e-6
+    assert relative(grad_cam(reading(A, G))[0], replicas.grad_cam(A, G)) < 1e-6
+    if not signed:
+        assert relative(grad_cam_pp(reading(A, G))[0], replicas.grad_cam_pp(A, G)) < 1e-6
+
+
+def test_grad_cam_pp_with_signed_activations_equals_the_replica(rng):
+    # The replica gives alpha 0 where the denominator is not positive; kept away from the pole,
+    # where no precision would do.
+    A = rng.normal(0, 0.05, (5, 5, 6)).astype(np.float32)
+    G = rng.normal(0, 1, (5, 5, 6)).astype(np.float32)
+    assert (A.sum((0, 1)) < 0).any()
+    assert relative(grad_cam_pp(reading(A, G))[0], replicas.grad_cam_pp(A, G)) < 1e-6
+    large = -10 * np.abs(A)
+    assert np.isfinite(grad_cam_pp(reading(large, 100 * np.abs(G)))).all()
+
+
+def test_grad_cam_pp_keeps_its_value_where_the_papers_powers_underflow(rng):
+    A = np.abs(rng.normal(0, 1, (7, 7, 4))).astype(np.float32)
+    G = np.full((7, 7, 4), 1e-20, np.float32)  # G^2 is 0 in float32
+    wanted = 49 * 1e-20 / 2 * A.sum(-1, dtype=np.float64)
+    assert relative(grad_cam_pp(reading(A, G))[0], wanted) < 1e-6
+
+
+def test_the_factor_exp_of_the_score_is_one_number_for_each_image(rng):
+    A, G = np.abs(rng.normal(0, 1, (2, 4, 4, 3)))
+    plain, scaled = replicas.grad_cam_pp(A, G), replicas.grad_cam_pp(A, G, score=2.5)
+    assert relative(scaled, np.exp(2.5) * plain) < 1e-12
+
+
+@pytest.fixture
+def hand():
+    """The network set by hand and a picture for it, with channels (1 0; 0 3) and (0 2; 0 0)."""
+    image = np.zeros((2, 2, 2), np.float32)
+    image[..., 0] = [[1, 0], [0, 3]]
+    image[..., 1] = [[0, 2], [0, 0]]
+    return networks.hand_set(), image
+
+
+@pytest.mark.parametrize("call", ["eager", "compiled"])
+def test_hand_computed_maps(hand, call):
+    model, image = hand
+
+    def raw(method, target):
+        explainer = tfcam.Explainer(model, "conv", method=method)
+        for _ in range(1 if call == "eager" else 3):
+            result = explainer(image, target)
+        return result
+
+    # CAM of class 0: 2 * channel 0 - 4 * channel 1.
+    assert raw("cam", 0).raw.tolist() == [[2, -8], [0, 6]]
+    # Pooled channels are (1, 0.5): logits 2 * 1 - 4 * 0.5 + 1 and 8 * 0.5.
+    assert raw("cam", 0).score == 1.0
+    assert raw("cam", 1).score == 4.0
+    # The gradient of the mean is W / 4 everywhere: Grad-CAM is CAM / 4.
+    assert raw("grad_cam", 0).raw.tolist() == [[0.5, -2], [0, 1.5]]
+    # G = 0.5 and -1; S_0 = 4: alpha_0 = 1 / (2 + 0.5 * 4) = 1 / 4, w_0 = 4 * 0.5 / 4 = 0.5, w_1 = 0.
+    assert raw("grad_cam_pp", 0).raw.tolist() == [[0.5, 0], [0, 1.5]]
+    # Class 1: G_1 = 2, S_1 = 2: alpha = 1 / 6, w_1 = 4 * 2 / 6 = 4 / 3.
+    np.testing.assert_allclose(raw("grad_cam_pp", 1).raw, [[0, 8 / 3], [0, 0]], rtol=1e-6)
+    # The ReLU lets channel 0 through at (0, 0) and (1, 1); its gradient 0.5 is positive there.
+    # Channel 1 has the gradient -1, which guided backpropagation stops.
+    guided = raw("guided_backprop", 0).raw
+    assert guided[..., 0].tolist() == [[0.5, 0], [0, 0.5]]
+    assert not guided[..., 1].any()
+    # Guided Grad-CAM is their product with relu(Grad-CAM) = (0.5 0; 0 1.5).
+    assert raw("guided_grad_cam", 0).raw[..., 0].tolist() == [[0.25, 0], [0, 0.75]]
+
+
+def gradients(model, inputs, target, **options):
+    """Readings of the flat network at "features"."""
+    sub = tfcam.submodel.SubModel(model, [tfcam.inspection.resolve(model, "features")], **options)
+    return sub.read(tf.constant(inputs), tf.constant(target))[0][0]
+
+
+def test_laws_on_a_head_of_average_pooling_and_one_dense_layer(rng):
+    model, inputs = networks.flat(), networks.pictures(3)
+    target = [0, 2, 1]
+    read = gradients(model, inputs, target)
+    W, b = model.get_layer("head").get_weights()
+    A = read.activations.numpy().astype(np.float64)
+    maps = np.stack([replicas.cam(A[i], W[:, c].astype(np.float64)) for i, c in enumerate(target)])
+    # The mean of CAM plus the bias is the logit; Z times Grad-CAM is CAM.
+    np.testing.assert_allclose(maps.mean((1, 2)) + b[target], read.scores, rtol=1e-5)
+    assert relative(36 * grad_cam(read), maps) < 1e-5
+    assert relative(tfcam.explain(model, inputs, target=target, method="cam").raws, maps) < 1e-6
+    # Grad-CAM++ has a closed form there: w_k = relu(W_kc) / (2 + W_kc mean(A_k)).
+    weights = np.maximum(W[:, target].T, 0) / (2 + W[:, target].T * A.mean((1, 2)))
+    closed = np.einsum("bhwk,bk->bhw", A, weights)
+    assert relative(grad_cam_pp(read), closed) < 1e-5
+
+
+def test_grad_cam_of_probability_is_the_contrast_with_all_classes():
+    model, inputs = networks.flat(), networks.pictures(2)
+    p = model(inputs, training=False).numpy().astype(np.float64)
+    each = [tfcam.explain(model, inputs, target=c, method="cam").raws for c in range(3)]
+    mean = sum(p[:, c, None, None] * each[c] for c in range(3))
+    found = tfcam.explain(model, inputs, "features", target=1, score="probability").raws
+    assert relative(found, p[:, 1, None, None] / 36 * (each[1] - mean)) < 1e-4
+
+
+@pytest.mark.parametrize("layer", ["first", "features"])
+def test_grad_cam_is_linear_in_the_target(layer):
+    model, inputs = networks.flat(), networks.pictures(2)
+
+    def raws(target):
+        return tfcam.explain(model, inputs, layer, target=target).raws
+
+    assert relative(raws(lambda o: o[:, 0] + o[:, 2]), raws(0) + raws(2)) < 1e-5
+    assert relative(raws(lambda o: 3.0 * o[:, 1]), 3 * raws(1)) < 1e-5
+    assert relative(raws(lambda o: o[:, 0] - o[:, 1]), -raws(lambda o: o[:, 1] - o[:, 0])) < 1e-6
+
+
+@pytest.mark.parametrize("name", tfcam.METHODS)
+def test_a_channels_order_does_not_matter(name, rng):
+    model, inputs = networks.flat(), networks.pictures(2)
+    before = tfcam.explain(model, inputs, target=1, method=name).raws
+    order = rng.permutation(8)
+    for layer in ("second", "norm"):
+        weights = model.get_layer(layer).get_weights()
+        model.get_layer(layer).set_weights([weight[..., order] for weight in weights])
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([kernel[order], bias])
+    after = tfcam.explain(model, inputs, target=1, method=name).raws
+    assert relative(after, before) < 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("name", tfcam.METHODS)
+def test_a_batch_is_its_images_one_by_one(name, count):
+    model, inputs = networks.flat(), networks.pictures(count)
+    targets = [index % 3 for index in range(count)]
+    together = tfcam.explain(model, inputs, target=targets, method=name)
+    for index in range(count):
+        alone = tfcam.explain(model, inputs[index], target=targets[index], method=name)
+        assert relative(together[index].raw, alone.raw) < 1e-6
+        assert together[index].score == pytest.approx(alone.score, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", tfcam.METHODS)
+def test_logits_of_a_thousand_give_finite_maps(name):
+    model = networks.flat()
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([kernel * 3000, bias])
+    result = tfcam.explain(model, networks.pictures(1), method=name)[0]
+    assert abs(result.score) > 1e3
+    assert np.isfinite(result.raw).all()
+    assert result.heatmap.max() == 1.0
+
+
+def test_a_function_of_ones_own_is_a_method():
+    def brightest(reading):
+        """The largest activation at each position."""
+        return tf.reduce_max(reading.activations, axis=-1)
+
+    model, inputs = networks.flat(), networks.pictures(2)
+    results = tfcam.explain(model, inputs, "features", method=brightest)
+    wanted = keras.Model(model.inputs, model.get_layer("features").output)([inputs]).numpy().max(-1)
+    np.testing.assert_allclose(results.raws, wanted, rtol=1e-6)
+    assert results[0].method == "brightest"
+
+
+def test_a_method_that_returns_no_map_is_refused():
+    with pytest.raises(ValueError, match=r"must return a tensor \(B, h, w\).*'whole' returned"):
+        tfcam.explain(
+            networks.flat(), networks.pictures(1), method=_named("whole", lambda r: r.activations)
+        )
+    with pytest.raises(ValueError, match=r"'array' returned .*NoneType"):
+        tfcam.explain(networks.flat(), networks.pictures(1), method=_named("array", lambda r: None))
+
+
+def _named(name, function):
+    function.__name__ = name
+    return function
