@@ -1,4 +1,4 @@
-"""Each finding: one clear message, and a network that brings it about; never NaN, never a warning."""
+"""Each finding: one clear message, and a network that brings it about; no NaN, no warning."""
 
 import re
 import string

@@ -89,7 +89,7 @@ def test_hand_computed_maps(hand, call):
     assert raw("cam", 1).score == 4.0
     # The gradient of the mean is W / 4 everywhere: Grad-CAM is CAM / 4.
     assert raw("grad_cam", 0).raw.tolist() == [[0.5, -2], [0, 1.5]]
-    # G = 0.5 and -1; S_0 = 4: alpha_0 = 1 / (2 + 0.5 * 4) = 1 / 4, w_0 = 4 * 0.5 / 4 = 0.5, w_1 = 0.
+    # G = 0.5 and -1; S_0 = 4: alpha_0 = 1 / (2 + 0.5 * 4) = 1 / 4, w_0 = 4 * 0.5 / 4, w_1 = 0.
     assert raw("grad_cam_pp", 0).raw.tolist() == [[0.5, 0], [0, 1.5]]
     # Class 1: G_1 = 2, S_1 = 2: alpha = 1 / 6, w_1 = 4 * 2 / 6 = 4 / 3.
     np.testing.assert_allclose(raw("grad_cam_pp", 1).raw, [[0, 8 / 3], [0, 0]], rtol=1e-6)

@@ -87,6 +87,11 @@ class Engine:
             inputs: (B, h, w, C), what the model takes.
             target: (B,) class indices, or a callable outputs -> (B,).
         """
+        if callable(target) and "class_weights" in self.method.needs:
+            raise ValueError(
+                f"{self.method.name!r} needs a class: an index, a label or None; got a callable. "
+                "grad_cam takes callables."
+            )
         images = tf.convert_to_tensor(inputs)
         given = (images,) if callable(target) else (images, tf.constant(target))
         function, compiled = self._function(images, target)

@@ -109,14 +109,16 @@ class Explanation:
         """What ``plot`` and ``save`` show: the overlay, or the signed values of a map of pixels.
 
         A map of pixels is drawn in its own colours: grey is zero, and the full range is its
-        99.9th percentile of absolute values, as a few pixels would else darken all others.
+        99.9th percentile of absolute values, as a few pixels would else darken all others. Of
+        more than three channels the first three are drawn, of two the first.
 
         Returns:
             (H, W, 3) uint8 RGB.
         """
         if self.raw.ndim == 2 or not np.isfinite(self.raw).all():
             return self.overlay(alpha, colormap)
-        values = maps.resize(self.raw, self.heatmap.shape).reshape(*self.heatmap.shape, -1)
+        shown = self.raw[..., : 3 if self.raw.shape[-1] >= 3 else 1]
+        values = maps.resize(shown, self.heatmap.shape)
         limit = np.percentile(np.abs(values), 99.9) or 1.0
         grey = np.round(127.5 + 127.5 * np.clip(values / limit, -1, 1)).astype(np.uint8)
         return np.ascontiguousarray(np.broadcast_to(grey, self.image.shape))
@@ -137,7 +139,7 @@ class Explanation:
 
             return self._draw(plt.figure(figsize=self._figure_size()), alpha, colormap)
         ax.imshow(self.picture(alpha, colormap))
-        ax.set_title(self.title, fontsize="medium")
+        ax.set_title(self.title, fontsize="medium", parse_math=False)  # a label may hold a $
         ax.set_axis_off()
         return ax
 
@@ -224,7 +226,8 @@ class Explanation:
         if not Path(path).exists():
             raise FileNotFoundError(f"No file {str(path)!r}.")
         try:
-            with np.load(path, allow_pickle=False) as held:
+            # np.load would leave a broken file that it opened itself open.
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
                 arrays = {name: held[name] for name in ("heatmap", "raw", "image")}
                 facts = json.loads(str(held["facts"]))
             facts["findings"] = tuple(Finding(**each) for each in facts["findings"])
@@ -239,7 +242,9 @@ class Explanation:
             return NotImplemented
         arrays = ("heatmap", "raw", "image")
         same = (np.array_equal(getattr(self, n), getattr(other, n), equal_nan=True) for n in arrays)
-        return self._facts() == other._facts() and all(same)
+        # As text, so that a score that is NaN equals itself after it was saved and loaded.
+        facts = (json.dumps(each._facts(), sort_keys=True) for each in (self, other))
+        return next(facts) == next(facts) and all(same)
 
     __hash__ = None  # type: ignore[assignment]
 

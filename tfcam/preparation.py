@@ -23,8 +23,10 @@ _MODES = {
     "torch": "scaled to 0..1, ImageNet mean and deviation",
     "caffe": "BGR, ImageNet mean taken off",
 }
-# Operations that keras.applications' preprocess_input leaves in a graph, on pixels of 0..255.
-_ARITHMETIC = ("Divide", "TrueDivide", "Subtract", "GetItem")
+# What keras.applications' preprocess_input begins with in a graph, on pixels of 0..255; what may
+# as well be arithmetic on pixels of 0..1, such as 2 x - 1, says nothing.
+_ARITHMETIC = ("Divide", "TrueDivide", "GetItem")
+_UNCLEAR = ("Add", "Lambda", "Multiply", "Subtract")
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,9 @@ def choose_preprocessing(
                 f"got {preprocess!r}."
             )
         return _mode(modes[preprocess], "as given")
-    family = family_of(model)
-    inside = _inside(model, calls)
-    if inside is not None:
-        return inside
-    if family is not None:
-        return _mode(family.bare or family.mode, f"as {family.name} was trained")
+    told = _told(model, calls)
+    if told is not None:
+        return told
     hint = alike(model)
     raise ValueError(
         f"How {model.name!r} wants its pictures can't be read from it: it is no keras.applications "
@@ -105,13 +104,18 @@ def _mode(mode: str, reason: str) -> Preprocessing:
     def function(pixels: np.ndarray) -> np.ndarray:
         if mode in ("raw", "unit"):
             return pixels if mode == "raw" else pixels / np.float32(255)
+        if mode != "tf" and pixels.shape[-1] != 3:
+            raise ValueError(
+                f"preprocess={mode!r} is for three channels; the model takes {pixels.shape[-1]}. "
+                "Pass 'unit', 'tf', 'raw' or a callable."
+            )
         return keras.applications.imagenet_utils.preprocess_input(pixels, "channels_last", mode)
 
     return Preprocessing(function, f"{_MODES[mode]}, {reason}", mode == "caffe")
 
 
-def _inside(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
-    """The range that the model takes where it scales its input itself; None where it does not."""
+def _told(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
+    """The range that the model takes, as its first operations or else its family tell."""
     for operation in _in_order(model, calls):
         kind = type(operation).__name__
         if kind == "Rescaling":
@@ -124,9 +128,14 @@ def _inside(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
             return None
         if kind in _ARITHMETIC:
             return _mode("raw", "its input is scaled inside")
-        if kind == "Lambda" or getattr(operation, "weights", None):
+        if kind in _UNCLEAR:
             return None
-    return None
+        if getattr(operation, "weights", None):
+            break
+    family = family_of(model)
+    if family is None:
+        return None
+    return _mode(family.bare or family.mode, f"as {family.name} was trained")
 
 
 def _in_order(model: Any, calls: Callable[[], Record]) -> list[Any]:
@@ -202,8 +211,8 @@ def _already_prepared(model: Any, pictures: Sequence[Any], shape: tuple[Any, ...
             wanted = " x ".join("any" if side is None else str(side) for side in shape)
             raise ValueError(
                 "A float array is taken as already prepared and must have the model's input shape "
-                f"{wanted}; got {array.shape}. For a picture of 0..255 give uint8, or say "
-                "preprocess='raw' or another."
+                f"{wanted}, all of one size; got {array.shape}. For a picture of 0..255 give "
+                "uint8, or say preprocess='raw' or another."
             )
         if not np.isfinite(array).all():
             raise ValueError(
