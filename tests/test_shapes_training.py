@@ -27,7 +27,7 @@ def asset() -> keras.Model:
 def test_a_miniature_run_writes_a_model_that_reloads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shapes, "BLOCKS", ((4, 4, 2), (4, 4, 2), (4, 4, 2)))
+    monkeypatch.setattr(shapes, "BLOCKS", ((4, True), (4, True)))
     output = tmp_path / "new" / "shapes.keras"
     accuracy = shapes.train(output, scenes=6, epochs=1, seed=5, fresh=4)
 

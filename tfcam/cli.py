@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import math
 import os
 import re
 import sys
@@ -50,7 +51,7 @@ def demo(
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=110)
         write_whole(output, stream.getvalue())
-    table = Table("method", title="Maps against the shapes, 32 fresh scenes with one shape each")
+    table = Table("method", title="Maps against the shapes in 30 fresh scenes")
     table.add_column("IoU of the box", justify="right")
     table.add_column("pointing game", justify="right")
     for row in rows:
@@ -92,7 +93,7 @@ def explain(
         paths = _expand(images)
         network, known = _load(model)
         if labels is not None:
-            known = labels.read_text(encoding="utf-8").splitlines()
+            known = _read_labels(labels)
         explainer = Explainer(
             network,
             int(layer) if layer is not None and re.fullmatch(r"-?\d+", layer) else layer,
@@ -107,12 +108,14 @@ def explain(
         list(zip(paths, files, strict=True)),
         description="explaining",
         console=console,
-        disable=len(paths) == 1,
+        disable=len(paths) == 1 or not console.is_terminal,
         transient=True,
     ):
         try:
             result = explainer(path, chosen)
             if file is not None:
+                if file != output:
+                    file.parent.mkdir(parents=True, exist_ok=True)
                 result.save(file)
         except (ValueError, TypeError, OSError) as error:
             failed = True
@@ -122,9 +125,9 @@ def explain(
             "image": path,
             "target": result.target,
             "label": result.label,
-            "score": result.score,
+            "score": _finite(result.score),
             "score_kind": result.score_kind,
-            "probability": result.probability,
+            "probability": _finite(result.probability),
             "layer": result.layer,
             "method": result.method,
             "boxes": result.boxes().tolist(),
@@ -182,12 +185,11 @@ def _expand(sources: list[str]) -> list[str]:
 
 def _outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
     """Where the picture of each image goes; images of the same name get numbers."""
-    if output is not None and output.suffix:
+    if output is not None and output.suffix and not output.is_dir():
         if len(paths) > 1:
             raise ValueError(f"--output must be a folder for {len(paths)} images; got {output}.")
         return [output]
     folder = output or Path()
-    folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     for path in paths:
         stem = re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
@@ -196,6 +198,21 @@ def _outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
             file, number = folder / f"{stem}_{number}_{method}.png", number + 1
         files.append(file)
     return files
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise ValueError(
+            f"--labels must be a text file with one label on each line; {str(path)!r}: {why}."
+        ) from None
+
+
+def _finite(number: float | None) -> float | None:
+    """A number as JSON can hold it, which has no NaN."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _load(name: str) -> tuple[Any, list[str] | None]:
@@ -237,7 +254,9 @@ def _import_quietly() -> None:
     os.dup2(null, 2)
     try:
         import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        import tensorflow
+
+        tensorflow.get_logger().setLevel("ERROR")  # it also remarks on how often it traces
     finally:
         os.dup2(kept, 2)
         os.close(kept)

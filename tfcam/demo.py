@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -45,18 +46,16 @@ class Agreement:
     pointing: float
 
 
-def agreement(explainer: Explainer, scenes: list[Scene]) -> Agreement:
+def agreement(scenes: Sequence[Scene], results: Sequence[Explanation]) -> Agreement:
     """Compare the maps of the shapes' classes with where the shapes are.
 
     Args:
-        explainer: For the embedded model.
         scenes: With one shape each.
+        results: Their explanations by one method.
 
     Returns:
         The means over the scenes.
     """
-    targets = [scene.labels[0] for scene in scenes]
-    results = explainer([scene.image for scene in scenes], targets)
     overlaps, hits = [], []
     for scene, result in zip(scenes, results, strict=True):
         boxes = result.boxes()
@@ -66,30 +65,29 @@ def agreement(explainer: Explainer, scenes: list[Scene]) -> Agreement:
     return Agreement(results[0].method, float(np.mean(overlaps)), float(np.mean(hits)))
 
 
-def run_demo(seed: int, count: int = 32) -> tuple[Figure, list[Agreement]]:
+def run_demo(seed: int, count: int = 30) -> tuple[Figure, list[Agreement]]:
     """Explain fresh scenes by every method: a figure to look at, and how well the maps agree.
 
     Args:
         seed: Of the scenes.
-        count: How many scenes are measured.
+        count: How many scenes with one shape are measured.
 
     Returns:
         The figure, and one agreement for each method.
     """
     model = demo_model()
-    explainers = [Explainer(model, method=name, labels=KINDS) for name in METHODS]
-    scenes = [draw_scene(seed + number) for number in range(count)]
-    table = [agreement(explainer, scenes) for explainer in explainers]
+    singles = [draw_scene(seed + number) for number in range(count)]
     pair = draw_scene(seed + count, shapes=2)
-    shown = [(scenes[0], 0), (pair, 0), (pair, 1)]
-    rows = [
-        (scene, [explainer(scene.image, scene.labels[which]) for explainer in explainers])
-        for scene, which in shown
-    ]
-    return draw_rows(rows), table
+    scenes = [*singles, pair, pair]
+    targets = [*(scene.labels[0] for scene in singles), *pair.labels]
+    images = [scene.image for scene in scenes]
+    by_method = [Explainer(model, method=name, labels=KINDS)(images, targets) for name in METHODS]
+    shown = [0, count, count + 1]
+    rows = [(scenes[each], [results[each] for results in by_method]) for each in shown]
+    return _draw(rows), [agreement(singles, results[:count]) for results in by_method]
 
 
-def draw_rows(rows: list[tuple[Scene, list[Explanation]]]) -> Figure:
+def _draw(rows: list[tuple[Scene, list[Explanation]]]) -> Figure:
     """One row for each scene: the scene, then its explanations."""
     columns = 1 + len(rows[0][1])
     figure = Figure(figsize=(2.1 * columns, 2.5 * len(rows)), layout="constrained")

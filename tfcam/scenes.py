@@ -171,7 +171,7 @@ def _places(rng: np.random.Generator, count: int, size: int) -> list[tuple[float
     """Centre x, y and radius of each shape, inside the picture and hardly overlapping."""
     places: list[tuple[float, float, float]] = []
     while len(places) < count:
-        radius = size * rng.uniform(0.18, 0.3) / count**0.35
+        radius = size * rng.uniform(0.2, 0.3) / count**0.35
         placed = None
         while placed is None:
             placed = _free_place(rng, places, radius, size)
@@ -253,7 +253,8 @@ def _waves(rng: np.random.Generator, size: int, crossed: bool) -> np.ndarray:
 
 def _texture(rng: np.random.Generator, size: int, dark: bool) -> np.ndarray:
     """What a shape is painted with, (S, S, 3): solid, gradient, stripes or dots in two colours."""
-    first, second = _shape_colour(rng, dark), _shape_colour(rng, dark)
+    first, other = _shape_colour(rng, dark), _shape_colour(rng, dark)
+    second = (first + other) / 2  # not further apart, or the pattern hides the form
     pattern = rng.choice(["solid", "gradient", "stripes", "dots"])
     if pattern == "solid":
         share = np.zeros((size, size), np.float32)

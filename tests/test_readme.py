@@ -1,0 +1,59 @@
+"""The README's code runs, and its table of methods is that of the library."""
+
+import re
+from pathlib import Path
+
+import keras
+import pytest
+
+import tfcam
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_python_block_runs(data, tmp_path, monkeypatch):
+    picture = data / "images/classic/dog_and_cat.png"
+    (tmp_path / picture.name).write_bytes(picture.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "tabby.png").exists()
+
+
+def test_the_printed_result_is_what_is_printed(data):
+    model = keras.applications.MobileNetV2(weights="imagenet")
+    picture = data / "images/classic/dog_and_cat.png"
+    result = tfcam.explain(model, picture, "out_relu", target="tabby")
+    (printed,) = blocks("text")
+    numbers = r"\d+\.\d+"
+    wanted = [float(number) for number in re.findall(numbers, printed)]
+    found = [float(number) for number in re.findall(numbers, repr(result))]
+    assert found == pytest.approx(wanted, rel=1e-3)
+    assert re.sub(numbers, "", printed).strip() == re.sub(numbers, "", repr(result))
+
+
+def test_the_table_of_methods_is_complete():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.+?) \|$", README, re.MULTILINE)
+    table = {name: source for name, source in rows if name in tfcam.METHODS}
+    assert list(table) == list(tfcam.METHODS)
+    for name, source in table.items():
+        first, year = re.match(r"(\w+) et al\. (\d+)", source).groups()
+        assert first in tfcam.METHODS[name].function.__doc__
+        assert year in tfcam.METHODS[name].function.__doc__
+
+
+def test_the_commands_are_those_that_exist():
+    import typer.main
+
+    from tfcam.cli import app
+
+    commands = typer.main.get_command(app).commands
+    for line in re.findall(r"^tfcam (\w+)(.*)$", README, re.MULTILINE):
+        command, rest = line
+        options = {o for p in commands[command].params for o in [*p.opts, *p.secondary_opts]}
+        assert set(re.findall(r"--\w+", rest)) <= options
