@@ -138,18 +138,18 @@ def test_not_finite(method, value):
     model.get_layer("conv").set_weights([np.full((1, 1, 3, 2), value)])
     result, codes = explained(model, made={"method": method}, target=0)
     assert codes == ["not_finite"]
-    bad = np.count_nonzero(~np.isfinite(result.raw))
+    bad = np.count_nonzero(~np.isfinite(result.raw)) + (not np.isfinite(result.score))
     assert bad >= 64
-    assert f"The map holds {bad} values that are NaN or infinite" in result.findings[0].message
+    assert (
+        f"The map and its score hold {bad} values that are NaN or infinite"
+        in result.findings[0].message
+    )
     assert not result.heatmap.any()
     assert result.boxes().shape == (0, 4)
 
 
 @pytest.mark.parametrize("method", tfcam.METHODS)
-def test_a_score_that_is_not_finite_is_told(method, request):
-    if method == "guided_backprop":
-        reason = "guided ReLUs drop NaN, so that the map is finite: the score must be looked at too"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_score_that_is_not_finite_is_told(method):
     model = network(kernel=[[np.nan, 1], [1, 1]])
     result, codes = explained(model, made={"method": method}, target=0)
     assert np.isnan(result.score)

@@ -254,9 +254,7 @@ def _import_quietly() -> None:
     os.dup2(null, 2)
     try:
         import keras  # noqa: F401
-        import tensorflow
-
-        tensorflow.get_logger().setLevel("ERROR")  # it also remarks on how often it traces
+        import tensorflow  # noqa: F401
     finally:
         os.dup2(kept, 2)
         os.close(kept)

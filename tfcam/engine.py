@@ -94,23 +94,29 @@ class Engine:
             )
         images = tf.convert_to_tensor(inputs)
         given = (images,) if callable(target) else (images, tf.constant(target))
-        function, compiled = self._function(images, target)
+        function, compiled = self._function(given, target)
         results = function(*given)
         if not compiled and self._hides_logits(results[3]):
             # Keras left no note of the logits: a traced graph can be walked back to them.
-            results = self._function(images, target)[0](*given)
+            results = self._function(given, target)[0](*given)
         raw, scores, indices = (each.numpy() for each in results[:3])
         values = None if results[3] is None else results[3].numpy()
         return Computed(raw, scores, indices, values, self._kind(values))
 
-    def _function(self, images: tf.Tensor, target: Any) -> tuple[Callable[..., Any], bool]:
+    def _function(
+        self, given: tuple[tf.Tensor, ...], target: Any
+    ) -> tuple[Callable[..., Any], bool]:
         """What computes inputs of this shape, and whether it is compiled."""
-        key = (*images.shape, images.dtype, target if callable(target) else None)
+        target = target if callable(target) else None
+        key = (*given[0].shape, given[0].dtype, target)
+        function = self._eager(target)
         with LOCK:
             compiled = key in self._seen
             if compiled and self._seen[key] is None:
-                self._seen[key] = self._compiled(target)
-            function = self._seen.setdefault(key, None) or self._eager(target)
+                # One for each shape: a tf.function that held them all would complain of that.
+                traced = tf.function(function, autograph=False)
+                self._seen[key] = traced.get_concrete_function(*given)
+            function = self._seen.setdefault(key, None) or function
             self._seen.move_to_end(key)
             if len(self._seen) > _KEPT:
                 self._seen.popitem(last=False)
@@ -121,9 +127,6 @@ class Engine:
             return self._compute(images, target if indices is None else indices)
 
         return compute
-
-    def _compiled(self, target: Any) -> Callable[..., Any]:
-        return tf.function(self._eager(target if callable(target) else None), autograph=False)
 
     def _compute(self, images: tf.Tensor, target: Any) -> tuple[tf.Tensor | None, ...]:
         needs = self.method.needs

@@ -144,30 +144,24 @@ class Explainer:
         Returns:
             An ``Explanation``, or ``Explanations`` where a batch was given.
         """
-        pictures = _batch(images)
-        if pictures is None:
-            return self._explain([images], target)[0]
+        batch = _batch(images)
+        pictures = [images] if batch is None else batch
         if not pictures:
             raise ValueError("A batch must hold at least one image; got an empty one.")
+        chosen: Any = target
+        if not callable(target):
+            classes = None if target is None else self._opened.classes
+            chosen = class_indices(target, len(pictures), classes, self._labels)
         results: list[Explanation] = []
         for start in range(0, len(pictures), self._batch_size):
             part = slice(start, start + self._batch_size)
-            chosen = target
-            if isinstance(target, list | tuple | np.ndarray | tf.Tensor):
-                if len(target) != len(pictures):
-                    class_indices(target, len(pictures), None, None)
-                chosen = target[part]
-            results += self._explain(pictures[part], chosen)
-        return Explanations(results)
+            results += self._explain(pictures[part], chosen if callable(chosen) else chosen[part])
+        return results[0] if batch is None else Explanations(results)
 
-    def _explain(self, pictures: Sequence[Any], target: Target) -> list[Explanation]:
+    def _explain(self, pictures: Sequence[Any], target: Any) -> list[Explanation]:
         prepared = prepare(self.model, pictures, self._preprocess, lambda: self._opened.record)
-        if callable(target):
-            computed = self._own_engine(prepared.inputs, target)
-        else:
-            classes = None if target is None else self._opened.classes
-            indices = class_indices(target, len(pictures), classes, self._labels)
-            computed = self._engine(prepared.inputs, indices)
+        engine = self._own_engine if callable(target) else self._engine
+        computed = engine(prepared.inputs, target)
         return [self._result(prepared, computed, each, target) for each in range(len(pictures))]
 
     @functools.cached_property
@@ -175,7 +169,7 @@ class Explainer:
         return self._opened.engine(self._layer, self._method, self._score, shared=False)
 
     def _result(
-        self, prepared: Prepared, computed: Computed, index: int, target: Target
+        self, prepared: Prepared, computed: Computed, index: int, target: Any
     ) -> Explanation:
         engine, image = self._engine, prepared.images[index]
         raw = computed.raw[index]
@@ -188,8 +182,9 @@ class Explainer:
         probability = computed.probability(index)
         kind = "callable" if callable(target) else computed.kind
         found = list(self._label_finding)
-        if not np.isfinite(raw).all():
-            found.append(finding("not_finite", count=np.count_nonzero(~np.isfinite(raw))))
+        score = float(computed.scores[index])
+        if broken := np.count_nonzero(~np.isfinite(raw)) + (not np.isfinite(score)):
+            found.append(finding("not_finite", count=broken))
             heatmap = np.zeros(image.shape[:2], np.float32)
         else:
             heatmap = maps.heatmap(raw, image.shape[:2])
@@ -199,7 +194,9 @@ class Explainer:
             found.append(finding("one_position", layer=engine.layer))
         if kind == "probability" and engine.submodel.score == "logit":
             found.append(finding("probability_explained"))
-        elif kind == "probability" and probability is not None and probability > 1 - 1e-4:
+        elif (
+            kind == "probability" and probability is not None and not 1e-4 < probability < 1 - 1e-4
+        ):
             found.append(finding("saturated", probability=probability))
         return Explanation(
             heatmap=heatmap,
@@ -207,7 +204,7 @@ class Explainer:
             image=image,
             target=chosen,
             label=label,
-            score=float(computed.scores[index]),
+            score=score,
             score_kind=kind,
             probability=probability,
             layer=engine.layer,

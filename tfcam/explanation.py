@@ -32,7 +32,8 @@ class Explanation:
     Attributes:
         heatmap: (H, W) float32 in [0, 1], of the size of the picture as given.
         raw: The signed map before scaling: (h, w) of the layer, or (h, w, C) of pixels (RGB).
-        image: (H, W, 3) uint8 RGB, the picture as given.
+        image: (H, W, 3) uint8 RGB, the picture as given; of an array that was given already
+            prepared, its values stretched to 0..255.
         target: The explained class, or None where a callable was explained.
         label: The class's label, or the callable's name; None where it is not known.
         score: The explained number.
@@ -109,7 +110,7 @@ class Explanation:
         """What ``plot`` and ``save`` show: the overlay, or the signed values of a map of pixels.
 
         A map of pixels is drawn in its own colours: grey is zero, and the full range is its
-        99.9th percentile of absolute values, as a few pixels would else darken all others. Of
+        99th percentile of absolute values, as a few pixels would else darken all others. Of
         more than three channels the first three are drawn, of two the first.
 
         Returns:
@@ -119,7 +120,7 @@ class Explanation:
             return self.overlay(alpha, colormap)
         shown = self.raw[..., : 3 if self.raw.shape[-1] >= 3 else 1]
         values = maps.resize(shown, self.heatmap.shape)
-        limit = np.percentile(np.abs(values), 99.9) or 1.0
+        limit = np.percentile(np.abs(values), 99) or 1.0
         grey = np.round(127.5 + 127.5 * np.clip(values / limit, -1, 1)).astype(np.uint8)
         return np.ascontiguousarray(np.broadcast_to(grey, self.image.shape))
 

@@ -10,8 +10,8 @@ FINDINGS = {
         "heatmap is empty. Look at `raw`, another layer, or the class that is predicted."
     ),
     "not_finite": (
-        "The map holds {count} values that are NaN or infinite, so that the heatmap is empty. Look "
-        "for NaN in the model's weights and in its input."
+        "The map and its score hold {count} values that are NaN or infinite, so that the heatmap "
+        "is empty. Look for NaN in the model's weights and in its input."
     ),
     "one_position": (
         "The map of {layer!r} has one position only, so that it can't tell where. Choose a layer "

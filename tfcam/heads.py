@@ -106,6 +106,8 @@ def find_head(model: Any, calls: Record) -> Head | HeadError:
                 return HeadError(
                     f"{call.path!r} is a second linear layer between pooling and output"
                 )
+            if getattr(operation, "quantization_mode", None) is not None:
+                return HeadError(f"{call.path!r} is quantised")
             if not _is_linear(operation, at_output=not affine):
                 return HeadError(f"{call.path!r} is not linear after the pooling")
             linear = True

@@ -131,7 +131,8 @@ def layers(model: keras.Model) -> LayerList:
         model: Any built Keras model with one input.
 
     Returns:
-        The layers in the order in which the model calls them. It prints as a table.
+        The layers in the order in which the model calls them. It prints as a table. Sizes that
+        the model leaves open are those for pictures of 224 x 224.
 
     Raises:
         ValueError: If the model is not built, or none of its layers has a map.
@@ -204,8 +205,9 @@ def open_layer(model: Any, layer: Layer, calls: Callable[[], Record]) -> tuple[T
             f"layers with a map; got {layer}. tfcam.layers(model) lists them."
         )
     call = mapped[layer]
-    operation = weakref.ref(operations[call.position])
-    return Tap(call.path, operation, call.number), f"index {layer} of tfcam.layers(model)"
+    number = None if calls().name(call) == call.path else call.number
+    tap = Tap(call.path, weakref.ref(operations[call.position]), number)
+    return tap, f"index {layer} of tfcam.layers(model)"
 
 
 def resolve(model: Any, layer: str | keras.Operation) -> Tap:

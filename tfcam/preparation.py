@@ -119,8 +119,11 @@ def _told(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
     for operation in _in_order(model, calls):
         kind = type(operation).__name__
         if kind == "Rescaling":
-            # A factor above 1 takes pixels of 0..1 up; one below takes those of 0..255 down.
-            return _mode("unit" if np.max(operation.scale) > 1 else "raw", "Rescaling is inside")
+            # A factor above 1 takes pixels of 0..1 up; a small one takes those of 0..255 down.
+            factor = np.max(operation.scale)
+            if 0.1 < factor <= 1:
+                return None
+            return _mode("unit" if factor > 1 else "raw", "Rescaling is inside")
         if kind == "Normalization":
             mean = np.max(keras.ops.convert_to_numpy(operation.mean))
             if mean > 0:
@@ -230,6 +233,11 @@ def _as_picture(array: Any) -> np.ndarray:
         raise ValueError(
             "With a preprocess other than None, a float array must hold pixels of 0..255; "
             f"got values from {values.min():g} to {values.max():g}."
+        )
+    if 0 < values.max() <= 1:
+        raise ValueError(
+            "With a preprocess other than None, a float array must hold pixels of 0..255; "
+            f"these reach {values.max():g} only. Give 255 times that, or preprocess=None."
         )
     return load_image(np.round(values).astype(np.uint8))
 

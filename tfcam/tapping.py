@@ -25,8 +25,11 @@ LOCK = threading.RLock()
 
 def children(operation: Any) -> list[Any]:
     """The operations directly inside a model or layer, in the order in which it lists them."""
-    listed = list(getattr(operation, "operations", getattr(operation, "layers", ())))
-    if isinstance(operation, keras.Layer):
+    listed: list[Any] = []
+    if isinstance(operation, keras.Model):
+        listed += getattr(operation, "operations", operation.layers)
+    # Keras has no public way to the layers inside a layer that is no model.
+    if hasattr(operation, "_flatten_layers"):
         listed += operation._flatten_layers(include_self=False, recursive=False)
     unique = {
         id(child): child for child in listed if not isinstance(child, keras.layers.InputLayer)

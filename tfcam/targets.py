@@ -39,8 +39,6 @@ def class_indices(
         >>> class_indices(["dog", 0], batch=2, classes=2, labels=["cat", "dog"])
         array([1, 0], dtype=int32)
     """
-    if target is None:
-        return np.full(batch, PREDICTED, np.int32)
     if isinstance(target, np.ndarray | tf.Tensor):
         target = np.asarray(target).tolist()
     many = target if isinstance(target, list | tuple) else [target] * batch
@@ -53,6 +51,8 @@ def class_indices(
 
 
 def _class_index(target: Any, classes: int | None, labels: Sequence[str] | None) -> int:
+    if target is None:
+        return PREDICTED
     if isinstance(target, str):
         return _label_index(target, labels)
     if isinstance(target, bool | np.bool_) or not isinstance(target, int | np.integer):
