@@ -66,10 +66,11 @@ def explain(
 
     Example:
         >>> import tfcam
-        >>> scene = tfcam.scenes.draw_scene(1)
-        >>> result = tfcam.explain(tfcam.demo_model(), scene.image, "features")
-        >>> result.label == tfcam.scenes.KINDS[scene.labels[0]], result.heatmap.shape
-        (True, (128, 128))
+        >>> scene = tfcam.scenes.draw_scene(1, kinds=["star"])
+        >>> kinds = tfcam.scenes.KINDS
+        >>> result = tfcam.explain(tfcam.demo_model(), scene.image, "features", labels=kinds)
+        >>> result.label, result.heatmap.shape, result.raw.shape
+        ('star', (128, 128), (16, 16))
     """
     explainer = Explainer(
         model,
