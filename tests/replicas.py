@@ -63,3 +63,51 @@ def bilinear(values, height, width):
             bottom = values[y1, x0] * (1 - (x - x0)) + values[y1, x1] * (x - x0)
             out[i, j] = top * (1 - (y - y0)) + bottom * (y - y0)
     return out
+
+
+def x_grad_cam(A, G):
+    """Fu et al. 2020, eq. 8: w_k = sum_xy A_xy^k / (sum_xy A_xy^k) * dS/dA_xy^k."""
+    h, w, K = A.shape
+    weights = np.zeros(K)
+    for k in range(K):
+        total = A[:, :, k].sum()
+        for x in range(h):
+            for y in range(w):
+                weights[k] += A[x, y, k] / total * G[x, y, k] if total else 0.0
+    return cam(A, weights)
+
+
+def _elementwise(A, G, term):
+    h, w, K = A.shape
+    M = np.zeros((h, w))
+    for i in range(h):
+        for j in range(w):
+            for k in range(K):
+                M[i, j] += term(A[i, j, k], G[i, j, k])
+    return M
+
+
+def hires_cam(A, G):
+    """Draelos and Carin 2020, eq. 5: sum_f dS/dA^f (elementwise) A^f."""
+    return _elementwise(A, G, lambda a, g: g * a)
+
+
+def layer_cam(A, G):
+    """Jiang et al. 2021, eq. 4 to 6: w_ij^kc = relu(g_ij^kc); M = sum_k w A, before its ReLU."""
+    return _elementwise(A, G, lambda a, g: max(g, 0.0) * a)
+
+
+def grad_cam_elementwise(A, G):
+    return _elementwise(A, G, lambda a, g: max(g * a, 0.0))
+
+
+def eigen_cam(A, _=None):
+    """Muhammad and Yeasin 2020: O = U Sigma V^T, L = O V_1; the sign of the larger extreme."""
+    h, w, K = A.shape
+    _, _, Vt = np.linalg.svd(A.reshape(h * w, K), full_matrices=False)
+    M = A.reshape(h * w, K) @ Vt[0]
+    return (-M if -M.min() > M.max() else M).reshape(h, w)
+
+
+def eigen_grad_cam(A, G):
+    return eigen_cam(A * G)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfcam
 from tests import networks, replicas
@@ -19,6 +20,21 @@ def test_guided_grad_cam_is_the_product_of_its_parts(layer):
         wanted = evidence[..., None] * guided
         np.testing.assert_allclose(product, wanted, rtol=1e-4, atol=1e-7 * np.abs(wanted).max())
         assert not product[evidence == 0].any()
+
+
+def test_saliency_is_the_gradient_of_the_score_by_the_image():
+    model, inputs = networks.flat(), networks.pictures(2)
+    images = tf.constant(inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        score = tf.reduce_sum(model(images, training=False)._keras_logits[:, 1])
+    wanted = tape.gradient(score, images).numpy()
+    results = tfcam.explain(model, inputs, target=1, method="saliency")
+    np.testing.assert_allclose(results.raws, wanted, rtol=1e-4, atol=1e-7)
+    largest = np.abs(wanted).max(-1)
+    scaled = largest / largest.max((1, 2), keepdims=True)
+    np.testing.assert_allclose(results.heatmaps, scaled, atol=1e-5)
+    assert results[0].layer is None
 
 
 def test_a_map_of_pixels_is_turned_back_to_rgb_for_networks_that_take_bgr(rng):

@@ -35,8 +35,76 @@ def test_methods_equal_their_replicas(rng, shape, signed):
     w = rng.normal(0, 1, shape[-1]).astype(np.float32)
     assert relative(cam(reading(A, w=w))[0], replicas.cam(A, w)) < 1e-6
     assert relative(grad_cam(reading(A, G))[0], replicas.grad_cam(A, G)) < 1e-6
+    A, G = A.astype(np.float64), G.astype(np.float64)
+    for name in ("hires_cam", "layer_cam", "grad_cam_elementwise"):
+        assert relative(_run(name, A, G), getattr(replicas, name)(A, G)) < 1e-6, name
     if not signed:
         assert relative(grad_cam_pp(reading(A, G))[0], replicas.grad_cam_pp(A, G)) < 1e-6
+        assert relative(_run("x_grad_cam", A, G), replicas.x_grad_cam(A, G)) < 1e-6
+
+
+def _run(name, A, G):
+    return tfcam.METHODS[name](reading(A, G))[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (4, 4, 40), (7, 7, 256), (14, 14, 8), (9, 5, 45)])
+def test_eigen_maps_equal_their_replicas_through_either_gram_matrix(rng, shape):
+    A = np.abs(rng.normal(0, 1, shape))
+    # One channel stands out, as in networks: near-equal singular values have no one direction.
+    A[..., 0] *= 8
+    G = np.abs(rng.normal(1, 0.2, shape))
+    for maps in (A, -A):
+        found = _run("eigen_cam", maps, G)
+        assert relative(found, replicas.eigen_cam(maps)) < 2e-6
+        assert (np.asarray(found) >= -1e-5).all()
+        assert relative(_run("eigen_grad_cam", maps, G), replicas.eigen_grad_cam(maps, G)) < 2e-6
+
+
+def test_laws_of_eigen_cam(rng):
+    A = np.abs(rng.normal(0, 1, (6, 6, 9)))
+    A[..., 0] *= 5
+    plain = _run("eigen_cam", A, None)
+    Q, _ = np.linalg.qr(rng.normal(0, 1, (9, 9)))
+    # Channels mixed orthogonally keep a component but for its sign.
+    assert relative(np.abs(_run("eigen_cam", A @ Q, None)), np.abs(plain)) < 1e-5
+    assert relative(_run("eigen_cam", 1e-12 * A, None), 1e-12 * np.asarray(plain)) < 1e-5
+    u, v = np.abs(rng.normal(0, 1, 36)), np.abs(rng.normal(0, 1, 9))
+    rank_one = _run("eigen_cam", np.outer(u, v).reshape(6, 6, 9), None)
+    assert relative(rank_one, u.reshape(6, 6) * np.linalg.norm(v)) < 1e-5
+    assert not np.asarray(_run("eigen_cam", 0 * A, None)).any()
+
+
+def test_eigen_cam_knows_of_no_class():
+    model, inputs = networks.flat(), networks.pictures(3)
+    maps = [tfcam.explain(model, inputs, target=c, method="eigen_cam").raws for c in range(3)]
+    np.testing.assert_array_equal(maps[0], maps[1])
+    np.testing.assert_array_equal(maps[0], maps[2])
+    by_class = [tfcam.explain(model, inputs, target=c, method="eigen_grad_cam") for c in range(3)]
+    assert np.abs(by_class[0].raws - by_class[1].raws).max() > 1e-3
+
+
+def test_x_grad_cam_with_sums_that_vanish_stays_finite(rng):
+    A = rng.normal(0, 1, (4, 4, 3)).astype(np.float32)
+    A[..., 0] -= A[..., 0].mean()
+    A[..., 1] = 0
+    G = rng.normal(0, 1, (4, 4, 3)).astype(np.float32)
+    kept = np.where(np.arange(3) == 2, A, 0).astype(np.float64)
+    assert relative(_run("x_grad_cam", A, G), replicas.x_grad_cam(kept, G)) < 1e-5
+
+
+def test_how_the_one_pass_maps_relate(rng):
+    A, G = np.abs(rng.normal(0, 1, (5, 5, 7))), rng.normal(0, 1, (5, 5, 7))
+    run = {name: np.asarray(_run(name, A, G)) for name in ("hires_cam", "layer_cam", "x_grad_cam")}
+    # For A >= 0: LayerCAM is element-wise Grad-CAM, is at least HiResCAM, and contrasts to it.
+    assert relative(_run("grad_cam_elementwise", A, G), run["layer_cam"]) < 1e-6
+    assert (run["layer_cam"] >= run["hires_cam"] - 1e-5).all()
+    assert relative(run["layer_cam"] - _run("layer_cam", A, -G), run["hires_cam"]) < 1e-5
+    # XGrad-CAM keeps the sum of HiResCAM.
+    assert run["x_grad_cam"].sum() == pytest.approx(run["hires_cam"].sum(), rel=1e-5)
+    # A gradient that is the same everywhere makes Grad-CAM, HiResCAM and XGrad-CAM one map.
+    even = np.broadcast_to(G[:1, :1], G.shape)
+    for name in ("hires_cam", "x_grad_cam"):
+        assert relative(_run(name, A, even), replicas.grad_cam(A, even)) < 1e-5
 
 
 def test_grad_cam_pp_with_signed_activations_equals_the_replica(rng):
@@ -91,6 +159,16 @@ def test_hand_computed_maps(hand, call):
     assert raw("grad_cam", 0).raw.tolist() == [[0.5, -2], [0, 1.5]]
     # G = 0.5 and -1; S_0 = 4: alpha_0 = 1 / (2 + 0.5 * 4) = 1 / 4, w_0 = 4 * 0.5 / 4, w_1 = 0.
     assert raw("grad_cam_pp", 0).raw.tolist() == [[0.5, 0], [0, 1.5]]
+    # HiResCAM and XGrad-CAM are Grad-CAM here; LayerCAM leaves the negative gradient out.
+    assert raw("hires_cam", 0).raw.tolist() == raw("x_grad_cam", 0).raw.tolist()
+    assert raw("x_grad_cam", 0).raw.tolist() == [[0.5, -2], [0, 1.5]]
+    assert raw("layer_cam", 0).raw.tolist() == [[0.5, 0], [0, 1.5]]
+    assert raw("grad_cam_elementwise", 0).raw.tolist() == [[0.5, 0], [0, 1.5]]
+    # The second channel has one value, the first two: v_1 is the first, of length sqrt(1 + 9).
+    np.testing.assert_allclose(raw("eigen_cam", 0).raw, [[1, 0], [0, 3]], atol=1e-6)
+    # Gradients by pixels: W / 4 where the ReLU lets through.
+    assert raw("saliency", 0).raw[..., 0].tolist() == [[0.5, 0], [0, 0.5]]
+    assert raw("saliency", 0).raw[..., 1].tolist() == [[0, -1], [0, 0]]
     # Class 1: G_1 = 2, S_1 = 2: alpha = 1 / 6, w_1 = 4 * 2 / 6 = 4 / 3.
     np.testing.assert_allclose(raw("grad_cam_pp", 1).raw, [[0, 8 / 3], [0, 0]], rtol=1e-6)
     # The ReLU lets channel 0 through at (0, 0) and (1, 1); its gradient 0.5 is positive there.

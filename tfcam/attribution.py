@@ -8,6 +8,28 @@ from tfcam.methods import grad_cam, method
 from tfcam.submodel import Reading
 
 
+@method("image_gradients", pixels=True)
+def saliency(reading: Reading) -> tf.Tensor:
+    """Saliency: the score's gradient by the image; where a small change would matter most.
+
+    The heatmap shows the largest absolute value over the channels, as the paper does.
+
+    Args:
+        reading: image_gradients (B, H, W, C).
+
+    Returns:
+        (B, H, W, C), signed.
+
+    Source: Simonyan et al. 2013, "Deep Inside Convolutional Networks", section 3.
+
+    Example:
+        >>> gradients = tf.constant([[[[1.0, -2.0, 0.0]]]])
+        >>> saliency(Reading(None, image_gradients=gradients)).numpy()
+        array([[[[ 1., -2.,  0.]]]], dtype=float32)
+    """
+    return tf.convert_to_tensor(reading.image_gradients)
+
+
 @method("guided_gradients", pixels=True)
 def guided_backprop(reading: Reading) -> tf.Tensor:
     """Guided backpropagation: the score's gradient by the image, through guided ReLUs.
@@ -25,7 +47,7 @@ def guided_backprop(reading: Reading) -> tf.Tensor:
 
     Example:
         >>> gradients = tf.constant([[[[1.0, -2.0, 0.0]]]])
-        >>> guided_backprop(Reading(tf.zeros((1, 1, 1, 1)), guided_gradients=gradients)).numpy()
+        >>> guided_backprop(Reading(None, guided_gradients=gradients)).numpy()
         array([[[[ 1., -2.,  0.]]]], dtype=float32)
     """
     return tf.convert_to_tensor(reading.guided_gradients)

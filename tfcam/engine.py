@@ -18,7 +18,7 @@ from tfcam.heads import HeadError, find_head
 from tfcam.inspection import Layer, Tap, open_layer
 from tfcam.methods import METHODS, Method
 from tfcam.recording import Record, record
-from tfcam.submodel import Outputs, Reading, SubModel
+from tfcam.submodel import Outputs, SubModel
 from tfcam.tapping import LOCK
 
 # Each shape of input has a compiled function of its own; the least recently used ones go.
@@ -130,10 +130,9 @@ class Engine:
 
     def _compute(self, images: tf.Tensor, target: Any) -> tuple[tf.Tensor | None, ...]:
         needs = self.method.needs
-        readings, outputs, scores, indices = self.submodel.read(
-            images, target, "gradients" in needs
+        (reading,), outputs, scores, indices = self.submodel.read(
+            images, target, "gradients" in needs, "image_gradients" in needs
         )
-        reading = readings[0] if readings else Reading(images, scores)
         if self.head is not None:
             weights, _ = self.head.weights(self.submodel.model, reading.activations.shape[-1])
             reading = replace(reading, class_weights=tf.gather(tf.transpose(weights), indices))

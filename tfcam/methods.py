@@ -139,3 +139,177 @@ def grad_cam_pp(reading: Reading) -> tf.Tensor:
     alpha = tf.math.divide_no_nan(1.0, tf.nn.relu(denominator))
     weights = tf.reduce_sum(alpha * tf.nn.relu(reading.gradients), positions, keepdims=True)
     return tf.reduce_sum(weights * reading.activations, axis=-1)
+
+
+@method("gradients")
+def x_grad_cam(reading: Reading) -> tf.Tensor:
+    """XGrad-CAM: the channels weighted by their gradients, averaged with the activations' shares.
+
+    w_k = sum_ij (A_ijk / S_k) G_ijk with S_k = sum_ij A_ijk;  M = sum_k w_k A_k, so that the sum
+    of M is the sum of A G. Equal to Grad-CAM where gradients do not vary over positions. Where a
+    channel's sum vanishes against its absolute sum (signed activations), its weight is 0.
+
+    Args:
+        reading: activations and gradients (B, h, w, K).
+
+    Returns:
+        (B, h, w), signed.
+
+    Source: Fu et al. 2020, "Axiom-based Grad-CAM", eq. 8.
+    Departs from the authors' code: the sum is guarded by its relative size, not by adding 1e-6,
+    which has the wrong sign for negative sums.
+
+    Example:
+        >>> activations = tf.constant([[[[1.0], [3.0]]]])
+        >>> gradients = tf.constant([[[[4.0], [0.0]]]])
+        >>> x_grad_cam(Reading(activations, gradients=gradients)).numpy()  # w = 1/4 * 4
+        array([[[1., 3.]]], dtype=float32)
+    """
+    positions = _positions(reading.activations)
+    sums = tf.reduce_sum(reading.activations, positions, keepdims=True)
+    sizes = tf.reduce_sum(tf.abs(reading.activations), positions, keepdims=True)
+    products = tf.reduce_sum(reading.activations * reading.gradients, positions, keepdims=True)
+    sums = tf.where(tf.abs(sums) > 1e-6 * sizes, sums, 0.0)
+    return tf.reduce_sum(tf.math.divide_no_nan(products, sums) * reading.activations, axis=-1)
+
+
+@method("gradients")
+def hires_cam(reading: Reading) -> tf.Tensor:
+    """HiResCAM: activations times gradients, summed over the channels.
+
+    M = sum_k G_ijk A_ijk. Where one linear layer follows, with or without average pooling, the
+    sum of M plus the bias is the logit.
+
+    Args:
+        reading: activations and gradients (B, h, w, K).
+
+    Returns:
+        (B, h, w), signed.
+
+    Source: Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM", eq. 5.
+
+    Example:
+        >>> activations = tf.constant([[[[1.0, 2.0], [0.0, 1.0]]]])
+        >>> gradients = tf.constant([[[[1.0, 0.0], [3.0, -1.0]]]])
+        >>> hires_cam(Reading(activations, gradients=gradients)).numpy()
+        array([[[ 1., -1.]]], dtype=float32)
+    """
+    return tf.reduce_sum(reading.gradients * reading.activations, axis=-1)
+
+
+@method("gradients")
+def layer_cam(reading: Reading) -> tf.Tensor:
+    """LayerCAM: each activation weighted by its own positive gradient.
+
+    M = sum_k relu(G_ijk) A_ijk. Made for early layers too; before a pooling or a stride it shows
+    their grid.
+
+    Args:
+        reading: activations and gradients (B, h, w, K).
+
+    Returns:
+        (B, h, w), signed where activations are.
+
+    Source: Jiang et al. 2021, "LayerCAM", eq. 4 to 6.
+
+    Example:
+        >>> activations = tf.constant([[[[1.0, 2.0], [0.0, 1.0]]]])
+        >>> gradients = tf.constant([[[[1.0, -2.0], [3.0, 4.0]]]])
+        >>> layer_cam(Reading(activations, gradients=gradients)).numpy()
+        array([[[1., 4.]]], dtype=float32)
+    """
+    return tf.reduce_sum(tf.nn.relu(reading.gradients) * reading.activations, axis=-1)
+
+
+@method("gradients")
+def grad_cam_elementwise(reading: Reading) -> tf.Tensor:
+    """Element-wise Grad-CAM: what each activation adds to the score, negative additions left out.
+
+    M = sum_k relu(G_ijk A_ijk). Equal to LayerCAM where activations are not negative; with swish
+    or GELU, a negative activation with a negative gradient counts as support.
+
+    Args:
+        reading: activations and gradients (B, h, w, K).
+
+    Returns:
+        (B, h, w), not negative.
+
+    Source: Gildenblat et al. 2021, pytorch-grad-cam, "GradCAMElementWise".
+
+    Example:
+        >>> activations = tf.constant([[[[1.0, -2.0], [1.0, 1.0]]]])
+        >>> gradients = tf.constant([[[[1.0, -2.0], [3.0, -4.0]]]])
+        >>> grad_cam_elementwise(Reading(activations, gradients=gradients)).numpy()
+        array([[[5., 3.]]], dtype=float32)
+    """
+    return tf.reduce_sum(tf.nn.relu(reading.gradients * reading.activations), axis=-1)
+
+
+@method()
+def eigen_cam(reading: Reading) -> tf.Tensor:
+    """Eigen-CAM: the activations' first principal component; it knows of no class.
+
+    M = A v_1, with A as a matrix of positions by channels and v_1 its first right singular
+    vector; not centred. The sign, which a singular vector does not have, is that of the larger
+    extreme of M.
+
+    Args:
+        reading: activations (B, h, w, K).
+
+    Returns:
+        (B, h, w); not negative where no activation is.
+
+    Source: Muhammad and Yeasin 2020, "Eigen-CAM", section III.
+
+    Example:
+        >>> activations = tf.constant([[[[3.0, 0.0], [4.0, 0.0]]]])
+        >>> eigen_cam(Reading(activations)).numpy().round(4)
+        array([[[3., 4.]]], dtype=float32)
+    """
+    return _first_component(reading.activations)
+
+
+@method("gradients")
+def eigen_grad_cam(reading: Reading) -> tf.Tensor:
+    """Eigen-Grad-CAM: the first principal component of activations times gradients.
+
+    As Eigen-CAM, of G A in place of A, which makes it specific to the class. Its sign is a rule,
+    not evidence: that of the larger extreme.
+
+    Args:
+        reading: activations and gradients (B, h, w, K).
+
+    Returns:
+        (B, h, w), signed.
+
+    Source: Gildenblat et al. 2021, pytorch-grad-cam, "EigenGradCAM".
+
+    Example:
+        >>> activations = tf.constant([[[[3.0, 1.0], [4.0, 1.0]]]])
+        >>> gradients = tf.constant([[[[1.0, 0.0], [1.0, 0.0]]]])
+        >>> eigen_grad_cam(Reading(activations, gradients=gradients)).numpy().round(4)
+        array([[[3., 4.]]], dtype=float32)
+    """
+    return _first_component(reading.gradients * reading.activations)
+
+
+def _first_component(maps: tf.Tensor) -> tf.Tensor:
+    """A v_1 of each image's (positions, channels) matrix, through the smaller Gram matrix."""
+    shape = maps.shape
+    matrix = tf.reshape(maps, (shape[0], -1, shape[-1]))
+    # The decomposition stops at NaN; here it is one image's result, as in every other method.
+    finite = tf.reduce_all(tf.math.is_finite(matrix), axis=(1, 2), keepdims=True)
+    matrix = tf.where(finite, matrix, 0.0)
+    # Scaled first: squares of gradients underflow.
+    size = tf.reduce_max(tf.abs(matrix), axis=(1, 2), keepdims=True)
+    matrix = tf.math.divide_no_nan(matrix, size)
+    if matrix.shape[1] <= matrix.shape[2]:
+        values, vectors = tf.linalg.eigh(tf.matmul(matrix, matrix, transpose_b=True))
+        component = tf.sqrt(tf.nn.relu(values[:, -1:])) * vectors[..., -1]
+    else:
+        vectors = tf.linalg.eigh(tf.matmul(matrix, matrix, transpose_a=True))[1]
+        component = tf.linalg.matvec(matrix, vectors[..., -1])
+    largest, smallest = tf.reduce_max(component, 1), tf.reduce_min(component, 1)
+    sign = tf.where(largest + smallest < 0, -1.0, 1.0)[:, tf.newaxis]
+    component = tf.where(finite[..., 0], component * sign * size[..., 0], float("nan"))
+    return tf.reshape(component, shape[:-1])

@@ -25,7 +25,7 @@ _HALF_SCALE = 2.0**14
 
 @dataclass(frozen=True)
 class Reading:
-    """What a method makes its map from.
+    """What a method makes its map from; what its method did not ask for is None.
 
     Attributes:
         activations: (B, h, w, K) float32, the output of the explained layer.
@@ -33,13 +33,15 @@ class Reading:
         gradients: (B, h, w, K) float32, of the score by the activations.
         class_weights: (B, K) float32, of the linear head, for each image's class.
         guided_gradients: (B, H, W, C) float32, of the score by the images, guided.
+        image_gradients: (B, H, W, C) float32, of the score by the images.
     """
 
     activations: tf.Tensor
-    scores: tf.Tensor | None = None
-    gradients: tf.Tensor | None = None
-    class_weights: tf.Tensor | None = None
-    guided_gradients: tf.Tensor | None = None
+    scores: tf.Tensor = None
+    gradients: tf.Tensor = None
+    class_weights: tf.Tensor = None
+    guided_gradients: tf.Tensor = None
+    image_gradients: tf.Tensor = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,11 @@ class SubModel:
         return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), found)
 
     def read(
-        self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], gradients: bool = True
+        self,
+        images: tf.Tensor,
+        target: tf.Tensor | Callable[[Any], Any],
+        gradients: bool = True,
+        image_gradients: bool = False,
     ) -> tuple[list[Reading], Outputs, tf.Tensor, tf.Tensor]:
         """One forward pass and, where gradients are asked for, the head's backward pass.
 
@@ -134,30 +140,44 @@ class SubModel:
             images: The model's input, (B, H, W, C).
             target: (B,) class indices, ``PREDICTED`` for the predicted class; or a callable
                 outputs -> (B,).
-            gradients: Whether gradients are needed.
+            gradients: Whether gradients by the activations are needed.
+            image_gradients: Whether gradients by the images are: a whole backward pass.
 
         Returns:
-            A reading for each tap, the outputs, the (B,) scores, and the (B,) class indices
-            explained (``PREDICTED`` where the target is a callable).
+            A reading for each tap (one without activations where there is none), the outputs, the
+            (B,) scores, and the (B,) class indices explained (``PREDICTED`` where the target is a
+            callable).
 
         Raises:
             ValueError: If the score does not depend on a tapped layer in a differentiable way.
         """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
+            if image_gradients:
+                tape.watch(images)
             outputs, taken = self.forward(images, tape.watch if gradients else None)
             scores, indices = select(outputs, target)
-            scale = _HALF_SCALE if any(a.dtype == tf.float16 for a in taken) else 1.0
+            half = any(a.dtype == tf.float16 for a in taken) or self._is_half()
+            scale = _HALF_SCALE if half else 1.0
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
             total = tf.reduce_sum(scores) * scale
-        slopes = tape.gradient(total, taken) if gradients else [None] * len(taken)
-        readings = []
-        for tap, activation, slope in zip(self.taps, taken, slopes, strict=True):
-            if gradients:
-                if slope is None:
-                    raise ValueError(_no_gradient(tap))
-                slope = tf.cast(slope, tf.float32) / scale
-            readings.append(Reading(tf.cast(activation, tf.float32), scores, slope))
+        wanted: dict[Any, Any] = {"input": images} if image_gradients else {}
+        wanted |= dict(enumerate(taken)) if gradients else {}
+        slopes = tape.gradient(total, wanted) if wanted else {}
+        for key, slope in slopes.items():
+            if slope is None:
+                path = "the model's input" if key == "input" else repr(self.taps[key].path)
+                raise ValueError(_no_gradient(path))
+        found = {key: tf.cast(slope, tf.float32) / scale for key, slope in slopes.items()}
+        readings = [
+            Reading(
+                None if activation is None else tf.cast(activation, tf.float32),
+                scores,
+                found.get(index),
+                image_gradients=found.get("input"),
+            )
+            for index, activation in enumerate(taken or [None])
+        ]
         return readings, outputs, scores, indices
 
     def guided_gradients(
@@ -175,14 +195,15 @@ class SubModel:
         concrete = self._guided(target).get_concrete_function(images, *given)
         gates = count_gates(concrete.graph)
         check_gates(gates, self.model.name)
+        scale = _HALF_SCALE if self._is_half() else 1.0
         # The override map is honoured only where the tape is outside of the traced function.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
-            total = tf.reduce_sum(concrete(images, *given)) * self._input_scale()
+            total = tf.reduce_sum(concrete(images, *given)) * scale
         gradients = tape.gradient(total, images)
         if gradients is None:
-            raise ValueError("The score must depend on the images in a differentiable way.")
-        return tf.cast(gradients, tf.float32) / self._input_scale(), gates.guided
+            raise ValueError(_no_gradient("the model's input"))
+        return tf.cast(gradients, tf.float32) / scale, gates.guided
 
     def _guided(self, target: tf.Tensor | Callable[[Any], Any]) -> Any:
         """The traced guided forward pass: one for class indices, one for each callable."""
@@ -198,9 +219,8 @@ class SubModel:
             self._traced[key] = scores
         return self._traced[key]
 
-    def _input_scale(self) -> float:
-        half = getattr(self.model, "compute_dtype", None) == "float16"
-        return _HALF_SCALE if half else 1.0
+    def _is_half(self) -> bool:
+        return getattr(self.model, "compute_dtype", None) == "float16"
 
     def head(
         self,
@@ -291,10 +311,10 @@ def _check_reached(tap: Tap, calls: int, taken: bool) -> None:
         )
 
 
-def _no_gradient(tap: Tap) -> str:
+def _no_gradient(place: str) -> str:
     return (
         f"The score must depend on the layer in a differentiable way, but no gradient reaches "
-        f"{tap.path!r}: it is not on the way to the explained output, or an argmax, a rounding, a "
+        f"{place}: it is not on the way to the explained output, or an argmax, a rounding, a "
         "stop_gradient or NumPy code stands between. Choose another layer, or a target that is "
         "computed from the outputs with keras.ops or tf."
     )
