@@ -28,12 +28,15 @@ def grad_cam(A, G):
     return cam(A, alpha)
 
 
-def grad_cam_pp(A, G, score=0.0):
-    """Chattopadhay et al. 2018, eq. 5, 10 and 19, with Y = exp(S) and its three derivatives."""
+def grad_cam_pp(A, G, score=0.0, normalised=False):
+    """Chattopadhay et al. 2018, eq. 5, 10 and 19, with Y = exp(S) and its three derivatives.
+
+    ``normalised``: the authors' code divides alpha by its sum over positions with a positive one.
+    """
     h, w, K = A.shape
     weights = np.zeros(K)
     for k in range(K):
-        total = A[:, :, k].sum()
+        total, alphas = A[:, :, k].sum(), 0.0
         for i in range(h):
             for j in range(w):
                 first = np.exp(score) * G[i, j, k]
@@ -42,6 +45,8 @@ def grad_cam_pp(A, G, score=0.0):
                 denominator = 2 * second + total * third
                 alpha = second / denominator if denominator > 0 else 0.0
                 weights[k] += alpha * max(first, 0.0)
+                alphas += alpha if first > 0 else 0.0
+        weights[k] /= alphas if normalised and alphas else 1.0
     return cam(A, weights)
 
 

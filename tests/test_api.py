@@ -44,7 +44,7 @@ def test_options_are_keyword_only(name):
     for argument in inspect.signature(FUNCTIONS[name]).parameters.values():
         assert argument.annotation is not inspect.Parameter.empty
         if argument.name not in ARRAYS_AND_TARGET:
-            assert argument.kind is inspect.Parameter.KEYWORD_ONLY, argument.name
+            assert argument.kind in (argument.KEYWORD_ONLY, argument.VAR_KEYWORD), argument.name
 
 
 def test_explain_and_explainer_take_the_same_options():
@@ -63,7 +63,9 @@ def test_methods_say_what_they_are_and_where_they_come_from(name):
     for part in ("Args:", "Returns:", "Source:", ">>>"):
         assert part in text, part
     assert method.summary.endswith(".")
-    assert list(inspect.signature(method.function).parameters) == ["reading"]
+    reading, *options = inspect.signature(method.function).parameters.values()
+    assert reading.name == "reading"
+    assert all(each.kind is each.KEYWORD_ONLY and f"{each.name}: " in text for each in options)
     body = inspect.getsource(method.function).split('"""')[-1].strip().splitlines()
     assert len(body) <= 8
 

@@ -273,6 +273,12 @@ BAD = {
         "no gradient reaches 'features'",
     ),
     "unknown method": ({"method": "grad_cams"}, ValueError, "Did you mean 'grad_cam'"),
+    "unknown option": (
+        {"method": "grad_cam_pp", "normalise_alpha": True},
+        TypeError,
+        "'grad_cam_pp' have no option 'normalise_alpha'; .* are: normalize_alpha",
+    ),
+    "option of another method": ({"normalize_alpha": True}, TypeError, "'grad_cam'.* are: none"),
     "unknown score": ({"score": "logits"}, ValueError, "'logit' or 'probability'; got 'logits'"),
     "cam elsewhere": (
         {"layer": "second", "method": "cam"},

@@ -125,6 +125,34 @@ def test_grad_cam_pp_keeps_its_value_where_the_papers_powers_underflow(rng):
     assert relative(grad_cam_pp(reading(A, G))[0], wanted) < 1e-6
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_normalised_grad_cam_pp_is_the_authors_form(rng, shape):
+    A = np.abs(rng.normal(0, 1, shape))
+    G = rng.normal(0, 1, shape)
+    found = tfcam.METHODS["grad_cam_pp"](reading(A, G), normalize_alpha=True)[0]
+    assert relative(found, replicas.grad_cam_pp(A, G, normalised=True)) < 1e-6
+    # A gradient that is the same everywhere leaves the positive gradients themselves.
+    even = np.broadcast_to(G[:1, :1], shape)
+    found = tfcam.METHODS["grad_cam_pp"](reading(A, even), normalize_alpha=True)[0]
+    assert relative(found, replicas.cam(A, np.maximum(even[0, 0], 0))) < 1e-6
+
+
+def test_options_reach_the_method_and_the_result():
+    model, inputs = networks.flat(), networks.pictures(2)
+    kernel = model.get_layer("head").get_weights()[0]
+    A = tfcam.submodel.SubModel(model, [tfcam.inspection.resolve(model, "features")]).forward(
+        tf.constant(inputs)
+    )[1][0]
+    for _ in range(2):
+        plain = tfcam.explain(model, inputs, target=1, method="grad_cam_pp")
+        results = tfcam.explain(model, inputs, target=1, method="grad_cam_pp", normalize_alpha=True)
+        wanted = np.maximum(kernel[:, 1], 0) / 36  # the closed form on such a head
+        assert relative(results.raws, np.asarray(A) @ wanted) < 1e-5
+        assert results[0].options["normalize_alpha"] is True
+        assert "normalize_alpha" not in plain[0].options
+        assert np.abs(plain.raws - results.raws).max() > 1e-3
+
+
 def test_the_factor_exp_of_the_score_is_one_number_for_each_image(rng):
     A, G = np.abs(rng.normal(0, 1, (2, 4, 4, 3)))
     plain, scaled = replicas.grad_cam_pp(A, G), replicas.grad_cam_pp(A, G, score=2.5)

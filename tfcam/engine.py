@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,8 +62,10 @@ class Engine:
         reason: str,
         method: Method,
         score: str,
+        options: Mapping[str, Any],
     ) -> None:
         self.layer, self.reason, self.method = layer, reason, method
+        self._options = dict(options)
         self.submodel = SubModel(model, [] if tap is None else [tap], score)
         self.head = None
         if "class_weights" in method.needs:
@@ -78,7 +80,7 @@ class Engine:
         gated = (
             {"gated_activations": self._gated} if "guided_gradients" in self.method.needs else {}
         )
-        return {"score": self.submodel.score, **gated}
+        return {"score": self.submodel.score, **self._options, **gated}
 
     def __call__(self, inputs: np.ndarray, target: np.ndarray | Callable[[Any], Any]) -> Computed:
         """Compute the maps of a batch.
@@ -140,7 +142,7 @@ class Engine:
             guided, self._gated = self.submodel.guided_gradients(images, target)
             reading = replace(reading, guided_gradients=guided)
         self._found = outputs.found
-        raw = _checked(self.method(reading), self.method, images)
+        raw = _checked(self.method(reading, **self._options), self.method, images)
         return raw, scores, indices, _class_values(outputs)
 
     def _hides_logits(self, values: tf.Tensor | None) -> bool:
@@ -224,8 +226,15 @@ class OpenedModel:
             )
         return head
 
-    def engine(self, layer: Layer, method: Method, score: str, shared: bool = True) -> Engine:
-        """The engine for a layer, method and score; ``shared``: the same one when asked again.
+    def engine(
+        self,
+        layer: Layer,
+        method: Method,
+        score: str,
+        options: Mapping[str, Any],
+        shared: bool = True,
+    ) -> Engine:
+        """The engine for what is asked; ``shared``: the same one when it is asked again.
 
         What closes over a user's callable must not be shared: the callable may hold the model.
 
@@ -234,23 +243,27 @@ class OpenedModel:
         """
         model = self._model
         shared &= METHODS.get(method.name) is method
+        shared &= all(isinstance(value, int | float | str) for value in options.values())
         # An object is known by what it is, and kept alive by the model, not by this.
         named = layer if layer is None or isinstance(layer, str | int) else id(layer)
-        key = (named, method.name, score)
+        key = (named, method.name, score, tuple(sorted(options.items())))
         with LOCK:
             if shared and key in self._engines:
                 self._engines.move_to_end(key)
                 return self._engines[key]
-            engine = self._make(model, layer, method, score)
+            engine = self._make(model, layer, method, score, options)
             if shared:
                 self._engines[key] = engine
                 if len(self._engines) > _KEPT:
                     self._engines.popitem(last=False)
         return engine
 
-    def _make(self, model: Any, layer: Layer, method: Method, score: str) -> Engine:
+    def _make(
+        self, model: Any, layer: Layer, method: Method, score: str, options: Mapping[str, Any]
+    ) -> Engine:
         if method.pixels and "gradients" not in method.needs:
-            return Engine(model, None, None, "the method explains the input", method, score)
+            reason = "the method explains the input"
+            return Engine(model, None, None, reason, method, score, options)
         tap, reason = open_layer(model, layer, lambda: self.record)
         path = _full_path(tap)
         if "class_weights" in method.needs:
@@ -262,7 +275,7 @@ class OpenedModel:
                     f"{self.record.name(source) if source else 'the input of the pooling'!r}; got "
                     f"{path!r}. For other layers use grad_cam."
                 )
-        return Engine(model, tap, path, reason, method, score)
+        return Engine(model, tap, path, reason, method, score, options)
 
 
 def _full_path(tap: Tap) -> str:

@@ -36,6 +36,7 @@ def explain(
     labels: Sequence[str] | None = None,
     score: str = "logit",
     batch_size: int = 32,
+    **options: Any,
 ) -> Any:
     """Show which parts of an image made a model decide as it did.
 
@@ -56,6 +57,7 @@ def explain(
         labels: The label of each class; known by itself for ImageNet networks.
         score: "logit" for scores before the final softmax or sigmoid, or "probability".
         batch_size: How many images are computed at once.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
         An ``Explanation``; ``Explanations``, one for each image, where a batch was given.
@@ -80,6 +82,7 @@ def explain(
         labels=labels,
         score=score,
         batch_size=batch_size,
+        **options,
     )
     return explainer(image, target)
 
@@ -97,9 +100,11 @@ class Explainer:
         labels: The label of each class.
         score: "logit" or "probability".
         batch_size: How many images are computed at once.
+        options: The method's own options.
 
     Raises:
         ValueError: If an argument does not fit the model; the message says what does.
+        TypeError: If the method has no such option.
 
     Example:
         >>> import tfcam
@@ -121,6 +126,7 @@ class Explainer:
         labels: Sequence[str] | None = None,
         score: str = "logit",
         batch_size: int = 32,
+        **options: Any,
     ) -> None:
         if score not in ("logit", "probability"):
             raise ValueError(f"score must be 'logit' or 'probability'; got {score!r}.")
@@ -128,10 +134,11 @@ class Explainer:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
         self.model = model
         self._method = _find_method(method)
+        self._method.check_options(options)
         self._preprocess, self._batch_size = preprocess, batch_size
         self._opened = open_model(model)
-        self._layer, self._score = layer, score
-        self._engine = self._opened.engine(layer, self._method, score)
+        self._asked = (layer, self._method, score, options)
+        self._engine = self._opened.engine(*self._asked)
         self._labels, self._label_finding = _labels(model, labels)
 
     @property
@@ -167,7 +174,7 @@ class Explainer:
 
     @functools.cached_property
     def _own_engine(self) -> Engine:
-        return self._opened.engine(self._layer, self._method, self._score, shared=False)
+        return self._opened.engine(*self._asked, shared=False)
 
     def _result(
         self, prepared: Prepared, computed: Computed, index: int, target: Any

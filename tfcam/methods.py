@@ -7,8 +7,10 @@ colour happen once, afterwards. Z = h w is the number of positions; c is the exp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -29,12 +31,27 @@ class Method:
     """
 
     name: str
-    function: Callable[[Reading], tf.Tensor]
+    function: Callable[..., tf.Tensor]
     needs: tuple[str, ...] = ("gradients",)
     pixels: bool = False
 
-    def __call__(self, reading: Reading) -> tf.Tensor:
-        return self.function(reading)
+    def __call__(self, reading: Reading, **options: Any) -> tf.Tensor:
+        return self.function(reading, **options)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse options that the method does not have: its function's keyword-only arguments.
+
+        Raises:
+            TypeError: If there is no such option.
+        """
+        parameters = inspect.signature(self.function).parameters.values()
+        known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+        for name in options:
+            if name not in known:
+                raise TypeError(
+                    f"explain and its method {self.name!r} have no option {name!r}; "
+                    f"the method's options are: {', '.join(known) or 'none'}."
+                )
 
     @property
     def summary(self) -> str:
@@ -44,10 +61,10 @@ class Method:
 
 def method(
     *needs: str, pixels: bool = False
-) -> Callable[[Callable[[Reading], tf.Tensor]], Callable[[Reading], tf.Tensor]]:
+) -> Callable[[Callable[..., tf.Tensor]], Callable[..., tf.Tensor]]:
     """Store a function in ``METHODS`` under its own name."""
 
-    def store(function: Callable[[Reading], tf.Tensor]) -> Callable[[Reading], tf.Tensor]:
+    def store(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
         METHODS[function.__name__] = Method(function.__name__, function, needs, pixels)
         return function
 
@@ -107,7 +124,7 @@ def grad_cam(reading: Reading) -> tf.Tensor:
 
 
 @method("gradients")
-def grad_cam_pp(reading: Reading) -> tf.Tensor:
+def grad_cam_pp(reading: Reading, *, normalize_alpha: bool = False) -> tf.Tensor:
     """Grad-CAM++: the channels weighted by their positive gradients, each by how rare it is.
 
     alpha_ijk = 1 / (2 + G_ijk S_k) where G_ijk > 0, else 0, with S_k = sum_ij A_ijk;
@@ -120,12 +137,13 @@ def grad_cam_pp(reading: Reading) -> tf.Tensor:
 
     Args:
         reading: activations and gradients (B, h, w, K).
+        normalize_alpha: Divide each channel's alpha by its sum over the positions with a positive
+            gradient, as the authors' code does and the paper does not.
 
     Returns:
         (B, h, w), signed where activations are.
 
     Source: Chattopadhay et al. 2018, "Grad-CAM++", eq. 5, 10 and 19.
-    Departs from the authors' code: alpha is not normalised over positions, as in the paper.
 
     Example:
         >>> activations = tf.constant([[[[1.0], [1.0]]]])
@@ -135,8 +153,10 @@ def grad_cam_pp(reading: Reading) -> tf.Tensor:
     """
     positions = _positions(reading.gradients)
     sums = tf.reduce_sum(reading.activations, positions, keepdims=True)
-    denominator = 2.0 + reading.gradients * sums
+    denominator = tf.where(reading.gradients > 0, 2.0 + reading.gradients * sums, 0.0)
     alpha = tf.math.divide_no_nan(1.0, tf.nn.relu(denominator))
+    if normalize_alpha:
+        alpha = tf.math.divide_no_nan(alpha, tf.reduce_sum(alpha, positions, keepdims=True))
     weights = tf.reduce_sum(alpha * tf.nn.relu(reading.gradients), positions, keepdims=True)
     return tf.reduce_sum(weights * reading.activations, axis=-1)
 
