@@ -58,6 +58,7 @@ def demo(
         table.add_row(row.method, f"{row.iou:.2f}", f"{row.pointing:.2f}")
     console = Console()
     console.print(table)
+    console.print("Guided maps are thin lines: a box around their largest part says little.")
     console.print(f"Wrote {output}: look how the map moves when another shape is asked for.")
 
 
