@@ -162,8 +162,9 @@ KINDS: dict[str, Callable[[], keras.Model]] = {
     "functional in a subclassed": lambda: Chain([_backbone(), *_head()]),
     "subclassed in a functional": _subclassed_inside,
     "call under tf.function": lambda: DecoratedChain(_body() + _head()),
-    "rematerialised": _rematerialised,
 }
+if hasattr(keras, "RematScope"):  # newer than the oldest Keras that tfcam runs on
+    KINDS["rematerialised"] = _rematerialised
 
 
 def make(kind: str) -> keras.Model:
