@@ -137,6 +137,10 @@ def test_a_convnext_is_explained_at_an_operation_that_is_no_layer():
 def test_unknown_networks_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"No network 'resnet51' in keras\.applications.*ResNet50"):
         build("resnet51")
+    with pytest.raises(ValueError, match="it has MobileNet, .*MobileNetV2.* and others"):
+        build("mobilnet")
+    with pytest.raises(ValueError, match="it has ConvNeXtBase, .*Xception"):
+        build("zzz")
 
 
 def test_builder_names_are_found_in_any_spelling():

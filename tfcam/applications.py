@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from dataclasses import dataclass
@@ -90,8 +91,11 @@ def build(name: str) -> Any:
     """
     builders = builder_names()
     if _plain(name) not in builders:
+        near = difflib.get_close_matches(_plain(name), builders, n=4)
+        known = [builders[each] for each in near] or list(builders.values())
         raise ValueError(
-            f"No network {name!r} in keras.applications; it has {', '.join(builders.values())}."
+            f"No network {name!r} in keras.applications; it has {', '.join(known)}"
+            f"{' and others' if near else ''}."
         )
     builder = builders[_plain(name)]
     try:
