@@ -140,6 +140,19 @@ def test_the_second_call_is_compiled_and_equals_the_first(monkeypatch):
         np.testing.assert_allclose(each.raws, results[0].raws, rtol=1e-5, atol=1e-7)
 
 
+def test_ever_new_sizes_do_not_pile_up():
+    ends = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(ends)
+    model = keras.Model(ends, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    explainer = tfcam.Explainer(model, "conv", method="guided_grad_cam")
+    for size in range(5, 25):
+        picture = np.ones((size, size, 3), np.float32)
+        for _ in range(2):
+            assert explainer(picture, 0).raw.shape == (size, size, 3)
+    assert len(explainer._engine._seen) == 16
+    assert len(explainer._engine.submodel._traced) == 16
+
+
 def test_training_between_calls_is_seen():
     model, inputs = networks.flat(), networks.pictures(1)
     explainer = tfcam.Explainer(model)

@@ -18,11 +18,9 @@ from tfcam.heads import HeadError, find_head
 from tfcam.inspection import Layer, Tap, open_layer
 from tfcam.methods import METHODS, Method
 from tfcam.recording import Record, record
-from tfcam.submodel import Outputs, SubModel
+from tfcam.submodel import KEPT, Outputs, SubModel
 from tfcam.tapping import LOCK
 
-# Each shape of input has a compiled function of its own; the least recently used ones go.
-_KEPT = 16
 _OPENED: weakref.WeakKeyDictionary[Any, OpenedModel] = weakref.WeakKeyDictionary()
 
 
@@ -120,7 +118,7 @@ class Engine:
                 self._seen[key] = traced.get_concrete_function(*given)
             function = self._seen.setdefault(key, None) or function
             self._seen.move_to_end(key)
-            if len(self._seen) > _KEPT:
+            if len(self._seen) > KEPT:
                 self._seen.popitem(last=False)
         return function, compiled
 
@@ -254,7 +252,7 @@ class OpenedModel:
             engine = self._make(model, layer, method, score, options)
             if shared:
                 self._engines[key] = engine
-                if len(self._engines) > _KEPT:
+                if len(self._engines) > KEPT:
                     self._engines.popitem(last=False)
         return engine
 

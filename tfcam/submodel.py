@@ -6,6 +6,7 @@ The only file with a GradientTape. ``B`` images; activations and gradients are (
 from __future__ import annotations
 
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from tfcam.targets import PREDICTED, checked_scores, class_scores
 # Half-precision gradients of a small score underflow to zero: the score is scaled up, the
 # gradient back down. A power of two changes no digit.
 _HALF_SCALE = 2.0**14
+# Each shape of input is traced by itself; this many are kept.
+KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class SubModel:
         self._model = weakref.ref(model)
         self.taps = tuple(taps)
         self.score = score
-        self._traced: dict[Any, Any] = {}
+        self._traced: OrderedDict[Any, Any] = OrderedDict()
 
     @property
     def model(self) -> Any:
@@ -192,7 +195,12 @@ class SubModel:
             ValueError: If the network has no ReLU, or one that can't be reached.
         """
         given = () if callable(target) else (target,)
-        concrete = self._guided(target).get_concrete_function(images, *given)
+        key = (target if callable(target) else None, tuple(images.shape), images.dtype)
+        if key not in self._traced:
+            self._traced[key] = self._guided(target).get_concrete_function(images, *given)
+            if len(self._traced) > KEPT:
+                self._traced.popitem(last=False)
+        concrete = self._traced[key]
         gates = count_gates(concrete.graph)
         check_gates(gates, self.model.name)
         scale = _HALF_SCALE if self._is_half() else 1.0
@@ -206,18 +214,15 @@ class SubModel:
         return tf.cast(gradients, tf.float32) / scale, gates.guided
 
     def _guided(self, target: tf.Tensor | Callable[[Any], Any]) -> Any:
-        """The traced guided forward pass: one for class indices, one for each callable."""
-        key = target if callable(target) else None
-        if key not in self._traced:
+        """The guided forward pass, to be traced: for class indices, or for one callable."""
 
-            @tf.function(autograph=False)
-            def scores(images: tf.Tensor, indices: tf.Tensor | None = None) -> tf.Tensor:
-                with guided_relus():
-                    outputs, _ = self.forward(images)
-                    return select(outputs, indices if key is None else key)[0]
+        @tf.function(autograph=False)
+        def scores(images: tf.Tensor, indices: tf.Tensor | None = None) -> tf.Tensor:
+            with guided_relus():
+                outputs, _ = self.forward(images)
+                return select(outputs, target if indices is None else indices)[0]
 
-            self._traced[key] = scores
-        return self._traced[key]
+        return scores
 
     def _is_half(self) -> bool:
         return getattr(self.model, "compute_dtype", None) == "float16"
