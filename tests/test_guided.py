@@ -65,6 +65,13 @@ def test_two_layers_equal_the_replica(rng):
     np.testing.assert_allclose(outputs, model(inputs, training=False)[:, 0], rtol=1e-5)
 
 
+def test_the_result_counts_what_was_gated_for_a_callable_too(rng):
+    model = pixelwise(layers.ReLU(), layers.Activation("relu"))
+    inputs = rng.normal(0, 1, (1, 2, 2, 3)).astype(np.float32)
+    (result,) = guided(model, inputs, lambda outputs: outputs[:, 0])
+    assert result.options["gated_activations"] == 2
+
+
 def test_relu6_stops_where_it_is_flat(rng):
     model = pixelwise(layers.ReLU(max_value=6))
     inputs = 12 * rng.normal(0, 1, (4, 2, 2, 3)).astype(np.float32)

@@ -170,16 +170,17 @@ class Explainer:
         prepared = prepare(self.model, pictures, self._preprocess, lambda: self._opened.record)
         engine = self._own_engine if callable(target) else self._engine
         computed = engine(prepared.inputs, target)
-        return [self._result(prepared, computed, each, target) for each in range(len(pictures))]
+        count = range(len(pictures))
+        return [self._result(engine, prepared, computed, each, target) for each in count]
 
     @functools.cached_property
     def _own_engine(self) -> Engine:
         return self._opened.engine(*self._asked, shared=False)
 
     def _result(
-        self, prepared: Prepared, computed: Computed, index: int, target: Any
+        self, engine: Engine, prepared: Prepared, computed: Computed, index: int, target: Any
     ) -> Explanation:
-        engine, image = self._engine, prepared.images[index]
+        image = prepared.images[index]
         raw = computed.raw[index]
         if engine.method.pixels and prepared.bgr:
             raw = np.ascontiguousarray(raw[..., ::-1])

@@ -197,6 +197,8 @@ def prepare(
 
 
 def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple[int, int]:
+    if None not in shape[:2]:
+        return shape[0], shape[1]
     family = family_of(model)
     nominal = (family.size, family.size) if family else images[0].shape[:2]
     height, width = (given or usual for given, usual in zip(shape[:2], nominal, strict=True))

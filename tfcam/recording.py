@@ -29,10 +29,6 @@ class Call:
     output: str | None
     shape: tuple[int | None, ...] | None
 
-    def operation(self, model: Any) -> Any:
-        """The operation that was called, found again in its model."""
-        return list(walk(model))[self.position][1]
-
 
 @dataclass(frozen=True)
 class Record:
