@@ -13,9 +13,10 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 # come before it.
 LAYERS = [
     ["tapping", "recording", "heads", "inspection", "applications", "images"],
-    ["maps", "targets", "guided", "submodel", "findings", "scenes"],
-    ["methods", "attribution", "preparation", "explanation"],
-    ["engine", "explainer"],
+    ["maps", "targets", "tasks", "scoring", "guided", "components", "loops"],
+    ["submodel", "findings", "scenes"],
+    ["methods", "sampling", "attribution", "preparation", "explanation"],
+    ["engine", "opening", "views", "results", "explainer"],
     ["demo"],
     ["cli", "__main__"],
 ]

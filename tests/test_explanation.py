@@ -32,12 +32,18 @@ FACTS = {
     "options": {"score": "logit", "gated_activations": 17},
     "findings": (finding("no_labels"), finding("one_position", layer="x")),
     "versions": {"tfcam": "0.1.0", "keras": "3.15.1"},
+    "measured": {"completeness_error": -0.25},
+}
+PARTS = {
+    "first": np.array([[1, -2]], np.float32),
+    "block5/conv_3:1": np.array([[3], [4]], np.float32),
 }
 
 
 def made(**changes):
     """An explanation with every field set, and no two alike."""
     arrays = {"heatmap": HEATMAP, "raw": np.array([[-1.5, 2.5]], np.float32), "image": IMAGE}
+    arrays["parts"] = PARTS
     return Explanation(**{**arrays, **FACTS, **changes})
 
 
@@ -133,7 +139,8 @@ def test_an_empty_map_of_pixels_can_be_drawn(value):
 
 def saved_facts(result):
     facts = {name: getattr(result, name) for name in FACTS}
-    return facts | {"findings": [dataclasses.asdict(each) for each in result.findings]}
+    facts["findings"] = [dataclasses.asdict(each) for each in result.findings]
+    return facts | {"parts": list(PARTS)}
 
 
 @pytest.mark.parametrize("raw_shape", [(1, 2), (2, 3, 3)])
@@ -163,6 +170,8 @@ CHANGED = {
     "options": {"score": "probability"},
     "findings": (finding("no_labels"),),
     "versions": {},
+    "measured": {},
+    "parts": {"first": PARTS["first"], "block5/conv_3:1": PARTS["first"]},
 }
 
 
@@ -320,6 +329,7 @@ def test_the_text_says_it_all():
         "  probability    0.1",
         "  layer          block5/conv_3:1 (feeds pool, the last global pooling)",
         "  preprocessing  scaled to -1..1, as given",
+        "  completeness_error -0.25",
         *(f"  finding        {each.code}: {each.message}" for each in FACTS["findings"]),
     ]
     other = repr(made(target=None, probability=None, layer=None, findings=(), label="margin"))

@@ -107,7 +107,7 @@ def test_networks_without_relus_are_refused(activation, rng):
     model = pixelwise(layers.Activation(activation))
     before = networks.snapshot(model, np.zeros((1, 2, 2, 3), np.float32))
     for method in ("guided_backprop", "guided_grad_cam"):
-        with pytest.raises(ValueError, match="gates ReLUs, and .* has none.*Use 'grad_cam'"):
+        with pytest.raises(ValueError, match="gate ReLUs, and .* has none.*Use 'grad_cam'"):
             tfcam.explain(model, np.zeros((1, 2, 2, 3), np.float32), 0, method=method)
     assert networks.snapshot(model, np.zeros((1, 2, 2, 3), np.float32)) == before
 

@@ -14,14 +14,22 @@ if TYPE_CHECKING:
     from tfcam.inspection import layers
     from tfcam.methods import METHODS
     from tfcam.submodel import Reading
+    from tfcam.targets import Difference, Top
+    from tfcam.tasks import Box, Regression, Segmentation, Similarity
 
 __version__ = "0.1.0"
 __all__ = [
     "METHODS",
+    "Box",
+    "Difference",
     "Explainer",
     "Explanation",
     "Explanations",
     "Reading",
+    "Regression",
+    "Segmentation",
+    "Similarity",
+    "Top",
     "demo_model",
     "explain",
     "layers",
@@ -29,10 +37,16 @@ __all__ = [
 ]
 _HOMES = {
     "METHODS": "explainer",
+    "Box": "tasks",
+    "Difference": "targets",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Reading": "submodel",
+    "Regression": "tasks",
+    "Segmentation": "tasks",
+    "Similarity": "tasks",
+    "Top": "targets",
     "demo_model": "demo",
     "explain": "explainer",
     "layers": "inspection",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfcam.loops import mean_of
 from tfcam.methods import grad_cam, method
+from tfcam.sampling import noisy
 from tfcam.submodel import Reading
 
 
@@ -30,7 +32,117 @@ def saliency(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.image_gradients)
 
 
-@method("guided_gradients", pixels=True)
+@method("network", pixels=True, passes="F + samples (F + B)")
+def smooth_grad(
+    reading: Reading,
+    *,
+    samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    squared: bool = False,
+) -> tf.Tensor:
+    """SmoothGrad: saliency averaged over noisy copies of the image.
+
+    M = mean over the copies of ds/dx at x + N(0, sigma^2), sigma = noise (max x - min x).
+
+    Args:
+        reading: the network.
+        samples: How many noisy copies.
+        noise: Deviation of the noise, as a fraction of the range of each image's values.
+        seed: Which noise; the same for each image.
+        squared: Average the squares of the gradients.
+
+    Returns:
+        (B, H, W, C), signed but for squares.
+
+    Source: Smilkov et al. 2017, "SmoothGrad", section 3; squares: Hooker et al. 2019.
+
+    Example:
+        >>> import numpy as np, tfcam
+        >>> scene, options = tfcam.scenes.draw_scene(1).image, {"samples": 2, "noise": 0.0}
+        >>> smooth = tfcam.explain(tfcam.demo_model(), scene, method="smooth_grad", **options)
+        >>> plain = tfcam.explain(tfcam.demo_model(), scene, method="saliency")
+        >>> bool(np.allclose(smooth.raw, plain.raw, rtol=1e-3, atol=1e-6))
+        True
+    """
+    network = reading.network
+
+    def gradients(index: tf.Tensor) -> tf.Tensor:
+        found = network.image_gradients(noisy(network.images, seed, index, noise))
+        return found**2 if squared else found
+
+    return mean_of(samples, network.images, gradients)
+
+
+@method("network", pixels=True, passes="2 F + steps (F + B)")
+def integrated_gradients(
+    reading: Reading, *, steps: int = 32, baseline: float = 0.0
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Integrated gradients: each value's part in the score's rise from a baseline to the image.
+
+    M = (x - x') times the mean of ds/dx on the straight way from x' to x, by the midpoint rule.
+    The sum of M is s(x) - s(x') but for ``completeness_error``, which the result reports: more
+    steps make it smaller.
+
+    Args:
+        reading: scores (B,), and the network.
+        steps: How many points on the way.
+        baseline: x', in the values of the network's own input: 0 is grey for inputs of -1..1
+            and for those with the mean taken off.
+
+    Returns:
+        (B, H, W, C), signed, and completeness_error: s(x) - s(x') less the sum of M, (B,).
+
+    Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", eq. 1 and 3.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> result = tfcam.explain(tfcam.demo_model(), scene, method="integrated_gradients")
+        >>> abs(result.measured["completeness_error"]) < 0.05 * abs(result.score)
+        True
+    """
+    network = reading.network
+    start = tf.fill(network.images.shape, tf.cast(baseline, network.images.dtype))
+    way = network.images - start
+    raw = way * mean_of(
+        steps, way, lambda step: network.image_gradients(start + _middle(step, steps) * way)
+    )
+    rise = reading.scores - network.scores(start)[0]
+    return raw, {"completeness_error": rise - tf.reduce_sum(raw, list(range(1, raw.shape.rank)))}
+
+
+def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
+    """The middle of one of equal steps from 0 to 1."""
+    return (tf.cast(step, tf.float32) + 0.5) / steps
+
+
+@method("deconvnet_gradients", pixels=True, passes="2 F + B", class_specific=False)
+def deconvnet(reading: Reading) -> tf.Tensor:
+    """Deconvnet: the score's gradient by the image, through ReLUs that let back what is positive.
+
+    At each ReLU only positive gradients pass back, wherever its own input was. It draws what
+    excites the network at all, hardly what speaks for the class; networks without ReLUs are
+    refused.
+
+    Args:
+        reading: deconvnet_gradients (B, H, W, C).
+
+    Returns:
+        (B, H, W, C), signed.
+
+    Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks",
+    section 2.1.
+
+    Example:
+        >>> gradients = tf.constant([[[[1.0, -2.0, 0.0]]]])
+        >>> deconvnet(Reading(None, deconvnet_gradients=gradients)).numpy()
+        array([[[[ 1., -2.,  0.]]]], dtype=float32)
+    """
+    return tf.convert_to_tensor(reading.deconvnet_gradients)
+
+
+@method("guided_gradients", pixels=True, passes="2 F + B", class_specific=False)
 def guided_backprop(reading: Reading) -> tf.Tensor:
     """Guided backpropagation: the score's gradient by the image, through guided ReLUs.
 
@@ -53,7 +165,7 @@ def guided_backprop(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.guided_gradients)
 
 
-@method("gradients", "guided_gradients", pixels=True)
+@method("gradients", "guided_gradients", pixels=True, passes="2 (F + B)")
 def guided_grad_cam(reading: Reading) -> tf.Tensor:
     """Guided Grad-CAM: guided backpropagation where Grad-CAM finds evidence for the class.
 

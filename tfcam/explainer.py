@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Sequence
-from importlib import metadata
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,28 +13,34 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam import attribution as attribution  # its methods join METHODS
-from tfcam import maps
+from tfcam import maps, views
 from tfcam.applications import family_of, imagenet_labels
-from tfcam.engine import Computed, Engine, open_model
+from tfcam.engine import Computed, Engine, Request, Settings
 from tfcam.explanation import Explanation, Explanations
 from tfcam.findings import Finding, finding
-from tfcam.inspection import Layer
+from tfcam.inspection import Layers
 from tfcam.methods import METHODS, Method
-from tfcam.preparation import Prepared, Preprocess, prepare
+from tfcam.opening import open_model
+from tfcam.preparation import Preprocess, prepare
+from tfcam.results import explanation, joined
 from tfcam.submodel import Reading
-from tfcam.targets import Target, class_indices
+from tfcam.targets import Target, Top, class_indices, part_of, per_image, with_labels
 
 
 def explain(
     model: keras.Model,
     image: Any,
-    layer: Layer = None,
+    layer: Layers = None,
     *,
     target: Target = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
     score: str = "logit",
+    output: str | int | None = None,
+    fuse: maps.Fusion = "max",
+    augment: bool = False,
+    eigen: bool = False,
     batch_size: int = 32,
     **options: Any,
 ) -> Any:
@@ -47,20 +53,28 @@ def explain(
             a list of these, or an array (B, H, W, C).
         layer: Path ("resnet50/conv5_block3_out"), bare name where unique, layer object, index of
             ``tfcam.layers(model)``; None takes the map that feeds the last global pooling, or the
-            last map.
-        target: A class index, a label where labels are known, a list of these (one for each
-            image), a callable outputs -> (B,) on the outputs before the final softmax or
-            sigmoid, or None for the class that the model predicts.
+            last map. A list of these, or "all_convolutions": the maps of all are fused.
+        target: A class index, a label where labels are known, ``tfcam.Difference``, a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid (such as
+            ``tfcam.Segmentation``), or None for the class that the model predicts. For a batch, a
+            list of these, one for each image; for one image, a list of these or ``tfcam.Top(k)``
+            gives an explanation of each in one forward pass.
         method: A name of ``tfcam.METHODS``, or a function Reading -> (B, h, w).
         preprocess: "auto", a mode such as "unit" or "caffe", the name of a keras.applications
             family, a callable on (B, H, W, 3) float32 pixels of 0..255, or None.
         labels: The label of each class; known by itself for ImageNet networks.
         score: "logit" for scores before the final softmax or sigmoid, or "probability".
+        output: Which output of a model that has several, by name or index.
+        fuse: How several layers become one map: "max", "mean", "product" or "tanh_max".
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
         batch_size: How many images are computed at once.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
-        An ``Explanation``; ``Explanations``, one for each image, where a batch was given.
+        An ``Explanation``; ``Explanations``, one for each image, where a batch was given, or one
+        for each target, where several were given for one image.
 
     Raises:
         ValueError: If an argument does not fit the model; the message says what does.
@@ -81,6 +95,10 @@ def explain(
         preprocess=preprocess,
         labels=labels,
         score=score,
+        output=output,
+        fuse=fuse,
+        augment=augment,
+        eigen=eigen,
         batch_size=batch_size,
         **options,
     )
@@ -99,6 +117,10 @@ class Explainer:
         preprocess: What is done to pictures.
         labels: The label of each class.
         score: "logit" or "probability".
+        output: Which output of the model.
+        fuse: How several layers become one map.
+        augment: Whether to average the maps of several views.
+        eigen: Whether to combine channels to their first principal component.
         batch_size: How many images are computed at once.
         options: The method's own options.
 
@@ -119,12 +141,16 @@ class Explainer:
     def __init__(
         self,
         model: keras.Model,
-        layer: Layer = None,
+        layer: Layers = None,
         *,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         preprocess: Preprocess = "auto",
         labels: Sequence[str] | None = None,
         score: str = "logit",
+        output: str | int | None = None,
+        fuse: maps.Fusion = "max",
+        augment: bool = False,
+        eigen: bool = False,
         batch_size: int = 32,
         **options: Any,
     ) -> None:
@@ -132,101 +158,110 @@ class Explainer:
             raise ValueError(f"score must be 'logit' or 'probability'; got {score!r}.")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+        maps.check_fusion(fuse)
         self.model = model
-        self._method = _find_method(method)
-        self._method.check_options(options)
         self._preprocess, self._batch_size = preprocess, batch_size
+        self._fuse, self._augment = fuse, augment
         self._opened = open_model(model)
-        self._asked = (layer, self._method, score, options)
+        request = Request(find_method(method).of(options), options)
+        self._asked = (layer, [request], Settings(score, output, eigen, batch_size))
         self._engine = self._opened.engine(*self._asked)
-        self._labels, self._label_finding = _labels(model, labels)
+        self._labels, self._label_finding = find_labels(model, labels)
 
     @property
     def layer(self) -> str | None:
         """The path of the explained layer; None for maps of pixels that need no layer."""
-        return self._engine.layer
+        return joined(self._engine.layers)
 
     def __call__(self, images: Any, target: Target = None) -> Any:
         """Explain one image or a batch; see ``explain`` for what they may be.
 
         Returns:
-            An ``Explanation``, or ``Explanations`` where a batch was given.
+            An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
         """
-        batch = _batch(images)
-        pictures = [images] if batch is None else batch
-        if not pictures:
+        batch = as_batch(images)
+        if batch is None:
+            several = isinstance(target, Top | list | tuple)
+            results = self._explain([images], self._targets(target, 1, several))
+            return Explanations(results) if several else results[0]
+        if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
-        chosen: Any = target
-        if not callable(target):
-            classes = None if target is None else self._opened.classes
-            chosen = class_indices(target, len(pictures), classes, self._labels)
-        results: list[Explanation] = []
-        for start in range(0, len(pictures), self._batch_size):
+        (chosen,) = self._targets(target, len(batch), several=False)
+        results = []
+        for start in range(0, len(batch), self._batch_size):
             part = slice(start, start + self._batch_size)
-            results += self._explain(pictures[part], chosen if callable(chosen) else chosen[part])
-        return results[0] if batch is None else Explanations(results)
+            results += self._explain(batch[part], [part_of(chosen, part)])
+        return Explanations(results)
 
-    def _explain(self, pictures: Sequence[Any], target: Any) -> list[Explanation]:
+    def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
+        """What the engine takes: pairs of classes, callables, a ``Top``."""
+        if isinstance(target, Top):
+            if not several:
+                raise ValueError("Top(k) is for one image: give the images one by one.")
+            return [target]
+        if several:
+            if not target:
+                raise ValueError("A list of targets must hold at least one; got an empty one.")
+            return [each for one in target for each in self._targets(one, 1, several=False)]
+        if isinstance(target, list | tuple) and any(map(callable, target)):
+            if len(target) != count:
+                raise ValueError(
+                    "A list of targets must have one for each image; got "
+                    f"{len(target)} for {count} images."
+                )
+            return [per_image(target, None, self._labels)]
+        if callable(target):
+            return [with_labels(target, self._labels)]
+        classes = None if target is None else self._opened.classes
+        return [class_indices(target, count, classes, self._labels)]
+
+    def _explain(self, pictures: Sequence[Any], targets: list[Any]) -> list[Explanation]:
         prepared = prepare(self.model, pictures, self._preprocess, lambda: self._opened.record)
-        engine = self._own_engine if callable(target) else self._engine
-        computed = engine(prepared.inputs, target)
-        count = range(len(pictures))
-        return [self._result(engine, prepared, computed, each, target) for each in count]
+        engine = self._own_engine if any(map(callable, targets)) else self._engine
+        answers = engine(prepared.inputs, targets)
+        if self._augment:
+            answers = [
+                _averaged(engine, prepared.inputs, answer, target)
+                for answer, target in zip(answers, _spread(targets, answers), strict=True)
+            ]
+        return [
+            explanation(
+                engine,
+                prepared,
+                answer,
+                target,
+                self._labels,
+                image=image,
+                fuse=self._fuse,
+                found=self._label_finding,
+                options={"augment": True} if self._augment else None,
+            )
+            for answer, target in zip(answers, _spread(targets, answers), strict=True)
+            for image in range(len(pictures))
+        ]
 
     @functools.cached_property
     def _own_engine(self) -> Engine:
         return self._opened.engine(*self._asked, shared=False)
 
-    def _result(
-        self, engine: Engine, prepared: Prepared, computed: Computed, index: int, target: Any
-    ) -> Explanation:
-        image = prepared.images[index]
-        raw = computed.raw[index]
-        if engine.method.pixels and prepared.bgr:
-            raw = np.ascontiguousarray(raw[..., ::-1])
-        chosen = None if callable(target) else int(computed.indices[index])
-        label = getattr(target, "__name__", type(target).__name__) if callable(target) else None
-        if chosen is not None and self._labels is not None and chosen < len(self._labels):
-            label = self._labels[chosen]
-        probability = computed.probability(index)
-        kind = "callable" if callable(target) else computed.kind
-        found = list(self._label_finding)
-        score = float(computed.scores[index])
-        if broken := np.count_nonzero(~np.isfinite(raw)) + (not np.isfinite(score)):
-            found.append(finding("not_finite", count=broken))
-            heatmap = np.zeros(image.shape[:2], np.float32)
-        else:
-            heatmap = maps.heatmap(raw, image.shape[:2])
-            if not heatmap.any():
-                found.append(finding("no_positive_evidence", target=label or f"class {chosen}"))
-        if not engine.method.pixels and raw.size == 1:
-            found.append(finding("one_position", layer=engine.layer))
-        if kind == "probability" and engine.submodel.score == "logit":
-            found.append(finding("probability_explained"))
-        elif (
-            kind == "probability" and probability is not None and not 1e-4 < probability < 1 - 1e-4
-        ):
-            found.append(finding("saturated", probability=probability))
-        return Explanation(
-            heatmap=heatmap,
-            raw=raw,
-            image=image,
-            target=chosen,
-            label=label,
-            score=score,
-            score_kind=kind,
-            probability=probability,
-            layer=engine.layer,
-            layer_reason=engine.reason,
-            method=engine.method.name,
-            preprocessing=prepared.description,
-            options=engine.options,
-            findings=tuple(found),
-            versions=_versions(),
-        )
+
+def _spread(targets: list[Any], answers: list[Computed]) -> list[Any]:
+    """The target of each answer: a ``Top`` has many."""
+    return targets if len(targets) == len(answers) else [None] * len(answers)
 
 
-def _find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
+def _averaged(engine: Engine, inputs: np.ndarray, answer: Computed, target: Any) -> Computed:
+    """The answer with its maps averaged over views, of the class that was explained first."""
+    fixed = target if callable(target) else answer.pairs
+    seen = [engine(view.see(inputs), [fixed])[0] for view in views.OTHERS]
+    raws = [
+        [views.average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
+        for r, places in enumerate(answer.raws)
+    ]
+    return replace(answer, raws=raws, measured=[[{} for _ in each] for each in raws])
+
+
+def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
     if callable(method):
         return Method(getattr(method, "__name__", type(method).__name__), method)
     if method not in METHODS:
@@ -238,7 +273,7 @@ def _find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
     return METHODS[method]
 
 
-def _labels(
+def find_labels(
     model: Any, labels: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
     """The labels of a model's classes, and a finding where they should be known but are not."""
@@ -255,7 +290,7 @@ def _labels(
     return known, () if known else (finding("no_labels"),)
 
 
-def _batch(images: Any) -> list[Any] | None:
+def as_batch(images: Any) -> list[Any] | None:
     """The images of a batch one by one, None where it is a single image."""
     if isinstance(images, list | tuple):
         return list(images)
@@ -263,9 +298,3 @@ def _batch(images: Any) -> list[Any] | None:
     if shape is not None and len(shape) == 4:
         return list(np.asarray(images))
     return None
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    names = ("tfcam", "keras", "tensorflow", "numpy")
-    return {name: metadata.version(name) for name in names}

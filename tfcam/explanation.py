@@ -31,22 +31,26 @@ class Explanation:
 
     Attributes:
         heatmap: (H, W) float32 in [0, 1], of the size of the picture as given.
-        raw: The signed map before scaling: (h, w) of the layer, or (h, w, C) of pixels (RGB).
+        raw: The signed map before scaling: (h, w) of the layer, or (h, w, C) of pixels (RGB);
+            of several layers, the heatmap that they are fused to.
         image: (H, W, 3) uint8 RGB, the picture as given; of an array that was given already
             prepared, its values stretched to 0..255.
         target: The explained class, or None where a callable was explained.
         label: The class's label, or the callable's name; None where it is not known.
         score: The explained number.
         score_kind: "logit" (before the softmax or sigmoid), "probability", "output" (the model's
-            own output, that has neither) or "callable".
+            own output, that has neither), "contrast" (with other classes) or "callable".
         probability: The model's probability of the class; None where it gives none.
-        layer: The path of the explained layer; None for maps of pixels that need no layer.
+        layer: The path of the explained layer, or of several; None for maps of pixels that need
+            no layer.
         layer_reason: Why that layer.
         method: The method's name.
         options: What else was chosen.
         preprocessing: What was done to the picture before the model saw it.
         findings: What to mind about this map.
         versions: The versions of what made it.
+        measured: What the method measured of itself, such as its completeness error.
+        parts: Of several layers, the raw map of each by its path.
     """
 
     heatmap: np.ndarray
@@ -64,6 +68,8 @@ class Explanation:
     options: dict[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, np.ndarray] = field(default_factory=dict)
 
     def overlay(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
         """Lay the coloured heatmap over the picture.
@@ -180,6 +186,7 @@ class Explanation:
             f"  layer          {self.layer or 'none: a map of pixels'} ({self.layer_reason})",
             f"  preprocessing  {self.preprocessing}",
         ]
+        lines += [f"  {name:14} {value:.3g}" for name, value in self.measured.items()]
         return "\n".join(lines + [f"  finding        {each}" for each in self.findings])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -203,9 +210,8 @@ class Explanation:
             Image.fromarray(self.picture()).save(stream, "png", pnginfo=text)
         elif path.suffix == ".npz":
             facts = np.array(json.dumps(self._facts()))
-            np.savez_compressed(
-                stream, facts=facts, heatmap=self.heatmap, raw=self.raw, image=self.image
-            )
+            arrays: dict[str, Any] = self._arrays()
+            np.savez_compressed(stream, facts=facts, **arrays)
         else:
             raise ValueError(f"An explanation is saved as .png or .npz; got {str(path)!r}.")
         write_whole(path, stream.getvalue())
@@ -214,7 +220,12 @@ class Explanation:
     def _facts(self) -> dict[str, Any]:
         facts = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         facts["findings"] = [dataclasses.asdict(each) for each in self.findings]
+        facts["parts"] = list(self.parts)
         return {key: value for key, value in facts.items() if not isinstance(value, np.ndarray)}
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        parts = {f"part_{number}": raw for number, raw in enumerate(self.parts.values())}
+        return {"heatmap": self.heatmap, "raw": self.raw, "image": self.image, **parts}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
@@ -231,7 +242,9 @@ class Explanation:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
                 arrays = {name: held[name] for name in ("heatmap", "raw", "image")}
                 facts = json.loads(str(held["facts"]))
+                parts = [held[f"part_{number}"] for number in range(len(facts["parts"]))]
             facts["findings"] = tuple(Finding(**each) for each in facts["findings"])
+            facts["parts"] = dict(zip(facts["parts"], parts, strict=True))
             return cls(**arrays, **facts)
         except Exception:
             raise ValueError(
@@ -241,11 +254,12 @@ class Explanation:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Explanation):
             return NotImplemented
-        arrays = ("heatmap", "raw", "image")
-        same = (np.array_equal(getattr(self, n), getattr(other, n), equal_nan=True) for n in arrays)
         # As text, so that a score that is NaN equals itself after it was saved and loaded.
         facts = (json.dumps(each._facts(), sort_keys=True) for each in (self, other))
-        return next(facts) == next(facts) and all(same)
+        return next(facts) == next(facts) and all(
+            np.array_equal(array, other._arrays()[name], equal_nan=True)
+            for name, array in self._arrays().items()
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

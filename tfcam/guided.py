@@ -1,7 +1,8 @@
-"""Guided ReLUs: a gradient override map around a traced forward pass, and what it gated.
+"""Gated ReLUs: a gradient override map around a traced forward pass, and what it gated.
 
-Springenberg et al. 2015, "Striving for Simplicity", section 3.4: where a ReLU lets its input
-through, guided backpropagation lets only positive gradients back. The forward pass is unchanged.
+Springenberg et al. 2015, "Striving for Simplicity", section 3.4: "guided" lets back only positive
+gradients, and only where the ReLU let its input through; "deconvnet" (Zeiler and Fergus 2014) lets
+back every positive gradient, wherever it came from. The forward pass is unchanged.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import tensorflow as tf
 
-_GUIDED = {"Relu": "TfcamGuidedRelu", "Relu6": "TfcamGuidedRelu6"}
+Rule = Literal["guided", "deconvnet"]
 _LIMIT = {"Relu": float("inf"), "Relu6": 6.0}
 
 
@@ -27,7 +29,7 @@ def _is_activation(operation: tf.Operation) -> bool:
     return True
 
 
-def _guided_relu(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+def _guided(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
     output = operation.outputs[0]
     gate = (output > 0) & (output < tf.cast(_LIMIT[operation.type], output.dtype))
     if _is_activation(operation):
@@ -35,47 +37,57 @@ def _guided_relu(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
     return tf.where(gate, gradient, tf.zeros_like(gradient))
 
 
-for _name in _GUIDED.values():
-    # The registry is the process's own, and takes a name only once: a reload must not fail.
-    with contextlib.suppress(KeyError):
-        tf.RegisterGradient(_name)(_guided_relu)
+def _deconvnet(operation: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+    return tf.nn.relu(gradient) if _is_activation(operation) else _guided(operation, gradient)
+
+
+_OVERRIDES = {
+    rule: {kind: f"Tfcam_{rule}_{kind}" for kind in _LIMIT} for rule in ("guided", "deconvnet")
+}
+for _rule, _function in (("guided", _guided), ("deconvnet", _deconvnet)):
+    for _name in _OVERRIDES[_rule].values():
+        # The registry is the process's own, and takes a name only once: a reload must not fail.
+        with contextlib.suppress(KeyError):
+            tf.RegisterGradient(_name)(_function)
 
 
 @contextlib.contextmanager
-def guided_relus() -> Iterator[None]:
+def gated_relus(rule: Rule) -> Iterator[None]:
     """Mark the ReLUs that are traced inside; the tape must be outside of the traced function."""
-    with tf.compat.v1.get_default_graph().gradient_override_map(_GUIDED):
+    with tf.compat.v1.get_default_graph().gradient_override_map(_OVERRIDES[rule]):
         yield
 
 
 @dataclass(frozen=True)
 class Gates:
-    """How many ReLUs of a traced forward pass are guided, and how many could not be reached."""
+    """How many ReLUs of a traced forward pass are gated, and how many could not be reached."""
 
-    guided: int
+    gated: int
     unreached: int
 
 
 def count_gates(graph: tf.Graph) -> Gates:
-    """Count the guided ReLUs of a traced forward pass."""
-    guided = [each for each in graph.get_operations() if each.type in _GUIDED]
+    """Count the gated ReLUs of a traced forward pass."""
+    gated = [each for each in graph.get_operations() if each.type in _LIMIT]
     inner = [node.op for f in graph.as_graph_def().library.function for node in f.node_def]
-    return Gates(sum(map(_is_activation, guided)), sum(op in _GUIDED for op in inner))
+    return Gates(sum(map(_is_activation, gated)), sum(op in _LIMIT for op in inner))
 
 
 def check_gates(gates: Gates, name: str) -> None:
-    """Refuse to call a plain gradient guided.
+    """Refuse to call a plain gradient a gated one.
 
     Raises:
-        ValueError: If no ReLU is guided, or some are out of reach.
+        ValueError: If no ReLU is gated, or some are out of reach.
     """
     if gates.unreached:
         raise ValueError(
-            f"Guided backpropagation must reach every ReLU; {gates.unreached} of {name!r} are "
+            f"Guided backpropagation and deconvnet must reach every ReLU; {gates.unreached} of "
+            f"{name!r} are "
             "inside a tf.function of their own. Remove that decorator, or use another method."
         )
-    if not gates.guided:
+    if not gates.gated:
         raise ValueError(
-            f"Guided backpropagation gates ReLUs, and {name!r} has none: its activations are of "
-            "another kind, such as swish or GELU. Use 'grad_cam' or another method."
+            f"Guided backpropagation and deconvnet gate ReLUs, and {name!r} has none: its "
+            "activations are of another kind, such as swish or GELU. Use 'grad_cam' or another "
+            "method."
         )

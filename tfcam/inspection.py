@@ -19,6 +19,8 @@ from tfcam.recording import Call, Record, record
 from tfcam.tapping import Side, walk
 
 Layer: TypeAlias = str | int | keras.Operation | None
+Layers: TypeAlias = Layer | Sequence[str | int | keras.Operation]
+ALL_CONVOLUTIONS = "all_convolutions"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,12 @@ class Tap:
     operation: weakref.ref[Any]
     number: int | None = None
     side: Side = "output"
+
+    @property
+    def name(self) -> str:
+        """What names this place: the path, with the call and the side where they matter."""
+        number = "" if self.number is None else f":{self.number}"
+        return f"{self.path}{number}{':input' if self.side == 'input' else ''}"
 
 
 def default_layer(model: Any, calls: Record) -> tuple[str, str]:
@@ -208,6 +216,27 @@ def open_layer(model: Any, layer: Layer, calls: Callable[[], Record]) -> tuple[T
     number = None if calls().name(call) == call.path else call.number
     tap = Tap(call.path, weakref.ref(operations[call.position]), number)
     return tap, f"index {layer} of tfcam.layers(model)"
+
+
+def open_layers(model: Any, layer: Layers, calls: Callable[[], Record]) -> list[tuple[Tap, str]]:
+    """Find one layer, a list of layers, or "all_convolutions"; see ``open_layer``.
+
+    Raises:
+        ValueError: If there is no such layer, none at all, or one is named twice.
+    """
+    if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
+        layer = [each.index for each in list_layers(model, calls()) if each.convolution]
+        if not layer:
+            raise ValueError(f"{model.name!r} has no convolution that gives a map.")
+    if not isinstance(layer, list | tuple):
+        return [open_layer(model, layer, calls)]
+    if not layer:
+        raise ValueError("A list of layers must name at least one; got an empty one.")
+    opened = [open_layer(model, each, calls) for each in layer]
+    names = [tap.name for tap, _ in opened]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"A list of layers must name each once; {repeated[0]!r} is there twice.")
+    return opened
 
 
 def resolve(model: Any, layer: str | keras.Operation) -> Tap:

@@ -6,12 +6,14 @@ Maps are (h, w) or, of pixels, (H, W, C); heatmaps (H, W) float32 in [0, 1]; box
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
 Components = Literal["largest", "all"]
+Fusion = Literal["max", "mean", "product", "tanh_max"]
 
 
 def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -69,6 +71,47 @@ def heatmap(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     flat = raw if raw.ndim == 2 else np.abs(raw).max(axis=-1)
     return scale(resize(flat, size))
+
+
+def fuse(heatmaps: Sequence[np.ndarray], how: Fusion = "max") -> np.ndarray:
+    """One heatmap of several layers' heatmaps.
+
+    "max", "mean" and "product" take that of each pixel; "tanh_max" is LayerCAM's: the maximum of
+    tanh(2 M), which lifts what is faint in shallow layers.
+
+    Args:
+        heatmaps: (H, W) each, in [0, 1], of one size.
+        how: "max", "mean", "product" or "tanh_max".
+
+    Returns:
+        (H, W) float32 in [0, 1], scaled by its maximum.
+
+    Raises:
+        ValueError: If ``how`` is none of these.
+
+    Source: tanh_max: Jiang et al. 2021, "LayerCAM", section III.
+
+    Example:
+        >>> fuse([np.array([[1.0, 0.5]]), np.array([[0.0, 1.0]])], "mean")
+        array([[0.6666667, 1.       ]], dtype=float32)
+    """
+    check_fusion(how)
+    stack = np.stack(heatmaps)
+    if how == "mean":
+        return scale(stack.mean(axis=0))
+    if how == "product":
+        return scale(stack.prod(axis=0))
+    return scale((np.tanh(2 * stack) if how == "tanh_max" else stack).max(axis=0))
+
+
+def check_fusion(how: str) -> None:
+    """Refuse what is no way to fuse.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if how not in get_args(Fusion):
+        raise ValueError(f"fuse must be one of {', '.join(get_args(Fusion))}; got {how!r}.")
 
 
 def mask(values: np.ndarray, threshold: float) -> np.ndarray:

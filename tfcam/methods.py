@@ -3,17 +3,21 @@
 A method takes a ``Reading`` (activations A and gradients G, both (B, h, w, K), of the score s) and
 returns a raw signed map (B, h, w), or (B, H, W, C) where it speaks of pixels. Scaling, resizing and
 colour happen once, afterwards. Z = h w is the number of positions; c is the explained class.
+Methods that ask the network again are in ``sampling``, maps of pixels in ``attribution``.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 
+from tfcam.components import first_component
 from tfcam.submodel import Reading
 
 METHODS: dict[str, Method] = {}
@@ -25,33 +29,65 @@ class Method:
 
     Attributes:
         name: What ``method=`` takes.
-        function: Reading -> raw map.
+        function: Reading -> raw map, or (raw map, {name: number of each image}) where the method
+            also measures something, such as its own error.
         needs: Names of the reading's fields that must be filled.
+        wants: Names of those that are filled where they can be.
         pixels: Whether the map has the resolution and channels of the model's input.
+        passes: What it costs for an image: forward (F) and backward (B) passes of the network.
+        class_specific: Whether the map depends on the explained class.
+        contrast: Turns logits and pairs of classes, with the method's options, into what each
+            logit counts for, where that is not the class alone.
     """
 
     name: str
-    function: Callable[..., tf.Tensor]
+    function: Callable[..., Any]
     needs: tuple[str, ...] = ("gradients",)
+    wants: tuple[str, ...] = ()
     pixels: bool = False
+    passes: str = "F + B"
+    class_specific: bool = True
+    contrast: Callable[..., tf.Tensor] | None = None
 
-    def __call__(self, reading: Reading, **options: Any) -> tf.Tensor:
+    def __call__(self, reading: Reading, **options: Any) -> Any:
         return self.function(reading, **options)
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Refuse options that the method does not have: its function's keyword-only arguments.
+    @property
+    def layered(self) -> bool:
+        """Whether it explains a layer."""
+        return not self.pixels or "gradients" in self.needs
+
+    @property
+    def loops(self) -> bool:
+        """Whether it asks the network again and again."""
+        return "network" in self.needs
+
+    def of(self, options: Mapping[str, Any]) -> Method:
+        """The method with these options: it also needs what the method that it stands on needs.
 
         Raises:
-            TypeError: If there is no such option.
+            TypeError: If there is no such option, or it is of another kind.
+            ValueError: If a number is out of range, or it does not stand on such a method.
         """
-        parameters = inspect.signature(self.function).parameters.values()
-        known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+        parameters = inspect.signature(self.function).parameters
+        known = [name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY]
         for name in options:
             if name not in known:
                 raise TypeError(
                     f"explain and its method {self.name!r} have no option {name!r}; "
                     f"the method's options are: {', '.join(known) or 'none'}."
                 )
+            check_option(name, options[name], parameters[name].annotation)
+        if self.contrast is None:
+            return self
+        base = options.get("base", "grad_cam")
+        bases = [each.name for each in METHODS.values() if each.contrast is None]
+        if base not in bases:
+            raise ValueError(f"base must be one of {', '.join(bases)}; got {base!r}.")
+        base = METHODS[base]
+        return replace(
+            self, needs=base.needs, wants=base.wants, pixels=base.pixels, passes=base.passes
+        )
 
     @property
     def summary(self) -> str:
@@ -59,24 +95,52 @@ class Method:
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
 
-def method(
-    *needs: str, pixels: bool = False
-) -> Callable[[Callable[..., tf.Tensor]], Callable[..., tf.Tensor]]:
-    """Store a function in ``METHODS`` under its own name."""
+def method(*needs: str, **facts: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Store a function in ``METHODS`` under its own name; see ``Method`` for the facts."""
 
-    def store(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-        METHODS[function.__name__] = Method(function.__name__, function, needs, pixels)
+    def store(function: Callable[..., Any]) -> Callable[..., Any]:
+        METHODS[function.__name__] = Method(function.__name__, function, needs, **facts)
         return function
 
     return store
 
 
-def _positions(maps: tf.Tensor) -> list[int]:
+def check_option(name: str, value: object, annotation: str) -> None:
+    """Refuse an option of the wrong kind: counts are at least 1, a seed at least 0.
+
+    Raises:
+        TypeError: If the option is of another kind than its annotation says.
+        ValueError: If it is a number out of range.
+
+    Example:
+        >>> check_option("samples", 0, "int")
+        Traceback (most recent call last):
+        ValueError: samples must be at least 1; got 0.
+    """
+    if annotation.startswith("Literal["):
+        known = ast.literal_eval(annotation.removeprefix("Literal"))
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
+        return
+    kinds: dict[str, Any] = {"bool": bool, "int": int, "float": int | float, "str": str}
+    kind, _, optional = annotation.partition(" | ")
+    if kind not in kinds or (optional and value is None):
+        return
+    if not isinstance(value, kinds[kind]) or (kind != "bool" and isinstance(value, bool)):
+        raise TypeError(f"{name} must be of type {annotation}; got {value!r}.")
+    least = 0 if name in ("seed", "noise") else 1
+    if isinstance(value, int | float) and (kind == "int" or name == "noise") and value < least:
+        raise ValueError(f"{name} must be at least {least}; got {value}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value}.")
+
+
+def positions(maps: tf.Tensor) -> list[int]:
     """The spatial axes of a channels-last tensor."""
     return list(range(1, maps.shape.rank - 1))
 
 
-@method("class_weights")
+@method("class_weights", passes="F")
 def cam(reading: Reading) -> tf.Tensor:
     """Class activation map: the channels weighted by the class's weights in a linear head.
 
@@ -95,7 +159,10 @@ def cam(reading: Reading) -> tf.Tensor:
         >>> cam(Reading(activations, class_weights=tf.constant([[1.0, -1.0]]))).numpy()
         array([[[-1., -1.]]], dtype=float32)
     """
-    return tf.linalg.einsum("b...k,bk->b...", reading.activations, reading.class_weights)
+    weights = reading.class_weights
+    positions = reading.activations.shape.rank - 2
+    weights = tf.reshape(weights, (weights.shape[0], *[1] * positions, weights.shape[-1]))
+    return reading.combine(weights * reading.activations)
 
 
 @method("gradients")
@@ -119,8 +186,8 @@ def grad_cam(reading: Reading) -> tf.Tensor:
         >>> grad_cam(Reading(activations, gradients=gradients)).numpy()
         array([[[2., 0.]]], dtype=float32)
     """
-    weights = tf.reduce_mean(reading.gradients, _positions(reading.gradients), keepdims=True)
-    return tf.reduce_sum(weights * reading.activations, axis=-1)
+    weights = tf.reduce_mean(reading.gradients, positions(reading.gradients), keepdims=True)
+    return reading.combine(weights * reading.activations)
 
 
 @method("gradients")
@@ -151,14 +218,14 @@ def grad_cam_pp(reading: Reading, *, normalize_alpha: bool = False) -> tf.Tensor
         >>> grad_cam_pp(Reading(activations, gradients=gradients)).numpy()  # 1 / (2 + 1 * 2)
         array([[[0.25, 0.25]]], dtype=float32)
     """
-    positions = _positions(reading.gradients)
-    sums = tf.reduce_sum(reading.activations, positions, keepdims=True)
+    axes = positions(reading.gradients)
+    sums = tf.reduce_sum(reading.activations, axes, keepdims=True)
     denominator = tf.where(reading.gradients > 0, 2.0 + reading.gradients * sums, 0.0)
     alpha = tf.math.divide_no_nan(1.0, tf.nn.relu(denominator))
     if normalize_alpha:
-        alpha = tf.math.divide_no_nan(alpha, tf.reduce_sum(alpha, positions, keepdims=True))
-    weights = tf.reduce_sum(alpha * tf.nn.relu(reading.gradients), positions, keepdims=True)
-    return tf.reduce_sum(weights * reading.activations, axis=-1)
+        alpha = tf.math.divide_no_nan(alpha, tf.reduce_sum(alpha, axes, keepdims=True))
+    weights = tf.reduce_sum(alpha * tf.nn.relu(reading.gradients), axes, keepdims=True)
+    return reading.combine(weights * reading.activations)
 
 
 @method("gradients")
@@ -185,12 +252,12 @@ def x_grad_cam(reading: Reading) -> tf.Tensor:
         >>> x_grad_cam(Reading(activations, gradients=gradients)).numpy()  # w = 1/4 * 4
         array([[[1., 3.]]], dtype=float32)
     """
-    positions = _positions(reading.activations)
-    sums = tf.reduce_sum(reading.activations, positions, keepdims=True)
-    sizes = tf.reduce_sum(tf.abs(reading.activations), positions, keepdims=True)
-    products = tf.reduce_sum(reading.activations * reading.gradients, positions, keepdims=True)
+    axes = positions(reading.activations)
+    sums = tf.reduce_sum(reading.activations, axes, keepdims=True)
+    sizes = tf.reduce_sum(tf.abs(reading.activations), axes, keepdims=True)
+    products = tf.reduce_sum(reading.activations * reading.gradients, axes, keepdims=True)
     sums = tf.where(tf.abs(sums) > 1e-6 * sizes, sums, 0.0)
-    return tf.reduce_sum(tf.math.divide_no_nan(products, sums) * reading.activations, axis=-1)
+    return reading.combine(tf.math.divide_no_nan(products, sums) * reading.activations)
 
 
 @method("gradients")
@@ -214,7 +281,7 @@ def hires_cam(reading: Reading) -> tf.Tensor:
         >>> hires_cam(Reading(activations, gradients=gradients)).numpy()
         array([[[ 1., -1.]]], dtype=float32)
     """
-    return tf.reduce_sum(reading.gradients * reading.activations, axis=-1)
+    return reading.combine(reading.gradients * reading.activations)
 
 
 @method("gradients")
@@ -238,7 +305,7 @@ def layer_cam(reading: Reading) -> tf.Tensor:
         >>> layer_cam(Reading(activations, gradients=gradients)).numpy()
         array([[[1., 4.]]], dtype=float32)
     """
-    return tf.reduce_sum(tf.nn.relu(reading.gradients) * reading.activations, axis=-1)
+    return reading.combine(tf.nn.relu(reading.gradients) * reading.activations)
 
 
 @method("gradients")
@@ -262,10 +329,10 @@ def grad_cam_elementwise(reading: Reading) -> tf.Tensor:
         >>> grad_cam_elementwise(Reading(activations, gradients=gradients)).numpy()
         array([[[5., 3.]]], dtype=float32)
     """
-    return tf.reduce_sum(tf.nn.relu(reading.gradients * reading.activations), axis=-1)
+    return reading.combine(tf.nn.relu(reading.gradients * reading.activations))
 
 
-@method()
+@method(passes="F", class_specific=False)
 def eigen_cam(reading: Reading) -> tf.Tensor:
     """Eigen-CAM: the activations' first principal component; it knows of no class.
 
@@ -286,7 +353,7 @@ def eigen_cam(reading: Reading) -> tf.Tensor:
         >>> eigen_cam(Reading(activations)).numpy().round(4)
         array([[[3., 4.]]], dtype=float32)
     """
-    return _first_component(reading.activations)
+    return first_component(reading.activations)
 
 
 @method("gradients")
@@ -310,26 +377,49 @@ def eigen_grad_cam(reading: Reading) -> tf.Tensor:
         >>> eigen_grad_cam(Reading(activations, gradients=gradients)).numpy().round(4)
         array([[[3., 4.]]], dtype=float32)
     """
-    return _first_component(reading.gradients * reading.activations)
+    return first_component(reading.gradients * reading.activations)
 
 
-def _first_component(maps: tf.Tensor) -> tf.Tensor:
-    """A v_1 of each image's (positions, channels) matrix, through the smaller Gram matrix."""
-    shape = maps.shape
-    matrix = tf.reshape(maps, (shape[0], -1, shape[-1]))
-    # The decomposition stops at NaN; here it is one image's result, as in every other method.
-    finite = tf.reduce_all(tf.math.is_finite(matrix), axis=(1, 2), keepdims=True)
-    matrix = tf.where(finite, matrix, 0.0)
-    # Scaled first: squares of gradients underflow.
-    size = tf.reduce_max(tf.abs(matrix), axis=(1, 2), keepdims=True)
-    matrix = tf.math.divide_no_nan(matrix, size)
-    if matrix.shape[1] <= matrix.shape[2]:
-        values, vectors = tf.linalg.eigh(tf.matmul(matrix, matrix, transpose_b=True))
-        component = tf.sqrt(tf.nn.relu(values[:, -1:])) * vectors[..., -1]
-    else:
-        vectors = tf.linalg.eigh(tf.matmul(matrix, matrix, transpose_a=True))[1]
-        component = tf.linalg.matvec(matrix, vectors[..., -1])
-    largest, smallest = tf.reduce_max(component, 1), tf.reduce_min(component, 1)
-    sign = tf.where(largest + smallest < 0, -1.0, 1.0)[:, tf.newaxis]
-    component = tf.where(finite[..., 0], component * sign * size[..., 0], float("nan"))
-    return tf.reshape(component, shape[:-1])
+def nearest_classes(
+    logits: tf.Tensor, pairs: tf.Tensor, *, nearest: int = 3, strength: float = 1.0, **_: Any
+) -> tf.Tensor:
+    """What each logit counts for in Finer-CAM: (B, C), from logits (B, C) and pairs (B, 2)."""
+    classes, nearest = logits.shape[-1], min(nearest, logits.shape[-1] - 1)
+    chosen = tf.one_hot(pairs[:, 0], classes)
+    logits = tf.cast(logits, tf.float32)
+    distances = tf.abs(logits - tf.reduce_sum(chosen * logits, axis=-1, keepdims=True))
+    order = tf.math.top_k(-tf.where(chosen > 0, float("inf"), distances), nearest).indices
+    shares = tf.nn.softmax(tf.gather(logits, order, batch_dims=1))  # p_i / sum of the p_i
+    return chosen - strength * tf.reduce_sum(
+        shares[..., tf.newaxis] * tf.one_hot(order, classes), axis=1
+    )
+
+
+@method("gradients", contrast=nearest_classes)
+def finer_cam(
+    reading: Reading, *, base: str = "grad_cam", nearest: int = 3, strength: float = 1.0
+) -> Any:
+    """Finer-CAM: what tells the class from the classes nearest to it, by any other method.
+
+    The score is y_c - strength sum_i p_i y_i / sum_i p_i over the classes i whose logits are
+    nearest to that of c, p being the softmax, taken as constant. On a linear head the map is
+    CAM_c - strength sum_i p_i CAM_i / sum_i p_i.
+
+    Args:
+        reading: What the base method needs, for this score.
+        base: The method that makes the map.
+        nearest: How many classes it is held against.
+        strength: How strongly; 0 is the base method alone.
+
+    Returns:
+        What the base method returns.
+
+    Source: Zhang et al. 2025, "Finer-CAM", eq. 5. Departs from the authors' code: no gradient
+    passes through p.
+
+    Example:
+        >>> logits, pairs = tf.constant([[3.0, 2.0, 2.0, -9.0]]), tf.constant([[0, -2]])
+        >>> nearest_classes(logits, pairs, nearest=2).numpy()
+        array([[ 1. , -0.5, -0.5,  0. ]], dtype=float32)
+    """
+    return METHODS[base](reading)

@@ -13,11 +13,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.guided import check_gates, count_gates, guided_relus
+from tfcam.components import first_component
+from tfcam.guided import Rule, check_gates, count_gates, gated_relus
 from tfcam.inspection import Tap
 from tfcam.recording import run
+from tfcam.scoring import Contrast, Outputs, probabilities, read_outputs, select, spread
 from tfcam.tapping import Side, observed
-from tfcam.targets import PREDICTED, checked_scores, class_scores
+from tfcam.targets import Top, pick_output
 
 # Half-precision gradients of a small score underflow to zero: the score is scaled up, the
 # gradient back down. A power of two changes no digit.
@@ -36,7 +38,10 @@ class Reading:
         gradients: (B, h, w, K) float32, of the score by the activations.
         class_weights: (B, K) float32, of the linear head, for each image's class.
         guided_gradients: (B, H, W, C) float32, of the score by the images, guided.
+        deconvnet_gradients: (B, H, W, C) float32, of the score by the images, as deconvnet does.
         image_gradients: (B, H, W, C) float32, of the score by the images.
+        network: The ``Network``, to be asked again about other images or activations.
+        principal: Whether channels are combined to their first principal component.
     """
 
     activations: tf.Tensor
@@ -44,16 +49,35 @@ class Reading:
     gradients: tf.Tensor = None
     class_weights: tf.Tensor = None
     guided_gradients: tf.Tensor = None
+    deconvnet_gradients: tf.Tensor = None
     image_gradients: tf.Tensor = None
+    network: Any = None
+    principal: bool = False
+
+    def combine(self, weighted: tf.Tensor) -> tf.Tensor:
+        """Weighted activations (B, h, w, K) -> a map (B, h, w): their sum over the channels.
+
+        With ``eigen=True`` it is their first principal component instead, turned so that it
+        agrees with the sum.
+        """
+        total = tf.reduce_sum(weighted, axis=-1)
+        return first_component(weighted, towards=total) if self.principal else total
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What the model returns: ``values`` as it is, ``scores`` before its softmax or sigmoid."""
+class Answer:
+    """What one pass says of one target.
 
-    values: Any
-    scores: Any
-    found: bool
+    Attributes:
+        readings: One for each tap; one without activations where there is none.
+        pairs: (B, 2), the explained classes and those they are held against; ``PREDICTED`` and
+            ``NOTHING`` where the target is a callable.
+        weights: (B, C), what each logit counts for; None but for a contrast.
+    """
+
+    readings: list[Reading]
+    pairs: tf.Tensor
+    weights: tf.Tensor | None
 
 
 class SubModel:
@@ -64,12 +88,19 @@ class SubModel:
         taps: Where to open it.
         score: "logit" for scores before the final softmax or sigmoid, "probability" for the
             model's own output.
+        output: Which output, by name or index; None where the model has one, or for all.
     """
 
-    def __init__(self, model: Any, taps: Sequence[Tap], score: str = "logit") -> None:
+    def __init__(
+        self,
+        model: Any,
+        taps: Sequence[Tap],
+        score: str = "logit",
+        output: str | int | None = None,
+    ) -> None:
         self._model = weakref.ref(model)
         self.taps = tuple(taps)
-        self.score = score
+        self.score, self.output = score, output
         self._traced: OrderedDict[Any, Any] = OrderedDict()
 
     @property
@@ -120,73 +151,78 @@ class SubModel:
         return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
 
     def _outputs(self, outputs: Any) -> Outputs:
-        if self.score == "probability":
-            return Outputs(outputs, outputs, False)
-        leaves = tf.nest.flatten(outputs)
-        logits = [_before_activation(leaf) for leaf in leaves]
-        scores = [
-            leaf if logit is None else logit for leaf, logit in zip(leaves, logits, strict=True)
-        ]
-        found = all(logit is not None for logit in logits)
-        return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), found)
+        names = getattr(self.model, "output_names", None) or ()
+        return read_outputs(pick_output(outputs, self.output, names), self.score)
 
     def read(
+        self, images: tf.Tensor, target: Any, gradients: bool = True, image_gradients: bool = False
+    ) -> tuple[list[Reading], Outputs, tf.Tensor, Any]:
+        """``read_each`` for one target: its readings, the outputs, its scores, its classes."""
+        outputs, (answer,) = self.read_each(images, [target], gradients, image_gradients)
+        return answer.readings, outputs, answer.readings[0].scores, answer.pairs[:, 0]
+
+    def read_each(
         self,
         images: tf.Tensor,
-        target: tf.Tensor | Callable[[Any], Any],
+        targets: Sequence[Any],
         gradients: bool = True,
         image_gradients: bool = False,
-    ) -> tuple[list[Reading], Outputs, tf.Tensor, tf.Tensor]:
-        """One forward pass and, where gradients are asked for, the head's backward pass.
+        contrast: Contrast | None = None,
+    ) -> tuple[Outputs, list[Answer]]:
+        """One forward pass and, where gradients are asked for, each target's backward pass.
 
         Args:
             images: The model's input, (B, H, W, C).
-            target: (B,) class indices, ``PREDICTED`` for the predicted class; or a callable
-                outputs -> (B,).
+            targets: Each (B, 2) pairs of classes, (B,) classes, a ``Top`` for one image, or a
+                callable outputs -> (B,).
             gradients: Whether gradients by the activations are needed.
             image_gradients: Whether gradients by the images are: a whole backward pass.
+            contrast: Turns logits and pairs of classes into what each logit counts for.
 
         Returns:
-            A reading for each tap (one without activations where there is none), the outputs, the
-            (B,) scores, and the (B,) class indices explained (``PREDICTED`` where the target is a
-            callable).
+            The outputs, and the answer for each target.
 
         Raises:
             ValueError: If the score does not depend on a tapped layer in a differentiable way.
         """
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        several = len(targets) > 1 or isinstance(targets[0], Top)
+        with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             if image_gradients:
                 tape.watch(images)
             outputs, taken = self.forward(images, tape.watch if gradients else None)
-            scores, indices = select(outputs, target)
             half = any(a.dtype == tf.float16 for a in taken) or self._is_half()
             scale = _HALF_SCALE if half else 1.0
+            chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
-            total = tf.reduce_sum(scores) * scale
+            totals = [tf.reduce_sum(each.scores) * scale for each in chosen]
         wanted: dict[Any, Any] = {"input": images} if image_gradients else {}
         wanted |= dict(enumerate(taken)) if gradients else {}
-        slopes = tape.gradient(total, wanted) if wanted else {}
-        for key, slope in slopes.items():
-            if slope is None:
-                path = "the model's input" if key == "input" else repr(self.taps[key].path)
-                raise ValueError(_no_gradient(path))
-        found = {key: tf.cast(slope, tf.float32) / scale for key, slope in slopes.items()}
-        readings = [
-            Reading(
-                None if activation is None else tf.cast(activation, tf.float32),
-                scores,
-                found.get(index),
-                image_gradients=found.get("input"),
-            )
-            for index, activation in enumerate(taken or [None])
-        ]
-        return readings, outputs, scores, indices
+        answers = []
+        for each, total in zip(chosen, totals, strict=True):
+            slopes = tape.gradient(total, wanted) if wanted else {}
+            for key, slope in slopes.items():
+                if slope is None:
+                    path = "the model's input" if key == "input" else repr(self.taps[key].path)
+                    raise ValueError(_no_gradient(path))
+            found = {key: tf.cast(slope, tf.float32) / scale for key, slope in slopes.items()}
+            readings = [
+                Reading(
+                    None if activation is None else tf.cast(activation, tf.float32),
+                    each.scores,
+                    found.get(index),
+                    image_gradients=found.get("input"),
+                    network=Network(self, index, images, each.again),
+                )
+                for index, activation in enumerate(taken or [None])
+            ]
+            answers.append(Answer(readings, each.pairs, each.weights))
+        return outputs, answers
 
-    def guided_gradients(
-        self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any]
+    def gated_gradients(
+        self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule
     ) -> tuple[tf.Tensor, int]:
-        """The guided gradient of the score by the images, and how many ReLUs it gated.
+        """The gradient of the score by the images through gated ReLUs, and how many these are.
 
         Returns:
             (B, H, W, C) float32, and the count.
@@ -195,9 +231,9 @@ class SubModel:
             ValueError: If the network has no ReLU, or one that can't be reached.
         """
         given = () if callable(target) else (target,)
-        key = (target if callable(target) else None, tuple(images.shape), images.dtype)
+        key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
         if key not in self._traced:
-            self._traced[key] = self._guided(target).get_concrete_function(images, *given)
+            self._traced[key] = self._gated(target, rule).get_concrete_function(images, *given)
             if len(self._traced) > KEPT:
                 self._traced.popitem(last=False)
         concrete = self._traced[key]
@@ -211,16 +247,16 @@ class SubModel:
         gradients = tape.gradient(total, images)
         if gradients is None:
             raise ValueError(_no_gradient("the model's input"))
-        return tf.cast(gradients, tf.float32) / scale, gates.guided
+        return tf.cast(gradients, tf.float32) / scale, gates.gated
 
-    def _guided(self, target: tf.Tensor | Callable[[Any], Any]) -> Any:
-        """The guided forward pass, to be traced: for class indices, or for one callable."""
+    def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
+        """The gated forward pass, to be traced: for classes, or for one callable."""
 
         @tf.function(autograph=False)
-        def scores(images: tf.Tensor, indices: tf.Tensor | None = None) -> tf.Tensor:
-            with guided_relus():
+        def scores(images: tf.Tensor, classes: tf.Tensor | None = None) -> tf.Tensor:
+            with gated_relus(rule):
                 outputs, _ = self.forward(images)
-                return select(outputs, target if indices is None else indices)[0]
+                return select(outputs, target if classes is None else classes).scores
 
         return scores
 
@@ -238,51 +274,86 @@ class SubModel:
         Traced, only what follows the tapped layers is computed.
         """
         outputs, _ = self.forward(images, inject=activations)
-        return select(outputs, target)[0]
+        return select(outputs, target).scores
 
 
-def select(
-    outputs: Outputs, target: tf.Tensor | Callable[[Any], Any]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The explained scores (B,) float32, and the class of each image.
+@dataclass(frozen=True)
+class Network:
+    """The explained network at one layer, to be asked again: what sampling methods need.
 
-    Raises:
-        ValueError: If classes are asked of outputs that are not (B, C).
+    What is explained stays what it was, also where another class would be predicted.
+
+    Attributes:
+        submodel: The opened model.
+        tap: Which of its taps.
+        images: (B, H, W, C), what was explained.
+        target: (B, 2) pairs of classes, (B, C) weights of the logits, or a callable.
+        at_once: How many images are computed at once, at least.
     """
-    if callable(target):
-        batch = tf.nest.flatten(outputs.values)[0].shape[0]
-        scores = tf.cast(checked_scores(target(outputs.scores), batch), tf.float32)
-        return scores, tf.fill([batch], PREDICTED)
-    if not isinstance(outputs.values, tf.Tensor):
-        kind = type(outputs.values).__name__
-        raise ValueError(
-            f"To explain a class the model must return one tensor (B, classes); it returns a "
-            f"{kind} of {len(tf.nest.flatten(outputs.values))}. Pass a callable outputs -> (B,)."
-        )
-    shape = outputs.values.shape
-    if shape.rank is None or shape.rank < 2 or any(side != 1 for side in shape[1:-1]):
-        raise ValueError(
-            f"To explain a class the model must return (B, classes); it returns {tuple(shape)}. "
-            "Pass target=lambda outputs: ..., which returns one number for each image, (B,)."
-        )
-    classes = (-1, shape[-1])
-    values, scores = tf.reshape(outputs.values, classes), tf.reshape(outputs.scores, classes)
-    predicted = tf.argmax(values, axis=-1, output_type=tf.int32)
-    indices = tf.where(target == PREDICTED, predicted, target)
-    return tf.cast(class_scores(scores, indices), tf.float32), indices
 
+    submodel: SubModel
+    tap: int
+    images: tf.Tensor
+    target: Any
+    at_once: int = 32
 
-def _before_activation(output: tf.Tensor) -> tf.Tensor | None:
-    """What went into the final softmax or sigmoid: Keras notes it; a graph can be walked back."""
-    logits = getattr(output, "_keras_logits", None)
-    if logits is not None or not tf.is_symbolic_tensor(output):
-        return logits
-    operation = output.op
-    while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
-        operation = operation.inputs[0].op
-    if operation.type in ("Softmax", "Sigmoid"):
-        return tf.reshape(operation.inputs[0], tf.shape(output))
-    return None
+    @property
+    def groups(self) -> int:
+        """How many variants of the images are computed at once."""
+        return max(1, self.at_once // self.images.shape[0])
+
+    def read(self, images: tf.Tensor) -> Reading:
+        """The reading of other images (B, H, W, C)."""
+        return self._open().read(images, self.target)[0][0]
+
+    def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
+        """The gradients of the scores by other images (B, H, W, C)."""
+        bare = SubModel(self.submodel.model, [], self.submodel.score, self.submodel.output)
+        (reading,), *_ = bare.read(images, self.target, gradients=False, image_gradients=True)
+        return reading.image_gradients
+
+    def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
+        """The scores of n variants of the images.
+
+        Args:
+            images: (n B, H, W, C), variant by variant.
+            probability: Whether to give the model's probabilities (the softmax of its outputs
+                where they are logits). A callable's number is its own.
+
+        Returns:
+            (n, B) float32.
+        """
+        bare = SubModel(self.submodel.model, [], self.submodel.score, self.submodel.output)
+        outputs, _ = bare.forward(images)
+        if probability and not callable(self.target):
+            outputs = Outputs(outputs.values, probabilities(outputs), outputs.found)
+        return self._select(outputs)
+
+    def head(self, activations: tf.Tensor) -> tf.Tensor:
+        """The scores (n, B) of n variants of the activations, (n B, h, w, K).
+
+        Once compiled, only what follows the layer is computed.
+        """
+        repeated = tf.repeat(self.images[:1], activations.shape[0], axis=0)
+        outputs, _ = self._open().forward(repeated, inject=[activations])
+        return self._select(outputs)
+
+    def _open(self) -> SubModel:
+        """The model opened at this layer alone."""
+        sub = self.submodel
+        return SubModel(sub.model, [sub.taps[self.tap]], sub.score, sub.output)
+
+    def _select(self, outputs: Outputs) -> tf.Tensor:
+        batch = self.images.shape[0]
+        count = tf.nest.flatten(outputs.values)[0].shape[0] // batch
+        if not callable(self.target):
+            repeated = tf.tile(self.target, [count, 1])
+            return tf.reshape(select(outputs, repeated).scores, (count, batch))
+        # A callable may treat each image of the batch in its own way: it sees a batch at a time.
+        leaves = [tf.split(leaf, count) for leaf in tf.nest.flatten(outputs.scores)]
+        parts = zip(*leaves, strict=True)
+        packed = (tf.nest.pack_sequence_as(outputs.scores, list(part)) for part in parts)
+        return tf.stack([select(Outputs(each, each, True), self.target).scores for each in packed])
 
 
 def _check_map(tap: Tap, value: Any) -> None:

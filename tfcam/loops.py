@@ -1,0 +1,55 @@
+"""Many passes one after the other: constant memory, eager and compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def mean_of(count: int, like: Any, function: Callable[[tf.Tensor], Any]) -> Any:
+    """The mean of function(0), ..., function(count - 1).
+
+    Args:
+        count: How many.
+        like: Tensors of the shapes and dtypes that the function returns, in its structure.
+        function: Index, a scalar int32 -> tensors.
+
+    Example:
+        >>> float(mean_of(4, tf.constant(0.0), lambda index: tf.cast(index, tf.float32)))
+        1.5
+    """
+
+    def step(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
+        return index + 1, tf.nest.map_structure(tf.add, total, function(index))
+
+    start = (tf.constant(0), tf.nest.map_structure(tf.zeros_like, like))
+    _, total = tf.while_loop(lambda index, _: index < count, step, start, parallel_iterations=1)
+    return tf.nest.map_structure(lambda each: each / count, total)
+
+
+def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """function(0), ..., function(count - 1), ``size`` of them at once.
+
+    Args:
+        count: How many.
+        size: How many at once; the last chunk is filled up with the last index.
+        function: Indices (size,) int32 -> (size, ...) float32.
+
+    Returns:
+        (count, ...) float32.
+
+    Example:
+        >>> in_chunks(3, 2, lambda indices: tf.cast(10 * indices, tf.float32)).numpy()
+        array([ 0., 10., 20.], dtype=float32)
+    """
+    size = min(size, count)
+    chunks = -(-count // size)
+    parts = tf.map_fn(
+        lambda chunk: function(tf.minimum(chunk * size + tf.range(size), count - 1)),
+        tf.range(chunks),
+        fn_output_signature=tf.float32,
+        parallel_iterations=1,
+    )
+    return tf.reshape(parts, (chunks * size, *parts.shape[2:]))[:count]

@@ -1,0 +1,131 @@
+"""From what was computed to the result that says what it is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from tfcam import maps
+from tfcam.engine import Computed, Engine
+from tfcam.explanation import Explanation
+from tfcam.findings import Finding, finding
+from tfcam.preparation import Prepared
+from tfcam.targets import NOTHING, ClassScore, Each, name_of, pair_name
+
+
+def explanation(
+    engine: Engine,
+    prepared: Prepared,
+    computed: Computed,
+    target: Any,
+    labels: Sequence[str] | None,
+    *,
+    image: int,
+    request: int = 0,
+    place: int | None = None,
+    fuse: maps.Fusion = "max",
+    found: Sequence[Finding] = (),
+    options: dict[str, Any] | None = None,
+) -> Explanation:
+    """The result for one image, method and layer, or for all layers fused.
+
+    Args:
+        engine: What computed it.
+        prepared: The pictures.
+        computed: What was computed.
+        target: The callable that was explained; anything else where it was a class.
+        labels: The label of each class.
+        image: Which of the pictures.
+        request: Which of the engine's methods.
+        place: Which of the engine's layers; None for all that the method explains.
+        fuse: How several layers become one map.
+        found: What was found before.
+        options: What else the result should say of how it was made.
+    """
+    asked = engine.requests[request]
+    raws = [raw[image] for raw in computed.raws[request]]
+    if asked.method.pixels and prepared.bgr:
+        raws = [np.ascontiguousarray(r[..., ::-1]) if r.ndim == 3 else r for r in raws]
+    places = range(len(raws)) if place is None or not asked.method.layered else [place]
+    raws, paths = [raws[each] for each in places], [*engine.layers]
+    paths = [paths[each] for each in places] if asked.method.layered else []
+    picture, score = prepared.images[image], float(computed.scores[image])
+    if isinstance(target, Each):
+        target = target.targets[image]
+    name = label(target, computed.pairs[image], labels)
+    chosen = int(computed.pairs[image, 0]) if computed.pairs[image, 0] >= 0 else None
+    findings = list(found)
+    if broken := sum(np.count_nonzero(~np.isfinite(r)) for r in raws) + (not np.isfinite(score)):
+        findings.append(finding("not_finite", count=broken))
+        heatmap = np.zeros(picture.shape[:2], np.float32)
+    else:
+        heatmaps = [maps.heatmap(each, picture.shape[:2]) for each in raws]
+        heatmap = heatmaps[0] if len(raws) == 1 else maps.fuse(heatmaps, fuse)
+        if not heatmap.any():
+            findings.append(finding("no_positive_evidence", target=name or f"class {chosen}"))
+    for path, raw in zip(paths, raws, strict=False):
+        if raw.size == 1:
+            findings.append(finding("one_position", layer=path))
+    probability = computed.probability(image)
+    kind = "callable" if callable(target) else computed.kind
+    if kind == "probability" and engine.settings.score == "logit":
+        findings.append(finding("probability_explained"))
+    elif kind == "probability" and probability is not None and not 1e-4 < probability < 1 - 1e-4:
+        findings.append(finding("saturated", probability=probability))
+    measured = computed.measured[request][places[0]]
+    several = len(paths) > 1
+    return Explanation(
+        heatmap=heatmap,
+        raw=heatmap if several else raws[0],
+        image=picture,
+        target=chosen,
+        label=name,
+        score=score,
+        score_kind="contrast" if asked.method.contrast else kind,
+        probability=probability,
+        layer=joined(paths),
+        layer_reason=_reason(engine, places, paths, fuse),
+        method=asked.method.name,
+        options=engine.options(asked) | ({"fuse": fuse} if several else {}) | (options or {}),
+        preprocessing=prepared.description,
+        findings=tuple(findings),
+        versions=_versions(),
+        measured={key: float(values[image]) for key, values in measured.items()},
+        parts=dict(zip(paths, raws, strict=True)) if several else {},
+    )
+
+
+def joined(paths: Sequence[str]) -> str | None:
+    """Several layers in a few words; None for none."""
+    if len(paths) > 3:
+        return f"{paths[0]} ... {paths[-1]} ({len(paths)} layers)"
+    return " + ".join(paths) or None
+
+
+def _reason(engine: Engine, places: Sequence[int], paths: Sequence[str], fuse: str) -> str:
+    if not paths:
+        return "the method explains the input"
+    if len(paths) > 1:
+        return f"{len(paths)} layers as given, fused by {fuse}"
+    return engine.reasons[places[0]]
+
+
+def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | None:
+    """What is explained, in words; None for a class without a label."""
+    if isinstance(target, ClassScore):
+        return pair_name(target.pair, labels)
+    if callable(target):
+        return name_of(target)
+    if pair[1] == NOTHING and labels is None:
+        return None
+    return pair_name(pair, labels)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    names = ("tfcam", "keras", "tensorflow", "numpy")
+    return {name: metadata.version(name) for name in names}

@@ -1,0 +1,216 @@
+"""Maps of a layer that ask the network again and again: noise, masks, ablations."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import tensorflow as tf
+
+from tfcam.loops import in_chunks, mean_of
+from tfcam.methods import method, positions
+from tfcam.submodel import Network, Reading
+
+
+def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Tensor:
+    """Images with Gaussian noise of a fraction of each image's own range.
+
+    The noise is that of the seed and the index, the same for each image of a batch, so that an
+    image's map does not depend on the batch it is in.
+
+    Example:
+        >>> images = tf.constant([0.0, 2.0], shape=(1, 1, 2, 1))
+        >>> once, again = (noisy(images, 1, tf.constant(0), noise=0.1) for _ in range(2))
+        >>> bool(tf.reduce_all(once == again))
+        True
+    """
+    axes = list(range(1, images.shape.rank))
+    ranges = tf.reduce_max(images, axes, keepdims=True) - tf.reduce_min(images, axes, keepdims=True)
+    drawn = tf.random.stateless_normal((1, *images.shape[1:]), tf.stack([seed, index]))
+    return images + noise * ranges * drawn
+
+
+@method("gradients", "network", passes="F + B + samples (F + B)")
+def smooth_grad_cam_pp(
+    reading: Reading, *, samples: int = 8, noise: float = 0.15, seed: int = 0
+) -> tf.Tensor:
+    """Smooth Grad-CAM++: Grad-CAM++ with gradients averaged over noisy copies of the image.
+
+    alpha_ijk = D2 / (2 D2 + S_k D3), with D2 and D3 the means of G^2 and G^3 over the copies;
+    w_k = sum_ij alpha_ijk relu(D1), D1 the mean of G;  M = sum_k w_k A_k. Activations and their
+    sums S_k are those of the image itself. Without noise it is Grad-CAM++.
+
+    Args:
+        reading: activations and gradients (B, h, w, K), and the network.
+        samples: How many noisy copies.
+        noise: Deviation of the noise, as a fraction of the range of each image's values.
+        seed: Which noise; the same for each image.
+
+    Returns:
+        (B, h, w), signed where activations are.
+
+    Source: Omeiza et al. 2019, "Smooth Grad-CAM++", eq. 7 and 8. Departs from the paper: the
+    numerator of alpha is D2, as in Grad-CAM++, not D1.
+
+    Example:
+        >>> import numpy as np, tfcam
+        >>> scene, options = tfcam.scenes.draw_scene(1).image, {"samples": 2, "noise": 0.0}
+        >>> smooth = tfcam.explain(
+        ...     tfcam.demo_model(), scene, method="smooth_grad_cam_pp", **options)
+        >>> plain = tfcam.explain(tfcam.demo_model(), scene, method="grad_cam_pp")
+        >>> bool(np.allclose(smooth.heatmap, plain.heatmap, atol=1e-5))
+        True
+    """
+    axes = positions(reading.activations)
+    size, (first, second, third) = _noisy_powers(reading, samples, noise, seed)
+    sums = tf.reduce_sum(reading.activations, axes, keepdims=True)
+    alpha = tf.math.divide_no_nan(second, tf.nn.relu(2 * second + size * sums * third))
+    weights = tf.reduce_sum(alpha * size * tf.nn.relu(first), axes, keepdims=True)
+    return reading.combine(weights * reading.activations)
+
+
+def _noisy_powers(
+    reading: Reading, samples: int, noise: float, seed: int
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Each image's largest gradient m, and the means of G/m, (G/m)^2 and (G/m)^3 over the copies.
+
+    Powers of small gradients underflow: they are taken relative to m.
+    """
+    network, axes = reading.network, [*positions(reading.gradients), -1]
+    size = tf.reduce_max(tf.abs(reading.gradients), axes, keepdims=True)
+
+    def powers(index: tf.Tensor) -> list[tf.Tensor]:
+        gradients = network.read(noisy(network.images, seed, index, noise)).gradients
+        gradients = tf.math.divide_no_nan(gradients, size)
+        return [gradients, gradients**2, gradients**3]
+
+    return size, mean_of(samples, [reading.gradients] * 3, powers)
+
+
+@method("network", passes="F + K F")
+def score_cam(
+    reading: Reading,
+    *,
+    weights: Literal["probability", "channel_softmax", "logit_softmax"] = "probability",
+    channels: int | None = None,
+) -> tf.Tensor:
+    """Score-CAM: each channel weighted by the score of the image seen through it; no gradients.
+
+    H_k is the resized channel, scaled to 0..1; w_k = f_c(x H_k);  M = sum_k w_k A_k. What H_k
+    hides is zero in the network's own input, which is grey for inputs of -1..1 and for those
+    with the mean taken off. The baseline f_c(0), one number for all channels, is taken as 0.
+
+    Args:
+        reading: activations (B, h, w, K), and the network.
+        weights: "probability": the probability of the class, 0 for a channel that does not vary,
+            as the authors' code does; "channel_softmax": a softmax over the channels of these
+            probabilities, as in the paper's second version; "logit_softmax": a softmax over the
+            channels of the logits, nearly one channel alone. A callable target's number stands
+            for the probability.
+        channels: Only the channels that vary most over positions; None takes them all.
+
+    Returns:
+        (B, h, w), not negative where no activation is.
+
+    Source: Wang et al. 2020, "Score-CAM", eq. 3 to 6.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> tfcam.explain(tfcam.demo_model(), scene, method="score_cam", channels=8).raw.shape
+        (16, 16)
+    """
+    activations = _most_varied(reading.activations, channels)
+    scores = _masked_scores(reading.network, activations, weights != "logit_softmax")
+    if weights == "probability":
+        varies = tf.reduce_max(_unit(activations), positions(activations)) > 0
+        scores = tf.where(varies, scores, 0.0)
+    else:
+        scores = tf.nn.softmax(scores)
+    return reading.combine(_over_positions(scores, activations) * activations)
+
+
+def _most_varied(activations: tf.Tensor, channels: int | None) -> tf.Tensor:
+    """Each image's channels with the largest deviation over positions, (B, h, w, N)."""
+    if channels is None or channels >= activations.shape[-1]:
+        return activations
+    deviation = tf.math.reduce_std(activations, positions(activations))
+    chosen = tf.math.top_k(deviation, channels).indices
+    return tf.gather(activations, chosen, axis=-1, batch_dims=1)
+
+
+def _unit(activations: tf.Tensor) -> tf.Tensor:
+    """Each channel scaled to 0..1 over its positions; one that does not vary is 0."""
+    axes = positions(activations)
+    low = tf.reduce_min(activations, axes, keepdims=True)
+    return tf.math.divide_no_nan(
+        activations - low, tf.reduce_max(activations, axes, keepdims=True) - low
+    )
+
+
+def _over_positions(weights: tf.Tensor, activations: tf.Tensor) -> tf.Tensor:
+    """(B, K) -> (B, 1, 1, K)."""
+    return tf.reshape(weights, (-1, *[1] * len(positions(activations)), weights.shape[-1]))
+
+
+def _masked_scores(network: Network, activations: tf.Tensor, probability: bool) -> tf.Tensor:
+    """The scores of the images seen through each channel, (B, K)."""
+    images = network.images
+
+    def scores(indices: tf.Tensor) -> tf.Tensor:
+        # Scaled after resizing, as the authors do: resizing lowers the maximum.
+        masks = tf.image.resize(tf.gather(activations, indices, axis=-1), images.shape[1:3])
+        masks = tf.transpose(_unit(masks), (3, 0, 1, 2))[..., tf.newaxis]
+        variants = tf.reshape(masks * images, (-1, *images.shape[1:]))
+        return network.scores(variants, probability)
+
+    return tf.transpose(in_chunks(activations.shape[-1], network.groups, scores))
+
+
+@method("network", wants=("class_weights",), passes="F + K heads")
+def ablation_cam(reading: Reading, *, fill: Literal["zero", "mean"] = "zero") -> tf.Tensor:
+    """Ablation-CAM: each channel weighted by how much the score falls without it; no gradients.
+
+    w_k = y - y_k, y_k being the score with channel k set to zero;  M = sum_k w_k A_k. Only what
+    follows the layer is computed for y_k. On average pooling and one linear layer
+    w_k = W_kc mean(A_k), which needs no pass at all and is what is computed there.
+
+    Args:
+        reading: activations (B, h, w, K), scores (B,), class_weights (B, K) where the head is
+            linear, and the network.
+        fill: "zero", or "mean" for the channel's mean over its positions: what is missing then
+            is only where the channel is active.
+
+    Returns:
+        (B, h, w), signed.
+
+    Source: Desai and Ramaswamy 2020, "Ablation-CAM", eq. 2 and 3. Departs from the paper: w_k is
+    not divided by y, one number for all channels, whose sign would turn the map over.
+
+    Example:
+        >>> activations = tf.constant([[[[1.0, 2.0], [3.0, 0.0]]]])
+        >>> weights = tf.constant([[5.0, -1.0]])
+        >>> ablation_cam(Reading(activations, class_weights=weights)).numpy()  # w = 10, -1
+        array([[[ 8., 30.]]], dtype=float32)
+    """
+    activations = reading.activations
+    means = tf.reduce_mean(activations, positions(activations))
+    if reading.class_weights is None:
+        drops = reading.scores[:, tf.newaxis] - _ablated_scores(reading, means, fill)
+    else:
+        drops = reading.class_weights * (means if fill == "zero" else tf.zeros_like(means))
+    return reading.combine(_over_positions(drops, activations) * activations)
+
+
+def _ablated_scores(reading: Reading, means: tf.Tensor, fill: str) -> tf.Tensor:
+    """The scores with each channel set to zero or to its mean, (B, K)."""
+    activations, network = reading.activations, reading.network
+    channels = activations.shape[-1]
+    given = _over_positions(means if fill == "mean" else tf.zeros_like(means), activations)
+
+    def scores(indices: tf.Tensor) -> tf.Tensor:
+        off = tf.one_hot(indices, channels, on_value=True, off_value=False, dtype=tf.bool)
+        off = tf.reshape(off, (-1, *[1] * (activations.shape.rank - 1), channels))
+        variants = tf.where(off, given, activations)
+        return network.head(tf.reshape(variants, (-1, *activations.shape[1:])))
+
+    return tf.transpose(in_chunks(channels, network.groups, scores))

@@ -1,0 +1,123 @@
+"""What is explained: one number for each image, from what the model returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfcam.targets import (
+    NOTHING,
+    PREDICTED,
+    Top,
+    checked_scores,
+    class_outputs,
+    class_scores,
+    resolved,
+)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the model returns: ``values`` as it is, ``scores`` before its softmax or sigmoid."""
+
+    values: Any
+    scores: Any
+    found: bool
+
+
+def read_outputs(outputs: Any, score: str) -> Outputs:
+    """Find what went into the final softmax or sigmoid; ``score`` is "logit" or "probability"."""
+    if score == "probability":
+        return Outputs(outputs, outputs, False)
+    leaves = tf.nest.flatten(outputs)
+    logits = [_before_activation(leaf) for leaf in leaves]
+    scores = [leaf if logit is None else logit for leaf, logit in zip(leaves, logits, strict=True)]
+    found = all(logit is not None for logit in logits)
+    return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), found)
+
+
+def _before_activation(output: tf.Tensor) -> tf.Tensor | None:
+    """What went into the final softmax or sigmoid: Keras notes it; a graph can be walked back."""
+    logits = getattr(output, "_keras_logits", None)
+    if logits is not None or not tf.is_symbolic_tensor(output):
+        return logits
+    operation = output.op
+    while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
+        operation = operation.inputs[0].op
+    if operation.type in ("Softmax", "Sigmoid"):
+        return tf.reshape(operation.inputs[0], tf.shape(output))
+    return None
+
+
+# What each logit counts for: logits (B, C), pairs of classes (B, 2) -> (B, C).
+Contrast = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What is explained: scores (B,), pairs of classes (B, 2), weights (B, C) of a contrast."""
+
+    scores: tf.Tensor
+    pairs: tf.Tensor
+    again: Any
+    weights: tf.Tensor | None = None
+
+
+def select(outputs: Outputs, target: Any, contrast: Contrast | None = None) -> Selected:
+    """The explained scores, float32.
+
+    Args:
+        outputs: What the model returned.
+        target: (B, 2) pairs of classes, (B,) classes, (B, C) float weights of the logits, or a
+            callable outputs -> (B,).
+        contrast: Makes weights of the logits from pairs of classes.
+
+    Raises:
+        ValueError: If classes are asked of outputs that are not (B, C).
+    """
+    if callable(target):
+        batch = tf.nest.flatten(outputs.values)[0].shape[0]
+        scores = tf.cast(checked_scores(target(outputs.scores), batch), tf.float32)
+        return Selected(scores, tf.tile([[PREDICTED, NOTHING]], [batch, 1]), target)
+    values, logits = class_outputs(outputs.values), class_outputs(outputs.scores)
+    if target.dtype.is_floating:
+        return Selected(_weighted(logits, target), target, target, target)
+    if target.shape.rank == 1:
+        target = tf.stack([target, tf.fill(target.shape, NOTHING)], axis=1)
+    pairs = resolved(values, target)
+    if contrast is None:
+        return Selected(class_scores(logits, pairs), pairs, pairs)
+    weights = tf.stop_gradient(contrast(logits, pairs))
+    return Selected(_weighted(logits, weights), pairs, weights, weights)
+
+
+def _weighted(logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """The sum of weighted logits (B,); what has no weight does not count, be it infinite."""
+    logits = tf.where(weights == 0, 0.0, tf.cast(logits, tf.float32))
+    return tf.reduce_sum(weights * logits, axis=-1)
+
+
+def spread(outputs: Outputs, targets: Sequence[Any]) -> list[Any]:
+    """The targets, a ``Top`` replaced by the classes that it stands for."""
+    spread: list[Any] = []
+    for target in targets:
+        if isinstance(target, Top):
+            spread += tf.unstack(target.pairs(class_outputs(outputs.values))[:, tf.newaxis])
+        else:
+            spread.append(target)
+    return spread
+
+
+def probabilities(outputs: Outputs) -> tf.Tensor:
+    """The model's own probabilities, or those of its logits where it ends without an activation."""
+    values = tf.cast(class_outputs(outputs.values), tf.float32)
+    if outputs.found:
+        return values
+    within = tf.reduce_all((values >= 0) & (values <= 1), axis=-1, keepdims=True)
+    if values.shape[-1] == 1:
+        return tf.where(within, values, tf.sigmoid(values))
+    whole = tf.abs(tf.reduce_sum(values, axis=-1, keepdims=True) - 1) < 1e-3
+    return tf.where(within & whole, values, tf.nn.softmax(values))

@@ -1,0 +1,67 @@
+"""Test-time augmentation: an image is explained in several views, and the maps are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class View:
+    """An image as it is seen: mirrored or not, and from how near.
+
+    Attributes:
+        flip: Whether left and right change places.
+        zoom: How large things appear, about the centre: 1.1 is nearer.
+    """
+
+    flip: bool
+    zoom: float
+
+    def see(self, images: np.ndarray) -> np.ndarray:
+        """Images (B, H, W, C) in this view, bilinear; what lies outside of the image is 0."""
+        seen = _zoomed(tf.constant(images), self.zoom)
+        return (tf.reverse(seen, [2]) if self.flip else seen).numpy()
+
+    def undo(self, maps: tf.Tensor) -> tf.Tensor:
+        """Maps (B, h, w, C) of this view, back in the image's own place."""
+        maps = tf.reverse(maps, [2]) if self.flip else maps
+        return _zoomed(maps, 1 / self.zoom)
+
+
+# All but the image as it is.
+OTHERS = tuple(View(flip, zoom) for zoom in (1.0, 0.9, 1.1) for flip in (False, True))[1:]
+
+
+def _zoomed(images: tf.Tensor, zoom: float) -> tf.Tensor:
+    if zoom == 1.0:
+        return images
+    low, high = 0.5 - 0.5 / zoom, 0.5 + 0.5 / zoom
+    batch, height, width, _ = images.shape
+    boxes = tf.tile([[low, low, high, high]], [batch, 1])
+    return tf.image.crop_and_resize(images, boxes, tf.range(batch), (height, width))
+
+
+def average(first: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the maps of all views, each position over the views that show it.
+
+    Args:
+        first: The raw maps of the images as they are, (B, h, w) or (B, H, W, C).
+        others: Those of each of ``OTHERS``.
+
+    Returns:
+        The averaged maps, of the shape of ``first``.
+    """
+    total = _with_channels(first)
+    seen = tf.ones_like(total)
+    for view, maps in zip(OTHERS, others, strict=True):
+        total += view.undo(_with_channels(maps))
+        seen += view.undo(tf.ones_like(total))
+    return (total / seen).numpy().reshape(first.shape)
+
+
+def _with_channels(maps: np.ndarray) -> tf.Tensor:
+    return tf.constant(maps if maps.ndim == 4 else maps[..., np.newaxis])
