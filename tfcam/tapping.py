@@ -18,6 +18,7 @@ import keras
 
 Side = Literal["input", "output"]
 Visitor = Callable[[Any, int, Side, Any], Any]
+Wrapper = Callable[[Any, Callable[..., Any]], Callable[..., Any]]
 
 # Taps change what other threads would run, so only one scope is open at a time.
 LOCK = threading.RLock()
@@ -55,26 +56,47 @@ def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[
     """Let ``visit(operation, call, side, value)`` see and replace values while the model runs.
 
     ``call`` counts the calls of one operation from 0, ``side`` is ``"input"`` (the first argument)
-    or ``"output"``; what ``visit`` returns goes on in place of ``value``. Calls from other threads
-    pass untouched.
+    or ``"output"``; what ``visit`` returns goes on in place of ``value``: an input in every
+    argument that is the same tensor, as attention takes one as query and as value. Calls from
+    other threads pass untouched.
     """
-    owner, calls = threading.get_ident(), Counter[int]()
-    inside = [model, *(child for _, child in walk(model))]
-    watched = {id(operation) for operation in operations}
+    calls = Counter[int]()
 
     def watch(operation: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != owner:
-                return original(*args, **kwargs)
             number = calls[id(operation)]
             calls[id(operation)] += 1
-            if args:
-                args = (visit(operation, number, "input", args[0]), *args[1:])
-            elif kwargs:
-                first = next(iter(kwargs))
-                kwargs = {**kwargs, first: visit(operation, number, "input", kwargs[first])}
+            if args or kwargs:
+                first = args[0] if args else next(iter(kwargs.values()))
+                seen = visit(operation, number, "input", first)
+                if seen is not first:
+                    args = tuple(seen if each is first else each for each in args)
+                    kwargs = {k: seen if each is first else each for k, each in kwargs.items()}
             return visit(operation, number, "output", original(*args, **kwargs))
+
+        return call
+
+    with rewired(model, operations, watch):
+        yield
+
+
+@contextlib.contextmanager
+def rewired(model: Any, operations: Iterable[Any], wrap: Wrapper) -> Iterator[None]:
+    """Let some operations call ``wrap(operation, its call)`` in place of their call.
+
+    Only for this thread: calls from others pass untouched.
+    """
+    owner = threading.get_ident()
+    inside = [model, *(child for _, child in walk(model))]
+    chosen = {id(operation) for operation in operations}
+
+    def wrapped(operation: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        replacement = wrap(operation, original)
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            mine = threading.get_ident() == owner
+            return (replacement if mine else original)(*args, **kwargs)
 
         return call
 
@@ -86,8 +108,8 @@ def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[
             original = getattr(operation, name)
             # What an inner tf.function or a rematerialised call computes stays inside it.
             inlined = getattr(original, "python_function", original)
-            if id(operation) in watched:
-                inlined = watch(operation, inlined)
+            if id(operation) in chosen:
+                inlined = wrapped(operation, inlined)
             if inlined is not original:
                 undo.enter_context(_attribute(operation, name, inlined))
             if getattr(operation, "_remat_mode", None) is not None:
