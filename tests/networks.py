@@ -32,6 +32,51 @@ def hand_set() -> keras.Model:
     return model
 
 
+@keras.saving.register_keras_serializable("tfcam_tests")
+class PrefixTokens(layers.Layer):
+    """Learned tokens in front of the others: class, distillation, registers."""
+
+    def __init__(self, count: int = 1, **options: object) -> None:
+        super().__init__(**options)
+        self.count = count
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.tokens = self.add_weight(shape=(1, self.count, shape[-1]), name="tokens")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return keras.ops.concatenate(
+            [keras.ops.repeat(self.tokens, keras.ops.shape(x)[0], 0), x], 1
+        )
+
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "count": self.count}
+
+
+def vit(
+    prefix: int = 1, size: tuple[int, int] = (SIZE, SIZE), patch: int = 4, blocks: int = 2
+) -> keras.Model:
+    """A vision transformer of width 8 and two heads; its head reads token 0, or pools them all."""
+    inputs = keras.Input((*size, 3))
+    x = layers.Conv2D(8, patch, strides=patch, name="patches")(inputs)
+    x = layers.Reshape((-1, 8), name="tokens")(x)
+    if prefix:
+        x = PrefixTokens(prefix, name="prefix")(x)
+    for block in range(blocks):
+        y = layers.LayerNormalization(name=f"norm{block}")(x)
+        y = layers.MultiHeadAttention(2, 4, name=f"attention{block}")(y, y)
+        x = layers.Add(name=f"attended{block}")([x, y])
+        y = layers.LayerNormalization(name=f"mlp_norm{block}")(x)
+        y = layers.Dense(8, activation="gelu", name=f"mlp{block}")(y)
+        x = layers.Add(name=f"block{block}")([x, y])
+    x = layers.LayerNormalization(name="last_norm")(x)
+    x = x[:, 0] if prefix else layers.GlobalAveragePooling1D(name="pool")(x)
+    model = keras.Model(inputs, layers.Dense(CLASSES, activation="softmax", name="head")(x))
+    rng = np.random.default_rng(11)
+    for variable in model.variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape) + (variable.name == "gamma"))
+    return model
+
+
 def pictures(count: int = 2) -> np.ndarray:
     """Prepared inputs, (count, SIZE, SIZE, 3) float32 around zero."""
     return np.random.default_rng(5).normal(0, 1, (count, SIZE, SIZE, 3)).astype("float32")

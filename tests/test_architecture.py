@@ -12,7 +12,7 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["tapping", "recording", "heads", "inspection", "applications", "images"],
+    ["tapping", "recording", "tokens", "heads", "inspection", "applications", "images"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops"],
     ["submodel", "findings", "scenes"],
     ["methods", "sampling", "attribution", "preparation", "explanation"],

@@ -1,7 +1,8 @@
 """What is inside a model: every layer that has a map, and which one to explain by default.
 
 Words: an *operation* is a Keras layer, or an operation without a layer such as ConvNeXt's last
-``Add``. A *map* is an output with the rank of the model's input and more than one position.
+``Add``. A *map* is an output with the rank of the model's input and more than one position, or
+tokens (B, T, D) that can be laid out on a grid.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import difflib
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, overload
 
 import keras
 
 from tfcam.heads import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING, HeadError, find_head
-from tfcam.recording import Call, Record, record
+from tfcam.recording import Call, Record, input_shape, record
 from tfcam.tapping import Side, walk
+from tfcam.tokens import Grid, grid_of, known_grid, map_shape, token_shape
 
 Layer: TypeAlias = str | int | keras.Operation | None
 Layers: TypeAlias = Layer | Sequence[str | int | keras.Operation]
@@ -25,12 +27,16 @@ ALL_CONVOLUTIONS = "all_convolutions"
 
 @dataclass(frozen=True)
 class Tap:
-    """Where a model is opened: an operation, which of its calls, its input or its output."""
+    """Where a model is opened: an operation, which of its calls, its input or its output.
+
+    ``grid`` is how the tokens there lie in the image; None where there is a map.
+    """
 
     path: str
     operation: weakref.ref[Any]
     number: int | None = None
     side: Side = "output"
+    grid: Grid | None = None
 
     @property
     def name(self) -> str:
@@ -39,8 +45,15 @@ class Tap:
         return f"{self.path}{number}{':input' if self.side == 'input' else ''}"
 
 
-def default_layer(model: Any, calls: Record) -> tuple[str, str]:
+def default_layer(
+    model: Any, calls: Record, given: tuple[int, int] | None = None
+) -> tuple[str, str]:
     """Which map to explain when none is named, and why.
+
+    Args:
+        model: A built Keras model.
+        calls: Its record.
+        given: (height, width) of its tokens' grid where the user says it.
 
     Returns:
         The path, and the reason in one clause.
@@ -48,11 +61,13 @@ def default_layer(model: Any, calls: Record) -> tuple[str, str]:
     Raises:
         ValueError: If no operation of the model has a map.
     """
-    maps, operations = _mapped(model, calls)
+    maps, operations = _mapped(model, calls, given)
     if not maps:
+        tokens = [call.path for call in calls.calls if token_shape(calls, call)]
+        hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
         raise ValueError(
             f"A layer with a map is needed; {model.name!r} has none (no output of rank "
-            f"{calls.rank} with more than one position). Methods on the input need no layer."
+            f"{calls.rank} with more than one position). Methods on the input need no layer.{hint}"
         )
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
@@ -60,10 +75,27 @@ def default_layer(model: Any, calls: Record) -> tuple[str, str]:
             source = calls.producer(call.inputs[0])
             path = f"{calls.name(call)}:input" if source is None else calls.name(source)
             return path, f"feeds {call.path}, the last global pooling"
+    grid = known_grid(calls, maps[-1], given)
+    attended = _last_attended(calls, given)
+    if grid is not None and grid.prefix and attended is not None:
+        source = calls.producer(attended.inputs[0])
+        path = f"{calls.name(attended)}:input" if source is None else calls.name(source)
+        return path, (
+            f"goes into {attended.path}, the last attention: later patch tokens get no gradient "
+            "where the head reads the class token"
+        )
     for call in reversed(maps):
         if not isinstance(operations[call.position], PASSING):
             return calls.name(call), "the last map of the network, which has no global pooling"
     return calls.name(maps[-1]), "the last map of the network"
+
+
+def _last_attended(calls: Record, given: tuple[int, int] | None) -> Call | None:
+    """The last attention from tokens that have a grid."""
+    for call in reversed(calls.calls):
+        if call.path in calls.attentions and known_grid(calls, call, given, "input"):
+            return call
+    return None
 
 
 @dataclass(frozen=True)
@@ -74,7 +106,8 @@ class LayerInfo:
         index: Its place in the list, which also names it: ``explain(model, image, index)``.
         path: Its path in the model, ``outer/inner``.
         kind: The class of the layer or operation.
-        shape: (height, width, channels) of its map for one image; unknown sizes are None.
+        shape: (height, width, channels) of its map for one image, of tokens on their grid;
+            unknown sizes are None.
         convolution: Whether it is a convolution.
         cam: Whether CAM applies there.
     """
@@ -161,10 +194,12 @@ def layers(model: keras.Model) -> LayerList:
     return list_layers(model, record(model))
 
 
-def _mapped(model: Any, calls: Record) -> tuple[list[Call], list[Any]]:
+def _mapped(
+    model: Any, calls: Record, given: tuple[int, int] | None = None
+) -> tuple[list[Call], list[Any]]:
     """The calls that give a map, but for whole models, which only pass on what is inside them."""
     operations = [operation for _, operation in walk(model)]
-    maps = filter(calls.has_map, calls.calls)
+    maps = [call for call in calls.calls if map_shape(calls, call, given)]
     return [c for c in maps if not isinstance(operations[c.position], keras.Model)], operations
 
 
@@ -178,35 +213,79 @@ def list_layers(model: Any, calls: Record) -> LayerList:
             index,
             calls.name(call),
             type(operations[call.position]).__name__,
-            (call.shape or ())[1:],
+            map_shape(calls, call) or (),
             isinstance(operations[call.position], CONVOLUTIONS),
-            call.output == pooled,
+            call.output == pooled and not _has_prefix(calls, call),
         )
         for index, call in enumerate(mapped)
     ]
     return LayerList(entries, *default_layer(model, calls))
 
 
-def open_layer(model: Any, layer: Layer, calls: Callable[[], Record]) -> tuple[Tap, str]:
+def _has_prefix(calls: Record, call: Call) -> bool:
+    """Whether tokens come before those of patches, which no map can show."""
+    grid = known_grid(calls, call)
+    return grid is not None and grid.prefix > 0
+
+
+def open_layer(
+    model: Any,
+    layer: Layer,
+    calls: Callable[[], Record],
+    grid: tuple[int, int] | None = None,
+) -> tuple[Tap, str]:
     """Find the layer that a user asks for in any of the ways to name one.
 
     Args:
         model: A built Keras model.
         layer: A path, a bare name, a layer object, an index of ``layers(model)``, or None.
         calls: Gives the model's record; asked for only where the names do not do.
+        grid: (height, width) of the tokens' grid, where it is not that of a map before them.
 
     Returns:
         The tap, and why this layer.
 
     Raises:
-        ValueError: If there is no such layer, or its name is not unique.
+        ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
+            grid can't be told.
     """
+    tap, reason = _open(model, layer, calls, grid)
+    return _with_grid(model, tap, calls, grid), reason
+
+
+def _with_grid(
+    model: Any, tap: Tap, calls: Callable[[], Record], given: tuple[int, int] | None
+) -> Tap:
+    """The tap, with the grid of its tokens where it has tokens."""
+    # Only where Keras's graph does not say that there are as many axes as in an image.
+    known = getattr(getattr(tap.operation(), tap.side, None), "shape", ())
+    if given is None and (len(known) == 4 or len(input_shape(model)) != 3):
+        return tap
+    operations = [operation for _, operation in walk(model)]
+    for call in calls().calls:
+        same = operations[call.position] is tap.operation() and tap.number in (None, call.number)
+        shape = call.shape if tap.side == "output" else call.input_shape
+        if same and shape is not None and len(shape) == 3 and calls().rank == 4:
+            return replace(tap, grid=grid_of(calls(), call, given, tap.side))
+        if same:
+            break
+    if given is not None:
+        raise ValueError(
+            f"grid=(height, width) is for layers that give tokens (B, T, D); {tap.path!r} does "
+            "not. Leave it out."
+        )
+    return tap
+
+
+def _open(
+    model: Any, layer: Layer, calls: Callable[[], Record], grid: tuple[int, int] | None
+) -> tuple[Tap, str]:
     if layer is None:
-        path, reason = default_layer(model, calls())
+        path, reason = default_layer(model, calls(), grid)
         return resolve(model, path), reason
     if not isinstance(layer, int):
         return resolve(model, layer), "as given"
-    mapped, operations = _mapped(model, calls())
+    mapped, operations = _mapped(model, calls(), grid)
     if not -len(mapped) <= layer < len(mapped):
         raise ValueError(
             f"A layer's index must be in 0..{len(mapped) - 1}, as {model.name!r} has {len(mapped)} "

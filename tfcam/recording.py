@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ class Call:
     """One call of one operation, as it happened while the model was traced.
 
     ``inputs`` and ``output`` name tensors: equal names are the same tensor. ``position`` counts
-    in ``walk(model)``, so that a record keeps no model alive.
+    in ``walk(model)``, so that a record keeps no model alive. ``input_shape`` is that of the first
+    of the inputs.
     """
 
     path: str
@@ -28,6 +30,7 @@ class Call:
     inputs: tuple[str, ...]
     output: str | None
     shape: tuple[int | None, ...] | None
+    input_shape: tuple[int | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,16 @@ class Record:
         outputs: The names of the tensors that it returns.
         shape: The shape of its one output; None where there are several.
         rank: The rank of a map: that of the input, and at least 3.
+        sides: The spatial sizes of the input, as it was traced.
+        attentions: The paths of the layers whose attention can be read.
     """
 
     calls: tuple[Call, ...]
     outputs: tuple[str, ...]
     shape: tuple[int | None, ...] | None
     rank: int
+    sides: tuple[int, ...] = ()
+    attentions: frozenset[str] = frozenset()
 
     def producer(self, tensor: str) -> Call | None:
         """The first call that returned this tensor: the innermost one, as that one ends first."""
@@ -61,9 +68,13 @@ class Record:
     def has_map(self, call: Call) -> bool:
         """Whether a call returned a map: more than one position, laid out as the input is."""
         shape = call.shape
-        if shape is None or len(shape) != self.rank:
+        if shape is None or len(shape) != self.rank or self.in_attention(call):
             return False
         return math.prod(size or 2 for size in shape[1:-1]) > 1
+
+    def in_attention(self, call: Call) -> bool:
+        """Whether a call is inside an attention layer, where (B, T, heads, d) is no map."""
+        return any(call.path.startswith(f"{path}/") for path in self.attentions)
 
     def name(self, call: Call) -> str:
         """The path by which a call can be asked for, with its number where there are several."""
@@ -95,6 +106,25 @@ def input_shape(model: Any) -> tuple[int | None, ...]:
     return tuple(shape[1:])
 
 
+def attentions(model: Any) -> list[tuple[str, Any]]:
+    """The layers that can return attention scores, with their paths: the innermost ones.
+
+    These are ``keras.layers.MultiHeadAttention`` and its like, and any layer whose ``call`` takes
+    ``return_attention_scores``.
+    """
+    found = [(path, each) for path, each in walk(model) if _returns_scores(each)]
+    return [
+        (path, each)
+        for path, each in found
+        if not any(_returns_scores(child) for _, child in walk(each))
+    ]
+
+
+def _returns_scores(operation: Any) -> bool:
+    call = getattr(operation.call, "python_function", operation.call)
+    return "return_attention_scores" in inspect.signature(call).parameters
+
+
 def record(model: Any, size: int = _NOMINAL) -> Record:
     """Trace the model once, without computing anything, and note every call.
 
@@ -111,23 +141,26 @@ def record(model: Any, size: int = _NOMINAL) -> Record:
         positions.setdefault(id(operation), (position, path))
         operations.append(operation)
     calls: list[Call] = []
-    inputs: dict[tuple[int, int], tuple[str, ...]] = {}
+    inputs: dict[tuple[int, int], tuple[tuple[str, ...], tuple[int | None, ...] | None]] = {}
 
     def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
         tensors = [t for t in tf.nest.flatten(value) if isinstance(t, tf.Tensor)]
         if side == "input":
-            inputs[id(operation), number] = tuple(map(_name, tensors))
+            first = _shape(tensors[0]) if tensors else None
+            inputs[id(operation), number] = tuple(map(tensor_name, tensors)), first
             return value
         position, path = positions[id(operation)]
         single = tensors[0] if len(tensors) == 1 else None
+        names, taken = inputs.get((id(operation), number), ((), None))
         calls.append(
             Call(
                 path,
                 position,
                 number,
-                inputs.get((id(operation), number), ()),
-                None if single is None else _name(single),
-                None if single is None or single.shape.rank is None else tuple(single.shape),
+                names,
+                None if single is None else tensor_name(single),
+                None if single is None else _shape(single),
+                taken,
             )
         )
         return value
@@ -141,12 +174,13 @@ def record(model: Any, size: int = _NOMINAL) -> Record:
 
     ends: list[tf.Tensor] = []
     shape = input_shape(model)
-    sides = (side or size for side in shape[:-1])
+    sides = tuple(side or size for side in shape[:-1])
     spec = tf.TensorSpec((1, *sides, shape[-1] or 3), input_dtype(model))
     trace.get_concrete_function(spec)
-    outputs = tuple(_name(tensor) for tensor in ends)
+    outputs = tuple(tensor_name(tensor) for tensor in ends)
+    readable = frozenset(path for path, _ in attentions(model))
     single = tuple(ends[0].shape) if len(ends) == 1 else None
-    return Record(tuple(calls), outputs, single, max(3, len(shape) + 1))
+    return Record(tuple(calls), outputs, single, max(3, len(shape) + 1), sides, readable)
 
 
 def run(model: Any, images: tf.Tensor) -> Any:
@@ -163,8 +197,14 @@ def input_dtype(model: Any) -> str:
     return dtype if "int" in dtype else "float32"
 
 
-def _name(tensor: tf.Tensor) -> str:
+def _shape(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
+    return None if tensor.shape.rank is None else tuple(tensor.shape)
+
+
+def tensor_name(tensor: tf.Tensor) -> str:
     """A tensor's name in its graph; casts and identities are the tensor that they copy."""
+    if not tf.is_symbolic_tensor(tensor):  # a constant that the model holds, such as positions
+        return f"constant {id(tensor)}"
     while tensor.op.type in ("Cast", "Identity"):
         tensor = tensor.op.inputs[0]
     return tensor.name
