@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcam.tapping import Side, observed, walk
+from tfcam.tapping import Side, Visitor, observed, walk
 
 _NOMINAL = 224
 
@@ -136,10 +136,8 @@ def record(model: Any, size: int = _NOMINAL) -> Record:
         The calls in the order in which they ended.
     """
     positions: dict[int, tuple[int, str]] = {}
-    operations = []
     for position, (path, operation) in enumerate(walk(model)):
         positions.setdefault(id(operation), (position, path))
-        operations.append(operation)
     calls: list[Call] = []
     inputs: dict[tuple[int, int], tuple[tuple[str, ...], tuple[int | None, ...] | None]] = {}
 
@@ -165,22 +163,51 @@ def record(model: Any, size: int = _NOMINAL) -> Record:
         )
         return value
 
+    _, ends = trace(model, visit, size)
+    outputs = tuple(tensor_name(tensor) for tensor in ends)
+    readable = frozenset(path for path, _ in attentions(model))
+    single = tuple(ends[0].shape) if len(ends) == 1 else None
+    *sides, _ = (side or size for side in input_shape(model))
+    rank = max(3, len(sides) + 2)
+    return Record(tuple(calls), outputs, single, rank, tuple(sides), readable)
+
+
+def trace(model: Any, visit: Visitor, size: int = _NOMINAL) -> tuple[Any, list[tf.Tensor]]:
+    """Trace the model once on one image, without computing anything.
+
+    Args:
+        model: A built Keras model with one input.
+        visit: Sees what goes into and comes out of each call of each operation inside.
+        size: What stands for the spatial sizes that the model leaves open, in pixels.
+
+    Returns:
+        The traced function, whose first input is the image, and the tensors in its graph that the
+        model returns.
+    """
+    ends: list[tf.Tensor] = []
+
     @tf.function(autograph=False)
-    def trace(images: tf.Tensor) -> Any:
-        with observed(model, operations, visit):
+    def traced(images: tf.Tensor) -> Any:
+        with observed(model, [operation for _, operation in walk(model)], visit):
             outputs = run(model, images)
         ends.extend(tf.nest.flatten(outputs))
         return outputs
 
-    ends: list[tf.Tensor] = []
     shape = input_shape(model)
-    sides = tuple(side or size for side in shape[:-1])
+    sides = (side or size for side in shape[:-1])
     spec = tf.TensorSpec((1, *sides, shape[-1] or 3), input_dtype(model))
-    trace.get_concrete_function(spec)
-    outputs = tuple(tensor_name(tensor) for tensor in ends)
-    readable = frozenset(path for path, _ in attentions(model))
-    single = tuple(ends[0].shape) if len(ends) == 1 else None
-    return Record(tuple(calls), outputs, single, max(3, len(shape) + 1), sides, readable)
+    return traced.get_concrete_function(spec), ends
+
+
+def logits(output: tf.Tensor) -> tf.Tensor | None:
+    """What went into the softmax or sigmoid that made an output: Keras notes it, or the graph."""
+    noted = getattr(output, "_keras_logits", None)
+    if noted is not None or not tf.is_symbolic_tensor(output):
+        return noted
+    operation = output.op
+    while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
+        operation = operation.inputs[0].op
+    return operation.inputs[0] if operation.type in ("Softmax", "Sigmoid") else None
 
 
 def run(model: Any, images: tf.Tensor) -> Any:
