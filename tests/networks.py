@@ -11,9 +11,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+import tfcam
 from tfcam.tapping import walk
 
 SIZE, CLASSES = 12, 3
+# Those that apply to networks without attention.
+METHODS = [name for name in tfcam.METHODS if name != "attention_rollout"]
 
 
 def hand_set() -> keras.Model:

@@ -14,7 +14,7 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 LAYERS = [
     ["tapping", "recording", "tokens", "heads", "inspection", "applications", "images"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "biases"],
-    ["submodel", "findings", "scenes"],
+    ["reading", "submodel", "findings", "scenes"],
     ["methods", "sampling", "attribution", "preparation", "explanation"],
     ["engine", "opening", "views", "results", "explainer"],
     ["demo"],

@@ -214,7 +214,7 @@ def test_a_layer_by_name_and_by_index(shapes):
             assert by_index.layer.split(":")[0] == path
 
 
-@pytest.mark.parametrize("method", tfcam.METHODS)
+@pytest.mark.parametrize("method", networks.METHODS)
 def test_every_method(shapes, method):
     (record,) = json.loads(explained("a.png", "--method", method, "--json", "--output", "out"))
     assert (record["method"], record["file"]) == (method, f"out/a_{method}.png")

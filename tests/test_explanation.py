@@ -202,7 +202,7 @@ def test_a_npz_gives_back_what_was_saved(tmp_path, changes):
     assert Explanation.load(str(path)) == loaded
 
 
-@pytest.mark.parametrize("method", tfcam.METHODS)
+@pytest.mark.parametrize("method", networks.METHODS)
 def test_what_explain_gives_is_saved_and_loaded_equal(tmp_path, method):
     result = tfcam.explain(networks.flat(), networks.pictures(1)[0], method=method, target=1)
     assert Explanation.load(result.save(tmp_path / "a.npz")) == result
@@ -335,7 +335,7 @@ def test_the_text_says_it_all():
     other = repr(made(target=None, probability=None, layer=None, findings=(), label="margin"))
     assert other.splitlines()[0] == "Explanation of 'margin' by grad_cam, 3 x 2 pixels"
     assert "  probability    not known" in other
-    assert "  layer          none: a map of pixels (feeds" in other
+    assert "  layer          none (feeds" in other
     assert "finding" not in other
     assert "class 7" in repr(made(label=None)).splitlines()[0]
 

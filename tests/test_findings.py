@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcam
+from tests import networks
 from tfcam import explainer, findings
 from tfcam.findings import FINDINGS, Finding, finding
 
@@ -90,7 +91,7 @@ def explained(model, layer="conv", **options):
     return alone, [each.code for each in alone.findings]
 
 
-@pytest.mark.parametrize("method", tfcam.METHODS)
+@pytest.mark.parametrize("method", networks.METHODS)
 def test_a_sound_map_has_no_findings(method):
     result, codes = explained(network(), made={"method": method}, target=1)
     assert codes == []
@@ -131,7 +132,7 @@ def test_one_position():
     np.testing.assert_allclose(result.heatmap, np.ones((8, 8)), atol=1e-6)
 
 
-@pytest.mark.parametrize("method", tfcam.METHODS)
+@pytest.mark.parametrize("method", networks.METHODS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_not_finite(method, value):
     model = network()
@@ -148,7 +149,7 @@ def test_not_finite(method, value):
     assert result.boxes().shape == (0, 4)
 
 
-@pytest.mark.parametrize("method", tfcam.METHODS)
+@pytest.mark.parametrize("method", networks.METHODS)
 def test_a_score_that_is_not_finite_is_told(method):
     model = network(kernel=[[np.nan, 1], [1, 1]])
     result, codes = explained(model, made={"method": method}, target=0)
@@ -170,7 +171,7 @@ def test_probability_explained(score):
     np.testing.assert_allclose(result.raw, by_hand, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("method", tfcam.METHODS)
+@pytest.mark.parametrize("method", networks.METHODS)
 def test_saturated(method):
     """A logit of 1e3: the softmax is 1 and its gradient 0; the logit's own map is sound."""
     model = network(kernel=1e3 * np.eye(2), bias=-1e3)

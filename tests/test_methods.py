@@ -252,7 +252,7 @@ def test_grad_cam_is_linear_in_the_target(layer):
     assert relative(raws(lambda o: o[:, 0] - o[:, 1]), -raws(lambda o: o[:, 1] - o[:, 0])) < 1e-6
 
 
-@pytest.mark.parametrize("name", tfcam.METHODS)
+@pytest.mark.parametrize("name", networks.METHODS)
 def test_a_channels_order_does_not_matter(name, rng):
     model, inputs = networks.flat(), networks.pictures(2)
     before = tfcam.explain(model, inputs, target=1, method=name).raws
@@ -267,7 +267,7 @@ def test_a_channels_order_does_not_matter(name, rng):
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
-@pytest.mark.parametrize("name", tfcam.METHODS)
+@pytest.mark.parametrize("name", networks.METHODS)
 def test_a_batch_is_its_images_one_by_one(name, count):
     model, inputs = networks.flat(), networks.pictures(count)
     targets = [index % 3 for index in range(count)]
@@ -278,7 +278,7 @@ def test_a_batch_is_its_images_one_by_one(name, count):
         assert together[index].score == pytest.approx(alone.score, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", tfcam.METHODS)
+@pytest.mark.parametrize("name", networks.METHODS)
 def test_logits_of_a_thousand_give_finite_maps(name):
     model = networks.flat()
     kernel, bias = model.get_layer("head").get_weights()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfcam.biases import completeness_error, full_gradient_map
 from tfcam.loops import mean_of
 from tfcam.methods import grad_cam, method
+from tfcam.reading import Reading
 from tfcam.sampling import noisy
-from tfcam.submodel import Reading
 
 
 @method("image_gradients", pixels=True)
@@ -115,6 +116,35 @@ def integrated_gradients(
 def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
     """The middle of one of equal steps from 0 to 1."""
     return (tf.cast(step, tf.float32) + 0.5) / steps
+
+
+@method("bias_attributions", pixels=True, passes="2 F + B")
+def full_grad(reading: Reading) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """FullGrad: what the image's values and every layer's biases gave to the score.
+
+    s(x) = sum x ds/dx + sum_l sum b_l ds/dz_l where the network is piecewise linear; others are
+    refused. M = psi(x ds/dx) + sum_l psi(b_l ds/dz_l), summed over channels; psi takes absolute
+    values, scales each layer's to 0..1 and resizes. It says where, not for or against.
+
+    Args:
+        reading: image_gradients (B, H, W, C), bias_attributions of each layer, scores (B,), and
+            the network.
+
+    Returns:
+        (B, H, W), not negative, and completeness_error: s(x) less the sum of both parts, (B,).
+
+    Source: Srinivas and Fleuret 2019, "Full-Gradient Representation", section 3 and 5.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> result = tfcam.explain(tfcam.demo_model(), scene, method="full_grad")
+        >>> abs(result.measured["completeness_error"]) < 1e-4 * abs(result.score)
+        True
+    """
+    values = (reading.network.images, reading.image_gradients, reading.bias_attributions)
+    error = completeness_error(*values, reading.scores)
+    return full_gradient_map(*values), {"completeness_error": error}
 
 
 @method("deconvnet_gradients", pixels=True, passes="2 F + B", class_specific=False)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfcam.biases import bias_taps, biases
 from tfcam.components import first_component
 from tfcam.heads import Head
 from tfcam.inspection import Tap
@@ -42,12 +43,14 @@ class Settings:
         output: Which output of the model, by name or index.
         eigen: Whether channels are combined to their first principal component.
         at_once: How many images a looping method computes at once.
+        grid: (height, width) of the patches of a transformer, where it can't be found.
     """
 
     score: str = "logit"
     output: str | int | None = None
     eigen: bool = False
     at_once: int = 32
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,12 @@ class Engine:
         self.needs = {need for each in requests for need in each.method.needs}
         self.submodel = SubModel(model, taps, settings.score, settings.output)
         self._heads = tuple(heads)
+        self._biased: SubModel | None = None
+        if "bias_attributions" in self.needs:
+            if settings.score != "logit":
+                raise ValueError("full_grad explains the logit; score='probability' is not linear.")
+            taps = bias_taps(model)
+            self._biased = SubModel(model, taps, output=settings.output, heads=True)
         self._found = False
         self._gated = 0
         self._seen: OrderedDict[Any, Any] = OrderedDict()
@@ -186,6 +195,7 @@ class Engine:
             targets,
             "gradients" in self.needs,
             "image_gradients" in self.needs,
+            "attentions" in self.needs,
             *contrasts,
         )
         self._found = outputs.found
@@ -221,6 +231,8 @@ class Engine:
             if f"{rule}_gradients" in self.needs:
                 gradients, self._gated = self.submodel.gated_gradients(images, target, rule)
                 filled[f"{rule}_gradients"] = gradients
+        if self._biased is not None:
+            filled |= _bias_attributions(self._biased, images, target)
         return replace(reading, **filled)
 
     def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -247,6 +259,17 @@ class Engine:
             return "probability" if within else "output"
         sums = values.shape[1] > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3)
         return "probability" if within and sums else "output"
+
+
+def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict[str, Any]:
+    """What each layer's bias gave to the score, and the gradients by the images."""
+    readings, *_ = biased.read(images, target, image_gradients=True)
+    layers = [tap.operation() for tap in biased.taps]
+    parts = [
+        biases(layer, reading.activations) * reading.gradients
+        for layer, reading in zip(layers, readings, strict=True)
+    ]
+    return {"bias_attributions": parts, "image_gradients": readings[0].image_gradients}
 
 
 def _class_values(outputs: Outputs) -> tf.Tensor | None:

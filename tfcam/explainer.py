@@ -38,6 +38,7 @@ def explain(
     labels: Sequence[str] | None = None,
     score: str = "logit",
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     fuse: maps.Fusion = "max",
     augment: bool = False,
     eigen: bool = False,
@@ -65,6 +66,7 @@ def explain(
         labels: The label of each class; known by itself for ImageNet networks.
         score: "logit" for scores before the final softmax or sigmoid, or "probability".
         output: Which output of a model that has several, by name or index.
+        grid: (height, width) of a transformer's patches; needed only where it can't be found.
         fuse: How several layers become one map: "max", "mean", "product" or "tanh_max".
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
@@ -96,6 +98,7 @@ def explain(
         labels=labels,
         score=score,
         output=output,
+        grid=grid,
         fuse=fuse,
         augment=augment,
         eigen=eigen,
@@ -118,6 +121,7 @@ class Explainer:
         labels: The label of each class.
         score: "logit" or "probability".
         output: Which output of the model.
+        grid: (height, width) of a transformer's patches.
         fuse: How several layers become one map.
         augment: Whether to average the maps of several views.
         eigen: Whether to combine channels to their first principal component.
@@ -148,6 +152,7 @@ class Explainer:
         labels: Sequence[str] | None = None,
         score: str = "logit",
         output: str | int | None = None,
+        grid: tuple[int, int] | None = None,
         fuse: maps.Fusion = "max",
         augment: bool = False,
         eigen: bool = False,
@@ -164,7 +169,7 @@ class Explainer:
         self._fuse, self._augment = fuse, augment
         self._opened = open_model(model)
         request = Request(find_method(method).of(options), options)
-        self._asked = (layer, [request], Settings(score, output, eigen, batch_size))
+        self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid))
         self._engine = self._opened.engine(*self._asked)
         self._labels, self._label_finding = find_labels(model, labels)
 

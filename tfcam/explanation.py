@@ -183,7 +183,7 @@ class Explanation:
             f"Explanation of {self.name!r}{number} by {self.method}, {width} x {height} pixels",
             f"  score          {self.score:.6g} ({self.score_kind})",
             f"  probability    {probability}",
-            f"  layer          {self.layer or 'none: a map of pixels'} ({self.layer_reason})",
+            f"  layer          {self.layer or 'none'} ({self.layer_reason})",
             f"  preprocessing  {self.preprocessing}",
         ]
         lines += [f"  {name:14} {value:.3g}" for name, value in self.measured.items()]

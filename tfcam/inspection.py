@@ -297,7 +297,9 @@ def _open(
     return tap, f"index {layer} of tfcam.layers(model)"
 
 
-def open_layers(model: Any, layer: Layers, calls: Callable[[], Record]) -> list[tuple[Tap, str]]:
+def open_layers(
+    model: Any, layer: Layers, calls: Callable[[], Record], grid: tuple[int, int] | None = None
+) -> list[tuple[Tap, str]]:
     """Find one layer, a list of layers, or "all_convolutions"; see ``open_layer``.
 
     Raises:
@@ -308,10 +310,10 @@ def open_layers(model: Any, layer: Layers, calls: Callable[[], Record]) -> list[
         if not layer:
             raise ValueError(f"{model.name!r} has no convolution that gives a map.")
     if not isinstance(layer, list | tuple):
-        return [open_layer(model, layer, calls)]
+        return [open_layer(model, layer, calls, grid)]
     if not layer:
         raise ValueError("A list of layers must name at least one; got an empty one.")
-    opened = [open_layer(model, each, calls) for each in layer]
+    opened = [open_layer(model, each, calls, grid) for each in layer]
     names = [tap.name for tap, _ in opened]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"A list of layers must name each once; {repeated[0]!r} is there twice.")

@@ -18,7 +18,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfcam.components import first_component
-from tfcam.submodel import Reading
+from tfcam.reading import Reading
+from tfcam.tokens import rollout_map
 
 METHODS: dict[str, Method] = {}
 
@@ -423,3 +424,29 @@ def finer_cam(
         array([[ 1. , -0.5, -0.5,  0. ]], dtype=float32)
     """
     return METHODS[base](reading)
+
+
+@method("attentions", passes="F", class_specific=False)
+def attention_rollout(reading: Reading) -> tf.Tensor:
+    """Attention rollout: how much each patch reaches the class token through all attentions.
+
+    a_l = the mean of layer l's heads plus the identity, each row scaled to the sum 1;
+    R = a_L ... a_1; the map is the class token's row of R, or the mean of all rows where there
+    is no such token. It knows of no class, and of nothing but attention. For transformers only.
+
+    Args:
+        reading: attentions, each (B, heads, T, T), and the grid of the patches.
+
+    Returns:
+        (B, h, w), not negative.
+
+    Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3.
+
+    Example:
+        >>> from tfcam.tokens import Grid
+        >>> scores = tf.constant([[[[0.0, 0.5, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]])
+        >>> attention_rollout(Reading(None, attentions=(scores,), grid=Grid(1, 2, 1))).numpy()
+        array([[[0.25, 0.25]]], dtype=float32)
+    """
+    assert reading.grid is not None
+    return rollout_map(reading.attentions, reading.grid)

@@ -76,6 +76,8 @@ class OpenedModel:
         head = find_head(self.model, self.record)
         if isinstance(head, HeadError) or head.pooling != "average":
             return None
+        if tap.grid is not None and tap.grid.prefix:
+            return None
         opened = self.record.tensor(tap.path, tap.number, tap.side)
         return head if opened == head.tensor else None
 
@@ -115,8 +117,12 @@ class OpenedModel:
 
     def _make(self, layer: Layers, requests: Sequence[Request], settings: Settings) -> Engine:
         layered = any(each.method.layered for each in requests)
-        places = open_layers(self.model, layer, lambda: self.record) if layered else []
+        places = (
+            open_layers(self.model, layer, lambda: self.record, settings.grid) if layered else []
+        )
         taps = [tap for tap, _ in places]
+        if any("attentions" in each.method.needs for each in requests):
+            _check_tokens(taps)
         heads: list[Head | None] = [None] * len(taps)
         if any("class_weights" in each.method.needs for each in requests):
             heads = [self.head_at(tap) for tap in taps]
@@ -125,6 +131,14 @@ class OpenedModel:
         ):
             heads = [self.average_head_at(tap) for tap in taps]
         return Engine(self.model, places, requests, settings, heads)
+
+
+def _check_tokens(taps: Sequence[Tap]) -> None:
+    if strange := [tap.name for tap in taps if tap.grid is None]:
+        raise ValueError(
+            "Attention rollout needs a layer of tokens, whose grid its map takes; "
+            f"{strange[0]!r} gives a map. Name a layer inside the transformer."
+        )
 
 
 def _is_stored(method: Method) -> bool:

@@ -13,6 +13,7 @@ from tfcam import maps
 from tfcam.engine import Computed, Engine
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding, finding
+from tfcam.methods import Method
 from tfcam.preparation import Prepared
 from tfcam.targets import NOTHING, ClassScore, Each, name_of, pair_name
 
@@ -58,6 +59,8 @@ def explanation(
         target = target.targets[image]
     name = label(target, computed.pairs[image], labels)
     chosen = int(computed.pairs[image, 0]) if computed.pairs[image, 0] >= 0 else None
+    if "attentions" in asked.method.needs:
+        paths = []
     findings = list(found)
     if broken := sum(np.count_nonzero(~np.isfinite(r)) for r in raws) + (not np.isfinite(score)):
         findings.append(finding("not_finite", count=broken))
@@ -88,7 +91,7 @@ def explanation(
         score_kind="contrast" if asked.method.contrast else kind,
         probability=probability,
         layer=joined(paths),
-        layer_reason=_reason(engine, places, paths, fuse),
+        layer_reason=_reason(engine, asked.method, places, paths, fuse),
         method=asked.method.name,
         options=engine.options(asked) | ({"fuse": fuse} if several else {}) | (options or {}),
         preprocessing=prepared.description,
@@ -106,7 +109,11 @@ def joined(paths: Sequence[str]) -> str | None:
     return " + ".join(paths) or None
 
 
-def _reason(engine: Engine, places: Sequence[int], paths: Sequence[str], fuse: str) -> str:
+def _reason(
+    engine: Engine, method: Method, places: Sequence[int], paths: Sequence[str], fuse: str
+) -> str:
+    if "attentions" in method.needs:
+        return f"every self-attention, on the grid of {engine.layers[places[0]]}"
     if not paths:
         return "the method explains the input"
     if len(paths) > 1:

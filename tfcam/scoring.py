@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcam.recording import logits
 from tfcam.targets import (
     NOTHING,
     PREDICTED,
@@ -40,16 +41,8 @@ def read_outputs(outputs: Any, score: str) -> Outputs:
 
 
 def _before_activation(output: tf.Tensor) -> tf.Tensor | None:
-    """What went into the final softmax or sigmoid: Keras notes it; a graph can be walked back."""
-    logits = getattr(output, "_keras_logits", None)
-    if logits is not None or not tf.is_symbolic_tensor(output):
-        return logits
-    operation = output.op
-    while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
-        operation = operation.inputs[0].op
-    if operation.type in ("Softmax", "Sigmoid"):
-        return tf.reshape(operation.inputs[0], tf.shape(output))
-    return None
+    found = logits(output)
+    return None if found is None else tf.reshape(found, tf.shape(output))
 
 
 # What each logit counts for: logits (B, C), pairs of classes (B, 2) -> (B, C).

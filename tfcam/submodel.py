@@ -5,63 +5,30 @@ The only file with a GradientTape. ``B`` images; activations and gradients are (
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from tfcam.components import first_component
 from tfcam.guided import Rule, check_gates, count_gates, gated_relus
 from tfcam.inspection import Tap
-from tfcam.recording import run
+from tfcam.reading import Reading
+from tfcam.recording import logits, run
 from tfcam.scoring import Contrast, Outputs, probabilities, read_outputs, select, spread
 from tfcam.tapping import Side, observed
 from tfcam.targets import Top, pick_output
+from tfcam.tokens import reading_attentions, to_map
 
 # Half-precision gradients of a small score underflow to zero: the score is scaled up, the
 # gradient back down. A power of two changes no digit.
 _HALF_SCALE = 2.0**14
 # Each shape of input is traced by itself; this many are kept.
 KEPT = 16
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a method makes its map from; what its method did not ask for is None.
-
-    Attributes:
-        activations: (B, h, w, K) float32, the output of the explained layer.
-        scores: (B,) float32, the number that is explained.
-        gradients: (B, h, w, K) float32, of the score by the activations.
-        class_weights: (B, K) float32, of the linear head, for each image's class.
-        guided_gradients: (B, H, W, C) float32, of the score by the images, guided.
-        deconvnet_gradients: (B, H, W, C) float32, of the score by the images, as deconvnet does.
-        image_gradients: (B, H, W, C) float32, of the score by the images.
-        network: The ``Network``, to be asked again about other images or activations.
-        principal: Whether channels are combined to their first principal component.
-    """
-
-    activations: tf.Tensor
-    scores: tf.Tensor = None
-    gradients: tf.Tensor = None
-    class_weights: tf.Tensor = None
-    guided_gradients: tf.Tensor = None
-    deconvnet_gradients: tf.Tensor = None
-    image_gradients: tf.Tensor = None
-    network: Any = None
-    principal: bool = False
-
-    def combine(self, weighted: tf.Tensor) -> tf.Tensor:
-        """Weighted activations (B, h, w, K) -> a map (B, h, w): their sum over the channels.
-
-        With ``eigen=True`` it is their first principal component instead, turned so that it
-        agrees with the sum.
-        """
-        total = tf.reduce_sum(weighted, axis=-1)
-        return first_component(weighted, towards=total) if self.principal else total
+_IMAGES = -1
 
 
 @dataclass(frozen=True)
@@ -89,6 +56,8 @@ class SubModel:
         score: "logit" for scores before the final softmax or sigmoid, "probability" for the
             model's own output.
         output: Which output, by name or index; None where the model has one, or for all.
+        heads: Whether layers without a map may be tapped as well; of one that ends in a softmax or
+            sigmoid, what goes into that is taken.
     """
 
     def __init__(
@@ -97,10 +66,11 @@ class SubModel:
         taps: Sequence[Tap],
         score: str = "logit",
         output: str | int | None = None,
+        heads: bool = False,
     ) -> None:
         self._model = weakref.ref(model)
         self.taps = tuple(taps)
-        self.score, self.output = score, output
+        self.score, self.output, self._heads = score, output, heads
         self._traced: OrderedDict[Any, Any] = OrderedDict()
 
     @property
@@ -137,11 +107,15 @@ class SubModel:
                     continue
                 calls[index] += 1
                 if tap.number in (None, number):
-                    _check_map(tap, value)
-                    value = tf.identity(value if inject is None else inject[index])
+                    _check_map(tap, value, 2 if self._heads else 3)
+                    before = logits(value) if self._heads else None
+                    taken[index] = tf.identity(value if inject is None else inject[index])
+                    if before is None:
+                        value = taken[index]
+                    else:  # the score is taken before the activation
+                        taken[index] = before
                     if watch is not None:
-                        watch(value)
-                    taken[index] = value
+                        watch(taken[index])
             return value
 
         with observed(self.model, [tap.operation() for tap in self.taps], visit):
@@ -167,6 +141,7 @@ class SubModel:
         targets: Sequence[Any],
         gradients: bool = True,
         image_gradients: bool = False,
+        attentions: bool = False,
         contrast: Contrast | None = None,
     ) -> tuple[Outputs, list[Answer]]:
         """One forward pass and, where gradients are asked for, each target's backward pass.
@@ -177,6 +152,7 @@ class SubModel:
                 callable outputs -> (B,).
             gradients: Whether gradients by the activations are needed.
             image_gradients: Whether gradients by the images are: a whole backward pass.
+            attentions: Whether attention scores are.
             contrast: Turns logits and pairs of classes into what each logit counts for.
 
         Returns:
@@ -189,35 +165,46 @@ class SubModel:
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             if image_gradients:
                 tape.watch(images)
-            outputs, taken = self.forward(images, tape.watch if gradients else None)
+            # Open before the taps are: each attention is called once more for its scores.
+            with reading_attentions(self.model) if attentions else _nothing() as attended:
+                outputs, taken = self.forward(images, tape.watch if gradients else None)
             half = any(a.dtype == tf.float16 for a in taken) or self._is_half()
             scale = _HALF_SCALE if half else 1.0
             chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
             totals = [tf.reduce_sum(each.scores) * scale for each in chosen]
-        wanted: dict[Any, Any] = {"input": images} if image_gradients else {}
+        wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
         wanted |= dict(enumerate(taken)) if gradients else {}
         answers = []
         for each, total in zip(chosen, totals, strict=True):
             slopes = tape.gradient(total, wanted) if wanted else {}
             for key, slope in slopes.items():
                 if slope is None:
-                    path = "the model's input" if key == "input" else repr(self.taps[key].path)
+                    path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
                     raise ValueError(_no_gradient(path))
             found = {key: tf.cast(slope, tf.float32) / scale for key, slope in slopes.items()}
             readings = [
                 Reading(
-                    None if activation is None else tf.cast(activation, tf.float32),
+                    self._map(index, activation),
                     each.scores,
-                    found.get(index),
-                    image_gradients=found.get("input"),
-                    network=Network(self, index, images, each.again),
+                    self._map(index, found.get(index)),
+                    image_gradients=found.get(_IMAGES),
+                    attentions=tuple(attended),
+                    grid=self.taps[index].grid if taken else None,
+                    network=Network(self, index, images, each.again, activation),
                 )
                 for index, activation in enumerate(taken or [None])
             ]
             answers.append(Answer(readings, each.pairs, each.weights))
         return outputs, answers
+
+    def _map(self, index: int, values: tf.Tensor | None) -> tf.Tensor | None:
+        """Activations or gradients as float32, those of tokens on their grid."""
+        if values is None:
+            return None
+        grid, values = self.taps[index].grid, tf.cast(values, tf.float32)
+        return values if grid is None else to_map(values, grid)
 
     def gated_gradients(
         self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule
@@ -288,6 +275,7 @@ class Network:
         tap: Which of its taps.
         images: (B, H, W, C), what was explained.
         target: (B, 2) pairs of classes, (B, C) weights of the logits, or a callable.
+        activations: What the layer gave for the images, as it gave it.
         at_once: How many images are computed at once, at least.
     """
 
@@ -295,6 +283,7 @@ class Network:
     tap: int
     images: tf.Tensor
     target: Any
+    activations: tf.Tensor = None
     at_once: int = 32
 
     @property
@@ -334,8 +323,16 @@ class Network:
 
         Once compiled, only what follows the layer is computed.
         """
-        repeated = tf.repeat(self.images[:1], activations.shape[0], axis=0)
-        outputs, _ = self._open().forward(repeated, inject=[activations])
+        count = activations.shape[0]
+        given = tf.cast(activations, self.activations.dtype)
+        if (grid := self.submodel.taps[self.tap].grid) is not None:
+            before = tf.tile(
+                self.activations[:, : grid.prefix], [count // self.images.shape[0], 1, 1]
+            )
+            given = tf.reshape(given, (count, -1, given.shape[-1]))
+            given = tf.concat([before, given], axis=1)
+        repeated = tf.repeat(self.images[:1], count, axis=0)
+        outputs, _ = self._open().forward(repeated, inject=[given])
         return self._select(outputs)
 
     def _open(self) -> SubModel:
@@ -356,13 +353,18 @@ class Network:
         return tf.stack([select(Outputs(each, each, True), self.target).scores for each in packed])
 
 
-def _check_map(tap: Tap, value: Any) -> None:
+@contextlib.contextmanager
+def _nothing() -> Iterator[list[tf.Tensor]]:
+    yield []
+
+
+def _check_map(tap: Tap, value: Any, least: int) -> None:
     if not isinstance(value, tf.Tensor):
         raise ValueError(
             f"A layer to explain must give one tensor; {tap.path!r} gives a "
             f"{type(value).__name__}. tfcam.layers(model) lists those that have a map."
         )
-    if value.shape.rank is None or value.shape.rank < 3:
+    if value.shape.rank is None or value.shape.rank < least:
         raise ValueError(
             f"A layer to explain must have a map (B, h, w, K); {tap.path!r} gives "
             f"{tuple(value.shape)}. tfcam.layers(model) lists those that have a map."
