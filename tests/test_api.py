@@ -73,6 +73,7 @@ def test_methods_say_what_they_are_and_where_they_come_from(name):
 def test_results_can_not_be_changed():
     assert tfcam.Explanation.__dataclass_params__.frozen
     assert tfcam.Reading.__dataclass_params__.frozen
-    documented = inspect.getdoc(tfcam.Explanation)
-    for each in dataclasses.fields(tfcam.Explanation):
-        assert f"{each.name}: " in documented
+    assert tfcam.Comparison.__dataclass_params__.frozen
+    for kind in (tfcam.Explanation, tfcam.Comparison):
+        for each in dataclasses.fields(kind):
+            assert f"{each.name}: " in inspect.getdoc(kind)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfcam import scenes
+    from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.explainer import Explainer, explain
     from tfcam.explanation import Explanation, Explanations
@@ -22,6 +23,7 @@ __all__ = [
     "METHODS",
     "Box",
     "Difference",
+    "Comparison",
     "Explainer",
     "Explanation",
     "Explanations",
@@ -39,6 +41,7 @@ _HOMES = {
     "METHODS": "explainer",
     "Box": "tasks",
     "Difference": "targets",
+    "Comparison": "comparison",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
