@@ -14,10 +14,10 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 LAYERS = [
     ["tapping", "recording", "tokens", "heads", "inspection", "applications", "images"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "biases"],
-    ["reading", "submodel", "findings", "scenes"],
-    ["methods", "sampling", "attribution", "preparation", "explanation"],
-    ["engine", "opening", "views", "results", "explainer"],
-    ["demo"],
+    ["reading", "submodel", "findings", "scenes", "contact_sheet"],
+    ["methods", "sampling", "attribution", "preparation", "explanation", "comparison"],
+    ["engine", "opening", "views", "results", "explainer", "comparing"],
+    ["demo", "files"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 import tfcam
 from tfcam.cli import app
+from tfcam.comparison import Comparison
 from tfcam.scenes import KINDS, draw_scene
 
 LABELS = [f"the {kind}" for kind in KINDS]
@@ -336,12 +338,115 @@ def test_one_broken_image_does_not_stop_the_others(shapes):
     assert [each["image"] for each in json.loads(result.stdout)] == ["a.png", "c.png"]
 
 
-@pytest.mark.parametrize("arguments", [["explain"], ["explain", "a.png"], ["layers"], ["draw"]])
+@pytest.mark.parametrize(
+    "arguments", [["explain"], ["explain", "a.png"], ["compare", "a.png"], ["layers"], ["draw"]]
+)
 def test_wrong_usage_is_told(arguments):
     result = run(*arguments, model=None)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
     assert result.stdout == ""
+
+
+# --- compare --------------------------------------------------------------------------------
+# A stand-in for tfcam.comparing.compare: to be replaced by the real one where it is there.
+
+
+@pytest.fixture
+def asked(monkeypatch, shapes):
+    """What compare was asked for; it answers with methods x targets of the embedded model."""
+    given = {}
+
+    def stand_in(model, image, **options):
+        given.update(options, model=model, image=image)
+        rows, columns = options["methods"] or ["grad_cam"], options["targets"] or [0]
+        cells = tuple(
+            tuple(
+                tfcam.explain(shapes, image, target=column, method=row, labels=KINDS)
+                for column in columns
+            )
+            for row in rows
+        )
+        return Comparison(tuple(rows), tuple(map(str, columns)), cells)
+
+    monkeypatch.setitem(sys.modules, "tfcam.comparing", types.SimpleNamespace(compare=stand_in))
+    return given
+
+
+def test_compare_draws_one_figure_and_prints_the_table(asked, shapes):
+    options = ["--method", "grad_cam", "--method", "layer_cam", "--target", "star", "--target", "0"]
+    result = run("compare", "a.png", *options, "--output", "out.png", "--shared-scale")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert made() == ["out.png"]
+    assert result.stdout.startswith("Comparison of 2 x 2 explanations, 128 x 128 pixels\n")
+    assert result.stdout.endswith("\nwrote out.png\n")
+    assert asked == {
+        "model": shapes,
+        "image": "a.png",
+        "layers": None,
+        "methods": ["grad_cam", "layer_cam"],
+        "targets": ["star", 0],
+        "preprocess": "auto",
+        "labels": list(KINDS),
+    }
+    shared = Path("out.png").read_bytes()
+    assert run("compare", "a.png", *options, "--output", "out.png").exit_code == 0
+    assert Path("out.png").read_bytes() != shared
+
+
+def test_compare_takes_repeated_layers_and_hands_options_on(asked):
+    Path("labels.txt").write_text("\n".join(LABELS))
+    options = [
+        "--layer",
+        "features",
+        "--layer",
+        "-3",
+        "--preprocess",
+        "unit",
+        "--labels",
+        "labels.txt",
+    ]
+    result = run("compare", "a.png", *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert made() == ["a_compare.png", "labels.txt"]
+    assert asked["layers"] == ["features", -3]
+    assert (asked["methods"], asked["targets"]) == (None, None)
+    assert (asked["preprocess"], asked["labels"]) == ("unit", LABELS)
+
+
+def test_compare_takes_several_models(asked, shapes):
+    shapes.save("mine.keras")
+    result = run("compare", "a.png", "--model", "mine.keras")  # and shapes
+    assert (result.exit_code, result.stderr) == (0, "")
+    one, other = asked["model"]
+    assert [one.name, other.name] == ["shapes", "shapes"]
+    assert one is not other is shapes
+    assert asked["labels"] is None  # they are known of one only
+    run("compare", "a.png", "--model", "shapes")
+    assert asked["model"] == [shapes, shapes]
+    assert asked["labels"] == list(KINDS)
+
+
+@pytest.mark.usefixtures("asked", "wrong_files")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("a.png --output map.jpg", r"saved as \.png, \.pdf or \.svg; got 'map\.jpg'\."),
+        ("a.png --output no/map.png", r"The folder of 'no/map\.png' does not exist; make it"),
+        ("a.png --model resnet51", BAD["a.png --model resnet51"]),
+        ("a.png --labels latin.txt", BAD["a.png --labels latin.txt"]),
+        ("a.png --target hart", BAD["a.png --target hart"]),
+        ("a.png --method gradcam", BAD["a.png --method gradcam"]),
+        ("text.png", BAD["text.png"]),
+        ("missing.png", BAD["missing.png"]),
+    ],
+)
+def test_bad_input_of_compare_is_one_line_and_nothing_is_written(arguments, message):
+    before = files()
+    result = run("compare", *arguments.split())
+    assert_one_line(result, message)
+    assert result.stdout == ""
+    assert files() == before
 
 
 # --- layers, methods ------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""The command line: ``tfcam demo | explain | layers | methods``."""
+"""The command line: ``tfcam demo | explain | compare | layers | methods``."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import math
 import os
@@ -18,13 +17,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tfcam.files import expand, outputs, picture_name, read_labels
+
 app = typer.Typer(
     help="Shows which parts of an image made a Keras model decide as it did.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 Model = Annotated[
     str,
@@ -32,6 +32,12 @@ Model = Annotated[
         help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
         "the embedded one."
     ),
+]
+Preprocess = Annotated[
+    str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="A text file with the label of each class on a line.")
 ]
 
 
@@ -73,12 +79,8 @@ def explain(
         str | None, typer.Option(help="Class index or label; the predicted class if not given.")
     ] = None,
     method: Annotated[str, typer.Option(help="See tfcam methods.")] = "grad_cam",
-    preprocess: Annotated[
-        str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
-    ] = "auto",
-    labels: Annotated[
-        Path | None, typer.Option(help="A text file with the label of each class on a line.")
-    ] = None,
+    preprocess: Preprocess = "auto",
+    labels: Labels = None,
     output: Annotated[
         Path | None,
         typer.Option(help="A .png or .npz for one image, a folder for several; . if not given."),
@@ -91,19 +93,19 @@ def explain(
     with _errors():
         from tfcam.explainer import Explainer
 
-        paths = _expand(images)
+        paths = expand(images)
         network, known = _load(model)
         if labels is not None:
-            known = _read_labels(labels)
+            known = read_labels(labels)
         explainer = Explainer(
             network,
-            int(layer) if layer is not None and re.fullmatch(r"-?\d+", layer) else layer,
+            _numbered(layer),
             method=method,
             preprocess=preprocess,
             labels=known,
         )
-        files = _outputs(paths, method, output) if output or not as_json else [None] * len(paths)
-    chosen = int(target) if target is not None and re.fullmatch(r"-?\d+", target) else target
+        files = outputs(paths, method, output) if output or not as_json else [None] * len(paths)
+    chosen = _numbered(target)
     console, records, failed = Console(stderr=True), [], False
     for path, file in track(
         list(zip(paths, files, strict=True)),
@@ -146,6 +148,51 @@ def explain(
 
 
 @app.command()
+def compare(
+    image: Annotated[str, typer.Argument(help="A file or an http(s) URL.")],
+    model: Annotated[list[str], typer.Option(help="As in tfcam explain; may be repeated.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="See tfcam methods; may be repeated.")
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Path, name or index of a layer, see tfcam layers; may be repeated."),
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Class index or label; may be repeated.")
+    ] = None,
+    preprocess: Preprocess = "auto",
+    labels: Labels = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A .png, .pdf or .svg; IMAGE_compare.png if not given.")
+    ] = None,
+    shared_scale: Annotated[
+        bool, typer.Option("--shared-scale", help="Draw the maps of a row on one scale.")
+    ] = False,
+) -> None:
+    """Draw the maps of several methods, layers, classes or models of one image side by side."""
+    with _errors():
+        from tfcam.comparing import compare as compare_maps
+        from tfcam.comparison import check_path
+
+        file = check_path(output or Path(f"{picture_name(image)}_compare.png"))
+        networks, known = zip(*(_load(each) for each in model), strict=True)
+        same = known[0] if all(each == known[0] for each in known) else None
+        result = compare_maps(
+            list(networks) if len(networks) > 1 else networks[0],
+            image,
+            layers=[_numbered(each) for each in layer] if layer else None,
+            methods=method or None,
+            targets=[_numbered(each) for each in target] if target else None,
+            preprocess=preprocess,
+            labels=same if labels is None else read_labels(labels),
+        )
+        result.save(file, shared_scale=shared_scale)
+    print(result)
+    print(f"wrote {file}")
+
+
+@app.command()
 def layers(model: Model) -> None:
     """List every layer that has a map, and the one explained by default."""
     with _errors():
@@ -165,50 +212,9 @@ def methods() -> None:
     Console().print(table)
 
 
-def _expand(sources: list[str]) -> list[str]:
-    """Files and URLs as they are, the pictures of folders, the matches of globs."""
-    found: list[str] = []
-    for source in sources:
-        if Path(source).is_dir():
-            inside = sorted(Path(source).iterdir())
-            matches = [str(each) for each in inside if each.suffix.lower() in _PICTURES]
-            if not matches:
-                raise ValueError(f"The folder {source!r} must hold pictures; it holds none.")
-        elif not Path(source).exists() and glob.has_magic(source) and "://" not in source:
-            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute globs too
-            if not matches:
-                raise ValueError(f"No file matches {source!r}.")
-        else:
-            matches = [source]
-        found += matches
-    return found
-
-
-def _outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
-    """Where the picture of each image goes; images of the same name get numbers."""
-    if output is not None and output.suffix and not output.is_dir():
-        if len(paths) > 1:
-            raise ValueError(f"--output must be a folder for {len(paths)} images; got {output}.")
-        return [output]
-    folder = output or Path()
-    files: list[Path] = []
-    for path in paths:
-        stem = re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
-        file, number = folder / f"{stem}_{method}.png", 2
-        while file in files:
-            file, number = folder / f"{stem}_{number}_{method}.png", number + 1
-        files.append(file)
-    return files
-
-
-def _read_labels(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise ValueError(
-            f"--labels must be a text file with one label on each line; {str(path)!r}: {why}."
-        ) from None
+def _numbered(text: str | None) -> Any:
+    """An index where it is one, else the name."""
+    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else text
 
 
 def _finite(number: float | None) -> float | None:
