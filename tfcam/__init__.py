@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfcam import scenes
+    from tfcam.comparing import compare
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.explainer import Explainer, explain
@@ -22,8 +23,8 @@ __version__ = "0.1.0"
 __all__ = [
     "METHODS",
     "Box",
-    "Difference",
     "Comparison",
+    "Difference",
     "Explainer",
     "Explanation",
     "Explanations",
@@ -32,6 +33,7 @@ __all__ = [
     "Segmentation",
     "Similarity",
     "Top",
+    "compare",
     "demo_model",
     "explain",
     "layers",
@@ -50,6 +52,7 @@ _HOMES = {
     "Segmentation": "tasks",
     "Similarity": "tasks",
     "Top": "targets",
+    "compare": "comparing",
     "demo_model": "demo",
     "explain": "explainer",
     "layers": "inspection",

@@ -199,26 +199,7 @@ class Explainer:
         return Explanations(results)
 
     def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
-        """What the engine takes: pairs of classes, callables, a ``Top``."""
-        if isinstance(target, Top):
-            if not several:
-                raise ValueError("Top(k) is for one image: give the images one by one.")
-            return [target]
-        if several:
-            if not target:
-                raise ValueError("A list of targets must hold at least one; got an empty one.")
-            return [each for one in target for each in self._targets(one, 1, several=False)]
-        if isinstance(target, list | tuple) and any(map(callable, target)):
-            if len(target) != count:
-                raise ValueError(
-                    "A list of targets must have one for each image; got "
-                    f"{len(target)} for {count} images."
-                )
-            return [per_image(target, None, self._labels)]
-        if callable(target):
-            return [with_labels(target, self._labels)]
-        classes = None if target is None else self._opened.classes
-        return [class_indices(target, count, classes, self._labels)]
+        return chosen_targets(target, count, several, self._labels, lambda: self._opened.classes)
 
     def _explain(self, pictures: Sequence[Any], targets: list[Any]) -> list[Explanation]:
         prepared = prepare(self.model, pictures, self._preprocess, lambda: self._opened.record)
@@ -227,7 +208,7 @@ class Explainer:
         if self._augment:
             answers = [
                 _averaged(engine, prepared.inputs, answer, target)
-                for answer, target in zip(answers, _spread(targets, answers), strict=True)
+                for answer, target in zip(answers, spread_targets(targets), strict=True)
             ]
         return [
             explanation(
@@ -241,7 +222,7 @@ class Explainer:
                 found=self._label_finding,
                 options={"augment": True} if self._augment else None,
             )
-            for answer, target in zip(answers, _spread(targets, answers), strict=True)
+            for answer, target in zip(answers, spread_targets(targets), strict=True)
             for image in range(len(pictures))
         ]
 
@@ -250,9 +231,51 @@ class Explainer:
         return self._opened.engine(*self._asked, shared=False)
 
 
-def _spread(targets: list[Any], answers: list[Computed]) -> list[Any]:
-    """The target of each answer: a ``Top`` has many."""
-    return targets if len(targets) == len(answers) else [None] * len(answers)
+def chosen_targets(
+    target: Any,
+    count: int,
+    several: bool,
+    labels: Sequence[str] | None,
+    classes: Callable[[], int | None],
+) -> list[Any]:
+    """What an engine takes for what a user asks: pairs of classes, callables, a ``Top``.
+
+    Args:
+        target: See ``explain``.
+        count: How many images there are.
+        several: Whether a list holds targets of one image, not one for each image.
+        labels: The label of each class.
+        classes: How many classes there are; asked for only where a class is named.
+    """
+    if several:
+        if isinstance(target, Top):
+            return [target]
+        if not target:
+            raise ValueError("A list of targets must hold at least one; got an empty one.")
+        return [
+            one if isinstance(one, Top) else chosen_targets(one, 1, False, labels, classes)[0]
+            for one in target
+        ]
+    if isinstance(target, Top):
+        raise ValueError("Top(k) is for one image: give the images one by one.")
+    if isinstance(target, list | tuple) and any(map(callable, target)):
+        if len(target) != count:
+            raise ValueError(
+                "A list of targets must have one for each image; got "
+                f"{len(target)} for {count} images."
+            )
+        return [per_image(target, None, labels)]
+    if callable(target):
+        return [with_labels(target, labels)]
+    return [class_indices(target, count, None if target is None else classes(), labels)]
+
+
+def spread_targets(targets: Sequence[Any]) -> list[Any]:
+    """The target of each answer: a ``Top`` has several."""
+    spread: list[Any] = []
+    for target in targets:
+        spread += [None] * target.k if isinstance(target, Top) else [target]
+    return spread
 
 
 def _averaged(engine: Engine, inputs: np.ndarray, answer: Computed, target: Any) -> Computed:

@@ -1,0 +1,218 @@
+"""Methods, layers, classes or models side by side, with as few passes as they need."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import track
+
+from tfcam.comparison import Comparison
+from tfcam.engine import Request, Settings
+from tfcam.explainer import as_batch, chosen_targets, find_labels, find_method, spread_targets
+from tfcam.explanation import Explanation
+from tfcam.findings import Finding
+from tfcam.inspection import Layer
+from tfcam.methods import METHODS
+from tfcam.opening import OpenedModel, open_model
+from tfcam.preparation import Prepared, Preprocess, prepare
+from tfcam.reading import Reading
+from tfcam.results import explanation
+from tfcam.targets import Target, Top
+
+MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
+
+
+def compare(
+    model: keras.Model | Sequence[keras.Model],
+    image: Any,
+    *,
+    layers: Sequence[Layer] | None = None,
+    methods: Sequence[MethodChoice] | None = None,
+    targets: Sequence[Target] | Top | None = None,
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    score: str = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Comparison:
+    """Explain one image by several methods, at several layers, for several classes or models.
+
+    All methods that need one pass share one forward and, for each class, one backward pass; those
+    that ask the network again and again run one after the other.
+
+    Args:
+        model: A model, or several: then the rows are models and the columns methods.
+        image: One image; see ``explain``.
+        layers: Layers, each as in ``explain``; None takes the default one.
+        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
+            takes all one-pass methods that weight the channels of any layer.
+        targets: Targets, each as in ``explain``, or ``tfcam.Top(k)``; None takes the predicted
+            class.
+        preprocess: See ``explain``.
+        labels: The label of each class.
+        score: "logit" or "probability".
+        output: Which output of a model that has several.
+        grid: (height, width) of a transformer's patches.
+        batch_size: How many images methods that ask again compute at once.
+        progress: Whether to show a bar; None shows one for slow methods in a terminal.
+
+    Returns:
+        A ``Comparison``: methods x layers, methods x classes, or models x methods. Layers and
+        classes together give a column for each pair of them.
+
+    Raises:
+        ValueError: If an argument does not fit the model, or several models are compared at
+            several layers or for several classes.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> found = tfcam.compare(
+        ...     tfcam.demo_model(), scene, methods=["cam", "layer_cam"], targets=[0, 3])
+        >>> found.rows, len(found.columns), found["cam", 1].target
+        (('cam', 'layer_cam'), 2, 3)
+    """
+    models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
+    asked = {"models": models, "layers": layers, "methods": methods, "targets": targets}
+    for name, given in asked.items():
+        if not isinstance(given, list | tuple | Top | None) or given in ([], ()):
+            raise ValueError(f"{name} must be a list that holds at least one; got {given!r}.")
+    chosen = [targets] if isinstance(targets, Top) else list(targets or [None])
+    places = list(layers or [None])
+    if len(models) > 1 and (len(places), len(chosen), isinstance(targets, Top)) != (1, 1, False):
+        raise ValueError(
+            "Several models are compared by their methods: give one layer and one target for all "
+            "of them, or one model."
+        )
+    requests = [_request(each) for each in methods or _one_pass()]
+    subjects = [_Subject.of(each, image, preprocess, labels) for each in models]
+    settings = Settings(score, output, False, batch_size, grid)
+    found: dict[tuple[int, int], list[Explanation]] = {}
+    steps = list(itertools.product(range(len(models)), _groups(requests)))
+    for number, group in _shown(steps, progress, any(each.method.loops for each in requests)):
+        made = subjects[number].explain(
+            [requests[each] for each in group], places, chosen, settings
+        )
+        found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+    names = _numbered([_name(each) for each in requests])
+    if len(models) > 1:
+        cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
+        rows, columns = _numbered([each.name for each in models]), names
+    else:
+        cells = [found[0, r] for r in range(len(requests))]
+        rows, columns = names, _columns(cells, len(places))
+    return Comparison(tuple(rows), tuple(columns), tuple(map(tuple, cells)))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model and the image as it takes it."""
+
+    opened: OpenedModel
+    prepared: Prepared
+    labels: Sequence[str] | None
+    found: tuple[Finding, ...]
+
+    @classmethod
+    def of(
+        cls, model: Any, image: Any, preprocess: Preprocess, labels: Sequence[str] | None
+    ) -> _Subject:
+        if as_batch(image) is not None:
+            raise ValueError("compare takes one image; compare the images of a batch one by one.")
+        opened = open_model(model)
+        prepared = prepare(model, [image], preprocess, lambda: opened.record)
+        return cls(opened, prepared, *find_labels(model, labels))
+
+    def explain(
+        self,
+        requests: Sequence[Request],
+        layers: list[Any],
+        targets: Sequence[Any],
+        settings: Settings,
+    ) -> list[list[Explanation]]:
+        """The explanations of each method, layer by layer and target by target."""
+        asked = chosen_targets(targets, 1, True, self.labels, lambda: self.opened.classes)
+        layer = layers if len(layers) > 1 else layers[0]
+        shared = not any(map(callable, asked))
+        engine = self.opened.engine(layer, requests, settings, shared)
+        answers = engine(self.prepared.inputs, asked)
+        return [
+            [
+                explanation(
+                    engine,
+                    self.prepared,
+                    answer,
+                    target,
+                    self.labels,
+                    image=0,
+                    request=request,
+                    place=place,
+                    found=self.found,
+                )
+                for place in range(len(layers))
+                for answer, target in zip(answers, spread_targets(asked), strict=True)
+            ]
+            for request in range(len(requests))
+        ]
+
+
+def _one_pass() -> list[str]:
+    """The methods that weight the channels of any layer in one pass."""
+    cams = (each for each in METHODS.values() if set(each.needs) <= {"gradients"})
+    return [each.name for each in cams if each.contrast is None]
+
+
+def _request(method: MethodChoice) -> Request:
+    name, options = method if isinstance(method, tuple) else (method, {})
+    return Request(find_method(name).of(options), options)
+
+
+def _groups(requests: Sequence[Request]) -> list[list[int]]:
+    """Which methods are computed together: those of one pass, and each other by itself."""
+    alone = [
+        each.method.loops or each.method.contrast is not None or "attentions" in each.method.needs
+        for each in requests
+    ]
+    together = [[number for number, apart in enumerate(alone) if not apart]]
+    return [each for each in together if each] + [[n] for n, apart in enumerate(alone) if apart]
+
+
+def _shown(steps: list[Any], progress: bool | None, slow: bool) -> Iterable[Any]:
+    console = Console(stderr=True)
+    shown = (slow and console.is_terminal) if progress is None else progress
+    return track(steps, "comparing", console=console, disable=not shown, transient=True)
+
+
+def _name(request: Request) -> str:
+    options = ", ".join(f"{name}={value}" for name, value in request.options.items())
+    return f"{request.method.name}({options})" if options else request.method.name
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Names of which none is there twice."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _columns(cells: Sequence[Sequence[Explanation]], layers: int) -> list[str]:
+    """The layer or the class of each column, whichever there are several of, or both."""
+    places = [
+        next((str(row[n].layer) for row in cells if row[n].layer), "pixels")
+        for n in range(len(cells[0]))
+    ]
+    names = [str(each.name) for each in cells[0]]
+    if len(names) == layers:
+        return _numbered(places)
+    if layers == 1:
+        return _numbered(names)
+    return _numbered([f"{place}, {name}" for place, name in zip(places, names, strict=True)])
