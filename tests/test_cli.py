@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
+from tests import networks
 from tfcam.cli import app
 from tfcam.comparison import Comparison
 from tfcam.scenes import KINDS, draw_scene

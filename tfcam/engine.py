@@ -19,7 +19,7 @@ from tfcam.methods import Method
 from tfcam.scoring import Outputs
 from tfcam.submodel import KEPT, Answer, Reading, SubModel
 from tfcam.tapping import LOCK
-from tfcam.targets import class_weights
+from tfcam.targets import NOTHING, class_weights
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,12 @@ class Engine:
                 raise ValueError(
                     f"{request.method.name!r} needs a class: an index, a label or None; got a "
                     "callable. grad_cam takes callables."
+                )
+            pairs = [each for each in targets if isinstance(each, np.ndarray)]
+            if request.method.contrast and any((each[:, 1] != NOTHING).any() for each in pairs):
+                raise ValueError(
+                    f"{request.method.name!r} holds a class against others by itself; give the "
+                    "class alone, or explain the Difference with another method."
                 )
         images = tf.convert_to_tensor(inputs)
         function, compiled, given = self._function(images, targets)

@@ -17,6 +17,7 @@ from tfcam.methods import METHODS, Method
 from tfcam.recording import Record, record
 from tfcam.submodel import KEPT
 from tfcam.tapping import LOCK
+from tfcam.tokens import reading_attentions
 
 _OPENED: weakref.WeakKeyDictionary[Any, OpenedModel] = weakref.WeakKeyDictionary()
 
@@ -122,7 +123,8 @@ class OpenedModel:
         )
         taps = [tap for tap, _ in places]
         if any("attentions" in each.method.needs for each in requests):
-            _check_tokens(taps)
+            with reading_attentions(self.model):  # refuses what can't be read
+                _check_tokens(taps)
         heads: list[Head | None] = [None] * len(taps)
         if any("class_weights" in each.method.needs for each in requests):
             heads = [self.head_at(tap) for tap in taps]

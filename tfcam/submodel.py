@@ -321,18 +321,17 @@ class Network:
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """The scores (n, B) of n variants of the activations, (n B, h, w, K).
 
-        Once compiled, only what follows the layer is computed.
+        Once compiled, only what follows the layer, or passes it by, is computed.
         """
-        count = activations.shape[0]
+        count = activations.shape[0] // self.images.shape[0]
         given = tf.cast(activations, self.activations.dtype)
         if (grid := self.submodel.taps[self.tap].grid) is not None:
-            before = tf.tile(
-                self.activations[:, : grid.prefix], [count // self.images.shape[0], 1, 1]
-            )
-            given = tf.reshape(given, (count, -1, given.shape[-1]))
-            given = tf.concat([before, given], axis=1)
-        repeated = tf.repeat(self.images[:1], count, axis=0)
-        outputs, _ = self._open().forward(repeated, inject=[given])
+            prefix = tf.tile(self.activations[:, : grid.prefix], [count, 1, 1])
+            patches = tf.reshape(given, (given.shape[0], -1, given.shape[-1]))
+            given = tf.concat([prefix, patches], axis=1)
+        # Each variant with its own image, as residual connections pass the layer by.
+        images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])
+        outputs, _ = self._open().forward(images, inject=[given])
         return self._select(outputs)
 
     def _open(self) -> SubModel:
