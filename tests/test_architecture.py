@@ -17,7 +17,7 @@ LAYERS = [
     ["reading", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation", "explanation", "comparison"],
     ["engine", "opening", "views", "results", "explainer", "comparing"],
-    ["demo", "files"],
+    ["demo", "arguments"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

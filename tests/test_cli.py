@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import types
 import zipfile
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from typer.testing import CliRunner
 import tfcam
 from tests import networks
 from tfcam.cli import app
-from tfcam.comparison import Comparison
 from tfcam.scenes import KINDS, draw_scene
 
 LABELS = [f"the {kind}" for kind in KINDS]
@@ -224,6 +222,42 @@ def test_every_method(shapes, method):
     assert_shows(record["file"], tfcam.explain(shapes, "a.png", method=method))
 
 
+def test_several_layers_are_fused(shapes):
+    first, last = tfcam.layers(shapes)[0].path, "features"
+    result = saved("--layer", first, "--layer", last, "--fuse", "mean")
+    assert list(result.parts) == [first, last]
+    assert result.options["fuse"] == "mean"
+    assert len(saved("--layer", "all_convolutions").parts) > 2
+
+
+def test_options_of_the_method_are_read():
+    result = saved("--method", "smooth_grad", "--option", "samples=2", "--option", "squared=True")
+    assert (result.options["samples"], result.options["squared"]) == (2, True)
+    result = saved("--method", "score_cam", "--option", "weights=logit_softmax")
+    assert result.options["weights"] == "logit_softmax"
+
+
+def test_choose_layer_asks_in_a_terminal(monkeypatch, shapes):
+    monkeypatch.setattr("tfcam.arguments.is_terminal", lambda: True)
+    paths = [each.path for each in tfcam.layers(shapes)]
+    for answer, layer in [
+        ("2\n", paths[2]),
+        ("\n", "features"),
+        ("99\n" + paths[1] + "\n", paths[1]),
+    ]:
+        command = ["explain", "a.png", "--model", "shapes", "--choose-layer", "--output", "a.npz"]
+        result = CliRunner().invoke(app, command, input=answer)
+        assert result.exit_code == 0
+        assert all(path in result.stderr for path in paths)
+        assert tfcam.Explanation.load("a.npz").layer == layer
+        assert ("must be in 0.." in result.stderr) == (answer[:2] == "99")
+
+
+def test_choose_layer_needs_a_terminal():
+    result = run("explain", "a.png", "--choose-layer")
+    assert_one_line(result, "--choose-layer asks in a terminal; .* name the layer with --layer")
+
+
 def test_a_target_by_label_and_by_index():
     for index in (0, len(KINDS) - 1):
         by_index, by_label = saved("--target", index), saved("--target", KINDS[index])
@@ -350,27 +384,19 @@ def test_wrong_usage_is_told(arguments):
 
 
 # --- compare --------------------------------------------------------------------------------
-# A stand-in for tfcam.comparing.compare: to be replaced by the real one where it is there.
 
 
 @pytest.fixture
-def asked(monkeypatch, shapes):
-    """What compare was asked for; it answers with methods x targets of the embedded model."""
+def asked(monkeypatch):
+    """What compare was asked for."""
     given = {}
 
-    def stand_in(model, image, **options):
+    def noted(model, image, **options):
         given.update(options, model=model, image=image)
-        rows, columns = options["methods"] or ["grad_cam"], options["targets"] or [0]
-        cells = tuple(
-            tuple(
-                tfcam.explain(shapes, image, target=column, method=row, labels=KINDS)
-                for column in columns
-            )
-            for row in rows
-        )
-        return Comparison(tuple(rows), tuple(map(str, columns)), cells)
+        return real(model, image, **options)
 
-    monkeypatch.setitem(sys.modules, "tfcam.comparing", types.SimpleNamespace(compare=stand_in))
+    real = tfcam.compare
+    monkeypatch.setattr("tfcam.comparing.compare", noted)
     return given
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tfcam.files import expand, outputs, picture_name, read_labels
+from tfcam.arguments import (
+    ask_layer,
+    expand,
+    load_network,
+    numbered,
+    outputs,
+    picture_name,
+    read_labels,
+    read_options,
+)
 
 app = typer.Typer(
     help="Shows which parts of an image made a Keras model decide as it did.",
@@ -73,12 +81,24 @@ def explain(
     images: Annotated[list[str], typer.Argument(help="Files, folders, globs or http(s) URLs.")],
     model: Model,
     layer: Annotated[
-        str | None, typer.Option(help="Path, name or index of a layer; see tfcam layers.")
+        list[str] | None,
+        typer.Option(
+            help="Path, name or index of a layer, see tfcam layers; repeated, or all_convolutions, "
+            "for several that are fused."
+        ),
     ] = None,
+    choose_layer: Annotated[
+        bool, typer.Option("--choose-layer", help="Show the layers, and ask which one.")
+    ] = False,
+    fuse: Annotated[str, typer.Option(help="max, mean, product or tanh_max.")] = "max",
     target: Annotated[
         str | None, typer.Option(help="Class index or label; the predicted class if not given.")
     ] = None,
     method: Annotated[str, typer.Option(help="See tfcam methods.")] = "grad_cam",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the method, such as samples=16; may be repeated."),
+    ] = None,
     preprocess: Preprocess = "auto",
     labels: Labels = None,
     output: Annotated[
@@ -94,18 +114,20 @@ def explain(
         from tfcam.explainer import Explainer
 
         paths = expand(images)
-        network, known = _load(model)
+        network, known = load_network(model)
         if labels is not None:
             known = read_labels(labels)
         explainer = Explainer(
             network,
-            _numbered(layer),
+            ask_layer(network) if choose_layer else _layers(layer),
             method=method,
             preprocess=preprocess,
             labels=known,
+            fuse=fuse,  # type: ignore[arg-type]
+            **read_options(option or []),
         )
         files = outputs(paths, method, output) if output or not as_json else [None] * len(paths)
-    chosen = _numbered(target)
+    chosen = numbered(target)
     console, records, failed = Console(stderr=True), [], False
     for path, file in track(
         list(zip(paths, files, strict=True)),
@@ -124,20 +146,7 @@ def explain(
             failed = True
             _complain(f"{path}: {error}" if len(paths) > 1 else error)
             continue
-        record = {
-            "image": path,
-            "target": result.target,
-            "label": result.label,
-            "score": _finite(result.score),
-            "score_kind": result.score_kind,
-            "probability": _finite(result.probability),
-            "layer": result.layer,
-            "method": result.method,
-            "boxes": result.boxes().tolist(),
-            "findings": [each.code for each in result.findings],
-            "file": None if file is None else str(file),
-        }
-        records.append(record)
+        records.append(_record(path, result, file))
         if not as_json:
             print(result)
             print(f"  wrote          {file}")
@@ -176,14 +185,14 @@ def compare(
         from tfcam.comparison import check_path
 
         file = check_path(output or Path(f"{picture_name(image)}_compare.png"))
-        networks, known = zip(*(_load(each) for each in model), strict=True)
+        networks, known = zip(*(load_network(each) for each in model), strict=True)
         same = known[0] if all(each == known[0] for each in known) else None
         result = compare_maps(
             list(networks) if len(networks) > 1 else networks[0],
             image,
-            layers=[_numbered(each) for each in layer] if layer else None,
+            layers=[numbered(each) for each in layer] if layer else None,
             methods=method or None,
-            targets=[_numbered(each) for each in target] if target else None,
+            targets=[numbered(each) for each in target] if target else None,
             preprocess=preprocess,
             labels=same if labels is None else read_labels(labels),
         )
@@ -198,7 +207,7 @@ def layers(model: Model) -> None:
     with _errors():
         from tfcam.inspection import layers as list_layers
 
-        print(list_layers(_load(model)[0]))
+        print(list_layers(load_network(model)[0]))
 
 
 @app.command()
@@ -212,35 +221,32 @@ def methods() -> None:
     Console().print(table)
 
 
-def _numbered(text: str | None) -> Any:
-    """An index where it is one, else the name."""
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else text
-
-
 def _finite(number: float | None) -> float | None:
     """A number as JSON can hold it, which has no NaN."""
     return number if number is not None and math.isfinite(number) else None
 
 
-def _load(name: str) -> tuple[Any, list[str] | None]:
-    """A model by name or file, and its labels where they are known."""
-    import keras
+def _layers(names: list[str] | None) -> Any:
+    """One layer as it is, several as a list."""
+    found = [numbered(each) for each in names or []] or [None]
+    return found if len(found) > 1 else found[0]
 
-    from tfcam.applications import build
-    from tfcam.demo import demo_model
-    from tfcam.scenes import KINDS
 
-    if name == "shapes":
-        return demo_model(), list(KINDS)
-    if not name.endswith((".keras", ".h5", ".hdf5")):
-        return build(name), None
-    if not Path(name).is_file():
-        raise FileNotFoundError(f"No model file {name!r}.")
-    try:
-        return keras.models.load_model(name, compile=False), None
-    except Exception as error:
-        first = str(error).strip().split("\n")[0]
-        raise ValueError(f"{name!r} could not be loaded as a Keras model: {first}") from None
+def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
+    """A result as JSON."""
+    return {
+        "image": image,
+        "target": result.target,
+        "label": result.label,
+        "score": _finite(result.score),
+        "score_kind": result.score_kind,
+        "probability": _finite(result.probability),
+        "layer": result.layer,
+        "method": result.method,
+        "boxes": result.boxes().tolist(),
+        "findings": [each.code for each in result.findings],
+        "file": None if file is None else str(file),
+    }
 
 
 @contextlib.contextmanager
