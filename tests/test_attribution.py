@@ -6,8 +6,10 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks, replicas
+from tests.laws import law
 
 
+@law("product of its parts", "guided_grad_cam")
 @pytest.mark.parametrize("layer", ["first", "features"])
 def test_guided_grad_cam_is_the_product_of_its_parts(layer):
     model, inputs = networks.flat(), networks.pictures(2)
@@ -22,6 +24,7 @@ def test_guided_grad_cam_is_the_product_of_its_parts(layer):
         assert not product[evidence == 0].any()
 
 
+@law("= the gradient", "saliency")
 def test_saliency_is_the_gradient_of_the_score_by_the_image():
     model, inputs = networks.flat(), networks.pictures(2)
     images = tf.constant(inputs)

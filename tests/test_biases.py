@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tests import networks, replicas
+from tests.laws import law
 from tfcam.biases import bias_taps, biases, completeness_error, full_gradient_map
 from tfcam.submodel import SubModel
 
@@ -117,6 +118,7 @@ def replica(model, x, extra):
     return a.mean((0, 1)) @ V + c, [np.broadcast_to(b, z.shape), np.tile(shift, (2, 2, 1)), full], c
 
 
+@law("each bias by finite differences", "full_grad")
 def test_every_bias_equals_the_replica_moved_at_that_bias(rng):
     """In a linear region b df/dz is b (f(z + d) - f(z)) / d, at each position by itself."""
     model, inputs = small(), rng.normal(0, 1, (3, 4, 4, 2)).astype(np.float32)
@@ -264,6 +266,7 @@ SMALL = {
 }
 
 
+@law("complete: parts sum to the score", "full_grad")
 @pytest.mark.parametrize("make", SMALL, ids=lambda make: make.__name__)
 def test_pixels_and_biases_sum_up_to_the_score(make, rng):
     model = filled(make())

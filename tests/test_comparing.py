@@ -167,6 +167,28 @@ def test_lists_must_hold_something(name, value):
         compare(networks.flat(), networks.pictures(1)[0], **{name: value})
 
 
+def test_what_can_not_be_augmented():
+    model, x = networks.flat(), networks.pictures(1)
+    for target in (Segmentation(0, [[True]]), tfcam.Box(0, [0, 0, 1, 1])):
+        for given in (target, [target]):
+            with pytest.raises(ValueError, match="moves the image, but not the mask or box"):
+                tfcam.explain(model, x, target=given, augment=True)
+
+
+@pytest.mark.parametrize("grid", [(3,), (0, 4), (2.5, 2), "44"])
+def test_a_grid_is_two_numbers(grid):
+    with pytest.raises(ValueError, match=r"grid must be \(height, width\)"):
+        tfcam.explain(networks.vit(), networks.pictures(1), grid=grid)
+
+
+def test_targets_by_value_are_compiled_once():
+    model, x = networks.flat(), networks.pictures(1)
+    engine = tfcam.Explainer(model)._engine
+    for _ in range(2):
+        tfcam.explain(model, x, target=tfcam.Regression(1, index=2))
+    assert len([each for each in engine._seen.values() if each is not None]) == 1
+
+
 def test_what_can_not_be_compared():
     model, x = networks.flat(), networks.pictures(2)
     with pytest.raises(ValueError, match="one image; compare the images of a batch one by one"):

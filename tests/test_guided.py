@@ -11,6 +11,7 @@ from keras import layers
 import tfcam
 import tfcam.guided
 from tests import networks
+from tests.laws import law
 
 
 def guided(model, inputs, target=0):
@@ -50,6 +51,7 @@ def replica(model, inputs, target, gate):
     return back @ W1[0, 0].T
 
 
+@law("two layers by hand; forward unchanged", "guided_backprop")
 def test_two_layers_equal_the_replica(rng):
     model = pixelwise(layers.ReLU(), layers.Activation("relu"))
     inputs = rng.normal(0, 1, (3, 2, 2, 3)).astype(np.float32)

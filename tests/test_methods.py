@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks, replicas
+from tests.laws import law
 from tfcam.methods import cam, grad_cam, grad_cam_pp
 from tfcam.submodel import Reading
 
@@ -47,6 +48,7 @@ def _run(name, A, G):
     return tfcam.METHODS[name](reading(A, G))[0]
 
 
+@law("= Eigen-CAM of G A", "eigen_grad_cam")
 @pytest.mark.parametrize("shape", [(1, 1, 3), (4, 4, 40), (7, 7, 256), (14, 14, 8), (9, 5, 45)])
 def test_eigen_maps_equal_their_replicas_through_either_gram_matrix(rng, shape):
     A = np.abs(rng.normal(0, 1, shape))
@@ -60,6 +62,7 @@ def test_eigen_maps_equal_their_replicas_through_either_gram_matrix(rng, shape):
         assert relative(_run("eigen_grad_cam", maps, G), replicas.eigen_grad_cam(maps, G)) < 2e-6
 
 
+@law("invariant to mixed channels; rank one kept", "eigen_cam")
 def test_laws_of_eigen_cam(rng):
     A = np.abs(rng.normal(0, 1, (6, 6, 9)))
     A[..., 0] *= 5
@@ -74,6 +77,7 @@ def test_laws_of_eigen_cam(rng):
     assert not np.asarray(_run("eigen_cam", 0 * A, None)).any()
 
 
+@law("same for every class", "eigen_cam")
 def test_eigen_cam_knows_of_no_class():
     model, inputs = networks.flat(), networks.pictures(3)
     maps = [tfcam.explain(model, inputs, target=c, method="eigen_cam").raws for c in range(3)]
@@ -92,6 +96,11 @@ def test_x_grad_cam_with_sums_that_vanish_stays_finite(rng):
     assert relative(_run("x_grad_cam", A, G), replicas.x_grad_cam(kept, G)) < 1e-5
 
 
+@law("= Grad-CAM for even gradients", "x_grad_cam", "hires_cam")
+@law("sum = that of HiResCAM", "x_grad_cam")
+@law("at least HiResCAM for A >= 0", "layer_cam")
+@law("LayerCAM(s) - LayerCAM(-s) = HiResCAM", "layer_cam")
+@law("= LayerCAM for A >= 0", "grad_cam_elementwise")
 def test_how_the_one_pass_maps_relate(rng):
     A, G = np.abs(rng.normal(0, 1, (5, 5, 7))), rng.normal(0, 1, (5, 5, 7))
     run = {name: np.asarray(_run(name, A, G)) for name in ("hires_cam", "layer_cam", "x_grad_cam")}
@@ -125,6 +134,7 @@ def test_grad_cam_pp_keeps_its_value_where_the_papers_powers_underflow(rng):
     assert relative(grad_cam_pp(reading(A, G))[0], wanted) < 1e-6
 
 
+@law("authors' form: relu(G) for even gradients", "grad_cam_pp")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_normalised_grad_cam_pp_is_the_authors_form(rng, shape):
     A = np.abs(rng.normal(0, 1, shape))
@@ -214,6 +224,9 @@ def gradients(model, inputs, target, **options):
     return sub.read(tf.constant(inputs), tf.constant(target))[0][0]
 
 
+@law("mean + bias = logit", "cam")
+@law("Z x = CAM on a linear head", "grad_cam")
+@law("closed form on a linear head", "grad_cam_pp")
 def test_laws_on_a_head_of_average_pooling_and_one_dense_layer(rng):
     model, inputs = networks.flat(), networks.pictures(3)
     target = [0, 2, 1]
@@ -231,6 +244,7 @@ def test_laws_on_a_head_of_average_pooling_and_one_dense_layer(rng):
     assert relative(grad_cam_pp(read), closed) < 1e-5
 
 
+@law("of a probability: contrast with all classes", "grad_cam")
 def test_grad_cam_of_probability_is_the_contrast_with_all_classes():
     model, inputs = networks.flat(), networks.pictures(2)
     p = model(inputs, training=False).numpy().astype(np.float64)
@@ -240,6 +254,7 @@ def test_grad_cam_of_probability_is_the_contrast_with_all_classes():
     assert relative(found, p[:, 1, None, None] / 36 * (each[1] - mean)) < 1e-4
 
 
+@law("linear in the target", "grad_cam")
 @pytest.mark.parametrize("layer", ["first", "features"])
 def test_grad_cam_is_linear_in_the_target(layer):
     model, inputs = networks.flat(), networks.pictures(2)

@@ -8,6 +8,7 @@ from keras import layers
 
 import tfcam
 from tests import networks, replicas
+from tests.laws import law
 from tfcam.inspection import default_layer, open_layer
 from tfcam.methods import cam, grad_cam
 from tfcam.recording import Call, Record, record
@@ -523,6 +524,7 @@ def test_rollout_is_the_paper_s(rng):
     assert np.abs(rollout(list(tf.constant(A[::-1]))) - wanted).max() > 1e-2
 
 
+@law("rows sum to 1; identity gives I", "attention_rollout")
 def test_laws_of_rollout(rng):
     A = tf.constant(some_scores(rng))
     np.testing.assert_allclose(tf.reduce_sum(rollout(list(A)), -1), 1.0, rtol=1e-12)
@@ -538,6 +540,7 @@ def test_laws_of_rollout(rng):
     np.testing.assert_allclose(tf.reduce_sum(rollout(list(halved)), -1), 1.0, rtol=1e-12)
 
 
+@law("a network by hand", "attention_rollout")
 def test_rollout_of_a_hand_set_network():
     # Two layers; the class token looks at patch 1 only in the first, at patch 0 only in the last,
     # and every patch at itself.

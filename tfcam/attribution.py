@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import tensorflow as tf
 
 from tfcam.biases import completeness_error, full_gradient_map
@@ -118,7 +120,7 @@ def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
     return (tf.cast(step, tf.float32) + 0.5) / steps
 
 
-@method("bias_attributions", pixels=True, passes="2 F + B")
+@method("bias_attributions", pixels=True, passes="2 F + B", combines=False)
 def full_grad(reading: Reading) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """FullGrad: what the image's values and every layer's biases gave to the score.
 
@@ -215,6 +217,6 @@ def guided_grad_cam(reading: Reading) -> tf.Tensor:
         >>> guided_grad_cam(Reading(3 * one, gradients=one, guided_gradients=gradients)).numpy()
         array([[[[ 3., -6.,  0.]]]], dtype=float32)
     """
-    evidence = tf.nn.relu(grad_cam(reading))[..., tf.newaxis]
+    evidence = tf.nn.relu(grad_cam(replace(reading, principal=False)))[..., tf.newaxis]
     size = tf.shape(reading.guided_gradients)[1:3]
     return tf.image.resize(evidence, size, method="bilinear") * reading.guided_gradients

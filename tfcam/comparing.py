@@ -14,7 +14,14 @@ from rich.progress import track
 
 from tfcam.comparison import Comparison
 from tfcam.engine import Request, Settings
-from tfcam.explainer import as_batch, chosen_targets, find_labels, find_method, spread_targets
+from tfcam.explainer import (
+    BY_VALUE,
+    as_batch,
+    chosen_targets,
+    find_labels,
+    find_method,
+    spread_targets,
+)
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding
 from tfcam.inspection import Layer
@@ -141,7 +148,7 @@ class _Subject:
         """The explanations of each method, layer by layer and target by target."""
         asked = chosen_targets(targets, 1, True, self.labels, lambda: self.opened.classes)
         layer = layers if len(layers) > 1 else layers[0]
-        shared = not any(map(callable, asked))
+        shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)
         answers = engine(self.prepared.inputs, asked)
         return [

@@ -52,6 +52,17 @@ class Settings:
     at_once: int = 32
     grid: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.score not in ("logit", "probability"):
+            raise ValueError(f"score must be 'logit' or 'probability'; got {self.score!r}.")
+        if self.at_once < 1:
+            raise ValueError(f"batch_size must be at least 1; got {self.at_once}.")
+        if self.grid is not None:
+            grid = tuple(self.grid)
+            if len(grid) != 2 or not all(isinstance(n, int) and n > 0 for n in grid):
+                raise ValueError(f"grid must be (height, width), in patches; got {self.grid!r}.")
+            object.__setattr__(self, "grid", grid)
+
 
 @dataclass(frozen=True)
 class Computed:
@@ -104,6 +115,12 @@ class Engine:
         taps = [tap for tap, _ in places]
         self.layers: list[str] = [tap.name for tap in taps]
         self.reasons = [reason for _, reason in places]
+        for each in requests:
+            if settings.eigen and not each.method.combines:
+                raise ValueError(
+                    f"eigen=True combines channels in another way, and {each.method.name!r} "
+                    "combines none; leave it out."
+                )
         self.needs = {need for each in requests for need in each.method.needs}
         self.submodel = SubModel(model, taps, settings.score, settings.output)
         self._heads = tuple(heads)

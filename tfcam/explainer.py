@@ -25,6 +25,10 @@ from tfcam.preparation import Preprocess, prepare
 from tfcam.results import explanation, joined
 from tfcam.submodel import Reading
 from tfcam.targets import Target, Top, class_indices, part_of, per_image, with_labels
+from tfcam.tasks import Box, Regression, Segmentation, Similarity
+
+# Callable targets that hold no model, so that what is compiled for one can be kept.
+BY_VALUE = (Box, Regression, Segmentation, Similarity)
 
 
 def explain(
@@ -159,10 +163,6 @@ class Explainer:
         batch_size: int = 32,
         **options: Any,
     ) -> None:
-        if score not in ("logit", "probability"):
-            raise ValueError(f"score must be 'logit' or 'probability'; got {score!r}.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
         maps.check_fusion(fuse)
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
@@ -203,7 +203,11 @@ class Explainer:
 
     def _explain(self, pictures: Sequence[Any], targets: list[Any]) -> list[Explanation]:
         prepared = prepare(self.model, pictures, self._preprocess, lambda: self._opened.record)
-        engine = self._own_engine if any(map(callable, targets)) else self._engine
+        if self._augment:
+            for each in targets:
+                views.check_target(each)
+        own = any(callable(each) and not isinstance(each, BY_VALUE) for each in targets)
+        engine = self._own_engine if own else self._engine
         answers = engine(prepared.inputs, targets)
         if self._augment:
             answers = [

@@ -8,6 +8,27 @@ from typing import Any
 import tensorflow as tf
 
 
+def fold(count: int, start: Any, step: Callable[[tf.Tensor, Any], Any]) -> Any:
+    """step(count - 1, ... step(1, step(0, start))).
+
+    Args:
+        count: How many steps.
+        start: Tensors.
+        step: Index, a scalar int32, and tensors -> tensors of the same shapes and dtypes.
+
+    Example:
+        >>> int(fold(3, tf.constant(1), lambda index, value: value * (index + 1)))
+        6
+    """
+    _, end = tf.while_loop(
+        lambda index, _: index < count,
+        lambda index, value: (index + 1, step(index, value)),
+        (tf.constant(0), start),
+        parallel_iterations=1,
+    )
+    return end
+
+
 def mean_of(count: int, like: Any, function: Callable[[tf.Tensor], Any]) -> Any:
     """The mean of function(0), ..., function(count - 1).
 
@@ -21,11 +42,10 @@ def mean_of(count: int, like: Any, function: Callable[[tf.Tensor], Any]) -> Any:
         1.5
     """
 
-    def step(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
-        return index + 1, tf.nest.map_structure(tf.add, total, function(index))
+    def step(index: tf.Tensor, total: Any) -> Any:
+        return tf.nest.map_structure(tf.add, total, function(index))
 
-    start = (tf.constant(0), tf.nest.map_structure(tf.zeros_like, like))
-    _, total = tf.while_loop(lambda index, _: index < count, step, start, parallel_iterations=1)
+    total = fold(count, tf.nest.map_structure(tf.zeros_like, like), step)
     return tf.nest.map_structure(lambda each: each / count, total)
 
 

@@ -13,6 +13,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import tensorflow as tf
@@ -39,6 +40,7 @@ class Method:
         class_specific: Whether the map depends on the explained class.
         contrast: Turns logits and pairs of classes, with the method's options, into what each
             logit counts for, where that is not the class alone.
+        combines: Whether it combines channels, which ``eigen=True`` does in another way.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Method:
     passes: str = "F + B"
     class_specific: bool = True
     contrast: Callable[..., tf.Tensor] | None = None
+    combines: bool = True
 
     def __call__(self, reading: Reading, **options: Any) -> Any:
         return self.function(reading, **options)
@@ -123,16 +126,16 @@ def check_option(name: str, value: object, annotation: str) -> None:
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
         return
-    kinds: dict[str, Any] = {"bool": bool, "int": int, "float": int | float, "str": str}
+    kinds: dict[str, Any] = {"bool": bool, "int": Integral, "float": Real, "str": str}
     kind, _, optional = annotation.partition(" | ")
     if kind not in kinds or (optional and value is None):
         return
     if not isinstance(value, kinds[kind]) or (kind != "bool" and isinstance(value, bool)):
         raise TypeError(f"{name} must be of type {annotation}; got {value!r}.")
     least = 0 if name in ("seed", "noise") else 1
-    if isinstance(value, int | float) and (kind == "int" or name == "noise") and value < least:
+    if isinstance(value, Real) and (kind == "int" or name == "noise") and value < least:
         raise ValueError(f"{name} must be at least {least}; got {value}.")
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, Real) and not math.isfinite(value):
         raise ValueError(f"{name} must be finite; got {value}.")
 
 
@@ -386,6 +389,8 @@ def nearest_classes(
 ) -> tf.Tensor:
     """What each logit counts for in Finer-CAM: (B, C), from logits (B, C) and pairs (B, 2)."""
     classes, nearest = logits.shape[-1], min(nearest, logits.shape[-1] - 1)
+    if not nearest:
+        raise ValueError("Finer-CAM needs another class to hold one against; the model has one.")
     chosen = tf.one_hot(pairs[:, 0], classes)
     logits = tf.cast(logits, tf.float32)
     distances = tf.abs(logits - tf.reduce_sum(chosen * logits, axis=-1, keepdims=True))
@@ -404,7 +409,8 @@ def finer_cam(
 
     The score is y_c - strength sum_i p_i y_i / sum_i p_i over the classes i whose logits are
     nearest to that of c, p being the softmax, taken as constant. On a linear head the map is
-    CAM_c - strength sum_i p_i CAM_i / sum_i p_i.
+    CAM_c - strength sum_i p_i CAM_i / sum_i p_i. Score-CAM as a base takes probabilities for y, as
+    it does by itself.
 
     Args:
         reading: What the base method needs, for this score.
@@ -426,7 +432,7 @@ def finer_cam(
     return METHODS[base](reading)
 
 
-@method("attentions", passes="F", class_specific=False)
+@method("attentions", passes="F", class_specific=False, combines=False)
 def attention_rollout(reading: Reading) -> tf.Tensor:
     """Attention rollout: how much each patch reaches the class token through all attentions.
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from tfcam.loops import in_chunks, mean_of
+from tfcam.loops import fold, in_chunks
 from tfcam.methods import method, positions
 from tfcam.submodel import Network, Reading
 
@@ -29,7 +29,7 @@ def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Te
     return images + noise * ranges * drawn
 
 
-@method("gradients", "network", passes="F + B + samples (F + B)")
+@method("network", passes="F + samples (F + B)")
 def smooth_grad_cam_pp(
     reading: Reading, *, samples: int = 8, noise: float = 0.15, seed: int = 0
 ) -> tf.Tensor:
@@ -40,7 +40,7 @@ def smooth_grad_cam_pp(
     sums S_k are those of the image itself. Without noise it is Grad-CAM++.
 
     Args:
-        reading: activations and gradients (B, h, w, K), and the network.
+        reading: activations (B, h, w, K), and the network.
         samples: How many noisy copies.
         noise: Deviation of the noise, as a fraction of the range of each image's values.
         seed: Which noise; the same for each image.
@@ -71,19 +71,23 @@ def smooth_grad_cam_pp(
 def _noisy_powers(
     reading: Reading, samples: int, noise: float, seed: int
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Each image's largest gradient m, and the means of G/m, (G/m)^2 and (G/m)^3 over the copies.
+    """Each image's largest gradient m over the copies, and the means of (G/m), its square and cube.
 
-    Powers of small gradients underflow: they are taken relative to m.
+    Powers of small gradients underflow, those of large ones overflow: they are taken relative to m.
     """
-    network, axes = reading.network, [*positions(reading.gradients), -1]
-    size = tf.reduce_max(tf.abs(reading.gradients), axes, keepdims=True)
+    network, axes = reading.network, [*positions(reading.activations), -1]
 
-    def powers(index: tf.Tensor) -> list[tf.Tensor]:
+    def add(index: tf.Tensor, state: list[tf.Tensor]) -> list[tf.Tensor]:
         gradients = network.read(noisy(network.images, seed, index, noise)).gradients
+        size = tf.maximum(state[0], tf.reduce_max(tf.abs(gradients), axes, keepdims=True))
+        shrunk = tf.math.divide_no_nan(state[0], size)
         gradients = tf.math.divide_no_nan(gradients, size)
-        return [gradients, gradients**2, gradients**3]
+        powers = [total * shrunk**n + gradients**n for n, total in enumerate(state[1:], 1)]
+        return [size, *powers]
 
-    return size, mean_of(samples, [reading.gradients] * 3, powers)
+    totals = [tf.zeros_like(reading.activations)] * 3
+    size, *sums = fold(samples, [tf.reduce_max(totals[0], axes, keepdims=True), *totals], add)
+    return size, [total / samples for total in sums]
 
 
 @method("network", passes="F + K F")

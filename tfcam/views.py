@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +25,7 @@ class View:
     def see(self, images: np.ndarray) -> np.ndarray:
         """Images (B, H, W, C) in this view, bilinear; what lies outside of the image is 0."""
         seen = _zoomed(tf.constant(images), self.zoom)
-        return (tf.reverse(seen, [2]) if self.flip else seen).numpy()
+        return (tf.reverse(seen, [2]) if self.flip else seen).numpy().astype(images.dtype)
 
     def undo(self, maps: tf.Tensor) -> tf.Tensor:
         """Maps (B, h, w, C) of this view, back in the image's own place."""
@@ -34,6 +35,20 @@ class View:
 
 # All but the image as it is.
 OTHERS = tuple(View(flip, zoom) for zoom in (1.0, 0.9, 1.1) for flip in (False, True))[1:]
+
+
+def check_target(target: Any) -> None:
+    """Refuse targets that name a place, which is another place in each view.
+
+    Raises:
+        ValueError: If a mask or a box is part of the target.
+    """
+    for each in getattr(target, "targets", (target,)):
+        if getattr(each, "mask", None) is not None or getattr(each, "box", None) is not None:
+            raise ValueError(
+                "augment=True moves the image, but not the mask or box of a target; give the "
+                "target without it, or augment=False."
+            )
 
 
 def _zoomed(images: tf.Tensor, zoom: float) -> tf.Tensor:

@@ -1,0 +1,331 @@
+"""Maps of pixels that ask the network again, and deconvnet: replicas, laws, hand arithmetic."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfcam
+from tests import networks
+from tests.laws import law
+from tfcam.sampling import noisy
+
+
+def relative(found, wanted):
+    """The largest difference, relative to the largest value."""
+    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    assert found.shape == wanted.shape
+    return np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-30)
+
+
+def pixelwise(*activations, seed=2):
+    """1x1 convolutions with activations, averaged: a small network on each pixel."""
+    steps = [keras.Input((3, 3, 3))]
+    for activation in activations:
+        steps += [layers.Conv2D(6, 1), activation]
+    model = keras.Sequential([*steps, layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0, 0.7, w.shape) for w in model.get_weights()])
+    return model
+
+
+def bent():
+    return pixelwise(layers.ReLU(), layers.Activation("relu"))
+
+
+def linear():
+    return pixelwise(layers.Activation("linear"))
+
+
+def images(count=2):
+    return np.random.default_rng(6).normal(0.2, 1, (count, 3, 3, 3)).astype(np.float32)
+
+
+def score(model, x, c):
+    """s(x) = mean(relu(relu(x W1 + b1) W2 + b2)) V_c + b_c of one image, float64."""
+    W1, b1, W2, b2, V, b = (w.astype(np.float64) for w in model.get_weights())
+    z = np.maximum(x.astype(np.float64) @ W1[0, 0] + b1, 0) @ W2[0, 0] + b2
+    return np.maximum(z, 0).mean((0, 1)) @ V[:, c] + b[c]
+
+
+def gradient(model, x, c, rule="plain"):
+    """ds/dx of one image; "guided" and "deconvnet" replace the backward pass of the ReLUs."""
+    W1, b1, W2, b2, V, _ = (w.astype(np.float64) for w in model.get_weights())
+    z1 = x.astype(np.float64) @ W1[0, 0] + b1
+    z2 = np.maximum(z1, 0) @ W2[0, 0] + b2
+    back = np.broadcast_to(V[:, c] / 9, z2.shape)
+    for z, W in ((z2, W2[0, 0]), (z1, W1[0, 0])):
+        if rule == "plain":
+            back = back * (z > 0)
+        elif rule == "guided":
+            back = back * (z > 0) * (back > 0)
+        else:
+            back = back * (back > 0)
+        back = back @ W.T
+    return back
+
+
+def explained(model, x, method, target=1, **options):
+    return tfcam.explain(model, x, target=target, method=method, **options)
+
+
+# --- integrated gradients -------------------------------------------------------------------
+
+
+def integrated_replica(model, x, c, steps, baseline):
+    """Sundararajan et al. 2017, eq. 3, at the middle of each of m steps instead of its end."""
+    start, M = np.full(x.shape, float(baseline)), np.zeros(x.shape)
+    way = x.astype(np.float64) - start
+    for k in range(steps):
+        M += way * gradient(model, start + (k + 0.5) / steps * way, c) / steps
+    return M
+
+
+@pytest.mark.parametrize(("steps", "baseline"), [(1, 0.0), (4, 0.0), (32, -1), (10, 0.5)])
+def test_integrated_gradients_equal_the_replica(steps, baseline):
+    model, x = bent(), images()
+    results = explained(model, x, "integrated_gradients", [0, 2], steps=steps, baseline=baseline)
+    for result, each, c in zip(results, x, [0, 2], strict=True):
+        wanted = integrated_replica(model, each, c, steps, baseline)
+        assert relative(result.raw, wanted) < 1e-6
+        start = np.full(each.shape, float(baseline))
+        rise = score(model, each, c) - score(model, start, c)
+        # What the result reports is the difference of two float32 numbers of the scores' size.
+        size = np.abs(wanted).sum()
+        error = rise - wanted.sum()
+        assert result.measured["completeness_error"] == pytest.approx(error, abs=1e-6 * size)
+        assert f"completeness_error {result.measured['completeness_error']:.3g}" in repr(result)
+
+
+@law("exact on a linear network", "integrated_gradients")
+@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize("baseline", [0.0, -2.5])
+def test_of_a_linear_network_any_number_of_steps_is_exact(steps, baseline):
+    model, x = linear(), images()
+    W1, _, V, _ = (w.astype(np.float64) for w in model.get_weights())
+    slope = W1[0, 0] @ V[:, 1] / 9
+    found = explained(model, x, "integrated_gradients", steps=steps, baseline=baseline)
+    assert relative(found.raws, (x.astype(np.float64) - baseline) * slope) < 1e-6
+    for each in found:
+        assert abs(each.measured["completeness_error"]) < 1e-6 * np.abs(each.raw).sum()
+
+
+@law("exact on a quadratic network", "integrated_gradients")
+@pytest.mark.parametrize("steps", [1, 3])
+def test_of_a_quadratic_network_the_midpoint_is_exact(steps):
+    inputs = keras.Input((3, 3, 3))
+    x = layers.GlobalAveragePooling2D()(keras.ops.square(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    found = explained(model, images(), "integrated_gradients", steps=steps)
+    kernel = model.get_weights()[0].astype(np.float64)
+    # s = sum x^2 V / 9: each value's part is its own term.
+    assert relative(found.raws, images().astype(np.float64) ** 2 * kernel[:, 1] / 9) < 1e-6
+
+
+@law("complete but for the reported error", "integrated_gradients")
+@pytest.mark.parametrize("kind", ["softplus", "relu"])
+def test_the_error_shrinks_with_the_steps(kind):
+    model, x = pixelwise(layers.Activation(kind), layers.Activation(kind)), 2 * images(1)
+
+    def error(steps):
+        (result,) = explained(model, x, "integrated_gradients", steps=steps)
+        return abs(result.measured["completeness_error"])
+
+    first, second, third = error(1), error(8), error(512)
+    assert first > 1e-3
+    # With the square of the steps where the network is smooth, with the steps where it has kinks.
+    assert second < first / (30 if kind == "softplus" else 2)
+    assert third < first / 100
+
+
+def test_an_image_that_is_the_baseline_gives_an_empty_map():
+    x = np.full((1, 3, 3, 3), 0.25, np.float32)
+    (result,) = explained(bent(), x, "integrated_gradients", baseline=0.25)
+    assert not result.raw.any()
+    assert result.measured["completeness_error"] == 0
+    assert [each.code for each in result.findings] == ["no_positive_evidence"]
+
+
+def test_completeness_is_in_what_is_explained():
+    model, x = networks.flat(), networks.pictures(2)
+    p = model(np.concatenate([x, 0 * x[:1]]), training=False).numpy()[:, 1]
+    results = explained(model, x, "integrated_gradients", score="probability", steps=256)
+    for index, each in enumerate(results):
+        error = p[index] - p[2] - each.raw.sum(dtype=np.float64)
+        assert each.measured["completeness_error"] == pytest.approx(error, abs=1e-5)
+        assert abs(error) < 0.01
+
+
+@pytest.mark.parametrize("target", [lambda o: o[:, 1] - o[:, 0], tfcam.Difference(1, 0)])
+def test_parts_of_a_difference_are_differences_of_parts(target):
+    model, x = bent(), images()
+    each = [explained(model, x, "integrated_gradients", c) for c in (0, 1)]
+    found = explained(model, x, "integrated_gradients", target)
+    assert relative(found.raws, each[1].raws - each[0].raws) < 1e-5
+    errors = [[r.measured["completeness_error"] for r in e] for e in (*each, found)]
+    np.testing.assert_allclose(errors[2], np.subtract(errors[1], errors[0]), atol=1e-5)
+
+
+def test_a_callable_may_treat_each_image_in_its_own_way():
+    model, x = bent(), images(3)
+
+    def by_image(outputs):
+        return tf.gather(outputs, [0, 2, 1], batch_dims=1)
+
+    for method in ("integrated_gradients", "smooth_grad"):
+        wanted = explained(model, x, method, [0, 2, 1])
+        found = explained(model, x, method, by_image)
+        assert relative(found.raws, wanted.raws) < 1e-6
+
+
+# --- SmoothGrad -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize(("samples", "noise", "seed"), [(1, 0.2, 0), (5, 0.15, 8)])
+def test_smooth_grad_equals_the_replica(samples, noise, seed, squared):
+    model, x = bent(), images()
+    found = explained(
+        model, x, "smooth_grad", samples=samples, noise=noise, seed=seed, squared=squared
+    )
+    seen = [noisy(tf.constant(x), seed, tf.constant(n), noise).numpy() for n in range(samples)]
+    for index in range(len(x)):
+        M = np.zeros(x[index].shape)
+        for copy in seen:
+            G = gradient(model, copy[index], 1)
+            M += (G**2 if squared else G) / samples
+        assert relative(found[index].raw, M) < 1e-6
+    assert not squared or (found.raws >= 0).all()
+
+
+@law("= saliency on a linear network", "smooth_grad")
+@pytest.mark.parametrize("noise", [0.0, 0.3, 4.0])
+def test_smooth_grad_of_a_linear_network_is_saliency(noise):
+    found = explained(linear(), images(), "smooth_grad", samples=4, noise=noise)
+    assert relative(found.raws, explained(linear(), images(), "saliency").raws) < 1e-6
+
+
+@law("= saliency without noise", "smooth_grad")
+@pytest.mark.parametrize("samples", [1, 6])
+def test_smooth_grad_without_noise_is_saliency(samples):
+    model, x = networks.flat(), networks.pictures(2)
+    plain = explained(model, x, "saliency").raws
+    options = {"samples": samples, "noise": 0}
+    assert relative(explained(model, x, "smooth_grad", **options).raws, plain) < 1e-5
+    squares = explained(model, x, "smooth_grad", squared=True, **options).raws
+    assert relative(squares, plain.astype(np.float64) ** 2) < 1e-5
+
+
+@law("a seed repeats", "smooth_grad")
+def test_a_seed_repeats_and_another_differs():
+    model, x = bent(), images()
+    once, again, other = (explained(model, x, "smooth_grad", seed=s).raws for s in (1, 1, 2))
+    np.testing.assert_array_equal(once, again)
+    assert relative(other, once) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["smooth_grad", "integrated_gradients", "deconvnet"])
+def test_the_size_of_a_batch_changes_nothing(method):
+    model, x = networks.flat(), networks.pictures(5)
+    target = [0, 1, 2, 0, 1]
+    found = [explained(model, x, method, target, batch_size=size).raws for size in (1, 2, 32)]
+    assert relative(found[1], found[0]) < 1e-5
+    assert relative(found[2], found[0]) < 1e-5
+
+
+# --- deconvnet ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("c", [0, 1, 2])
+def test_deconvnet_of_two_layers_equals_the_replica(c):
+    model, x = bent(), images()
+    results = explained(model, x, "deconvnet", c)
+    wanted = np.stack([gradient(model, each, c, "deconvnet") for each in x])
+    assert relative(results.raws, wanted) < 1e-6
+    for rule, method in (("guided", "guided_backprop"), ("plain", "saliency")):
+        other = np.stack([gradient(model, each, c, rule) for each in x])
+        assert relative(explained(model, x, method, c).raws, other) < 1e-6
+        assert relative(other, wanted) > 0.1
+    assert {each.options["gated_activations"] for each in results} == {2}
+
+
+@law("blind to what ReLUs let through", "deconvnet")
+def test_deconvnet_does_not_ask_what_the_relus_let_through():
+    model, x = bent(), images()
+    # Of such a network it does not depend on the image at all; guided backpropagation does.
+    found, other = (explained(model, x * s, "deconvnet").raws for s in (1, -3))
+    np.testing.assert_allclose(found, other, rtol=1e-6)
+    guided, other = (explained(model, x * s, "guided_backprop").raws for s in (1, -3))
+    assert relative(other, guided) > 0.1
+
+
+@law("= the gradient where no ReLU stops", "deconvnet")
+def test_deconvnet_is_the_gradient_where_no_relu_stops_anything():
+    model, x = bent(), np.abs(images())
+    model.set_weights([np.abs(w) for w in model.get_weights()])
+    plain = explained(model, x, "saliency").raws
+    for method in ("deconvnet", "guided_backprop"):
+        assert relative(explained(model, x, method).raws, plain) < 1e-6
+
+
+def test_hand_computed_maps():
+    model, x = networks.hand_set(), np.zeros((2, 2, 2), np.float32)
+    x[..., 0], x[..., 1] = [[1, 0], [0, 3]], [[0, 2], [0, 0]]
+
+    def raw(method, target, **options):
+        return np.moveaxis(
+            tfcam.explain(model, x, "conv", target=target, **options, method=method).raw, -1, 0
+        ).tolist()
+
+    # Weights / 4 go back. Class 0: 0.5 for channel 0, also where x = 0; -1 for channel 1 stops.
+    assert raw("deconvnet", 0) == [[[0.5, 0.5], [0.5, 0.5]], [[0, 0], [0, 0]]]
+    # Class 1: 0 and 8 / 4.
+    assert raw("deconvnet", 1) == [[[0, 0], [0, 0]], [[2, 2], [2, 2]]]
+    # From 0 the network is linear all the way: x times 0.5 and -1. With s(x) = s(0) = 1, the sum
+    # is 0.5 + 1.5 - 2 = 0.
+    assert raw("integrated_gradients", 0) == [[[0.5, 0], [0, 1.5]], [[0, -2], [0, 0]]]
+    # From -1 the ReLUs let through the last half of the way to 1, and 3/4 and 2/3 of those to 3
+    # and 2: 4 * 3/4 * 0.5 for channel 0 at (1, 1), 3 * 2/3 * -1 for channel 1 at (0, 1); the
+    # values that stay at 0 or below never pass. Twelve steps meet all of these ends.
+    found = raw("integrated_gradients", 0, baseline=-1.0, steps=12)
+    np.testing.assert_allclose(found, [[[0.5, 0], [0, 1.5]], [[0, -2], [0, 0]]], rtol=1e-6)
+    # Squares of 0.5 and -1 where x > 0.
+    options = {"samples": 3, "noise": 0.0, "squared": True}
+    assert raw("smooth_grad", 0, **options) == [[[0.25, 0], [0, 0.25]], [[0, 1], [0, 0]]]
+
+
+@pytest.mark.parametrize("activation", ["swish", "gelu", "tanh", "linear"])
+def test_deconvnet_of_a_network_without_relus_is_refused(activation):
+    with pytest.raises(ValueError, match="deconvnet gate ReLUs, and .* has none.*Use 'grad_cam'"):
+        explained(pixelwise(layers.Activation(activation)), images(), "deconvnet")
+
+
+@pytest.mark.parametrize("method", ["deconvnet", "smooth_grad", "integrated_gradients"])
+def test_the_model_is_left_as_it_is(method):
+    model, x = networks.flat(), networks.pictures(2)
+    before = networks.snapshot(model, x)
+    for _ in range(2):
+        result = explained(model, x, method)[0]
+    assert networks.snapshot(model, x) == before
+    assert result.layer is None
+    assert result.score == pytest.approx(explained(model, x, "saliency")[0].score, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "error", "match"),
+    [
+        ("integrated_gradients", {"steps": 0}, ValueError, "steps must be at least 1; got 0"),
+        ("integrated_gradients", {"steps": 2.5}, TypeError, r"steps must be .* int; got 2\.5"),
+        ("integrated_gradients", {"baseline": "x"}, TypeError, "baseline must be .*'x'"),
+        ("integrated_gradients", {"baseline": np.inf}, ValueError, "baseline must be finite"),
+        ("smooth_grad", {"samples": 0}, ValueError, "samples must be at least 1; got 0"),
+        ("smooth_grad", {"noise": -1.0}, ValueError, r"noise must be at least 0; got -1\.0"),
+        ("smooth_grad", {"noise": np.nan}, ValueError, "noise must be finite; got nan"),
+        ("smooth_grad", {"squared": 1}, TypeError, "squared must be of type bool; got 1"),
+        ("deconvnet", {"samples": 1}, TypeError, "'deconvnet' have no option 'samples'.* none"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_told(method, options, error, match):
+    with pytest.raises(error, match=match):
+        tfcam.Explainer(bent(), method=method, **options)
