@@ -244,6 +244,45 @@ def test_laws_on_a_head_of_average_pooling_and_one_dense_layer(rng):
     assert relative(grad_cam_pp(read), closed) < 1e-5
 
 
+@law("sum + bias = logit before one linear layer", "hires_cam", "x_grad_cam")
+@pytest.mark.parametrize("between", [keras.layers.GlobalAveragePooling2D, keras.layers.Flatten])
+def test_the_sum_and_the_bias_are_the_logit_before_one_linear_layer(between):
+    source = networks.flat()
+    body = keras.Model(source.input, source.get_layer("features").output)
+    head = keras.layers.Dense(3, activation="softmax", name="last")
+    model = keras.Sequential([keras.Input((12, 12, 3)), body, between(), head])
+    W, b = (np.random.default_rng(2).normal(0, 1, w.shape) for w in head.get_weights())
+    head.set_weights([W, b])
+    x, target = networks.pictures(3), [0, 2, 1]
+    for name in ("hires_cam", "x_grad_cam"):
+        results = tfcam.explain(model, x, "features", target=target, method=name)
+        sums = results.raws.sum((1, 2), dtype=np.float64)
+        np.testing.assert_allclose(sums + b[target], [r.score for r in results], rtol=1e-4)
+    # Each position by its own weights where these are flattened: M_ij = sum_k W_ijk A_ijk.
+    if between is keras.layers.Flatten:
+        A = body(x).numpy().astype(np.float64)
+        by_hand = (A * W[:, target].T.reshape(3, 6, 6, 8)).sum(-1)
+        found = tfcam.explain(model, x, "features", target=target, method="hires_cam").raws
+        assert relative(found, by_hand) < 1e-6
+
+
+# Grad-CAM++ weighs by the score's own size, Score-CAM by probabilities, as Finer-CAM may as well.
+OF_SCALE = ("grad_cam_pp", "smooth_grad_cam_pp", "score_cam")
+
+
+@pytest.mark.parametrize("name", [n for n in networks.METHODS if n != "finer_cam"])
+def test_logits_scaled_by_a_number_leave_the_heatmap_as_it_is(name):
+    model, x = networks.flat(), networks.pictures(2)
+    before = tfcam.explain(model, x, target=[0, 2], method=name).heatmaps
+    head = model.get_layer("head")
+    head.set_weights([4 * weight for weight in head.get_weights()])
+    after = tfcam.explain(model, x, target=[0, 2], method=name).heatmaps
+    if name in OF_SCALE:
+        assert np.abs(after - before).max() > 1e-4
+    else:
+        np.testing.assert_allclose(after, before, atol=2e-5)
+
+
 @law("of a probability: contrast with all classes", "grad_cam")
 def test_grad_cam_of_probability_is_the_contrast_with_all_classes():
     model, inputs = networks.flat(), networks.pictures(2)
