@@ -17,7 +17,7 @@ def decomposed(model, inputs, target=0, taps=None):
     images = tf.constant(inputs)
     taps = bias_taps(model) if taps is None else taps
     chosen = target if callable(target) else tf.fill([len(inputs)], target)
-    read = SubModel(model, taps).read(images, chosen, image_gradients=True)
+    read = SubModel(model, taps, heads=True).read(images, chosen, image_gradients=True)
     readings, scores = read[0], read[2]
     parts = [
         biases(tap.operation(), each.activations) * each.gradients

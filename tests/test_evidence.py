@@ -1,6 +1,6 @@
 """Evidence: what the maps show where the truth is known, with the numbers that were measured.
 
-Numbers in comments and bounds: CPU, TensorFlow 2.21, Keras 3.15. Each test records its own.
+Numbers are of a CPU, TensorFlow 2.21 and Keras 3.15; ``pytest -rP`` prints those of its own run.
 """
 
 import functools
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import tfcam
-from tfcam.methods import METHODS
 from tfcam.scenes import Scene, draw_scene
 
 SEED, COUNT, FEW = 10_000, 200, 30
@@ -22,14 +21,20 @@ POINTING = ("grad_cam", "hires_cam", "layer_cam", "score_cam", "ablation_cam")
 BOXES = {"bull mastiff": (74, 15, 168, 158), "tabby": (40, 120, 200, 224)}
 
 
-@dataclass
+@pytest.fixture
+def record():
+    """Prints what was measured: ``pytest -rP`` shows it."""
+    return functools.partial(print, "measured:")
+
+
+@dataclass(frozen=True, eq=False)  # kept results need a hash
 class Pairs:
     """Scenes with two shapes, each explained for both of its classes."""
 
     model: keras.Model
     scenes: list[Scene]
 
-    @functools.cache  # noqa: B019: lives as long as the module's fixture
+    @functools.cache  # noqa: B019
     def maps(self, method):
         """(scene, shape) in order: COUNT scenes of the pointing game, FEW of other methods."""
         scenes = self.scenes if method in POINTING else self.scenes[:FEW]
@@ -62,8 +67,6 @@ class Pairs:
             other += energy[scene.masks[1 - shape]].sum()
         return other / own
 
-    __hash__ = object.__hash__
-
 
 @pytest.fixture(scope="module")
 def pairs():
@@ -72,11 +75,12 @@ def pairs():
 
 
 # Score-CAM hides by zero, which is black for a network that takes 0..255, and its weights are
-# never negative: of its 22 misses in 400, 10 peak on the other shape and 11 beside the own one, in
-# the notch of a star or cross. With each picture's mean for what is hidden it would reach 0.960,
-# with the baseline taken off as well 0.965. On 600 scenes it reaches 0.944.
+# never negative: of its 22 misses in 400, 10 peak on the other shape and 12 within 10 pixels of the
+# own one, most in the notch of a star or cross. With each picture's mean for what is hidden it
+# would reach 0.960, with the baseline taken off as well 0.965. On 600 scenes it reaches 0.944.
 score_cam_misses = pytest.mark.xfail(
-    reason="score_cam reaches 0.945: a black mask is no neutral one here, and it draws both shapes"
+    raises=AssertionError,
+    reason="score_cam reaches 0.945: a black mask is no neutral one here, and it draws both shapes",
 )
 
 
@@ -84,27 +88,27 @@ score_cam_misses = pytest.mark.xfail(
     "method",
     [pytest.param(m, marks=score_cam_misses if m == "score_cam" else ()) for m in POINTING],
 )
-def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record_property):
+def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     """The pointing game on the shape's own pixels, without a tolerance, as tfcam demo plays it.
 
     Measured: grad_cam, hires_cam and ablation_cam 0.973, layer_cam 0.963, score_cam 0.945.
     """
     own, _ = pairs.tops(method)
-    record_property(f"pointing {method}", own)
+    record(f"pointing {method}", own)
     assert own >= 0.95
 
 
 @pytest.mark.parametrize("method", POINTING)
-def test_the_maximum_hardly_ever_lies_on_the_other_shape(pairs, method, record_property):
-    """Measured: score_cam 0.025, layer_cam at most 0.003, the others 0."""
+def test_the_maximum_hardly_ever_lies_on_the_other_shape(pairs, method, record):
+    """Measured: score_cam 0.025, the others 0."""
     _, other = pairs.tops(method)
-    record_property(f"on the other shape {method}", other)
+    record(f"on the other shape {method}", other)
     assert other <= (0.05 if method == "score_cam" else 0.01)
 
 
-def test_a_map_that_knows_no_class_cannot_point_at_both_shapes(pairs, record_property):
+def test_a_map_that_knows_no_class_cannot_point_at_both_shapes(pairs, record):
     own, _ = pairs.tops("eigen_cam")
-    record_property("pointing eigen_cam", own)
+    record("pointing eigen_cam", own)
     assert 0.3 <= own <= 0.5
     for one, other in zip(*(pairs.maps("eigen_cam")[start::2] for start in (0, 1)), strict=True):
         assert one.target != other.target
@@ -114,28 +118,28 @@ def test_a_map_that_knows_no_class_cannot_point_at_both_shapes(pairs, record_pro
 SPECIFIC = 0.6  # mean correlation of two classes' maps: between eigen_grad_cam and guided_backprop
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"attention_rollout"}))
-def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record_property):
+@pytest.mark.parametrize("method", sorted(set(tfcam.METHODS) - {"attention_rollout"}))
+def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record):
     """Measured: finer_cam -0.95, cam, grad_cam, hires_cam and x_grad_cam -0.44, pixels' signed
     gradients -0.19 to -0.24, ablation_cam -0.19, guided_grad_cam 0.04, what drops negative evidence
     (layer_cam, grad_cam_pp, score_cam) 0.40, eigen_grad_cam 0.50; guided_backprop 0.70, deconvnet
     0.72, eigen_cam 1.
     """
     similarity = pairs.similarity(method)
-    record_property(f"similarity {method}", similarity)
+    record(f"similarity {method}", similarity)
     if method == "full_grad":
-        # It takes absolute values of every layer's part: 0.87, though the parts are the class's.
+        # It takes absolute values of every layer's part: 0.87, more than guided_backprop's.
         assert 0.6 < similarity < 0.95
-    elif METHODS[method].class_specific:
+    elif tfcam.METHODS[method].class_specific:
         assert similarity < SPECIFIC
     else:
         assert similarity > SPECIFIC
 
 
-def test_gated_gradients_show_the_other_shape_as_well(pairs, record_property):
+def test_gated_gradients_show_the_other_shape_as_well(pairs, record):
     """Measured: grad_cam 0.03, guided_backprop 0.44, deconvnet 1.01 of the own shape's energy."""
     spill = {each: pairs.spill(each) for each in ("grad_cam", "guided_backprop", "deconvnet")}
-    record_property("spill", spill)
+    record("spill", spill)
     assert spill["grad_cam"] < 0.1
     assert spill["guided_backprop"] > 0.35
     assert spill["deconvnet"] > 0.9
@@ -188,19 +192,17 @@ def likeness(results):
         ("finer_cam", (), 0.45),
     ],
 )
-def test_the_energy_lies_in_the_box_of_the_animal(
-    both_animals, method, options, margin, record_property
-):
+def test_the_energy_lies_in_the_box_of_the_animal(both_animals, method, options, margin, record):
     for result in both_animals(method, options):
         own, other = shares(result.heatmap, result.label)
-        record_property(f"{method} {result.label}", (own, other))
+        record(f"{method} {result.label}", (own, other))
         assert own > other + margin
         assert own > 1.4 * inside(result.label).mean()
 
 
 def test_negative_evidence_tells_the_animals_apart(both_animals):
-    """LayerCAM and Grad-CAM++ drop it and are alike for both classes; on this head all weights
-    are one for each channel, so that they are one map."""
+    """LayerCAM and Grad-CAM++ drop it and are alike for both classes. A linear head's gradients are
+    small and the same everywhere, so that both are nearly one map."""
     for result, kept in zip(both_animals("layer_cam"), both_animals("hires_cam"), strict=True):
         own, other = shares(result.heatmap, result.label)
         kept_own, kept_other = shares(kept.heatmap, kept.label)
@@ -212,16 +214,14 @@ def test_negative_evidence_tells_the_animals_apart(both_animals):
     )
 
 
-def test_integrated_gradients_speak_for_one_animal_and_against_the_other(
-    both_animals, record_property
-):
+def test_integrated_gradients_speak_for_one_animal_and_against_the_other(both_animals, record):
     """Logits: the dog's parts give bull mastiff 11, tabby -5; the cat's -3 and 7."""
     for result in both_animals("integrated_gradients"):
         parts = result.raw.sum(axis=-1)
         (other,) = set(BOXES) - {result.label}
         own_only = parts[inside(result.label) & ~inside(other)].sum()
         other_only = parts[inside(other) & ~inside(result.label)].sum()
-        record_property(f"integrated_gradients {result.label}", (own_only, other_only))
+        record(f"integrated_gradients {result.label}", (own_only, other_only))
         assert own_only > 4
         assert other_only < -1
         own_share, other_share = shares(np.maximum(parts, 0), result.label)
@@ -229,21 +229,21 @@ def test_integrated_gradients_speak_for_one_animal_and_against_the_other(
 
 
 def test_a_gradients_size_lies_on_animals_but_not_on_the_one_that_is_asked_for(
-    both_animals, record_property
+    both_animals, record
 ):
     """Where the score is sensitive, for or against: tabby's 0.31 on the cat, 0.49 on the dog."""
     either = inside("bull mastiff") | inside("tabby")
     for result in both_animals("smooth_grad"):
-        record_property(f"smooth_grad {result.label}", shares(result.heatmap, result.label))
+        record(f"smooth_grad {result.label}", shares(result.heatmap, result.label))
         assert result.heatmap[either].mean() > 1.5 * result.heatmap[~either].mean()
     assert abs(likeness(both_animals("smooth_grad"))) < 0.3
 
 
-def test_guided_backprop_for_the_cat_draws_the_dog(both_animals, record_property):
+def test_guided_backprop_for_the_cat_draws_the_dog(both_animals, record):
     """Measured: 0.46 on the cat, 0.55 on the dog; likeness of both classes 0.92."""
     cat = both_animals("guided_backprop")[1]
     own, other = shares(cat.heatmap, "tabby")
-    record_property("guided_backprop tabby", (own, other))
+    record("guided_backprop tabby", (own, other))
     assert other > own
     assert likeness(both_animals("guided_backprop")) > 0.8
 
@@ -253,12 +253,14 @@ def test_a_deconvnet_without_max_pooling_does_not_see_the_image(data, mobilenet)
     pictures = [data / "images/classic" / name for name in ("dog_and_cat.png", "goldfish.jpg")]
     one, other = tfcam.explain(mobilenet, pictures, target=243, method="deconvnet")
     np.testing.assert_array_equal(one.raw, other.raw)
-    one, other = tfcam.explain(mobilenet, pictures, target=243, method="guided_backprop")
-    assert np.abs(one.raw - other.raw).max() > 0.5 * np.abs(one.raw).max()
+    assert one.raw.any()
+    assert not np.array_equal(one.image, other.image)
 
 
 @pytest.fixture(
-    scope="module", params=[("DenseNet121", 64), ("ResNet152", 64), ("InceptionV3", 128)], ids=str
+    scope="module",
+    params=[("DenseNet121", 64), ("ResNet152", 64), ("InceptionV3", 128)],
+    ids=["DenseNet121", "ResNet152", "InceptionV3"],
 )
 def untrained(request):
     """A large network with random weights; InceptionV3's last maps have one position below 128."""
@@ -269,20 +271,19 @@ def untrained(request):
     return model, draw_scene(3, size=side).image
 
 
-@pytest.mark.parametrize("method", ["grad_cam", "layer_cam"])
-def test_first_middle_and_last_convolutions_of_large_networks(untrained, method):
+def test_first_middle_and_last_convolutions_of_large_networks(untrained):
     model, image = untrained
     convolutions = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
     chosen = [convolutions[place] for place in (0, len(convolutions) // 2, -1)]
     listed = {each.path: each for each in tfcam.layers(model)}
-    fused = tfcam.explain(model, image, [each.name for each in chosen], target=2, method=method)
+    fused = tfcam.explain(model, image, [each.name for each in chosen], target=2)
     assert list(fused.parts) == [each.name for each in chosen]
     assert fused.heatmap.shape == image.shape[:2]
     assert fused.heatmap.min() >= 0
     assert fused.heatmap.max() == 1
     heatmaps = []
     for layer in chosen:
-        single = tfcam.explain(model, image, layer.name, target=2, method=method)
+        single = tfcam.explain(model, image, layer.name, target=2)
         assert single.raw.shape == tuple(layer.output.shape[1:3])
         assert single.raw.shape == listed[layer.name].shape[:2]
         assert listed[layer.name].convolution
@@ -312,28 +313,28 @@ def test_four_methods_are_one_on_a_linear_head(mobilenet, photos):
             assert total == pytest.approx(result.score, rel=1e-5)
 
 
-def test_full_grad_adds_up_to_the_score(mobilenet, photos, record_property):
+def test_full_grad_adds_up_to_the_score(mobilenet, photos, record):
     """Measured: 2e-6 of the score."""
     for result in tfcam.explain(mobilenet, photos, method="full_grad"):
         error = abs(result.measured["completeness_error"] / result.score)
-        record_property(f"full_grad {result.label}", error)
+        record(f"full_grad {result.label}", error)
         assert error < 1e-4
 
 
-def test_integrated_gradients_add_up_better_with_more_steps(mobilenet, photos, record_property):
-    """Measured: 4.0, 1.5 and 2.0 with 8 steps, 0.5, 0.8 and 0.3 with 64, of scores 9 to 11.
+def test_integrated_gradients_add_up_better_with_more_steps(mobilenet, photos, record):
+    """Measured: 4.0 and 1.5 with 8 steps, 0.5 and 0.8 with 64, of scores 9 and 10.
 
     Not of each class and picture at once: the tabby's error is 0.2, then 0.9, then 0.02 with 256.
     """
+    photos, targets, grey = photos[:2], [243, 1], np.zeros((2, 224, 224, 3), np.float32)
+    starts = [each.score for each in tfcam.explain(mobilenet, grey, target=targets)]
     errors = {}
     for steps in (8, 64):
         found = tfcam.explain(mobilenet, photos, method="integrated_gradients", steps=steps)
         errors[steps] = np.array([abs(each.measured["completeness_error"]) for each in found])
-        record_property(f"integrated_gradients {steps} steps", errors[steps].tolist())
-        for each in found:
-            start = tfcam.explain(
-                mobilenet, np.zeros((224, 224, 3), np.float32), target=each.target
-            ).score
+        record(f"integrated_gradients {steps} steps", errors[steps].tolist())
+        assert [each.target for each in found] == targets
+        for each, start in zip(found, starts, strict=True):
             total = each.raw.sum(dtype=np.float64) + each.measured["completeness_error"]
             assert total == pytest.approx(each.score - start, rel=1e-3)
     assert (errors[64] < errors[8]).all()

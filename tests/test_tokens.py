@@ -1,5 +1,7 @@
 """Transformers: the grid of the tokens, the default layer, attention scores and rollout."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def opened(model, layer=None, **options):
 def read(model, layer, inputs, target):
     """The reading as maps, and the tokens of the gradient."""
     tap, _ = opened(model, layer)
-    sub = SubModel(model, [tap])
+    sub = SubModel(model, [replace(tap, grid=None)])
     (reading,), *_ = sub.read(tf.constant(inputs), tf.constant([target] * len(inputs)))
     A, G = (to_map(each, tap.grid) for each in (reading.activations, reading.gradients))
     return Reading(A, reading.scores, G), reading.gradients.numpy()

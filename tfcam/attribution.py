@@ -10,6 +10,7 @@ from tfcam.biases import completeness_error, full_gradient_map
 from tfcam.loops import mean_of
 from tfcam.methods import grad_cam, method
 from tfcam.reading import Reading
+from tfcam.resizing import resized
 from tfcam.sampling import noisy
 
 
@@ -218,5 +219,5 @@ def guided_grad_cam(reading: Reading) -> tf.Tensor:
         array([[[[ 3., -6.,  0.]]]], dtype=float32)
     """
     evidence = tf.nn.relu(grad_cam(replace(reading, principal=False)))[..., tf.newaxis]
-    size = tf.shape(reading.guided_gradients)[1:3]
-    return tf.image.resize(evidence, size, method="bilinear") * reading.guided_gradients
+    sides = reading.guided_gradients.shape[1:-1]
+    return resized(evidence, sides) * reading.guided_gradients

@@ -16,7 +16,9 @@ import tensorflow as tf
 
 from tfcam.heads import CONVOLUTIONS
 from tfcam.inspection import Tap
+from tfcam.intake import inputs_of
 from tfcam.recording import logits, trace
+from tfcam.resizing import resized
 from tfcam.tapping import Side, walk
 
 # TensorFlow's operations that are piecewise linear in all their floating-point inputs together.
@@ -110,6 +112,11 @@ def bias_taps(model: Any) -> list[Tap]:
     """
     spans, visit = _spans(model)
     traced, ends = trace(model, visit)
+    if len(inputs_of(model)) > 1:
+        raise ValueError(
+            f"FullGrad sums up what one input and the biases give; {model.name!r} has several "
+            "inputs. Use 'integrated_gradients' or another method."
+        )
     operations = traced.graph.get_operations()
     makers: list[_Span | None] = [None] * len(operations)
     for span in spans:  # inner calls end, and are listed, before outer ones
@@ -360,12 +367,12 @@ def full_gradient_map(
         >>> full_gradient_map(pixels, tf.ones_like(pixels), [bias]).numpy()
         array([[[0., 2.]]], dtype=float32)
     """
-    size = tf.shape(images)[1:3]
-    maps = [each for each in attributions if each.shape.rank == 4]
+    sides = images.shape[1:-1]
+    maps = [each for each in attributions if each.shape.rank == images.shape.rank]
     parts = [_rescaled(tf.abs(each)) for each in (images * gradients, *maps)]
     # Sums and resizing are linear: one channel is resized in place of all.
     sums = [tf.reduce_sum(each, axis=-1, keepdims=True) for each in parts]
-    return tf.add_n([tf.image.resize(each, size, method="bilinear") for each in sums])[..., 0]
+    return tf.add_n([resized(each, sides) for each in sums])[..., 0]
 
 
 def _rescaled(values: tf.Tensor) -> tf.Tensor:

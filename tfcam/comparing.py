@@ -16,7 +16,6 @@ from tfcam.comparison import Comparison
 from tfcam.engine import Request, Settings
 from tfcam.explainer import (
     BY_VALUE,
-    as_batch,
     chosen_targets,
     find_labels,
     find_method,
@@ -27,7 +26,7 @@ from tfcam.findings import Finding
 from tfcam.inspection import Layer
 from tfcam.methods import METHODS
 from tfcam.opening import OpenedModel, open_model
-from tfcam.preparation import Prepared, Preprocess, prepare
+from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others, split_batch
 from tfcam.reading import Reading
 from tfcam.results import explanation
 from tfcam.targets import Target, Top
@@ -45,6 +44,7 @@ def compare(
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
     score: str = "logit",
+    input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
     batch_size: int = 32,
@@ -66,6 +66,7 @@ def compare(
         preprocess: See ``explain``.
         labels: The label of each class.
         score: "logit" or "probability".
+        input: Which input of a model that has several is explained.
         output: Which output of a model that has several.
         grid: (height, width) of a transformer's patches.
         batch_size: How many images methods that ask again compute at once.
@@ -100,7 +101,7 @@ def compare(
             "of them, or one model."
         )
     requests = [_request(each) for each in methods or _one_pass()]
-    subjects = [_Subject.of(each, image, preprocess, labels) for each in models]
+    subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), _groups(requests)))
@@ -125,18 +126,27 @@ class _Subject:
 
     opened: OpenedModel
     prepared: Prepared
+    others: Sequence[Any]
     labels: Sequence[str] | None
     found: tuple[Finding, ...]
 
     @classmethod
     def of(
-        cls, model: Any, image: Any, preprocess: Preprocess, labels: Sequence[str] | None
+        cls,
+        model: Any,
+        image: Any,
+        preprocess: Preprocess,
+        labels: Sequence[str] | None,
+        name: str | int | None,
     ) -> _Subject:
-        if as_batch(image) is not None:
+        opened = open_model(model, name)
+        explained, others = opened.split(image)
+        if split_batch(explained, opened.axes) is not None:
             raise ValueError("compare takes one image; compare the images of a batch one by one.")
-        opened = open_model(model)
-        prepared = prepare(model, [image], preprocess, lambda: opened.record)
-        return cls(opened, prepared, *find_labels(model, labels))
+        how = (preprocess, lambda: opened.record)
+        prepared = prepare(model, [explained], *how, opened.which)
+        beside = prepare_others(model, others, opened.which, 1, *how)
+        return cls(opened, prepared, beside, *find_labels(model, labels))
 
     def explain(
         self,
@@ -150,7 +160,7 @@ class _Subject:
         layer = layers if len(layers) > 1 else layers[0]
         shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)
-        answers = engine(self.prepared.inputs, asked)
+        answers = engine(self.prepared.inputs, asked, self.others)
         return [
             [
                 explanation(

@@ -16,8 +16,9 @@ from tfcam.components import first_component
 from tfcam.heads import Head
 from tfcam.inspection import Tap
 from tfcam.methods import Method
+from tfcam.reading import Reading
 from tfcam.scoring import Outputs
-from tfcam.submodel import KEPT, Answer, Reading, SubModel
+from tfcam.submodel import KEPT, Answer, SubModel
 from tfcam.tapping import LOCK
 from tfcam.targets import NOTHING, class_weights
 
@@ -100,6 +101,7 @@ class Engine:
         places: Where it is opened, and why there.
         requests: The methods; those with a contrast stand alone.
         settings: How scores and maps are made.
+        which: Which of the model's inputs is explained.
         heads: For each place the linear head that pools it, where a method makes use of that.
     """
 
@@ -109,6 +111,7 @@ class Engine:
         places: Sequence[tuple[Tap, str]],
         requests: Sequence[Request],
         settings: Settings,
+        which: int,
         heads: Sequence[Head | None],
     ) -> None:
         self.settings, self.requests = settings, tuple(requests)
@@ -122,7 +125,7 @@ class Engine:
                     "combines none; leave it out."
                 )
         self.needs = {need for each in requests for need in each.method.needs}
-        self.submodel = SubModel(model, taps, settings.score, settings.output)
+        self.submodel = SubModel(model, taps, settings.score, settings.output, which)
         self._heads = tuple(heads)
         self._biased: SubModel | None = None
         if "bias_attributions" in self.needs:
@@ -145,11 +148,14 @@ class Engine:
             said["gated_activations"] = self._gated
         return said
 
-    def __call__(self, inputs: np.ndarray, targets: Sequence[Any]) -> list[Computed]:
+    def __call__(
+        self, inputs: np.ndarray, targets: Sequence[Any], others: Sequence[np.ndarray] = ()
+    ) -> list[Computed]:
         """Compute the maps of a batch for each target.
 
         Args:
             inputs: (B, h, w, C), what the model takes.
+            others: Its other inputs, (B, ...) each, in their flat order.
             targets: Each (B, 2) int32 pairs of classes, a callable outputs -> (B,), or, for one
                 image, a ``Top``.
         """
@@ -167,12 +173,18 @@ class Engine:
                     f"{request.method.name!r} holds a class against others by itself; give the "
                     "class alone, or explain the Difference with another method."
                 )
+            if request.method.changes_input and inputs.dtype.kind in "iu":
+                raise ValueError(
+                    f"{request.method.name!r} changes the input a little, and the model takes "
+                    f"whole numbers, {inputs.dtype.name}. Use a method on a layer, such as "
+                    "grad_cam or ablation_cam."
+                )
         images = tf.convert_to_tensor(inputs)
-        function, compiled, given = self._function(images, targets)
+        function, compiled, given = self._function(images, targets, others)
         results = function(*given)
         if not compiled and self._hides_logits(results[1]):
             # Keras left no note of the logits: a traced graph can be walked back to them.
-            results = self._function(images, targets)[0](*given)
+            results = self._function(images, targets, others)[0](*given)
         answers, values = tf.nest.map_structure(
             lambda each: None if each is None else each.numpy(), results
         )
@@ -183,16 +195,18 @@ class Engine:
         ]
 
     def _function(
-        self, images: tf.Tensor, targets: Sequence[Any]
+        self, images: tf.Tensor, targets: Sequence[Any], others: Sequence[np.ndarray]
     ) -> tuple[Callable[..., Any], bool, list[tf.Tensor]]:
         """What computes inputs of this shape, whether it is compiled, and what it is given."""
         fixed = tuple(None if isinstance(each, np.ndarray) else each for each in targets)
-        given = [images, *(tf.constant(t) for t in targets if isinstance(t, np.ndarray))]
-        key = (*images.shape, images.dtype, fixed)
+        arrays = (*others, *(t for t in targets if isinstance(t, np.ndarray)))
+        given = [images, *map(tf.constant, arrays)]
+        key = (*((*each.shape, each.dtype) for each in given), fixed)
 
-        def function(images: tf.Tensor, *pairs: tf.Tensor) -> Any:
-            left = iter(pairs)
-            return self._compute(images, [next(left) if each is None else each for each in fixed])
+        def function(images: tf.Tensor, *rest: tf.Tensor) -> Any:
+            beside, left = rest[: len(others)], iter(rest[len(others) :])
+            chosen = [next(left) if each is None else each for each in fixed]
+            return self._compute(self.submodel.beside(beside), images, chosen)
 
         with LOCK:
             # A loop of passes is worth compiling at once.
@@ -207,13 +221,13 @@ class Engine:
                 self._seen.popitem(last=False)
         return kept or function, compiled, given
 
-    def _compute(self, images: tf.Tensor, targets: Sequence[Any]) -> Any:
+    def _compute(self, submodel: SubModel, images: tf.Tensor, targets: Sequence[Any]) -> Any:
         contrasts = [
             functools.partial(each.method.contrast, **each.options)
             for each in self.requests
             if each.method.contrast is not None
         ]
-        outputs, answers = self.submodel.read_each(
+        outputs, answers = submodel.read_each(
             images,
             targets,
             "gradients" in self.needs,
@@ -252,7 +266,8 @@ class Engine:
             )
         for rule in ("guided", "deconvnet"):
             if f"{rule}_gradients" in self.needs:
-                gradients, self._gated = self.submodel.gated_gradients(images, target, rule)
+                gated = reading.network.submodel.gated_gradients(images, target, rule)
+                gradients, self._gated = gated
                 filled[f"{rule}_gradients"] = gradients
         if self._biased is not None:
             filled |= _bias_attributions(self._biased, images, target)
@@ -304,7 +319,8 @@ def _class_values(outputs: Outputs) -> tf.Tensor | None:
 
 def _checked(raw: Any, method: Method, images: tf.Tensor) -> tf.Tensor:
     rank = images.shape.rank
-    ranks = (rank - 1, rank) if method.pixels else (rank - 1,)
+    positions = max(rank - 2, 1)  # a text has no channels
+    ranks = (positions + 1, rank) if method.pixels else (positions + 1,)
     if (
         not isinstance(raw, tf.Tensor)
         or raw.shape.rank not in ranks

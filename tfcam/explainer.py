@@ -19,9 +19,10 @@ from tfcam.engine import Computed, Engine, Request, Settings
 from tfcam.explanation import Explanation, Explanations
 from tfcam.findings import Finding, finding
 from tfcam.inspection import Layers
+from tfcam.intake import inputs_of
 from tfcam.methods import METHODS, Method
 from tfcam.opening import open_model
-from tfcam.preparation import Preprocess, prepare
+from tfcam.preparation import Preprocess, prepare, prepare_others, split_batch
 from tfcam.results import explanation, joined
 from tfcam.submodel import Reading
 from tfcam.targets import Target, Top, class_indices, part_of, per_image, with_labels
@@ -41,6 +42,7 @@ def explain(
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
     score: str = "logit",
+    input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
     fuse: maps.Fusion = "max",
@@ -52,10 +54,12 @@ def explain(
     """Show which parts of an image made a model decide as it did.
 
     Args:
-        model: Any built Keras 3 model with one image input; it is left as it is.
+        model: Any built Keras 3 model; it is left as it is.
         image: One image or a batch. An image is a path, an http(s) URL, bytes, a PIL image, or a
             uint8 array or tensor (H, W, 3); a float array is taken as already prepared. A batch is
-            a list of these, or an array (B, H, W, C).
+            a list of these, or an array (B, H, W, C). A series (L, C), a text as numbers (L,) or a
+            volume (D, H, W, C) is given prepared. Of a model with several inputs, a list or dict of
+            them all, as the model takes it.
         layer: Path ("resnet50/conv5_block3_out"), bare name where unique, layer object, index of
             ``tfcam.layers(model)``; None takes the map that feeds the last global pooling, or the
             last map. A list of these, or "all_convolutions": the maps of all are fused.
@@ -69,6 +73,8 @@ def explain(
             family, a callable on (B, H, W, 3) float32 pixels of 0..255, or None.
         labels: The label of each class; known by itself for ImageNet networks.
         score: "logit" for scores before the final softmax or sigmoid, or "probability".
+        input: Which input of a model that has several is explained, by name or index; None takes
+            the first of those with most axes.
         output: Which output of a model that has several, by name or index.
         grid: (height, width) of a transformer's patches; needed only where it can't be found.
         fuse: How several layers become one map: "max", "mean", "product" or "tanh_max".
@@ -101,6 +107,7 @@ def explain(
         preprocess=preprocess,
         labels=labels,
         score=score,
+        input=input,
         output=output,
         grid=grid,
         fuse=fuse,
@@ -124,6 +131,7 @@ class Explainer:
         preprocess: What is done to pictures.
         labels: The label of each class.
         score: "logit" or "probability".
+        input: Which input of the model.
         output: Which output of the model.
         grid: (height, width) of a transformer's patches.
         fuse: How several layers become one map.
@@ -155,6 +163,7 @@ class Explainer:
         preprocess: Preprocess = "auto",
         labels: Sequence[str] | None = None,
         score: str = "logit",
+        input: str | int | None = None,
         output: str | int | None = None,
         grid: tuple[int, int] | None = None,
         fuse: maps.Fusion = "max",
@@ -167,7 +176,7 @@ class Explainer:
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
         self._fuse, self._augment = fuse, augment
-        self._opened = open_model(model)
+        self._opened = open_model(model, input)
         request = Request(find_method(method).of(options), options)
         self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid))
         self._engine = self._opened.engine(*self._asked)
@@ -184,34 +193,52 @@ class Explainer:
         Returns:
             An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
         """
-        batch = as_batch(images)
+        explained, others = self._opened.split(images)
+        batch = split_batch(explained, self._opened.axes)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
-            results = self._explain([images], self._targets(target, 1, several))
+            results = self._explain([explained], self._targets(target, 1, several), others)
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
         (chosen,) = self._targets(target, len(batch), several=False)
+        beside = self._others(others, len(batch))
         results = []
         for start in range(0, len(batch), self._batch_size):
             part = slice(start, start + self._batch_size)
-            results += self._explain(batch[part], [part_of(chosen, part)])
+            mine = [each[part] for each in beside]
+            results += self._explain(batch[part], [part_of(chosen, part)], mine)
         return Explanations(results)
+
+    def _others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
+        """The inputs that are not explained, prepared."""
+        opened = self._opened
+        return prepare_others(
+            self.model, values, opened.which, count, self._preprocess, lambda: opened.record
+        )
 
     def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
         return chosen_targets(target, count, several, self._labels, lambda: self._opened.classes)
 
-    def _explain(self, pictures: Sequence[Any], targets: list[Any]) -> list[Explanation]:
-        prepared = prepare(self.model, pictures, self._preprocess, lambda: self._opened.record)
+    def _explain(
+        self, pictures: Sequence[Any], targets: list[Any], others: Sequence[Any]
+    ) -> list[Explanation]:
+        opened = self._opened
+        prepared = prepare(
+            self.model, pictures, self._preprocess, lambda: opened.record, opened.which
+        )
+        others = self._others(others, len(pictures))
         if self._augment:
+            if not inputs_of(self.model)[opened.which].is_image:
+                raise ValueError("augment=True mirrors and zooms images; this input is none.")
             for each in targets:
                 views.check_target(each)
         own = any(callable(each) and not isinstance(each, BY_VALUE) for each in targets)
         engine = self._own_engine if own else self._engine
-        answers = engine(prepared.inputs, targets)
+        answers = engine(prepared.inputs, targets, others)
         if self._augment:
             answers = [
-                _averaged(engine, prepared.inputs, answer, target)
+                _averaged(engine, prepared.inputs, answer, target, others)
                 for answer, target in zip(answers, spread_targets(targets), strict=True)
             ]
         return [
@@ -282,10 +309,12 @@ def spread_targets(targets: Sequence[Any]) -> list[Any]:
     return spread
 
 
-def _averaged(engine: Engine, inputs: np.ndarray, answer: Computed, target: Any) -> Computed:
+def _averaged(
+    engine: Engine, inputs: np.ndarray, answer: Computed, target: Any, others: Sequence[np.ndarray]
+) -> Computed:
     """The answer with its maps averaged over views, of the class that was explained first."""
     fixed = target if callable(target) else answer.pairs
-    seen = [engine(view.see(inputs), [fixed])[0] for view in views.OTHERS]
+    seen = [engine(view.see(inputs), [fixed], others)[0] for view in views.OTHERS]
     raws = [
         [views.average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
         for r, places in enumerate(answer.raws)
@@ -320,13 +349,3 @@ def find_labels(
         return None, ()
     known = imagenet_labels()
     return known, () if known else (finding("no_labels"),)
-
-
-def as_batch(images: Any) -> list[Any] | None:
-    """The images of a batch one by one, None where it is a single image."""
-    if isinstance(images, list | tuple):
-        return list(images)
-    shape = getattr(images, "shape", None)
-    if shape is not None and len(shape) == 4:
-        return list(np.asarray(images))
-    return None

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias, overload
 import keras
 
 from tfcam.heads import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING, HeadError, find_head
-from tfcam.recording import Call, Record, input_shape, record
+from tfcam.intake import inputs_of
+from tfcam.recording import Call, Record, record
 from tfcam.tapping import Side, walk
 from tfcam.tokens import Grid, grid_of, known_grid, map_shape, token_shape
 
@@ -61,7 +62,8 @@ def default_layer(
     Raises:
         ValueError: If no operation of the model has a map.
     """
-    maps, operations = _mapped(model, calls, given)
+    mapped, operations = _mapped(model, calls, given)
+    maps = [each for each in mapped if calls.sees_explained(each)]
     if not maps:
         tokens = [call.path for call in calls.calls if token_shape(calls, call)]
         hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
@@ -259,7 +261,7 @@ def _with_grid(
     """The tap, with the grid of its tokens where it has tokens."""
     # Only where Keras's graph does not say that there are as many axes as in an image.
     known = getattr(getattr(tap.operation(), tap.side, None), "shape", ())
-    if given is None and (len(known) == 4 or len(input_shape(model)) != 3):
+    if given is None and (len(known) == 4 or not any(each.is_image for each in inputs_of(model))):
         return tap
     operations = [operation for _, operation in walk(model)]
     for call in calls().calls:

@@ -1,7 +1,8 @@
 """From a raw map to a heatmap, a mask, boxes: NumPy in, NumPy out.
 
 Maps are (h, w) or, of pixels, (H, W, C); heatmaps (H, W) float32 in [0, 1]; boxes are half-open
-[x0, y0, x1, y1) floats in pixels of the heatmap.
+[x0, y0, x1, y1) floats in pixels of the heatmap. Maps of series have one axis of positions instead
+of two, those of volumes three.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ Components = Literal["largest", "all"]
 Fusion = Literal["max", "mean", "product", "tanh_max"]
 
 
-def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a map bilinearly, with pixel centres at half positions as TensorFlow does.
+def resize(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Resize a map linearly, with pixel centres at half positions as TensorFlow does.
 
     Args:
-        values: (h, w) or (h, w, C), any real dtype.
-        size: (height, width) in pixels.
+        values: (h, w) or (h, w, C), any real dtype; with as many axes of positions as ``size``.
+        size: (height, width) in pixels; the length of a series; (depth, height, width).
 
     Returns:
         float32 of that size.
@@ -30,6 +31,12 @@ def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         >>> resize(np.array([[0.0, 1.0]]), (1, 4))
         array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
     """
+    if len(size) == 1:
+        return resize(values[:, np.newaxis], (*size, 1))[:, 0]
+    if len(size) == 3:  # each slice, then along the depth
+        flat = np.stack([resize(each, size[1:]) for each in values])
+        deep = resize(flat.reshape(len(flat), -1), (size[0], flat[0].size))
+        return deep.reshape(size[0], *flat.shape[1:])
     resized = cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
     return resized.reshape(*size, *values.shape[2:])  # cv2 drops a single channel
 
@@ -54,7 +61,7 @@ def scale(values: np.ndarray) -> np.ndarray:
     return (positive / largest).astype(np.float32)
 
 
-def heatmap(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """A picture-sized map in [0, 1]: resized first, scaled after, as resizing lowers the maximum.
 
     Args:
@@ -69,7 +76,7 @@ def heatmap(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         >>> heatmap(np.array([[-1.0, 2.0]]), (1, 2))
         array([[0., 1.]], dtype=float32)
     """
-    flat = raw if raw.ndim == 2 else np.abs(raw).max(axis=-1)
+    flat = raw if raw.ndim == len(size) else np.abs(raw).max(axis=-1)
     return scale(resize(flat, size))
 
 

@@ -63,8 +63,13 @@ class Method:
 
     @property
     def loops(self) -> bool:
-        """Whether it asks the network again and again."""
-        return "network" in self.needs
+        """Whether it asks the network, or its head, again and again."""
+        return bool({"network", "head"} & set(self.needs))
+
+    @property
+    def changes_input(self) -> bool:
+        """Whether it changes the input a little, or asks what that would do."""
+        return self.pixels or "network" in self.needs
 
     def of(self, options: Mapping[str, Any]) -> Method:
         """The method with these options: it also needs what the method that it stands on needs.

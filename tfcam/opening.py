@@ -13,20 +13,22 @@ from typing import Any
 from tfcam.engine import Engine, Request, Settings
 from tfcam.heads import Head, HeadError, find_head
 from tfcam.inspection import Layers, Tap, open_layers
+from tfcam.intake import Input, find_input, inputs_of, structure
 from tfcam.methods import METHODS, Method
 from tfcam.recording import Record, record
 from tfcam.submodel import KEPT
 from tfcam.tapping import LOCK
 from tfcam.tokens import reading_attentions
 
-_OPENED: weakref.WeakKeyDictionary[Any, OpenedModel] = weakref.WeakKeyDictionary()
+_OPENED: weakref.WeakKeyDictionary[Any, dict[int, OpenedModel]] = weakref.WeakKeyDictionary()
 
 
 class OpenedModel:
-    """What is known of a model, found once: its record, its head, its engines."""
+    """What is known of a model at one of its inputs, found once: its record, head, engines."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, which: int = 0) -> None:
         self._reference = weakref.ref(model)
+        self.which = which
         self.variables = _variables(model)
         self._record: Record | None = None
         self._engines: OrderedDict[Any, Engine] = OrderedDict()
@@ -36,10 +38,37 @@ class OpenedModel:
         return self._reference()
 
     @property
+    def axes(self) -> int:
+        """How many axes one example of the explained input has."""
+        return len(inputs_of(self.model)[self.which].shape)
+
+    def split(self, given: Any) -> tuple[Any, list[Any]]:
+        """The explained input and the others, of what a user gives for a model.
+
+        Raises:
+            ValueError: If a model with several inputs is given anything but a list or dict of them.
+        """
+        wanted = structure(self.model)
+        if isinstance(wanted, Input):
+            return given, []
+        if isinstance(wanted, dict):
+            values = [given[key] for key in sorted(wanted)] if _has_keys(given, wanted) else None
+        else:
+            values = list(given) if isinstance(given, list | tuple) else None
+        if values is None or len(values) != len(inputs_of(self.model)):
+            names = ", ".join(repr(each.name) for each in inputs_of(self.model))
+            kind = "dict" if isinstance(wanted, dict) else "list"
+            raise ValueError(
+                f"{self.model.name!r} has several inputs: give a {kind} of all of them ({names}); "
+                f"got a {type(given).__name__}."
+            )
+        return values.pop(self.which), values
+
+    @property
     def record(self) -> Record:
         """Every call of the model, traced when first asked for."""
         if self._record is None:
-            self._record = record(self.model)
+            self._record = record(self.model, self.which)
         return self._record
 
     @property
@@ -132,7 +161,27 @@ class OpenedModel:
             "class_weights" in each.method.wants for each in requests
         ):
             heads = [self.average_head_at(tap) for tap in taps]
-        return Engine(self.model, places, requests, settings, heads)
+        for tap in taps:
+            self._check_sees_input(tap)
+        return Engine(self.model, places, requests, settings, self.which, heads)
+
+    def _check_sees_input(self, tap: Tap) -> None:
+        """Refuse to show a layer's map on an input that the layer does not see."""
+        inputs = inputs_of(self.model)
+        if len(inputs) == 1:
+            return
+        tensor = self.record.tensor(tap.path, tap.number, tap.side)
+        seen = self.record.sources.get(tensor or "", frozenset())
+        if tensor is not None and self.which not in seen:
+            names = " or ".join(f"input={inputs[each].name!r}" for each in sorted(seen))
+            raise ValueError(
+                f"The layer must see the explained input, {inputs[self.which].name!r}; "
+                f"{tap.name!r} does not. Pass {names or 'another layer'}."
+            )
+
+
+def _has_keys(given: Any, wanted: dict[str, Any]) -> bool:
+    return isinstance(given, dict) and set(given) == set(wanted)
 
 
 def _check_tokens(taps: Sequence[Tap]) -> None:
@@ -148,12 +197,14 @@ def _is_stored(method: Method) -> bool:
     return stored is not None and stored.function is method.function
 
 
-def open_model(model: Any) -> OpenedModel:
-    """What is known of a model; found anew where its variables have been replaced."""
+def open_model(model: Any, name: str | int | None = None) -> OpenedModel:
+    """What is known of a model at one of its inputs; anew where variables have been replaced."""
+    which = find_input(model, name)
     with LOCK:
-        opened = _OPENED.get(model)
+        known = _OPENED.setdefault(model, {})
+        opened = known.get(which)
         if opened is None or opened.variables != _variables(model):
-            opened = _OPENED[model] = OpenedModel(model)
+            opened = known[which] = OpenedModel(model, which)
         return opened
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from tfcam.applications import FAMILIES, alike, family_of
 from tfcam.images import is_prepared, load_image, resize_image, to_channels
-from tfcam.recording import Record, input_shape
+from tfcam.intake import Input, inputs_of
+from tfcam.recording import Record
 from tfcam.tapping import children, walk
 
 Preprocess = str | Callable[[np.ndarray], Any] | None
@@ -49,8 +50,10 @@ class Prepared:
     """Pictures ready for the model.
 
     Attributes:
-        images: Each picture as given, (H, W, 3) uint8 RGB.
+        images: Each picture as given, (H, W, 3) uint8 RGB; of other inputs (a series, a text, a
+            volume) the array as given.
         inputs: (B, h, w, C), what the model takes.
+        axes: How many axes of positions each has.
         description: What was applied, in words.
         bgr: Whether the input's channels are in the order blue, green, red.
     """
@@ -59,6 +62,7 @@ class Prepared:
     inputs: np.ndarray
     description: str
     bgr: bool = False
+    axes: int = 2
 
 
 def choose_preprocessing(
@@ -78,8 +82,7 @@ def choose_preprocessing(
     if preprocess is None:
         return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
     if callable(preprocess):
-        name = getattr(preprocess, "__name__", type(preprocess).__name__)
-        return Preprocessing(preprocess, f"{name}, as given")
+        return Preprocessing(preprocess, f"{_named(preprocess)}, as given")
     if preprocess != "auto":
         modes = {mode: mode for mode in _MODES} | {each.name: each.mode for each in FAMILIES}
         if preprocess not in modes:
@@ -142,8 +145,11 @@ def _told(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
 
 
 def _in_order(model: Any, calls: Callable[[], Record]) -> list[Any]:
-    """A model's innermost operations in the order in which they run."""
+    """A model's innermost operations in the order in which they run, on the explained input."""
     inside = [operation for _, operation in walk(model)]
+    if len(inputs_of(model)) > 1:
+        seen = [c for c in calls().calls if calls().sees_only_explained(c)]
+        return [inside[c.position] for c in seen if not children(inside[c.position])]
     outer = [each for each in (model, *inside) if children(each)]
     if all(hasattr(each, "operations") or isinstance(each, keras.Sequential) for each in outer):
         return [each for each in inside if not children(each)]
@@ -152,25 +158,29 @@ def _in_order(model: Any, calls: Callable[[], Record]) -> list[Any]:
 
 
 def prepare(
-    model: Any, pictures: Sequence[Any], preprocess: Preprocess, calls: Callable[[], Record]
+    model: Any,
+    pictures: Sequence[Any],
+    preprocess: Preprocess,
+    calls: Callable[[], Record],
+    which: int = 0,
 ) -> Prepared:
     """Load, resize and preprocess pictures for a model; what is given is never changed.
 
     Args:
-        model: A built Keras model with one input (h, w, C).
+        model: A built Keras model.
         pictures: Each a path, URL, bytes, PIL image or uint8 array, or, already prepared, a
             float array (h, w, C).
         preprocess: See ``choose_preprocessing``.
         calls: See ``choose_preprocessing``.
+        which: Which of the model's inputs they are.
 
     Raises:
         ValueError: If pictures and prepared arrays are mixed, or sizes do not fit.
     """
-    shape = input_shape(model)
-    if len(shape) != 3:
-        raise ValueError(
-            f"The model must take images (h, w, channels); {model.name!r} takes {shape}."
-        )
+    taken = inputs_of(model)[which]
+    if not taken.is_image:
+        return _as_given(pictures, preprocess, taken)
+    shape = taken.shape
     prepared = [is_prepared(picture) for picture in pictures]
     if any(prepared) and preprocess in ("auto", None):
         if not all(prepared):
@@ -196,6 +206,111 @@ def prepare(
     return Prepared(loaded, inputs, chosen.description, chosen.bgr)
 
 
+def prepare_others(
+    model: Any,
+    values: Sequence[Any],
+    which: int,
+    count: int,
+    preprocess: Preprocess,
+    calls: Callable[[], Record],
+) -> list[np.ndarray]:
+    """The inputs that are not explained, (count, ...) each: pictures prepared, all else as given.
+
+    Args:
+        model: A built Keras model with several inputs.
+        values: What is given for each of the others, with or without the batch axis.
+        which: Which of the model's inputs is explained.
+        count: How many examples there are.
+        preprocess: See ``choose_preprocessing``.
+        calls: See ``choose_preprocessing``.
+
+    Raises:
+        ValueError: If a value has another shape than its input.
+    """
+    numbers = [number for number in range(len(inputs_of(model))) if number != which]
+    prepared = []
+    for number, value in zip(numbers, values, strict=True):
+        taken = inputs_of(model)[number]
+        batch = split_batch(value, len(taken.shape))
+        examples = [value] * count if batch is None else batch
+        if len(examples) != count:
+            raise ValueError(
+                f"All inputs must be of as many examples; {taken.name!r} has {len(examples)}, "
+                f"the explained one {count}."
+            )
+        prepared.append(prepare(model, examples, preprocess, calls, number).inputs)
+    return prepared
+
+
+def split_batch(value: Any, axes: int) -> list[Any] | None:
+    """The examples of a batch one by one, None where it is a single example.
+
+    Args:
+        value: An array, or a list or tuple of examples.
+        axes: How many axes an example has. A list of numbers is one example where it has one.
+    """
+    if isinstance(value, list | tuple):
+        single = axes == 1 and value and not np.ndim(value[0])
+        return None if single else list(value)
+    shape = getattr(value, "shape", None)
+    if shape is not None and len(shape) == axes + 1:
+        return list(np.asarray(value))
+    return None
+
+
+def _as_given(values: Sequence[Any], preprocess: Preprocess, taken: Input) -> Prepared:
+    """Series, texts, volumes: taken as prepared, or handed to a callable."""
+    if not (preprocess in ("auto", None) or callable(preprocess)):
+        raise ValueError(
+            f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
+            f"{taken.shape}. Give it prepared, or a callable."
+        )
+    arrays = [np.asarray(value) for value in values]
+    for array in arrays:
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
+                f"{type(values[0]).__name__}."
+            )
+        check_shape(array, taken.shape, arrays[0].shape)
+    batch = np.stack(arrays).astype(taken.dtype)
+    described = "none: given as prepared"
+    if callable(preprocess):
+        batch, described = np.asarray(preprocess(batch)), f"{_named(preprocess)}, as given"
+    return Prepared(arrays, batch, described, axes=len(taken.sides))
+
+
+def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:
+    """Refuse what does not fit an input, or the first of its batch, or is not finite.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    fits = array.ndim == len(wanted) and all(
+        given in (None, size) for given, size in zip(wanted, array.shape, strict=True)
+    )
+    if not fits or array.shape != first:
+        text = " x ".join("any" if side is None else str(side) for side in wanted)
+        hint = (
+            " For a picture of 0..255 give uint8, or say preprocess='raw' or another."
+            if len(wanted) == 3
+            else ""
+        )
+        raise ValueError(
+            "An array that is taken as already prepared must have the model's input shape "
+            f"{text}, all of one size; got {array.shape}.{hint}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            "A prepared array must be finite; "
+            f"{np.count_nonzero(~np.isfinite(array))} of its values are NaN or infinite."
+        )
+
+
+def _named(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
 def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple[int, int]:
     if None not in shape[:2]:
         return shape[0], shape[1]
@@ -209,21 +324,7 @@ def _already_prepared(model: Any, pictures: Sequence[Any], shape: tuple[Any, ...
     arrays = [np.array(picture, np.float32) for picture in pictures]
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
-        fits = array.ndim == 3 and all(
-            given in (None, size) for given, size in zip(shape, array.shape, strict=True)
-        )
-        if not fits or array.shape != arrays[0].shape:
-            wanted = " x ".join("any" if side is None else str(side) for side in shape)
-            raise ValueError(
-                "A float array is taken as already prepared and must have the model's input shape "
-                f"{wanted}, all of one size; got {array.shape}. For a picture of 0..255 give "
-                "uint8, or say preprocess='raw' or another."
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(
-                "A prepared array must be finite; "
-                f"{np.count_nonzero(~np.isfinite(array))} of its values are NaN or infinite."
-            )
+        check_shape(array, shape, arrays[0].shape)
     inputs = np.stack(arrays)
     return Prepared([_displayed(array) for array in arrays], inputs, "none: given as prepared")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from tfcam.intake import find_input, inputs_of, run
 from tfcam.tapping import Side, Visitor, observed, walk
 
 _NOMINAL = 224
@@ -41,9 +42,11 @@ class Record:
         calls: The calls.
         outputs: The names of the tensors that it returns.
         shape: The shape of its one output; None where there are several.
-        rank: The rank of a map: that of the input, and at least 3.
-        sides: The spatial sizes of the input, as it was traced.
+        rank: The rank of a map: that of the explained input, and at least 3.
+        sides: The spatial sizes of that input, as it was traced.
         attentions: The paths of the layers whose attention can be read.
+        sources: Of a model with several inputs, which of them each tensor depends on.
+        which: Which input is explained.
     """
 
     calls: tuple[Call, ...]
@@ -52,6 +55,8 @@ class Record:
     rank: int
     sides: tuple[int, ...] = ()
     attentions: frozenset[str] = frozenset()
+    sources: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    which: int = 0
 
     def producer(self, tensor: str) -> Call | None:
         """The first call that returned this tensor: the innermost one, as that one ends first."""
@@ -76,34 +81,18 @@ class Record:
         """Whether a call is inside an attention layer, where (B, T, heads, d) is no map."""
         return any(call.path.startswith(f"{path}/") for path in self.attentions)
 
+    def sees_explained(self, call: Call) -> bool:
+        """Whether what a call returns depends on the explained one of several inputs."""
+        return not self.sources or self.which in self.sources.get(call.output or "", ())
+
+    def sees_only_explained(self, call: Call) -> bool:
+        """Whether a call takes what comes from the explained one of several inputs alone."""
+        return bool(call.inputs) and self.sources.get(call.inputs[0]) == {self.which}
+
     def name(self, call: Call) -> str:
         """The path by which a call can be asked for, with its number where there are several."""
         repeated = sum(other.position == call.position for other in self.calls) > 1
         return f"{call.path}:{call.number}" if repeated else call.path
-
-
-def input_shape(model: Any) -> tuple[int | None, ...]:
-    """The shape of the model's one input without the batch axis; unknown sizes are None.
-
-    Raises:
-        ValueError: If the model is not built, or has several inputs.
-    """
-    if not model.built:
-        raise ValueError(
-            f"The model must be built before it can be explained; {model.name!r} has never been "
-            "called. Call it once on a batch of images, or build it with its input shape."
-        )
-    shape = getattr(model, "input_shape", None)
-    if shape is None:
-        shape = (model.get_build_config() or {}).get("input_shape")
-    if not isinstance(shape, tuple | list) or not all(
-        s is None or isinstance(s, int) for s in shape
-    ):
-        raise ValueError(
-            "The model must have one input tensor; "
-            f"{model.name!r} takes {'an unknown input' if shape is None else shape}."
-        )
-    return tuple(shape[1:])
 
 
 def attentions(model: Any) -> list[tuple[str, Any]]:
@@ -125,11 +114,12 @@ def _returns_scores(operation: Any) -> bool:
     return "return_attention_scores" in inspect.signature(call).parameters
 
 
-def record(model: Any, size: int = _NOMINAL) -> Record:
+def record(model: Any, which: int | None = None, size: int = _NOMINAL) -> Record:
     """Trace the model once, without computing anything, and note every call.
 
     Args:
-        model: A built Keras model with one input.
+        model: A built Keras model.
+        which: Which of its inputs is explained; None takes the one with most axes.
         size: What stands for the spatial sizes that the model leaves open, in pixels.
 
     Returns:
@@ -163,40 +153,51 @@ def record(model: Any, size: int = _NOMINAL) -> Record:
         )
         return value
 
-    _, ends = trace(model, visit, size)
+    concrete, ends = trace(model, visit, size)
     outputs = tuple(tensor_name(tensor) for tensor in ends)
     readable = frozenset(path for path, _ in attentions(model))
     single = tuple(ends[0].shape) if len(ends) == 1 else None
-    *sides, _ = (side or size for side in input_shape(model))
-    rank = max(3, len(sides) + 2)
-    return Record(tuple(calls), outputs, single, rank, tuple(sides), readable)
+    taken = inputs_of(model)
+    which = find_input(model) if which is None else which
+    sides = tuple(side or size for side in taken[which].sides)
+    sources = _sources(concrete.graph, len(taken)) if len(taken) > 1 else {}
+    return Record(tuple(calls), outputs, single, len(sides) + 2, sides, readable, sources, which)
+
+
+def _sources(graph: tf.Graph, count: int) -> dict[str, frozenset[int]]:
+    """Which of the first ``count`` inputs of a graph each tensor depends on."""
+    found: dict[str, frozenset[int]] = {}
+    for number, tensor in enumerate(graph.inputs[:count]):
+        found[tensor.name] = frozenset({number})
+    for operation in graph.get_operations():
+        seen = frozenset[int]().union(*(found.get(t.name, ()) for t in operation.inputs))
+        for tensor in operation.outputs:
+            found.setdefault(tensor.name, seen)
+    return found
 
 
 def trace(model: Any, visit: Visitor, size: int = _NOMINAL) -> tuple[Any, list[tf.Tensor]]:
-    """Trace the model once on one image, without computing anything.
+    """Trace the model once on one example, without computing anything.
 
     Args:
-        model: A built Keras model with one input.
+        model: A built Keras model.
         visit: Sees what goes into and comes out of each call of each operation inside.
         size: What stands for the spatial sizes that the model leaves open, in pixels.
 
     Returns:
-        The traced function, whose first input is the image, and the tensors in its graph that the
-        model returns.
+        The traced function, whose first inputs are the model's, and the tensors in its graph that
+        the model returns.
     """
     ends: list[tf.Tensor] = []
 
     @tf.function(autograph=False)
-    def traced(images: tf.Tensor) -> Any:
+    def traced(*values: tf.Tensor) -> Any:
         with observed(model, [operation for _, operation in walk(model)], visit):
-            outputs = run(model, images)
+            outputs = run(model, values)
         ends.extend(tf.nest.flatten(outputs))
         return outputs
 
-    shape = input_shape(model)
-    sides = (side or size for side in shape[:-1])
-    spec = tf.TensorSpec((1, *sides, shape[-1] or 3), input_dtype(model))
-    return traced.get_concrete_function(spec), ends
+    return traced.get_concrete_function(*(each.spec(size) for each in inputs_of(model))), ends
 
 
 def logits(output: tf.Tensor) -> tf.Tensor | None:
@@ -208,20 +209,6 @@ def logits(output: tf.Tensor) -> tf.Tensor | None:
     while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
         operation = operation.inputs[0].op
     return operation.inputs[0] if operation.type in ("Softmax", "Sigmoid") else None
-
-
-def run(model: Any, images: tf.Tensor) -> Any:
-    """Call the model in inference mode with its one input, in the structure that it asks for."""
-    if getattr(model, "inputs", None) and not isinstance(model, keras.Sequential):
-        images = tf.nest.pack_sequence_as(model.input, [images])
-    return model(images, training=False)
-
-
-def input_dtype(model: Any) -> str:
-    """The dtype that the model's input asks for, float32 where it says nothing."""
-    inputs = getattr(model, "inputs", None)
-    dtype = inputs[0].dtype if inputs else "float32"
-    return dtype if "int" in dtype else "float32"
 
 
 def _shape(tensor: tf.Tensor) -> tuple[int | None, ...] | None:

@@ -55,6 +55,7 @@ def explanation(
     raws, paths = [raws[each] for each in places], [*engine.layers]
     paths = [paths[each] for each in places] if asked.method.layered else []
     picture, score = prepared.images[image], float(computed.scores[image])
+    size = picture.shape[: prepared.axes]
     if isinstance(target, Each):
         target = target.targets[image]
     name = label(target, computed.pairs[image], labels)
@@ -64,9 +65,9 @@ def explanation(
     findings = list(found)
     if broken := sum(np.count_nonzero(~np.isfinite(r)) for r in raws) + (not np.isfinite(score)):
         findings.append(finding("not_finite", count=broken))
-        heatmap = np.zeros(picture.shape[:2], np.float32)
+        heatmap = np.zeros(size, np.float32)
     else:
-        heatmaps = [maps.heatmap(each, picture.shape[:2]) for each in raws]
+        heatmaps = [maps.heatmap(each, size) for each in raws]
         heatmap = heatmaps[0] if len(raws) == 1 else maps.fuse(heatmaps, fuse)
         if not heatmap.any():
             findings.append(finding("no_positive_evidence", target=name or f"class {chosen}"))

@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from tfcam.loops import fold, in_chunks
 from tfcam.methods import method, positions
-from tfcam.submodel import Network, Reading
+from tfcam.network import Network
+from tfcam.reading import Reading
+from tfcam.resizing import resized
 
 
 def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Tensor:
@@ -162,15 +164,17 @@ def _masked_scores(network: Network, activations: tf.Tensor, probability: bool) 
 
     def scores(indices: tf.Tensor) -> tf.Tensor:
         # Scaled after resizing, as the authors do: resizing lowers the maximum.
-        masks = tf.image.resize(tf.gather(activations, indices, axis=-1), images.shape[1:3])
-        masks = tf.transpose(_unit(masks), (3, 0, 1, 2))[..., tf.newaxis]
+        sides = images.shape[1 : activations.shape.rank - 1]
+        masks = _unit(resized(tf.gather(activations, indices, axis=-1), sides))
+        last = masks.shape.rank - 1
+        masks = tf.transpose(masks, (last, *range(last)))[..., tf.newaxis]
         variants = tf.reshape(masks * images, (-1, *images.shape[1:]))
         return network.scores(variants, probability)
 
     return tf.transpose(in_chunks(activations.shape[-1], network.groups, scores))
 
 
-@method("network", wants=("class_weights",), passes="F + K heads")
+@method("head", wants=("class_weights",), passes="F + K heads")
 def ablation_cam(reading: Reading, *, fill: Literal["zero", "mean"] = "zero") -> tf.Tensor:
     """Ablation-CAM: each channel weighted by how much the score falls without it; no gradients.
 

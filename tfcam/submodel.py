@@ -6,6 +6,7 @@ The only file with a GradientTape. ``B`` images; activations and gradients are (
 from __future__ import annotations
 
 import contextlib
+import copy
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,11 @@ import tensorflow as tf
 
 from tfcam.guided import Rule, check_gates, count_gates, gated_relus
 from tfcam.inspection import Tap
+from tfcam.intake import run
+from tfcam.network import Network
 from tfcam.reading import Reading
-from tfcam.recording import logits, run
-from tfcam.scoring import Contrast, Outputs, probabilities, read_outputs, select, spread
+from tfcam.recording import logits
+from tfcam.scoring import Contrast, Outputs, read_outputs, select, spread
 from tfcam.tapping import Side, observed
 from tfcam.targets import Top, pick_output
 from tfcam.tokens import reading_attentions, to_map
@@ -56,6 +59,7 @@ class SubModel:
         score: "logit" for scores before the final softmax or sigmoid, "probability" for the
             model's own output.
         output: Which output, by name or index; None where the model has one, or for all.
+        which: Which input is explained, in their flat order.
         heads: Whether layers without a map may be tapped as well; of one that ends in a softmax or
             sigmoid, what goes into that is taken.
     """
@@ -66,12 +70,26 @@ class SubModel:
         taps: Sequence[Tap],
         score: str = "logit",
         output: str | int | None = None,
+        which: int = 0,
         heads: bool = False,
     ) -> None:
         self._model = weakref.ref(model)
         self.taps = tuple(taps)
-        self.score, self.output, self._heads = score, output, heads
+        self.score, self.output, self.which, self._heads = score, output, which, heads
         self._traced: OrderedDict[Any, Any] = OrderedDict()
+        self._others: tuple[tf.Tensor, ...] = ()
+
+    def beside(self, others: Sequence[tf.Tensor]) -> SubModel:
+        """This, with the values of the inputs that are not explained."""
+        same = copy.copy(self)
+        same._others = tuple(others)
+        return same
+
+    def at(self, taps: Sequence[Tap]) -> SubModel:
+        """This, opened at other layers."""
+        same = copy.copy(self)
+        same.taps = tuple(taps)
+        return same
 
     @property
     def model(self) -> Any:
@@ -119,10 +137,19 @@ class SubModel:
             return value
 
         with observed(self.model, [tap.operation() for tap in self.taps], visit):
-            outputs = run(self.model, images)
+            outputs = run(self.model, self._values(images))
         for index, tap in enumerate(self.taps):
             _check_reached(tap, calls[index], index in taken)
         return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
+
+    def _values(self, images: tf.Tensor) -> list[tf.Tensor]:
+        """All inputs; the others as often as there are variants of the images."""
+        values = [
+            tf.tile(each, [images.shape[0] // each.shape[0], *[1] * (each.shape.rank - 1)])
+            for each in self._others
+        ]
+        values.insert(self.which, images)
+        return values
 
     def _outputs(self, outputs: Any) -> Outputs:
         names = getattr(self.model, "output_names", None) or ()
@@ -217,7 +244,7 @@ class SubModel:
         Raises:
             ValueError: If the network has no ReLU, or one that can't be reached.
         """
-        given = () if callable(target) else (target,)
+        given = (*self._others, *(() if callable(target) else (target,)))
         key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
         if key not in self._traced:
             self._traced[key] = self._gated(target, rule).get_concrete_function(images, *given)
@@ -240,10 +267,10 @@ class SubModel:
         """The gated forward pass, to be traced: for classes, or for one callable."""
 
         @tf.function(autograph=False)
-        def scores(images: tf.Tensor, classes: tf.Tensor | None = None) -> tf.Tensor:
+        def scores(images: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
             with gated_relus(rule):
-                outputs, _ = self.forward(images)
-                return select(outputs, target if classes is None else classes).scores
+                outputs, _ = self.beside(given[: len(self._others)]).forward(images)
+                return select(outputs, target if callable(target) else given[-1]).scores
 
         return scores
 
@@ -262,94 +289,6 @@ class SubModel:
         """
         outputs, _ = self.forward(images, inject=activations)
         return select(outputs, target).scores
-
-
-@dataclass(frozen=True)
-class Network:
-    """The explained network at one layer, to be asked again: what sampling methods need.
-
-    What is explained stays what it was, also where another class would be predicted.
-
-    Attributes:
-        submodel: The opened model.
-        tap: Which of its taps.
-        images: (B, H, W, C), what was explained.
-        target: (B, 2) pairs of classes, (B, C) weights of the logits, or a callable.
-        activations: What the layer gave for the images, as it gave it.
-        at_once: How many images are computed at once, at least.
-    """
-
-    submodel: SubModel
-    tap: int
-    images: tf.Tensor
-    target: Any
-    activations: tf.Tensor = None
-    at_once: int = 32
-
-    @property
-    def groups(self) -> int:
-        """How many variants of the images are computed at once."""
-        return max(1, self.at_once // self.images.shape[0])
-
-    def read(self, images: tf.Tensor) -> Reading:
-        """The reading of other images (B, H, W, C)."""
-        return self._open().read(images, self.target)[0][0]
-
-    def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
-        """The gradients of the scores by other images (B, H, W, C)."""
-        bare = SubModel(self.submodel.model, [], self.submodel.score, self.submodel.output)
-        (reading,), *_ = bare.read(images, self.target, gradients=False, image_gradients=True)
-        return reading.image_gradients
-
-    def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
-        """The scores of n variants of the images.
-
-        Args:
-            images: (n B, H, W, C), variant by variant.
-            probability: Whether to give the model's probabilities (the softmax of its outputs
-                where they are logits). A callable's number is its own.
-
-        Returns:
-            (n, B) float32.
-        """
-        bare = SubModel(self.submodel.model, [], self.submodel.score, self.submodel.output)
-        outputs, _ = bare.forward(images)
-        if probability and not callable(self.target):
-            outputs = Outputs(outputs.values, probabilities(outputs), outputs.found)
-        return self._select(outputs)
-
-    def head(self, activations: tf.Tensor) -> tf.Tensor:
-        """The scores (n, B) of n variants of the activations, (n B, h, w, K).
-
-        Once compiled, only what follows the layer, or passes it by, is computed.
-        """
-        count = activations.shape[0] // self.images.shape[0]
-        given = tf.cast(activations, self.activations.dtype)
-        if (grid := self.submodel.taps[self.tap].grid) is not None:
-            prefix = tf.tile(self.activations[:, : grid.prefix], [count, 1, 1])
-            patches = tf.reshape(given, (given.shape[0], -1, given.shape[-1]))
-            given = tf.concat([prefix, patches], axis=1)
-        # Each variant with its own image, as residual connections pass the layer by.
-        images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])
-        outputs, _ = self._open().forward(images, inject=[given])
-        return self._select(outputs)
-
-    def _open(self) -> SubModel:
-        """The model opened at this layer alone."""
-        sub = self.submodel
-        return SubModel(sub.model, [sub.taps[self.tap]], sub.score, sub.output)
-
-    def _select(self, outputs: Outputs) -> tf.Tensor:
-        batch = self.images.shape[0]
-        count = tf.nest.flatten(outputs.values)[0].shape[0] // batch
-        if not callable(self.target):
-            repeated = tf.tile(self.target, [count, 1])
-            return tf.reshape(select(outputs, repeated).scores, (count, batch))
-        # A callable may treat each image of the batch in its own way: it sees a batch at a time.
-        leaves = [tf.split(leaf, count) for leaf in tf.nest.flatten(outputs.scores)]
-        parts = zip(*leaves, strict=True)
-        packed = (tf.nest.pack_sequence_as(outputs.scores, list(part)) for part in parts)
-        return tf.stack([select(Outputs(each, each, True), self.target).scores for each in packed])
 
 
 @contextlib.contextmanager

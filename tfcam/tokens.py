@@ -14,7 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.recording import Call, Record, attentions, run, tensor_name
+from tfcam.intake import run
+from tfcam.recording import Call, Record, attentions, tensor_name
 from tfcam.tapping import Side, rewired, walk
 
 # A class token, a distillation token and some registers.
@@ -263,7 +264,7 @@ def attention_scores(model: Any, images: tf.Tensor) -> list[tf.Tensor]:
         ValueError: If the scores can't be read; see ``reading_attentions``.
     """
     with reading_attentions(model) as scores:
-        run(model, images)
+        run(model, [images])
     return list(scores)
 
 
