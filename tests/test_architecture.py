@@ -16,7 +16,7 @@ LAYERS = [
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation", "explanation", "comparison"],
-    ["engine", "opening", "views", "results", "explainer", "comparing"],
+    ["settings", "engine", "opening", "views", "results", "explainer", "comparing"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]

@@ -9,7 +9,7 @@ import tfcam
 from tests import networks, replicas
 from tests.laws import law
 from tfcam.methods import cam, grad_cam, grad_cam_pp
-from tfcam.submodel import Reading
+from tfcam.reading import Reading
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (7, 7, 16), (3, 1, 5)]
 

@@ -13,8 +13,9 @@ from tests import networks, replicas
 from tests.laws import law
 from tfcam.inspection import default_layer, open_layer
 from tfcam.methods import cam, grad_cam
+from tfcam.reading import Reading
 from tfcam.recording import Call, Record, record
-from tfcam.submodel import Reading, SubModel
+from tfcam.submodel import SubModel
 from tfcam.tokens import (
     Grid,
     attention_scores,

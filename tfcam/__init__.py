@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tfcam.explanation import Explanation, Explanations
     from tfcam.inspection import layers
     from tfcam.methods import METHODS
-    from tfcam.submodel import Reading
+    from tfcam.reading import Reading
     from tfcam.targets import Difference, Top
     from tfcam.tasks import Box, Regression, Segmentation, Similarity
 
@@ -47,7 +47,7 @@ _HOMES = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
-    "Reading": "submodel",
+    "Reading": "reading",
     "Regression": "tasks",
     "Segmentation": "tasks",
     "Similarity": "tasks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,22 +14,22 @@ from rich.console import Console
 from rich.progress import track
 
 from tfcam.comparison import Comparison
-from tfcam.engine import Request, Settings
 from tfcam.explainer import (
     BY_VALUE,
+    ask,
     chosen_targets,
     find_labels,
-    find_method,
     spread_targets,
 )
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding
-from tfcam.inspection import Layer
-from tfcam.methods import METHODS
+from tfcam.inspection import ALL_CONVOLUTIONS, Layer, list_layers
+from tfcam.methods import METHODS, Method
 from tfcam.opening import OpenedModel, open_model
 from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others, split_batch
 from tfcam.reading import Reading
 from tfcam.results import explanation
+from tfcam.settings import Request, Settings
 from tfcam.targets import Target, Top
 
 MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
@@ -94,7 +95,7 @@ def compare(
         if not isinstance(given, list | tuple | Top | None) or given in ([], ()):
             raise ValueError(f"{name} must be a list that holds at least one; got {given!r}.")
     chosen = [targets] if isinstance(targets, Top) else list(targets or [None])
-    places = list(layers or [None])
+    places = _places(models, layers, input)
     if len(models) > 1 and (len(places), len(chosen), isinstance(targets, Top)) != (1, 1, False):
         raise ValueError(
             "Several models are compared by their methods: give one layer and one target for all "
@@ -110,6 +111,8 @@ def compare(
             [requests[each] for each in group], places, chosen, settings
         )
         found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+    if len(places) > 1 and not any(_is_placed(each.method) for each in requests):
+        raise ValueError("None of these methods explains a layer: leave out the layers.")
     names = _numbered([_name(each) for each in requests])
     if len(models) > 1:
         cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
@@ -156,8 +159,10 @@ class _Subject:
         settings: Settings,
     ) -> list[list[Explanation]]:
         """The explanations of each method, layer by layer and target by target."""
-        asked = chosen_targets(targets, 1, True, self.labels, lambda: self.opened.classes)
-        layer = layers if len(layers) > 1 else layers[0]
+        classes = functools.partial(self.opened.classes, settings.output)
+        asked = chosen_targets(targets, 1, True, self.labels, classes)
+        placed = any(_is_placed(each.method) for each in requests)
+        layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)
         answers = engine(self.prepared.inputs, asked, self.others)
@@ -174,11 +179,25 @@ class _Subject:
                     place=place,
                     found=self.found,
                 )
-                for place in range(len(layers))
+                for place in (range(len(layers)) if placed else [0] * len(layers))
                 for answer, target in zip(answers, spread_targets(asked), strict=True)
             ]
             for request in range(len(requests))
         ]
+
+
+def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> list[Any]:
+    """The layers one by one; "all_convolutions" is as many as there are."""
+    places: list[Any] = []
+    for layer in layers or [None]:
+        if isinstance(layer, list | tuple):
+            raise ValueError(f"layers must be a list of single layers; got {layer!r} in it.")
+        if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
+            listed = list_layers(models[0], open_model(models[0], name).record)
+            places += [each.path for each in listed if each.convolution]
+        else:
+            places.append(layer)
+    return places
 
 
 def _one_pass() -> list[str]:
@@ -187,9 +206,17 @@ def _one_pass() -> list[str]:
     return [each.name for each in cams if each.contrast is None]
 
 
+def _is_placed(method: Method) -> bool:
+    """Whether a method explains one layer."""
+    return method.layered and "attentions" not in method.needs
+
+
 def _request(method: MethodChoice) -> Request:
-    name, options = method if isinstance(method, tuple) else (method, {})
-    return Request(find_method(name).of(options), options)
+    if not isinstance(method, tuple):
+        return ask(method, {})
+    if len(method) != 2 or not isinstance(method[1], dict):
+        raise ValueError(f"A method with options must be (name, options); got {method!r}.")
+    return ask(*method)
 
 
 def _groups(requests: Sequence[Request]) -> list[list[int]]:

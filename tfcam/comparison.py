@@ -277,7 +277,7 @@ _FACTS: dict[str, Callable[[Explanation], str]] = {
     "class": lambda each: each.name,
     "score": lambda each: f"{each.score:.4g} {each.score_kind}",
     "probability": lambda each: "" if each.probability is None else f"{each.probability:.3g}",
-    "layer": lambda each: str(each.layer or "pixels"),
+    "layer": lambda each: str(each.layer or "-"),
     "method": lambda each: each.method,
     "findings": lambda each: ", ".join(_codes(each)),
 }

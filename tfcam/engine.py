@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,82 +15,14 @@ from tfcam.biases import bias_taps, biases
 from tfcam.components import first_component
 from tfcam.heads import Head
 from tfcam.inspection import Tap
+from tfcam.intake import inputs_of
 from tfcam.methods import Method
 from tfcam.reading import Reading
 from tfcam.scoring import Outputs
+from tfcam.settings import Computed, Request, Settings
 from tfcam.submodel import KEPT, Answer, SubModel
 from tfcam.tapping import LOCK
 from tfcam.targets import NOTHING, class_weights
-
-
-@dataclass(frozen=True)
-class Request:
-    """A method with its options."""
-
-    method: Method
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return self.method.name, *sorted(self.options.items())
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How scores and maps are made, whatever the method.
-
-    Attributes:
-        score: "logit" or "probability".
-        output: Which output of the model, by name or index.
-        eigen: Whether channels are combined to their first principal component.
-        at_once: How many images a looping method computes at once.
-        grid: (height, width) of the patches of a transformer, where it can't be found.
-    """
-
-    score: str = "logit"
-    output: str | int | None = None
-    eigen: bool = False
-    at_once: int = 32
-    grid: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if self.score not in ("logit", "probability"):
-            raise ValueError(f"score must be 'logit' or 'probability'; got {self.score!r}.")
-        if self.at_once < 1:
-            raise ValueError(f"batch_size must be at least 1; got {self.at_once}.")
-        if self.grid is not None:
-            grid = tuple(self.grid)
-            if len(grid) != 2 or not all(isinstance(n, int) and n > 0 for n in grid):
-                raise ValueError(f"grid must be (height, width), in patches; got {self.grid!r}.")
-            object.__setattr__(self, "grid", grid)
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What one run gives for one target, as NumPy arrays.
-
-    Attributes:
-        raws: For each method and each layer (one, where it explains pixels without a layer), the
-            raw maps (B, h, w) or (B, H, W, C).
-        measured: For each method and layer, what it measured: (B,) by name.
-        scores: (B,), the explained numbers.
-        pairs: (B, 2), the explained classes and those they are held against.
-        values: The model's outputs, (B, C), or None where they are of another form.
-        kind: "logit", "probability" or "output".
-    """
-
-    raws: list[list[np.ndarray]]
-    measured: list[list[dict[str, np.ndarray]]]
-    scores: np.ndarray
-    pairs: np.ndarray
-    values: np.ndarray | None
-    kind: str
-
-    def probability(self, index: int) -> float | None:
-        """The probability of an image's class, where the model gives one."""
-        if self.values is None or self.kind == "output" or self.pairs[index, 0] < 0:
-            return None
-        return float(self.values[index, self.pairs[index, 0]])
 
 
 class Engine:
@@ -140,8 +72,11 @@ class Engine:
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
         said: dict[str, Any] = {"score": self.settings.score, **request.options}
-        if self.settings.output is not None:
-            said["output"] = self.settings.output
+        inputs = inputs_of(self.submodel.model)
+        if len(inputs) > 1:
+            said["input"] = inputs[self.submodel.which].name
+        asked = {"output": self.settings.output, "grid": self.settings.grid}
+        said |= {name: value for name, value in asked.items() if value is not None}
         if self.settings.eigen:
             said["eigen"] = True
         if {"guided_gradients", "deconvnet_gradients"} & set(request.method.needs):
@@ -167,7 +102,7 @@ class Engine:
                     f"{request.method.name!r} needs a class: an index, a label or None; got a "
                     "callable. grad_cam takes callables."
                 )
-            pairs = [each for each in targets if isinstance(each, np.ndarray)]
+            pairs = [t for t in targets if isinstance(t, np.ndarray) and t.dtype.kind == "i"]
             if request.method.contrast and any((each[:, 1] != NOTHING).any() for each in pairs):
                 raise ValueError(
                     f"{request.method.name!r} holds a class against others by itself; give the "
@@ -181,17 +116,17 @@ class Engine:
                 )
         images = tf.convert_to_tensor(inputs)
         function, compiled, given = self._function(images, targets, others)
-        results = function(*given)
-        if not compiled and self._hides_logits(results[1]):
+        *results, hidden = function(*given)
+        if not compiled and self.settings.score == "logit" and hidden:
             # Keras left no note of the logits: a traced graph can be walked back to them.
-            results = self._function(images, targets, others)[0](*given)
+            *results, _ = self._function(images, targets, others)[0](*given)
         answers, values = tf.nest.map_structure(
             lambda each: None if each is None else each.numpy(), results
         )
         kind = self._kind(values)
         return [
-            Computed(raws, measured, scores, pairs, values, kind)
-            for raws, measured, scores, pairs in answers
+            Computed(raws, measured, scores, pairs, weights, values, kind)
+            for raws, measured, scores, pairs, weights in answers
         ]
 
     def _function(
@@ -201,7 +136,7 @@ class Engine:
         fixed = tuple(None if isinstance(each, np.ndarray) else each for each in targets)
         arrays = (*others, *(t for t in targets if isinstance(t, np.ndarray)))
         given = [images, *map(tf.constant, arrays)]
-        key = (*((*each.shape, each.dtype) for each in given), fixed)
+        key = (*((*each.shape, each.dtype) for each in given), *map(_hashable, fixed))
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> Any:
             beside, left = rest[: len(others)], iter(rest[len(others) :])
@@ -236,7 +171,8 @@ class Engine:
             *contrasts,
         )
         self._found = outputs.found
-        return [self._answer(images, answer) for answer in answers], _class_values(outputs)
+        made = [self._answer(images, answer) for answer in answers]
+        return made, _class_values(outputs), outputs.hide_logits
 
     def _answer(self, images: tf.Tensor, answer: Answer) -> tuple[Any, ...]:
         readings = [
@@ -249,7 +185,7 @@ class Engine:
             made = [self._map(request, reading, images) for reading in asked]
             raws.append([raw for raw, _ in made])
             measured.append([facts for _, facts in made])
-        return raws, measured, readings[0].scores, answer.pairs
+        return raws, measured, readings[0].scores, answer.pairs, answer.weights
 
     def _fill(self, images: tf.Tensor, answer: Answer, reading: Reading, index: int) -> Reading:
         """Add to a reading what the methods need besides gradients."""
@@ -275,17 +211,12 @@ class Engine:
 
     def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> tuple[tf.Tensor, Any]:
         made = request.method(reading, **request.options)
-        raw, facts = made if isinstance(made, tuple) else (made, {})
+        raw, facts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
         raw = _checked(raw, request.method, images)
+        _check_facts(facts, request.method, images.shape[0])
         if self.settings.eigen and raw.shape.rank == images.shape.rank:
             raw = first_component(raw, towards=tf.reduce_sum(raw, axis=-1))
         return raw, facts
-
-    def _hides_logits(self, values: tf.Tensor | None) -> bool:
-        """Whether outputs in 0..1 suggest a softmax or sigmoid that was not found."""
-        if self._found or self.settings.score != "logit" or values is None:
-            return False
-        return bool(tf.reduce_all((values >= 0) & (values <= 1)))
 
     def _kind(self, values: np.ndarray | None) -> str:
         if self._found:
@@ -299,6 +230,11 @@ class Engine:
         return "probability" if within and sums else "output"
 
 
+def _hashable(target: Any) -> Any:
+    """What stands for a target in a key; a callable without a hash is itself, kept by its graph."""
+    return target if getattr(target, "__hash__", None) else id(target)
+
+
 def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict[str, Any]:
     """What each layer's bias gave to the score, and the gradients by the images."""
     readings, *_ = biased.read(images, target, image_gradients=True)
@@ -308,6 +244,15 @@ def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict
         for layer, reading in zip(layers, readings, strict=True)
     ]
     return {"bias_attributions": parts, "image_gradients": readings[0].image_gradients}
+
+
+def _check_facts(facts: Any, method: Method, batch: int) -> None:
+    values = facts.values() if isinstance(facts, dict) else [None]
+    if not all(isinstance(each, tf.Tensor) and each.shape == (batch,) for each in values):
+        raise ValueError(
+            "What a method measures besides its map must be a dict of tensors (B,) by name; "
+            f"{method.name!r} returned something else."
+        )
 
 
 def _class_values(outputs: Outputs) -> tf.Tensor | None:
@@ -325,10 +270,12 @@ def _checked(raw: Any, method: Method, images: tf.Tensor) -> tf.Tensor:
         not isinstance(raw, tf.Tensor)
         or raw.shape.rank not in ranks
         or raw.shape[0] != images.shape[0]
+        or not raw.dtype.is_floating
     ):
         shape = getattr(raw, "shape", type(raw).__name__)
         raise ValueError(
-            f"A method must return a tensor (B, h, w) from its reading; {method.name!r} returned "
+            f"A method must return a tensor (B, h, w) of floats from its reading; "
+            f"{method.name!r} returned "
             f"{shape} for {images.shape[0]} images."
         )
     return raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,16 +15,17 @@ import tensorflow as tf
 from tfcam import attribution as attribution  # its methods join METHODS
 from tfcam import maps, views
 from tfcam.applications import family_of, imagenet_labels
-from tfcam.engine import Computed, Engine, Request, Settings
+from tfcam.engine import Engine
 from tfcam.explanation import Explanation, Explanations
 from tfcam.findings import Finding, finding
 from tfcam.inspection import Layers
 from tfcam.intake import inputs_of
-from tfcam.methods import METHODS, Method
+from tfcam.methods import METHODS, Method, check_option
 from tfcam.opening import open_model
 from tfcam.preparation import Preprocess, prepare, prepare_others, split_batch
+from tfcam.reading import Reading
 from tfcam.results import explanation, joined
-from tfcam.submodel import Reading
+from tfcam.settings import Computed, Request, Settings
 from tfcam.targets import Target, Top, class_indices, part_of, per_image, with_labels
 from tfcam.tasks import Box, Regression, Segmentation, Similarity
 
@@ -122,7 +123,8 @@ def explain(
 class Explainer:
     """A model, a layer and a method, prepared once for many images.
 
-    The first call for a shape runs as it is; from the second on it is compiled.
+    The first call for a shape runs as it is; from the second on it is compiled: a callable target
+    must not change what it refers to, give another one instead.
 
     Args:
         model: See ``explain``; so for all others.
@@ -173,11 +175,12 @@ class Explainer:
         **options: Any,
     ) -> None:
         maps.check_fusion(fuse)
+        check_option("augment", augment, "bool")
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
         self._fuse, self._augment = fuse, augment
-        self._opened = open_model(model, input)
-        request = Request(find_method(method).of(options), options)
+        self._opened, self._input = open_model(model, input), input
+        request = ask(method, options)
         self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid))
         self._engine = self._opened.engine(*self._asked)
         self._labels, self._label_finding = find_labels(model, labels)
@@ -185,7 +188,8 @@ class Explainer:
     @property
     def layer(self) -> str | None:
         """The path of the explained layer; None for maps of pixels that need no layer."""
-        return joined(self._engine.layers)
+        rollout = "attentions" in self._engine.needs
+        return None if rollout else joined(self._engine.layers)
 
     def __call__(self, images: Any, target: Target = None) -> Any:
         """Explain one image or a batch; see ``explain`` for what they may be.
@@ -193,6 +197,7 @@ class Explainer:
         Returns:
             An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
         """
+        self._refresh()
         explained, others = self._opened.split(images)
         batch = split_batch(explained, self._opened.axes)
         if batch is None:
@@ -210,6 +215,13 @@ class Explainer:
             results += self._explain(batch[part], [part_of(chosen, part)], mine)
         return Explanations(results)
 
+    def _refresh(self) -> None:
+        """Open the model anew where it has been changed: what is compiled would not know."""
+        opened = open_model(self.model, self._input)
+        if opened is not self._opened:
+            self._opened, self._engine = opened, opened.engine(*self._asked)
+            self.__dict__.pop("_own_engine", None)
+
     def _others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
         """The inputs that are not explained, prepared."""
         opened = self._opened
@@ -218,7 +230,10 @@ class Explainer:
         )
 
     def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
-        return chosen_targets(target, count, several, self._labels, lambda: self._opened.classes)
+        output = self._asked[2].output
+        return chosen_targets(
+            target, count, several, self._labels, lambda: self._opened.classes(output)
+        )
 
     def _explain(
         self, pictures: Sequence[Any], targets: list[Any], others: Sequence[Any]
@@ -313,7 +328,8 @@ def _averaged(
     engine: Engine, inputs: np.ndarray, answer: Computed, target: Any, others: Sequence[np.ndarray]
 ) -> Computed:
     """The answer with its maps averaged over views, of the class that was explained first."""
-    fixed = target if callable(target) else answer.pairs
+    classes = answer.pairs if answer.weights is None else answer.weights
+    fixed = target if callable(target) else classes
     seen = [engine(view.see(inputs), [fixed], others)[0] for view in views.OTHERS]
     raws = [
         [views.average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
@@ -322,10 +338,24 @@ def _averaged(
     return replace(answer, raws=raws, measured=[[{} for _ in each] for each in raws])
 
 
+def ask(method: str | Callable[[Reading], tf.Tensor], options: Mapping[str, Any]) -> Request:
+    """A method and its options as an engine takes them.
+
+    Raises:
+        TypeError: If the method has no such option.
+        ValueError: If there is no such method, or an option is out of range.
+    """
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
+    return Request(find_method(method).of(plain), plain)
+
+
 def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
     if callable(method):
+        stored = METHODS.get(getattr(method, "__name__", ""))
+        if stored is not None and stored.function is method:
+            return stored
         return Method(getattr(method, "__name__", type(method).__name__), method)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         near = difflib.get_close_matches(str(method), METHODS, n=1)
         raise ValueError(
             f"method must be one of {', '.join(METHODS)}, or a function Reading -> map; "
@@ -340,6 +370,8 @@ def find_labels(
     """The labels of a model's classes, and a finding where they should be known but are not."""
     shape = getattr(model, "output_shape", None)
     if labels is not None:
+        if isinstance(labels, str) or not all(isinstance(each, str) for each in _listed(labels)):
+            raise TypeError(f"labels must be a list of names, one for each class; got {labels!r}.")
         if isinstance(shape, tuple) and len(labels) != shape[-1]:
             raise ValueError(
                 f"labels must name each of the model's {shape[-1]} classes; got {len(labels)}."
@@ -349,3 +381,7 @@ def find_labels(
         return None, ()
     known = imagenet_labels()
     return known, () if known else (finding("no_labels"),)
+
+
+def _listed(labels: Any) -> list[Any]:
+    return list(labels) if hasattr(labels, "__iter__") else [labels]

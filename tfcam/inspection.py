@@ -311,6 +311,12 @@ def open_layers(
         layer = [each.index for each in list_layers(model, calls()) if each.convolution]
         if not layer:
             raise ValueError(f"{model.name!r} has no convolution that gives a map.")
+    for each in layer if isinstance(layer, list | tuple) else [layer]:
+        if isinstance(each, bool) or not isinstance(each, str | int | keras.Operation | None):
+            raise TypeError(
+                "A layer must be a path, a name, an index, a layer of the model or None, or a list "
+                f"of these; got {each!r}."
+            )
     if not isinstance(layer, list | tuple):
         return [open_layer(model, layer, calls, grid)]
     if not layer:

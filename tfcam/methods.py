@@ -94,9 +94,8 @@ class Method:
         if base not in bases:
             raise ValueError(f"base must be one of {', '.join(bases)}; got {base!r}.")
         base = METHODS[base]
-        return replace(
-            self, needs=base.needs, wants=base.wants, pixels=base.pixels, passes=base.passes
-        )
+        taken = ("needs", "wants", "pixels", "passes", "class_specific", "combines")
+        return replace(self, **{name: getattr(base, name) for name in taken})
 
     @property
     def summary(self) -> str:
@@ -137,7 +136,9 @@ def check_option(name: str, value: object, annotation: str) -> None:
         return
     if not isinstance(value, kinds[kind]) or (kind != "bool" and isinstance(value, bool)):
         raise TypeError(f"{name} must be of type {annotation}; got {value!r}.")
-    least = 0 if name in ("seed", "noise") else 1
+    least = 0 if name == "noise" else 1
+    if name == "seed" and not 0 <= value < 2**31:
+        raise ValueError(f"seed must be in 0..{2**31 - 1}; got {value}.")
     if isinstance(value, Real) and (kind == "int" or name == "noise") and value < least:
         raise ValueError(f"{name} must be at least {least}; got {value}.")
     if isinstance(value, Real) and not math.isfinite(value):

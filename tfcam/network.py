@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfcam.reading import Reading
 from tfcam.scoring import Outputs, probabilities, select
+from tfcam.targets import ClassScore
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,13 @@ class Network:
             (n, B) float32.
         """
         outputs, _ = self.submodel.at([]).forward(images)
-        if probability and not callable(self.target):
-            outputs = Outputs(outputs.values, probabilities(outputs), outputs.found)
-        return self._select(outputs)
+        scores = self._select(outputs)
+        # Of a list of targets those that are classes have a probability.
+        each = getattr(self.target, "targets", ()) if callable(self.target) else None
+        if not probability or (each is not None and not any(map(_is_class, each))):
+            return scores
+        likely = self._select(Outputs(outputs.values, probabilities(outputs), outputs.found))
+        return likely if each is None else tf.where([*map(_is_class, each)], likely, scores)
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """The scores (n, B) of n variants of the activations, (n B, h, w, K).
@@ -95,3 +100,7 @@ class Network:
         parts = zip(*leaves, strict=True)
         packed = (tf.nest.pack_sequence_as(outputs.scores, list(part)) for part in parts)
         return tf.stack([select(Outputs(each, each, True), self.target).scores for each in packed])
+
+
+def _is_class(target: Any) -> bool:
+    return isinstance(target, ClassScore)

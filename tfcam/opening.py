@@ -10,14 +10,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from tfcam.engine import Engine, Request, Settings
+import keras
+
+from tfcam.engine import Engine
 from tfcam.heads import Head, HeadError, find_head
 from tfcam.inspection import Layers, Tap, open_layers
 from tfcam.intake import Input, find_input, inputs_of, structure
 from tfcam.methods import METHODS, Method
 from tfcam.recording import Record, record
+from tfcam.settings import Request, Settings
 from tfcam.submodel import KEPT
-from tfcam.tapping import LOCK
+from tfcam.tapping import LOCK, walk
+from tfcam.targets import pick_output
 from tfcam.tokens import reading_attentions
 
 _OPENED: weakref.WeakKeyDictionary[Any, dict[int, OpenedModel]] = weakref.WeakKeyDictionary()
@@ -29,7 +33,7 @@ class OpenedModel:
     def __init__(self, model: Any, which: int = 0) -> None:
         self._reference = weakref.ref(model)
         self.which = which
-        self.variables = _variables(model)
+        self.parts = _parts(model)
         self._record: Record | None = None
         self._engines: OrderedDict[Any, Engine] = OrderedDict()
 
@@ -71,10 +75,13 @@ class OpenedModel:
             self._record = record(self.model, self.which)
         return self._record
 
-    @property
-    def classes(self) -> int | None:
-        """How many classes the model tells apart; None where its output is of another form."""
-        shape = getattr(self.model, "output_shape", None) or self.record.shape
+    def classes(self, output: str | int | None = None) -> int | None:
+        """How many classes an output tells apart; None where it is of another form."""
+        if getattr(self.model, "outputs", None):
+            chosen = pick_output(_outputs(self.model), output, self.model.output_names)
+            shape = getattr(chosen, "shape", None)
+        else:
+            shape = self.record.shape if output is None else None
         return shape[-1] if isinstance(shape, tuple) and len(shape) > 1 else None
 
     def head_at(self, tap: Tap) -> Head:
@@ -180,11 +187,21 @@ class OpenedModel:
             )
 
 
+def _outputs(model: Any) -> Any:
+    """The model's symbolic outputs in their structure."""
+    return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+
+
 def _has_keys(given: Any, wanted: dict[str, Any]) -> bool:
     return isinstance(given, dict) and set(given) == set(wanted)
 
 
 def _check_tokens(taps: Sequence[Tap]) -> None:
+    if len(taps) > 1:
+        raise ValueError(
+            "Attention rollout goes through all attentions and takes no list of layers; "
+            f"got {len(taps)}."
+        )
     if strange := [tap.name for tap in taps if tap.grid is None]:
         raise ValueError(
             "Attention rollout needs a layer of tokens, whose grid its map takes; "
@@ -198,15 +215,27 @@ def _is_stored(method: Method) -> bool:
 
 
 def open_model(model: Any, name: str | int | None = None) -> OpenedModel:
-    """What is known of a model at one of its inputs; anew where variables have been replaced."""
+    """What is known of a model at one of its inputs; anew where it has been changed.
+
+    Raises:
+        TypeError: If it is no Keras model.
+        ValueError: If there is no such input.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"The model must be a keras.Model; got {type(model).__name__}. Build one by name with "
+            "keras.applications, or load one with keras.models.load_model."
+        )
     which = find_input(model, name)
     with LOCK:
         known = _OPENED.setdefault(model, {})
         opened = known.get(which)
-        if opened is None or opened.variables != _variables(model):
+        if opened is None or opened.parts != _parts(model):
             opened = known[which] = OpenedModel(model, which)
         return opened
 
 
-def _variables(model: Any) -> tuple[int, ...]:
-    return tuple(map(id, model.variables))
+def _parts(model: Any) -> tuple[int, ...]:
+    """What a compiled function would go on using after it has been replaced."""
+    activations = (getattr(each, "activation", None) for _, each in walk(model))
+    return (*map(id, model.variables), *map(id, activations))

@@ -198,7 +198,7 @@ def prepare(
     channels = loaded[0].shape[2] if shape[2] is None else shape[2]
     resized = [to_channels(resize_image(image, size), channels) for image in loaded]
     pixels = np.stack(resized).astype(np.float32)
-    inputs = np.asarray(chosen.function(pixels))
+    inputs = np.asarray(chosen.function(pixels)).astype(taken.dtype)
     if inputs.shape != pixels.shape:
         raise ValueError(
             f"preprocess must keep the shape of the batch {pixels.shape}; it gave {inputs.shape}."
@@ -315,6 +315,11 @@ def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple
     if None not in shape[:2]:
         return shape[0], shape[1]
     family = family_of(model)
+    if family is None and len({image.shape[:2] for image in images}) > 1:
+        raise ValueError(
+            f"{model.name!r} takes pictures of any size, and those of this batch have several; "
+            "give them one by one, or resize them to one size."
+        )
     nominal = (family.size, family.size) if family else images[0].shape[:2]
     height, width = (given or usual for given, usual in zip(shape[:2], nominal, strict=True))
     return height, width

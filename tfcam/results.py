@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from tfcam import maps
-from tfcam.engine import Computed, Engine
+from tfcam.engine import Engine
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding, finding
 from tfcam.methods import Method
 from tfcam.preparation import Prepared
-from tfcam.targets import NOTHING, ClassScore, Each, name_of, pair_name
+from tfcam.settings import Computed
+from tfcam.targets import NOTHING, PREDICTED, ClassScore, Each, name_of, pair_name
 
 
 def explanation(
@@ -56,10 +57,14 @@ def explanation(
     paths = [paths[each] for each in places] if asked.method.layered else []
     picture, score = prepared.images[image], float(computed.scores[image])
     size = picture.shape[: prepared.axes]
+    pair = computed.pairs[image]
     if isinstance(target, Each):
         target = target.targets[image]
-    name = label(target, computed.pairs[image], labels)
-    chosen = int(computed.pairs[image, 0]) if computed.pairs[image, 0] >= 0 else None
+    if isinstance(target, ClassScore) and computed.values is not None:
+        best = int(computed.values[image].argmax())
+        pair, target = np.array([best if c == PREDICTED else c for c in target.pair]), None
+    name = label(target, pair, labels)
+    chosen = int(pair[0]) if pair[0] >= 0 else None
     if "attentions" in asked.method.needs:
         paths = []
     findings = list(found)
@@ -74,7 +79,7 @@ def explanation(
     for path, raw in zip(paths, raws, strict=False):
         if raw.size == 1:
             findings.append(finding("one_position", layer=path))
-    probability = computed.probability(image)
+    probability = computed.probability(image, chosen)
     kind = "callable" if callable(target) else computed.kind
     if kind == "probability" and engine.settings.score == "logit":
         findings.append(finding("probability_explained"))
@@ -124,8 +129,6 @@ def _reason(
 
 def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | None:
     """What is explained, in words; None for a class without a label."""
-    if isinstance(target, ClassScore):
-        return pair_name(target.pair, labels)
     if callable(target):
         return name_of(target)
     if pair[1] == NOTHING and labels is None:

@@ -22,22 +22,36 @@ from tfcam.targets import (
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the model returns: ``values`` as it is, ``scores`` before its softmax or sigmoid."""
+    """What the model returns.
+
+    Attributes:
+        values: As it is.
+        scores: What is explained: before its softmax or sigmoid, or the same.
+        found: Whether ``scores`` are from before a softmax or sigmoid.
+        activated: Whether ``values`` come from one.
+    """
 
     values: Any
     scores: Any
     found: bool
+    activated: bool = False
+
+    @property
+    def hide_logits(self) -> tf.Tensor:
+        """Whether values in 0..1 suggest a softmax or sigmoid that was not found."""
+        within = [tf.reduce_all((v >= 0) & (v <= 1)) for v in tf.nest.flatten(self.values)]
+        return tf.reduce_any(within) & (not self.activated)
 
 
 def read_outputs(outputs: Any, score: str) -> Outputs:
     """Find what went into the final softmax or sigmoid; ``score`` is "logit" or "probability"."""
-    if score == "probability":
-        return Outputs(outputs, outputs, False)
     leaves = tf.nest.flatten(outputs)
-    logits = [_before_activation(leaf) for leaf in leaves]
-    scores = [leaf if logit is None else logit for leaf, logit in zip(leaves, logits, strict=True)]
-    found = all(logit is not None for logit in logits)
-    return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), found)
+    before = [_before_activation(leaf) for leaf in leaves]
+    found = all(each is not None for each in before)
+    if score == "probability":
+        return Outputs(outputs, outputs, False, found)
+    scores = [leaf if each is None else each for leaf, each in zip(leaves, before, strict=True)]
+    return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), found, found)
 
 
 def _before_activation(output: tf.Tensor) -> tf.Tensor | None:
@@ -107,7 +121,7 @@ def spread(outputs: Outputs, targets: Sequence[Any]) -> list[Any]:
 def probabilities(outputs: Outputs) -> tf.Tensor:
     """The model's own probabilities, or those of its logits where it ends without an activation."""
     values = tf.cast(class_outputs(outputs.values), tf.float32)
-    if outputs.found:
+    if outputs.activated:
         return values
     within = tf.reduce_all((values >= 0) & (values <= 1), axis=-1, keepdims=True)
     if values.shape[-1] == 1:

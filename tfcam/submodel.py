@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from tfcam.network import Network
 from tfcam.reading import Reading
 from tfcam.recording import logits
 from tfcam.scoring import Contrast, Outputs, read_outputs, select, spread
-from tfcam.tapping import Side, observed
+from tfcam.tapping import Side, observed, walk
 from tfcam.targets import Top, pick_output
 from tfcam.tokens import reading_attentions, to_map
 
@@ -188,29 +189,31 @@ class SubModel:
         Raises:
             ValueError: If the score does not depend on a tapped layer in a differentiable way.
         """
-        several = len(targets) > 1 or isinstance(targets[0], Top)
+        half = self._is_half()
+        several = half or len(targets) > 1 or isinstance(targets[0], Top)
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             if image_gradients:
                 tape.watch(images)
             # Open before the taps are: each attention is called once more for its scores.
             with reading_attentions(self.model) if attentions else _nothing() as attended:
                 outputs, taken = self.forward(images, tape.watch if gradients else None)
-            half = any(a.dtype == tf.float16 for a in taken) or self._is_half()
-            scale = _HALF_SCALE if half else 1.0
             chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
-            totals = [tf.reduce_sum(each.scores) * scale for each in chosen]
+            totals = [tf.reduce_sum(each.scores) for each in chosen]
+            large = [total * _HALF_SCALE for total in totals] if half else totals
         wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
         wanted |= dict(enumerate(taken)) if gradients else {}
         answers = []
-        for each, total in zip(chosen, totals, strict=True):
-            slopes = tape.gradient(total, wanted) if wanted else {}
-            for key, slope in slopes.items():
+        for each, total, scaled in zip(chosen, totals, large, strict=True):
+            found = tape.gradient(scaled, wanted) if wanted else {}
+            for key, slope in found.items():
                 if slope is None:
                     path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
                     raise ValueError(_no_gradient(path))
-            found = {key: tf.cast(slope, tf.float32) / scale for key, slope in slopes.items()}
+            if half and wanted:
+                found = _unscaled(found, functools.partial(tape.gradient, total, wanted))
+            found = {key: tf.cast(slope, tf.float32) for key, slope in found.items()}
             readings = [
                 Reading(
                     self._map(index, activation),
@@ -253,15 +256,18 @@ class SubModel:
         concrete = self._traced[key]
         gates = count_gates(concrete.graph)
         check_gates(gates, self.model.name)
-        scale = _HALF_SCALE if self._is_half() else 1.0
+        half = self._is_half()
         # The override map is honoured only where the tape is outside of the traced function.
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        with tf.GradientTape(persistent=half, watch_accessed_variables=False) as tape:
             tape.watch(images)
-            total = tf.reduce_sum(concrete(images, *given)) * scale
-        gradients = tape.gradient(total, images)
-        if gradients is None:
+            total = tf.reduce_sum(concrete(images, *given))
+            scaled = total * _HALF_SCALE if half else total
+        found = {_IMAGES: tape.gradient(scaled, images)}
+        if found[_IMAGES] is None:
             raise ValueError(_no_gradient("the model's input"))
-        return tf.cast(gradients, tf.float32) / scale, gates.gated
+        if half:
+            found = _unscaled(found, lambda: {_IMAGES: tape.gradient(total, images)})
+        return tf.cast(found[_IMAGES], tf.float32), gates.gated
 
     def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
         """The gated forward pass, to be traced: for classes, or for one callable."""
@@ -275,7 +281,8 @@ class SubModel:
         return scores
 
     def _is_half(self) -> bool:
-        return getattr(self.model, "compute_dtype", None) == "float16"
+        inside = (self.model, *(operation for _, operation in walk(self.model)))
+        return any(getattr(each, "compute_dtype", None) == "float16" for each in inside)
 
     def head(
         self,
@@ -289,6 +296,18 @@ class SubModel:
         """
         outputs, _ = self.forward(images, inject=activations)
         return select(outputs, target).scores
+
+
+def _unscaled(found: dict[int, tf.Tensor], plain: Callable[[], Any]) -> dict[int, tf.Tensor]:
+    """Gradients of a scaled-up score, scaled back; where they overflowed, those of the score."""
+    slopes = {key: tf.cast(slope, tf.float32) / _HALF_SCALE for key, slope in found.items()}
+    finite = [tf.reduce_all(tf.math.is_finite(slope)) for slope in slopes.values()]
+
+    def mended() -> dict[int, tf.Tensor]:
+        small = {key: tf.cast(slope, tf.float32) for key, slope in plain().items()}
+        return {k: tf.where(tf.math.is_finite(s), s, small[k]) for k, s in slopes.items()}
+
+    return tf.cond(tf.reduce_all(finite), lambda: slopes, mended)
 
 
 @contextlib.contextmanager

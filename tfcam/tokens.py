@@ -98,8 +98,6 @@ def grid_of(
 
 
 def _given(call: Call, count: int, given: tuple[int, int]) -> Grid:
-    if not (len(given) == 2 and all(isinstance(side, int) and side > 0 for side in given)):
-        raise ValueError(f"grid must be (height, width) in patches; got {given!r}.")
     grid = _fitting(count, *given)
     if grid is None:
         raise ValueError(
