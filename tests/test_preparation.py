@@ -485,9 +485,14 @@ def test_sizes_that_a_model_leaves_open(shape, name, size):
     inputs = keras.Input(shape)
     outputs = layers.GlobalAveragePooling2D()(begin(inputs))
     model = keras.Model(inputs, outputs, name=name)
-    prepared = ready(model, [first, PICTURE], "raw")
+    other = PICTURE
+    if name == "mine":
+        other = 255 - first
+        with pytest.raises(ValueError, match="pictures of any size, and those of this batch have"):
+            ready(model, [first, PICTURE], "raw")
+    prepared = ready(model, [first, other], "raw")
     assert prepared.inputs.shape == (2, *size, 3)
-    for given, image, made in zip((first, PICTURE), prepared.images, prepared.inputs, strict=True):
+    for given, image, made in zip((first, other), prepared.images, prepared.inputs, strict=True):
         np.testing.assert_array_equal(image, given)
         np.testing.assert_array_equal(made, resize_image(given, size))
 
@@ -506,7 +511,5 @@ def test_pictures_of_different_sizes_are_explained_together_as_alone(plain):
 
 def test_a_model_must_take_pictures():
     model = keras.Sequential([keras.Input((16,)), layers.Dense(2)], name="mine")
-    with pytest.raises(
-        ValueError, match=r"must take images \(h, w, channels\); 'mine' takes \(16,"
-    ):
+    with pytest.raises(ValueError, match=r"preprocess='unit' is for images; .* takes \(16,"):
         ready(model, [PICTURE], "unit")

@@ -136,7 +136,7 @@ def check_option(name: str, value: object, annotation: str) -> None:
         return
     if not isinstance(value, kinds[kind]) or (kind != "bool" and isinstance(value, bool)):
         raise TypeError(f"{name} must be of type {annotation}; got {value!r}.")
-    least = 0 if name == "noise" else 1
+    least = 0 if name in ("noise", "seed") else 1
     if name == "seed" and not 0 <= value < 2**31:
         raise ValueError(f"seed must be in 0..{2**31 - 1}; got {value}.")
     if isinstance(value, Real) and (kind == "int" or name == "noise") and value < least:

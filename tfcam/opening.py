@@ -78,7 +78,8 @@ class OpenedModel:
     def classes(self, output: str | int | None = None) -> int | None:
         """How many classes an output tells apart; None where it is of another form."""
         if getattr(self.model, "outputs", None):
-            chosen = pick_output(_outputs(self.model), output, self.model.output_names)
+            names = getattr(self.model, "output_names", None) or ()
+            chosen = pick_output(_outputs(self.model), output, names)
             shape = getattr(chosen, "shape", None)
         else:
             shape = self.record.shape if output is None else None
