@@ -44,9 +44,15 @@ def _row(method: tfcam.methods.Method) -> str:
     if method.pixels:
         shown = f"pixels: {shown}"
     source = re.search(r"Source: (.+? \d{4})", text, re.DOTALL).group(1)
-    of_class = "yes" if method.class_specific else "no"
     laws = "; ".join(_LAWS[method.name])
-    cells = (f"`{method.name}`", shown, method.passes, of_class, laws, " ".join(source.split()))
+    cells = (
+        f"`{method.name}`",
+        shown,
+        method.passes,
+        method.of_class,
+        laws,
+        " ".join(source.split()),
+    )
     return "| " + " | ".join(cells) + " |\n"
 
 

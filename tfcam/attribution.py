@@ -121,7 +121,7 @@ def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
     return (tf.cast(step, tf.float32) + 0.5) / steps
 
 
-@method("bias_attributions", pixels=True, passes="2 F + B", combines=False)
+@method("bias_attributions", pixels=True, passes="2 F + B", of_class="partly", combines=False)
 def full_grad(reading: Reading) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """FullGrad: what the image's values and every layer's biases gave to the score.
 
@@ -150,13 +150,13 @@ def full_grad(reading: Reading) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     return full_gradient_map(*values), {"completeness_error": error}
 
 
-@method("deconvnet_gradients", pixels=True, passes="2 F + B", class_specific=False)
+@method("deconvnet_gradients", pixels=True, passes="2 F + B", of_class="no")
 def deconvnet(reading: Reading) -> tf.Tensor:
     """Deconvnet: the score's gradient by the image, through ReLUs that let back what is positive.
 
-    At each ReLU only positive gradients pass back, wherever its own input was. It draws what
-    excites the network at all, hardly what speaks for the class; networks without ReLUs are
-    refused.
+    At each ReLU only positive gradients pass back, wherever its own input was. What it draws comes
+    from where maxima were pooled: of a network without max pooling it hardly depends on the image.
+    It hardly tells classes apart either; networks without ReLUs are refused.
 
     Args:
         reading: deconvnet_gradients (B, H, W, C).
@@ -175,7 +175,7 @@ def deconvnet(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.deconvnet_gradients)
 
 
-@method("guided_gradients", pixels=True, passes="2 F + B", class_specific=False)
+@method("guided_gradients", pixels=True, passes="2 F + B", of_class="no")
 def guided_backprop(reading: Reading) -> tf.Tensor:
     """Guided backpropagation: the score's gradient by the image, through guided ReLUs.
 

@@ -37,7 +37,8 @@ class Method:
         wants: Names of those that are filled where they can be.
         pixels: Whether the map has the resolution and channels of the model's input.
         passes: What it costs for an image: forward (F) and backward (B) passes of the network.
-        class_specific: Whether the map depends on the explained class.
+        of_class: Whether the map is one of the explained class: "yes", "partly" where it also
+            shows what speaks for others, "no" where it is nearly the same for all.
         contrast: Turns logits and pairs of classes, with the method's options, into what each
             logit counts for, where that is not the class alone.
         combines: Whether it combines channels, which ``eigen=True`` does in another way.
@@ -49,12 +50,17 @@ class Method:
     wants: tuple[str, ...] = ()
     pixels: bool = False
     passes: str = "F + B"
-    class_specific: bool = True
+    of_class: str = "yes"
     contrast: Callable[..., tf.Tensor] | None = None
     combines: bool = True
 
     def __call__(self, reading: Reading, **options: Any) -> Any:
         return self.function(reading, **options)
+
+    @property
+    def class_specific(self) -> bool:
+        """Whether the map tells classes apart."""
+        return self.of_class != "no"
 
     @property
     def layered(self) -> bool:
@@ -94,7 +100,7 @@ class Method:
         if base not in bases:
             raise ValueError(f"base must be one of {', '.join(bases)}; got {base!r}.")
         base = METHODS[base]
-        taken = ("needs", "wants", "pixels", "passes", "class_specific", "combines")
+        taken = ("needs", "wants", "pixels", "passes", "of_class", "combines")
         return replace(self, **{name: getattr(base, name) for name in taken})
 
     @property
@@ -200,7 +206,7 @@ def grad_cam(reading: Reading) -> tf.Tensor:
     return reading.combine(weights * reading.activations)
 
 
-@method("gradients")
+@method("gradients", of_class="partly")
 def grad_cam_pp(reading: Reading, *, normalize_alpha: bool = False) -> tf.Tensor:
     """Grad-CAM++: the channels weighted by their positive gradients, each by how rare it is.
 
@@ -294,7 +300,7 @@ def hires_cam(reading: Reading) -> tf.Tensor:
     return reading.combine(reading.gradients * reading.activations)
 
 
-@method("gradients")
+@method("gradients", of_class="partly")
 def layer_cam(reading: Reading) -> tf.Tensor:
     """LayerCAM: each activation weighted by its own positive gradient.
 
@@ -318,7 +324,7 @@ def layer_cam(reading: Reading) -> tf.Tensor:
     return reading.combine(tf.nn.relu(reading.gradients) * reading.activations)
 
 
-@method("gradients")
+@method("gradients", of_class="partly")
 def grad_cam_elementwise(reading: Reading) -> tf.Tensor:
     """Element-wise Grad-CAM: what each activation adds to the score, negative additions left out.
 
@@ -342,7 +348,7 @@ def grad_cam_elementwise(reading: Reading) -> tf.Tensor:
     return reading.combine(tf.nn.relu(reading.gradients * reading.activations))
 
 
-@method(passes="F", class_specific=False)
+@method(passes="F", of_class="no")
 def eigen_cam(reading: Reading) -> tf.Tensor:
     """Eigen-CAM: the activations' first principal component; it knows of no class.
 
@@ -366,12 +372,13 @@ def eigen_cam(reading: Reading) -> tf.Tensor:
     return first_component(reading.activations)
 
 
-@method("gradients")
+@method("gradients", of_class="partly")
 def eigen_grad_cam(reading: Reading) -> tf.Tensor:
     """Eigen-Grad-CAM: the first principal component of activations times gradients.
 
-    As Eigen-CAM, of G A in place of A, which makes it specific to the class. Its sign is a rule,
-    not evidence: that of the larger extreme.
+    As Eigen-CAM, of G A in place of A, which makes it depend on the class; but evidence against the
+    class counts as well, and a dominant object may hide a weak class. Its sign is a rule, not
+    evidence: that of the larger extreme.
 
     Args:
         reading: activations and gradients (B, h, w, K).
@@ -438,7 +445,7 @@ def finer_cam(
     return METHODS[base](reading)
 
 
-@method("attentions", passes="F", class_specific=False, combines=False)
+@method("attentions", passes="F", of_class="no", combines=False)
 def attention_rollout(reading: Reading) -> tf.Tensor:
     """Attention rollout: how much each patch reaches the class token through all attentions.
 

@@ -31,7 +31,7 @@ def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Te
     return images + noise * ranges * drawn
 
 
-@method("network", passes="F + samples (F + B)")
+@method("network", passes="F + samples (F + B)", of_class="partly")
 def smooth_grad_cam_pp(
     reading: Reading, *, samples: int = 8, noise: float = 0.15, seed: int = 0
 ) -> tf.Tensor:
@@ -92,18 +92,18 @@ def _noisy_powers(
     return size, [total / samples for total in sums]
 
 
-@method("network", passes="F + K F")
+@method("network", passes="F + K F", of_class="partly")
 def score_cam(
     reading: Reading,
     *,
     weights: Literal["probability", "channel_softmax", "logit_softmax"] = "probability",
     channels: int | None = None,
+    fill: Literal["zero", "mean"] = "zero",
 ) -> tf.Tensor:
     """Score-CAM: each channel weighted by the score of the image seen through it; no gradients.
 
-    H_k is the resized channel, scaled to 0..1; w_k = f_c(x H_k);  M = sum_k w_k A_k. What H_k
-    hides is zero in the network's own input, which is grey for inputs of -1..1 and for those
-    with the mean taken off. The baseline f_c(0), one number for all channels, is taken as 0.
+    H_k is the resized channel, scaled to 0..1; w_k = f_c(x H_k);  M = sum_k w_k A_k. The baseline
+    f_c(0), one number for all channels, is taken as 0.
 
     Args:
         reading: activations (B, h, w, K), and the network.
@@ -113,6 +113,9 @@ def score_cam(
             channels of the logits, nearly one channel alone. A callable target's number stands
             for the probability.
         channels: Only the channels that vary most over positions; None takes them all.
+        fill: What H_k hides becomes "zero" in the network's own input, as the authors do: grey
+            for inputs of -1..1 and for those with the mean taken off, but black for inputs of
+            0..255; or the "mean" of each of the image's colours, which is grey for all.
 
     Returns:
         (B, h, w), not negative where no activation is.
@@ -126,7 +129,7 @@ def score_cam(
         (16, 16)
     """
     activations = _most_varied(reading.activations, channels)
-    scores = _masked_scores(reading.network, activations, weights != "logit_softmax")
+    scores = _masked_scores(reading.network, activations, weights != "logit_softmax", fill)
     if weights == "probability":
         varies = tf.reduce_max(_unit(activations), positions(activations)) > 0
         scores = tf.where(varies, scores, 0.0)
@@ -158,9 +161,13 @@ def _over_positions(weights: tf.Tensor, activations: tf.Tensor) -> tf.Tensor:
     return tf.reshape(weights, (-1, *[1] * len(positions(activations)), weights.shape[-1]))
 
 
-def _masked_scores(network: Network, activations: tf.Tensor, probability: bool) -> tf.Tensor:
+def _masked_scores(
+    network: Network, activations: tf.Tensor, probability: bool, fill: str
+) -> tf.Tensor:
     """The scores of the images seen through each channel, (B, K)."""
     images = network.images
+    means = tf.reduce_mean(images, list(range(1, images.shape.rank - 1)), keepdims=True)
+    hidden = means if fill == "mean" else tf.zeros_like(means)
 
     def scores(indices: tf.Tensor) -> tf.Tensor:
         # Scaled after resizing, as the authors do: resizing lowers the maximum.
@@ -168,7 +175,7 @@ def _masked_scores(network: Network, activations: tf.Tensor, probability: bool) 
         masks = _unit(resized(tf.gather(activations, indices, axis=-1), sides))
         last = masks.shape.rank - 1
         masks = tf.transpose(masks, (last, *range(last)))[..., tf.newaxis]
-        variants = tf.reshape(masks * images, (-1, *images.shape[1:]))
+        variants = tf.reshape(hidden + masks * (images - hidden), (-1, *images.shape[1:]))
         return network.scores(variants, probability)
 
     return tf.transpose(in_chunks(activations.shape[-1], network.groups, scores))
