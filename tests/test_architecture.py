@@ -16,7 +16,7 @@ LAYERS = [
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "biases"],
     ["reading", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation", "explanation", "comparison"],
-    ["engine", "opening", "views", "results", "explainer", "comparing"],
+    ["engine", "opening", "views", "checks", "results", "explainer", "comparing", "diagnosing"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]

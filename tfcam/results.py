@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcam import maps
+from tfcam import checks, maps
 from tfcam.engine import Computed, Engine
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding, finding
@@ -55,6 +55,7 @@ def explanation(
     raws, paths = [raws[each] for each in places], [*engine.layers]
     paths = [paths[each] for each in places] if asked.method.layered else []
     picture, score = prepared.images[image], float(computed.scores[image])
+    given = target
     if isinstance(target, Each):
         target = target.targets[image]
     name = label(target, computed.pairs[image], labels)
@@ -63,7 +64,9 @@ def explanation(
         paths = []
     findings = list(found)
     if broken := sum(np.count_nonzero(~np.isfinite(r)) for r in raws) + (not np.isfinite(score)):
-        findings.append(finding("not_finite", count=broken))
+        start = checks.start_of_nan(engine.submodel.model, prepared.inputs, image)
+        holder = "The map and its score"
+        findings.append(finding("not_finite", holder=holder, count=broken, start=start))
         heatmap = np.zeros(picture.shape[:2], np.float32)
     else:
         heatmaps = [maps.heatmap(each, picture.shape[:2]) for each in raws]
@@ -75,10 +78,9 @@ def explanation(
             findings.append(finding("one_position", layer=path))
     probability = computed.probability(image)
     kind = "callable" if callable(target) else computed.kind
-    if kind == "probability" and engine.settings.score == "logit":
-        findings.append(finding("probability_explained"))
-    elif kind == "probability" and probability is not None and not 1e-4 < probability < 1 - 1e-4:
-        findings.append(finding("saturated", probability=probability))
+    findings += checks.of_probability(kind, engine.settings.score, probability)
+    explained = checks.Explained(given, computed.pairs, image, name or f"class {chosen}")
+    findings += checks.of_result(engine, prepared, explained, asked.method, places, raws)
     measured = computed.measured[request][places[0]]
     several = len(paths) > 1
     return Explanation(

@@ -25,10 +25,14 @@ from tfcam.tokens import reading_attentions, to_map
 
 # Half-precision gradients of a small score underflow to zero: the score is scaled up, the
 # gradient back down. A power of two changes no digit.
-_HALF_SCALE = 2.0**14
+HALF_SCALE = 2.0**14
 # Each shape of input is traced by itself; this many are kept.
 KEPT = 16
 _IMAGES = -1
+
+
+class NoGradientError(ValueError):
+    """The score does not depend on a layer in a way that has a gradient."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class SubModel:
             The outputs, and the answer for each target.
 
         Raises:
-            ValueError: If the score does not depend on a tapped layer in a differentiable way.
+            NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
         several = len(targets) > 1 or isinstance(targets[0], Top)
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
@@ -169,7 +173,7 @@ class SubModel:
             with reading_attentions(self.model) if attentions else _nothing() as attended:
                 outputs, taken = self.forward(images, tape.watch if gradients else None)
             half = any(a.dtype == tf.float16 for a in taken) or self._is_half()
-            scale = _HALF_SCALE if half else 1.0
+            scale = HALF_SCALE if half else 1.0
             chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
@@ -182,7 +186,7 @@ class SubModel:
             for key, slope in slopes.items():
                 if slope is None:
                     path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
-                    raise ValueError(_no_gradient(path))
+                    raise NoGradientError(_no_gradient(path))
             found = {key: tf.cast(slope, tf.float32) / scale for key, slope in slopes.items()}
             readings = [
                 Reading(
@@ -226,14 +230,14 @@ class SubModel:
         concrete = self._traced[key]
         gates = count_gates(concrete.graph)
         check_gates(gates, self.model.name)
-        scale = _HALF_SCALE if self._is_half() else 1.0
+        scale = HALF_SCALE if self._is_half() else 1.0
         # The override map is honoured only where the tape is outside of the traced function.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             total = tf.reduce_sum(concrete(images, *given)) * scale
         gradients = tape.gradient(total, images)
         if gradients is None:
-            raise ValueError(_no_gradient("the model's input"))
+            raise NoGradientError(_no_gradient("the model's input"))
         return tf.cast(gradients, tf.float32) / scale, gates.gated
 
     def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
@@ -372,7 +376,7 @@ def _check_map(tap: Tap, value: Any, least: int) -> None:
 
 def _check_reached(tap: Tap, calls: int, taken: bool) -> None:
     if calls == 0:
-        raise ValueError(
+        raise NoGradientError(
             f"The layer must be on the way to the output; {tap.path!r} is part of the model, but "
             "was not called for this input. tfcam.layers(model) lists those that are."
         )
