@@ -16,7 +16,8 @@ LAYERS = [
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation", "explanation", "comparison"],
-    ["settings", "engine", "opening", "views", "results", "explainer", "comparing"],
+    ["settings", "engine", "opening", "views", "checks", "results"],
+    ["explainer", "comparing", "diagnosing"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]

@@ -12,30 +12,57 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam import explainer, findings
+from tfcam import checks, explainer, findings
+from tfcam.checks import Range, underflowed
 from tfcam.findings import FINDINGS, Finding, finding
+from tfcam.methods import METHODS
+from tfcam.targets import Difference, Top
 
 FACTS = {
     "target": "tabby cat",
     "count": 49,
     "layer": "block5/conv_{3}",  # a name in braces stays as it is
     "probability": 0.99996,
+    "why": "it is zero at all of its 49 values",
+    "holder": "The map and its score",
+    "start": "They start in 'conv', whose output holds 3; its weights are finite.",
+    "low": -0.25,
+    "high": 1.5,
+    "least": 0.0,
+    "most": 255.0,
+    "lost": 31,
+    "model": "tiny",
+    "method": "eigen_cam",
+    "prefix": 5,
+    "height": 16,
+    "width": 14,
 }
 
 
 @pytest.mark.parametrize("code", FINDINGS)
 def test_a_message_is_one_line_with_all_its_facts(code):
-    asked = {name for _, name, _, _ in string.Formatter().parse(FINDINGS[code]) if name}
+    template = FINDINGS[code].message
+    asked = {name for _, name, _, _ in string.Formatter().parse(template) if name}
     assert asked <= set(FACTS)
     found = finding(code, **{name: FACTS[name] for name in asked})
     assert found == Finding(code, found.message)
     assert str(found) == f"{code}: {found.message}"
     assert re.fullmatch(r"[A-Z][^\n]{20,220}\.", found.message)
-    shown = {"probability": "0.999960"}
+    shown = {"probability": "0.999960", "least": " 0 ", "most": " 255:"}
     assert all(shown.get(name, str(FACTS[name])) in found.message for name in asked)
     if asked:
         with pytest.raises(KeyError):
             finding(code)
+
+
+@pytest.mark.parametrize("code", FINDINGS)
+def test_cause_and_remedy_are_one_sentence_each(code):
+    found = Finding(code, "Something was found.")
+    assert (found.cause, found.remedy) == (FINDINGS[code].cause, FINDINGS[code].remedy)
+    for text in (found.cause, found.remedy):
+        assert re.fullmatch(r"[A-Z][^\n|]{20,220}\.", text)
+        assert not re.search(r"[.!?] ", text)
+    assert found.cause != found.remedy
 
 
 def test_a_code_must_be_known():
@@ -77,11 +104,16 @@ def network(head="softmax", kernel=None, bias=0.0, width=8, name="tiny"):
 IMAGE = np.random.default_rng(1).uniform(0.1, 1, (8, 8, 3)).astype("float32")
 
 
-def explained(model, layer="conv", **options):
+def agnostic(method):
+    """What a method that knows no class has to say where one is asked for."""
+    return [] if METHODS[method].class_specific else ["class_agnostic"]
+
+
+def explained(model, layer="conv", image=IMAGE, **options):
     """The result, the same one by one, in a batch, eager and compiled; checked to be sound."""
     shared = tfcam.Explainer(model, layer, **options.pop("made", {}))
-    alone = shared(IMAGE, **options)
-    for result in [*shared([IMAGE, IMAGE], **options), shared(IMAGE, **options)]:
+    alone = shared(image, **options)
+    for result in [*shared([image, image], **options), shared(image, **options)]:
         assert result.findings == alone.findings
         np.testing.assert_allclose(result.heatmap, alone.heatmap, atol=1e-6)
     assert alone.heatmap.shape == (8, 8)
@@ -92,8 +124,13 @@ def explained(model, layer="conv", **options):
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
-def test_a_sound_map_has_no_findings(method):
-    result, codes = explained(network(), made={"method": method}, target=1)
+def test_a_sound_map_has_no_findings_and_is_not_looked_at_again(method, monkeypatch):
+    def fail(*given):
+        pytest.fail("another pass of the network")
+
+    monkeypatch.setattr(checks, "_probe", fail)
+    monkeypatch.setattr(checks, "start_of_nan", fail)
+    result, codes = explained(network(), made={"method": method})
     assert codes == []
     assert result.heatmap.max() == 1.0
 
@@ -119,7 +156,7 @@ def test_a_callable_without_evidence_is_named():
         return 0.0 * outputs[:, 0]
 
     result, codes = explained(network(), target=nothing)
-    assert codes == ["no_positive_evidence"]
+    assert codes == ["no_positive_evidence", "gradient_absent"]
     assert "speaks for nothing:" in result.findings[0].message
     assert result.label == "nothing"
 
@@ -137,13 +174,17 @@ def test_one_position():
 def test_not_finite(method, value):
     model = network()
     model.get_layer("conv").set_weights([np.full((1, 1, 3, 2), value)])
-    result, codes = explained(model, made={"method": method}, target=0)
+    result, codes = explained(model, made={"method": method})
     assert codes == ["not_finite"]
     bad = np.count_nonzero(~np.isfinite(result.raw)) + (not np.isfinite(result.score))
     assert bad >= 64
     assert (
         f"The map and its score hold {bad} values that are NaN or infinite"
         in result.findings[0].message
+    )
+    # inf - inf and 0 inf are NaN, but every one of the 2 x 64 sums has an inf in it.
+    assert "They start in 'conv', whose output holds 128; its weights hold 6." in str(
+        result.findings[0]
     )
     assert not result.heatmap.any()
     assert result.boxes().shape == (0, 4)
@@ -154,7 +195,9 @@ def test_a_score_that_is_not_finite_is_told(method):
     model = network(kernel=[[np.nan, 1], [1, 1]])
     result, codes = explained(model, made={"method": method}, target=0)
     assert np.isnan(result.score)
-    assert codes == ["not_finite"]
+    assert codes == ["not_finite", *agnostic(method)]
+    found = result.findings[0].message
+    assert re.search(r"They start in 'dense', whose output holds \d; its weights hold 1\.", found)
 
 
 @pytest.mark.parametrize("score", ["logit", "probability"])
@@ -179,12 +222,16 @@ def test_saturated(method):
     made = {"method": method, "score": "probability"}
     result, codes = explained(model, made=made, target=0)
     assert result.probability == 1.0
-    assert "saturated" in codes
-    assert codes in (["saturated"], ["no_positive_evidence", "saturated"])
-    assert "probability is 1.000000" in result.findings[-1].message
-    assert "score='logit'" in result.findings[-1].message
+    empty = ["no_positive_evidence"] * (not result.heatmap.any())
+    stopped = ["gradient_absent"] * bool(empty and METHODS[method].needs == ("gradients",))
+    if method in ("guided_grad_cam", "finer_cam"):  # more than a gradient, or not of the class
+        stopped = [code for code in codes if code == "gradient_absent"]
+    assert codes == [*empty, "saturated", *agnostic(method), *stopped]
+    found = result.findings[len(empty)]
+    assert "probability is 1.000000" in found.message
+    assert "score='logit'" in found.message
     logit, codes = explained(model, made={"method": method}, target=0)
-    assert codes == []
+    assert codes == agnostic(method)
     if logit.score_kind == "logit":
         assert logit.score == pytest.approx(1e3 * IMAGE[..., 0].mean(), rel=1e-5)
     assert logit.heatmap.max() == 1.0
@@ -209,3 +256,397 @@ def test_no_labels(monkeypatch, known):
     codes = [each.code for each in result.findings if each.code != "no_positive_evidence"]
     assert codes == (["no_labels"] if known is None else [])
     assert result.label == (None if known is None else "label 7")
+
+
+# --- what is looked for only where something is wrong ---------------------------------------
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "layer_cam", "cam", "eigen_cam", "score_cam"])
+def test_dead_layer(method):
+    """Below zero everywhere, the image is nothing to the ReLU: 8 x 8 x 2 zeros."""
+    made = {"method": method}
+    result, codes = explained(network(), image=-IMAGE, made=made)
+    assert codes == ["no_positive_evidence", "dead_layer"]
+    assert "All 128 activations of 'conv' are zero" in result.findings[1].message
+    one, other = tfcam.Explainer(network(), "conv", method=method)([IMAGE, -IMAGE])
+    assert one.findings == ()
+    assert other.findings == result.findings
+
+
+def test_an_empty_map_of_a_living_layer_is_not_dead():
+    """One of 128 activations is alive, in a channel that class 0 has no weight for."""
+    image = np.full((8, 8, 3), -1, np.float32)
+    image[2, 3, 1] = 1
+    result, codes = explained(network(), image=image, target=0)
+    assert not result.raw.any()
+    assert codes == ["no_positive_evidence"]
+
+
+def test_the_dead_one_of_several_layers_is_told():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 1, use_bias=False, name="conv")(inputs)
+    x = layers.ReLU(name="dead")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    model.get_layer("conv").set_weights([np.full((1, 1, 3, 2), -1.0)])
+    _, codes = explained(model, ["conv", "dead"])
+    assert codes == ["no_positive_evidence", "gradient_absent", "dead_layer"]
+    result, _ = explained(model, ["conv", "dead"])
+    said = [each.message for each in result.findings]
+    assert "reaches 'conv': it is zero at all of its 128 values." in said[1]
+    assert "All 128 activations of 'dead' are zero" in said[2]
+
+
+def test_gradient_absent():
+    """Nothing but the bias makes the logit; the error where it is missing altogether stays."""
+    result, codes = explained(network(kernel=np.zeros((2, 2))), target=0)
+    assert codes == ["no_positive_evidence", "gradient_absent"]
+    assert result.findings[1].message == (
+        "No gradient of the score reaches 'conv': it is zero at all of its 128 values."
+    )
+    _, codes = explained(network(kernel=[[1e-20, 0], [0, 0]]), target=0)
+    assert codes == []
+    with pytest.raises(ValueError, match="no gradient reaches 'conv'"):
+        tfcam.explain(network(), IMAGE, "conv", target=lambda y: tf.stop_gradient(y[:, 0]))
+
+
+def test_the_logits_that_only_a_graph_shows_are_those_that_are_looked_at():
+    """Saturated, the probability has no gradient, but the logit has: it is the activation's."""
+    model = networks.plain_head()
+    kernel, bias = model.dense.get_weights()
+    model.dense.set_weights([1e4 * np.abs(kernel), bias])
+    image = networks.pictures(1)[0]
+    for weights in (model.dense.get_weights(), [0 * kernel, bias]):
+        model.dense.set_weights(weights)
+        codes = [each.code for each in tfcam.explain(model, image, "norm", target=0).findings]
+        assert ("gradient_absent" in codes) == (not weights[0].any())
+
+
+# --- where NaN starts -----------------------------------------------------------------------
+
+
+def chain(*steps):
+    """The steps in a row, then pooling and two classes."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 1, activation="relu", use_bias=False, name="conv")(inputs)
+    for step in steps:
+        x = step(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="dense")(x))
+    model.get_layer("conv").set_weights([np.eye(3, 2, dtype="float32")[None, None]])
+    model.get_layer("dense").set_weights([np.eye(2), np.zeros(2)])
+    return model
+
+
+def first_nan(model, image=IMAGE, **options):
+    result, codes = explained(model, image=image, **options)
+    assert codes == ["not_finite"]
+    return result.findings[0].message
+
+
+def test_nan_starts_in_a_layer_with_finite_weights():
+    """log 0 is -inf where the ReLU gave 0: at three pixels of channel 0, at none of channel 1."""
+    image = IMAGE.copy()
+    image[0, :3, 0] = -1
+    model = chain(layers.Activation(keras.ops.log, name="log"))
+    said = first_nan(model, image, target=1)
+    assert "They start in 'log', whose output holds 3; its weights are finite." in said
+    _, codes = explained(model, target=1)
+    assert "not_finite" not in codes
+
+
+def test_nan_starts_in_the_inner_layer_and_in_the_call_that_makes_it():
+    shared = layers.Activation(lambda x: 1e30 * x, name="shared")
+    inside = keras.Sequential([shared, shared], name="inside")
+    said = first_nan(chain(inside))
+    # 1e30 x 1e30 is more than float32 holds, 0.1 and more times 1e30 is not.
+    assert "They start in 'inside/shared:1', whose output holds 128; its weights" in said
+
+
+def test_nan_that_no_layer_gives_is_told():
+    """The slope of the root is infinite at 0, where the root itself is 0."""
+    image = IMAGE.copy()
+    image[0, 0] = -1
+    said = first_nan(chain(layers.Activation(keras.ops.sqrt, name="root")), image, target=0)
+    assert "No layer gives such values: they arise in the score, its gradient" in said
+
+
+def test_nan_that_the_preprocessing_makes_is_told():
+    def broken(pixels):
+        return np.where(pixels < 100, np.float32(np.nan), pixels)
+
+    picture = np.full((8, 8, 3), 200, np.uint8)
+    picture[0, :5] = 0
+    said = first_nan(network(), picture, made={"preprocess": broken})
+    assert "They start in the model's input, which holds 15." in said
+
+
+def test_nan_that_float16_makes_is_told():
+    """200 x 400 is more than float16 holds."""
+    double = layers.Rescaling(400.0, dtype="float16", name="double")
+    said = first_nan(chain(double), image=np.full((8, 8, 3), 200, np.float32))
+    assert "They start in 'double', whose output holds 128; its weights are finite." in said
+
+
+# --- an input that can't be the model's -----------------------------------------------------
+
+
+def scaling(scale, offset=0.0):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Rescaling(scale, offset, name="scale")(inputs)
+    x = layers.Conv2D(2, 1, name="conv")(x)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    model.get_layer("conv").set_weights([np.ones((1, 1, 3, 2)), np.ones(2)])
+    return model
+
+
+def family(name):
+    """A network of that name with 1000 classes."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 1, name="conv")(inputs)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(1000)(x), name=name)
+
+
+def spanning(low, high):
+    """Values from low to high, evenly."""
+    return np.linspace(low, high, 8 * 8 * 3, dtype=np.float32).reshape(8, 8, 3)
+
+
+RAW, TF, CAFFE = (scaling(1 / 255), family("mobilenetv2_1.00_224"), family("vgg16"))
+UNIT, TORCH = scaling(255.0), family("densenet121")
+WRONG = [
+    (
+        RAW,
+        spanning(0, 1),
+        "from 0 to 1, but the model takes those from 0 to 255: 0..255 as it is, ",
+    ),
+    (scaling(1 / 127.5, -1), spanning(-1, 1), "from -1 to 1, but the model takes those from 0 to"),
+    (RAW, spanning(-2.1, 2.6), "from -2.1 to 2.6, but"),
+    (RAW, spanning(-120, 150), "from -120 to 150, but"),
+    (
+        UNIT,
+        spanning(0, 255),
+        "from 0 to 255, but the model takes those from 0 to 1: scaled to 0..1",
+    ),
+    (UNIT, spanning(-1, 1), "from -1 to 1, but"),
+    (
+        TF,
+        spanning(0, 255),
+        "takes those from -1 to 1: scaled to -1..1, as mobilenet_v2 was trained.",
+    ),
+    (TF, spanning(-2.1, 2.6), "from -2.1 to 2.6, but the model takes those from -1 to 1"),
+    # 0 - 123.68 and 255 - 103.939; (0 - 0.485) / 0.229 and (1 - 0.406) / 0.225
+    (CAFFE, spanning(0, 255), "from 0 to 255, but the model takes those from -123.7 to 151.1: BGR"),
+    (CAFFE, spanning(0, 1), "from 0 to 1, but"),
+    (TORCH, spanning(0, 255), "from 0 to 255, but the model takes those from -2.118 to 2.64: "),
+]
+RIGHT = [
+    (RAW, spanning(0, 255)),
+    (RAW, spanning(-3, 258)),  # resized by a filter that overshoots
+    (RAW, np.zeros((8, 8, 3), np.float32)),
+    (RAW, np.full((8, 8, 3), 0.4, np.float32)),
+    (RAW, (spanning(0, 1) > 0.5).astype(np.float32)),  # nearly black, but whole numbers
+    (RAW, spanning(0, 4)),
+    (UNIT, spanning(0, 1)),
+    (TF, spanning(-1, 1)),
+    (TF, spanning(0, 1)),  # a bright picture may be so
+    (CAFFE, spanning(-123, 151)),
+    (CAFFE, np.full((8, 8, 3), 0.4, np.float32)),
+    (CAFFE, spanning(0, 100)),
+    (TORCH, spanning(-2.1, 2.6)),
+    (TORCH, spanning(0, 1)),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_input_range(case):
+    model, image, said = WRONG[case]
+    result = tfcam.explain(model, image, "conv", target=0)
+    codes = [each.code for each in result.findings]
+    assert "input_range" in codes
+    found = result.findings[codes.index("input_range")]
+    assert said in found.message
+    assert found.message.startswith("The input holds values from ")
+
+
+@pytest.mark.parametrize("case", range(len(RIGHT)))
+def test_an_input_that_may_be_the_models_is_not_doubted(case):
+    model, image = RIGHT[case]
+    result = tfcam.explain(model, image, "conv", target=0)
+    assert "input_range" not in [each.code for each in result.findings]
+
+
+def test_input_range_of_each_image_eager_and_compiled():
+    explainer = tfcam.Explainer(RAW, "conv")
+    images = [spanning(0, 255), spanning(0, 1)]
+    for _ in range(3):
+        found = [[each.code for each in result.findings] for result in explainer(images, target=0)]
+        assert ["input_range" in each for each in found] == [False, True]
+
+
+@pytest.mark.parametrize("model", [RAW, UNIT, TF, CAFFE, TORCH], ids=lambda model: model.name)
+@pytest.mark.parametrize("value", [0, 1, 100, 255])
+def test_what_is_prepared_here_always_fits(model, value):
+    picture = np.full((5, 7, 3), value, np.uint8)
+    picture[2, 3] = 3 - min(value, 3)
+    result = tfcam.explain(model, picture, "conv", target=0)
+    assert "input_range" not in [each.code for each in result.findings]
+
+
+def test_a_range_is_doubted_only_where_it_is_known():
+    """No scaling is inside; trained by somebody else; with weights before the scaling."""
+    nested = keras.Sequential([keras.Input((8, 8, 3)), family("vgg16"), layers.Dense(2)])
+    few = keras.Model(CAFFE.input, layers.Dense(10)(CAFFE.layers[-2].output), name="vgg16")
+    normal = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Normalization(mean=[0.1] * 3, variance=[900.0] * 3),
+            layers.Conv2D(2, 1),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    for model in (network(), nested, few, normal):
+        for image in (spanning(0, 1), spanning(0, 255), spanning(-50, 50)):
+            result = tfcam.explain(model, image, target=0)
+            assert "input_range" not in [each.code for each in result.findings]
+
+
+def test_a_preprocessing_that_was_asked_for_is_checked_as_well():
+    picture = spanning(0, 255).astype(np.uint8)
+    for preprocess, wrong in {"unit": True, "tf": True, "raw": False, None: False}.items():
+        result = tfcam.explain(RAW, picture, "conv", target=0, preprocess=preprocess)
+        assert ("input_range" in [each.code for each in result.findings]) == wrong, preprocess
+    result = tfcam.explain(TF, picture, "conv", target=0, preprocess=None)
+    assert "input_range" in [each.code for each in result.findings]
+
+
+def test_a_range_says_how_it_is_reached():
+    mode = Range(0.0, 255.0, "BGR, mean off, as vgg16 was trained")
+    assert mode.preparation == "BGR, mean off"
+
+
+# --- float16 --------------------------------------------------------------------------------
+
+
+def half(kernel=1.0, first=1.0, pool=False, policy="mixed_float16", head="float32", bias=0.0):
+    """Passes channels 0 and 1 on, in a policy; two classes, of which class 0 sees channel 0."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 1, use_bias=False, name="conv", dtype=policy)(inputs)
+    x = layers.MaxPooling2D(2, dtype=policy)(x) if pool else x
+    x = layers.GlobalAveragePooling2D(dtype=policy)(x)
+    model = keras.Model(inputs, layers.Dense(2, "softmax", name="dense", dtype=head)(x))
+    model.get_layer("conv").set_weights([first * np.eye(3, 2)[None, None]])
+    model.get_layer("dense").set_weights([kernel * np.eye(2), np.array([0.0, bias])])
+    return model
+
+
+LOST = {
+    # 1e-13 x 2^14 is less than the 6e-8 that float16 holds; the other channel has no gradient.
+    "zero": ({"kernel": 1e-13}, 64, 64),
+    # Of each 2 x 2 one is the largest.
+    "behind a pooling": ({"kernel": 1e-13, "pool": True}, 16, 16),
+    # 1e-8 x 2^14 / 64 is a subnormal number.
+    "subnormal": ({"kernel": 1e-8}, 64, 64),
+    "a head of float16": ({"kernel": 1e-7, "head": "mixed_float16"}, 64, 64),
+}
+HELD = {
+    "a sound one": {},
+    "zeros that a pooling makes": {"pool": True, "first": 1e-5},
+    "small activations": {"first": 1e-6},
+    "small gradients in float32": {"kernel": 1e-13, "policy": "float32"},
+    "small gradients in bfloat16": {"kernel": 1e-13, "policy": "mixed_bfloat16"},
+    "no gradient at all": {"kernel": 0.0},
+    "small ones that are held": {"kernel": 1e-6},
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_float16_underflow(case):
+    options, count, lost = LOST[case]
+    result, codes = explained(half(**options), target=0)
+    assert codes[-1] == "float16_underflow"
+    assert f"Of the {count} gradients of 'conv' that are not zero, {lost} are too small" in str(
+        result.findings[-1]
+    )
+    assert codes[:-1] == ["no_positive_evidence"] * (not result.raw.any())
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_what_float16_holds_is_no_underflow(case):
+    _, codes = explained(half(**HELD[case]), target=0)
+    absent = ["no_positive_evidence", "gradient_absent"]
+    assert codes == (absent if case == "no gradient at all" else [])
+
+
+def test_the_gradient_of_a_saturated_probability_underflows_in_float16():
+    """p (1 - p) is 1e-10, and 2^14 / 64 times that."""
+    model = half(bias=np.log(1e10))
+    result, codes = explained(model, made={"score": "probability"}, target=0)
+    assert result.score == pytest.approx(1e-10, rel=1)
+    assert codes[-2:] == ["saturated", "float16_underflow"]
+
+
+def test_a_callable_is_scaled_as_well():
+    result, codes = explained(half(kernel=1e-13), target=lambda outputs: outputs[:, 0])
+    assert codes[-1] == "float16_underflow"
+    assert "Of the 64 gradients" in result.findings[-1].message
+
+
+def test_underflow_by_hand():
+    explained, further = np.array([0.0, 0.0, 2.0**-30, 1.0]), np.array([0.0, 1e-5, 1e-3, 9.0])
+    # The first has none; of three the second is lost; the third is 2^-16, below 2^-14.
+    assert underflowed([explained, further], half=False) == (3, 1)
+    assert underflowed([explained, further], half=True) == (3, 2)
+    # What overflows says nothing; the next one that does not is taken.
+    over = np.array([0.0, np.inf, 1.0, 1.0])
+    assert underflowed([explained, over], half=False) == (2, 0)
+    assert underflowed([explained, over, further], half=False) == (3, 1)
+
+
+# --- what is asked for ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", networks.METHODS)
+def test_class_agnostic(method):
+    if not agnostic(method):
+        assert tfcam.explain(network(), IMAGE, "conv", target=1, method=method).findings == ()
+        return
+    result, codes = explained(network(), made={"method": method}, target=1)
+    assert codes == ["class_agnostic"]
+    assert result.findings[0].message == (
+        f"The map of {method!r} is the same, or nearly, for every class: it is no evidence for "
+        "class 1."
+    )
+
+
+def test_class_agnostic_for_every_way_to_ask():
+    explainer = tfcam.Explainer(network(), "conv", method="eigen_cam", labels=["cat", "dog"])
+    named = explainer([IMAGE, IMAGE], target=[None, "dog"])
+    assert [[each.code for each in one.findings] for one in named] == [[], ["class_agnostic"]]
+    assert named[1].findings[0].message.endswith("no evidence for dog.")
+    for target in (Difference("cat", "dog"), lambda outputs: outputs[:, 1], "cat"):
+        assert [each.code for each in explainer(IMAGE, target).findings] == ["class_agnostic"]
+    for each in explainer(IMAGE, Top(2)):
+        assert [found.code for found in each.findings] == ["class_agnostic"]
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "attention_rollout", "saliency"])
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+def test_prefix_tokens(prefix, method):
+    """12 x 12 pixels in patches of 4: 3 x 3, behind the prefix."""
+    explainer = tfcam.Explainer(networks.vit(prefix), "block0", method=method)
+    if method == "saliency":
+        explainer = tfcam.Explainer(networks.vit(prefix), method=method)
+    for _ in range(2):
+        found = explainer(networks.pictures(1)[0]).findings
+        told = [each.message for each in found if each.code == "prefix_tokens"]
+        assert told == [
+            f"The {prefix + 9} tokens of 'block0' are taken for {prefix} of no patch in front, "
+            "then 3 x 3 patches, row by row."
+        ] * (prefix > 0 and method != "saliency")
+
+
+def test_prefix_tokens_of_several_layers_are_told_once():
+    result = tfcam.explain(networks.vit(1), networks.pictures(1)[0], ["block0", "norm1"])
+    assert [each.code for each in result.findings].count("prefix_tokens") == 1

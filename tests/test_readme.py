@@ -1,4 +1,4 @@
-"""The README's code runs, and its table of methods is that of the library."""
+"""The README's code runs, and its tables of methods and findings are those of the library."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import keras
 import pytest
 
 import tfcam
-from tests import laws
+from tests import laws, troubleshooting
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -43,6 +43,11 @@ def test_the_table_of_methods_is_that_of_the_library_and_its_proofs():
     assert wanted in README, f"python -m tests.laws writes it:\n{wanted}"
     for row in wanted.splitlines()[2:]:
         assert all(cell.strip() for cell in row.strip("|").split("|")), f"an empty cell in {row}"
+
+
+def test_the_section_on_troubleshooting_is_made_from_the_findings():
+    (written,) = troubleshooting.SECTION.findall(README)
+    assert written == troubleshooting.section(), "python -m tests.troubleshooting writes it"
 
 
 def test_the_commands_are_those_that_exist():

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tfcam.comparing import compare
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
+    from tfcam.diagnosing import Diagnosis, diagnose
     from tfcam.explainer import Explainer, explain
     from tfcam.explanation import Explanation, Explanations
     from tfcam.inspection import layers
@@ -24,6 +25,7 @@ __all__ = [
     "METHODS",
     "Box",
     "Comparison",
+    "Diagnosis",
     "Difference",
     "Explainer",
     "Explanation",
@@ -35,6 +37,7 @@ __all__ = [
     "Top",
     "compare",
     "demo_model",
+    "diagnose",
     "explain",
     "layers",
     "scenes",
@@ -44,6 +47,7 @@ _HOMES = {
     "Box": "tasks",
     "Difference": "targets",
     "Comparison": "comparison",
+    "Diagnosis": "diagnosing",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
@@ -54,6 +58,7 @@ _HOMES = {
     "Top": "targets",
     "compare": "comparing",
     "demo_model": "demo",
+    "diagnose": "diagnosing",
     "explain": "explainer",
     "layers": "inspection",
 }

@@ -71,6 +71,12 @@ def numbered(text: str | None) -> Any:
     return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else text
 
 
+def layers_asked(names: list[str] | None) -> Any:
+    """One layer as it is, several as a list."""
+    found = [numbered(each) for each in names or []] or [None]
+    return found if len(found) > 1 else found[0]
+
+
 def read_options(texts: list[str]) -> dict[str, Any]:
     """NAME=VALUE as options: numbers, True, False and None as such, all else as text."""
     options: dict[str, Any] = {}
@@ -85,22 +91,23 @@ def read_options(texts: list[str]) -> dict[str, Any]:
     return options
 
 
-def load_network(name: str) -> tuple[Any, list[str] | None]:
-    """A model by name or file, and its labels where they are known."""
+def load_network(name: str, labels: Path | None = None) -> tuple[Any, list[str] | None]:
+    """A model by name or file, and its labels: those of a file, else where they are known."""
     import keras
 
     from tfcam.applications import build
     from tfcam.demo import demo_model
     from tfcam.scenes import KINDS
 
+    known = None if labels is None else read_labels(labels)
     if name == "shapes":
-        return demo_model(), list(KINDS)
+        return demo_model(), list(KINDS) if known is None else known
     if not name.endswith((".keras", ".h5", ".hdf5")):
-        return build(name), None
+        return build(name), known
     if not Path(name).is_file():
         raise FileNotFoundError(f"No model file {name!r}.")
     try:
-        return keras.models.load_model(name, compile=False), None
+        return keras.models.load_model(name, compile=False), known
     except Exception as error:
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"{name!r} could not be loaded as a Keras model: {first}") from None

@@ -1,4 +1,4 @@
-"""The command line: ``tfcam demo | explain | compare | layers | methods``."""
+"""The command line: ``tfcam demo | explain | compare | diagnose | layers | methods``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rich.table import Table
 from tfcam.arguments import (
     ask_layer,
     expand,
+    layers_asked,
     load_network,
     numbered,
     outputs,
     picture_name,
-    read_labels,
     read_options,
 )
 
@@ -40,6 +40,9 @@ Model = Annotated[
         help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
         "the embedded one."
     ),
+]
+Target = Annotated[
+    str | None, typer.Option(help="Class index or label; the predicted class if not given.")
 ]
 Preprocess = Annotated[
     str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
@@ -91,9 +94,7 @@ def explain(
         bool, typer.Option("--choose-layer", help="Show the layers, and ask which one.")
     ] = False,
     fuse: Annotated[str, typer.Option(help="max, mean, product or tanh_max.")] = "max",
-    target: Annotated[
-        str | None, typer.Option(help="Class index or label; the predicted class if not given.")
-    ] = None,
+    target: Target = None,
     method: Annotated[str, typer.Option(help="See tfcam methods.")] = "grad_cam",
     option: Annotated[
         list[str] | None,
@@ -114,12 +115,10 @@ def explain(
         from tfcam.explainer import Explainer
 
         paths = expand(images)
-        network, known = load_network(model)
-        if labels is not None:
-            known = read_labels(labels)
+        network, known = load_network(model, labels)
         explainer = Explainer(
             network,
-            ask_layer(network) if choose_layer else _layers(layer),
+            ask_layer(network) if choose_layer else layers_asked(layer),
             method=method,
             preprocess=preprocess,
             labels=known,
@@ -185,7 +184,7 @@ def compare(
         from tfcam.comparison import check_path
 
         file = check_path(output or Path(f"{picture_name(image)}_compare.png"))
-        networks, known = zip(*(load_network(each) for each in model), strict=True)
+        networks, known = zip(*(load_network(each, labels) for each in model), strict=True)
         same = known[0] if all(each == known[0] for each in known) else None
         result = compare_maps(
             list(networks) if len(networks) > 1 else networks[0],
@@ -194,11 +193,30 @@ def compare(
             methods=method or None,
             targets=[numbered(each) for each in target] if target else None,
             preprocess=preprocess,
-            labels=same if labels is None else read_labels(labels),
+            labels=same,
         )
         result.save(file, shared_scale=shared_scale)
     print(result)
     print(f"wrote {file}")
+
+
+@app.command()
+def diagnose(
+    image: Annotated[str, typer.Argument(help="A file or an http(s) URL.")],
+    model: Model,
+    layer: Annotated[str | None, typer.Option(help="Path, name or index of a layer.")] = None,
+    target: Target = None,
+    preprocess: Preprocess = "auto",
+    labels: Labels = None,
+) -> None:
+    """Check a model and an image: what applies, what to mind, and what to do about it."""
+    with _errors():
+        from tfcam.diagnosing import diagnose as check
+
+        network, known = load_network(model, labels)
+        place, chosen = numbered(layer), numbered(target)
+        options: dict[str, Any] = {"preprocess": preprocess, "labels": known}
+        print(check(network, image, place, target=chosen, **options))
 
 
 @app.command()
@@ -224,12 +242,6 @@ def methods() -> None:
 def _finite(number: float | None) -> float | None:
     """A number as JSON can hold it, which has no NaN."""
     return number if number is not None and math.isfinite(number) else None
-
-
-def _layers(names: list[str] | None) -> Any:
-    """One layer as it is, several as a list."""
-    found = [numbered(each) for each in names or []] or [None]
-    return found if len(found) > 1 else found[0]
 
 
 def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -129,7 +129,6 @@ class _Subject:
 
     opened: OpenedModel
     prepared: Prepared
-    others: Sequence[Any]
     labels: Sequence[str] | None
     found: tuple[Finding, ...]
 
@@ -149,7 +148,8 @@ class _Subject:
         how = (preprocess, lambda: opened.record)
         prepared = prepare(model, [explained], *how, opened.which)
         beside = prepare_others(model, others, opened.which, 1, *how)
-        return cls(opened, prepared, beside, *find_labels(model, labels))
+        prepared = replace(prepared, others=tuple(beside))
+        return cls(opened, prepared, *find_labels(model, labels))
 
     def explain(
         self,
@@ -165,7 +165,7 @@ class _Subject:
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)
-        answers = engine(self.prepared.inputs, asked, self.others)
+        answers = engine(self.prepared.inputs, asked, self.prepared.others)
         return [
             [
                 explanation(

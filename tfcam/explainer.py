@@ -22,7 +22,7 @@ from tfcam.inspection import Layers
 from tfcam.intake import inputs_of
 from tfcam.methods import METHODS, Method, check_option
 from tfcam.opening import open_model
-from tfcam.preparation import Preprocess, prepare, prepare_others, split_batch
+from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others, split_batch
 from tfcam.reading import Reading
 from tfcam.results import explanation, joined
 from tfcam.settings import Computed, Request, Settings
@@ -242,7 +242,7 @@ class Explainer:
         prepared = prepare(
             self.model, pictures, self._preprocess, lambda: opened.record, opened.which
         )
-        others = self._others(others, len(pictures))
+        prepared = replace(prepared, others=tuple(self._others(others, len(pictures))))
         if self._augment:
             if not inputs_of(self.model)[opened.which].is_image:
                 raise ValueError("augment=True mirrors and zooms images; this input is none.")
@@ -250,10 +250,10 @@ class Explainer:
                 views.check_target(each)
         own = any(callable(each) and not isinstance(each, BY_VALUE) for each in targets)
         engine = self._own_engine if own else self._engine
-        answers = engine(prepared.inputs, targets, others)
+        answers = engine(prepared.inputs, targets, prepared.others)
         if self._augment:
             answers = [
-                _averaged(engine, prepared.inputs, answer, target, others)
+                _averaged(engine, prepared, answer, target)
                 for answer, target in zip(answers, spread_targets(targets), strict=True)
             ]
         return [
@@ -324,13 +324,12 @@ def spread_targets(targets: Sequence[Any]) -> list[Any]:
     return spread
 
 
-def _averaged(
-    engine: Engine, inputs: np.ndarray, answer: Computed, target: Any, others: Sequence[np.ndarray]
-) -> Computed:
+def _averaged(engine: Engine, prepared: Prepared, answer: Computed, target: Any) -> Computed:
     """The answer with its maps averaged over views, of the class that was explained first."""
     classes = answer.pairs if answer.weights is None else answer.weights
     fixed = target if callable(target) else classes
-    seen = [engine(view.see(inputs), [fixed], others)[0] for view in views.OTHERS]
+    inputs = (view.see(prepared.inputs) for view in views.OTHERS)
+    seen = [engine(each, [fixed], prepared.others)[0] for each in inputs]
     raws = [
         [views.average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
         for r, places in enumerate(answer.raws)

@@ -1,31 +1,117 @@
-"""What a user should know about a map: a code, and one sentence that says what to do."""
+"""What a user should know about a map: a code with its cause and its remedy, and what was found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a code.
+
+    Attributes:
+        message: What was found, with places for a result's own numbers.
+        cause: Where it comes from, in one sentence.
+        remedy: What to do, in one sentence.
+    """
+
+    message: str
+    cause: str
+    remedy: str
+
+
 FINDINGS = {
-    "no_positive_evidence": (
+    "no_positive_evidence": Known(
         "Nothing in this map speaks for {target}: all of it is zero or negative, so that the "
-        "heatmap is empty. Look at `raw`, another layer, or the class that is predicted."
+        "heatmap is empty. Look at `raw`, another layer, or the class that is predicted.",
+        "Nowhere in the image does what the layer sees speak for the explained class: it says "
+        "nothing of it, or speaks against it.",
+        "Look at `raw`, explain another layer, or explain the class that is predicted.",
     ),
-    "not_finite": (
-        "The map and its score hold {count} values that are NaN or infinite, so that the heatmap "
-        "is empty. Look for NaN in the model's weights and in its input."
-    ),
-    "one_position": (
-        "The map of {layer!r} has one position only, so that it can't tell where. Choose a layer "
-        "before the pooling; tfcam.layers(model) lists them."
-    ),
-    "probability_explained": (
-        "What goes into the final softmax or sigmoid could not be found, so that the probability "
-        "itself is explained. Near 0 or 1 its gradients vanish: return logits where you can."
-    ),
-    "saturated": (
+    "saturated": Known(
         "The explained probability is {probability:.6f}: its gradient nearly vanishes. Explain the "
-        "logit with score='logit'."
+        "logit with score='logit'.",
+        "So near to 0 or 1, a probability hardly changes with anything, and its gradient nearly "
+        "vanishes.",
+        'Explain the logit with `score="logit"`, which does not saturate.',
     ),
-    "no_labels": "The ImageNet labels could not be loaded, so that classes have numbers only.",
+    "probability_explained": Known(
+        "What goes into the final softmax or sigmoid could not be found, so that the probability "
+        "itself is explained. Near 0 or 1 its gradients vanish: return logits where you can.",
+        "The model's last steps, from logits to probabilities, are written in a way that shows no "
+        "softmax or sigmoid.",
+        "Let the model return logits, or end it in a softmax or sigmoid of Keras or TensorFlow.",
+    ),
+    "gradient_absent": Known(
+        "No gradient of the score reaches {layer!r}: {why}.",
+        "The layer is not on the way to the score, an argmax, a rounding, a stop_gradient or NumPy "
+        "code stands between, or the gradient is zero, as behind dead or saturated units.",
+        "Choose another layer, or a target that is computed from the outputs with keras.ops or tf.",
+    ),
+    "dead_layer": Known(
+        "All {count} activations of {layer!r} are zero for this image, so that its map is empty.",
+        "No unit of the layer answers to this image: its ReLUs are dead, its weights are zero, or "
+        "the input is not what the model was trained on.",
+        "Check that the weights were loaded and that the preprocessing is right, or choose an "
+        "earlier layer.",
+    ),
+    "one_position": Known(
+        "The map of {layer!r} has one position only, so that it can't tell where. Choose a layer "
+        "before the pooling; tfcam.layers(model) lists them.",
+        "The layer comes after a pooling over the whole image, or the image is so small that "
+        "nothing but 1 x 1 is left of it.",
+        "Choose a layer before the pooling, of those that `tfcam.layers(model)` lists, or give a "
+        "larger image.",
+    ),
+    "not_finite": Known(
+        "{holder} hold {count} values that are NaN or infinite, so that the heatmap is empty. "
+        "{start}",
+        "The weights or the input hold NaN or infinite values, or numbers overflow on the way, in "
+        "float16 already above 65504.",
+        "Look at the layer where they start, at its weights and at what goes into it; where "
+        "float16 overflows, run the model in float32 or mixed_bfloat16.",
+    ),
+    "input_range": Known(
+        "The input holds values from {low:.4g} to {high:.4g}, but the model takes those from "
+        "{least:.4g} to {most:.4g}: {why}.",
+        "The input was prepared in another way than the model was made for, such as divided by 255 "
+        "although the model does that itself.",
+        "Give the picture as uint8 and leave `preprocess` out, or prepare the array as the model "
+        "takes it.",
+    ),
+    "float16_underflow": Known(
+        "Of the {count} gradients of {layer!r} that are not zero, {lost} are too small for "
+        "float16: they became zero, or lost digits.",
+        "The model computes in float16, and the score changes so little with the layer that its "
+        "gradients underflow, though they are scaled up.",
+        "Explain the logit rather than a probability, or run the model in float32 or "
+        "mixed_bfloat16.",
+    ),
+    "nothing_to_gate": Known(
+        "None of the {count} calls of layers in {model!r} computes a ReLU, so that guided "
+        "backpropagation and deconvnet do not apply.",
+        "Guided backpropagation and deconvnet gate ReLUs, and the network has none: its "
+        "activations are of another kind, such as swish or GELU.",
+        "Use `grad_cam`, or for pixels `integrated_gradients` or `smooth_grad`.",
+    ),
+    "class_agnostic": Known(
+        "The map of {method!r} is the same, or nearly, for every class: it is no evidence for "
+        "{target}.",
+        "The method shows what the network sees, whatever the class, and a class was asked for.",
+        "Use a method that tells classes apart, such as `grad_cam`, or leave `target` out.",
+    ),
+    "prefix_tokens": Known(
+        "The {count} tokens of {layer!r} are taken for {prefix} of no patch in front, then "
+        "{height} x {width} patches, row by row.",
+        "There are more tokens than patches: those in front are taken for class, distillation or "
+        "register tokens, and no map shows them.",
+        "If the patches lie in another way, pass `grid=(height, width)`.",
+    ),
+    "no_labels": Known(
+        "The ImageNet labels could not be loaded, so that classes have numbers only.",
+        "Keras's class index of ImageNet is neither on this machine nor to be had.",
+        "Connect to the internet once, or pass `labels`.",
+    ),
 }
 
 
@@ -35,11 +121,21 @@ class Finding:
 
     Attributes:
         code: A key of ``FINDINGS``.
-        message: One sentence with this result's own numbers.
+        message: What was found, with this result's own numbers.
     """
 
     code: str
     message: str
+
+    @property
+    def cause(self) -> str:
+        """Where such a finding comes from."""
+        return FINDINGS[self.code].cause
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return FINDINGS[self.code].remedy
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
@@ -49,7 +145,8 @@ def finding(code: str, **facts: object) -> Finding:
     """A finding with its facts filled in.
 
     Example:
-        >>> finding("no_positive_evidence", target="class 3").code
-        'no_positive_evidence'
+        >>> found = finding("no_positive_evidence", target="class 3")
+        >>> found.code, found.remedy[:13]
+        ('no_positive_evidence', 'Look at `raw`')
     """
-    return Finding(code, FINDINGS[code].format(**facts))
+    return Finding(code, FINDINGS[code].message.format(**facts))

@@ -54,6 +54,7 @@ class Prepared:
             volume) the array as given.
         inputs: (B, h, w, C), what the model takes.
         axes: How many axes of positions each has.
+        others: The model's other inputs, (B, ...) each, in their flat order.
         description: What was applied, in words.
         bgr: Whether the input's channels are in the order blue, green, red.
     """
@@ -63,6 +64,7 @@ class Prepared:
     description: str
     bgr: bool = False
     axes: int = 2
+    others: tuple[np.ndarray, ...] = ()
 
 
 def choose_preprocessing(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcam import maps
+from tfcam import checks, maps
 from tfcam.engine import Engine
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding, finding
@@ -58,6 +58,7 @@ def explanation(
     picture, score = prepared.images[image], float(computed.scores[image])
     size = picture.shape[: prepared.axes]
     pair = computed.pairs[image]
+    given = target
     if isinstance(target, Each):
         target = target.targets[image]
     if isinstance(target, ClassScore) and computed.values is not None:
@@ -69,7 +70,9 @@ def explanation(
         paths = []
     findings = list(found)
     if broken := sum(np.count_nonzero(~np.isfinite(r)) for r in raws) + (not np.isfinite(score)):
-        findings.append(finding("not_finite", count=broken))
+        start = checks.start_of_nan(engine.submodel, prepared, image)
+        holder = "The map and its score"
+        findings.append(finding("not_finite", holder=holder, count=broken, start=start))
         heatmap = np.zeros(size, np.float32)
     else:
         heatmaps = [maps.heatmap(each, size) for each in raws]
@@ -81,10 +84,9 @@ def explanation(
             findings.append(finding("one_position", layer=path))
     probability = computed.probability(image, chosen)
     kind = "callable" if callable(target) else computed.kind
-    if kind == "probability" and engine.settings.score == "logit":
-        findings.append(finding("probability_explained"))
-    elif kind == "probability" and probability is not None and not 1e-4 < probability < 1 - 1e-4:
-        findings.append(finding("saturated", probability=probability))
+    findings += checks.of_probability(kind, engine.settings.score, probability)
+    explained = checks.Explained(given, computed.pairs, image, name or f"class {chosen}")
+    findings += checks.of_result(engine, prepared, explained, asked.method, places, raws)
     measured = computed.measured[request][places[0]]
     several = len(paths) > 1
     return Explanation(

@@ -80,6 +80,6 @@ class Computed:
 
     def probability(self, index: int, chosen: int | None) -> float | None:
         """The probability of an image's class, where the model gives one."""
-        if self.values is None or self.kind == "output" or chosen is None:
+        if self.values is None or self.kind == "output" or chosen is None or chosen < 0:
             return None
         return float(self.values[index, chosen])

@@ -29,10 +29,14 @@ from tfcam.tokens import reading_attentions, to_map
 
 # Half-precision gradients of a small score underflow to zero: the score is scaled up, the
 # gradient back down. A power of two changes no digit.
-_HALF_SCALE = 2.0**14
+HALF_SCALE = 2.0**14
 # Each shape of input is traced by itself; this many are kept.
 KEPT = 16
 _IMAGES = -1
+
+
+class NoGradientError(ValueError):
+    """The score does not depend on a layer in a way that has a gradient."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class SubModel:
             The outputs, and the answer for each target.
 
         Raises:
-            ValueError: If the score does not depend on a tapped layer in a differentiable way.
+            NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
         half = self._is_half()
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
@@ -201,7 +205,7 @@ class SubModel:
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
             totals = [tf.reduce_sum(each.scores) for each in chosen]
-            large = [total * _HALF_SCALE for total in totals] if half else totals
+            large = [total * HALF_SCALE for total in totals] if half else totals
         wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
         wanted |= dict(enumerate(taken)) if gradients else {}
         answers = []
@@ -210,7 +214,7 @@ class SubModel:
             for key, slope in found.items():
                 if slope is None:
                     path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
-                    raise ValueError(_no_gradient(path))
+                    raise NoGradientError(_no_gradient(path))
             if half and wanted:
                 found = _unscaled(found, functools.partial(tape.gradient, total, wanted))
             found = {key: tf.cast(slope, tf.float32) for key, slope in found.items()}
@@ -261,10 +265,10 @@ class SubModel:
         with tf.GradientTape(persistent=half, watch_accessed_variables=False) as tape:
             tape.watch(images)
             total = tf.reduce_sum(concrete(images, *given))
-            scaled = total * _HALF_SCALE if half else total
+            scaled = total * HALF_SCALE if half else total
         found = {_IMAGES: tape.gradient(scaled, images)}
         if found[_IMAGES] is None:
-            raise ValueError(_no_gradient("the model's input"))
+            raise NoGradientError(_no_gradient("the model's input"))
         if half:
             found = _unscaled(found, lambda: {_IMAGES: tape.gradient(total, images)})
         return tf.cast(found[_IMAGES], tf.float32), gates.gated
@@ -300,7 +304,7 @@ class SubModel:
 
 def _unscaled(found: dict[int, tf.Tensor], plain: Callable[[], Any]) -> dict[int, tf.Tensor]:
     """Gradients of a scaled-up score, scaled back; where they overflowed, those of the score."""
-    slopes = {key: tf.cast(slope, tf.float32) / _HALF_SCALE for key, slope in found.items()}
+    slopes = {key: tf.cast(slope, tf.float32) / HALF_SCALE for key, slope in found.items()}
     finite = [tf.reduce_all(tf.math.is_finite(slope)) for slope in slopes.values()]
 
     def mended() -> dict[int, tf.Tensor]:
@@ -330,7 +334,7 @@ def _check_map(tap: Tap, value: Any, least: int) -> None:
 
 def _check_reached(tap: Tap, calls: int, taken: bool) -> None:
     if calls == 0:
-        raise ValueError(
+        raise NoGradientError(
             f"The layer must be on the way to the output; {tap.path!r} is part of the model, but "
             "was not called for this input. tfcam.layers(model) lists those that are."
         )
