@@ -20,6 +20,7 @@ from tfcam.explanation import Explanation, Explanations
 from tfcam.findings import Finding, finding
 from tfcam.inspection import Layers
 from tfcam.intake import inputs_of
+from tfcam.lettering import checked_words, word_lists
 from tfcam.methods import METHODS, Method
 from tfcam.opening import open_model
 from tfcam.preparation import Preprocess, prepare, prepare_others, split_batch
@@ -49,6 +50,7 @@ def explain(
     augment: bool = False,
     eigen: bool = False,
     batch_size: int = 32,
+    words: Sequence[Any] | None = None,
     **options: Any,
 ) -> Any:
     """Show which parts of an image made a model decide as it did.
@@ -82,6 +84,8 @@ def explain(
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
         batch_size: How many images are computed at once.
+        words: The word of each position of a text, which the result shows; of a batch of texts a
+            list of these. Without it the numbers of the text are shown.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
@@ -116,7 +120,7 @@ def explain(
         batch_size=batch_size,
         **options,
     )
-    return explainer(image, target)
+    return explainer(image, target, words)
 
 
 class Explainer:
@@ -187,7 +191,9 @@ class Explainer:
         """The path of the explained layer; None for maps of pixels that need no layer."""
         return joined(self._engine.layers)
 
-    def __call__(self, images: Any, target: Target = None) -> Any:
+    def __call__(
+        self, images: Any, target: Target = None, words: Sequence[Any] | None = None
+    ) -> Any:
         """Explain one image or a batch; see ``explain`` for what they may be.
 
         Returns:
@@ -197,17 +203,19 @@ class Explainer:
         batch = split_batch(explained, self._opened.axes)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
-            results = self._explain([explained], self._targets(target, 1, several), others)
+            chosen = self._targets(target, 1, several)
+            results = self._explain([explained], chosen, others, [words])
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
+        spoken = word_lists(words, len(batch))
         (chosen,) = self._targets(target, len(batch), several=False)
         beside = self._others(others, len(batch))
         results = []
         for start in range(0, len(batch), self._batch_size):
             part = slice(start, start + self._batch_size)
             mine = [each[part] for each in beside]
-            results += self._explain(batch[part], [part_of(chosen, part)], mine)
+            results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
         return Explanations(results)
 
     def _others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
@@ -221,12 +229,18 @@ class Explainer:
         return chosen_targets(target, count, several, self._labels, lambda: self._opened.classes)
 
     def _explain(
-        self, pictures: Sequence[Any], targets: list[Any], others: Sequence[Any]
+        self,
+        pictures: Sequence[Any],
+        targets: list[Any],
+        others: Sequence[Any],
+        words: Sequence[Any],
     ) -> list[Explanation]:
         opened = self._opened
         prepared = prepare(
             self.model, pictures, self._preprocess, lambda: opened.record, opened.which
         )
+        given = zip(words, prepared.images, strict=True)
+        spoken = [checked_words(each, text.shape[: prepared.axes]) for each, text in given]
         others = self._others(others, len(pictures))
         if self._augment:
             if not inputs_of(self.model)[opened.which].is_image:
@@ -252,6 +266,7 @@ class Explainer:
                 fuse=self._fuse,
                 found=self._label_finding,
                 options={"augment": True} if self._augment else None,
+                words=spoken[image],
             )
             for answer, target in zip(answers, spread_targets(targets), strict=True)
             for image in range(len(pictures))

@@ -31,6 +31,7 @@ def explanation(
     fuse: maps.Fusion = "max",
     found: Sequence[Finding] = (),
     options: dict[str, Any] | None = None,
+    words: tuple[str, ...] = (),
 ) -> Explanation:
     """The result for one image, method and layer, or for all layers fused.
 
@@ -46,6 +47,7 @@ def explanation(
         fuse: How several layers become one map.
         found: What was found before.
         options: What else the result should say of how it was made.
+        words: Of a text, the word of each position.
     """
     asked = engine.requests[request]
     raws = [raw[image] for raw in computed.raws[request]]
@@ -100,6 +102,7 @@ def explanation(
         versions=_versions(),
         measured={key: float(values[image]) for key, values in measured.items()},
         parts=dict(zip(paths, raws, strict=True)) if several else {},
+        words=words,
     )
 
 
