@@ -204,7 +204,8 @@ class Explainer:
         if batch is None:
             several = isinstance(target, Top | list | tuple)
             chosen = self._targets(target, 1, several)
-            results = self._explain([explained], chosen, others, [words])
+            beside = self._others(others, 1)
+            results = self._explain([explained], chosen, beside, [words])
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
@@ -232,7 +233,7 @@ class Explainer:
         self,
         pictures: Sequence[Any],
         targets: list[Any],
-        others: Sequence[Any],
+        others: Sequence[np.ndarray],
         words: Sequence[Any],
     ) -> list[Explanation]:
         opened = self._opened
@@ -241,7 +242,6 @@ class Explainer:
         )
         given = zip(words, prepared.images, strict=True)
         spoken = [checked_words(each, text.shape[: prepared.axes]) for each, text in given]
-        others = self._others(others, len(pictures))
         if self._augment:
             if not inputs_of(self.model)[opened.which].is_image:
                 raise ValueError("augment=True mirrors and zooms images; this input is none.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -179,7 +180,7 @@ def prepare(
     """
     taken = inputs_of(model)[which]
     if not taken.is_image:
-        return _as_given(pictures, preprocess, taken)
+        return _as_given(model, pictures, preprocess, taken)
     shape = taken.shape
     prepared = [is_prepared(picture) for picture in pictures]
     if any(prepared) and preprocess in ("auto", None):
@@ -216,6 +217,8 @@ def prepare_others(
 ) -> list[np.ndarray]:
     """The inputs that are not explained, (count, ...) each: pictures prepared, all else as given.
 
+    A callable is for pictures where a picture is explained, else for the explained input alone.
+
     Args:
         model: A built Keras model with several inputs.
         values: What is given for each of the others, with or without the batch axis.
@@ -227,10 +230,13 @@ def prepare_others(
     Raises:
         ValueError: If a value has another shape than its input.
     """
-    numbers = [number for number in range(len(inputs_of(model))) if number != which]
+    known = inputs_of(model)
+    numbers = [number for number in range(len(known)) if number != which]
+    if callable(preprocess) and not known[which].is_image:
+        preprocess = "auto"
     prepared = []
     for number, value in zip(numbers, values, strict=True):
-        taken = inputs_of(model)[number]
+        taken, how = known[number], preprocess if known[number].is_image else None
         batch = split_batch(value, len(taken.shape))
         examples = [value] * count if batch is None else batch
         if len(examples) != count:
@@ -238,8 +244,13 @@ def prepare_others(
                 f"All inputs must be of as many examples; {taken.name!r} has {len(examples)}, "
                 f"the explained one {count}."
             )
-        prepared.append(prepare(model, examples, preprocess, calls, number).inputs)
+        prepared.append(prepare(model, examples, how, partial(_at, calls, number), number).inputs)
     return prepared
+
+
+def _at(calls: Callable[[], Record], which: int) -> Record:
+    """The record as it would be if another input were explained."""
+    return replace(calls(), which=which)
 
 
 def split_batch(value: Any, axes: int) -> list[Any] | None:
@@ -258,9 +269,10 @@ def split_batch(value: Any, axes: int) -> list[Any] | None:
     return None
 
 
-def _as_given(values: Sequence[Any], preprocess: Preprocess, taken: Input) -> Prepared:
+def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: Input) -> Prepared:
     """Series, texts, volumes: taken as prepared, or handed to a callable."""
-    if not (preprocess in ("auto", None) or callable(preprocess)):
+    pictures = any(each.is_image for each in inputs_of(model))  # a mode is for these
+    if not (pictures or preprocess in ("auto", None) or callable(preprocess)):
         raise ValueError(
             f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
             f"{taken.shape}. Give it prepared, or a callable."

@@ -69,7 +69,9 @@ def explanation(
         findings.append(finding("not_finite", count=broken))
         heatmap = np.zeros(size, np.float32)
     else:
-        heatmaps = [maps.heatmap(each, size) for each in raws]
+        # Of an input without channels, whose own map of pixels is signed, the absolute value.
+        shown = [np.abs(each) if asked.method.pixels else each for each in raws]
+        heatmaps = [maps.heatmap(each, size) for each in shown]
         heatmap = heatmaps[0] if len(raws) == 1 else maps.fuse(heatmaps, fuse)
         if not heatmap.any():
             findings.append(finding("no_positive_evidence", target=name or f"class {chosen}"))
