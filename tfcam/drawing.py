@@ -37,9 +37,18 @@ def colours(heatmap: np.ndarray, colormap: str) -> np.ndarray:
         array([[0., 0., 0.],
                [1., 1., 1.]])
     """
+    check_colormap(colormap)
+    return matplotlib.colormaps[colormap](heatmap)[..., :3]
+
+
+def check_colormap(colormap: str) -> None:
+    """Refuse what is no colormap.
+
+    Raises:
+        ValueError: If there is no such colormap.
+    """
     if colormap not in matplotlib.colormaps:
         raise ValueError(f"No matplotlib colormap {colormap!r}; 'inferno' or 'jet' are two.")
-    return matplotlib.colormaps[colormap](heatmap)[..., :3]
 
 
 def overlaid(picture: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str) -> np.ndarray:

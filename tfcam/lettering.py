@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextToPath
 from rich.text import Text
 
-from tfcam.drawing import colours
+from tfcam.drawing import check_colormap, colours
 
 # Inches and points.
 _SIZE, _LINE, _PAD, _SPACE = 11, 0.27, 0.045, 0.05
@@ -204,6 +204,7 @@ def add_axes(figure: Figure, foot: str, colormap: str) -> Axes:
 
     Words are set in inches, so that no layout may move the axes afterwards.
     """
+    check_colormap(colormap)
     width, height = figure.get_size_inches()
     left = (width - _WIDTH) / 2 / width
     axes = figure.add_axes((left, 0.62 / height, _WIDTH / width, (height - _AROUND) / height))
