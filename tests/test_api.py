@@ -50,7 +50,7 @@ def test_options_are_keyword_only(name):
 def test_explain_and_explainer_take_the_same_options():
     explain = inspect.signature(tfcam.explain).parameters
     explainer = inspect.signature(tfcam.Explainer).parameters
-    assert set(explain) - set(explainer) == {"image", "target"}
+    assert set(explain) - set(explainer) == {"image", "target", "words"}
     for name in explainer:
         assert explain[name].default == explainer[name].default
 

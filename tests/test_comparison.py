@@ -122,7 +122,9 @@ def test_a_grid_must_be_a_grid(rows, columns, lengths, message):
 
 def test_a_comparison_must_be_of_one_picture():
     cells = ((made(), made(size=(6, 4)), made()),)
-    with pytest.raises(ValueError, match="of one picture; .* pictures of 6 x 4, 4 x 6 pixels"):
+    with pytest.raises(
+        ValueError, match="of one picture; .* pictures of 6 x 4 pixels, 4 x 6 pixels"
+    ):
         Comparison(("a",), ("x", "y", "z"), cells)
 
 

@@ -140,7 +140,7 @@ def test_an_empty_map_of_pixels_can_be_drawn(value):
 def saved_facts(result):
     facts = {name: getattr(result, name) for name in FACTS}
     facts["findings"] = [dataclasses.asdict(each) for each in result.findings]
-    return facts | {"parts": list(PARTS)}
+    return facts | {"parts": list(PARTS), "words": []}
 
 
 @pytest.mark.parametrize("raw_shape", [(1, 2), (2, 3, 3)])
@@ -172,6 +172,7 @@ CHANGED = {
     "versions": {},
     "measured": {},
     "parts": {"first": PARTS["first"], "block5/conv_3:1": PARTS["first"]},
+    "words": ("good", "Kätzchen"),
 }
 
 

@@ -12,7 +12,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam import checks, explainer, findings
+from tfcam import asking, checks, findings
 from tfcam.checks import Range, underflowed
 from tfcam.findings import FINDINGS, Finding, finding
 from tfcam.methods import METHODS
@@ -248,7 +248,7 @@ def test_saturated_begins_close_to_one(probability):
 @pytest.mark.parametrize("known", [None, tuple(f"label {number}" for number in range(1000))])
 def test_no_labels(monkeypatch, known):
     """A network named as one of keras.applications, with its 1000 classes."""
-    monkeypatch.setattr(explainer, "imagenet_labels", lambda: known)
+    monkeypatch.setattr(asking, "imagenet_labels", lambda: known)
     inputs = keras.Input((8, 8, 3))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, name="conv")(inputs))
     model = keras.Model(inputs, layers.Dense(1000, "softmax")(x), name="mobilenetv2_1.00_224")

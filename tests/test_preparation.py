@@ -509,7 +509,7 @@ def test_pictures_of_different_sizes_are_explained_together_as_alone(plain):
         assert result.preprocessing == "scaled to 0..1, as given"
 
 
-def test_a_model_must_take_pictures():
-    model = keras.Sequential([keras.Input((16,)), layers.Dense(2)], name="mine")
-    with pytest.raises(ValueError, match=r"preprocess='unit' is for images; .* takes \(16,"):
+def test_pictures_are_for_models_that_take_images():
+    model = keras.Sequential([keras.Input((16,), name="mine"), layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"'unit' is for images; the input 'mine' takes \(16,"):
         ready(model, [PICTURE], "unit")

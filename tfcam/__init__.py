@@ -43,7 +43,7 @@ __all__ = [
     "scenes",
 ]
 _HOMES = {
-    "METHODS": "explainer",
+    "METHODS": "asking",
     "Box": "tasks",
     "Difference": "targets",
     "Comparison": "comparison",

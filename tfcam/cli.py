@@ -232,7 +232,7 @@ def layers(model: Model) -> None:
 def methods() -> None:
     """List the methods."""
     with _errors():
-        from tfcam.explainer import METHODS
+        from tfcam.asking import METHODS
     table = Table("method", "what it shows")
     for each in METHODS.values():
         table.add_row(each.name, each.summary)

@@ -13,20 +13,21 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import track
 
-from tfcam.comparison import Comparison
-from tfcam.explainer import (
+from tfcam.asking import (
     BY_VALUE,
     ask,
     chosen_targets,
     find_labels,
     spread_targets,
 )
+from tfcam.comparison import Comparison
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding
 from tfcam.inspection import ALL_CONVOLUTIONS, Layer, list_layers
+from tfcam.intake import split_batch
 from tfcam.methods import METHODS, Method
 from tfcam.opening import OpenedModel, open_model
-from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others, split_batch
+from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
 from tfcam.reading import Reading
 from tfcam.results import explanation
 from tfcam.settings import Request, Settings

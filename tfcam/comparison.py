@@ -51,11 +51,10 @@ class Comparison:
                 f"columns; got {len(self.rows)} rows and {len(self.columns)} columns of labels, "
                 f"and {len(lengths)} rows of {', '.join(map(str, lengths)) or 'no'} explanations."
             )
-        sizes = {each.heatmap.shape: None for each in self}
+        sizes = {each.extent: None for each in self}
         if len(sizes) > 1:
-            given = ", ".join(f"{width} x {height}" for height, width in sizes)
             raise ValueError(
-                f"A comparison must be of one picture; here are pictures of {given} pixels. "
+                f"A comparison must be of one picture; here are pictures of {', '.join(sizes)}. "
                 "Compare each picture by itself."
             )
 
@@ -149,14 +148,21 @@ class Comparison:
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
     def __repr__(self) -> str:
-        height, width = self.cells[0][0].heatmap.shape
-        size = f"{len(self.rows)} x {len(self.columns)} explanations, {width} x {height} pixels"
+        extent = self.cells[0][0].extent
+        size = f"{len(self.rows)} x {len(self.columns)} explanations, {extent}"
         return f"Comparison of {size}\n{self.table()}"
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
+        if self.cells[0][0].heatmap.ndim != 2:  # the table is shown
+            return None
         return _rendered(self._sheet(False, 0.5, COLORMAP), "png", 100)
 
     def _sheet(self, shared_scale: bool, alpha: float, colormap: str) -> ContactSheet:
+        if self.cells[0][0].heatmap.ndim != 2:
+            raise ValueError(
+                f"A comparison draws images; this is of {self.cells[0][0].extent}. Draw each "
+                "explanation by itself: found[row, column].plot()."
+            )
         headline, rows, columns, captions = self._headings()
         everywhere = [code for code in _codes(self.cells[0][0]) if len(self) > 1]
         everywhere = [code for code in everywhere if all(code in _codes(each) for each in self)]

@@ -12,15 +12,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam import checks
+from tfcam.asking import chosen_targets, find_labels
 from tfcam.engine import Engine
-from tfcam.explainer import chosen_targets, find_labels
 from tfcam.findings import Finding, finding
 from tfcam.guided import count_gates
 from tfcam.heads import HeadError, find_head
 from tfcam.inspection import Layer, Tap, default_layer, open_layer
+from tfcam.intake import split_batch
 from tfcam.methods import Method
 from tfcam.opening import OpenedModel, open_model
-from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others, split_batch
+from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
 from tfcam.reading import Reading
 from tfcam.recording import trace
 from tfcam.results import label

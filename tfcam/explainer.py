@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,23 +13,19 @@ import tensorflow as tf
 
 from tfcam import attribution as attribution  # its methods join METHODS
 from tfcam import maps, views
-from tfcam.applications import family_of, imagenet_labels
+from tfcam.asking import BY_VALUE, ask, chosen_targets, find_labels, spread_targets
 from tfcam.engine import Engine
 from tfcam.explanation import Explanation, Explanations
-from tfcam.findings import Finding, finding
 from tfcam.inspection import Layers
-from tfcam.intake import inputs_of
-from tfcam.methods import METHODS, Method, check_option
+from tfcam.intake import inputs_of, split_batch
+from tfcam.lettering import checked_words, word_lists
+from tfcam.methods import check_option
 from tfcam.opening import open_model
-from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others, split_batch
+from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
 from tfcam.reading import Reading
 from tfcam.results import explanation, joined
-from tfcam.settings import Computed, Request, Settings
-from tfcam.targets import Target, Top, class_indices, part_of, per_image, with_labels
-from tfcam.tasks import Box, Regression, Segmentation, Similarity
-
-# Callable targets that hold no model, so that what is compiled for one can be kept.
-BY_VALUE = (Box, Regression, Segmentation, Similarity)
+from tfcam.settings import Computed, Settings
+from tfcam.targets import Target, Top, part_of
 
 
 def explain(
@@ -50,6 +45,7 @@ def explain(
     augment: bool = False,
     eigen: bool = False,
     batch_size: int = 32,
+    words: Sequence[Any] | None = None,
     **options: Any,
 ) -> Any:
     """Show which parts of an image made a model decide as it did.
@@ -83,6 +79,8 @@ def explain(
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
         batch_size: How many images are computed at once.
+        words: The word of each position of a text, which the result shows; of a batch of texts a
+            list of these. Without it the numbers of the text are shown.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
@@ -117,7 +115,7 @@ def explain(
         batch_size=batch_size,
         **options,
     )
-    return explainer(image, target)
+    return explainer(image, target, words)
 
 
 class Explainer:
@@ -191,7 +189,9 @@ class Explainer:
         rollout = "attentions" in self._engine.needs
         return None if rollout else joined(self._engine.layers)
 
-    def __call__(self, images: Any, target: Target = None) -> Any:
+    def __call__(
+        self, images: Any, target: Target = None, words: Sequence[Any] | None = None
+    ) -> Any:
         """Explain one image or a batch; see ``explain`` for what they may be.
 
         Returns:
@@ -202,17 +202,20 @@ class Explainer:
         batch = split_batch(explained, self._opened.axes)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
-            results = self._explain([explained], self._targets(target, 1, several), others)
+            chosen = self._targets(target, 1, several)
+            beside = self._others(others, 1)
+            results = self._explain([explained], chosen, beside, [words])
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
+        spoken = word_lists(words, len(batch))
         (chosen,) = self._targets(target, len(batch), several=False)
         beside = self._others(others, len(batch))
         results = []
         for start in range(0, len(batch), self._batch_size):
             part = slice(start, start + self._batch_size)
             mine = [each[part] for each in beside]
-            results += self._explain(batch[part], [part_of(chosen, part)], mine)
+            results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
         return Explanations(results)
 
     def _refresh(self) -> None:
@@ -236,13 +239,19 @@ class Explainer:
         )
 
     def _explain(
-        self, pictures: Sequence[Any], targets: list[Any], others: Sequence[Any]
+        self,
+        pictures: Sequence[Any],
+        targets: list[Any],
+        others: Sequence[np.ndarray],
+        words: Sequence[Any],
     ) -> list[Explanation]:
         opened = self._opened
         prepared = prepare(
             self.model, pictures, self._preprocess, lambda: opened.record, opened.which
         )
-        prepared = replace(prepared, others=tuple(self._others(others, len(pictures))))
+        prepared = replace(prepared, others=tuple(others))
+        given = zip(words, prepared.images, strict=True)
+        spoken = [checked_words(each, text.shape[: prepared.axes]) for each, text in given]
         if self._augment:
             if not inputs_of(self.model)[opened.which].is_image:
                 raise ValueError("augment=True mirrors and zooms images; this input is none.")
@@ -267,6 +276,7 @@ class Explainer:
                 fuse=self._fuse,
                 found=self._label_finding,
                 options={"augment": True} if self._augment else None,
+                words=spoken[image],
             )
             for answer, target in zip(answers, spread_targets(targets), strict=True)
             for image in range(len(pictures))
@@ -275,53 +285,6 @@ class Explainer:
     @functools.cached_property
     def _own_engine(self) -> Engine:
         return self._opened.engine(*self._asked, shared=False)
-
-
-def chosen_targets(
-    target: Any,
-    count: int,
-    several: bool,
-    labels: Sequence[str] | None,
-    classes: Callable[[], int | None],
-) -> list[Any]:
-    """What an engine takes for what a user asks: pairs of classes, callables, a ``Top``.
-
-    Args:
-        target: See ``explain``.
-        count: How many images there are.
-        several: Whether a list holds targets of one image, not one for each image.
-        labels: The label of each class.
-        classes: How many classes there are; asked for only where a class is named.
-    """
-    if several:
-        if isinstance(target, Top):
-            return [target]
-        if not target:
-            raise ValueError("A list of targets must hold at least one; got an empty one.")
-        return [
-            one if isinstance(one, Top) else chosen_targets(one, 1, False, labels, classes)[0]
-            for one in target
-        ]
-    if isinstance(target, Top):
-        raise ValueError("Top(k) is for one image: give the images one by one.")
-    if isinstance(target, list | tuple) and any(map(callable, target)):
-        if len(target) != count:
-            raise ValueError(
-                "A list of targets must have one for each image; got "
-                f"{len(target)} for {count} images."
-            )
-        return [per_image(target, None, labels)]
-    if callable(target):
-        return [with_labels(target, labels)]
-    return [class_indices(target, count, None if target is None else classes(), labels)]
-
-
-def spread_targets(targets: Sequence[Any]) -> list[Any]:
-    """The target of each answer: a ``Top`` has several."""
-    spread: list[Any] = []
-    for target in targets:
-        spread += [None] * target.k if isinstance(target, Top) else [target]
-    return spread
 
 
 def _averaged(engine: Engine, prepared: Prepared, answer: Computed, target: Any) -> Computed:
@@ -335,52 +298,3 @@ def _averaged(engine: Engine, prepared: Prepared, answer: Computed, target: Any)
         for r, places in enumerate(answer.raws)
     ]
     return replace(answer, raws=raws, measured=[[{} for _ in each] for each in raws])
-
-
-def ask(method: str | Callable[[Reading], tf.Tensor], options: Mapping[str, Any]) -> Request:
-    """A method and its options as an engine takes them.
-
-    Raises:
-        TypeError: If the method has no such option.
-        ValueError: If there is no such method, or an option is out of range.
-    """
-    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
-    return Request(find_method(method).of(plain), plain)
-
-
-def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
-    if callable(method):
-        stored = METHODS.get(getattr(method, "__name__", ""))
-        if stored is not None and stored.function is method:
-            return stored
-        return Method(getattr(method, "__name__", type(method).__name__), method)
-    if not isinstance(method, str) or method not in METHODS:
-        near = difflib.get_close_matches(str(method), METHODS, n=1)
-        raise ValueError(
-            f"method must be one of {', '.join(METHODS)}, or a function Reading -> map; "
-            f"got {method!r}." + (f" Did you mean {near[0]!r}?" if near else "")
-        )
-    return METHODS[method]
-
-
-def find_labels(
-    model: Any, labels: Sequence[str] | None
-) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
-    """The labels of a model's classes, and a finding where they should be known but are not."""
-    shape = getattr(model, "output_shape", None)
-    if labels is not None:
-        if isinstance(labels, str) or not all(isinstance(each, str) for each in _listed(labels)):
-            raise TypeError(f"labels must be a list of names, one for each class; got {labels!r}.")
-        if isinstance(shape, tuple) and len(labels) != shape[-1]:
-            raise ValueError(
-                f"labels must name each of the model's {shape[-1]} classes; got {len(labels)}."
-            )
-        return labels, ()
-    if family_of(model, nested=False) is None or not shape or shape[-1] != 1000:
-        return None, ()
-    known = imagenet_labels()
-    return known, () if known else (finding("no_labels"),)
-
-
-def _listed(labels: Any) -> list[Any]:
-    return list(labels) if hasattr(labels, "__iter__") else [labels]

@@ -17,24 +17,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
+from rich.text import Text
 
-from tfcam import maps
+from tfcam import drawing, lettering, maps
+from tfcam.drawing import COLORMAP
 from tfcam.findings import Finding
-
-# Perceptually even, dark where the map is empty, and readable in black and white.
-COLORMAP = "inferno"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """Which parts of one image made a model decide as it did.
+    """Which parts of one image made a model decide as it did; or of a series, text or volume.
 
     Attributes:
-        heatmap: (H, W) float32 in [0, 1], of the size of the picture as given.
+        heatmap: (H, W) float32 in [0, 1], of the size of the picture as given; (L,) of a series
+            or text, (D, H, W) of a volume.
         raw: The signed map before scaling: (h, w) of the layer, or (h, w, C) of pixels (RGB);
-            of several layers, the heatmap that they are fused to.
+            of several layers, the heatmap that they are fused to. (l,) or (d, h, w), or with
+            channels, of others.
         image: (H, W, 3) uint8 RGB, the picture as given; of an array that was given already
-            prepared, its values stretched to 0..255.
+            prepared, its values stretched to 0..255. A series, text or volume as given.
         target: The explained class, or None where a callable was explained.
         label: The class's label, or the callable's name; None where it is not known.
         score: The explained number.
@@ -51,6 +52,7 @@ class Explanation:
         versions: The versions of what made it.
         measured: What the method measured of itself, such as its completeness error.
         parts: Of several layers, the raw map of each by its path.
+        words: Of a text, the word of each position: those given, else its numbers.
     """
 
     heatmap: np.ndarray
@@ -70,6 +72,11 @@ class Explanation:
     versions: dict[str, str] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
     parts: dict[str, np.ndarray] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.words and self.image.ndim == 1 and self.image.dtype.kind in "iu":
+            object.__setattr__(self, "words", tuple(map(str, self.image)))
 
     def overlay(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
         """Lay the coloured heatmap over the picture.
@@ -82,20 +89,21 @@ class Explanation:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            ValueError: If alpha is not in [0, 1] or there is no such colormap.
+            ValueError: If alpha is not in [0, 1], there is no such colormap, or it explains no
+                image.
         """
-        if not 0.0 <= alpha <= 1.0:
-            raise ValueError(f"alpha must be in [0, 1]; got {alpha}.")
-        if colormap not in matplotlib.colormaps:
-            raise ValueError(f"No matplotlib colormap {colormap!r}; 'inferno' or 'jet' are two.")
-        colours = 255.0 * matplotlib.colormaps[colormap](self.heatmap)[..., :3]
-        return np.round(alpha * colours + (1 - alpha) * self.image).astype(np.uint8)
+        self._check_image("overlay")
+        return drawing.overlaid(self.image, self.heatmap, alpha, colormap)
 
     def boxes(self, threshold: float = 0.2, components: maps.Components = "largest") -> np.ndarray:
         """Boxes around what the heatmap marks, (n, 4) half-open [x0, y0, x1, y1) in pixels.
 
         See ``tfcam.maps.boxes``: connected parts above a fraction of the maximum.
+
+        Raises:
+            ValueError: If an argument is none of these, or it explains no image.
         """
+        self._check_image("boxes")
         return maps.boxes(self.heatmap, threshold, components)
 
     @property
@@ -112,75 +120,142 @@ class Explanation:
         """The label where there is one, else the class's number."""
         return self.label if self.label is not None else f"class {self.target}"
 
+    @property
+    def extent(self) -> str:
+        """How large what is explained is, in words."""
+        if self.heatmap.ndim == 2:
+            height, width = self.heatmap.shape
+            return f"{width} x {height} pixels"
+        if self.heatmap.ndim == 1:
+            return f"{len(self.heatmap)} positions"
+        return f"{' x '.join(map(str, self.heatmap.shape))} voxels"
+
+    @property
+    def _kind(self) -> str:
+        if self.heatmap.ndim != 1:
+            return "image" if self.heatmap.ndim == 2 else "volume"
+        return "text" if self.words else "series"
+
+    def _check_image(self, name: str) -> None:
+        if self._kind != "image":
+            raise ValueError(
+                f"{name} is for images; this explains a {self._kind} of {self.extent}. Use plot(), "
+                "save() or the heatmap itself."
+            )
+
     def picture(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
         """What ``plot`` and ``save`` show: the overlay, or the signed values of a map of pixels.
 
         A map of pixels is drawn in its own colours: grey is zero, and the full range is its
-        99th percentile of absolute values, as a few pixels would else darken all others. Of
-        more than three channels the first three are drawn, of two the first.
+        99th percentile of absolute values.
 
         Returns:
             (H, W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: As ``overlay``.
         """
+        self._check_image("picture")
         if self.raw.ndim == 2 or not np.isfinite(self.raw).all():
             return self.overlay(alpha, colormap)
-        shown = self.raw[..., : 3 if self.raw.shape[-1] >= 3 else 1]
-        values = maps.resize(shown, self.heatmap.shape)
-        limit = np.percentile(np.abs(values), 99) or 1.0
-        grey = np.round(127.5 + 127.5 * np.clip(values / limit, -1, 1)).astype(np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(grey, self.image.shape))
+        return drawing.signed(self.raw, self.heatmap.shape)
 
     def plot(self, ax: Axes | None = None, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
-        """Draw the map with its title; beside the picture and a colour bar without ``ax``.
+        """Draw the map with its title; with a colour bar, and an image beside it, without ``ax``.
+
+        A series is drawn as lines before the heatmap, a text as words on its colours, a volume
+        as slices along its first axis.
 
         Args:
             ax: Where to draw; None makes a new figure.
-            alpha: Weight of the colours, in [0, 1].
+            alpha: Weight of the colours over an image or a volume, in [0, 1].
             colormap: The name of a matplotlib colormap.
 
         Returns:
             The axes with the map.
+
+        Raises:
+            ValueError: If alpha is not in [0, 1] or there is no such colormap.
         """
         if ax is None:
             import matplotlib.pyplot as plt
 
             return self._draw(plt.figure(figsize=self._figure_size()), alpha, colormap)
-        ax.imshow(self.picture(alpha, colormap))
+        if self._kind == "image":
+            ax.imshow(self.picture(alpha, colormap))
+            ax.set_axis_off()
+        elif self._kind == "volume":
+            drawing.draw_volume(ax, self.image, self.heatmap, alpha, colormap)
+        elif self._kind == "series":
+            drawing.draw_series(ax, self.image, self.heatmap, colormap)
+        else:
+            lettering.draw_words(ax, self.words, self.heatmap, colormap)
         ax.set_title(self.title, fontsize="medium", parse_math=False)  # a label may hold a $
-        ax.set_axis_off()
         return ax
 
     def _figure_size(self) -> tuple[float, float]:
-        height, width = self.heatmap.shape
-        return 8.0, min(12.0, 3.5 * height / width + 0.7)
+        if self._kind == "text":
+            return lettering.figure_size(self.words)
+        return drawing.figure_size(self.heatmap.shape)
 
     def _draw(self, figure: Figure, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
+        noted = "; ".join(each.code for each in self.findings)
+        if self._kind == "text":
+            return self.plot(lettering.add_axes(figure, noted, colormap), alpha, colormap)
         figure.set_layout_engine("constrained")
-        left, right = figure.subplots(1, 2)
-        left.imshow(self.image)
-        left.set_title("the picture as given", fontsize="medium")
-        left.set_axis_off()
-        axes = self.plot(right, alpha, colormap)
-        if self.raw.ndim == 2:
+        if self._kind == "image":
+            left, axes = figure.subplots(1, 2)
+            left.imshow(self.image)
+            left.set_title("the picture as given", fontsize="medium")
+            left.set_axis_off()
+        else:
+            axes = figure.subplots()
+        self.plot(axes, alpha, colormap)
+        if self._kind != "image" or self.raw.ndim == 2:
             colours = matplotlib.cm.ScalarMappable(cmap=colormap)
-            figure.colorbar(colours, ax=right, shrink=0.8).set_label("of the map's maximum")
+            figure.colorbar(colours, ax=axes, shrink=0.8).set_label("of the map's maximum")
         if self.findings:
-            figure.supxlabel("; ".join(each.code for each in self.findings), fontsize="small")
+            figure.supxlabel(noted, fontsize="small")
         return axes
 
-    def _repr_png_(self) -> bytes:
+    def _rendered(self, dpi: int) -> bytes:
         figure = Figure(figsize=self._figure_size())
         self._draw(figure)
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=100)
+        figure.savefig(stream, format="png", dpi=dpi)
         return stream.getvalue()
 
+    def _repr_png_(self) -> bytes:
+        return self._rendered(100)
+
+    def _repr_html_(self) -> str | None:
+        """A text's words; None for anything else, which notebooks show as a picture."""
+        if self._kind != "text":
+            return None
+        findings = "; ".join(each.code for each in self.findings)
+        return lettering.as_html(self.words, self.heatmap, self.title, findings, COLORMAP)
+
+    def colored(self, colormap: str = COLORMAP) -> Text:
+        """The words of a text on their colours, to print in a terminal with ``rich.print``.
+
+        Args:
+            colormap: The name of a matplotlib colormap.
+
+        Raises:
+            ValueError: If it explains no text, or there is no such colormap.
+        """
+        if self._kind != "text":
+            raise ValueError(
+                f"colored is for texts; this explains a {self._kind} of {self.extent}. Use plot() "
+                "or save(); for a series that has a word for each position, pass words=."
+            )
+        return lettering.coloured(self.words, self.heatmap, colormap)
+
     def __repr__(self) -> str:
-        height, width = self.heatmap.shape
         number = "" if self.target is None else f" (class {self.target})"
         probability = "not known" if self.probability is None else f"{self.probability:.6g}"
         lines = [
-            f"Explanation of {self.name!r}{number} by {self.method}, {width} x {height} pixels",
+            f"Explanation of {self.name!r}{number} by {self.method}, {self.extent}",
             f"  score          {self.score:.6g} ({self.score_kind})",
             f"  probability    {probability}",
             f"  layer          {self.layer or 'none'} ({self.layer_reason})",
@@ -191,6 +266,8 @@ class Explanation:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture (``.png``), or everything (``.npz``); whole or not at all.
+
+        Of an image the picture is the map over it, in its size; of others the figure of ``plot``.
 
         Args:
             path: Where to; the ending decides.
@@ -207,7 +284,11 @@ class Explanation:
         if path.suffix == ".png":
             text = PngImagePlugin.PngInfo()
             text.add_itxt("tfcam", json.dumps(self._facts()))
-            Image.fromarray(self.picture()).save(stream, "png", pnginfo=text)
+            if self._kind == "image":
+                shown = Image.fromarray(self.picture())
+            else:
+                shown = Image.open(io.BytesIO(self._rendered(150))).convert("RGB")
+            shown.save(stream, "png", pnginfo=text)
         elif path.suffix == ".npz":
             facts = np.array(json.dumps(self._facts()))
             arrays: dict[str, Any] = self._arrays()
@@ -245,6 +326,7 @@ class Explanation:
                 parts = [held[f"part_{number}"] for number in range(len(facts["parts"]))]
             facts["findings"] = tuple(Finding(**each) for each in facts["findings"])
             facts["parts"] = dict(zip(facts["parts"], parts, strict=True))
+            facts["words"] = tuple(facts["words"])
             return cls(**arrays, **facts)
         except Exception:
             raise ValueError(

@@ -73,7 +73,8 @@ def default_layer(
         )
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
-        if isinstance(operations[call.position], GLOBAL_POOLINGS) and call.inputs:
+        pools = isinstance(operations[call.position], GLOBAL_POOLINGS) and call.inputs
+        if pools and calls.sees_explained(call):
             source = calls.producer(call.inputs[0])
             path = f"{calls.name(call)}:input" if source is None else calls.name(source)
             return path, f"feeds {call.path}, the last global pooling"

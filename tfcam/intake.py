@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -111,3 +112,19 @@ def find_input(model: Any, name: str | int | None = None) -> int:
 def run(model: Any, values: Sequence[tf.Tensor]) -> Any:
     """Call the model in inference mode with its inputs in their flat order."""
     return model(tf.nest.pack_sequence_as(structure(model), list(values)), training=False)
+
+
+def split_batch(value: Any, axes: int) -> list[Any] | None:
+    """The examples of a batch one by one, None where it is a single example.
+
+    Args:
+        value: An array, or a list or tuple of examples.
+        axes: How many axes an example has. A list of numbers is one example where it has one.
+    """
+    if isinstance(value, list | tuple):
+        single = axes == 1 and value and not np.ndim(value[0])
+        return None if single else list(value)
+    shape = getattr(value, "shape", None)
+    if shape is not None and len(shape) == axes + 1:
+        return list(np.asarray(value))
+    return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 
 from tfcam.applications import FAMILIES, alike, family_of
 from tfcam.images import is_prepared, load_image, resize_image, to_channels
-from tfcam.intake import Input, inputs_of
+from tfcam.intake import Input, inputs_of, split_batch
 from tfcam.recording import Record
 from tfcam.tapping import children, walk
 
@@ -181,7 +182,7 @@ def prepare(
     """
     taken = inputs_of(model)[which]
     if not taken.is_image:
-        return _as_given(pictures, preprocess, taken)
+        return _as_given(model, pictures, preprocess, taken)
     shape = taken.shape
     prepared = [is_prepared(picture) for picture in pictures]
     if any(prepared) and preprocess in ("auto", None):
@@ -218,6 +219,8 @@ def prepare_others(
 ) -> list[np.ndarray]:
     """The inputs that are not explained, (count, ...) each: pictures prepared, all else as given.
 
+    A callable is for pictures where a picture is explained, else for the explained input alone.
+
     Args:
         model: A built Keras model with several inputs.
         values: What is given for each of the others, with or without the batch axis.
@@ -229,10 +232,13 @@ def prepare_others(
     Raises:
         ValueError: If a value has another shape than its input.
     """
-    numbers = [number for number in range(len(inputs_of(model))) if number != which]
+    known = inputs_of(model)
+    numbers = [number for number in range(len(known)) if number != which]
+    if callable(preprocess) and not known[which].is_image:
+        preprocess = "auto"
     prepared = []
     for number, value in zip(numbers, values, strict=True):
-        taken = inputs_of(model)[number]
+        taken, how = known[number], preprocess if known[number].is_image else None
         batch = split_batch(value, len(taken.shape))
         examples = [value] * count if batch is None else batch
         if len(examples) != count:
@@ -240,29 +246,19 @@ def prepare_others(
                 f"All inputs must be of as many examples; {taken.name!r} has {len(examples)}, "
                 f"the explained one {count}."
             )
-        prepared.append(prepare(model, examples, preprocess, calls, number).inputs)
+        prepared.append(prepare(model, examples, how, partial(_at, calls, number), number).inputs)
     return prepared
 
 
-def split_batch(value: Any, axes: int) -> list[Any] | None:
-    """The examples of a batch one by one, None where it is a single example.
-
-    Args:
-        value: An array, or a list or tuple of examples.
-        axes: How many axes an example has. A list of numbers is one example where it has one.
-    """
-    if isinstance(value, list | tuple):
-        single = axes == 1 and value and not np.ndim(value[0])
-        return None if single else list(value)
-    shape = getattr(value, "shape", None)
-    if shape is not None and len(shape) == axes + 1:
-        return list(np.asarray(value))
-    return None
+def _at(calls: Callable[[], Record], which: int) -> Record:
+    """The record as it would be if another input were explained."""
+    return replace(calls(), which=which)
 
 
-def _as_given(values: Sequence[Any], preprocess: Preprocess, taken: Input) -> Prepared:
+def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: Input) -> Prepared:
     """Series, texts, volumes: taken as prepared, or handed to a callable."""
-    if not (preprocess in ("auto", None) or callable(preprocess)):
+    pictures = any(each.is_image for each in inputs_of(model))  # a mode is for these
+    if not (pictures or preprocess in ("auto", None) or callable(preprocess)):
         raise ValueError(
             f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
             f"{taken.shape}. Give it prepared, or a callable."

@@ -32,6 +32,7 @@ def explanation(
     fuse: maps.Fusion = "max",
     found: Sequence[Finding] = (),
     options: dict[str, Any] | None = None,
+    words: tuple[str, ...] = (),
 ) -> Explanation:
     """The result for one image, method and layer, or for all layers fused.
 
@@ -47,6 +48,7 @@ def explanation(
         fuse: How several layers become one map.
         found: What was found before.
         options: What else the result should say of how it was made.
+        words: Of a text, the word of each position.
     """
     asked = engine.requests[request]
     raws = [raw[image] for raw in computed.raws[request]]
@@ -75,7 +77,9 @@ def explanation(
         findings.append(finding("not_finite", holder=holder, count=broken, start=start))
         heatmap = np.zeros(size, np.float32)
     else:
-        heatmaps = [maps.heatmap(each, size) for each in raws]
+        # Of an input without channels, whose own map of pixels is signed, the absolute value.
+        shown = [np.abs(each) if asked.method.pixels else each for each in raws]
+        heatmaps = [maps.heatmap(each, size) for each in shown]
         heatmap = heatmaps[0] if len(raws) == 1 else maps.fuse(heatmaps, fuse)
         if not heatmap.any():
             findings.append(finding("no_positive_evidence", target=name or f"class {chosen}"))
@@ -107,6 +111,7 @@ def explanation(
         versions=_versions(),
         measured={key: float(values[image]) for key, values in measured.items()},
         parts=dict(zip(paths, raws, strict=True)) if several else {},
+        words=words,
     )
 
 
