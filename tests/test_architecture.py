@@ -12,7 +12,8 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["tapping", "intake", "recording", "tokens", "heads", "inspection", "applications", "images"],
+    ["tapping", "intake", "recording", "tokens", "heads", "inspection"],
+    ["applications", "fetching", "images"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
