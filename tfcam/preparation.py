@@ -191,7 +191,7 @@ def prepare(
                 "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
                 f"{sum(prepared)} of {len(prepared)} are floats."
             )
-        return _already_prepared(model, pictures, shape)
+        return _already_prepared(pictures, taken)
     chosen = choose_preprocessing(model, preprocess, calls)
     loaded = [
         _as_picture(picture) if floats else load_image(picture)
@@ -270,7 +270,8 @@ def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: 
                 f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
                 f"{type(values[0]).__name__}."
             )
-        check_shape(array, taken.shape, arrays[0].shape)
+        check_shape(array, taken.own_shape, arrays[0].shape)
+    arrays = [taken.channels_last(array) for array in arrays]
     batch = np.stack(arrays).astype(taken.dtype)
     described = "none: given as prepared"
     if callable(preprocess):
@@ -323,11 +324,12 @@ def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple
     return height, width
 
 
-def _already_prepared(model: Any, pictures: Sequence[Any], shape: tuple[Any, ...]) -> Prepared:
+def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
     arrays = [np.array(picture, np.float32) for picture in pictures]
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
-        check_shape(array, shape, arrays[0].shape)
+        check_shape(array, taken.own_shape, arrays[0].shape)
+    arrays = [taken.channels_last(array) for array in arrays]
     inputs = np.stack(arrays)
     return Prepared([_displayed(array) for array in arrays], inputs, "none: given as prepared")
 
