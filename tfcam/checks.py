@@ -328,25 +328,34 @@ def _probe(
     submodel: SubModel, prepared: Prepared, explained: Explained, slopes: bool, half: bool
 ) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
     """The activations of one image at each tap, and the gradients: see ``_of_layer``."""
-    target = explained.target if callable(explained.target) else tf.constant(explained.pairs)
-
-    def scores(outputs: Any) -> tf.Tensor:
-        return tf.cast(select(Outputs(outputs, outputs, True), target).scores, tf.float32)
-
-    scaled = [lambda outputs, by=by: by * scores(outputs) for by in _LARGER if half]
+    own, one, arrays = None, explained.image, (prepared.inputs, *prepared.others)
+    if callable(explained.target):  # which may treat each image of the batch in its own way
+        own = explained.target
+    else:
+        arrays = tuple(each[one : one + 1] for each in (*arrays, explained.pairs))
+        one = 0
 
     @tf.function(autograph=False)  # as the engine's: what eager calls hide is found in a graph
-    def traced(images: tf.Tensor, *others: tf.Tensor) -> Any:
+    def look(images: tf.Tensor, *rest: tf.Tensor) -> Any:
+        others, target = (rest, own) if own is not None else (rest[:-1], rest[-1])
+
+        def scores(outputs: Any) -> tf.Tensor:
+            return tf.cast(select(Outputs(outputs, outputs, True), target).scores, tf.float32)
+
+        scaled = [lambda outputs, by=by: by * scores(outputs) for by in _LARGER if half]
         targets = [target, *scaled] if slopes else [target]
         _, answers = submodel.beside(others).read_each(images, targets, slopes)
         taken = [each.network.activations for each in answers[0].readings]
         return taken, [[each.gradients for each in a.readings] for a in answers if slopes]
 
-    taken, gradients = traced(*map(tf.convert_to_tensor, (prepared.inputs, *prepared.others)))
+    given = [*map(tf.convert_to_tensor, arrays)]
+    shapes = tuple((tuple(each.shape), each.dtype) for each in given)
+    if own is None:  # many images may have empty maps
+        look = submodel.traced(("look", slopes, half, shapes), look, given)
+    taken, gradients = look(*given)
     activations = []
     for tap, each in zip(submodel.taps, taken, strict=True):
         activations.append((each if tap.grid is None else to_map(each, tap.grid)).numpy())
-    one = explained.image
     return [each[one] for each in activations], [
         [slope.numpy()[one] for slope in each] for each in gradients
     ]

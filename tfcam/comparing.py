@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -24,10 +24,9 @@ from tfcam.comparison import Comparison
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding
 from tfcam.inspection import ALL_CONVOLUTIONS, Layer, list_layers
-from tfcam.intake import split_batch
 from tfcam.methods import METHODS, Method
 from tfcam.opening import OpenedModel, open_model
-from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
+from tfcam.preparation import Prepared, Preprocess
 from tfcam.reading import Reading
 from tfcam.results import explanation
 from tfcam.settings import Request, Settings
@@ -103,6 +102,8 @@ def compare(
             "of them, or one model."
         )
     requests = [_request(each) for each in methods or _one_pass()]
+    if len(places) > 1 and not any(_is_placed(each.method) for each in requests):
+        raise ValueError("None of these methods explains a layer: leave out the layers.")
     subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
@@ -112,8 +113,6 @@ def compare(
             [requests[each] for each in group], places, chosen, settings
         )
         found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
-    if len(places) > 1 and not any(_is_placed(each.method) for each in requests):
-        raise ValueError("None of these methods explains a layer: leave out the layers.")
     names = _numbered([_name(each) for each in requests])
     if len(models) > 1:
         cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
@@ -143,13 +142,7 @@ class _Subject:
         name: str | int | None,
     ) -> _Subject:
         opened = open_model(model, name)
-        explained, others = opened.split(image)
-        if split_batch(explained, opened.axes) is not None:
-            raise ValueError("compare takes one image; compare the images of a batch one by one.")
-        how = (preprocess, lambda: opened.record)
-        prepared = prepare(model, [explained], *how, opened.which)
-        beside = prepare_others(model, others, opened.which, 1, *how)
-        prepared = replace(prepared, others=tuple(beside))
+        prepared = opened.prepare_one(image, preprocess, "compare")
         return cls(opened, prepared, *find_labels(model, labels))
 
     def explain(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -18,10 +18,9 @@ from tfcam.findings import Finding, finding
 from tfcam.guided import count_gates
 from tfcam.heads import HeadError, find_head
 from tfcam.inspection import Layer, Tap, default_layer, open_layer
-from tfcam.intake import split_batch
 from tfcam.methods import Method
 from tfcam.opening import OpenedModel, open_model
-from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
+from tfcam.preparation import Prepared, Preprocess
 from tfcam.reading import Reading
 from tfcam.recording import trace
 from tfcam.results import label
@@ -128,19 +127,13 @@ def diagnose(
         ('features (feeds pooling, the last global pooling)', [])
     """
     opened = open_model(model, input)
-    explained_input, others = opened.split(image)
-    if split_batch(explained_input, opened.axes) is not None:
-        raise ValueError("diagnose takes one image; diagnose the images of a batch one by one.")
     if isinstance(target, Top | list | tuple):
         raise ValueError(f"diagnose takes one target; got {target!r}.")
     if isinstance(layer, list | tuple):
         raise ValueError(f"diagnose takes one layer; got {layer!r}.")
     settings = Settings(score=score, output=output, grid=grid)
     known, missing = find_labels(model, labels)
-    how = (preprocess, lambda: opened.record)
-    prepared = prepare(model, [explained_input], *how, opened.which)
-    beside = prepare_others(model, others, opened.which, 1, *how)
-    prepared = replace(prepared, others=tuple(beside))
+    prepared = opened.prepare_one(image, preprocess, "diagnose")
     targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output))
     place, default = _places(opened, layer, grid)
     engine, computed, absent = _look(opened, layer, place, settings, prepared, targets)

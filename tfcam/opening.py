@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -15,8 +16,9 @@ import keras
 from tfcam.engine import Engine
 from tfcam.heads import Head, HeadError, find_head
 from tfcam.inspection import Layers, Tap, open_layers
-from tfcam.intake import Input, find_input, inputs_of, structure
+from tfcam.intake import Input, find_input, inputs_of, split_batch, structure
 from tfcam.methods import METHODS, Method
+from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
 from tfcam.recording import Record, record
 from tfcam.settings import Request, Settings
 from tfcam.submodel import KEPT
@@ -67,6 +69,25 @@ class OpenedModel:
                 f"got a {type(given).__name__}."
             )
         return values.pop(self.which), values
+
+    def prepare_one(self, given: Any, preprocess: Preprocess, asked: str) -> Prepared:
+        """One image, with the model's other inputs.
+
+        Args:
+            given: What a user gives for the model.
+            preprocess: See ``choose_preprocessing``.
+            asked: Who asks, as in "compare takes one image".
+
+        Raises:
+            ValueError: If it is a batch, or does not fit the model.
+        """
+        explained, others = self.split(given)
+        if split_batch(explained, self.axes) is not None:
+            raise ValueError(f"{asked} takes one image; {asked} the images of a batch one by one.")
+        how = (preprocess, lambda: self.record)
+        prepared = prepare(self.model, [explained], *how, self.which)
+        beside = prepare_others(self.model, others, self.which, 1, *how)
+        return replace(prepared, others=tuple(beside))
 
     @property
     def record(self) -> Record:

@@ -248,6 +248,14 @@ class SubModel:
         grid, values = self.taps[index].grid, tf.cast(values, tf.float32)
         return values if grid is None else to_map(values, grid)
 
+    def traced(self, key: Any, function: Any, given: Sequence[tf.Tensor]) -> Any:
+        """A function as it was traced for this key; the last few are kept."""
+        if key not in self._traced:
+            self._traced[key] = function.get_concrete_function(*given)
+            if len(self._traced) > KEPT:
+                self._traced.popitem(last=False)
+        return self._traced[key]
+
     def gated_gradients(
         self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule
     ) -> tuple[tf.Tensor, int]:
@@ -261,11 +269,7 @@ class SubModel:
         """
         given = (*self._others, *(() if callable(target) else (target,)))
         key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
-        if key not in self._traced:
-            self._traced[key] = self._gated(target, rule).get_concrete_function(images, *given)
-            if len(self._traced) > KEPT:
-                self._traced.popitem(last=False)
-        concrete = self._traced[key]
+        concrete = self.traced(key, self._gated(target, rule), (images, *given))
         gates = count_gates(concrete.graph)
         check_gates(gates, self.model.name)
         half = self._is_half()
