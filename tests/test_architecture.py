@@ -7,7 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tfcam").rglob("*.py"))
-MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
+# A module of a package is named with it: "metrics.complexity".
+MODULES = {
+    ".".join(path.relative_to(ROOT / "tfcam").with_suffix("").parts): path
+    for path in FILES
+    if path.name != "__init__.py"
+}
 
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
@@ -32,14 +37,18 @@ def imported(path):
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "tfcam":
-                names |= {alias.name for alias in node.names}
-            elif node.module.startswith("tfcam."):
-                names.add(node.module.split(".")[1])
+            inner = node.module.removeprefix("tfcam").removeprefix(".")
+            if node.module.split(".")[0] == "tfcam":
+                if inner in MODULES:
+                    names.add(inner)
+                else:  # a package: what is taken from it
+                    names |= {f"{inner}.{alias.name}".strip(".") for alias in node.names}
             elif node.module.split(".")[0] in ("training", "tests"):
                 names.add(node.module)
         elif isinstance(node, ast.Import):
-            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("tfcam.")}
+            names |= {
+                a.name.removeprefix("tfcam.") for a in node.names if a.name.startswith("tfcam.")
+            }
     return names
 
 
