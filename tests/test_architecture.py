@@ -12,12 +12,13 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["tapping", "recording", "tokens", "heads", "inspection", "applications", "images"],
+    ["checks", "tapping", "recording", "tokens", "heads", "inspection", "applications"],
+    ["fetching", "images"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "biases"],
     ["reading", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation", "explanation", "comparison"],
     ["engine", "opening", "views", "results", "explainer", "comparing"],
-    ["demo", "arguments"],
+    ["demo", "silence", "arguments"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

@@ -130,7 +130,9 @@ def test_options_callables_and_labels():
         return keras.ops.max(reading.activations, axis=-1)
 
     methods = [("grad_cam_pp", {"normalize_alpha": True}), brightest, "grad_cam", "grad_cam"]
-    found = compare(model, x, methods=methods, targets=["b", Difference("a", "c")], labels="abc")
+    found = compare(
+        model, x, methods=methods, targets=["b", Difference("a", "c")], labels=["a", "b", "c"]
+    )
     assert found.rows == (
         "grad_cam_pp(normalize_alpha=True)",
         "brightest",

@@ -29,7 +29,7 @@ class Pairs:
     model: keras.Model
     scenes: list[Scene]
 
-    @functools.cache  # noqa: B019: lives as long as the module's fixture
+    @functools.cache  # noqa: B019 - lives as long as the module's fixture
     def maps(self, method):
         """(scene, shape) in order: COUNT scenes of the pointing game, FEW of other methods."""
         scenes = self.scenes if method in POINTING else self.scenes[:FEW]

@@ -12,6 +12,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import track
 
+from tfcam.checks import check_flag, shown
 from tfcam.comparison import Comparison
 from tfcam.engine import Request, Settings
 from tfcam.explainer import (
@@ -100,6 +101,8 @@ def compare(
             "of them, or one model."
         )
     requests = [_request(each) for each in methods or _one_pass()]
+    if progress is not None:
+        check_flag("progress", progress)
     subjects = [_Subject.of(each, image, preprocess, labels) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
@@ -178,6 +181,11 @@ def _one_pass() -> list[str]:
 
 
 def _request(method: MethodChoice) -> Request:
+    if isinstance(method, tuple) and not (len(method) == 2 and isinstance(method[1], dict)):
+        raise ValueError(
+            "A method with options must be (name, {option: value}), as in ('score_cam', "
+            f"{{'channels': 32}}); got {shown(method)}."
+        )
     name, options = method if isinstance(method, tuple) else (method, {})
     return Request(find_method(name).of(options), options)
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.biases import bias_taps, biases
+from tfcam.checks import check_count, check_flag, check_grid, check_output, shown
 from tfcam.components import first_component
 from tfcam.heads import Head
 from tfcam.inspection import Tap
@@ -53,15 +54,13 @@ class Settings:
     grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if self.score not in ("logit", "probability"):
-            raise ValueError(f"score must be 'logit' or 'probability'; got {self.score!r}.")
-        if self.at_once < 1:
-            raise ValueError(f"batch_size must be at least 1; got {self.at_once}.")
-        if self.grid is not None:
-            grid = tuple(self.grid)
-            if len(grid) != 2 or not all(isinstance(n, int) and n > 0 for n in grid):
-                raise ValueError(f"grid must be (height, width), in patches; got {self.grid!r}.")
-            object.__setattr__(self, "grid", grid)
+        if not isinstance(self.score, str) or self.score not in ("logit", "probability"):
+            raise ValueError(f"score must be 'logit' or 'probability'; got {shown(self.score)}.")
+        check_flag("eigen", self.eigen)
+        # Equal settings share an engine, and True equals 1.
+        object.__setattr__(self, "output", check_output(self.output))
+        object.__setattr__(self, "at_once", check_count("batch_size", self.at_once))
+        object.__setattr__(self, "grid", check_grid(self.grid))
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,11 @@ class Engine:
             targets: Each (B, 2) int32 pairs of classes, a callable outputs -> (B,), or, for one
                 image, a ``Top``.
         """
+        if not tf.executing_eagerly():
+            raise ValueError(
+                "Explaining needs values, which there are none inside a tf.function: call explain "
+                "outside of it. What runs is compiled by itself from the second call on."
+            )
         for request in self.requests:
             if any(map(callable, targets)) and (
                 "class_weights" in request.method.needs or request.method.contrast

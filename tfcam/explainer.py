@@ -15,9 +15,11 @@ import tensorflow as tf
 from tfcam import attribution as attribution  # its methods join METHODS
 from tfcam import maps, views
 from tfcam.applications import family_of, imagenet_labels
+from tfcam.checks import check_flag, check_labels, shown
 from tfcam.engine import Computed, Engine, Request, Settings
 from tfcam.explanation import Explanation, Explanations
 from tfcam.findings import Finding, finding
+from tfcam.images import as_numpy
 from tfcam.inspection import Layers
 from tfcam.methods import METHODS, Method
 from tfcam.opening import open_model
@@ -164,6 +166,7 @@ class Explainer:
         **options: Any,
     ) -> None:
         maps.check_fusion(fuse)
+        check_flag("augment", augment)
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
         self._fuse, self._augment = fuse, augment
@@ -296,11 +299,11 @@ def _averaged(engine: Engine, inputs: np.ndarray, answer: Computed, target: Any)
 def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
     if callable(method):
         return Method(getattr(method, "__name__", type(method).__name__), method)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         near = difflib.get_close_matches(str(method), METHODS, n=1)
         raise ValueError(
             f"method must be one of {', '.join(METHODS)}, or a function Reading -> map; "
-            f"got {method!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+            f"got {shown(method)}." + (f" Did you mean {near[0]!r}?" if near else "")
         )
     return METHODS[method]
 
@@ -309,7 +312,7 @@ def find_labels(
     model: Any, labels: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
     """The labels of a model's classes, and a finding where they should be known but are not."""
-    shape = getattr(model, "output_shape", None)
+    shape, labels = getattr(model, "output_shape", None), check_labels(labels)
     if labels is not None:
         if isinstance(shape, tuple) and len(labels) != shape[-1]:
             raise ValueError(
@@ -328,5 +331,5 @@ def as_batch(images: Any) -> list[Any] | None:
         return list(images)
     shape = getattr(images, "shape", None)
     if shape is not None and len(shape) == 4:
-        return list(np.asarray(images))
+        return list(as_numpy(images))
     return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import re
 import threading
@@ -13,24 +14,19 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-import requests
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from tfcam.fetching import FetchError, fetch
 
 # Pillow opens more, but some of those start other programs (EPS runs Ghostscript) and some hold
 # a larger picture than their header says (ICO). HEIF is there for who registered pillow-heif.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-MAX_REDIRECTS = 5
 
 # One letter before the colon is a Windows drive, and a POSIX file may be called "a:b.jpg".
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:|file:", re.IGNORECASE)
-_FAILURES = (  # of a download, in our words; the first that fits
-    (requests.Timeout, "the server stays silent"),
-    (requests.TooManyRedirects, f"it redirects more than {MAX_REDIRECTS} times"),
-    (requests.exceptions.InvalidSchema, "only http:// and https:// are followed"),
-    (requests.ConnectionError, "the server cannot be reached or stopped answering"),
-    (requests.exceptions.ChunkedEncodingError, "the server hung up before the end"),
-)
 _pillow_lock = threading.RLock()
+# What Pillow logs of damaged files would be printed where nobody has set logging up.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class ImageError(ValueError):
@@ -41,6 +37,7 @@ def load_image(
     source: Any,
     *,
     timeout: float = 10.0,
+    max_seconds: float = 60.0,
     max_bytes: int = 50 * 2**20,
     max_pixels: int = 100_000_000,
 ) -> np.ndarray:
@@ -50,11 +47,15 @@ def load_image(
     8 bits, of an animation the first frame is taken (of a PIL image the current one). Colour
     profiles are not applied.
 
+    A URL may be that of a private address, such as http://localhost, where it is given so; what a
+    public server redirects to must be public.
+
     Args:
         source: A path, an http(s) URL, the bytes of an image file, a binary file object (read
             from where it stands), a PIL image, or an array or tensor of integers 0..255 of shape
             (H, W), (H, W, C) or (1, H, W, C) with C = 1 (grey), 3 (RGB) or 4 (RGB and alpha).
         timeout: Seconds a server may take to connect, and seconds it may stay silent.
+        max_seconds: Seconds a whole download may take.
         max_bytes: Most bytes a URL may deliver.
         max_pixels: Most pixels (H x W) of an encoded or PIL image, checked before decoding.
 
@@ -73,7 +74,7 @@ def load_image(
         with _pillow("the PIL image"):
             return _from_pillow(source, max_pixels)
     if isinstance(source, str) and _URL.match(source):
-        data = _download(source, timeout, max_bytes)
+        data = _download(source, timeout, max_seconds, max_bytes)
         return _decode(io.BytesIO(data), _short(source), max_pixels)
     if isinstance(source, (str, os.PathLike)):
         with _open(source) as file:
@@ -166,6 +167,24 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return image if channels == 3 else np.array(Image.fromarray(image).convert("L"))[..., None]
 
 
+def as_numpy(source: Any) -> np.ndarray:
+    """An array or tensor as NumPy holds it.
+
+    Raises:
+        ImageError: It has no values, as a symbolic tensor, or is ragged or sparse.
+
+    >>> as_numpy([[1, 2]]).shape
+    (1, 2)
+    """
+    try:
+        array = np.asarray(source)
+    except Exception as error:  # each kind of tensor has its own
+        raise ImageError(f"An image must have values; NumPy gets none: {error}") from None
+    if array.dtype == object and is_prepared(source):  # ragged or sparse
+        raise ImageError(f"An image must be a dense array; got a {type(source).__name__}.")
+    return array
+
+
 def _check_pixels(image: Any) -> None:
     form = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
     if not re.fullmatch(r"uint8 \([1-9]\d*, [1-9]\d*, [1-9]\d*\)", form):
@@ -202,44 +221,14 @@ def _read(file: Any) -> bytes:
         raise ImageError(f"A file object must give bytes: {error}. Open it in mode 'rb'.") from None
 
 
-def _download(url: str, timeout: float, max_bytes: int) -> bytes:
+def _download(url: str, timeout: float, max_seconds: float, max_bytes: int) -> bytes:
     try:
-        with requests.Session() as session:
-            session.max_redirects = MAX_REDIRECTS
-            session.headers["User-Agent"] = f"tfcam {requests.utils.default_user_agent()}"
-            session.hooks["response"] = [_drop_redirect_body]
-            with session.get(url, timeout=timeout, stream=True) as response:
-                return _body(response, max_bytes)
-    except (OSError, ValueError) as error:
-        why = next((text for kind, text in _FAILURES if isinstance(error, kind)), error)
+        return fetch(url, timeout=timeout, max_seconds=max_seconds, max_bytes=max_bytes)
+    except FetchError as error:
         raise ImageError(
-            f"A URL must lead to an image; {_short(url)} does not: {why}. "
+            f"A URL must lead to an image; {_short(url)} does not: {error}. "
             "Check it in a browser, or download the file and give its path."
         ) from None
-
-
-def _drop_redirect_body(response: requests.Response, **_: Any) -> None:
-    if response.is_redirect:  # requests would read it whole before it follows, past `max_bytes`
-        response.close()
-
-
-def _body(response: requests.Response, max_bytes: int) -> bytes:
-    """The body of a good answer; what is wrong with another is for `_download` to put in words."""
-    if response.status_code != 200:
-        raise ValueError(f"the server answers {response.status_code} {response.reason}")
-    kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
-    # Storage services say "binary/octet-stream", some servers nothing: the decoder will see.
-    if kind and not kind.startswith("image/") and not kind.endswith("/octet-stream"):
-        raise ValueError(f"its content type is {kind}")
-    announced, data = response.headers.get("Content-Length", ""), bytearray()
-    too_long = ValueError(f"it has more than max_bytes = {max_bytes:,} bytes")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_long
-    for chunk in response.iter_content(2**16):
-        data += chunk
-        if len(data) > max_bytes:
-            raise too_long
-    return bytes(data)
 
 
 # --- from bytes to pixels -------------------------------------------------------------------
@@ -331,10 +320,7 @@ def _from_array(source: Any) -> np.ndarray:
             f"Pixels must be uint8, 0..255; got {source.dtype}. Floats are taken as model input "
             "that is prepared already: explain(..., preprocess=None)."
         )
-    try:
-        array = np.asarray(source)
-    except Exception as error:  # a symbolic tensor, a tensor on another device
-        raise ImageError(f"An image must have values; NumPy gets none: {error}") from None
+    array = as_numpy(source)
     if not np.issubdtype(array.dtype, np.integer):
         raise ImageError(f"Pixels must be uint8, 0..255; got {array.dtype}. Convert them first.")
     pixels = array[0] if array.ndim == 4 and len(array) == 1 else array

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from tfcam.checks import check_model
 from tfcam.engine import Engine, Request, Settings
 from tfcam.heads import Head, HeadError, find_head
 from tfcam.inspection import Layers, Tap, open_layers
@@ -149,7 +150,12 @@ def _is_stored(method: Method) -> bool:
 
 
 def open_model(model: Any) -> OpenedModel:
-    """What is known of a model; found anew where its variables have been replaced."""
+    """What is known of a model; found anew where its variables have been replaced.
+
+    Raises:
+        TypeError: If it is no Keras model.
+    """
+    check_model(model)
     with LOCK:
         opened = _OPENED.get(model)
         if opened is None or opened.variables != _variables(model):

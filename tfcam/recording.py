@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcam.checks import check_model
 from tfcam.tapping import Side, Visitor, observed, walk
 
 _NOMINAL = 224
@@ -87,7 +88,9 @@ def input_shape(model: Any) -> tuple[int | None, ...]:
 
     Raises:
         ValueError: If the model is not built, or has several inputs.
+        TypeError: If it is no Keras model.
     """
+    check_model(model)
     if not model.built:
         raise ValueError(
             f"The model must be built before it can be explained; {model.name!r} has never been "

@@ -179,11 +179,14 @@ class SubModel:
         answers = []
         for each, total in zip(chosen, totals, strict=True):
             slopes = tape.gradient(total, wanted) if wanted else {}
-            for key, slope in slopes.items():
-                if slope is None:
-                    path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
-                    raise ValueError(_no_gradient(path))
-            found = {key: tf.cast(slope, tf.float32) / scale for key, slope in slopes.items()}
+            if (lost := next((key for key in slopes if slopes[key] is None), None)) is not None:
+                path = "the model's input" if lost == _IMAGES else repr(self.taps[lost].path)
+                raise ValueError(_no_gradient(path))
+            # Of an exported network the slope's batch is unknown, but it is that of its tensor.
+            found = {
+                key: tf.ensure_shape(tf.cast(slope, tf.float32), wanted[key].shape) / scale
+                for key, slope in slopes.items()
+            }
             readings = [
                 Reading(
                     self._map(index, activation),
