@@ -300,7 +300,7 @@ def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
     if callable(method):
         return Method(getattr(method, "__name__", type(method).__name__), method)
     if not isinstance(method, str) or method not in METHODS:
-        near = difflib.get_close_matches(str(method), METHODS, n=1)
+        near = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
         raise ValueError(
             f"method must be one of {', '.join(METHODS)}, or a function Reading -> map; "
             f"got {shown(method)}." + (f" Did you mean {near[0]!r}?" if near else "")

@@ -138,6 +138,7 @@ def record(model: Any, size: int = _NOMINAL) -> Record:
     Returns:
         The calls in the order in which they ended.
     """
+    check_model(model)
     positions: dict[int, tuple[int, str]] = {}
     for position, (path, operation) in enumerate(walk(model)):
         positions.setdefault(id(operation), (position, path))
