@@ -13,6 +13,7 @@ from PIL import Image
 
 import tfcam
 from tests import fuzz, networks
+from tfcam.arguments import read_image
 from tfcam.images import load_image
 
 
@@ -118,13 +119,17 @@ def test_options_of_an_own_method_may_have_any_annotation(model):
         tfcam.explain(model, image, method=powers, power="a")
 
 
-def test_a_damaged_fax_is_refused_though_libtiff_complains():
+def test_libtiff_complains_past_python_but_not_in_the_command_line(tmp_path, capfd):
     file = io.BytesIO()
     Image.effect_noise((40, 30), 90).convert("1").save(file, "TIFF", compression="group4")
     data = bytearray(file.getvalue())
     for place in range(20, 120, 7):
         data[place] ^= 0x5A
-    assert load_image(bytes(data)).shape == (30, 40, 3)  # libtiff mends what it can
+    (tmp_path / "fax.tiff").write_bytes(data)
+    pixels = load_image(bytes(data))  # libtiff mends what it can, and says so
+    assert "Fax4Decode" in capfd.readouterr().err
+    np.testing.assert_array_equal(read_image(str(tmp_path / "fax.tiff")), pixels)
+    assert capfd.readouterr().err == ""
 
 
 def test_what_pillow_logs_of_a_damaged_tiff_is_not_printed(monkeypatch):
