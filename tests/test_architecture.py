@@ -12,7 +12,7 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["tapping", "intake", "recording", "tokens", "heads", "inspection"],
+    ["demands", "tapping", "intake", "recording", "tokens", "heads", "inspection"],
     ["applications", "fetching", "images"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
@@ -20,7 +20,7 @@ LAYERS = [
     ["drawing", "lettering", "explanation", "comparison"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
-    ["demo", "arguments"],
+    ["demo", "silence", "arguments"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

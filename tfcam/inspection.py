@@ -11,10 +11,12 @@ import difflib
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, TypeAlias, overload
 
 import keras
 
+from tfcam.demands import kind_of
 from tfcam.heads import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING, HeadError, find_head
 from tfcam.intake import inputs_of
 from tfcam.recording import Call, Record, record
@@ -69,7 +71,8 @@ def default_layer(
         hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
         raise ValueError(
             f"A layer with a map is needed; {model.name!r} has none (no output of rank "
-            f"{calls.rank} with more than one position). Methods on the input need no layer.{hint}"
+            f"{calls.rank} with more than one position). Methods of pixels, such as saliency, "
+            f"need no layer.{hint}{_sealed(model)}"
         )
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
@@ -91,6 +94,17 @@ def default_layer(
         if not isinstance(operations[call.position], PASSING):
             return calls.name(call), "the last map of the network, which has no global pooling"
     return calls.name(maps[-1]), "the last map of the network"
+
+
+def _sealed(model: Any) -> str:
+    """What to say of an exported network inside, whose layers are layers no more."""
+    for path, operation in walk(model):
+        if isinstance(operation, keras.layers.TFSMLayer):
+            return (
+                f" What is inside {path!r}, an exported SavedModel, can't be opened: saliency, "
+                "smooth_grad and integrated_gradients still work."
+            )
+    return ""
 
 
 def _last_attended(calls: Record, given: tuple[int, int] | None) -> Call | None:
@@ -286,8 +300,9 @@ def _open(
     if layer is None:
         path, reason = default_layer(model, calls(), grid)
         return resolve(model, path), reason
-    if not isinstance(layer, int):
+    if not isinstance(layer, Integral) or isinstance(layer, bool):
         return resolve(model, layer), "as given"
+    layer = int(layer)
     mapped, operations = _mapped(model, calls(), grid)
     if not -len(mapped) <= layer < len(mapped):
         raise ValueError(
@@ -338,9 +353,15 @@ def resolve(model: Any, layer: str | keras.Operation) -> Tap:
     Raises:
         ValueError: If nothing or more than one operation has this name, or the object is not
             part of the model.
+        TypeError: If it can't name one.
     """
     nodes = list(walk(model))
     if not isinstance(layer, str):
+        if not isinstance(layer, keras.Operation):
+            raise TypeError(
+                "A layer must be a path, a name, an index, a layer object, or a list of these; "
+                f"got {kind_of(layer)}."
+            )
         found = next(((path, node) for path, node in nodes if node is layer), None)
         if found is None:
             raise ValueError(
@@ -359,7 +380,9 @@ def resolve(model: Any, layer: str | keras.Operation) -> Tap:
             f"{model.name!r}: {paths}. Give the whole path, the layer object or its index."
         )
     if not matching:
-        raise ValueError(f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}")
+        raise ValueError(
+            f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}{_sealed(model)}"
+        )
     path, node = matching[0]
     return Tap(path, weakref.ref(node), number, side)
 

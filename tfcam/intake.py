@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.demands import check_model
+
 
 @dataclass(frozen=True)
 class Input:
@@ -47,8 +49,10 @@ def structure(model: Any) -> Any:
     """The model's inputs as it takes them: one ``Input``, or a list, tuple or dict of them.
 
     Raises:
-        ValueError: If the model is not built, or does not say what it takes.
+        TypeError: If it is no Keras model.
+        ValueError: If it is not built, or does not say what it takes.
     """
+    check_model(model)
     if not model.built:
         raise ValueError(
             f"The model must be built before it can be explained; {model.name!r} has never been "
