@@ -12,7 +12,7 @@ MODULES = {path.stem: path for path in FILES if path.name != "__init__.py"}
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["demands", "tapping", "intake", "recording", "tokens", "heads", "inspection"],
+    ["demands", "tapping", "intake", "recording", "tokens", "heads", "listing", "inspection"],
     ["applications", "fetching", "images"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],

@@ -403,9 +403,9 @@ def test_the_table_by_hand():
     ]
     models = grid(["first"], ["cam", "saliency"], label=None, probability=None, layer=None)
     assert models.table().splitlines() == [
-        "row    column    class    score         layer   method",
-        "first  cam       class 7  0.3333 logit  pixels  grad_cam",
-        "first  saliency  class 7  0.3333 logit  pixels  grad_cam",
+        "row    column    class    score         layer  method",
+        "first  cam       class 7  0.3333 logit  -      grad_cam",
+        "first  saliency  class 7  0.3333 logit  -      grad_cam",
     ]
 
 

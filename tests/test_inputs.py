@@ -168,6 +168,20 @@ def test_several_layers_of_a_series_are_fused():
     np.testing.assert_allclose(fused.heatmap, wanted / wanted.max(), atol=1e-6)
 
 
+@pytest.mark.parametrize("sides", [(4,), (3, 2, 2)], ids=str)
+def test_findings_of_series_and_volumes(sides):
+    inputs = keras.Input((*sides, 2))
+    x = layer("Conv", len(sides))(3, sides, activation="relu", name="whole")(inputs)
+    model = keras.Model(inputs, layers.Dense(2, name="head")(layers.Flatten()(x)))
+    model.get_layer("whole").set_weights([np.ones((*sides, 2, 3)), np.zeros(3)])
+    model.get_layer("head").set_weights([np.array([[1, -1]] * 3), np.zeros(2)])
+    for target, codes in ((0, ["one_position"]), (1, ["no_positive_evidence", "one_position"])):
+        result = tfcam.explain(model, np.ones((*sides, 2), "float32"), "whole", target=target)
+        assert [each.code for each in result.findings] == codes
+        assert (result.heatmap == 1 - target).all()
+        assert result.heatmap.shape == sides
+
+
 def test_augment_is_for_images():
     with pytest.raises(ValueError, match="augment=True mirrors and zooms images"):
         tfcam.explain(network((12,)), np.ones((12, 3), "float32"), augment=True)

@@ -7,7 +7,7 @@ import glob
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,6 +15,31 @@ import typer
 from tfcam.silence import silence
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
+        "the embedded one."
+    ),
+]
+Target = Annotated[
+    str | None, typer.Option(help="Class index or label; the predicted class if not given.")
+]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe",
+        help="Load a model file that holds Python code, such as a Lambda layer. That code runs and "
+        "may do anything on this machine: only for files from people you trust.",
+    ),
+]
+Preprocess = Annotated[
+    str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="A text file with the label of each class on a line.")
+]
 
 # What tfcam explain takes by an option of the same name.
 _OWN = ("model", "layer", "method", "preprocess", "labels", "fuse", "target")

@@ -17,6 +17,11 @@ from rich.progress import track
 from rich.table import Table
 
 from tfcam.arguments import (
+    Labels,
+    Model,
+    Preprocess,
+    Target,
+    Unsafe,
     ask_layer,
     expand,
     layers_asked,
@@ -35,31 +40,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Model = Annotated[
-    str,
-    typer.Option(
-        help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
-        "the embedded one."
-    ),
-]
-Target = Annotated[
-    str | None, typer.Option(help="Class index or label; the predicted class if not given.")
-]
-Unsafe = Annotated[
-    bool,
-    typer.Option(
-        "--unsafe",
-        help="Load a model file that holds Python code, such as a Lambda layer. That code runs and "
-        "may do anything on this machine: only for files from people you trust.",
-    ),
-]
-Preprocess = Annotated[
-    str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
-]
-Labels = Annotated[
-    Path | None, typer.Option(help="A text file with the label of each class on a line.")
-]
 
 
 @app.command()

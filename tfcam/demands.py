@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 import keras
+import numpy as np
 
 LARGEST = 2**31 - 1
 
@@ -150,3 +151,30 @@ def check_output(output: Any) -> str | int | None:
             f"output must be the name or index of one of the outputs; got {kind_of(output)}."
         )
     return int(output) if isinstance(output, Integral) else output
+
+
+def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:
+    """Refuse what does not fit an input, or the first of its batch, or is not finite.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    fits = array.ndim == len(wanted) and all(
+        given in (None, size) for given, size in zip(wanted, array.shape, strict=True)
+    )
+    if not fits or array.shape != first:
+        text = " x ".join("any" if side is None else str(side) for side in wanted)
+        hint = (
+            " For a picture of 0..255 give uint8, or say preprocess='raw' or another."
+            if len(wanted) == 3
+            else ""
+        )
+        raise ValueError(
+            "An array that is taken as already prepared must have the model's input shape "
+            f"{text}, all of one size; got {array.shape}.{hint}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            "A prepared array must be finite; "
+            f"{np.count_nonzero(~np.isfinite(array))} of its values are NaN or infinite."
+        )

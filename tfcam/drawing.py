@@ -133,12 +133,13 @@ def draw_series(axes: Axes, series: np.ndarray, heatmap: np.ndarray, colormap: s
     extent = (-0.5, len(series) - 0.5, low - margin, high + margin)
     axes.imshow(colours(heatmap, colormap)[np.newaxis], extent=extent, aspect="auto")
     channels = series.shape[1]
-    edge = effects.withStroke(linewidth=2.6, foreground="black")
+    width = 1.3 if channels <= len(_LINES) else 0.7
+    edge = effects.withStroke(linewidth=2 * width, foreground="black")
     for channel, values in enumerate(series.T):
         axes.plot(
             values,
             color=_LINES[channel % len(_LINES)],
-            linewidth=1.3 if channels <= len(_LINES) else 0.7,
+            linewidth=width,
             marker="o" if len(series) == 1 else None,
             path_effects=[edge],
             label=f"channel {channel}",

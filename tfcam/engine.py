@@ -245,7 +245,7 @@ def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict
     readings, *_ = biased.read(images, target, image_gradients=True)
     layers = [tap.operation() for tap in biased.taps]
     parts = [
-        biases(layer, reading.activations) * reading.gradients
+        biased.channels_last(biases(layer, reading.activations) * reading.gradients)
         for layer, reading in zip(layers, readings, strict=True)
     ]
     return {"bias_attributions": parts, "image_gradients": readings[0].image_gradients}

@@ -55,8 +55,9 @@ def explain(
         image: One image or a batch. An image is a path, an http(s) URL, bytes, a PIL image, or a
             uint8 array or tensor (H, W, 3); a float array is taken as already prepared. A batch is
             a list of these, or an array (B, H, W, C). A series (L, C), a text as numbers (L,) or a
-            volume (D, H, W, C) is given prepared. Of a model with several inputs, a list or dict of
-            them all, as the model takes it.
+            volume (D, H, W, C) is given prepared. A prepared array has the model's own shape, be
+            its channels last or first. Of a model with several inputs, a list or dict of them all,
+            as the model takes it.
         layer: Path ("resnet50/conv5_block3_out"), bare name where unique, layer object, index of
             ``tfcam.layers(model)``; None takes the map that feeds the last global pooling, or the
             last map. A list of these, or "all_convolutions": the maps of all are fused.

@@ -35,7 +35,8 @@ class Explanation:
             of several layers, the heatmap that they are fused to. (l,) or (d, h, w), or with
             channels, of others.
         image: (H, W, 3) uint8 RGB, the picture as given; of an array that was given already
-            prepared, its values stretched to 0..255. A series, text or volume as given.
+            prepared, its values stretched to 0..255. A series, text or volume as given, but with
+            channels last.
         target: The explained class, or None where a callable was explained.
         label: The class's label, or the callable's name; None where it is not known.
         score: The explained number.

@@ -1,9 +1,12 @@
-"""What a model takes: its inputs, one or several, in the structure that it asks for."""
+"""What a model takes: its inputs, one or several, in the structure that it asks for.
+
+All of tfcam has channels last; a model that takes (B, C, H, W) gets them so here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -11,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.demands import check_model
+from tfcam.tapping import walk
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,24 @@ class Input:
 
     Attributes:
         name: How it can be asked for.
-        shape: Without the batch axis; unknown sizes are None.
+        shape: Without the batch axis, the channels last; unknown sizes are None.
         dtype: What the model asks for; float32 where it says nothing.
+        channels_first: Whether the model takes the channels before the sides.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str = "float32"
+    channels_first: bool = False
+
+    @property
+    def own_shape(self) -> tuple[int | None, ...]:
+        """The shape as the model takes it."""
+        return (self.shape[-1], *self.shape[:-1]) if self.channels_first else self.shape
+
+    def channels_last(self, example: np.ndarray) -> np.ndarray:
+        """An example of ``own_shape``, the channels last."""
+        return np.moveaxis(example, 0, -1) if self.channels_first else example
 
     @property
     def is_image(self) -> bool:
@@ -58,6 +73,16 @@ def structure(model: Any) -> Any:
             f"The model must be built before it can be explained; {model.name!r} has never been "
             "called. Call it once on a batch of images, or build it with its input shape."
         )
+    found = _structure(model)
+    most = max(len(each.shape) for each in tf.nest.flatten(found))
+    if most < 2 or not _is_channels_first(model, most + 1):
+        return found
+    return tf.nest.map_structure(
+        lambda each: _channels_first(each) if len(each.shape) == most else each, found
+    )
+
+
+def _structure(model: Any) -> Any:
     if getattr(model, "inputs", None):
         tensors = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
         return _inputs(tensors)
@@ -83,6 +108,37 @@ def _inputs(given: Any, name: str | None = None) -> Any:
         return Input(name or "input", tuple(given[1:]))
     dtype = given.dtype if "int" in given.dtype else "float32"
     return Input(name or given.name, tuple(given.shape[1:]), dtype)
+
+
+def _channels_first(taken: Input) -> Input:
+    return replace(taken, shape=(*taken.shape[1:], taken.shape[0]), channels_first=True)
+
+
+def _is_channels_first(model: Any, axes: int) -> bool:
+    """Whether a model's maps of so many axes are (B, C, ...).
+
+    Raises:
+        ValueError: If some are and others are not.
+    """
+    found: dict[str, str] = {}
+    for path, operation in walk(model):
+        spec = getattr(operation, "input_spec", None)
+        if axes in (getattr(spec, "ndim", None), getattr(spec, "min_ndim", None)):
+            found.setdefault(getattr(operation, "data_format", "none"), path)
+    first, last = found.get("channels_first"), found.get("channels_last")
+    if first and last:
+        raise ValueError(
+            f"A model must have one data_format; {first!r} of {model.name!r} has channels_first, "
+            f"{last!r} channels_last. Give both the same."
+        )
+    return first is not None
+
+
+def swapped(tensor: tf.Tensor, to_first: bool) -> tf.Tensor:
+    """A batch with its channels moved from the end to the front, or back."""
+    sides = range(1, tensor.shape.rank - 1)
+    order = [tensor.shape.rank - 1, *sides] if to_first else [*(s + 1 for s in sides), 1]
+    return tf.transpose(tensor, [0, *order])
 
 
 def _is_shape(given: Any) -> bool:
@@ -114,8 +170,13 @@ def find_input(model: Any, name: str | int | None = None) -> int:
 
 
 def run(model: Any, values: Sequence[tf.Tensor]) -> Any:
-    """Call the model in inference mode with its inputs in their flat order."""
-    return model(tf.nest.pack_sequence_as(structure(model), list(values)), training=False)
+    """Call the model in inference mode with its inputs in their flat order, channels last."""
+    wanted = structure(model)
+    given = [
+        swapped(value, to_first=True) if taken.channels_first else value
+        for taken, value in zip(tf.nest.flatten(wanted), values, strict=True)
+    ]
+    return model(tf.nest.pack_sequence_as(wanted, given), training=False)
 
 
 def split_batch(value: Any, axes: int) -> list[Any] | None:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfcam.applications import FAMILIES, alike, family_of
-from tfcam.demands import shown
+from tfcam.demands import check_shape, shown
 from tfcam.images import as_numpy, is_prepared, load_image, resize_image, to_channels
 from tfcam.intake import Input, inputs_of, split_batch
 from tfcam.recording import Record
@@ -193,7 +193,7 @@ def prepare(
                 "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
                 f"{sum(prepared)} of {len(prepared)} are floats."
             )
-        return _already_prepared(model, pictures, shape)
+        return _already_prepared(pictures, taken)
     # What is wrong with a picture is told before what can't be known of the model.
     chosen = None if unsaid else choose_preprocessing(model, preprocess, calls)
     loaded = [
@@ -276,39 +276,13 @@ def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: 
                 f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
                 f"{type(values[0]).__name__}."
             )
-        check_shape(array, taken.shape, arrays[0].shape)
+        check_shape(array, taken.own_shape, arrays[0].shape)
+    arrays = [taken.channels_last(array) for array in arrays]
     batch = np.stack(arrays).astype(taken.dtype)
     described = "none: given as prepared"
     if callable(preprocess):
         batch, described = np.asarray(preprocess(batch)), f"{_named(preprocess)}, as given"
     return Prepared(arrays, batch, described, axes=len(taken.sides))
-
-
-def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:
-    """Refuse what does not fit an input, or the first of its batch, or is not finite.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    fits = array.ndim == len(wanted) and all(
-        given in (None, size) for given, size in zip(wanted, array.shape, strict=True)
-    )
-    if not fits or array.shape != first:
-        text = " x ".join("any" if side is None else str(side) for side in wanted)
-        hint = (
-            " For a picture of 0..255 give uint8, or say preprocess='raw' or another."
-            if len(wanted) == 3
-            else ""
-        )
-        raise ValueError(
-            "An array that is taken as already prepared must have the model's input shape "
-            f"{text}, all of one size; got {array.shape}.{hint}"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(
-            "A prepared array must be finite; "
-            f"{np.count_nonzero(~np.isfinite(array))} of its values are NaN or infinite."
-        )
 
 
 def _named(function: Callable[..., Any]) -> str:
@@ -329,11 +303,12 @@ def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple
     return height, width
 
 
-def _already_prepared(model: Any, pictures: Sequence[Any], shape: tuple[Any, ...]) -> Prepared:
+def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
     arrays = [_float32(picture) for picture in pictures]
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
-        check_shape(array, shape, arrays[0].shape)
+        check_shape(array, taken.own_shape, arrays[0].shape)
+    arrays = [taken.channels_last(array) for array in arrays]
     inputs = np.stack(arrays)
     return Prepared([_displayed(array) for array in arrays], inputs, "none: given as prepared")
 

@@ -22,7 +22,7 @@ class Call:
 
     ``inputs`` and ``output`` name tensors: equal names are the same tensor. ``position`` counts
     in ``walk(model)``, so that a record keeps no model alive. ``input_shape`` is that of the first
-    of the inputs.
+    of the inputs. Shapes have the channels last.
     """
 
     path: str
@@ -125,21 +125,30 @@ def record(model: Any, which: int | None = None, size: int = _NOMINAL) -> Record
     Returns:
         The calls in the order in which they ended.
     """
+    taken = inputs_of(model)
+    which = find_input(model) if which is None else which
+    rank = len(taken[which].sides) + 2
     positions: dict[int, tuple[int, str]] = {}
     for position, (path, operation) in enumerate(walk(model)):
         positions.setdefault(id(operation), (position, path))
     calls: list[Call] = []
     inputs: dict[tuple[int, int], tuple[tuple[str, ...], tuple[int | None, ...] | None]] = {}
 
+    def shape_of(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
+        shape = _shape(tensor)
+        if not taken[which].channels_first or shape is None or len(shape) != rank:
+            return shape
+        return (shape[0], *shape[2:], shape[1])
+
     def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
         tensors = [t for t in tf.nest.flatten(value) if isinstance(t, tf.Tensor)]
         if side == "input":
-            first = _shape(tensors[0]) if tensors else None
+            first = shape_of(tensors[0]) if tensors else None
             inputs[id(operation), number] = tuple(map(tensor_name, tensors)), first
             return value
         position, path = positions[id(operation)]
         single = tensors[0] if len(tensors) == 1 else None
-        names, taken = inputs.get((id(operation), number), ((), None))
+        names, first = inputs.get((id(operation), number), ((), None))
         calls.append(
             Call(
                 path,
@@ -147,8 +156,8 @@ def record(model: Any, which: int | None = None, size: int = _NOMINAL) -> Record
                 number,
                 names,
                 None if single is None else tensor_name(single),
-                None if single is None else _shape(single),
-                taken,
+                None if single is None else shape_of(single),
+                first,
             )
         )
         return value
@@ -157,11 +166,9 @@ def record(model: Any, which: int | None = None, size: int = _NOMINAL) -> Record
     outputs = tuple(tensor_name(tensor) for tensor in ends)
     readable = frozenset(path for path, _ in attentions(model))
     single = tuple(ends[0].shape) if len(ends) == 1 else None
-    taken = inputs_of(model)
-    which = find_input(model) if which is None else which
     sides = tuple(side or size for side in taken[which].sides)
     sources = _sources(concrete.graph, len(taken)) if len(taken) > 1 else {}
-    return Record(tuple(calls), outputs, single, len(sides) + 2, sides, readable, sources, which)
+    return Record(tuple(calls), outputs, single, rank, sides, readable, sources, which)
 
 
 def _sources(graph: tf.Graph, count: int) -> dict[str, frozenset[int]]:

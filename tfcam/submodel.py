@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfcam.guided import Rule, check_gates, count_gates, gated_relus
 from tfcam.inspection import Tap
-from tfcam.intake import run
+from tfcam.intake import inputs_of, run, swapped
 from tfcam.network import Network
 from tfcam.reading import Reading
 from tfcam.recording import logits
@@ -66,7 +66,7 @@ class SubModel:
         output: Which output, by name or index; None where the model has one, or for all.
         which: Which input is explained, in their flat order.
         heads: Whether layers without a map may be tapped as well; of one that ends in a softmax or
-            sigmoid, what goes into that is taken.
+            sigmoid, what goes into that is taken. All is read as the layers lay it out.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class SubModel:
         self.score, self.output, self.which, self._heads = score, output, which, heads
         self._traced: OrderedDict[Any, Any] = OrderedDict()
         self._others: tuple[tf.Tensor, ...] = ()
+        taken = inputs_of(model)[which]
+        self._swapped = len(taken.shape) + 1 if taken.channels_first else None
 
     def beside(self, others: Sequence[tf.Tensor]) -> SubModel:
         """This, with the values of the inputs that are not explained."""
@@ -132,13 +134,15 @@ class SubModel:
                 if tap.number in (None, number):
                     _check_map(tap, value, 2 if self._heads else 3)
                     before = logits(value) if self._heads else None
-                    taken[index] = tf.identity(value if inject is None else inject[index])
-                    if before is None:
-                        value = taken[index]
-                    else:  # the score is taken before the activation
+                    swaps = self._swapped == value.shape.rank and not self._heads
+                    seen = self.channels_last(value) if swaps else value
+                    taken[index] = tf.identity(seen if inject is None else inject[index])
+                    if before is not None:  # the score is taken before the activation
                         taken[index] = before
                     if watch is not None:
                         watch(taken[index])
+                    if before is None:
+                        value = swapped(taken[index], to_first=True) if swaps else taken[index]
             return value
 
         with observed(self.model, [tap.operation() for tap in self.taps], visit):
@@ -146,6 +150,10 @@ class SubModel:
         for index, tap in enumerate(self.taps):
             _check_reached(tap, calls[index], index in taken)
         return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
+
+    def channels_last(self, value: tf.Tensor) -> tf.Tensor:
+        """What a layer gives, with the channels of a map last."""
+        return swapped(value, to_first=False) if value.shape.rank == self._swapped else value
 
     def _values(self, images: tf.Tensor) -> list[tf.Tensor]:
         """All inputs; the others as often as there are variants of the images."""
