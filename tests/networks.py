@@ -240,9 +240,13 @@ def reloaded(model: keras.Model, folder: Path) -> keras.Model:
     return keras.models.load_model(folder / "model.keras")
 
 
+def _bytes(outputs: object) -> bytes:
+    return b"".join(np.asarray(each).tobytes() for each in tf.nest.flatten(outputs))
+
+
 def _predict(model: keras.Model, inputs: np.ndarray) -> bytes:
     try:
-        return model.predict(inputs, verbose=0).tobytes()
+        return _bytes(model.predict(inputs, verbose=0))
     except ValueError:  # Keras's own predict can't run a rematerialised Dropout
         return b""
 
@@ -254,15 +258,18 @@ def _config(model: keras.Model) -> str:
         return ""
 
 
-def snapshot(model: keras.Model, inputs: np.ndarray) -> dict[str, object]:
-    """All that must not change: weights, config, outputs, nodes, and every ``__dict__``."""
+def snapshot(model: keras.Model, inputs: np.ndarray, predict: bool = True) -> dict[str, object]:
+    """All that must not change: weights, config, outputs, nodes, and every ``__dict__``.
+
+    ``predict``, by far the slowest to look at, may be left to a last look.
+    """
     inside = [model, *(operation for _, operation in walk(model))]
     return {
         "weights": [weight.tobytes() for weight in model.get_weights()],
         "trainable": [variable.trainable for variable in model.variables],
         "config": _config(model),
-        "outputs": np.asarray(model(inputs, training=False)).tobytes(),
-        "predict": _predict(model, inputs),
+        "outputs": _bytes(model(inputs, training=False)),
+        "predict": _predict(model, inputs) if predict else b"",
         "nodes": [(len(o._inbound_nodes), len(o._outbound_nodes)) for o in inside],
         # `predict` itself gives a model a new history.
         "dicts": [{k: id(v) for k, v in vars(o).items() if k != "history"} for o in inside],

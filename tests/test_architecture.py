@@ -17,15 +17,15 @@ MODULES = {
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["tapping", "intake", "recording", "tokens", "heads", "inspection"],
-    ["applications", "fetching", "images"],
+    ["demands", "fetching", "images"],
+    ["tapping", "intake", "recording", "tokens", "heads", "listing", "inspection", "applications"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
-    ["demo", "arguments"],
+    ["demo", "silence", "arguments"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

@@ -407,9 +407,9 @@ def test_compare_draws_one_figure_and_prints_the_table(asked, shapes):
     assert made() == ["out.png"]
     assert result.stdout.startswith("Comparison of 2 x 2 explanations, 128 x 128 pixels\n")
     assert result.stdout.endswith("\nwrote out.png\n")
+    np.testing.assert_array_equal(asked.pop("image"), scene(0))
     assert asked == {
         "model": shapes,
-        "image": "a.png",
         "layers": None,
         "methods": ["grad_cam", "layer_cam"],
         "targets": ["star", 0],

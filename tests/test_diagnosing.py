@@ -260,7 +260,7 @@ def test_nothing_changes_where_something_is_wrong():
         ((IMAGE, ["conv", "pool"]), {}, "diagnose takes one layer"),
         ((IMAGE, "cnov"), {}, "No layer 'cnov'.*'conv'"),
         ((IMAGE,), {"target": 2}, r"in 0\.\.1: 2 classes; got 2"),
-        ((IMAGE,), {"score": "odds"}, "score must be 'logit' or 'probability'"),
+        ((IMAGE,), {"score": "odds"}, "score must be one of logit, probability"),
         ((IMAGE,), {"preprocess": "zip"}, "preprocess must be 'auto'"),
         ((IMAGE[:4],), {}, "must have the model's input shape 8 x 8 x 3"),
     ],

@@ -292,7 +292,7 @@ BAD = {
         "'grad_cam_pp' have no option 'normalise_alpha'; .* are: normalize_alpha",
     ),
     "option of another method": ({"normalize_alpha": True}, TypeError, "'grad_cam'.* are: none"),
-    "unknown score": ({"score": "logits"}, ValueError, "'logit' or 'probability'; got 'logits'"),
+    "unknown score": ({"score": "logits"}, ValueError, "one of logit, probability; got 'logits'"),
     "cam elsewhere": (
         {"layer": "second", "method": "cam"},
         ValueError,

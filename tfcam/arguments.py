@@ -7,17 +7,50 @@ import glob
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
+from tfcam.silence import silence
+
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
+        "the embedded one."
+    ),
+]
+Target = Annotated[
+    str | None, typer.Option(help="Class index or label; the predicted class if not given.")
+]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe",
+        help="Load a model file that holds Python code, such as a Lambda layer. That code runs and "
+        "may do anything on this machine: only for files from people you trust.",
+    ),
+]
+Preprocess = Annotated[
+    str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="A text file with the label of each class on a line.")
+]
+
+# What tfcam explain takes by an option of the same name.
+_OWN = ("model", "layer", "method", "preprocess", "labels", "fuse", "target")
 
 
 def expand(sources: list[str]) -> list[str]:
     """Files and URLs as they are, the pictures of folders, the matches of globs."""
     found: list[str] = []
     for source in sources:
+        if not source:
+            raise ValueError("An image must be a file, a folder, a glob or a URL; got ''.")
         if Path(source).is_dir():
             inside = sorted(Path(source).iterdir())
             matches = [str(each) for each in inside if each.suffix.lower() in _PICTURES]
@@ -55,6 +88,14 @@ def picture_name(path: str) -> str:
     return re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
 
 
+def read_image(source: str) -> np.ndarray:
+    """The pixels of a file or URL, in quiet."""
+    from tfcam.images import load_image
+
+    with silence():  # libtiff complains there of what it then refuses
+        return load_image(source)
+
+
 def read_labels(path: Path) -> list[str]:
     """The label of each class, one on each line."""
     try:
@@ -68,7 +109,8 @@ def read_labels(path: Path) -> list[str]:
 
 def numbered(text: str | None) -> Any:
     """An index where it is one, else the name."""
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else text
+    # Python reads no number of thousands of digits.
+    return int(text) if text is not None and re.fullmatch(r"-?\d{1,99}", text) else text
 
 
 def layers_asked(names: list[str] | None) -> Any:
@@ -84,15 +126,28 @@ def read_options(texts: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not (name.isidentifier() and equals):
             raise ValueError(f"--option must be NAME=VALUE, such as samples=16; got {text!r}.")
+        if name in _OWN:
+            raise ValueError(f"--option is for what has none of its own: give --{name} {value!r}.")
         try:
             options[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             options[name] = value
     return options
 
 
-def load_network(name: str, labels: Path | None = None) -> tuple[Any, list[str] | None]:
-    """A model by name or file, and its labels: those of a file, else where they are known."""
+def load_network(
+    name: str, labels: Path | None = None, unsafe: bool = False
+) -> tuple[Any, list[str] | None]:
+    """A model by name or file, and its labels: those of a file, else where they are known.
+
+    Args:
+        name: A network of keras.applications, a file, or "shapes".
+        labels: A file with the label of each class on a line.
+        unsafe: Whether a model file may bring code of its own, which then runs.
+
+    Raises:
+        ValueError: If there is no such network, or the file can't be loaded.
+    """
     import keras
 
     from tfcam.applications import build
@@ -107,8 +162,14 @@ def load_network(name: str, labels: Path | None = None) -> tuple[Any, list[str] 
     if not Path(name).is_file():
         raise FileNotFoundError(f"No model file {name!r}.")
     try:
-        return keras.models.load_model(name, compile=False), known
+        return keras.models.load_model(name, compile=False, safe_mode=not unsafe), known
     except Exception as error:
+        if not unsafe and "safe_mode" in str(error):
+            raise ValueError(
+                f"{name!r} holds Python code of its own, such as a Lambda layer, that could do "
+                "anything on this machine; it was not run. If you trust whoever made the file, "
+                "say so with --unsafe."
+            ) from None
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"{name!r} could not be loaded as a Keras model: {first}") from None
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfcam import attribution as attribution  # its methods join METHODS
 from tfcam.applications import family_of, imagenet_labels
+from tfcam.demands import check_labels, shown
 from tfcam.findings import Finding, finding
 from tfcam.methods import METHODS, Method
 from tfcam.reading import Reading
@@ -87,10 +88,10 @@ def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
             return stored
         return Method(getattr(method, "__name__", type(method).__name__), method)
     if not isinstance(method, str) or method not in METHODS:
-        near = difflib.get_close_matches(str(method), METHODS, n=1)
+        near = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
         raise ValueError(
             f"method must be one of {', '.join(METHODS)}, or a function Reading -> map; "
-            f"got {method!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+            f"got {shown(method)}." + (f" Did you mean {near[0]!r}?" if near else "")
         )
     return METHODS[method]
 
@@ -99,10 +100,8 @@ def find_labels(
     model: Any, labels: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
     """The labels of a model's classes, and a finding where they should be known but are not."""
-    shape = getattr(model, "output_shape", None)
+    shape, labels = getattr(model, "output_shape", None), check_labels(labels)
     if labels is not None:
-        if isinstance(labels, str) or not all(isinstance(each, str) for each in _listed(labels)):
-            raise TypeError(f"labels must be a list of names, one for each class; got {labels!r}.")
         if isinstance(shape, tuple) and len(labels) != shape[-1]:
             raise ValueError(
                 f"labels must name each of the model's {shape[-1]} classes; got {len(labels)}."
@@ -112,7 +111,3 @@ def find_labels(
         return None, ()
     known = imagenet_labels()
     return known, () if known else (finding("no_labels"),)
-
-
-def _listed(labels: Any) -> list[Any]:
-    return list(labels) if hasattr(labels, "__iter__") else [labels]

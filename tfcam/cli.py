@@ -17,6 +17,11 @@ from rich.progress import track
 from rich.table import Table
 
 from tfcam.arguments import (
+    Labels,
+    Model,
+    Preprocess,
+    Target,
+    Unsafe,
     ask_layer,
     expand,
     layers_asked,
@@ -24,8 +29,10 @@ from tfcam.arguments import (
     numbered,
     outputs,
     picture_name,
+    read_image,
     read_options,
 )
+from tfcam.silence import silence
 
 app = typer.Typer(
     help="Shows which parts of an image made a Keras model decide as it did.",
@@ -33,23 +40,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Model = Annotated[
-    str,
-    typer.Option(
-        help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
-        "the embedded one."
-    ),
-]
-Target = Annotated[
-    str | None, typer.Option(help="Class index or label; the predicted class if not given.")
-]
-Preprocess = Annotated[
-    str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
-]
-Labels = Annotated[
-    Path | None, typer.Option(help="A text file with the label of each class on a line.")
-]
 
 
 @app.command()
@@ -61,9 +51,11 @@ def demo(
     with _errors():
         import io
 
+        from tfcam.demands import check_count
         from tfcam.demo import run_demo
         from tfcam.explanation import write_whole
 
+        check_count("--seed", seed, least=0)
         figure, rows = run_demo(seed)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=110)
@@ -109,13 +101,14 @@ def explain(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; write pictures only with --output.")
     ] = False,
+    unsafe: Unsafe = False,
 ) -> None:
     """Explain images, and write the overlay of each."""
     with _errors():
         from tfcam.explainer import Explainer
 
         paths = expand(images)
-        network, known = load_network(model, labels)
+        network, known = load_network(model, labels, unsafe)
         explainer = Explainer(
             network,
             ask_layer(network) if choose_layer else layers_asked(layer),
@@ -136,7 +129,7 @@ def explain(
         transient=True,
     ):
         try:
-            result = explainer(path, chosen)
+            result = explainer(read_image(path), chosen)
             if file is not None:
                 if file != output:
                     file.parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +170,7 @@ def compare(
     shared_scale: Annotated[
         bool, typer.Option("--shared-scale", help="Draw the maps of a row on one scale.")
     ] = False,
+    unsafe: Unsafe = False,
 ) -> None:
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
     with _errors():
@@ -184,11 +178,12 @@ def compare(
         from tfcam.comparison import check_path
 
         file = check_path(output or Path(f"{picture_name(image)}_compare.png"))
-        networks, known = zip(*(load_network(each, labels) for each in model), strict=True)
+        loaded = (load_network(each, labels, unsafe) for each in model)
+        networks, known = zip(*loaded, strict=True)
         same = known[0] if all(each == known[0] for each in known) else None
         result = compare_maps(
             list(networks) if len(networks) > 1 else networks[0],
-            image,
+            read_image(image),
             layers=[numbered(each) for each in layer] if layer else None,
             methods=method or None,
             targets=[numbered(each) for each in target] if target else None,
@@ -208,24 +203,25 @@ def diagnose(
     target: Target = None,
     preprocess: Preprocess = "auto",
     labels: Labels = None,
+    unsafe: Unsafe = False,
 ) -> None:
     """Check a model and an image: what applies, what to mind, and what to do about it."""
     with _errors():
         from tfcam.diagnosing import diagnose as check
 
-        network, known = load_network(model, labels)
+        network, known = load_network(model, labels, unsafe)
         place, chosen = numbered(layer), numbered(target)
         options: dict[str, Any] = {"preprocess": preprocess, "labels": known}
-        print(check(network, image, place, target=chosen, **options))
+        print(check(network, read_image(image), place, target=chosen, **options))
 
 
 @app.command()
-def layers(model: Model) -> None:
+def layers(model: Model, unsafe: Unsafe = False) -> None:
     """List every layer that has a map, and the one explained by default."""
     with _errors():
         from tfcam.inspection import layers as list_layers
 
-        print(list_layers(load_network(model)[0]))
+        print(list_layers(load_network(model, unsafe=unsafe)[0]))
 
 
 @app.command()
@@ -264,7 +260,9 @@ def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
     """Bad input is one line and exit code 2; a bug keeps its traceback."""
-    _import_quietly()
+    with silence():  # TensorFlow greets there, whatever its settings
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
@@ -272,22 +270,10 @@ def _errors() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-def _import_quietly() -> None:
-    """TensorFlow greets on the error stream as it loads, past Python and its own settings."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
 def _complain(error: object) -> None:
-    print("tfcam:", " ".join(str(error).split()), file=sys.stderr)
+    line = " ".join(str(error).split())
+    # A file's name may hold what a terminal takes as a command.
+    print("tfcam:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from tfcam.asking import (
     spread_targets,
 )
 from tfcam.comparison import Comparison
+from tfcam.demands import check_flag, shown
 from tfcam.explanation import Explanation
 from tfcam.findings import Finding
 from tfcam.inspection import ALL_CONVOLUTIONS, Layer, list_layers
@@ -104,6 +105,8 @@ def compare(
     requests = [_request(each) for each in methods or _one_pass()]
     if len(places) > 1 and not any(_is_placed(each.method) for each in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
+    if progress is not None:
+        check_flag("progress", progress)
     subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
@@ -209,7 +212,10 @@ def _request(method: MethodChoice) -> Request:
     if not isinstance(method, tuple):
         return ask(method, {})
     if len(method) != 2 or not isinstance(method[1], dict):
-        raise ValueError(f"A method with options must be (name, options); got {method!r}.")
+        raise ValueError(
+            "A method with options must be (name, {option: value}), as in ('score_cam', "
+            f"{{'channels': 32}}); got {shown(method)}."
+        )
     return ask(*method)
 
 

@@ -94,6 +94,11 @@ class Engine:
             targets: Each (B, 2) int32 pairs of classes, a callable outputs -> (B,), or, for one
                 image, a ``Top``.
         """
+        if not tf.executing_eagerly():
+            raise ValueError(
+                "Explaining needs values, which there are none inside a tf.function: call explain "
+                "outside of it. What runs is compiled by itself from the second call on."
+            )
         for request in self.requests:
             if any(map(callable, targets)) and (
                 "class_weights" in request.method.needs or request.method.contrast

@@ -14,12 +14,12 @@ import tensorflow as tf
 from tfcam import attribution as attribution  # its methods join METHODS
 from tfcam import maps, views
 from tfcam.asking import BY_VALUE, ask, chosen_targets, find_labels, spread_targets
+from tfcam.demands import check_flag
 from tfcam.engine import Engine
 from tfcam.explanation import Explanation, Explanations
 from tfcam.inspection import Layers
 from tfcam.intake import inputs_of, split_batch
 from tfcam.lettering import checked_words, word_lists
-from tfcam.methods import check_option
 from tfcam.opening import open_model
 from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
 from tfcam.reading import Reading
@@ -174,7 +174,7 @@ class Explainer:
         **options: Any,
     ) -> None:
         maps.check_fusion(fuse)
-        check_option("augment", augment, "bool")
+        check_flag("augment", augment)
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
         self._fuse, self._augment = fuse, augment

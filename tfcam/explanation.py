@@ -397,9 +397,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises:
         FileNotFoundError: If its folder does not exist.
+        IsADirectoryError: If it is a folder.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; name a file in it.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         temporary.write_bytes(content)

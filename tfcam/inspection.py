@@ -11,12 +11,15 @@ import difflib
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, overload
+from numbers import Integral
+from typing import Any, TypeAlias
 
 import keras
 
+from tfcam.demands import kind_of
 from tfcam.heads import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING, HeadError, find_head
 from tfcam.intake import inputs_of
+from tfcam.listing import LayerInfo, LayerList
 from tfcam.recording import Call, Record, record
 from tfcam.tapping import Side, walk
 from tfcam.tokens import Grid, grid_of, known_grid, map_shape, token_shape
@@ -69,7 +72,8 @@ def default_layer(
         hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
         raise ValueError(
             f"A layer with a map is needed; {model.name!r} has none (no output of rank "
-            f"{calls.rank} with more than one position). Methods on the input need no layer.{hint}"
+            f"{calls.rank} with more than one position). Methods of pixels, such as saliency, "
+            f"need no layer.{hint}{_sealed(model)}"
         )
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
@@ -93,79 +97,23 @@ def default_layer(
     return calls.name(maps[-1]), "the last map of the network"
 
 
+def _sealed(model: Any) -> str:
+    """What to say of an exported network inside, whose layers are layers no more."""
+    for path, operation in walk(model):
+        if isinstance(operation, keras.layers.TFSMLayer):
+            return (
+                f" What is inside {path!r}, an exported SavedModel, can't be opened: saliency, "
+                "smooth_grad and integrated_gradients still work."
+            )
+    return ""
+
+
 def _last_attended(calls: Record, given: tuple[int, int] | None) -> Call | None:
     """The last attention from tokens that have a grid."""
     for call in reversed(calls.calls):
         if call.path in calls.attentions and known_grid(calls, call, given, "input"):
             return call
     return None
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """One layer that has a map.
-
-    Attributes:
-        index: Its place in the list, which also names it: ``explain(model, image, index)``.
-        path: Its path in the model, ``outer/inner``.
-        kind: The class of the layer or operation.
-        shape: (height, width, channels) of its map for one image, of tokens on their grid;
-            unknown sizes are None.
-        convolution: Whether it is a convolution.
-        cam: Whether CAM applies there.
-    """
-
-    index: int
-    path: str
-    kind: str
-    shape: tuple[int | None, ...]
-    convolution: bool
-    cam: bool
-
-
-class LayerList(Sequence[LayerInfo]):
-    """The layers of a model that have a map; prints as a table.
-
-    Attributes:
-        default: The path of the layer that is explained when none is named.
-        reason: Why that one, in one clause.
-    """
-
-    def __init__(self, entries: Sequence[LayerInfo], default: str, reason: str) -> None:
-        self._entries, self.default, self.reason = tuple(entries), default, reason
-
-    @overload
-    def __getitem__(self, index: int) -> LayerInfo: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[LayerInfo]: ...
-    def __getitem__(self, index: int | slice) -> LayerInfo | Sequence[LayerInfo]:
-        return self._entries[index]
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """The table's cells as text, the header first."""
-        header: tuple[str, ...] = ("index", "layer", "kind", "map", "convolution", "CAM")
-        return [header] + [
-            (
-                str(entry.index),
-                entry.path,
-                entry.kind,
-                " x ".join("?" if size is None else str(size) for size in entry.shape),
-                "yes" if entry.convolution else "",
-                "yes" if entry.cam else "",
-            )
-            for entry in self
-        ]
-
-    def __str__(self) -> str:
-        rows = self.rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, f"Explained by default: {self.default} ({self.reason})."])
-
-    __repr__ = __str__
 
 
 def layers(model: keras.Model) -> LayerList:
@@ -286,8 +234,9 @@ def _open(
     if layer is None:
         path, reason = default_layer(model, calls(), grid)
         return resolve(model, path), reason
-    if not isinstance(layer, int):
+    if not isinstance(layer, Integral) or isinstance(layer, bool):
         return resolve(model, layer), "as given"
+    layer = int(layer)
     mapped, operations = _mapped(model, calls(), grid)
     if not -len(mapped) <= layer < len(mapped):
         raise ValueError(
@@ -313,10 +262,10 @@ def open_layers(
         if not layer:
             raise ValueError(f"{model.name!r} has no convolution that gives a map.")
     for each in layer if isinstance(layer, list | tuple) else [layer]:
-        if isinstance(each, bool) or not isinstance(each, str | int | keras.Operation | None):
+        if isinstance(each, bool) or not isinstance(each, str | Integral | keras.Operation | None):
             raise TypeError(
                 "A layer must be a path, a name, an index, a layer of the model or None, or a list "
-                f"of these; got {each!r}."
+                f"of these; got {shown(each)}."
             )
     if not isinstance(layer, list | tuple):
         return [open_layer(model, layer, calls, grid)]
@@ -338,9 +287,15 @@ def resolve(model: Any, layer: str | keras.Operation) -> Tap:
     Raises:
         ValueError: If nothing or more than one operation has this name, or the object is not
             part of the model.
+        TypeError: If it can't name one.
     """
     nodes = list(walk(model))
     if not isinstance(layer, str):
+        if not isinstance(layer, keras.Operation):
+            raise TypeError(
+                "A layer must be a path, a name, an index, a layer object, or a list of these; "
+                f"got {kind_of(layer)}."
+            )
         found = next(((path, node) for path, node in nodes if node is layer), None)
         if found is None:
             raise ValueError(
@@ -359,7 +314,9 @@ def resolve(model: Any, layer: str | keras.Operation) -> Tap:
             f"{model.name!r}: {paths}. Give the whole path, the layer object or its index."
         )
     if not matching:
-        raise ValueError(f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}")
+        raise ValueError(
+            f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}{_sealed(model)}"
+        )
     path, node = matching[0]
     return Tap(path, weakref.ref(node), number, side)
 

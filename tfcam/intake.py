@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.demands import check_model
+from tfcam.images import as_numpy
 from tfcam.tapping import walk
 
 
@@ -63,8 +65,10 @@ def structure(model: Any) -> Any:
     """The model's inputs as it takes them: one ``Input``, or a list, tuple or dict of them.
 
     Raises:
-        ValueError: If the model is not built, or does not say what it takes.
+        TypeError: If it is no Keras model.
+        ValueError: If it is not built, or does not say what it takes.
     """
+    check_model(model)
     if not model.built:
         raise ValueError(
             f"The model must be built before it can be explained; {model.name!r} has never been "
@@ -188,5 +192,5 @@ def split_batch(value: Any, axes: int) -> list[Any] | None:
         return None if single else list(value)
     shape = getattr(value, "shape", None)
     if shape is not None and len(shape) == axes + 1:
-        return list(np.asarray(value))
+        return list(as_numpy(value))
     return None

@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from tfcam.demands import check_choice
+
 Components = Literal["largest", "all"]
 Fusion = Literal["max", "mean", "product", "tanh_max"]
 
@@ -117,8 +119,7 @@ def check_fusion(how: str) -> None:
     Raises:
         ValueError: If it is none.
     """
-    if how not in get_args(Fusion):
-        raise ValueError(f"fuse must be one of {', '.join(get_args(Fusion))}; got {how!r}.")
+    check_choice("fuse", how, get_args(Fusion))
 
 
 def mask(values: np.ndarray, threshold: float) -> np.ndarray:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -19,10 +18,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfcam.components import first_component
+from tfcam.demands import LARGEST, check_choice, shown
 from tfcam.reading import Reading
 from tfcam.tokens import rollout_map
 
 METHODS: dict[str, Method] = {}
+_LARGEST_FLOAT = float(tf.float32.max)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Method:
                     f"explain and its method {self.name!r} have no option {name!r}; "
                     f"the method's options are: {', '.join(known) or 'none'}."
                 )
-            check_option(name, options[name], parameters[name].annotation)
+            check_option(name, options[name], _annotation(parameters[name]))
         if self.contrast is None:
             return self
         base = options.get("base", "grad_cam")
@@ -132,23 +133,27 @@ def check_option(name: str, value: object, annotation: str) -> None:
         ValueError: samples must be at least 1; got 0.
     """
     if annotation.startswith("Literal["):
-        known = ast.literal_eval(annotation.removeprefix("Literal"))
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
+        check_choice(name, value, ast.literal_eval(annotation.removeprefix("Literal")))
         return
     kinds: dict[str, Any] = {"bool": bool, "int": Integral, "float": Real, "str": str}
     kind, _, optional = annotation.partition(" | ")
     if kind not in kinds or (optional and value is None):
         return
     if not isinstance(value, kinds[kind]) or (kind != "bool" and isinstance(value, bool)):
-        raise TypeError(f"{name} must be of type {annotation}; got {value!r}.")
-    least = 0 if name in ("noise", "seed") else 1
-    if name == "seed" and not 0 <= value < 2**31:
-        raise ValueError(f"seed must be in 0..{2**31 - 1}; got {value}.")
+        raise TypeError(f"{name} must be of type {annotation}; got {shown(value)}.")
+    least = 0 if name in ("seed", "noise") else 1
     if isinstance(value, Real) and (kind == "int" or name == "noise") and value < least:
         raise ValueError(f"{name} must be at least {least}; got {value}.")
-    if isinstance(value, Real) and not math.isfinite(value):
-        raise ValueError(f"{name} must be finite; got {value}.")
+    if isinstance(value, Integral) and abs(int(value)) > LARGEST:
+        raise ValueError(f"{name} must be within {LARGEST}; got {value}.")
+    if isinstance(value, Real) and not abs(float(value)) <= _LARGEST_FLOAT:
+        raise ValueError(f"{name} must be finite, as a float32; got {value}.")
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    """An annotation as text; it is that already where annotations are not evaluated."""
+    found = parameter.annotation
+    return found if isinstance(found, str) else inspect.formatannotation(found)
 
 
 def positions(maps: tf.Tensor) -> list[int]:

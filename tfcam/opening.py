@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from tfcam.demands import check_model
 from tfcam.engine import Engine
 from tfcam.heads import Head, HeadError, find_head
 from tfcam.inspection import Layers, Tap, open_layers
@@ -243,11 +244,7 @@ def open_model(model: Any, name: str | int | None = None) -> OpenedModel:
         TypeError: If it is no Keras model.
         ValueError: If there is no such input.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"The model must be a keras.Model; got {type(model).__name__}. Build one by name with "
-            "keras.applications, or load one with keras.models.load_model."
-        )
+    check_model(model)
     which = find_input(model, name)
     with LOCK:
         known = _OPENED.setdefault(model, {})

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from tfcam.applications import FAMILIES, alike, family_of
-from tfcam.images import is_prepared, load_image, resize_image, to_channels
+from tfcam.demands import check_shape, shown
+from tfcam.images import as_numpy, is_prepared, load_image, resize_image, to_channels
 from tfcam.intake import Input, inputs_of, split_batch
 from tfcam.recording import Record
 from tfcam.tapping import children, walk
@@ -86,12 +87,12 @@ def choose_preprocessing(
         return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
     if callable(preprocess):
         return Preprocessing(preprocess, f"{_named(preprocess)}, as given")
-    if preprocess != "auto":
+    if not (isinstance(preprocess, str) and preprocess == "auto"):
         modes = {mode: mode for mode in _MODES} | {each.name: each.mode for each in FAMILIES}
-        if preprocess not in modes:
+        if not isinstance(preprocess, str) or preprocess not in modes:
             raise ValueError(
                 f"preprocess must be 'auto', None, a callable or one of {', '.join(modes)}; "
-                f"got {preprocess!r}."
+                f"got {shown(preprocess)}."
             )
         return _mode(modes[preprocess], "as given")
     told = _told(model, calls)
@@ -185,28 +186,33 @@ def prepare(
         return _as_given(model, pictures, preprocess, taken)
     shape = taken.shape
     prepared = [is_prepared(picture) for picture in pictures]
-    if any(prepared) and preprocess in ("auto", None):
+    unsaid = preprocess is None or (isinstance(preprocess, str) and preprocess == "auto")
+    if any(prepared) and unsaid:
         if not all(prepared):
             raise ValueError(
                 "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
                 f"{sum(prepared)} of {len(prepared)} are floats."
             )
         return _already_prepared(pictures, taken)
-    chosen = choose_preprocessing(model, preprocess, calls)
+    # What is wrong with a picture is told before what can't be known of the model.
+    chosen = None if unsaid else choose_preprocessing(model, preprocess, calls)
     loaded = [
         _as_picture(picture) if floats else load_image(picture)
         for picture, floats in zip(pictures, prepared, strict=True)
     ]
+    chosen = chosen or choose_preprocessing(model, preprocess, calls)
     size = _size(model, shape, loaded)
     channels = loaded[0].shape[2] if shape[2] is None else shape[2]
     resized = [to_channels(resize_image(image, size), channels) for image in loaded]
     pixels = np.stack(resized).astype(np.float32)
-    inputs = np.asarray(chosen.function(pixels)).astype(taken.dtype)
+    inputs = as_numpy(chosen.function(pixels))
     if inputs.shape != pixels.shape:
         raise ValueError(
             f"preprocess must keep the shape of the batch {pixels.shape}; it gave {inputs.shape}."
         )
-    return Prepared(loaded, inputs, chosen.description, chosen.bgr)
+    if inputs.dtype.kind not in "fiub" and "float" not in inputs.dtype.name:  # bfloat16
+        raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
+    return Prepared(loaded, inputs.astype(taken.dtype), chosen.description, chosen.bgr)
 
 
 def prepare_others(
@@ -279,33 +285,6 @@ def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: 
     return Prepared(arrays, batch, described, axes=len(taken.sides))
 
 
-def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:
-    """Refuse what does not fit an input, or the first of its batch, or is not finite.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    fits = array.ndim == len(wanted) and all(
-        given in (None, size) for given, size in zip(wanted, array.shape, strict=True)
-    )
-    if not fits or array.shape != first:
-        text = " x ".join("any" if side is None else str(side) for side in wanted)
-        hint = (
-            " For a picture of 0..255 give uint8, or say preprocess='raw' or another."
-            if len(wanted) == 3
-            else ""
-        )
-        raise ValueError(
-            "An array that is taken as already prepared must have the model's input shape "
-            f"{text}, all of one size; got {array.shape}.{hint}"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(
-            "A prepared array must be finite; "
-            f"{np.count_nonzero(~np.isfinite(array))} of its values are NaN or infinite."
-        )
-
-
 def _named(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
@@ -325,7 +304,7 @@ def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple
 
 
 def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
-    arrays = [np.array(picture, np.float32) for picture in pictures]
+    arrays = [_float32(picture) for picture in pictures]
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
         check_shape(array, taken.own_shape, arrays[0].shape)
@@ -334,9 +313,15 @@ def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
     return Prepared([_displayed(array) for array in arrays], inputs, "none: given as prepared")
 
 
+def _float32(array: Any) -> np.ndarray:
+    """A copy as float32; what is too large for it becomes infinite, and is told as such."""
+    with np.errstate(over="ignore"):
+        return np.array(as_numpy(array), np.float32)
+
+
 def _as_picture(array: Any) -> np.ndarray:
     """A float array of 0..255 as a picture."""
-    values = np.asarray(array, np.float32)
+    values = _float32(array)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
         raise ValueError(
             "With a preprocess other than None, a float array must hold pixels of 0..255; "
@@ -352,6 +337,7 @@ def _as_picture(array: Any) -> np.ndarray:
 
 def _displayed(array: np.ndarray) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
+    array = array.astype(np.float64)  # the range of a float32 may be too large for it
     low, high = array.min(), array.max()
     stretched = (array - low) / (high - low) if high > low else np.zeros_like(array)
     pixels = np.round(255 * stretched).astype(np.uint8)

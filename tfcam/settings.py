@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfcam.methods import Method, check_option
+from tfcam.demands import check_choice, check_count, check_flag, check_grid, check_output
+from tfcam.methods import Method
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,12 @@ class Settings:
     grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if self.score not in ("logit", "probability"):
-            raise ValueError(f"score must be 'logit' or 'probability'; got {self.score!r}.")
-        if not isinstance(self.output, str | int | None):
-            raise TypeError(f"output must be a name or an index; got {self.output!r}.")
-        check_option("eigen", self.eigen, "bool")
-        check_option("batch_size", self.at_once, "int")
-        if self.grid is not None:
-            grid = tuple(self.grid) if isinstance(self.grid, list | tuple) else ()
-            if len(grid) != 2 or not all(isinstance(n, int) and n > 0 for n in grid):
-                raise ValueError(f"grid must be (height, width), in patches; got {self.grid!r}.")
-            object.__setattr__(self, "grid", grid)
+        check_choice("score", self.score, ("logit", "probability"))
+        check_flag("eigen", self.eigen)
+        # Equal settings share an engine, and True equals 1.
+        object.__setattr__(self, "output", check_output(self.output))
+        object.__setattr__(self, "at_once", check_count("batch_size", self.at_once))
+        object.__setattr__(self, "grid", check_grid(self.grid))
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,11 @@ class SubModel:
                     raise NoGradientError(_no_gradient(path))
             if half and wanted:
                 found = _unscaled(found, functools.partial(tape.gradient, total, wanted))
-            found = {key: tf.cast(slope, tf.float32) for key, slope in found.items()}
+            # Of an exported network the slope's batch is unknown, but it is that of its tensor.
+            found = {
+                key: tf.ensure_shape(tf.cast(slope, tf.float32), wanted[key].shape)
+                for key, slope in found.items()
+            }
             readings = [
                 Reading(
                     self._map(index, activation),

@@ -61,6 +61,14 @@ def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[
     other threads pass untouched.
     """
     calls = Counter[int]()
+    refused: list[Exception] = []
+
+    def seen_by(operation: Any, number: int, side: Side, value: Any) -> Any:
+        try:
+            return visit(operation, number, side, value)
+        except Exception as error:
+            refused.append(error)
+            raise
 
     def watch(operation: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -68,16 +76,21 @@ def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[
             calls[id(operation)] += 1
             if args or kwargs:
                 first = args[0] if args else next(iter(kwargs.values()))
-                seen = visit(operation, number, "input", first)
+                seen = seen_by(operation, number, "input", first)
                 if seen is not first:
                     args = tuple(seen if each is first else each for each in args)
                     kwargs = {k: seen if each is first else each for k, each in kwargs.items()}
-            return visit(operation, number, "output", original(*args, **kwargs))
+            return seen_by(operation, number, "output", original(*args, **kwargs))
 
         return call
 
     with rewired(model, operations, watch):
-        yield
+        try:
+            yield
+        except Exception:
+            if refused:  # Keras writes its own words around what is raised inside a layer
+                raise refused[0] from None
+            raise
 
 
 @contextlib.contextmanager

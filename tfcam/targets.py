@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfcam.demands import kind_of
+
 PREDICTED = -1
 NOTHING = -2
 
@@ -148,7 +150,7 @@ def class_index(target: Any, classes: int | None, labels: Sequence[str] | None) 
         raise TypeError(
             "A target must be a class index, a label, None for the predicted class, a Difference, "
             "a list of these, or a callable outputs -> (B,); "
-            f"got {target!r} of type {type(target).__name__}."
+            f"got {kind_of(target)}."
         )
     if target < 0 or (classes is not None and target >= classes):
         known = "at least 0" if classes is None else f"in 0..{classes - 1}: {classes} classes"
@@ -200,9 +202,11 @@ def class_outputs(outputs: Any) -> tf.Tensor:
     """
     if not isinstance(outputs, tf.Tensor):
         kind, count = type(outputs).__name__, len(tf.nest.flatten(outputs))
+        keys = list(outputs) if isinstance(outputs, Mapping) else range(count)
         raise ValueError(
             f"To explain a class the model must return one tensor (B, classes); it returns a "
-            f"{kind} of {count}. Choose one with output=, or pass a callable outputs -> (B,)."
+            f"{kind} of {count}. Choose one with output={' or '.join(map(repr, keys))}, or pass a "
+            "callable outputs -> (B,)."
         )
     shape = outputs.shape
     if shape.rank is None or shape.rank < 2 or any(side != 1 for side in shape[1:-1]):

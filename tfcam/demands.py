@@ -1,0 +1,180 @@
+"""What every option must be, whatever the model: checked first, with one message each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+import keras
+import numpy as np
+
+LARGEST = 2**31 - 1
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: one line, and not a screen of numbers.
+
+    Example:
+        >>> shown([[0.0] * 99])[:20], len(shown([[0.0] * 99]))
+        ('[[0.0, 0.0, 0.0, 0.0', 200)
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def kind_of(value: object) -> str:
+    """A value and its type, as an error shows them."""
+    return f"{shown(value)} of type {type(value).__name__}"
+
+
+def check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Refuse what is none of the known names.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> check_choice("fuse", "min", ["max", "mean"])
+        Traceback (most recent call last):
+        ValueError: fuse must be one of max, mean; got 'min'.
+    """
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}; got {shown(value)}.")
+
+
+def check_model(model: object) -> None:
+    """Refuse what is no Keras model.
+
+    Raises:
+        TypeError: If it is none.
+
+    Example:
+        >>> check_model("resnet50")
+        Traceback (most recent call last):
+        TypeError: model must be a built Keras model; got 'resnet50' of type str.
+    """
+    if isinstance(model, keras.Model):
+        return
+    hint = ""
+    if isinstance(model, keras.Layer):
+        hint = " Put the layer into one: keras.Model(inputs, layer(inputs))."
+    raise TypeError(f"model must be a built Keras model; got {kind_of(model)}.{hint}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False: "no" and [0] would count as true.
+
+    Raises:
+        TypeError: If it is neither.
+
+    Example:
+        >>> check_flag("augment", "no")
+        Traceback (most recent call last):
+        TypeError: augment must be True or False; got 'no' of type str.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; got {kind_of(value)}.")
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number that is large enough, as an int.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is out of range.
+
+    Example:
+        >>> check_count("batch_size", 0)
+        Traceback (most recent call last):
+        ValueError: batch_size must be at least 1; got 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number; got {kind_of(value)}.")
+    count = int(value)
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}; got {count}.")
+    if count > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}; got {count}.")
+    return count
+
+
+def check_labels(labels: Any) -> list[str] | None:
+    """The labels as a list, in the order of the classes.
+
+    Raises:
+        TypeError: If they are no ordered texts.
+
+    Example:
+        >>> check_labels("cat, dog")
+        Traceback (most recent call last):
+        TypeError: labels must be a list of texts, one for each class in order; got 'cat, dog' of
+        type str.
+    """
+    if labels is None:
+        return None
+    unordered = (str, bytes, Mapping, set, frozenset)
+    if isinstance(labels, Iterable) and not isinstance(labels, unordered):
+        listed = list(labels)
+        if all(isinstance(each, str) for each in listed):
+            return listed
+        wrong = next(each for each in listed if not isinstance(each, str))
+        raise TypeError(f"labels must be texts, one for each class; one is {kind_of(wrong)}.")
+    raise TypeError(
+        f"labels must be a list of texts, one for each class in order; got {kind_of(labels)}."
+    )
+
+
+def check_grid(grid: Any) -> tuple[int, int] | None:
+    """The grid as two ints.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if grid is None:
+        return None
+    sides = tuple(grid) if isinstance(grid, Iterable) else ()
+    whole = [isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in sides]
+    if len(sides) != 2 or not all(whole):
+        raise ValueError(f"grid must be (height, width), in patches; got {shown(grid)}.")
+    return int(sides[0]), int(sides[1])
+
+
+def check_output(output: Any) -> str | int | None:
+    """What names an output, as a text or an int.
+
+    Raises:
+        TypeError: If it can't name one.
+    """
+    if isinstance(output, bool) or not isinstance(output, str | Integral | None):
+        raise TypeError(
+            f"output must be the name or index of one of the outputs; got {kind_of(output)}."
+        )
+    return int(output) if isinstance(output, Integral) else output
+
+
+def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:
+    """Refuse what does not fit an input, or the first of its batch, or is not finite.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    fits = array.ndim == len(wanted) and all(
+        given in (None, size) for given, size in zip(wanted, array.shape, strict=True)
+    )
+    if not fits or array.shape != first:
+        text = " x ".join("any" if side is None else str(side) for side in wanted)
+        hint = (
+            " For a picture of 0..255 give uint8, or say preprocess='raw' or another."
+            if len(wanted) == 3
+            else ""
+        )
+        raise ValueError(
+            "An array that is taken as already prepared must have the model's input shape "
+            f"{text}, all of one size; got {array.shape}.{hint}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            "A prepared array must be finite; "
+            f"{np.count_nonzero(~np.isfinite(array))} of its values are NaN or infinite."
+        )
