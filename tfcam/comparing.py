@@ -94,7 +94,7 @@ def compare(
     asked = {"models": models, "layers": layers, "methods": methods, "targets": targets}
     for name, given in asked.items():
         if not isinstance(given, list | tuple | Top | None) or given in ([], ()):
-            raise ValueError(f"{name} must be a list that holds at least one; got {given!r}.")
+            raise ValueError(f"{name} must be a list that holds at least one; got {shown(given)}.")
     chosen = [targets] if isinstance(targets, Top) else list(targets or [None])
     places = _places(models, layers, input)
     if len(models) > 1 and (len(places), len(chosen), isinstance(targets, Top)) != (1, 1, False):
@@ -188,7 +188,7 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
     places: list[Any] = []
     for layer in layers or [None]:
         if isinstance(layer, list | tuple):
-            raise ValueError(f"layers must be a list of single layers; got {layer!r} in it.")
+            raise ValueError(f"layers must be a list of single layers; got {shown(layer)} in it.")
         if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
             listed = list_layers(models[0], open_model(models[0], name).record)
             places += [each.path for each in listed if each.convolution]

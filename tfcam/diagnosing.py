@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcam import checks
 from tfcam.asking import chosen_targets, find_labels
+from tfcam.demands import shown
 from tfcam.engine import Engine
 from tfcam.findings import Finding, finding
 from tfcam.guided import count_gates
@@ -128,9 +129,9 @@ def diagnose(
     """
     opened = open_model(model, input)
     if isinstance(target, Top | list | tuple):
-        raise ValueError(f"diagnose takes one target; got {target!r}.")
+        raise ValueError(f"diagnose takes one target; got {shown(target)}.")
     if isinstance(layer, list | tuple):
-        raise ValueError(f"diagnose takes one layer; got {layer!r}.")
+        raise ValueError(f"diagnose takes one layer; got {shown(layer)}.")
     settings = Settings(score=score, output=output, grid=grid)
     known, missing = find_labels(model, labels)
     prepared = opened.prepare_one(image, preprocess, "diagnose")

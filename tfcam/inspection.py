@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from tfcam.demands import kind_of
+from tfcam.demands import kind_of, shown
 from tfcam.heads import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING, HeadError, find_head
 from tfcam.intake import inputs_of
 from tfcam.listing import LayerInfo, LayerList
