@@ -79,14 +79,16 @@ def builder_names() -> dict[str, str]:
     return {_plain(name): name for name in builders}
 
 
-def build(name: str) -> Any:
-    """Build a network of keras.applications with its ImageNet weights.
+def build(name: str, weights: str | None = "imagenet", **options: Any) -> Any:
+    """Build a network of keras.applications, with its ImageNet weights if nothing else is said.
 
     Args:
         name: Its name, in any case, with or without underscores: "mobilenet_v2".
+        weights: "imagenet", a file, or None for random ones.
+        options: What else its function takes, such as ``include_top``.
 
     Raises:
-        ValueError: If keras.applications has no such network.
+        ValueError: If keras.applications has no such network, or it does not take an option.
         OSError: If its weights are neither here nor to be had.
     """
     builders = builder_names()
@@ -99,7 +101,7 @@ def build(name: str) -> Any:
         )
     builder = builders[_plain(name)]
     try:
-        return getattr(keras.applications, builder)(weights="imagenet")
+        return getattr(keras.applications, builder)(weights=weights, **options)
     except Exception as error:
         # Keras raises a bare Exception where a download fails.
         raise OSError(

@@ -1,0 +1,339 @@
+"""Fine-tunes a network on Stanford Dogs; what it makes is what `python -m training.study` explains.
+
+python -m training.train                            ResNet50, as recommended, all 120 breeds
+python -m training.train --recipe paper             as the paper did: division by 255, 2 epochs
+python -m training.train --breeds beagle "toy poodle" --backbone mobilenet_v2
+
+Killed and started again with the same words, it goes on at the epoch where it stopped. The folder
+then holds model.keras (best on validation), log.csv, curves.png, logs/ for TensorBoard, and
+run.json with everything that was used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from training import data
+from training.networks import build_network, let_learn
+from training.recipes import RECIPES, Recipe, Stage
+
+OUTPUT, BEST = Path("runs/dogs"), "model.keras"
+SHUFFLED = 4096  # pictures shuffled at a time, 150 kB each
+
+
+class RunError(RuntimeError):
+    """The folder holds another run."""
+
+
+def train(
+    output: Path = OUTPUT,
+    *,
+    backbone: str = "resnet50",
+    recipe: str | Recipe = "recommended",
+    weights: str | None = "imagenet",
+    data_dir: Path | None = None,
+    breeds: Sequence[str] = (),
+    size: int = data.SIZE,
+    resize: data.Resize = "stretch",
+    seed: int = 0,
+    mirrored: bool = False,
+    download: bool = True,
+) -> dict[str, Any]:
+    """Train, or go on training, and return what run.json holds.
+
+    Args:
+        output: The folder of this run.
+        backbone: See ``build_network``.
+        recipe: "paper", "recommended" or a ``Recipe``.
+        weights: See ``build_network``.
+        data_dir: See ``data.load``; so for the next ones.
+        breeds: Only these; all 120 if empty.
+        size: The side of the pictures in pixels.
+        resize: "stretch" or "letterbox".
+        seed: Of everything that is left to chance.
+        mirrored: Whether to train on all GPUs of this machine at once.
+        download: Whether to download the data where it is not there.
+
+    Raises:
+        RunError: If the folder holds a run with other settings.
+        DataError: If the data can't be had.
+        OSError: If the weights can't be had.
+    """
+    chosen = RECIPES[recipe] if isinstance(recipe, str) else recipe
+    settings = {
+        "backbone": backbone,
+        "recipe": asdict(chosen),
+        "weights": weights,
+        "breeds": list(breeds),
+        "size": size,
+        "resize": resize,
+        "seed": seed,
+    }
+    run = _opened(output, settings)
+    if "test_accuracy" in run:
+        print(f"{output} holds this run, finished: nothing is left to do.")
+        return run
+    keras.utils.set_random_seed(seed)
+    dogs = data.load(
+        data_dir, breeds=breeds, size=size, resize=resize, seed=seed, download=download
+    )
+    start = time.perf_counter()
+    policy = keras.mixed_precision.dtype_policy()
+    if chosen.mixed_precision and tf.config.list_physical_devices("GPU"):
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    strategy = tf.distribute.MirroredStrategy() if mirrored else None
+    try:
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            model = build_network(backbone, len(dogs.labels), chosen, weights, size)
+        batches = _batches(dogs, chosen, seed)
+        for number in range(len(chosen.stages)):
+            with strategy.scope() if strategy else contextlib.nullcontext():
+                _learn(model, number, chosen, batches, output)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+    scores = {
+        part: _accuracy(output, data.batches(getattr(dogs, part), 32, len(dogs.labels)))
+        for part in ("validation", "test")
+    }
+    rows = read_log(output)
+    draw_curves(rows, chosen).savefig(output / "curves.png", dpi=120)
+    run |= {
+        "labels": dogs.labels,
+        "counts": dogs.counts,
+        "epochs": len(rows),
+        "seconds_of_last_start": round(time.perf_counter() - start),
+        "devices": strategy.num_replicas_in_sync if strategy else 1,
+        "policy": model.dtype_policy.name,
+        "parameters": model.count_params(),
+        "validation_accuracy": scores["validation"],
+        "test_accuracy": scores["test"],
+    }
+    _replace(output / "run.json", json.dumps(run, indent=2))
+    return run
+
+
+def _accuracy(output: Path, batches: tf.data.Dataset) -> float:
+    """That of the best model."""
+    best = keras.saving.load_model(output / BEST)
+    return best.evaluate(batches, verbose=0, return_dict=True)["accuracy"]
+
+
+def _batches(dogs: data.Dogs, recipe: Recipe, seed: int) -> dict[str, tf.data.Dataset]:
+    size, classes = recipe.batch, len(dogs.labels)
+    return {
+        "train": data.batches(
+            dogs.train, size, classes, shuffled=SHUFFLED, seed=seed, flip=recipe.flip
+        ),
+        "watched": data.batches(getattr(dogs, recipe.validated_on), size, classes),
+    }
+
+
+def _learn(
+    model: keras.Model,
+    number: int,
+    recipe: Recipe,
+    batches: dict[str, tf.data.Dataset],
+    output: Path,
+) -> None:
+    """One stage; nothing where an earlier start has finished it."""
+    best, done = output / BEST, output / f"stage{number}.done"
+    if not done.exists():
+        _fit(model, number, recipe, batches, output)
+        if not best.exists():
+            raise RunError(
+                "Training must reach a finite validation loss, and no epoch did. Start again in "
+                "another folder with a lower learning rate."
+            )
+        done.touch()
+        shutil.rmtree(output / f"backup{number}", ignore_errors=True)
+    # The next stage starts from the best, not from the last.
+    model.set_weights(keras.saving.load_model(best, compile=False).get_weights())
+
+
+def _fit(
+    model: keras.Model,
+    number: int,
+    recipe: Recipe,
+    batches: dict[str, tf.data.Dataset],
+    output: Path,
+) -> None:
+    stage, known = recipe.stages[number], read_log(output)
+    let_learn(model, stage.backbone)
+    model.compile(
+        _optimizer(stage, len(batches["train"])),
+        keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=["accuracy"],
+    )
+    mine = sum(row["stage"] == number for row in known)
+    print(f"{stage.name}: " + (f"goes on after epoch {mine}" if mine else "starts"), flush=True)
+    lowest = min((row["val_loss"] for row in known), default=None)
+    callbacks = [
+        _Log(output, number),
+        keras.callbacks.ModelCheckpoint(
+            output / BEST, save_best_only=True, initial_value_threshold=lowest
+        ),
+        # Two copies: one is whole if the other is being written when the process is killed.
+        keras.callbacks.BackupAndRestore(
+            output / f"backup{number}", double_checkpoint=True, delete_checkpoint=False
+        ),
+    ]
+    if recipe.patience:
+        callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, baseline=lowest))
+    if find_spec("tensorboard") is not None:
+        callbacks.append(keras.callbacks.TensorBoard(output / "logs" / f"stage{number}"))
+    model.fit(
+        batches["train"],
+        validation_data=batches["watched"],
+        epochs=stage.epochs,
+        callbacks=callbacks,
+        shuffle=False,  # the data set is
+        verbose=2,
+    )
+
+
+def _optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
+    rate: Any = stage.learning_rate
+    if stage.cosine:
+        rate = keras.optimizers.schedules.CosineDecay(rate, stage.epochs * steps)
+    kinds = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
+    return kinds[stage.optimizer](rate)
+
+
+class _Log(keras.callbacks.Callback):
+    """Writes log.csv anew after each epoch: a repeated epoch replaces its row."""
+
+    def __init__(self, output: Path, stage: int) -> None:
+        super().__init__()
+        self._output, self._stage = output, stage
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        mine = (self._stage, epoch)
+        rows = [row for row in read_log(self._output) if (row["stage"], row["epoch"]) < mine]
+        rows.append({"stage": self._stage, "epoch": epoch, **(logs or {})})
+        with io.StringIO(newline="") as text:
+            writer = csv.DictWriter(text, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+            _replace(self._output / "log.csv", text.getvalue())
+
+
+def read_log(output: Path) -> list[dict[str, float]]:
+    """The rows of log.csv: stage, epoch, loss, accuracy, val_loss, val_accuracy."""
+    if not (output / "log.csv").exists():
+        return []
+    with (output / "log.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def draw_curves(rows: Sequence[dict[str, float]], recipe: Recipe) -> Figure:
+    """Loss and accuracy over the epochs of all stages."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    epochs = np.arange(1, len(rows) + 1)
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for prefix, label, style in (("", "train", "--"), ("val_", recipe.validated_on, "-")):
+            values = [row[prefix + name] for row in rows]
+            axes.plot(epochs, values, style, marker="o", markersize=3, label=label)
+        for number, stage in enumerate(recipe.stages):
+            first = sum(row["stage"] < number for row in rows)
+            if number:
+                axes.axvline(first + 0.5, color="0.7", linewidth=1)
+            axes.annotate(
+                f" {stage.name} learns",
+                (first + 0.5, 1),
+                (0, 2),
+                fontsize=8,
+                color="0.4",
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+            )
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _opened(output: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What run.json holds of this run, begun where there is none.
+
+    Raises:
+        RunError: If it is that of another run.
+    """
+    path = output / "run.json"
+    if path.exists():
+        run = json.loads(path.read_text(encoding="utf-8"))
+        asked = json.loads(json.dumps(settings))
+        if other := [name for name, value in asked.items() if run["settings"][name] != value]:
+            raise RunError(
+                f"{output} holds a run with another {', '.join(other)}. Give the same again to go "
+                "on with it, or another --output."
+            )
+        return run
+    output.mkdir(parents=True, exist_ok=True)
+    versions = {each.__name__: each.__version__ for each in (keras, tf, np)}
+    run = {"settings": settings, "versions": versions | {"python": platform.python_version()}}
+    _replace(path, json.dumps(run, indent=2))
+    return run
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that it is always whole: the old text or the new."""
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(text, encoding="utf-8", newline="")
+    beside.replace(path)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the folder of this run")
+    parser.add_argument(
+        "--backbone", default="resnet50", help="of keras.applications, or custom: a small network"
+    )
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="recommended")
+    parser.add_argument(
+        "--weights", default="imagenet", help="imagenet, none for random ones, or a weights file"
+    )
+    parser.add_argument("--data-dir", type=Path, help="where TensorFlow Datasets keeps its data")
+    parser.add_argument("--breeds", nargs="+", default=[], help="only these; all 120 otherwise")
+    parser.add_argument("--size", type=int, default=data.SIZE, help="side of the input in pixels")
+    parser.add_argument("--resize", choices=["stretch", "letterbox"], default="stretch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mirrored", action="store_true", help="train on all GPUs at once")
+    parser.add_argument("--offline", action="store_true", help="do not download the data set")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = vars(parse())
+    options["download"] = not options.pop("offline")
+    if options["weights"] == "none" or options["backbone"] == "custom":
+        options["weights"] = None
+    if find_spec("tensorboard") is None:
+        print("No logs for TensorBoard: it is not installed (pip install tensorboard).")
+    try:
+        run = train(**options)
+    except (RunError, data.DataError, OSError, ValueError) as error:
+        sys.exit(f"{error}")
+    print(f"{run['test_accuracy']:.1%} of {run['counts']['test']} test pictures are right.")
+
+
+if __name__ == "__main__":
+    main()
