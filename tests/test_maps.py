@@ -282,6 +282,17 @@ def test_a_quantile_keeps_an_exact_number_of_pixels(rng):
     assert not maps.mask(np.zeros((2, 4)), 0.75, "quantile").any()
 
 
+def test_as_many_parts_as_there_can_be():
+    for size in [(3, 5), (509, 511), (511, 511), (512, 514), (1, 131_070), (1, 131_071)]:
+        values = np.zeros(size)
+        values[::2, ::2] = 1
+        found = maps.boxes(values, components="all")
+        assert len(found) == values.sum()
+        assert found[-1].tolist() == [*(2 * ((n - 1) // 2) for n in size[::-1])] + [
+            2 * ((n - 1) // 2) + 1 for n in size[::-1]
+        ]
+
+
 def test_the_enclosing_box_holds_all_parts(rng):
     assert maps.boxes(EQUAL, components="enclosing").tolist() == [[0, 0, 7, 6]]
     assert maps.boxes(np.zeros((2, 2)), components="enclosing").shape == (0, 4)

@@ -235,15 +235,21 @@ def mask_boxes(binary: np.ndarray, components: Components = "largest") -> np.nda
     """
     if components not in get_args(Components):
         raise ValueError(f"components must be 'largest', 'all' or 'enclosing'; got {components!r}.")
-    _, _, found, _ = cv2.connectedComponentsWithStats(binary.astype(np.uint8), connectivity=8)
-    parts = found[1:]  # the first is the background
-    x, y, _, _, area = parts.T
+    left, top, width, height = cv2.boundingRect(binary.astype(np.uint8))
+    if width == 0:
+        return np.zeros((0, 4), np.float32)
+    part = binary[top : top + height, left : left + width].astype(np.uint8)
+    # Twice as fast with 16 bits, which hold a part in each second row and column.
+    short = (height + 1) * (width + 1) < 4 * 2**16
+    labels = cv2.CV_16U if short else cv2.CV_32S
+    _, _, found, _ = cv2.connectedComponentsWithStats(part, connectivity=8, ltype=labels)
+    x, y, width, height, area = found[1:].T  # the first is the background
+    x, y = x + left, y + top
     order = np.lexsort((x, y, -area))  # cv2's own order differs between its versions
     if components == "largest":
         order = order[:1]
-    x, y, width, height = parts[order, :4].T
-    result = np.stack([x, y, x + width, y + height], axis=-1).astype(np.float32)
-    if components == "enclosing" and len(result):
+    result = np.stack([x, y, x + width, y + height], axis=-1)[order].astype(np.float32)
+    if components == "enclosing":
         return np.concatenate([result[:, :2].min(axis=0), result[:, 2:].max(axis=0)])[np.newaxis]
     return result
 

@@ -198,7 +198,8 @@ def iou_curve(
     maps.check_finite(heatmap)
     truths, thresholds = checked_boxes(truths), checked_thresholds(thresholds)
     cuts = thresholds.astype(np.float32) * heatmap.max(initial=0.0)
-    levels = np.searchsorted(cuts, heatmap, side="left")  # how many of the cuts a pixel exceeds
+    # How many of the cuts a pixel exceeds, in few bytes, as it is compared many times.
+    levels = np.searchsorted(cuts, heatmap, side="left").astype(np.min_scalar_type(len(cuts)))
     curve = np.zeros(len(thresholds))
     lowest = 0
     for level in np.unique(levels):  # between two levels that occur the mask stays the same
