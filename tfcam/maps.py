@@ -239,8 +239,8 @@ def mask_boxes(binary: np.ndarray, components: Components = "largest") -> np.nda
     if width == 0:
         return np.zeros((0, 4), np.float32)
     part = binary[top : top + height, left : left + width].astype(np.uint8)
-    # Twice as fast with 16 bits, which hold a part in each second row and column.
-    short = (height + 1) * (width + 1) < 4 * 2**16
+    # Twice as fast with 16 bits, where they can number a part in each second row and column.
+    short = (height + 1) * (width + 1) < 4 * (2**16 - 2)
     labels = cv2.CV_16U if short else cv2.CV_32S
     _, _, found, _ = cv2.connectedComponentsWithStats(part, connectivity=8, ltype=labels)
     x, y, width, height, area = found[1:].T  # the first is the background
