@@ -23,6 +23,7 @@ LAYERS = [
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
+    ["metrics.localisation", "metrics.wsol"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
     ["demo", "arguments"],

@@ -246,6 +246,7 @@ def _finite(number: float | None) -> float | None:
 
 def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
     """A result as JSON."""
+    codes = [each.code for each in result.findings]
     return {
         "image": image,
         "target": result.target,
@@ -255,8 +256,8 @@ def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
         "probability": _finite(result.probability),
         "layer": result.layer,
         "method": result.method,
-        "boxes": result.boxes().tolist(),
-        "findings": [each.code for each in result.findings],
+        "boxes": [] if "not_finite" in codes else result.boxes().tolist(),
+        "findings": codes,
         "file": None if file is None else str(file),
     }
 
