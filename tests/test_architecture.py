@@ -25,6 +25,7 @@ LAYERS = [
     ["drawing", "lettering", "explanation", "comparison"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
+    ["metrics.probing"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]
