@@ -26,6 +26,7 @@ LAYERS = [
     ["metrics.localisation", "metrics.wsol"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
+    ["metrics.probing"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]
