@@ -27,6 +27,10 @@ LAYERS = [
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
     ["metrics.probing"],
+    ["metrics.table"],
+    ["annotations", "datasets", "classes", "baselines", "significance", "storing"],
+    ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
+    ["recommending"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.diagnosing import Diagnosis, diagnose
+    from tfcam.evaluating import evaluate
+    from tfcam.evaluation import Evaluation
     from tfcam.explainer import Explainer, explain
     from tfcam.explanation import Explanation, Explanations
     from tfcam.inspection import layers
@@ -27,6 +29,7 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "Difference",
+    "Evaluation",
     "Explainer",
     "Explanation",
     "Explanations",
@@ -38,6 +41,7 @@ __all__ = [
     "compare",
     "demo_model",
     "diagnose",
+    "evaluate",
     "explain",
     "layers",
     "scenes",
@@ -48,6 +52,7 @@ _HOMES = {
     "Difference": "targets",
     "Comparison": "comparison",
     "Diagnosis": "diagnosing",
+    "Evaluation": "evaluation",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
@@ -59,6 +64,7 @@ _HOMES = {
     "compare": "comparing",
     "demo_model": "demo",
     "diagnose": "diagnosing",
+    "evaluate": "evaluating",
     "explain": "explainer",
     "layers": "inspection",
 }

@@ -47,8 +47,8 @@ def read_voc(path: Path) -> Annotation:
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, ValueError, OSError) as error:  # a ValueError: what is forbidden
-        raise AnnotationError(f"{path} must be an XML file of Pascal VOC's form: {error}.") from None
+    except (ElementTree.ParseError, ValueError, OSError) as error:  # ValueError: forbidden XML
+        raise AnnotationError(f"{path} must be XML of Pascal VOC's form: {error}.") from None
     boxes, names = [], []
     for thing in root.iter("object"):
         if (thing.findtext("difficult") or "0").strip() == "1":

@@ -1,7 +1,8 @@
-"""What is held against each other on the same pictures: methods at layers, explainers, baselines."""
+"""What is held against each other on the same pictures: methods, explainers, baselines."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,9 @@ from tfcam.comparing import (
 from tfcam.engine import Engine
 from tfcam.inspection import Layer
 from tfcam.intake import inputs_of
+from tfcam.methods import METHODS
 from tfcam.opening import open_model
-from tfcam.settings import Settings
+from tfcam.settings import Request, Settings
 from tfcam.tallying import candidate_name
 from tfcam.targets import NOTHING
 
@@ -90,6 +92,7 @@ class Candidates:
         chosen = one_pass_methods() if methods is None else methods
         requests = [as_request(each) for each in chosen]
         names = numbered([request_name(each) for each in requests])
+        self.described = [_described(each) for each in requests]
         self._size, self._seed = settings.at_once, seed
         self._engines: list[tuple[Engine, list[tuple[int, int]]]] = []
         self._warm = False
@@ -160,6 +163,17 @@ class Candidates:
             made = zip(pictures, seeded, strict=True)
             raws.append([BASELINES[name](picture, own) for picture, own in made])
         return raws
+
+
+def _described(request: Request) -> str:
+    """A method's name and options, and of a function of the user's what tells it from others."""
+    function = request.method.function
+    stored = METHODS.get(request.method.name)
+    if stored is not None and stored.function is function:
+        return request_name(request)
+    code = getattr(function, "__code__", None)
+    mark = zlib.crc32(code.co_code + repr(code.co_consts).encode()) if code else ""
+    return f"{request_name(request)} {mark}".strip()
 
 
 def _own(

@@ -239,7 +239,9 @@ def _of_folder(folder: Path, annotations: Path | None) -> Source:
             except (ImageError, AnnotationError, OSError) as error:
                 yield Skipped(name, str(error))
 
-    key = _digest([f"{name} {path.stat().st_size}" for name, path in zip(names, files, strict=True)])
+    key = _digest(
+        [f"{name} {path.stat().st_size}" for name, path in zip(names, files, strict=True)]
+    )
     return Source(f"{len(files)} pictures of {folder.name or folder}", read, len(files), key)
 
 
@@ -383,6 +385,6 @@ def _of_tfds(name: str, split: str, data_dir: Any) -> Source:
             f"tensorflow_datasets.load({name!r}, split={split!r}{where}, download=True)."
         ) from None
     features = builder.info.features
-    names = getattr(features["label"], "names", None) if "label" in features.keys() else None
+    names = getattr(dict(features).get("label"), "names", None)
     title = f"{builder.info.full_name}, {split}"
     return _of_tf_data(dataset, title, None if names is None else tuple(names))

@@ -19,6 +19,8 @@ from tfcam.significance import compare_pairs, mean_interval
 from tfcam.tallying import FRACTIONS, Key, Shown, Tally, candidate_name
 
 _WHO = ["method", "layer"]
+_COMPARED = ["metric", "first", "second", "difference", "low", "high", "p", "p_corrected"]
+_COMPARED += ["n", "better"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,7 +124,8 @@ class Evaluation:
 
     def __repr__(self) -> str:
         left = f", {len(self.skipped)} left out" if len(self.skipped) else ""
-        head = f"Evaluation of {self.settings.get('model', 'a model')!r} on {self.pictures} pictures{left}"
+        model = self.settings.get("model", "a model")
+        head = f"Evaluation of {model!r} on {self.pictures} pictures{left}"
         with pd.option_context("display.width", 200, "display.max_columns", 50):
             return f"{head}\n{self.wide().round(3).to_string()}"
 
@@ -172,7 +175,13 @@ def conclude(
         _curves(tally),
         pd.DataFrame(tally.skipped, columns=["image", "reason"]),
         tally.shown(),
-        {**settings, **tally.notes},
+        {
+            **settings,
+            **tally.notes,
+            "pictures": tally.pictures,
+            "leading": tally.leading,
+            "empty_maps": tally.empty,
+        },
     )
 
 
@@ -196,9 +205,9 @@ def compared(table: pd.DataFrame, better: Mapping[str, str], seed: int) -> pd.Da
             first, second = (candidate_name(*wide.columns[each]) for each in (a, b))
             won = first if (difference > 0) == (direction == "higher") else second
             best = won if corrected < 0.05 else ""
-            rows.append((metric, first, second, difference, low, high, p, corrected, len(wide), best))
-    names = "metric first second difference low high p p_corrected n better".split()
-    return pd.DataFrame(rows, columns=names)
+            numbers = (difference, low, high, p, corrected, len(wide))
+            rows.append((metric, first, second, *numbers, best))
+    return pd.DataFrame(rows, columns=_COMPARED)
 
 
 def _curves(tally: Tally) -> pd.DataFrame:

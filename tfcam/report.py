@@ -143,8 +143,7 @@ def verdicts(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[dict[str,
         comparisons: See ``Evaluation``.
     """
     found = []
-    full = [candidate_name(m, at) for m, at in zip(summary["method"], summary["layer"], strict=True)]
-    short = dict(zip(full, summary["name"], strict=True))
+    short = {candidate_name(*who): name for who, name in _by_candidate(summary, "name").items()}
     for metric, rows in summary[summary["kind"] != "baseline"].groupby("metric", sort=False):
         sign = 1 if rows["better"].iloc[0] == "higher" else -1
         best = rows.loc[(sign * rows["mean"]).idxmax()]
@@ -181,8 +180,7 @@ def number(value: float) -> str:
 
 
 def _curve_panels(curves: pd.DataFrame, summary: pd.DataFrame) -> dict[str, list[Curve]]:
-    kinds = dict(zip(zip(summary["method"], summary["layer"], strict=True), summary["kind"], strict=True))
-    names = dict(zip(zip(summary["method"], summary["layer"], strict=True), summary["name"], strict=True))
+    kinds, names = (_by_candidate(summary, column) for column in ("kind", "name"))
     return {
         str(metric): [
             Curve(
@@ -197,14 +195,24 @@ def _curve_panels(curves: pd.DataFrame, summary: pd.DataFrame) -> dict[str, list
     }
 
 
+def _by_candidate(summary: pd.DataFrame, column: str) -> dict[tuple[str, str], str]:
+    who = zip(summary["method"], summary["layer"], strict=True)
+    return dict(zip(who, summary[column], strict=True))
+
+
 def _svg(figure: Figure) -> Markup:
     """A figure as SVG inside HTML: its size is left to the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
     text = stream.getvalue()
     drawn = text[text.index("<svg") :]
-    sized = re.sub(r'<svg([^>]*?) width="([\d.]+)pt" height="[\d.]+pt"', r'<svg\1 style="width:\2pt"', drawn, count=1)
-    return Markup(sized)  # noqa: S704 - matplotlib escapes what it writes
+    sized = re.sub(
+        r'<svg([^>]*?) width="([\d.]+)pt" height="[\d.]+pt"',
+        r'<svg\1 style="width:\2pt"',
+        drawn,
+        count=1,
+    )
+    return Markup(sized)
 
 
 def _picture(each: Shown) -> dict[str, str]:

@@ -87,7 +87,8 @@ class SetCount:
         times = np.random.default_rng(seed).poisson(1, RESAMPLES)
         added = [now - then for now, then in zip(self._values(), before, strict=True)]
         grown = [times.reshape(-1, *[1] * each.ndim) * each for each in added]
-        self.samples = [a + b for a, b in zip(self.samples, grown, strict=True)] or grown
+        earlier = self.samples or [np.zeros_like(each) for each in grown]
+        self.samples = [a + b for a, b in zip(earlier, grown, strict=True)]
         self.images += 1
 
     def interval(self) -> tuple[float, float, float]:
@@ -133,6 +134,9 @@ class Tally:
         last: What tells the last of them from others.
         skipped: Name and reason of each picture, or part of one, that was left out.
         notes: What else is said once, such as the preprocessing, by name.
+        pictures: How many were measured.
+        empty: How many maps of each candidate were zero everywhere.
+        leading: The metric that chooses the best and worst pictures.
     """
 
     def __init__(self, makers: dict[str, Callable[[], Any]], seed: int) -> None:
@@ -140,6 +144,8 @@ class Tally:
         self.position, self.last = 0, ""
         self.skipped: list[tuple[str, str]] = []
         self.notes: dict[str, str] = {}
+        self.pictures, self.leading = 0, ""
+        self.empty: dict[str, int] = {}
         self.sets: dict[Key, SetCount] = {}
         self._curves: dict[Key, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
         self._best: dict[Key, list[Shown]] = defaultdict(list)
@@ -221,6 +227,9 @@ class Tally:
             "last": self.last,
             "skipped": self.skipped,
             "notes": self.notes,
+            "pictures": self.pictures,
+            "empty": self.empty,
+            "leading": self.leading,
             "sets": [[*key] for key in self.sets],
             "curves": [[*key] for key in self._curves],
         }
@@ -240,7 +249,8 @@ class Tally:
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take up what ``state`` gave."""
         facts = json.loads(str(state["facts"]))
-        self.position, self.last, self.notes = facts["position"], facts["last"], facts["notes"]
+        for name in ("position", "last", "notes", "pictures", "empty", "leading"):
+            setattr(self, name, facts[name])
         self.skipped = [(name, reason) for name, reason in facts["skipped"]]
         for place, key in enumerate(facts["sets"]):
             prefix = f"set-{place}-"
