@@ -28,10 +28,11 @@ LAYERS = [
     ["explainer", "comparing", "diagnosing"],
     ["metrics.probing"],
     ["metrics.table"],
-    ["annotations", "datasets", "classes", "baselines", "significance", "storing"],
+    ["examples", "annotations", "folders", "datasets"],
+    ["classes", "trivial_maps", "significance", "storing"],
     ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
     ["recommending"],
-    ["demo", "arguments"],
+    ["demo", "arguments", "terminal", "evaluation_commands"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

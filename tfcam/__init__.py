@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfcam.inspection import layers
     from tfcam.methods import METHODS
     from tfcam.reading import Reading
+    from tfcam.recommending import Recommendation, recommend
     from tfcam.targets import Difference, Top
     from tfcam.tasks import Box, Regression, Segmentation, Similarity
 
@@ -34,6 +35,7 @@ __all__ = [
     "Explanation",
     "Explanations",
     "Reading",
+    "Recommendation",
     "Regression",
     "Segmentation",
     "Similarity",
@@ -44,6 +46,7 @@ __all__ = [
     "evaluate",
     "explain",
     "layers",
+    "recommend",
     "scenes",
 ]
 _HOMES = {
@@ -57,6 +60,7 @@ _HOMES = {
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Reading": "reading",
+    "Recommendation": "recommending",
     "Regression": "tasks",
     "Segmentation": "tasks",
     "Similarity": "tasks",
@@ -67,6 +71,7 @@ _HOMES = {
     "evaluate": "evaluating",
     "explain": "explainer",
     "layers": "inspection",
+    "recommend": "recommending",
 }
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tfcam.baselines import BASELINES, seed_of
 from tfcam.comparing import (
     MethodChoice,
     as_request,
@@ -27,6 +26,7 @@ from tfcam.opening import open_model
 from tfcam.settings import Request, Settings
 from tfcam.tallying import candidate_name
 from tfcam.targets import NOTHING
+from tfcam.trivial_maps import BASELINES, seed_of
 
 # An explainer of one's own: (pictures (H, W, 3) uint8, classes) -> a heatmap (H, W) for each.
 OwnExplainer = Callable[[list[np.ndarray], list[int]], Any]

@@ -1,13 +1,10 @@
-"""The command line: ``tfcam demo | explain | compare | diagnose | layers | methods``."""
+"""The command line: ``tfcam demo | explain | compare | evaluate | diagnose | ...``."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +23,8 @@ from tfcam.arguments import (
     picture_name,
     read_options,
 )
+from tfcam.evaluation_commands import evaluate, recommend
+from tfcam.terminal import complain, errors
 
 app = typer.Typer(
     help="Shows which parts of an image made a Keras model decide as it did.",
@@ -58,7 +57,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Which scenes are drawn.")] = 2026,
 ) -> None:
     """Explain fresh scenes with the embedded model; measure the maps against the known shapes."""
-    with _errors():
+    with errors():
         import io
 
         from tfcam.demo import run_demo
@@ -111,7 +110,7 @@ def explain(
     ] = False,
 ) -> None:
     """Explain images, and write the overlay of each."""
-    with _errors():
+    with errors():
         from tfcam.explainer import Explainer
 
         paths = expand(images)
@@ -143,7 +142,7 @@ def explain(
                 result.save(file)
         except (ValueError, TypeError, OSError) as error:
             failed = True
-            _complain(f"{path}: {error}" if len(paths) > 1 else error)
+            complain(f"{path}: {error}" if len(paths) > 1 else error)
             continue
         records.append(_record(path, result, file))
         if not as_json:
@@ -179,7 +178,7 @@ def compare(
     ] = False,
 ) -> None:
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
-    with _errors():
+    with errors():
         from tfcam.comparing import compare as compare_maps
         from tfcam.comparison import check_path
 
@@ -210,7 +209,7 @@ def diagnose(
     labels: Labels = None,
 ) -> None:
     """Check a model and an image: what applies, what to mind, and what to do about it."""
-    with _errors():
+    with errors():
         from tfcam.diagnosing import diagnose as check
 
         network, known = load_network(model, labels)
@@ -222,7 +221,7 @@ def diagnose(
 @app.command()
 def layers(model: Model) -> None:
     """List every layer that has a map, and the one explained by default."""
-    with _errors():
+    with errors():
         from tfcam.inspection import layers as list_layers
 
         print(list_layers(load_network(model)[0]))
@@ -231,12 +230,16 @@ def layers(model: Model) -> None:
 @app.command()
 def methods() -> None:
     """List the methods."""
-    with _errors():
+    with errors():
         from tfcam.asking import METHODS
     table = Table("method", "what it shows")
     for each in METHODS.values():
         table.add_row(each.name, each.summary)
     Console().print(table)
+
+
+app.command()(evaluate)
+app.command()(recommend)
 
 
 def _finite(number: float | None) -> float | None:
@@ -260,35 +263,6 @@ def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
         "findings": codes,
         "file": None if file is None else str(file),
     }
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Bad input is one line and exit code 2; a bug keeps its traceback."""
-    _import_quietly()
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        _complain(error)
-        raise typer.Exit(2) from None
-
-
-def _import_quietly() -> None:
-    """TensorFlow greets on the error stream as it loads, past Python and its own settings."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
-def _complain(error: object) -> None:
-    print("tfcam:", " ".join(str(error).split()), file=sys.stderr)
 
 
 def main() -> None:

@@ -5,84 +5,19 @@ A picture that can't be used is handed on as ``Skipped``, with the reason, never
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from tfcam.annotations import (
-    Annotation,
-    AnnotationError,
-    checked_boxes,
-    inside,
-    read_coco,
-    read_voc,
-    upright,
-)
-from tfcam.images import FORMATS, ImageError, load_image, stored_form
-
-Label = int | str | None
-# Where Pascal VOC and COCO keep what belongs to their pictures.
-_PICTURES, _ANNOTATIONS = "JPEGImages", ("Annotations", "annotations")
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """One picture and the truth about it.
-
-    Attributes:
-        id: Its name, of which no other has the same.
-        image: (H, W, 3) uint8 RGB.
-        boxes: (n, 4), half-open [x0, y0, x1, y1) in pixels; None where nothing is known.
-        label: Its class, by index or name; None where it is not known.
-        box_labels: The class of each box, where several may be in one picture.
-        mask: (H, W) bool, the pixels of the object; None where it is not known.
-    """
-
-    id: str
-    image: np.ndarray
-    boxes: np.ndarray | None = None
-    label: Label = None
-    box_labels: tuple[int | str, ...] = ()
-    mask: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A picture that could not be used.
-
-    Attributes:
-        id: Its name.
-        reason: Why, in a sentence.
-    """
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """Pictures that can be read from any place on, again and again.
-
-    Attributes:
-        name: What they are, in words.
-        read: From a place on, one by one.
-        count: How many there are; None where that is not known.
-        key: What tells them from others.
-        label_names: The names of their classes, where labels are indices that have some.
-    """
-
-    name: str
-    read: Callable[[int], Iterator[Example | Skipped]]
-    count: int | None
-    key: str
-    label_names: tuple[str, ...] | None = None
+from tfcam.annotations import AnnotationError, checked_boxes, inside
+from tfcam.examples import Example, Skipped, Source, digest_of
+from tfcam.folders import open_folder
+from tfcam.images import ImageError, load_image
 
 
 def open_data(
@@ -120,7 +55,7 @@ def open_data(
     if isinstance(data, str | os.PathLike):
         path = Path(data)
         if path.is_dir():
-            return _of_folder(path, None if annotations is None else Path(annotations))
+            return open_folder(path, None if annotations is None else Path(annotations))
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
             return _of_tfds(data, split, data_dir)
         return _of_list([data])
@@ -130,35 +65,6 @@ def open_data(
         "data must be a folder, a tf.data.Dataset, the name of a data set of tensorflow_datasets, "
         f"or a list of pictures; got {type(data).__name__}."
     )
-
-
-def by_class(example: Example) -> list[Example]:
-    """An example for each class in a picture, with the boxes of that class alone.
-
-    Example:
-        >>> boxes = np.float32([[0, 0, 1, 1], [1, 1, 2, 2]])
-        >>> picture = np.zeros((2, 2, 3), np.uint8)
-        >>> two = Example("a.jpg", picture, boxes, box_labels=("cat", "dog"))
-        >>> [(each.id, each.label, each.boxes.tolist()) for each in by_class(two)]
-        [('a.jpg#cat', 'cat', [[0.0, 0.0, 1.0, 1.0]]), ('a.jpg#dog', 'dog', [[1.0, 1.0, 2.0, 2.0]])]
-    """
-    kinds = list(dict.fromkeys(example.box_labels))
-    if example.label is not None or example.boxes is None or not kinds:
-        return [example]
-    if len(kinds) == 1:
-        return [replace(example, label=kinds[0])]
-    of = [[each == kind for each in example.box_labels] for kind in kinds]
-    return [
-        replace(
-            example,
-            id=f"{example.id}#{kind}",
-            label=kind,
-            boxes=example.boxes[mine],
-            box_labels=(kind,) * sum(mine),
-            mask=None,
-        )
-        for kind, mine in zip(kinds, of, strict=True)
-    ]
 
 
 # --- lists ------------------------------------------------------------------------------------
@@ -175,7 +81,7 @@ def _of_list(given: list[Any]) -> Source:
         for name, each in zip(ids[start:], given[start:], strict=True):
             yield _example(name, each)
 
-    return Source(f"{len(given)} pictures", read, len(given), _digest(ids))
+    return Source(f"{len(given)} pictures", read, len(given), digest_of(ids))
 
 
 def _id_of(given: Any, number: int) -> str:
@@ -215,84 +121,6 @@ def _checked(example: Example) -> Example:
     return replace(example, boxes=boxes if len(boxes) else None)
 
 
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-# --- folders ----------------------------------------------------------------------------------
-
-
-def _of_folder(folder: Path, annotations: Path | None) -> Source:
-    Image.init()
-    endings = {e for e, kind in Image.registered_extensions().items() if kind in FORMATS}
-    home = folder / _PICTURES if (folder / _PICTURES).is_dir() else folder
-    files = sorted(each for each in home.rglob("*") if each.suffix.lower() in endings)
-    if not files:
-        raise ValueError(f"The folder {str(folder)!r} must hold pictures; it holds none.")
-    names = [each.relative_to(home).as_posix() for each in files]
-    find = _finder(folder, home, annotations, names)
-
-    def read(start: int) -> Iterator[Example | Skipped]:
-        for path, name in zip(files[start:], names[start:], strict=True):
-            try:
-                yield _from_file(path, name, find(path, name))
-            except (ImageError, AnnotationError, OSError) as error:
-                yield Skipped(name, str(error))
-
-    key = _digest(
-        [f"{name} {path.stat().st_size}" for name, path in zip(names, files, strict=True)]
-    )
-    return Source(f"{len(files)} pictures of {folder.name or folder}", read, len(files), key)
-
-
-def _finder(
-    folder: Path, home: Path, annotations: Path | None, names: Sequence[str]
-) -> Callable[[Path, str], Annotation | None]:
-    """What gives a picture's annotation: None where it has none."""
-    if annotations is not None and not annotations.exists():
-        raise FileNotFoundError(f"No annotations at {str(annotations)!r}.")
-    listed = [annotations] if annotations is not None else sorted(folder.glob("*.json"))
-    if len(listed) > 1:
-        raise ValueError(
-            f"The folder {str(folder)!r} must have one JSON file of COCO's form; it has "
-            f"{', '.join(each.name for each in listed)}. Name one: annotations=..."
-        )
-    if listed and listed[0].is_file():
-        known = read_coco(listed[0])
-        if not set(known) & set(names):
-            raise ValueError(
-                f"{listed[0]} must name pictures of {str(home)!r}; it names "
-                f"{next(iter(known), 'none')!r}, there is {names[0]!r}."
-            )
-        return lambda path, name: known.get(name)
-    roots = [parent / each for parent in (folder, home.parent) for each in _ANNOTATIONS]
-    roots = listed or [each for each in roots if each.is_dir()]
-
-    def find(path: Path, name: str) -> Annotation | None:
-        inner = Path(name).with_suffix(".xml")
-        places = [path.with_suffix(".xml")]
-        places += [root / each for root in roots for each in (inner, inner.name)]
-        found = next((each for each in places if each.is_file()), None)
-        return None if found is None else read_voc(found)
-
-    return find
-
-
-def _from_file(path: Path, name: str, annotation: Annotation | None) -> Example:
-    """A picture of a folder; the folder that it is in, where there is one, names its class."""
-    image = load_image(path)
-    inner = Path(name).parent.name
-    label = inner or None
-    if annotation is None:
-        return Example(name, image, label=label)
-    annotation = upright(annotation, *stored_form(path))
-    if not len(annotation.boxes):
-        return Example(name, image, label=label)
-    kinds = set(annotation.names)
-    own = next(iter(kinds)) if len(kinds) == 1 else None
-    return Example(name, image, annotation.boxes, own, annotation.names)
-
-
 # --- tf.data and tensorflow_datasets ------------------------------------------------------------
 
 
@@ -321,7 +149,7 @@ def _of_tf_data(
             number += 1
 
     known = count if count >= 0 else None
-    return Source(name, read, known, _digest([name, str(data.element_spec), str(count)]), names)
+    return Source(name, read, known, digest_of([name, str(data.element_spec), str(count)]), names)
 
 
 def _element(element: Any, number: int) -> Example | Skipped:

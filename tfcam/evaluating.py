@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tfcam.asking import find_labels
-from tfcam.baselines import BASELINES
 from tfcam.candidates import Candidates, OwnExplainer
 from tfcam.classes import class_of
 from tfcam.comparing import MethodChoice
-from tfcam.datasets import Example, Skipped, by_class, open_data
+from tfcam.datasets import open_data
 from tfcam.evaluation import Evaluation, conclude
+from tfcam.examples import Example, Skipped, by_class
 from tfcam.inspection import Layers
 from tfcam.measuring import measured
 from tfcam.metrics.probing import Probe
@@ -31,6 +31,7 @@ from tfcam.results import versions
 from tfcam.settings import Settings
 from tfcam.storing import Store, digest
 from tfcam.tallying import Tally
+from tfcam.trivial_maps import BASELINES
 
 _COLUMNS = ["image", "method", "layer", "metric", "value", "target", "label", "probability"]
 
@@ -73,7 +74,7 @@ def evaluate(
             Annotations, or with a JSON file of COCO's form; a ``tf.data.Dataset`` of images, of
             (image, label), or of dicts as tensorflow_datasets gives them; the name of a data set
             of tensorflow_datasets that is on this machine; a list of pictures, of (picture, label)
-            or of ``tfcam.datasets.Example``. Boxes refer to the picture as it is stored; where a
+            or of ``tfcam.examples.Example``. Boxes refer to the picture as it is stored; where a
             file says the size of the picture as EXIF turns it, to that.
         methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
             takes those that ``tfcam.compare`` takes.
@@ -82,7 +83,7 @@ def evaluate(
         layer: See ``explain``; of a list each is explained by itself.
         target: None for the class that the model predicts, "label" for each picture's own (of
             several classes in a picture, each with its boxes), a class index, or a label.
-        baselines: Names of ``tfcam.baselines.BASELINES``.
+        baselines: Names of ``tfcam.trivial_maps.BASELINES``.
         explainers: Others by name: each takes a list of pictures (H, W, 3) uint8 and a list of
             classes, as an ``Explainer`` does, and returns a heatmap (H, W) or an ``Explanation``
             for each.
@@ -113,7 +114,7 @@ def evaluate(
 
     Example:
         >>> import tfcam
-        >>> from tfcam.datasets import Example
+        >>> from tfcam.examples import Example
         >>> drawn = [tfcam.scenes.draw_scene(seed) for seed in range(8)]
         >>> data = [Example(str(n), each.image, each.boxes) for n, each in enumerate(drawn)]
         >>> result = tfcam.evaluate(

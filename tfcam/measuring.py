@@ -9,7 +9,7 @@ import numpy as np
 
 from tfcam import maps
 from tfcam.candidates import Candidate, Candidates
-from tfcam.datasets import Example
+from tfcam.examples import Example
 from tfcam.metrics import localisation
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.table import Measure

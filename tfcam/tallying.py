@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from tfcam import drawing
-from tfcam.baselines import seed_of
 from tfcam.significance import LEVEL
+from tfcam.trivial_maps import seed_of
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
 FRACTIONS = np.linspace(0, 1, 101)
