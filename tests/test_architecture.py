@@ -25,7 +25,8 @@ LAYERS = [
     ["drawing", "lettering", "explanation", "comparison"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
-    ["metrics.probing"],
+    ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
+    ["metrics.running", "metrics.faithfulness", "metrics.curves"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]
