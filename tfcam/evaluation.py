@@ -222,7 +222,7 @@ def _curves(tally: Tally) -> pd.DataFrame:
                 "low": mean - error,
                 "high": mean + error,
             }
-        )
+        ).dropna()
         for (method, layer, metric), (mean, error) in tally.curves().items()
     ]
     names = [*_WHO, "metric", "fraction", "value", "low", "high"]

@@ -11,6 +11,7 @@ from tfcam import maps
 from tfcam.candidates import Candidate, Candidates
 from tfcam.examples import Example
 from tfcam.metrics import localisation
+from tfcam.metrics.curves import Curve
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.table import Measure
 from tfcam.tallying import Tally
@@ -88,11 +89,11 @@ def _values(
         if measure.kind in ("probe", "map"):
             given = (probe, small) if measure.kind == "probe" else (small,)
             result = measure.function(*given, **measure.options)
-            numbers = getattr(result, "area", result)
+            numbers = getattr(result, measure.of_curve) if isinstance(result, Curve) else result
             for place, good in enumerate(whole):
                 if good:
                     found[measure, place] = float(numbers[place])
-                    if numbers is not result:
+                    if isinstance(result, Curve):
                         tally.add_curve(key, result.fractions, result.probabilities[place])
             continue
         for place, example in enumerate(examples):

@@ -165,19 +165,22 @@ class Tally:
         self.sets[key].add(heatmap, truth, seed_of(name, self._seed))
 
     def add_curve(self, key: Key, fractions: np.ndarray, values: np.ndarray) -> None:
-        """Add a picture's curve.
+        """Add a picture's curve, as far as it goes.
 
         Args:
             key: Method, layer and metric.
             fractions: (S,) of the pixels, rising.
             values: (S,).
         """
-        curve = np.interp(FRACTIONS, fractions, values)
+        curve = np.interp(FRACTIONS, fractions, values, left=np.nan, right=np.nan)
         sums = self._curves.setdefault(key, np.zeros((3, len(FRACTIONS))))
         sums += [np.ones_like(curve), curve, curve**2]
 
     def curves(self) -> dict[Key, tuple[np.ndarray, np.ndarray]]:
-        """For each method, layer and metric the mean curve, and 1.96 standard errors of it."""
+        """For each method, layer and metric the mean curve, and 1.96 standard errors of it.
+
+        NaN where the curve does not go.
+        """
         found = {}
         for key, (count, total, squares) in self._curves.items():
             mean = total / count

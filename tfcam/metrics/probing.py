@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.asking import chosen_targets, find_labels
-from tfcam.intake import split_batch
+from tfcam.intake import split_batch, structure
 from tfcam.opening import open_model
 from tfcam.preparation import Preprocess, prepare, prepare_others
 from tfcam.scoring import are_probabilities, of_logits
@@ -91,7 +91,7 @@ class Probe:
     ) -> None:
         settings = Settings(output=output, at_once=batch_size)  # checks them
         opened = open_model(model, input)
-        self.model, self._size = model, batch_size
+        self.model, self._size, self._which = model, batch_size, opened.which
         explained, others = opened.split(images)
         batch = split_batch(explained, opened.axes)
         pictures = [explained] if batch is None else batch
@@ -144,6 +144,24 @@ class Probe:
             for which, values, _, scores in self._computed(variants, self._checked(index))
         ]
         return np.concatenate([np.zeros(0, np.float32), *found])
+
+    def as_given(self, images: np.ndarray) -> Any:
+        """Changed images as the model itself takes them, with its other inputs.
+
+        Args:
+            images: (B, H, W, C), a variant of each image.
+
+        Returns:
+            An array, or a list or dict of the inputs; channels where the model has them.
+        """
+        wanted = structure(self.model)
+        values = list(self._others)
+        values.insert(self._which, images)
+        values = [
+            np.moveaxis(value, -1, 1) if taken.channels_first else value
+            for taken, value in zip(tf.nest.flatten(wanted), values, strict=True)
+        ]
+        return tf.nest.pack_sequence_as(wanted, values)
 
     def _start(self) -> None:
         """What the unchanged images say: their classes, and whether outputs are probabilities."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tfcam.metrics import localisation, wsol
+from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
 
 MetricChoice = str | tuple[str, dict[str, Any]]
 
@@ -29,6 +29,7 @@ class Measure:
             a mask.
         meaning: What it measures, in a sentence.
         usual: Whether it is measured where nothing is said.
+        of_curve: Which number of a ``Curve`` counts: "area" or "mean".
         options: Given to the function.
     """
 
@@ -39,6 +40,7 @@ class Measure:
     needs: Literal["", "boxes", "region"]
     meaning: str
     usual: bool = True
+    of_curve: Literal["area", "mean"] = "area"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -113,8 +115,8 @@ _ALL = (
         "set",
         "higher",
         "boxes",
-        "The same for the best of all parts, as the mean over overlaps of 0.3, 0.5 and 0.7, each "
-        "at its best threshold.",
+        "The share of pictures of which a box around any part of the map overlaps a true one by "
+        "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set.",
     ),
     Measure(
         "pxap",
@@ -124,6 +126,112 @@ _ALL = (
         "region",
         "The area under the precision-recall curve of all pixels of the set.",
         usual=False,
+    ),
+    Measure(
+        "insertion",
+        curves.insertion,
+        "probe",
+        "higher",
+        "",
+        "The mean probability as pixels are put into a blurred picture, the map's strongest first.",
+    ),
+    Measure(
+        "deletion",
+        curves.deletion,
+        "probe",
+        "lower",
+        "",
+        "The mean probability as pixels are taken away, the map's strongest first.",
+    ),
+    Measure(
+        "road",
+        curves.road_combined,
+        "probe",
+        "higher",
+        "",
+        "Half of what is left of the probability without the map's weakest pixels over without its "
+        "strongest, filled in from their neighbours; the mean over nine shares of the pixels.",
+    ),
+    Measure(
+        "road_morf",
+        curves.road_morf,
+        "probe",
+        "lower",
+        "",
+        "The probability without the map's strongest pixels, filled in from their neighbours.",
+        usual=False,
+        of_curve="mean",
+    ),
+    Measure(
+        "road_lerf",
+        curves.road_lerf,
+        "probe",
+        "higher",
+        "",
+        "The probability without the map's weakest pixels, filled in from their neighbours.",
+        usual=False,
+        of_curve="mean",
+    ),
+    Measure(
+        "average_drop",
+        faithfulness.average_drop,
+        "probe",
+        "lower",
+        "",
+        "By which share of itself the probability falls under the map as a mask. A map of ones is "
+        "best of all: see what the full image gets.",
+    ),
+    Measure(
+        "increase_in_confidence",
+        faithfulness.increase_in_confidence,
+        "probe",
+        "higher",
+        "",
+        "The share of pictures whose probability rises under the map as a mask.",
+    ),
+    Measure(
+        "removal",
+        faithfulness.removal,
+        "probe",
+        "lower",
+        "",
+        "How the probability changes without the quarter of the pixels that the map ranks highest.",
+        usual=False,
+    ),
+    Measure(
+        "faithfulness_correlation",
+        faithfulness.faithfulness_correlation,
+        "probe",
+        "higher",
+        "",
+        "Whether the probability falls without random sets of pixels by as much as the map says.",
+        usual=False,
+    ),
+    Measure(
+        "gini",
+        complexity.gini,
+        "map",
+        "higher",
+        "",
+        "How unequal the map's values are: near 1 where a few pixels have it all.",
+        usual=False,
+    ),
+    Measure(
+        "entropy",
+        complexity.entropy,
+        "map",
+        "lower",
+        "",
+        "Over how many pixels the map is spread, as a logarithm.",
+        usual=False,
+    ),
+    Measure(
+        "mean_value",
+        complexity.mean_value,
+        "map",
+        "lower",
+        "",
+        "How much of the picture the map lets through.",
     ),
 )
 METRICS: dict[str, Measure] = {each.name: each for each in _ALL}
