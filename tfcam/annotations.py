@@ -46,7 +46,7 @@ def read_voc(path: Path) -> Annotation:
         AnnotationError: If it is no such XML, or a box is empty or not finite.
     """
     try:
-        root = ElementTree.parse(path).getroot()
+        root: Any = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, OSError) as error:  # ValueError: forbidden XML
         raise AnnotationError(f"{path} must be XML of Pascal VOC's form: {error}.") from None
     boxes, names = [], []
@@ -196,7 +196,7 @@ def inside(boxes: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
         AnnotationError: If one lies wholly outside.
     """
     height, width = size
-    cut = np.clip(boxes, 0, np.float32([width, height, width, height]))
+    cut = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     outside = (cut[:, 2:] <= cut[:, :2]).any(axis=1)
     if outside.any():
         raise AnnotationError(

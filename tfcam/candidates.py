@@ -160,8 +160,8 @@ class Candidates:
             raws.append(_own(name, explainer, pictures, classes))
         for name in self._baselines:
             seeded = (seed_of(each, self._seed) for each in ids)
-            made = zip(pictures, seeded, strict=True)
-            raws.append([BASELINES[name](picture, own) for picture, own in made])
+            drawn = zip(pictures, seeded, strict=True)
+            raws.append([BASELINES[name](picture, own) for picture, own in drawn])
         return raws
 
 

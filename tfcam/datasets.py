@@ -192,7 +192,7 @@ def _in_pixels(boxes: Any, size: tuple[int, int]) -> np.ndarray:
     """Boxes [ymin, xmin, ymax, xmax] in [0, 1], as TFDS has them, in pixels."""
     height, width = size
     corners = np.asarray(boxes, np.float32).reshape(-1, 4)[:, [1, 0, 3, 2]]
-    return corners * np.float32([width, height, width, height])
+    return corners * np.array([width, height, width, height], np.float32)
 
 
 def _of_tfds(name: str, split: str, data_dir: Any) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -176,6 +177,7 @@ def evaluate(
 
     with _bar(progress) as bar:
         task = bar.add_task("evaluating", total=source.count, completed=tally.position)
+        advance = functools.partial(bar.advance, task)
         reader = source.read(max(tally.position - 1, 0))
         if tally.position:
             _check_same(next(reader, None), tally)
@@ -187,13 +189,13 @@ def evaluate(
                 batch = asked[start : start + batch_size]
                 some = [each for each, _ in batch]
                 asking = probe(some, [each for _, each in batch])
-                rows += measured(some, asking, candidates, measures, tally, known)
+                rows += measured(some, asking, candidates, measures, tally, known, advance)
             tally.position += len(chunk)
             tally.last = _mark(chunk[-1])
             parts.append(pd.DataFrame(rows, columns=_COLUMNS).astype({"value": float}))
             if store:
                 store.write(len(parts) - 1, parts[-1], tally.state())
-            bar.update(task, advance=len(chunk))
+            bar.update(task, completed=tally.position)
     table = pd.concat([each for each in parts if len(each)] or parts[:1], ignore_index=True)
     if not tally.pictures:
         reasons = tally.skipped[0] if tally.skipped else (source.name, "there is none")

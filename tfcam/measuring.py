@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def measured(
     measures: Sequence[Measure],
     tally: Tally,
     labels: Sequence[str] | None,
+    advance: Callable[[float], None],
 ) -> list[tuple[Any, ...]]:
     """The rows of a batch.
 
@@ -34,6 +36,7 @@ def measured(
         measures: What is measured.
         tally: Keeps what is no row.
         labels: The label of each class.
+        advance: Told by how many pictures the work has gone on.
 
     Returns:
         Picture, method, layer, metric, value, target, label, probability; a picture's together.
@@ -58,6 +61,7 @@ def measured(
             rows.append((place, (ids[place], *who, value, *about)))
         if candidate.kind == "method":
             _show(candidate, examples, own, spoken, values, tally)
+        advance(len(examples) / len(raws))
     rows.sort(key=lambda row: row[0])  # a picture's rows together
     return [row for _, row in rows]
 
@@ -128,7 +132,7 @@ def _scaled(truth: np.ndarray, size: tuple[int, int], wanted: tuple[int, int]) -
     if truth.dtype == bool:
         return maps.resize(truth, wanted) > 0.5
     across, down = wanted[1] / size[1], wanted[0] / size[0]
-    return truth * np.float32([across, down, across, down])
+    return truth * np.array([across, down, across, down], np.float32)
 
 
 def _show(
@@ -152,5 +156,5 @@ def _show(
                 spoken[place],
                 measure.better == "higher",
                 example.image,
-                lambda raw=raw, example=example: maps.heatmap(raw, example.image.shape[:2]),
+                functools.partial(maps.heatmap, raw, example.image.shape[:2]),
             )

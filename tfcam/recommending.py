@@ -24,7 +24,12 @@ from tfcam.significance import holm, wilcoxon
 from tfcam.tallying import candidate_name
 
 # What a map that explains the model must do: bring its score up, and down, sooner than others.
-MEASURES = ("insertion", "deletion", "road")
+# In coarse steps, as many candidates are measured.
+MEASURES: tuple[MetricChoice, ...] = (
+    ("insertion", {"steps": 10}),
+    ("deletion", {"steps": 10}),
+    ("road", {"fractions": [0.3, 0.7]}),
+)
 _LAYERS = 3
 _SIGNIFICANT = 0.05
 
@@ -127,7 +132,7 @@ def recommend(
         images,
         methods=methods,
         metrics=metrics,
-        layer=chosen,  # type: ignore[arg-type]
+        layer=chosen,
         target=target,
         baselines=(),
         split=split,
@@ -212,10 +217,11 @@ def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
     metrics = list(dict.fromkeys(result.summary["metric"]))
 
     def said(row: Any) -> str:
-        return ", ".join(
-            f"{metric} {row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
-            for metric in metrics
-        )
+        parts = []
+        for metric in metrics:
+            mean, low, high = (row[f"{metric}{each}"] for each in ("", "_low", "_high"))
+            parts.append(f"{metric.split('(')[0]} {mean:.3f} [{low:.3f}, {high:.3f}]")
+        return ", ".join(parts)
 
     name = candidate_name(best["method"], best["layer"])
     text = f"{name} explains {model} best on these {result.pictures} pictures: {said(best)}."

@@ -55,9 +55,9 @@ def render(
             "better": rows["better"].iloc[0],
             "meaning": meanings.get(metric, ""),
         }
-        for metric, rows in summary.groupby("metric", sort=False)
+        for metric, rows in _by_metric(summary)
     ]
-    template = resources.files("tfcam").joinpath("assets", "report.html").read_text("utf-8")
+    template = resources.files("tfcam").joinpath("assets/report.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(template).render(
         settings=_flat(settings),
@@ -102,7 +102,7 @@ def panels_of(summary: pd.DataFrame) -> list[Means]:
             rows[["mean", "low", "high"]].to_numpy(),
             (rows["kind"] == "baseline").to_list(),
         )
-        for metric, rows in summary.groupby("metric", sort=False)
+        for metric, rows in _by_metric(summary)
     ]
 
 
@@ -114,18 +114,18 @@ def table_rows(summary: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, 
         metrics: The columns.
     """
     cells: dict[tuple[str, str], dict[str, Any]] = {}
-    for metric, rows in summary.groupby("metric", sort=False):
+    for metric, rows in _by_metric(summary):
         sign = 1 if rows["better"].iloc[0] == "higher" else -1
         good = sign * rows["mean"]
         own, other = rows["kind"] != "baseline", rows["kind"] == "baseline"
         best = good[own].max() if own.any() else np.inf
         bar = good[other].max() if other.any() else -np.inf
-        for index, row in rows.iterrows():
-            cells[row["name"], str(metric)] = {
+        for place, (_, row) in enumerate(rows.iterrows()):
+            cells[row["name"], metric] = {
                 "mean": number(row["mean"]),
                 "interval": f"{number(row['low'])} to {number(row['high'])}",
-                "best": bool(own[index]) and good[index] == best,
-                "beaten": bool(own[index]) and good[index] <= bar,
+                "best": bool(own.iloc[place]) and good.iloc[place] == best,
+                "beaten": bool(own.iloc[place]) and good.iloc[place] <= bar,
                 "n": row["n"],
             }
     kinds = dict(zip(summary["name"], summary["kind"], strict=True))
@@ -144,9 +144,9 @@ def verdicts(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[dict[str,
     """
     found = []
     short = {candidate_name(*who): name for who, name in _by_candidate(summary, "name").items()}
-    for metric, rows in summary[summary["kind"] != "baseline"].groupby("metric", sort=False):
+    for metric, rows in _by_metric(summary[summary["kind"] != "baseline"]):
         sign = 1 if rows["better"].iloc[0] == "higher" else -1
-        best = rows.loc[(sign * rows["mean"]).idxmax()]
+        best = rows.iloc[int((sign * rows["mean"]).argmax())]
         name = candidate_name(best["method"], best["layer"])
         tested = comparisons[comparisons["metric"] == metric]
         mine = tested[(tested["first"] == name) | (tested["second"] == name)]
@@ -182,17 +182,21 @@ def number(value: float) -> str:
 def _curve_panels(curves: pd.DataFrame, summary: pd.DataFrame) -> dict[str, list[Curve]]:
     kinds, names = (_by_candidate(summary, column) for column in ("kind", "name"))
     return {
-        str(metric): [
+        metric: [
             Curve(
-                names[method, layer],
+                names[str(method), str(layer)],
                 part["fraction"].to_numpy(),
                 part[["value", "low", "high"]].to_numpy(),
-                kinds[method, layer] == "baseline",
+                kinds[str(method), str(layer)] == "baseline",
             )
             for (method, layer), part in rows.groupby(["method", "layer"], sort=False)
         ]
-        for metric, rows in curves.groupby("metric", sort=False)
+        for metric, rows in _by_metric(curves)
     }
+
+
+def _by_metric(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [(str(metric), rows) for metric, rows in table.groupby("metric", sort=False)]
 
 
 def _by_candidate(summary: pd.DataFrame, column: str) -> dict[tuple[str, str], str]:
