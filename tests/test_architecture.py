@@ -23,9 +23,16 @@ LAYERS = [
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
+    ["metrics.localisation", "metrics.wsol"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
-    ["demo", "silence", "arguments"],
+    ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
+    ["metrics.running", "metrics.faithfulness", "metrics.curves", "metrics.table"],
+    ["examples", "annotations", "folders", "datasets"],
+    ["classes", "trivial_maps", "significance", "storing"],
+    ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
+    ["recommending"],
+    ["demo", "silence", "arguments", "terminal", "evaluation_commands"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

@@ -266,8 +266,54 @@ def test_a_threshold_must_be_a_fraction(threshold):
 
 
 def test_components_must_be_known():
-    with pytest.raises(ValueError, match="must be 'largest' or 'all'; got 'multi'"):
+    with pytest.raises(ValueError, match="'largest', 'all' or 'enclosing'; got 'multi'"):
         maps.boxes(np.ones((2, 2)), components="multi")
+
+
+def test_a_quantile_keeps_an_exact_number_of_pixels(rng):
+    for size in [(4, 4), (5, 7), (1, 1), (3, 2)]:
+        for values in (rng.random(size), np.ones(size), rng.integers(0, 3, size) + 1.0):
+            for threshold in (0.0, 0.25, 0.5, 0.75, 0.9):
+                kept = maps.mask(values, threshold, "quantile")
+                assert kept.sum() == round((1 - threshold) * values.size)
+                assert kept.all() or not kept.any() or values[kept].min() >= values[~kept].max()
+    first = maps.mask(np.ones((2, 4)), 0.75, "quantile")
+    assert first.astype(int).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+    assert not maps.mask(np.zeros((2, 4)), 0.75, "quantile").any()
+
+
+def test_as_many_parts_as_there_can_be():
+    for size in [(3, 5), (509, 511), (511, 511), (512, 514), (1, 131_070), (1, 131_071)]:
+        values = np.zeros(size)
+        values[::2, ::2] = 1
+        found = maps.boxes(values, components="all")
+        assert len(found) == values.sum()
+        assert found[-1].tolist() == [*(2 * ((n - 1) // 2) for n in size[::-1])] + [
+            2 * ((n - 1) // 2) + 1 for n in size[::-1]
+        ]
+
+
+def test_the_enclosing_box_holds_all_parts(rng):
+    assert maps.boxes(EQUAL, components="enclosing").tolist() == [[0, 0, 7, 6]]
+    assert maps.boxes(np.zeros((2, 2)), components="enclosing").shape == (0, 4)
+    for binary in rng.random((20, 6, 9)) > 0.8:
+        y, x = np.nonzero(binary)
+        expected = [[x.min(), y.min(), x.max() + 1, y.max() + 1]] if len(x) else []
+        assert maps.mask_boxes(binary, "enclosing").tolist() == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("by", ["maximum", "quantile"])
+def test_a_map_that_is_not_finite_has_no_boxes(value, by):
+    with pytest.raises(ValueError, match="must be finite .*tfcam.diagnose"):
+        maps.boxes(np.array([[1.0, value]]), by=by)
+
+
+def test_by_must_be_known():
+    with pytest.raises(ValueError, match="by must be 'maximum' or 'quantile'; got 'otsu'"):
+        maps.mask(np.ones((2, 2)), 0.5, "otsu")
+    with pytest.raises(ValueError, match="fraction of the pixels, 0 <= threshold < 1; got 1"):
+        maps.mask(np.ones((2, 2)), 1, "quantile")
 
 
 # --- intersection over union ----------------------------------------------------------------

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.diagnosing import Diagnosis, diagnose
+    from tfcam.evaluating import evaluate
+    from tfcam.evaluation import Evaluation
     from tfcam.explainer import Explainer, explain
     from tfcam.explanation import Explanation, Explanations
     from tfcam.inspection import layers
     from tfcam.methods import METHODS
     from tfcam.reading import Reading
+    from tfcam.recommending import Recommendation, recommend
     from tfcam.targets import Difference, Top
     from tfcam.tasks import Box, Regression, Segmentation, Similarity
 
@@ -27,10 +30,12 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "Difference",
+    "Evaluation",
     "Explainer",
     "Explanation",
     "Explanations",
     "Reading",
+    "Recommendation",
     "Regression",
     "Segmentation",
     "Similarity",
@@ -38,8 +43,10 @@ __all__ = [
     "compare",
     "demo_model",
     "diagnose",
+    "evaluate",
     "explain",
     "layers",
+    "recommend",
     "scenes",
 ]
 _HOMES = {
@@ -48,10 +55,12 @@ _HOMES = {
     "Difference": "targets",
     "Comparison": "comparison",
     "Diagnosis": "diagnosing",
+    "Evaluation": "evaluation",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Reading": "reading",
+    "Recommendation": "recommending",
     "Regression": "tasks",
     "Segmentation": "tasks",
     "Similarity": "tasks",
@@ -59,8 +68,10 @@ _HOMES = {
     "compare": "comparing",
     "demo_model": "demo",
     "diagnose": "diagnosing",
+    "evaluate": "evaluating",
     "explain": "explainer",
     "layers": "inspection",
+    "recommend": "recommending",
 }
 
 

@@ -114,12 +114,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-@functools.cache
 def imagenet_labels() -> tuple[str, ...] | None:
     """The 1000 ImageNet labels as Keras decodes them, such as "bull mastiff".
 
     Returns:
         The labels; None where Keras's class index is neither here nor to be had.
+    """
+    known = imagenet_classes()
+    return None if known is None else tuple(label for _, label in known)
+
+
+@functools.cache
+def imagenet_classes() -> tuple[tuple[str, str], ...] | None:
+    """The 1000 ImageNet classes, each by its WordNet number and its label.
+
+    Returns:
+        Such as ("n02108422", "bull mastiff"); None where Keras's class index is neither here nor
+        to be had.
     """
     # The class index comes with Keras's own decoder: each class's one-hot row names it.
     decode = keras.applications.imagenet_utils.decode_predictions
@@ -127,4 +138,4 @@ def imagenet_labels() -> tuple[str, ...] | None:
         rows = decode(np.eye(1000, dtype=np.float32), top=1)
     except Exception:  # Keras raises a bare Exception where a download fails
         return None
-    return tuple(label.replace("_", " ") for ((_, label, _),) in rows)
+    return tuple((number, label.replace("_", " ")) for ((number, label, _),) in rows)

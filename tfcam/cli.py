@@ -1,13 +1,10 @@
-"""The command line: ``tfcam demo | explain | compare | diagnose | layers | methods``."""
+"""The command line: ``tfcam demo | explain | compare | evaluate | diagnose | ...``."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +29,8 @@ from tfcam.arguments import (
     read_image,
     read_options,
 )
-from tfcam.silence import silence
+from tfcam.evaluation_commands import evaluate, recommend
+from tfcam.terminal import complain, errors
 
 app = typer.Typer(
     help="Shows which parts of an image made a Keras model decide as it did.",
@@ -48,7 +46,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Which scenes are drawn.")] = 2026,
 ) -> None:
     """Explain fresh scenes with the embedded model; measure the maps against the known shapes."""
-    with _errors():
+    with errors():
         import io
 
         from tfcam.demands import check_count
@@ -104,7 +102,7 @@ def explain(
     unsafe: Unsafe = False,
 ) -> None:
     """Explain images, and write the overlay of each."""
-    with _errors():
+    with errors():
         from tfcam.explainer import Explainer
 
         paths = expand(images)
@@ -136,7 +134,7 @@ def explain(
                 result.save(file)
         except (ValueError, TypeError, OSError) as error:
             failed = True
-            _complain(f"{path}: {error}" if len(paths) > 1 else error)
+            complain(f"{path}: {error}" if len(paths) > 1 else error)
             continue
         records.append(_record(path, result, file))
         if not as_json:
@@ -173,7 +171,7 @@ def compare(
     unsafe: Unsafe = False,
 ) -> None:
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
-    with _errors():
+    with errors():
         from tfcam.comparing import compare as compare_maps
         from tfcam.comparison import check_path
 
@@ -206,7 +204,7 @@ def diagnose(
     unsafe: Unsafe = False,
 ) -> None:
     """Check a model and an image: what applies, what to mind, and what to do about it."""
-    with _errors():
+    with errors():
         from tfcam.diagnosing import diagnose as check
 
         network, known = load_network(model, labels, unsafe)
@@ -218,7 +216,7 @@ def diagnose(
 @app.command()
 def layers(model: Model, unsafe: Unsafe = False) -> None:
     """List every layer that has a map, and the one explained by default."""
-    with _errors():
+    with errors():
         from tfcam.inspection import layers as list_layers
 
         print(list_layers(load_network(model, unsafe=unsafe)[0]))
@@ -227,12 +225,16 @@ def layers(model: Model, unsafe: Unsafe = False) -> None:
 @app.command()
 def methods() -> None:
     """List the methods."""
-    with _errors():
+    with errors():
         from tfcam.asking import METHODS
     table = Table("method", "what it shows")
     for each in METHODS.values():
         table.add_row(each.name, each.summary)
     Console().print(table)
+
+
+app.command()(evaluate)
+app.command()(recommend)
 
 
 def _finite(number: float | None) -> float | None:
@@ -242,6 +244,7 @@ def _finite(number: float | None) -> float | None:
 
 def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
     """A result as JSON."""
+    codes = [each.code for each in result.findings]
     return {
         "image": image,
         "target": result.target,
@@ -251,29 +254,10 @@ def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
         "probability": _finite(result.probability),
         "layer": result.layer,
         "method": result.method,
-        "boxes": result.boxes().tolist(),
-        "findings": [each.code for each in result.findings],
+        "boxes": [] if "not_finite" in codes else result.boxes().tolist(),
+        "findings": codes,
         "file": None if file is None else str(file),
     }
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Bad input is one line and exit code 2; a bug keeps its traceback."""
-    with silence():  # TensorFlow greets there, whatever its settings
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        _complain(error)
-        raise typer.Exit(2) from None
-
-
-def _complain(error: object) -> None:
-    line = " ".join(str(error).split())
-    # A file's name may hold what a terminal takes as a command.
-    print("tfcam:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
 
 
 def main() -> None:

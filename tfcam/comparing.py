@@ -102,24 +102,24 @@ def compare(
             "Several models are compared by their methods: give one layer and one target for all "
             "of them, or one model."
         )
-    requests = [_request(each) for each in methods or _one_pass()]
-    if len(places) > 1 and not any(_is_placed(each.method) for each in requests):
+    requests = [as_request(each) for each in methods or one_pass_methods()]
+    if len(places) > 1 and not any(is_placed(each.method) for each in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
     if progress is not None:
         check_flag("progress", progress)
     subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
-    steps = list(itertools.product(range(len(models)), _groups(requests)))
+    steps = list(itertools.product(range(len(models)), groups(requests)))
     for number, group in _shown(steps, progress, any(each.method.loops for each in requests)):
         made = subjects[number].explain(
             [requests[each] for each in group], places, chosen, settings
         )
         found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
-    names = _numbered([_name(each) for each in requests])
+    names = numbered([request_name(each) for each in requests])
     if len(models) > 1:
         cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
-        rows, columns = _numbered([each.name for each in models]), names
+        rows, columns = numbered([each.name for each in models]), names
     else:
         cells = [found[0, r] for r in range(len(requests))]
         rows, columns = names, _columns(cells, len(places))
@@ -158,7 +158,7 @@ class _Subject:
         """The explanations of each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output)
         asked = chosen_targets(targets, 1, True, self.labels, classes)
-        placed = any(_is_placed(each.method) for each in requests)
+        placed = any(is_placed(each.method) for each in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)
@@ -197,18 +197,18 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
     return places
 
 
-def _one_pass() -> list[str]:
+def one_pass_methods() -> list[str]:
     """The methods that weight the channels of any layer in one pass."""
     cams = (each for each in METHODS.values() if set(each.needs) <= {"gradients"})
     return [each.name for each in cams if each.contrast is None]
 
 
-def _is_placed(method: Method) -> bool:
+def is_placed(method: Method) -> bool:
     """Whether a method explains one layer."""
     return method.layered and "attentions" not in method.needs
 
 
-def _request(method: MethodChoice) -> Request:
+def as_request(method: MethodChoice) -> Request:
     if not isinstance(method, tuple):
         return ask(method, {})
     if len(method) != 2 or not isinstance(method[1], dict):
@@ -219,7 +219,7 @@ def _request(method: MethodChoice) -> Request:
     return ask(*method)
 
 
-def _groups(requests: Sequence[Request]) -> list[list[int]]:
+def groups(requests: Sequence[Request]) -> list[list[int]]:
     """Which methods are computed together: those of one pass, and each other by itself."""
     alone = [
         each.method.loops or each.method.contrast is not None or "attentions" in each.method.needs
@@ -235,12 +235,12 @@ def _shown(steps: list[Any], progress: bool | None, slow: bool) -> Iterable[Any]
     return track(steps, "comparing", console=console, disable=not shown, transient=True)
 
 
-def _name(request: Request) -> str:
+def request_name(request: Request) -> str:
     options = ", ".join(f"{name}={value}" for name, value in request.options.items())
     return f"{request.method.name}({options})" if options else request.method.name
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
+def numbered(names: Sequence[str]) -> list[str]:
     """Names of which none is there twice."""
     return [
         f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
@@ -256,7 +256,7 @@ def _columns(cells: Sequence[Sequence[Explanation]], layers: int) -> list[str]:
     ]
     names = [str(each.name) for each in cells[0]]
     if len(names) == layers:
-        return _numbered(places)
+        return numbered(places)
     if layers == 1:
-        return _numbered(names)
-    return _numbered([f"{place}, {name}" for place, name in zip(places, names, strict=True)])
+        return numbered(names)
+    return numbered([f"{place}, {name}" for place, name in zip(places, names, strict=True)])

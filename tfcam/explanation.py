@@ -96,16 +96,22 @@ class Explanation:
         self._check_image("overlay")
         return drawing.overlaid(self.image, self.heatmap, alpha, colormap)
 
-    def boxes(self, threshold: float = 0.2, components: maps.Components = "largest") -> np.ndarray:
+    def boxes(
+        self,
+        threshold: float = 0.2,
+        components: maps.Components = "largest",
+        by: maps.By = "maximum",
+    ) -> np.ndarray:
         """Boxes around what the heatmap marks, (n, 4) half-open [x0, y0, x1, y1) in pixels.
 
-        See ``tfcam.maps.boxes``: connected parts above a fraction of the maximum.
+        See ``tfcam.maps.boxes``: connected parts above a fraction of the maximum, or, with
+        ``by="quantile"``, of the pixels.
 
         Raises:
-            ValueError: If an argument is none of these, or it explains no image.
+            ValueError: If an argument is none of these, it explains no image, or its map holds NaN.
         """
         self._check_image("boxes")
-        return maps.boxes(self.heatmap, threshold, components)
+        return maps.boxes(self.heatmap, threshold, components, by)
 
     @property
     def title(self) -> str:

@@ -91,6 +91,21 @@ def load_image(
     )
 
 
+def stored_form(path: str | os.PathLike) -> tuple[tuple[int, int], int]:
+    """Tells how a picture lies in its file: what is drawn on it may refer to that.
+
+    Args:
+        path: A file that `load_image` reads.
+
+    Returns:
+        (height, width) in pixels as stored, and its EXIF orientation, 1 (upright) to 8.
+    """
+    with _open(path) as file, _pillow(_short(path)), Image.open(file) as image:
+        orientation = _orientation(image)
+        size = (image.height, image.width)
+    return size, orientation if orientation in range(1, 9) else 1
+
+
 def is_prepared(source: Any) -> bool:
     """Tells whether `source` is an array or tensor of floats, taken as ready model input.
 

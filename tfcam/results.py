@@ -108,7 +108,7 @@ def explanation(
         options=engine.options(asked) | ({"fuse": fuse} if several else {}) | (options or {}),
         preprocessing=prepared.description,
         findings=tuple(findings),
-        versions=_versions(),
+        versions=versions(),
         measured={key: float(values[image]) for key, values in measured.items()},
         parts=dict(zip(paths, raws, strict=True)) if several else {},
         words=words,
@@ -144,6 +144,7 @@ def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | 
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of what makes a result."""
     names = ("tfcam", "keras", "tensorflow", "numpy")
     return {name: metadata.version(name) for name in names}

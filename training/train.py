@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
 import json
 import platform
 import shutil
@@ -29,9 +27,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
+from tfcam.explanation import write_whole
 from training import data
+from training.epochs import EpochLog, draw_curves, read_log
 from training.networks import build_network, let_learn
 from training.recipes import RECIPES, Recipe, Stage
 
@@ -126,7 +125,7 @@ def train(
         "validation_accuracy": scores["validation"],
         "test_accuracy": scores["test"],
     }
-    _replace(output / "run.json", json.dumps(run, indent=2))
+    write_whole(output / "run.json", json.dumps(run, indent=2).encode())
     return run
 
 
@@ -186,7 +185,7 @@ def _fit(
     print(f"{stage.name}: " + (f"goes on after epoch {mine}" if mine else "starts"), flush=True)
     lowest = min((row["val_loss"] for row in known), default=None)
     callbacks = [
-        _Log(output, number),
+        EpochLog(output, number),
         keras.callbacks.ModelCheckpoint(
             output / BEST, save_best_only=True, initial_value_threshold=lowest
         ),
@@ -217,60 +216,6 @@ def _optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
     return kinds[stage.optimizer](rate)
 
 
-class _Log(keras.callbacks.Callback):
-    """Writes log.csv anew after each epoch: a repeated epoch replaces its row."""
-
-    def __init__(self, output: Path, stage: int) -> None:
-        super().__init__()
-        self._output, self._stage = output, stage
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        mine = (self._stage, epoch)
-        rows = [row for row in read_log(self._output) if (row["stage"], row["epoch"]) < mine]
-        rows.append({"stage": self._stage, "epoch": epoch, **(logs or {})})
-        with io.StringIO(newline="") as text:
-            writer = csv.DictWriter(text, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-            _replace(self._output / "log.csv", text.getvalue())
-
-
-def read_log(output: Path) -> list[dict[str, float]]:
-    """The rows of log.csv: stage, epoch, loss, accuracy, val_loss, val_accuracy."""
-    if not (output / "log.csv").exists():
-        return []
-    with (output / "log.csv").open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def draw_curves(rows: Sequence[dict[str, float]], recipe: Recipe) -> Figure:
-    """Loss and accuracy over the epochs of all stages."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    epochs = np.arange(1, len(rows) + 1)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for prefix, label, style in (("", "train", "--"), ("val_", recipe.validated_on, "-")):
-            values = [row[prefix + name] for row in rows]
-            axes.plot(epochs, values, style, marker="o", markersize=3, label=label)
-        for number, stage in enumerate(recipe.stages):
-            first = sum(row["stage"] < number for row in rows)
-            if number:
-                axes.axvline(first + 0.5, color="0.7", linewidth=1)
-            axes.annotate(
-                f" {stage.name} learns",
-                (first + 0.5, 1),
-                (0, 2),
-                fontsize=8,
-                color="0.4",
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-            )
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
 def _opened(output: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """What run.json holds of this run, begun where there is none.
 
@@ -290,15 +235,8 @@ def _opened(output: Path, settings: dict[str, Any]) -> dict[str, Any]:
     output.mkdir(parents=True, exist_ok=True)
     versions = {each.__name__: each.__version__ for each in (keras, tf, np)}
     run = {"settings": settings, "versions": versions | {"python": platform.python_version()}}
-    _replace(path, json.dumps(run, indent=2))
+    write_whole(path, json.dumps(run, indent=2).encode())
     return run
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that it is always whole: the old text or the new."""
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(text, encoding="utf-8", newline="")
-    beside.replace(path)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

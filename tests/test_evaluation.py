@@ -1,0 +1,511 @@
+"""Methods measured on many pictures: the numbers are those of the metrics called by hand."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import tfcam
+from tests import networks
+from tfcam import maps
+from tfcam.classes import class_of
+from tfcam.examples import Example
+from tfcam.metrics import localisation, wsol
+from tfcam.metrics.table import METRICS, chosen_metrics
+from tfcam.tallying import FRACTIONS, RESAMPLES, SetCount, Tally
+from tfcam.trivial_maps import BASELINES, random_map, seed_of
+
+METHODS = ["cam", "grad_cam_pp", "saliency"]
+OF_BOXES = ["box_iou", "pointing_game", "energy", "max_box_acc_v2"]
+
+
+def scenes(count, start=0):
+    drawn = [tfcam.scenes.draw_scene(start + number, size=96) for number in range(count)]
+    return [
+        Example(f"scene {number}", each.image, each.boxes, each.labels[0], mask=each.masks[0])
+        for number, each in enumerate(drawn)
+    ]
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return tfcam.demo_model()
+
+
+@pytest.fixture(scope="module")
+def data():
+    return scenes(10)
+
+
+@pytest.fixture(scope="module")
+def result(shapes, data):
+    return tfcam.evaluate(
+        shapes, data, methods=METHODS, metrics=OF_BOXES, target="label", batch_size=4
+    )
+
+
+def value(result, image, method, metric):
+    table = result.table
+    rows = table[(table.image == image) & (table.method == method) & (table.metric == metric)]
+    return rows["value"].item()
+
+
+# The numbers
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_are_those_of_the_metrics_called_by_hand(shapes, data, result, method):
+    counted = wsol.MaxBoxAccuracy(version=2)
+    for example in data:
+        found = tfcam.explain(shapes, example.image, method=method, target=example.label)
+        heatmap = found.heatmap
+        own = value(result, example.id, method, "box_iou")
+        assert own == pytest.approx(localisation.box_iou(heatmap, example.boxes), abs=0.02)
+        own = value(result, example.id, method, "energy")
+        assert own == pytest.approx(localisation.energy(heatmap, example.mask), abs=1e-4)
+        own = value(result, example.id, method, "pointing_game")
+        assert own == localisation.pointing_game(heatmap, example.mask)
+        small = maps.heatmap(found.raw, (128, 128))  # as the model takes it
+        counted.update_state([small], [example.boxes * (128 / 96)])
+    rows = result.summary[result.summary.metric == "max_box_acc_v2"].set_index("method")
+    assert rows.loc[method, "mean"] == pytest.approx(float(counted.result()), abs=0.05)
+
+
+def test_a_row_says_what_was_explained(shapes, data, result):
+    rows = result.table[result.table.image == "scene 3"]
+    found = tfcam.explain(shapes, data[3].image, target=data[3].label)
+    assert set(rows.target) == {data[3].label}
+    assert rows.probability.to_numpy() == pytest.approx(found.probability, abs=1e-5)
+    assert set(result.table.layer) == {"features", ""}
+    assert result.table.notna().all(axis=None)
+    assert len(result.table) == 10 * (3 + 5) * 3
+
+
+def test_the_summary_is_of_the_table(result):
+    for row in result.summary.itertuples():
+        assert row.low <= row.mean <= row.high
+        assert row.n == 10
+        if row.metric != "max_box_acc_v2":
+            own = result.table.query("method == @row.method and metric == @row.metric")["value"]
+            assert row.mean == pytest.approx(own.mean())
+    assert set(result.summary.kind) == {"method", "baseline"}
+    assert list(result.wide().columns) == OF_BOXES
+    assert result.best("energy") in ("cam at features", "grad_cam_pp at features", "saliency")
+
+
+def test_pairs_are_compared_on_the_same_pictures(result):
+    pair = result.comparisons.query(
+        "metric == 'energy' and first == 'cam at features' and second == 'full_image'"
+    ).squeeze()
+    own = [
+        value(result, f"scene {number}", "cam", "energy")
+        - value(result, f"scene {number}", "full_image", "energy")
+        for number in range(10)
+    ]
+    assert pair.difference == pytest.approx(np.mean(own))
+    assert pair.p == pytest.approx(2 / 2**10)  # all ten differ in the same direction
+    assert pair.p_corrected == pytest.approx(28 * 2 / 2**10, rel=0.5)
+    assert pair.n == 10
+
+
+def test_a_batch_size_changes_no_number(shapes, data, result):
+    other = tfcam.evaluate(
+        shapes, data, methods=METHODS, metrics=OF_BOXES, target="label", batch_size=7
+    )
+    for table in ("table", "summary"):
+        pd.testing.assert_frame_equal(getattr(other, table), getattr(result, table), rtol=1e-3)
+
+
+# Baselines
+
+
+def test_the_full_image_overlaps_by_the_share_of_the_largest_box(result, data):
+    for example in data:
+        x0, y0, x1, y1 = example.boxes[0]
+        share = (x1 - x0) * (y1 - y0) / 96**2
+        assert value(result, example.id, "full_image", "box_iou") == pytest.approx(share)
+        energy = value(result, example.id, "full_image", "energy")
+        assert energy == pytest.approx(example.mask.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_are_heatmaps_of_the_pictures_size(name, rng):
+    for shape in [(30, 50, 3), (50, 30, 3), (1, 1, 3)]:
+        picture = rng.integers(0, 256, shape, dtype=np.uint8)
+        heatmap = BASELINES[name](picture, 3)
+        assert heatmap.shape == shape[:2]
+        assert heatmap.dtype == np.float32
+        assert 0 <= heatmap.min() <= heatmap.max() <= 1
+
+
+def test_baselines_are_where_they_say(rng):
+    picture = np.zeros((60, 100, 3), np.uint8)
+    (box,) = maps.boxes(BASELINES["centred_box"](picture, 0))
+    assert (box[:2] + box[2:] == [100, 60]).all()
+    assert (box[2] - box[0]) * (box[3] - box[1]) == pytest.approx(3000, rel=0.02)
+    hill = BASELINES["centre_gaussian"](picture, 0)
+    assert hill[30, 50] == hill.max() == hill[29, 49]
+    assert hill[30, 75] / hill[30, 50] == pytest.approx(np.exp(-0.5), rel=0.03)
+    picture[:, 40:] = 255
+    edges = BASELINES["sobel_edges"](picture, 0)
+    assert np.flatnonzero(edges[30]).tolist() == [39, 40]
+
+
+def test_random_maps_belong_to_a_picture_and_a_seed():
+    picture = np.zeros((9, 9, 3), np.uint8)
+    first, again, other = (random_map(picture, seed_of(n, 0)) for n in ("a", "a", "b"))
+    assert (first == again).all()
+    assert (first != other).any()
+    assert seed_of("a", 0) != seed_of("a", 1)
+
+
+# Sets
+
+
+def test_samples_of_a_set_level_metric_count_each_picture_as_often_as_drawn(rng):
+    counted = SetCount(wsol.BoxIoU())
+    values, times = [], []
+    for number in range(12):
+        heatmap, box = rng.random((8, 8)), np.array([[1, 1, 6, 6]])
+        counted.add(heatmap, box, number)
+        values.append(localisation.box_iou(heatmap, box))
+        times.append(np.random.default_rng(number).poisson(1, RESAMPLES))
+    wanted = [
+        sum(t[r] * v for t, v in zip(times, values, strict=True)) / sum(t[r] for t in times)
+        for r in range(RESAMPLES)
+    ]
+    mean, low, high = counted.interval()
+    assert mean == pytest.approx(np.mean(values))
+    assert (low, high) == pytest.approx(tuple(np.percentile(wanted, [2.5, 97.5])))
+    assert float(counted.metric.result()) == pytest.approx(mean)  # as it was before
+
+
+def test_mean_curves_and_what_is_kept_come_back_from_arrays(rng):
+    tally = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
+    curves = rng.random((5, 11))
+    for number, curve in enumerate(curves):
+        tally.add_curve(("cam", "x", "deletion"), np.linspace(0, 1, 11), curve)
+        heatmap, box = rng.random((8, 8)).astype(np.float32), np.array([[1, 1, 6, 6]])
+        tally.add_to_set(("cam", "x", "v1"), str(number), heatmap, box)
+        picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        tally.show(("cam", "x"), curve[0], str(number), "dog", True, picture, lambda m=heatmap: m)
+    tally.skipped, tally.position, tally.leading = [("a", "why")], 6, "deletion"
+    mean, error = tally.curves()["cam", "x", "deletion"]
+    assert mean[::10] == pytest.approx(curves.mean(axis=0))
+    assert error[::10] == pytest.approx(1.96 * curves.std(axis=0, ddof=1) / np.sqrt(5))
+    assert len(mean) == len(FRACTIONS)
+    best, worst = tally.shown()["cam", "x"]
+    order = np.argsort(curves[:, 0])
+    assert [each.image for each in best] == [str(n) for n in order[::-1][:3]]
+    assert [each.image for each in worst] == [str(n) for n in order[:3]]
+    again = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
+    again.restore(tally.state())
+    assert again.state().keys() == tally.state().keys()
+    for name, array in tally.state().items():
+        assert (array == again.state()[name]).all(), name
+    assert again.sets["cam", "x", "v1"].interval() == tally.sets["cam", "x", "v1"].interval()
+
+
+# What is explained
+
+
+def test_classes_are_found_by_index_name_or_wordnet_number(monkeypatch):
+    known = (("n01", "tench"), ("n02088364", "beagle"), ("n03", "crane"))
+    for home in ("imagenet_classes", "imagenet_labels"):
+        answer = known if home == "imagenet_classes" else tuple(name for _, name in known)
+        monkeypatch.setattr(f"tfcam.classes.{home}", lambda answer=answer: answer)
+    names = ["n02088364-beagle", "n09-husky"]
+    labels = ["tench", "beagle", "crane"]
+    assert class_of(2, None, 3, None) == 2
+    assert class_of(0, names, 3, labels) == 1
+    assert class_of(0, names, 2, None) == 0
+    assert class_of("crane", None, 3, labels) == 2
+    with pytest.raises(ValueError, match="the model's labels must be known"):
+        class_of("crane", None, 3, None)
+    with pytest.raises(ValueError, match="n09-husky"):
+        class_of(1, names, 3, labels)
+
+
+def test_without_a_target_the_predicted_class_is_explained(shapes, data):
+    found = tfcam.evaluate(shapes, data[:3], methods=["cam"], metrics=["energy"], baselines=())
+    predicted = shapes.predict(
+        np.stack([tfcam.images.resize_image(each.image, (128, 128)) for each in data[:3]]),
+        verbose=0,
+    )
+    assert found.table.target.tolist() == predicted.argmax(axis=1).tolist()
+
+
+def test_layers_and_explainers_stand_side_by_side(shapes, data):
+    explainer = tfcam.Explainer(shapes, method="layer_cam")
+    names = [each.path for each in tfcam.layers(shapes) if each.convolution][-2:]
+    found = tfcam.evaluate(
+        shapes,
+        data[:4],
+        methods=["layer_cam", "cam"] if names[-1] == "features" else ["layer_cam"],
+        layer=["features", names[0]] if names[0] != "features" else ["features"],
+        explainers={"mine": lambda pictures, classes: explainer(pictures, classes)},
+        baselines=["full_image"],
+        metrics=["energy"],
+        batch_size=4,
+    )
+    own = found.table[found.table.method == "mine"]["value"].to_numpy()
+    same = found.table.query("method == 'layer_cam' and layer == 'features'")["value"].to_numpy()
+    assert own == pytest.approx(same, abs=1e-4)
+    assert set(found.summary.kind) == {"method", "explainer", "baseline"}
+
+
+def test_options_of_methods_and_metrics_are_in_their_names(shapes, data):
+    found = tfcam.evaluate(
+        shapes,
+        data[:3],
+        methods=[("grad_cam_pp", {"normalize_alpha": True}), "grad_cam_pp"],
+        metrics=[("box_iou", {"threshold": 0.5}), "box_iou"],
+        baselines=(),
+    )
+    assert set(found.table.method) == {"grad_cam_pp(normalize_alpha=True)", "grad_cam_pp"}
+    assert list(found.wide().columns) == ["box_iou(threshold=0.5)", "box_iou"]
+
+
+# What is left out
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for example in scenes(3):
+        Image.fromarray(example.image).save(tmp_path / f"{example.id[-1]}.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG but not really")
+    return tmp_path
+
+
+def test_a_broken_picture_is_listed_or_refused(shapes, folder):
+    options = {"methods": ["cam"], "metrics": [("box_iou", {})], "baselines": ()}
+    with pytest.raises(ValueError, match="broken.png can not be used: .*damaged"):
+        tfcam.evaluate(shapes, folder, skip_broken=False, **options)
+    (folder / "0.xml").write_text(
+        "<annotation><object><name>star</name><bndbox><xmin>9</xmin><ymin>9</ymin>"
+        "<xmax>60</xmax><ymax>60</ymax></bndbox></object></annotation>"
+    )
+    found = tfcam.evaluate(shapes, folder, **options)
+    assert found.skipped.image.tolist() == ["broken.png"]
+    assert "damaged" in found.skipped.reason.item()
+    assert "3 pictures, 1 left out" in repr(found)
+    assert found.summary.n.tolist() == [1]  # only one picture has boxes
+
+
+def test_where_nothing_can_be_measured_the_first_reason_is_given(shapes, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="No picture could be measured. The first: a.png: "):
+        tfcam.evaluate(shapes, tmp_path)
+
+
+def test_pictures_without_a_label_are_left_out_where_it_is_explained(shapes, data):
+    unlabelled = Example("none", data[0].image, data[0].boxes)
+    options = {"methods": ["cam"], "metrics": ["energy"], "target": "label", "baselines": ()}
+    found = tfcam.evaluate(shapes, [*data[:2], unlabelled], **options)
+    assert found.skipped.image.tolist() == ["none"]
+    with pytest.raises(ValueError, match="none can not be explained: it has no label"):
+        tfcam.evaluate(shapes, [unlabelled], skip_broken=False, **options)
+
+
+def test_maps_that_are_not_finite_or_empty_are_counted(shapes, data):
+    def broken(pictures, classes):
+        kinds = [np.full((4, 4), np.nan), np.zeros((4, 4)), np.eye(4)]
+        return kinds[: len(pictures)]
+
+    found = tfcam.evaluate(
+        shapes,
+        data[:3],
+        methods=[],
+        explainers={"broken": broken},
+        metrics=["energy"],
+        baselines=(),
+    )
+    assert found.skipped.reason.tolist() == ["broken: its map holds NaN or infinity."]
+    assert found.summary.n.tolist() == [2]
+    assert found.settings["empty_maps"] == {"broken": 1}
+
+
+def test_a_box_smaller_than_a_pixel_is_named(shapes, data):
+    tiny = Example("tiny", data[0].image, np.float32([[3.1, 3.1, 3.3, 3.3]]))
+    found = tfcam.evaluate(
+        shapes, [tiny, data[1]], methods=["cam"], metrics=["energy", "box_iou"], baselines=()
+    )
+    assert found.skipped.image.tolist() == ["tiny"]
+    assert "The truth must hold at least one pixel" in found.skipped.reason.item()
+    assert found.summary.set_index("metric").n.to_dict() == {"energy": 1, "box_iou": 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["energi"]}, "got 'energi'. Did you mean 'energy'"),
+        ({"metrics": []}, "a list of at least one metric"),
+        ({"metrics": ["energy", "energy"]}, "'energy' is there twice"),
+        ({"baselines": ["sobel"]}, "Baselines are full_image, .*; got 'sobel'"),
+        ({"methods": [], "baselines": ()}, "At least one method, explainer or baseline"),
+        ({"explainers": {"cam": print}, "methods": ["cam"]}, "must have different names"),
+        ({"explainers": {"m": lambda p, c: [1]}}, "must return a heatmap \\(H, W\\) for each"),
+    ],
+)
+def test_what_can_not_be_measured_is_refused(shapes, data, options, message):
+    with pytest.raises(ValueError, match=message):
+        tfcam.evaluate(shapes, data[:1], **options)
+
+
+def test_a_metric_has_its_own_options_only():
+    with pytest.raises(TypeError, match="'box_iou' has no option 'size'; it has threshold"):
+        chosen_metrics([("box_iou", {"size": 3})])
+
+
+def test_models_of_other_inputs_are_refused(data):
+    inputs = [keras.Input((8, 8, 3), name="a"), keras.Input((8, 8, 3), name="b")]
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    with pytest.raises(ValueError, match="one input, of images, is needed; .* has 2"):
+        tfcam.evaluate(model, data)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_says_what_it_is(name):
+    measure = METRICS[name]
+    assert measure.name == name
+    assert measure.meaning.endswith(".")
+    assert measure.better in ("higher", "lower")
+    assert chosen_metrics([name])[0].described == name
+
+
+# Stopped and gone on
+
+STOPPED = {
+    "methods": ["cam", "grad_cam_pp"],
+    "metrics": ["box_iou", "energy", "max_box_acc_v2"],
+    "target": "label",
+    "batch_size": 2,
+}
+
+
+def run_slowly(to, seconds):
+    """What the killed process runs: slow enough to be killed in the middle."""
+
+    def slow(pictures, classes):
+        time.sleep(seconds)
+        return [np.eye(4)] * len(pictures)
+
+    return tfcam.evaluate(
+        tfcam.demo_model(), scenes(11), explainers={"slow": slow}, to=to, **STOPPED
+    )
+
+
+def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
+    code = f"from tests.test_evaluation import run_slowly; run_slowly({str(tmp_path / 'a')!r}, 1)"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    while process.poll() is None and len(list((tmp_path / "a").glob("rows-*"))) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = {each.name: each.stat().st_mtime_ns for each in (tmp_path / "a").glob("rows-*")}
+    assert 2 <= len(done) < 6
+    gone_on, whole = run_slowly(tmp_path / "a", 0), run_slowly(tmp_path / "b", 0)
+    kept = [(tmp_path / "a" / name).stat().st_mtime_ns == at for name, at in done.items()]
+    assert sum(kept) >= len(done) - 1  # the last may have come without its state
+    for table in ("table", "summary", "comparisons", "curves", "skipped"):
+        pd.testing.assert_frame_equal(
+            getattr(gone_on, table), getattr(whole, table), check_exact=True
+        )
+    assert gone_on.shown == whole.shown
+    assert gone_on.settings == whole.settings
+
+
+def test_a_run_that_is_done_computes_nothing(shapes, data, tmp_path):
+    counts = []
+
+    def counting(pictures, classes):
+        counts.append(len(pictures))
+        return [np.eye(4)] * len(pictures)
+
+    options = {**STOPPED, "explainers": {"counting": counting}, "to": tmp_path / "a"}
+    first = tfcam.evaluate(shapes, data, **options)
+    assert sum(counts) == 10
+    again = tfcam.evaluate(shapes, data, **options)
+    assert sum(counts) == 10
+    pd.testing.assert_frame_equal(first.summary, again.summary, check_exact=True)
+
+
+def test_a_folder_of_another_run_is_refused(shapes, data, tmp_path):
+    options = {"methods": ["cam"], "metrics": ["energy"], "baselines": ()}
+    tfcam.evaluate(shapes, data[:2], to=tmp_path / "a", **options)
+    with pytest.raises(ValueError, match=r"other settings \(seed: 0 there, 1 now\)"):
+        tfcam.evaluate(shapes, data[:2], to=tmp_path / "a", seed=1, **options)
+    with pytest.raises(ValueError, match="other settings .*pictures_given"):
+        tfcam.evaluate(shapes, data[:3], to=tmp_path / "a", **options)
+    changed = [Example(data[0].id, data[0].image, data[0].boxes), data[2]]
+    changed[1] = Example(data[1].id, data[2].image, data[2].boxes)
+    with pytest.raises(ValueError, match="same pictures in the same order .*number 1 is another"):
+        tfcam.evaluate(shapes, changed, to=tmp_path / "a", **options)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="must be empty or hold an evaluation"):
+        tfcam.evaluate(shapes, data[:2], to=tmp_path / "b", **options)
+
+
+def test_other_weights_are_another_run(data, tmp_path):
+    options = {"methods": ["grad_cam"], "metrics": ["energy"], "preprocess": "unit"}
+    model = networks.flat()
+    tfcam.evaluate(model, data[:2], to=tmp_path, **options)
+    model.layers[-1].set_weights([2 * each for each in model.layers[-1].get_weights()])
+    with pytest.raises(ValueError, match="other settings .*weights"):
+        tfcam.evaluate(model, data[:2], to=tmp_path, **options)
+
+
+# The result
+
+
+def test_the_report_needs_nothing_else_and_has_all_numbers(result, tmp_path):
+    text = result.to_html(tmp_path / "report.html").read_text()
+    assert not re.findall(r"<script|<link|@import|url\(\s*['\"]?http", text)
+    assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!data:|#)", text)
+    for row in result.summary.itertuples():
+        assert f"{row.mean:.3f}<small>{row.low:.3f} to {row.high:.3f}</small>" in text
+    for word in (
+        "<svg",
+        "data:image/jpeg;base64,",
+        "predicted" if False else "tensorflow",
+        "scene",
+    ):
+        assert word in text
+    assert "<b>" in text
+    assert METRICS["energy"].meaning.split("'")[0] in text
+
+
+def test_names_in_a_report_are_no_markup(shapes, data, tmp_path):
+    evil = Example("<script>alert(1)</script>", data[0].image, data[0].boxes)
+    found = tfcam.evaluate(shapes, [evil], methods=["cam"], metrics=["energy"])
+    text = found.to_html(tmp_path / "report.html").read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_table_is_written_and_read_back(result, tmp_path):
+    path = result.to_parquet(tmp_path / "all.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(path), result.table)
+    with pytest.raises(FileNotFoundError, match="folder of .* does not exist"):
+        result.to_parquet(tmp_path / "nowhere/all.parquet")
+
+
+def test_a_figure_has_a_panel_for_each_metric(result):
+    figure = result.plot(["energy", "box_iou"])
+    assert [axes.get_title() for axes in figure.axes] == ["box_iou ↑", "energy ↑"]
+    with pytest.raises(ValueError, match="metric must be one of box_iou, .*; got 'iou'"):
+        result.plot(["iou"])
+    with pytest.raises(ValueError, match="got 'iou'"):
+        result.best("iou")

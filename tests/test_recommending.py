@@ -1,0 +1,95 @@
+"""Which layer and method is best: ranks by hand, and what is said of them."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import tfcam
+from tfcam.opening import open_model
+from tfcam.recommending import _candidates, ranked
+from tfcam.significance import holm, wilcoxon
+
+METRICS = [("insertion", {"steps": 4}), ("deletion", {"steps": 4})]
+
+
+def rows(values, metric="insertion"):
+    """A table of pictures x methods."""
+    return pd.DataFrame(
+        [
+            (f"{place}", f"m{number}", "x", metric, value)
+            for place, row in enumerate(values)
+            for number, value in enumerate(row)
+        ],
+        columns=["image", "method", "layer", "metric", "value"],
+    )
+
+
+def test_ranks_by_hand():
+    # Places by picture: 1 2 3, 1 3 2, then 1.5 1.5 3.
+    found = ranked(
+        rows([[0.9, 0.5, 0.1], [0.9, 0.1, 0.5], [0.4, 0.4, 0.1]]), {"insertion": "higher"}
+    )
+    assert found.method.tolist() == ["m0", "m1", "m2"]
+    assert found["rank"].to_numpy() == pytest.approx([3.5 / 3, 6.5 / 3, 8 / 3])
+    assert found.p.iloc[0] == 1
+    assert not found.differs.any()  # three pictures prove nothing
+
+
+def test_a_lower_value_is_better_where_the_metric_says_so():
+    values = [[0.1, 0.5], [0.2, 0.9]]
+    table = pd.concat([rows(values, "deletion"), rows(values, "insertion")])
+    for better, best in (({"deletion": "lower"}, "m0"), ({"deletion": "higher"}, "m1")):
+        part = table[table.metric == "deletion"]
+        assert ranked(part, better).method.iloc[0] == best
+    both = ranked(table, {"deletion": "lower", "insertion": "higher"})
+    assert both["rank"].tolist() == [1.5, 1.5]
+
+
+def test_p_is_of_each_pictures_mean_rank_against_the_best(rng):
+    values = rng.random((12, 4)) + np.array([0.6, 0.3, 0, 0.1])
+    found = ranked(rows(values), {"insertion": "higher"})
+    places = stats.rankdata(-values, axis=1)
+    order = np.argsort(places.mean(axis=0), kind="stable")
+    assert found.method.tolist() == [f"m{n}" for n in order]
+    best = places[:, order[0]]
+    wanted = holm([wilcoxon(best, places[:, n]) for n in order[1:]])
+    assert found.p.to_numpy() == pytest.approx([1, *wanted])
+    assert (found.differs == (found.p < 0.05)).all()
+
+
+def test_without_numbers_nothing_is_ranked():
+    with pytest.raises(ValueError, match="a metric must give a number for each picture"):
+        ranked(rows([[np.nan, 1.0]]), {"insertion": "higher"})
+
+
+def test_the_layers_are_the_default_one_and_the_last_of_larger_maps():
+    found = _candidates(open_model(tfcam.demo_model()))
+    sizes = {each.path: each.shape[0] for each in tfcam.layers(tfcam.demo_model())}
+    assert found[0] == "features"
+    assert len(found) == 3
+    heights = [sizes[each] for each in found]
+    assert all(later >= 1.5 * earlier for earlier, later in itertools.pairwise(heights))
+
+
+def test_what_is_best_and_whether_it_is_sure():
+    model = tfcam.demo_model()
+    pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(8)]
+    found = tfcam.recommend(
+        model, pictures, methods=["grad_cam", "eigen_cam"], metrics=METRICS, batch_size=8
+    )
+    best = found.table.iloc[0]
+    assert (found.method, found.layer) == (best.method, best.layer)
+    assert found.table["rank"].is_monotonic_increasing
+    assert len(found.table) == 6
+    insertion = found.evaluation.table.query(
+        "method == @found.method and layer == @found.layer and metric == 'insertion(steps=4)'"
+    )["value"]
+    assert f"insertion {insertion.mean():.3f} [" in found.sentence
+    assert "explains shapes best on these 8 pictures" in found.sentence
+    sure = "is significant" if found.table.differs.iloc[1] else "is not significant (p = "
+    assert sure in found.sentence
+    assert found.sentence in repr(found)
+    assert found.sentence in found._repr_html_()

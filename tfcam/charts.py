@@ -1,0 +1,122 @@
+"""What numbers look like: means with their intervals, and curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# Told apart also by the colour-blind (Okabe and Ito); a second round is dashed, a third dotted.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_STROKES = ("-", "--", ":")
+_GREY = "#8a8a8a"
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """A panel: a mean with its interval for each of several things.
+
+    Attributes:
+        title: What is measured.
+        names: Of the things.
+        numbers: (n, 3): mean, low, high.
+        quiet: Which are drawn in grey.
+    """
+
+    title: str
+    names: Sequence[str]
+    numbers: np.ndarray
+    quiet: Sequence[bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line with a band around it.
+
+    Attributes:
+        name: What it is of.
+        x: (S,).
+        numbers: (S, 3): value, low, high.
+        quiet: Whether it is drawn in grey.
+    """
+
+    name: str
+    x: np.ndarray
+    numbers: np.ndarray
+    quiet: bool
+
+
+def draw_means(panels: Sequence[Means]) -> Figure:
+    """Draw panels of means with their intervals, at most three beside each other.
+
+    Args:
+        panels: At least one.
+    """
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    longest = max(len(name) for panel in panels for name in panel.names)
+    width = 2.4 + 0.075 * longest
+    height = 0.7 + 0.19 * max(len(panel.names) for panel in panels)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in list(places)[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(figure.axes, panels, strict=False):
+        for place, (numbers, quiet) in enumerate(zip(panel.numbers, panel.quiet, strict=True)):
+            mean, low, high = numbers
+            colour = _GREY if quiet else _COLOURS[0]
+            axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
+            axes.plot([mean], [place], "o", color=colour, markersize=4)
+        axes.set_yticks(range(len(panel.names)), panel.names, fontsize="small")
+        axes.set_ylim(len(panel.names) - 0.4, -0.6)
+        axes.set_title(panel.title, fontsize="medium")
+        axes.grid(axis="x", color="#e0e0e0", linewidth=0.6)
+        axes.tick_params(axis="x", labelsize="small")
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
+    """Draw panels of curves, two beside each other, under one legend.
+
+    Args:
+        panels: The curves by the panel's title; at least one.
+    """
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    names = list(dict.fromkeys(each.name for curves in panels.values() for each in curves))
+    size = (5.2 * columns, 3.4 * rows + 0.24 * math.ceil(len(names) / (2 * columns)) + 0.2)
+    figure = Figure(figsize=size, layout="constrained")
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, curves) in zip(places, panels.items(), strict=False):
+        for each in curves:
+            turn, number = divmod(names.index(each.name), len(_COLOURS))
+            value, low, high = each.numbers.T
+            colour = _GREY if each.quiet else _COLOURS[number]
+            stroke = _STROKES[turn % len(_STROKES)]
+            width = 1.0 if each.quiet else 1.6
+            axes.plot(each.x, value, stroke, color=colour, linewidth=width, label=each.name)
+            axes.fill_between(each.x, low, high, color=colour, alpha=0.10, linewidth=0)
+        axes.set_title(title, fontsize="medium")
+        axes.set_xlabel("share of the pixels", fontsize="small")
+        axes.set_ylabel("probability of the class", fontsize="small")
+        axes.set_xlim(0, 1)
+        axes.grid(color="#e8e8e8", linewidth=0.6)
+        axes.tick_params(labelsize="small")
+    lines = {line.get_label(): line for axes in places for line in axes.get_lines()}
+    figure.legend(
+        list(lines.values()),
+        [str(name) for name in lines],
+        loc="outside lower center",
+        ncols=2 * columns,
+        fontsize="small",
+        frameon=False,
+    )
+    return figure

@@ -1,0 +1,98 @@
+"""One picture and the truth about it, and where many of them come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+Label = int | str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One picture and the truth about it.
+
+    Attributes:
+        id: Its name, of which no other has the same.
+        image: (H, W, 3) uint8 RGB.
+        boxes: (n, 4), half-open [x0, y0, x1, y1) in pixels; None where nothing is known.
+        label: Its class, by index or name; None where it is not known.
+        box_labels: The class of each box, where several may be in one picture.
+        mask: (H, W) bool, the pixels of the object; None where it is not known.
+    """
+
+    id: str
+    image: np.ndarray
+    boxes: np.ndarray | None = None
+    label: Label = None
+    box_labels: tuple[int | str, ...] = ()
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that could not be used.
+
+    Attributes:
+        id: Its name.
+        reason: Why, in a sentence.
+    """
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures that can be read from any place on, again and again.
+
+    Attributes:
+        name: What they are, in words.
+        read: From a place on, one by one.
+        count: How many there are; None where that is not known.
+        key: What tells them from others.
+        label_names: The names of their classes, where labels are indices that have some.
+    """
+
+    name: str
+    read: Callable[[int], Iterator[Example | Skipped]]
+    count: int | None
+    key: str
+    label_names: tuple[str, ...] | None = None
+
+
+def by_class(example: Example) -> list[Example]:
+    """An example for each class in a picture, with the boxes of that class alone.
+
+    Example:
+        >>> boxes = np.float32([[0, 0, 1, 1], [1, 1, 2, 2]])
+        >>> picture = np.zeros((2, 2, 3), np.uint8)
+        >>> two = Example("a.jpg", picture, boxes, box_labels=("cat", "dog"))
+        >>> [(each.id, each.label, each.boxes.tolist()) for each in by_class(two)]
+        [('a.jpg#cat', 'cat', [[0.0, 0.0, 1.0, 1.0]]), ('a.jpg#dog', 'dog', [[1.0, 1.0, 2.0, 2.0]])]
+    """
+    kinds = list(dict.fromkeys(example.box_labels))
+    if example.label is not None or example.boxes is None or not kinds:
+        return [example]
+    if len(kinds) == 1:
+        return [replace(example, label=kinds[0])]
+    of = [[each == kind for each in example.box_labels] for kind in kinds]
+    return [
+        replace(
+            example,
+            id=f"{example.id}#{kind}",
+            label=kind,
+            boxes=example.boxes[mine],
+            box_labels=(kind,) * sum(mine),
+            mask=None,
+        )
+        for kind, mine in zip(kinds, of, strict=True)
+    ]
+
+
+def digest_of(parts: Sequence[str]) -> str:
+    """What tells a list of names from others."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

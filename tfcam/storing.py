@@ -1,0 +1,105 @@
+"""What has been measured so far, in a folder: a run that was stopped goes on where it was.
+
+Rows are Parquet files, one for each batch; ``state.npz`` holds what is not a row and how many
+batches are done. It is written last: a batch counts when its state is there, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfcam.explanation import write_whole
+
+_SETTINGS, _STATE = "settings.json", "state.npz"
+
+
+class Store:
+    """A folder that a run is kept in.
+
+    Args:
+        folder: Made where there is none.
+        settings: What the run depends on, as JSON can hold it.
+
+    Raises:
+        ValueError: If the folder holds a run with other settings, or something else.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self._folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"to must be a folder; {str(folder)!r} is a file.")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / _SETTINGS
+        if not file.exists():
+            if any(folder.iterdir()):
+                raise ValueError(
+                    f"The folder {str(folder)!r} must be empty or hold an evaluation; it holds "
+                    "something else."
+                )
+            write_whole(file, json.dumps(settings, indent=2).encode())
+            return
+        known, given = json.loads(file.read_text()), json.loads(json.dumps(settings))
+        differing = [key for key in {**known, **given} if known.get(key) != given.get(key)]
+        if differing:
+            said = "; ".join(
+                f"{key}: {_short(known.get(key))} there, {_short(given.get(key))} now"
+                for key in differing
+            )
+            raise ValueError(
+                f"The folder {str(folder)!r} holds an evaluation with other settings ({said}). "
+                "Give another folder, or the same settings."
+            )
+
+    def read(self) -> tuple[list[pd.DataFrame], dict[str, np.ndarray]]:
+        """The rows of the batches that are done, and the state; both empty at the start."""
+        file = self._folder / _STATE
+        if not file.exists():
+            return [], {}
+        with np.load(file, allow_pickle=False) as content:
+            state = {name: content[name] for name in content.files}
+        done = int(state.pop("batches"))
+        return [pd.read_parquet(self._part(number)) for number in range(done)], state
+
+    def write(self, number: int, rows: pd.DataFrame, state: dict[str, np.ndarray]) -> None:
+        """Add a batch.
+
+        Args:
+            number: Which one, from 0.
+            rows: Its rows.
+            state: The state after it.
+        """
+        stream = io.BytesIO()
+        rows.to_parquet(stream, index=False)
+        write_whole(self._part(number), stream.getvalue())
+        stream = io.BytesIO()
+        np.savez_compressed(stream, batches=np.array(number + 1), **state)  # type: ignore[arg-type]
+        write_whole(self._folder / _STATE, stream.getvalue())
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"rows-{number:05d}.parquet"
+
+
+def digest(*arrays: Any) -> str:
+    """What tells arrays from others, in 16 letters.
+
+    Example:
+        >>> digest(np.arange(3)) == digest(np.arange(3)) != digest(np.arange(4))
+        True
+    """
+    found = hashlib.sha256()
+    for each in arrays:
+        array = np.ascontiguousarray(each)
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    return f"{value!r:.80}"

@@ -1,0 +1,69 @@
+"""What each epoch of a training gave: log.csv, and its curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfcam.explanation import write_whole
+from training.recipes import Recipe
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Writes log.csv anew after each epoch: a repeated epoch replaces its row."""
+
+    def __init__(self, output: Path, stage: int) -> None:
+        super().__init__()
+        self._output, self._stage = output, stage
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        mine = (self._stage, epoch)
+        rows = [row for row in read_log(self._output) if (row["stage"], row["epoch"]) < mine]
+        rows.append({"stage": self._stage, "epoch": epoch, **(logs or {})})
+        with io.StringIO(newline="") as text:
+            writer = csv.DictWriter(text, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+            write_whole(self._output / "log.csv", text.getvalue().encode())
+
+
+def read_log(output: Path) -> list[dict[str, float]]:
+    """The rows of log.csv: stage, epoch, loss, accuracy, val_loss, val_accuracy."""
+    if not (output / "log.csv").exists():
+        return []
+    with (output / "log.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def draw_curves(rows: Sequence[dict[str, float]], recipe: Recipe) -> Figure:
+    """Loss and accuracy over the epochs of all stages."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    epochs = np.arange(1, len(rows) + 1)
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for prefix, label, style in (("", "train", "--"), ("val_", recipe.validated_on, "-")):
+            values = [row[prefix + name] for row in rows]
+            axes.plot(epochs, values, style, marker="o", markersize=3, label=label)
+        for number, stage in enumerate(recipe.stages):
+            first = sum(row["stage"] < number for row in rows)
+            if number:
+                axes.axvline(first + 0.5, color="0.7", linewidth=1)
+            axes.annotate(
+                f" {stage.name} learns",
+                (first + 0.5, 1),
+                (0, 2),
+                fontsize=8,
+                color="0.4",
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+            )
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
