@@ -137,9 +137,12 @@ def _accuracy(output: Path, batches: tf.data.Dataset) -> float:
 
 def _batches(dogs: data.Dogs, recipe: Recipe, seed: int) -> dict[str, tf.data.Dataset]:
     size, classes = recipe.batch, len(dogs.labels)
+    learnt = dogs.train
+    if recipe.validated_on == "test":  # then nothing is held out
+        learnt = learnt.concatenate(dogs.validation)
     return {
         "train": data.batches(
-            dogs.train, size, classes, shuffled=SHUFFLED, seed=seed, flip=recipe.flip
+            learnt, size, classes, shuffled=SHUFFLED, seed=seed, flip=recipe.flip
         ),
         "watched": data.batches(getattr(dogs, recipe.validated_on), size, classes),
     }
