@@ -23,9 +23,10 @@ LAYERS = [
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
-    ["metrics.localisation", "metrics.wsol"],
+    ["metrics.localisation", "metrics.wsol", "metrics.similarity", "metrics.randomised"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
+    ["metrics.reinitialising", "metrics.sanity"],
     ["demo", "arguments"],
     ["cli", "__main__"],
 ]
