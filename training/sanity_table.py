@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import keras
+from matplotlib.figure import Figure
 
 from tfcam.metrics.randomised import Randomisation
 from tfcam.metrics.sanity import randomisation
@@ -17,21 +18,19 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def as_markdown(found: Randomisation) -> str:
-    """Rank correlation of absolute values at the head, half of the steps and all, and SSIM."""
-    last = found.frame["step"].max()
+    """Rank correlation of absolute values at the head, half of the steps and all, and its mean."""
+    last = int(found.frame["step"].max())
     chosen = {"the logits": 1, "the upper half": (last + 1) // 2, "everything": last}
-    lines = [
-        "| method | " + " | ".join(chosen) + " | SSIM, everything | mean over steps | verdict |",
-        "|---|" + "---|" * (len(chosen) + 3),
-    ]
+    heads = ["method", *chosen, "mean over the steps", "different photos", "verdict"]
     table = found.table.set_index(["method", "step"])
+    lines = [heads, ["---"] * len(heads)]
     for method, verdict in found.verdicts.items():
-        rows = [table.loc[(method, step)] for step in chosen.values()]
-        cells = [f"{r['spearman_absolute']:.2f} ± {r['spearman_absolute_std']:.2f}" for r in rows]
-        cells += [f"{rows[-1]['ssim']:.2f} ± {rows[-1]['ssim_std']:.2f}"]
+        cells = [table.loc[(method, step)] for step in chosen.values()]
+        numbers = [f"{c.spearman_absolute:.2f} ± {c.spearman_absolute_std:.2f}" for c in cells]
+        unrelated = "" if verdict.unrelated is None else f"{verdict.unrelated:.2f}"
         word = "reacts" if verdict.reacts else "hardly reacts"
-        lines.append(f"| `{method}` | {' | '.join(cells)} | {verdict.similarity:.2f} | {word} |")
-    return "\n".join(lines)
+        lines.append([f"`{method}`", *numbers, f"{verdict.similarity:.2f}", unrelated, word])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
@@ -60,7 +59,8 @@ def main() -> None:
     found.frame.to_csv(given.output / "sanity.csv", index=False)
     found.show().savefig(given.output / "maps.png", dpi=150)
     for similarity in ("spearman_absolute", "ssim"):
-        figure = found.plot(similarity=similarity).figure
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        found.plot(figure.subplots(), similarity)
         figure.savefig(given.output / f"{similarity}.png", dpi=110)
     (given.output / "sanity.md").write_text(as_markdown(found) + "\n")
     print(as_markdown(found))

@@ -26,17 +26,22 @@ class Verdict:
         method: The method's name.
         similarity: Mean rank correlation of absolute values over all steps and images.
         reacts: Whether it is below 0.5.
+        unrelated: The same correlation between the original maps of different pictures, which all
+            may have a centre or a border in common; None of one picture.
     """
 
     method: str
     similarity: float
     reacts: bool
+    unrelated: float | None
 
     def __str__(self) -> str:
         word, sign = ("reacts", "<") if self.reacts else ("hardly reacts", ">=")
+        known = self.unrelated is not None
+        beside = f"; {self.unrelated:.2f} between different pictures" if known else ""
         return (
             f"{self.method} {word}: mean rank correlation of absolute values over the randomised "
-            f"steps {self.similarity:.2f} {sign} {REACTS}"
+            f"steps {self.similarity:.2f} {sign} {REACTS}{beside}"
         )
 
 
@@ -54,6 +59,8 @@ class Randomisation:
         target: "original" or "randomised".
         image: (H, W, 3) uint8, the first picture.
         heatmaps: Of each method, the first picture's heatmap at each step.
+        unrelated: Of each method, the mean rank correlation of absolute values between the original
+            maps of different pictures; None of one picture, or where their maps differ in size.
     """
 
     frame: pd.DataFrame
@@ -61,6 +68,7 @@ class Randomisation:
     target: str
     image: np.ndarray
     heatmaps: dict[str, list[np.ndarray]]
+    unrelated: dict[str, float | None]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -78,13 +86,14 @@ class Randomisation:
         """Of each method whether it reacts, by the mean rank correlation of absolute values.
 
         The rule, 0.5 on the mean over all randomised steps, is ours: the paper shows curves and
-        draws no line. Where the curves are near it, look at them.
+        draws no line. A similarity near ``unrelated`` is what any two maps of the method have in
+        common, not what is left of this one. Where in doubt, look at ``show()``.
         """
         changed = self.frame[self.frame["step"] > 0]
         means = changed.groupby("method", sort=False)["spearman_absolute"].mean()
         return {
-            str(name): Verdict(str(name), float(mean), bool(mean < REACTS))
-            for name, mean in means.items()
+            name: Verdict(name, float(means[name]), bool(means[name] < REACTS), unrelated)
+            for name, unrelated in self.unrelated.items()
         }
 
     def __repr__(self) -> str:
@@ -117,13 +126,14 @@ class Randomisation:
         ax.set_ylabel(f"{similarity} with the original map")
         ax.set_xlabel(f"randomised, {self.mode}")
         ax.axhline(0, color="grey", linewidth=0.5)
-        ax.legend()
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
         return ax
 
     def show(self) -> Figure:
         """The first picture's heatmaps: a row for each method, a column for each step."""
         names = self._steps()
-        size = (1.3 * (len(names) + 1), 1.6 * len(self.heatmaps))
+        height, width = self.image.shape[:2]
+        size = (1.3 * (len(names) + 1), (1.3 * height / width + 0.3) * len(self.heatmaps))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(self.heatmaps), len(names) + 1, squeeze=False)
         for row, (method, heatmaps) in zip(grid, self.heatmaps.items(), strict=True):

@@ -118,7 +118,7 @@ def _drawn(layer: Any, seed: int, position: int) -> list[Any]:
     except Exception as error:
         raise ValueError(
             f"The layer {layer.name!r} must be made anew from its configuration to draw its "
-            f"weights anew; that failed: {error}. Give it a get_config."
+            f"weights anew; that failed: {' '.join(str(error).split())} Give it a get_config."
         ) from error
     finally:
         random.setstate(state)

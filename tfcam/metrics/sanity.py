@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfcam.explainer import Explainer
 from tfcam.explanation import Explanation
 from tfcam.inspection import Layers
-from tfcam.intake import run, split_batch
+from tfcam.intake import inputs_of, run, split_batch
 from tfcam.metrics.randomised import Mode, Randomisation, means_and_deviations
 from tfcam.metrics.reinitialising import kept_weights, reinitialise, stages
 from tfcam.metrics.similarity import (
@@ -105,7 +105,8 @@ def randomisation(
                     for number, alike in enumerate(map(_similarities, before, after))
                 ]
     first = next(iter(originals.values()))[0].image
-    return Randomisation(pd.DataFrame(rows), mode, target, first, heatmaps)
+    unrelated = {name: _unrelated(each) for name, each in originals.items()}
+    return Randomisation(pd.DataFrame(rows), mode, target, first, heatmaps, unrelated)
 
 
 def class_sensitivity(
@@ -287,15 +288,18 @@ def _explainers(
 
 
 def _explained(explainer: Explainer, images: Any, targets: Any = None) -> list[Explanation]:
-    """The explanations of a batch; of one image a batch of one."""
-    axes = len(explainer.model.input_shape) - 1
-    batch = split_batch(images, axes)
-    batch = [images] if batch is None else batch
-    return list(explainer(batch, targets))
+    """The explanations of a batch; of one image a list of one."""
+    found = explainer(images, targets)
+    return [found] if isinstance(found, Explanation) else list(found)
 
 
 def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarray]:
     """Each image as the model takes it, (1, H, W, C)."""
+    if len(inputs_of(model)) > 1:
+        raise ValueError(
+            f"Sensitivity is measured on models with one input; {model.name!r} has several. Use "
+            "max_sensitivity with a function of your own."
+        )
     opened = open_model(model)
     batch = split_batch(images, opened.axes)
     batch = [images] if batch is None else batch
@@ -322,6 +326,15 @@ def _randomised(model: Any, mode: Mode, steps: int, seed: int) -> Iterator[tuple
         with kept_weights(model):
             reinitialise(stage, seed)
             yield step, stage.name
+
+
+def _unrelated(maps: Sequence[Explanation]) -> float | None:
+    """The mean rank correlation of each picture's absolute map with that of the next one."""
+    ranked = [absolute_map(each.raw, each.heatmap.ndim) for each in maps]
+    if len(ranked) < 2 or len({each.shape for each in ranked}) > 1:
+        return None
+    following = [*ranked[1:], ranked[0]]
+    return float(np.mean([spearman(*pair) for pair in zip(ranked, following, strict=True)]))
 
 
 def _similarities(before: Explanation, after: Explanation) -> dict[str, float]:
