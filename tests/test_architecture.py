@@ -26,6 +26,8 @@ LAYERS = [
     ["metrics.localisation", "metrics.wsol", "metrics.similarity", "metrics.randomised"],
     ["settings", "asking", "engine", "opening", "views", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
+    ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
+    ["metrics.running", "metrics.faithfulness", "metrics.curves"],
     ["metrics.reinitialising", "metrics.sanity"],
     ["demo", "arguments"],
     ["cli", "__main__"],

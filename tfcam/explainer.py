@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -218,6 +219,16 @@ class Explainer:
             mine = [each[part] for each in beside]
             results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
         return Explanations(results)
+
+    def prepared(self) -> Explainer:
+        """This, for arrays that are already as the model takes them.
+
+        Returns:
+            An Explainer with ``preprocess=None``, all else the same.
+        """
+        same = copy.copy(self)
+        same._preprocess = None
+        return same
 
     def _refresh(self) -> None:
         """Open the model anew where it has been changed: what is compiled would not know."""

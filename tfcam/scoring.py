@@ -121,10 +121,20 @@ def spread(outputs: Outputs, targets: Sequence[Any]) -> list[Any]:
 def probabilities(outputs: Outputs) -> tf.Tensor:
     """The model's own probabilities, or those of its logits where it ends without an activation."""
     values = tf.cast(class_outputs(outputs.values), tf.float32)
+    return tf.where(are_probabilities(outputs), values, of_logits(values))
+
+
+def are_probabilities(outputs: Outputs) -> tf.Tensor:
+    """Whether a classifier's outputs are probabilities as they are: (B, 1) bool."""
+    values = tf.cast(class_outputs(outputs.values), tf.float32)
     if outputs.activated:
-        return values
+        return tf.ones_like(values[:, :1], tf.bool)
     within = tf.reduce_all((values >= 0) & (values <= 1), axis=-1, keepdims=True)
     if values.shape[-1] == 1:
-        return tf.where(within, values, tf.sigmoid(values))
-    whole = tf.abs(tf.reduce_sum(values, axis=-1, keepdims=True) - 1) < 1e-3
-    return tf.where(within & whole, values, tf.nn.softmax(values))
+        return within
+    return within & (tf.abs(tf.reduce_sum(values, axis=-1, keepdims=True) - 1) < 1e-3)
+
+
+def of_logits(values: tf.Tensor) -> tf.Tensor:
+    """The probabilities (B, C) of logits: their softmax; of a single one the sigmoid."""
+    return tf.sigmoid(values) if values.shape[-1] == 1 else tf.nn.softmax(values)

@@ -47,7 +47,12 @@ class _ByValue:
         name, _ = self._array
         return replace(self, **{name: getattr(self, name)[part]}) if self._many else self  # type: ignore[type-var]
 
-    def _check_count(self, batch: int) -> None:
+    def check_count(self, batch: int) -> None:
+        """Refuse an array for each image where there are more or fewer images.
+
+        Raises:
+            ValueError: If there are.
+        """
         name, _ = self._array
         if self._many and len(getattr(self, name)) != batch:
             raise ValueError(
@@ -152,7 +157,7 @@ class Segmentation(_OfClass):
         index = class_index(self.target, classes, None)
         scores = tf.cast(outputs[..., index], tf.float32)
         if self.mask is not None:
-            self._check_count(batch)
+            self.check_count(batch)
             mask = _nearest(self.mask, height, width)
             _check_pixels(mask, f"At the outputs' size, {height} x {width}, it is empty")
         elif classes == 1:
@@ -282,7 +287,7 @@ class Box(_OfClass):
         own = tf.cast(scores[..., class_index(self.target, scores.shape[-1], None)], tf.float32)
         if self.box is None:
             return tf.gather(own, tf.argmax(own, axis=-1), batch_dims=1)
-        self._check_count(own.shape[0])
+        self.check_count(own.shape[0])
         overlaps = _overlaps(_corners(tf.cast(boxes, tf.float32), self.form), self.box)
         score = tf.gather(own, tf.argmax(overlaps, axis=-1), batch_dims=1)
         return tf.where(tf.reduce_max(overlaps, axis=-1) > 0, score, 0.0)
@@ -401,7 +406,7 @@ class Similarity(_ByValue):
                 f"The reference must have the embedding's size, {outputs.shape[1]}; "
                 f"got {self.reference.shape[-1]}."
             )
-        self._check_count(outputs.shape[0])
+        self.check_count(outputs.shape[0])
         reference = self.reference / np.abs(self.reference).max(axis=-1, keepdims=True)
         reference /= np.linalg.norm(reference, axis=-1, keepdims=True)
         # The cosine does not depend on the length, so neither does its gradient on this factor:

@@ -1,0 +1,102 @@
+"""How simple a map is: NumPy alone, no model is asked.
+
+A map that is simple need not be right, but of two that are as right the simpler says more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tfcam.metrics.ranking import Heatmaps, checked
+
+
+def gini(heatmaps: Heatmaps) -> np.ndarray:
+    """How unequal the values of a map are: 0 where all are equal, near 1 where one has it all.
+
+    G = sum_i (2 i - n - 1) a_(i) / (n sum_i a_(i)), with a_(1) <= ... <= a_(n).
+
+    Args:
+        heatmaps: (B, H, W) in [0, 1], or a list of any sizes.
+
+    Returns:
+        (B,) float32; (n - 1) / n for a single pixel, 0 for a map of zeros.
+
+    Raises:
+        ValueError: If they are no heatmaps.
+
+    Source: Chalasani et al. 2020, "Concise Explanations of Neural Networks using Adversarial
+        Training" ("sparseness").
+
+    Example:
+        >>> gini([np.array([[0.1, 0.2], [0.3, 0.4]])])
+        array([0.25], dtype=float32)
+    """
+    return _each(heatmaps, _gini)
+
+
+def entropy(heatmaps: Heatmaps) -> np.ndarray:
+    """Over how many pixels a map is spread, in nats: log n where over n of them alike.
+
+    E = - sum_i p_i log p_i, with p = a / sum a.
+
+    Args:
+        heatmaps: (B, H, W) in [0, 1], or a list of any sizes.
+
+    Returns:
+        (B,) float32; 0 for a single pixel, and for a map of zeros.
+
+    Raises:
+        ValueError: If they are no heatmaps.
+
+    Source: Bhatt et al. 2020, "Evaluating and Aggregating Feature-based Model Explanations"
+        ("complexity").
+
+    Example:
+        >>> entropy(np.ones((1, 10, 10)))  # log 100
+        array([4.6051702], dtype=float32)
+    """
+    return _each(heatmaps, _entropy)
+
+
+def mean_value(heatmaps: Heatmaps) -> np.ndarray:
+    """The mean of a map: how much of the image it lets through.
+
+    Com = sum_i |a_i| / (H W).
+
+    Args:
+        heatmaps: (B, H, W) in [0, 1], or a list of any sizes.
+
+    Returns:
+        (B,) float32 in [0, 1].
+
+    Raises:
+        ValueError: If they are no heatmaps.
+
+    Source: Poppi et al. 2021, "Revisiting The Evaluation of Class Activation Mapping"
+        ("complexity").
+
+    Example:
+        >>> mean_value(np.array([[[0.0, 1.0]]]))
+        array([0.5], dtype=float32)
+    """
+    return _each(heatmaps, np.mean)
+
+
+def _gini(values: np.ndarray) -> float:
+    rising, count = np.sort(values), values.size
+    total = rising.sum()
+    places = 2 * np.arange(1, count + 1) - count - 1
+    return (places * rising).sum() / (count * total) if total > 0 else 0.0
+
+
+def _entropy(values: np.ndarray) -> float:
+    positive = values[values > 0]
+    shares = positive / positive.sum()
+    return -(shares * np.log(shares)).sum() + 0.0  # no minus zero
+
+
+def _each(heatmaps: Heatmaps, function: Callable[[np.ndarray], float]) -> np.ndarray:
+    values = [function(each.astype(np.float64).ravel()) for each in checked(heatmaps)]
+    return np.array(values, np.float32)

@@ -1,0 +1,287 @@
+"""How the probability follows the removal of pixels in the order of a map: curves.
+
+All take a ``Probe`` and heatmaps as ``tfcam.metrics.faithfulness`` does. Only the order of the
+pixels counts; of equal values the first in reading order comes first. A variant is made when it is
+asked for: memory does not grow with the number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfcam.metrics.imputation import Fill, check_fill, impute
+from tfcam.metrics.probing import Probe
+from tfcam.metrics.ranking import Heatmaps, checked_fraction, ranks, sized
+
+FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Probabilities by the fraction of pixels that was changed.
+
+    Attributes:
+        fractions: (S,) float64, rising: the true fractions.
+        probabilities: (B, S) float32.
+
+    Example:
+        >>> Curve(np.array([0.0, 0.5, 1.0]), np.array([[1.0, 0.5, 0.0]])).area
+        array([0.5], dtype=float32)
+    """
+
+    fractions: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def area(self) -> np.ndarray:
+        """(B,) float32, the area under each curve, as a share of the width that it spans."""
+        widths = np.diff(self.fractions)
+        heights = (self.probabilities[:, 1:] + self.probabilities[:, :-1]) / 2
+        return (heights @ widths / widths.sum()).astype(np.float32)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(B,) float32, the mean of each curve's points."""
+        return self.probabilities.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def deletion(
+    probe: Probe, heatmaps: Heatmaps, *, steps: int = 28, fill: Fill = "zero", seed: int = 0
+) -> Curve:
+    """The probability as the pixels are removed, those of highest rank first.
+
+    From p(x) to p of an image in which nothing is left; a small area is good.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        steps: How many, of as many pixels as can be; 28 is RISE's for many images, 224 for one.
+        fill: What stands in their place: "zero", "mean" or "blur".
+        seed: Not used by these fills.
+
+    Returns:
+        A curve of steps + 1 points.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: Petsiuk et al. 2018, "RISE", section 4.1.
+
+    Departs from its code: equal values are in reading order, and the area is taken over the true
+    fractions, which matters where the last step is shorter.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> curve = deletion(probe, np.ones((1, 128, 128)), steps=4)
+        >>> curve.fractions
+        array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+        >>> bool(curve.probabilities[0, 0] == probe.probabilities[0])
+        True
+    """
+    return _steps(probe, heatmaps, steps, fill, seed, inserted=False)
+
+
+def insertion(
+    probe: Probe, heatmaps: Heatmaps, *, steps: int = 28, fill: Fill = "blur", seed: int = 0
+) -> Curve:
+    """The probability as the pixels are put into a blurred image, those of highest rank first.
+
+    From p of the blurred image to p(x); a large area is good.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        steps: How many, of as many pixels as can be; 28 is RISE's for many images, 224 for one.
+        fill: What is there before: "zero", "mean" or "blur" (RISE's).
+        seed: Not used by these fills.
+
+    Returns:
+        A curve of steps + 1 points.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: Petsiuk et al. 2018, "RISE", section 4.1.
+
+    Departs from its code: as ``deletion``.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> curve = insertion(probe, np.ones((1, 128, 128)), steps=4)
+        >>> bool(curve.probabilities[0, -1] == probe.probabilities[0])
+        True
+    """
+    return _steps(probe, heatmaps, steps, fill, seed, inserted=True)
+
+
+def road_morf(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+    fill: Fill = "noisy_linear",
+    seed: int = 0,
+) -> Curve:
+    """The probability when the fraction of highest rank is removed, most relevant first.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        fractions: Which fractions of the pixels are removed, rising.
+        fill: What stands in their place; ROAD's is "noisy_linear".
+        seed: Of the noise.
+
+    Returns:
+        A curve; low is good.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: Rong et al. 2022, "A Consistent and Efficient Evaluation Strategy for Attribution
+        Methods" (ROAD).
+
+    Departs from its code: equal values are in reading order instead of a random one, and
+    ``fractions`` are those removed in both orders, where the code counts the kept ones for LeRF.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> road_morf(probe, np.ones((1, 128, 128)), fractions=[0.25]).probabilities.shape
+        (1, 1)
+    """
+    return _road(probe, heatmaps, fractions, fill, seed, highest=True)
+
+
+def road_lerf(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+    fill: Fill = "noisy_linear",
+    seed: int = 0,
+) -> Curve:
+    """The probability when the fraction of lowest rank is removed, least relevant first.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        fractions: Which fractions of the pixels are removed, rising.
+        fill: What stands in their place; ROAD's is "noisy_linear".
+        seed: Of the noise.
+
+    Returns:
+        A curve; high is good.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: Rong et al. 2022 (ROAD); departs from its code as ``road_morf`` does.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> road_lerf(probe, np.ones((1, 128, 128)), fractions=[0.25]).probabilities.shape
+        (1, 1)
+    """
+    return _road(probe, heatmaps, fractions, fill, seed, highest=False)
+
+
+def road_combined(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+    fill: Fill = "noisy_linear",
+    seed: int = 0,
+) -> np.ndarray:
+    """Half of what the least relevant pixels leave over the most relevant ones.
+
+    mean over r of (p_LeRF(r) - p_MoRF(r)) / 2.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        fractions: Which fractions r of the pixels are removed, rising.
+        fill: What stands in their place; ROAD's is "noisy_linear".
+        seed: Of the noise.
+
+    Returns:
+        (B,) float32 in [-0.5, 0.5]; higher is better.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: Rong et al. 2022 (ROAD), put together as pytorch-grad-cam does.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1)
+        >>> probe = Probe(tfcam.demo_model(), scene.image)
+        >>> road_combined(probe, scene.masks[:1].astype(float), fractions=[0.25])[0] > 0
+        np.True_
+    """
+    asked = {"fractions": fractions, "fill": fill, "seed": seed}
+    least = road_lerf(probe, heatmaps, **asked)  # type: ignore[arg-type]
+    most = road_morf(probe, heatmaps, **asked)  # type: ignore[arg-type]
+    return (least.mean - most.mean) / 2
+
+
+def _steps(
+    probe: Probe, heatmaps: Heatmaps, steps: int, fill: Fill, seed: int, inserted: bool
+) -> Curve:
+    check_fill(fill)
+    if fill == "noisy_linear":
+        raise ValueError(
+            "The curve goes to where no pixel is left to fill the others from; choose zero, mean "
+            "or blur, or road_morf."
+        )
+    places = [ranks(each) for each in sized(probe, heatmaps)]
+    pixels = places[0].size
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
+        raise ValueError(
+            f"steps must be a whole number in 1..{pixels}, the number of pixels; got {steps!r}."
+        )
+    counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
+
+    def changed() -> Iterator[np.ndarray]:
+        for image, place in zip(probe.inputs, places, strict=True):
+            filled = impute(image, np.ones(place.shape, bool), fill, seed)
+            start, end = (filled, image) if inserted else (image, filled)
+            for count in counts:
+                yield np.where((place < count)[..., np.newaxis], end, start)[np.newaxis]
+
+    return _curve(probe, changed(), counts / pixels)
+
+
+def _road(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    fractions: Sequence[float],
+    fill: Fill,
+    seed: int,
+    highest: bool,
+) -> Curve:
+    check_fill(fill)
+    if not len(fractions) or (np.diff([checked_fraction(each) for each in fractions]) <= 0).any():
+        raise ValueError(f"fractions must rise, each in [0, 1]; got {list(fractions)}.")
+    places = [ranks(each) for each in sized(probe, heatmaps)]
+    pixels = places[0].size
+    counts = np.array([round(each * pixels) for each in fractions])
+
+    def changed() -> Iterator[np.ndarray]:
+        for image, place in zip(probe.inputs, places, strict=True):
+            for number, count in enumerate(counts):
+                removed = place < count if highest else place >= pixels - count
+                yield impute(image, removed, fill, seed + number)[np.newaxis]
+
+    return _curve(probe, changed(), counts / pixels)
+
+
+def _curve(probe: Probe, changed: Iterator[np.ndarray], fractions: np.ndarray) -> Curve:
+    index = np.repeat(np.arange(len(probe)), len(fractions))
+    return Curve(fractions, probe(changed, index).reshape(len(probe), -1))

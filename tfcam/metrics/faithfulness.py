@@ -1,0 +1,404 @@
+"""Whether the model decides by what a map shows: it is asked of images with less in them.
+
+Each function takes a ``Probe`` and heatmaps (B, H, W) in [0, 1], or a list of ``Explanation``, one
+for each of its images, and gives one number for each image, (B,) float32. Heatmaps are resized
+linearly to the model's input. Images are changed as the model takes them, after preprocessing, as
+in the literature: where a heatmap is 0 the input is 0, which is the mean grey where preprocessing
+centres the values ("tf", "torch", "caffe"), and black where the model takes 0..1 or 0..255 ("unit",
+"raw"). Numbers of the two kinds of networks can't be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfcam.explainer import Explainer
+from tfcam.explanation import Explanation
+from tfcam.metrics.complexity import mean_value
+from tfcam.metrics.imputation import Fill, check_fill, impute
+from tfcam.metrics.probing import Probe
+from tfcam.metrics.ranking import Heatmaps, checked_fraction, sized, top
+from tfcam.metrics.running import increased, relative_drop
+
+
+def masked(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
+    """What a map lets through of its image: x L, (B, H, W, C) float32.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+
+    Returns:
+        (B, H, W, C) float32.
+
+    Raises:
+        ValueError: If they are no heatmaps, or not one for each image.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> bool((masked(probe, np.ones((1, 128, 128))) == probe.inputs).all())
+        True
+    """
+    return probe.inputs * sized(probe, heatmaps)[..., np.newaxis]
+
+
+def average_drop(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
+    """By which fraction of itself the probability falls when the map is laid over the image.
+
+    AD = max(0, Y - O) / Y, with Y = p(x) and O = p(x L). Lower is better, but a map of ones is best
+    of all: read it together with how much the map lets through.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+
+    Returns:
+        (B,) float32 in [0, 1]; the papers print the mean in percent.
+
+    Raises:
+        ValueError: If they do not fit, or what is asked for is negative: it is no probability.
+
+    Source: Chattopadhay et al. 2018, "Grad-CAM++", section 4.1.1.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> average_drop(probe, np.ones((1, 128, 128)))
+        array([0.], dtype=float32)
+    """
+    if (probe.probabilities < 0).any():
+        raise ValueError(
+            "A drop is a fraction of a probability, which is not negative; the target's number is "
+            f"{probe.probabilities.min():g}. Use confidence_change, or ask for a class."
+        )
+    return np.asarray(relative_drop(probe.probabilities, _let_through(probe, heatmaps)))
+
+
+def increase_in_confidence(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
+    """Whether the probability rises when the map is laid over the image: 1 where Y < O, else 0.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+
+    Returns:
+        (B,) float32, 0 or 1; higher is better.
+
+    Raises:
+        ValueError: If they are no heatmaps, or not one for each image.
+
+    Source: Chattopadhay et al. 2018, "Grad-CAM++", section 4.1.2.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> increase_in_confidence(probe, np.ones((1, 128, 128)))
+        array([0.], dtype=float32)
+    """
+    return np.asarray(increased(probe.probabilities, _let_through(probe, heatmaps)))
+
+
+def confidence_change(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
+    """How the probability changes when the map is laid over the image: p(x L) - p(x).
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+
+    Returns:
+        (B,) float32 in [-1, 1]; higher is better.
+
+    Raises:
+        ValueError: If they are no heatmaps, or not one for each image.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> confidence_change(probe, np.ones((1, 128, 128)))
+        array([0.], dtype=float32)
+    """
+    return _let_through(probe, heatmaps) - probe.probabilities
+
+
+class Win(NamedTuple):
+    """Of two methods the share of images that each wins, and that none does; they sum to 1."""
+
+    a: float
+    b: float
+    ties: float
+
+
+def win(drops_a: np.ndarray, drops_b: np.ndarray) -> Win:
+    """On how many images one method's drop is lower than the other's.
+
+    Args:
+        drops_a: (B,), such as ``average_drop`` gives.
+        drops_b: (B,), of the same images.
+
+    Returns:
+        Shares of the images; ties apart, so that they are nobody's.
+
+    Raises:
+        ValueError: If they are not as many, or none.
+
+    Source: Chattopadhay et al. 2018, "Grad-CAM++", section 4.1.3.
+
+    Example:
+        >>> win(np.array([0.0, 0.1, 0.2, 0.9]), np.array([0.0, 0.2, 0.3, 0.1]))
+        Win(a=0.5, b=0.25, ties=0.25)
+    """
+    a, b = np.asarray(drops_a), np.asarray(drops_b)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(f"Drops must be of the same images, (B,); got {a.shape} and {b.shape}.")
+    return Win(float((a < b).mean()), float((b < a).mean()), float((a == b).mean()))
+
+
+def removal(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    fraction: float = 0.25,
+    fill: Fill = "zero",
+    keep: bool = False,
+    seed: int = 0,
+) -> np.ndarray:
+    """How the probability changes when the pixels of highest rank are removed.
+
+    p(x without the round(fraction H W) highest) - p(x). That many are removed exactly: of equal
+    values the first in reading order, where a threshold at a percentile would take all or none.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        fraction: Which fraction of the pixels.
+        fill: What stands in their place: "zero", "mean", "blur" or "noisy_linear".
+        keep: Whether to remove all others instead.
+        seed: Of the noise.
+
+    Returns:
+        (B,) float32 in [-1, 1]; lower is better, with ``keep`` higher.
+
+    Raises:
+        ValueError: If the fraction is not in [0, 1], there is no such fill, or maps do not fit.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> removal(probe, np.ones((1, 128, 128)), fraction=0.0)
+        array([0.], dtype=float32)
+    """
+    check_fill(fill)
+    checked_fraction(fraction)
+    found = sized(probe, heatmaps)
+
+    def changed() -> Iterator[np.ndarray]:
+        for image, heatmap in zip(probe.inputs, found, strict=True):
+            removed = top(heatmap, fraction) != keep
+            yield impute(image, removed, fill, seed)[np.newaxis]
+
+    return probe(changed(), np.arange(len(probe))) - probe.probabilities
+
+
+def faithfulness_correlation(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    subsets: int = 100,
+    size: int = 224,
+    fill: Fill = "zero",
+    seed: int = 0,
+) -> np.ndarray:
+    """Whether the probability falls by as much as the map says, for random sets of pixels.
+
+    The correlation of sum_{i in S} L_i with p(x) - p(x without S) over random sets S.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        subsets: How many sets, at least 2.
+        size: How many pixels a set has.
+        fill: What stands in their place: "zero", "mean", "blur" or "noisy_linear".
+        seed: Of the sets, which are the same for each image.
+
+    Returns:
+        (B,) float32 in [-1, 1]; higher is better. 0 where a side does not vary: nothing is said.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: Bhatt et al. 2020, "Evaluating and Aggregating Feature-based Model Explanations",
+        section 3.1.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> faithfulness_correlation(probe, np.ones((1, 128, 128)), subsets=3)
+        array([0.], dtype=float32)
+    """
+    check_fill(fill)
+    found = sized(probe, heatmaps)
+    pixels = found[0].size
+    if subsets < 2 or not 1 <= size < pixels:
+        raise ValueError(
+            f"There must be at least 2 subsets, of 1 to {pixels - 1} pixels; got {subsets} of "
+            f"{size}."
+        )
+
+    def sets() -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        for _ in range(subsets):
+            removed = np.zeros(pixels, bool)
+            removed[rng.choice(pixels, size, replace=False)] = True
+            yield removed.reshape(found.shape[1:])
+
+    def changed() -> Iterator[np.ndarray]:
+        for image in probe.inputs:
+            for number, removed in enumerate(sets()):
+                yield impute(image, removed, fill, seed + number)[np.newaxis]
+
+    after = probe(changed(), np.repeat(np.arange(len(probe)), subsets)).reshape(-1, subsets)
+    falls = probe.probabilities[:, np.newaxis].astype(np.float64) - after
+    shown = np.array([found[:, removed].sum(axis=1, dtype=np.float64) for removed in sets()]).T
+    return np.array(list(map(_correlation, shown, falls)), np.float32)
+
+
+def completeness_residual(
+    results: Sequence[Explanation], *, without: float | np.ndarray = 0.0
+) -> np.ndarray:
+    """By how much the sum of a map misses the score that it is said to share out.
+
+    |s - s0 - sum_i M_i|. 0 is meant for HiResCAM on a linear head and for integrated gradients; for
+    the weights of other methods no such sum is promised.
+
+    Args:
+        results: Explanations; where a method measured its ``completeness_error``, that is taken.
+        without: s0, the score without any evidence, (B,) or one for all: such as the bias of the
+            class in a linear head.
+
+    Returns:
+        (B,) float32, in units of the score; lower is better.
+
+    Example:
+        >>> import tfcam
+        >>> model, scene = tfcam.demo_model(), tfcam.scenes.draw_scene(1)
+        >>> results = tfcam.explain(model, [scene.image], "features", method="hires_cam")
+        >>> bias = model.layers[-1].get_weights()[1][results[0].target]
+        >>> bool(completeness_residual(results, without=bias)[0] < 1e-4)
+        True
+    """
+    errors = [
+        each.measured.get("completeness_error", each.score - start - each.raw.sum(dtype=np.float64))
+        for each, start in zip(results, np.broadcast_to(without, len(results)), strict=True)
+    ]
+    return np.abs(np.array(errors)).astype(np.float32)
+
+
+class Adcc(NamedTuple):
+    """ADCC of each image, (B,) float32, and what it is the harmonic mean of."""
+
+    adcc: np.ndarray
+    average_drop: np.ndarray
+    coherency: np.ndarray
+    complexity: np.ndarray
+
+
+def adcc(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    explain_again: Explainer | Callable[[np.ndarray], Heatmaps],
+) -> Adcc:
+    """Average drop, coherency and complexity in one number, which a map of ones does not win.
+
+    ADCC = 3 / (1 / Coh + 1 / (1 - Com) + 1 / (1 - AD)), with the coherency
+    Coh = (1 + corr(L(x), L(x L(x)))) / 2, the complexity Com = mean(L) and the average drop AD.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        explain_again: How the heatmaps were made: the ``Explainer``, or a function from images
+            (B, h, w, C) as the model takes them to heatmaps. It must explain the class that the
+            model predicts for the unchanged image, ``probe.targets``, as an Explainer is told to.
+
+    Returns:
+        ADCC and its three parts; 0 where a part is at its worst. Coherency is 0 where a map does
+        not vary.
+
+    Raises:
+        ValueError: If maps do not fit, or an Explainer is given for a callable target.
+
+    Source: Poppi et al. 2021, "Revisiting The Evaluation of Class Activation Mapping for
+        Explainability", section 3.
+
+    Example:
+        >>> import tfcam
+        >>> model, scene = tfcam.demo_model(), tfcam.scenes.draw_scene(1)
+        >>> explainer = tfcam.Explainer(model)
+        >>> found = adcc(Probe(model, scene.image), [explainer(scene.image)], explainer)
+        >>> bool(0 < found.adcc[0] < 1)
+        True
+    """
+    drop, first = average_drop(probe, heatmaps), sized(probe, heatmaps)
+    again = sized(probe, _again(probe, masked(probe, heatmaps), explain_again))
+    both = zip(first.astype(np.float64), again.astype(np.float64), strict=True)
+    correlations = [_correlation(one, other, undefined=-1.0) for one, other in both]
+    coherency = ((1 + np.array(correlations)) / 2).astype(np.float32)
+    complexity = mean_value(first)
+    return Adcc(harmonic_adcc(drop, coherency, complexity), drop, coherency, complexity)
+
+
+def harmonic_adcc(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarray) -> np.ndarray:
+    """ADCC of its three parts; see ``adcc``.
+
+    Args:
+        drop: (B,) average drop in [0, 1].
+        coherency: (B,) in [0, 1].
+        complexity: (B,) in [0, 1].
+
+    Returns:
+        (B,) float32 in [0, 1].
+
+    Example:
+        >>> harmonic_adcc(np.array([0.2]), np.array([0.9]), np.array([0.3]))
+        array([0.791623...], dtype=float32)
+    """
+    parts = np.clip(np.stack([coherency, 1 - complexity, 1 - drop]).astype(np.float64), 0, 1)
+    whole = parts.min(axis=0) > 0
+    inverse = (1 / np.where(whole, parts, 1.0)).sum(axis=0)
+    return np.where(whole, 3 / inverse, 0.0).astype(np.float32)
+
+
+def _let_through(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
+    """The probabilities (B,) of the masked images, one of which exists at a time."""
+    found = sized(probe, heatmaps)[..., np.newaxis]
+    changed = (x[np.newaxis] * L for x, L in zip(probe.inputs, found, strict=True))
+    return probe(changed, np.arange(len(probe)))
+
+
+def _again(
+    probe: Probe,
+    images: np.ndarray,
+    explain_again: Explainer | Callable[[np.ndarray], Heatmaps],
+) -> Any:
+    if not isinstance(explain_again, Explainer):
+        return explain_again(images)
+    if (probe.targets < 0).any():
+        raise ValueError(
+            "An Explainer is told to explain classes, and the target is a callable. Give a "
+            "function from images to heatmaps instead."
+        )
+    return explain_again.prepared()(probe.as_given(images), probe.targets.tolist())
+
+
+def _correlation(one: np.ndarray, other: np.ndarray, undefined: float = 0.0) -> float:
+    """Pearson's, of float64 values; ``undefined`` where one does not vary."""
+    a, b = one.ravel() - one.mean(), other.ravel() - other.mean()
+    sizes = [np.linalg.norm(each) for each in (a, b)]
+    # What is left of equal values is rounding: it must not be correlated.
+    least = [1e-12 * np.abs(each).max() * np.sqrt(each.size) for each in (one, other)]
+    if sizes[0] <= least[0] or sizes[1] <= least[1]:
+        return undefined
+    return float(np.clip(a @ b / (sizes[0] * sizes[1]), -1, 1))

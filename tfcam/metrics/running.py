@@ -1,0 +1,96 @@
+"""Metrics that add up over batches, as Keras has them; of the probabilities before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def relative_drop(before: Any, after: Any) -> Any:
+    """By which fraction of itself each probability falls: max(0, Y - O) / Y, 0 where Y is 0.
+
+    Args:
+        before: (B,) Y, not negative, of the unchanged images.
+        after: (B,) O, of the changed ones.
+
+    Returns:
+        (B,) float32 in [0, 1].
+
+    Source: Chattopadhay et al. 2018, "Grad-CAM++", section 4.1.1.
+
+    Example:
+        >>> import numpy as np
+        >>> np.asarray(relative_drop(np.array([0.5, 0.5]), np.array([0.375, 0.9])))
+        array([0.25, 0.  ], dtype=float32)
+    """
+    before, after = ops.cast(before, "float32"), ops.cast(after, "float32")
+    fall = ops.maximum(before - after, 0.0)
+    return ops.where(fall > 0, fall / ops.where(before > 0, before, 1.0), 0.0)
+
+
+def increased(before: Any, after: Any) -> Any:
+    """Where the probability rises: 1 where Y < O, else 0.
+
+    Args:
+        before: (B,) Y, of the unchanged images.
+        after: (B,) O, of the changed ones.
+
+    Returns:
+        (B,) float32.
+
+    Source: Chattopadhay et al. 2018, "Grad-CAM++", section 4.1.2.
+
+    Example:
+        >>> import numpy as np
+        >>> np.asarray(increased(np.array([0.5, 0.5]), np.array([0.375, 0.9])))
+        array([0., 1.], dtype=float32)
+    """
+    return ops.cast(ops.cast(before, "float32") < ops.cast(after, "float32"), "float32")
+
+
+@keras.saving.register_keras_serializable("tfcam")
+class AverageDrop(keras.metrics.Mean):
+    """The mean of ``relative_drop`` over all that it was shown; lower is better.
+
+    Args:
+        name: Of the metric.
+        dtype: Of its sum.
+
+    Example:
+        >>> metric = AverageDrop()
+        >>> metric.update_state([0.5, 0.5], [0.375, 0.9])
+        >>> float(metric.result())
+        0.125
+    """
+
+    def __init__(self, name: str = "average_drop", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    def update_state(self, before: Any, after: Any, sample_weight: Any = None) -> None:
+        """Add the probabilities (B,) of unchanged and changed images."""
+        super().update_state(relative_drop(before, after), sample_weight)
+
+
+@keras.saving.register_keras_serializable("tfcam")
+class IncreaseInConfidence(keras.metrics.Mean):
+    """The share of images whose probability rises, of all that it was shown; higher is better.
+
+    Args:
+        name: Of the metric.
+        dtype: Of its sum.
+
+    Example:
+        >>> metric = IncreaseInConfidence()
+        >>> metric.update_state([0.5, 0.5], [0.375, 0.9])
+        >>> float(metric.result())
+        0.5
+    """
+
+    def __init__(self, name: str = "increase_in_confidence", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    def update_state(self, before: Any, after: Any, sample_weight: Any = None) -> None:
+        """Add the probabilities (B,) of unchanged and changed images."""
+        super().update_state(increased(before, after), sample_weight)
