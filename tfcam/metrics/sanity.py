@@ -1,0 +1,351 @@
+"""Does a map depend on what it claims to explain? On the weights, the class, the image.
+
+A method whose maps stay the same when the network has forgotten everything shows the image, not
+the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tfcam.explainer import Explainer
+from tfcam.explanation import Explanation
+from tfcam.inspection import Layers
+from tfcam.intake import inputs_of, run, split_batch
+from tfcam.metrics.randomised import Mode, Randomisation, means_and_deviations
+from tfcam.metrics.reinitialising import kept_weights, reinitialise, stages
+from tfcam.metrics.similarity import (
+    SIMILARITIES,
+    absolute_map,
+    hog_spearman,
+    signed_map,
+    spearman,
+    ssim,
+)
+from tfcam.opening import open_model
+from tfcam.preparation import Preprocess
+from tfcam.reading import Reading
+from tfcam.tapping import LOCK
+
+MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
+METHODS = ("saliency", "grad_cam", "guided_backprop")
+
+
+def randomisation(
+    model: keras.Model,
+    images: Any,
+    layer: Layers = None,
+    *,
+    methods: Sequence[MethodChoice] = METHODS,
+    mode: Mode = "cascading",
+    target: Literal["original", "randomised"] = "original",
+    steps: int = 10,
+    preprocess: Preprocess = "auto",
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Randomisation:
+    """The model parameter randomisation test: do maps change when the weights are drawn anew?
+
+    From the logits downwards, the weights of a few layers at a time are drawn by each layer's own
+    initialiser; the maps are made again and compared with the original ones. The model gets its
+    weights back, bit for bit, however this ends; until then other threads must not use it.
+
+    Args:
+        model: Any model that ``explain`` takes.
+        images: A batch, or one image; see ``explain``. One picture tells little.
+        layer: Which layer is explained; see ``explain``.
+        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options).
+        mode: "cascading" keeps what was randomised before; "independent" randomises one group of
+            layers at a time.
+        target: "original" explains the class that the original model predicts; "randomised" what
+            the randomised one does, as the authors' notebook.
+        steps: Into how many groups the layers are split; the logits' layer is one of its own.
+        preprocess: See ``explain``.
+        batch_size: How many images are computed at once.
+        seed: Which weights are drawn.
+
+    Returns:
+        A ``Randomisation``: its ``table``, ``verdicts``, ``plot()`` and ``show()``.
+
+    Raises:
+        ValueError: If an argument does not fit, or a layer can't be made anew.
+
+    Source: Adebayo et al. 2018, "Sanity checks for saliency maps", section 3.
+
+    Example:
+        >>> import tfcam
+        >>> scenes = [tfcam.scenes.draw_scene(seed).image for seed in (1, 2)]
+        >>> found = randomisation(tfcam.demo_model(), scenes, methods=["eigen_cam"], steps=3)
+        >>> found.table[["step", "layer", "spearman"]].round(2).values.tolist()[:2]
+        [[0, 'nothing', 1.0], [1, 'kinds', 1.0]]
+    """
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode must be 'cascading' or 'independent'; got {mode!r}.")
+    if target not in ("original", "randomised"):
+        raise ValueError(f"target must be 'original' or 'randomised'; got {target!r}.")
+    explainers = _explainers(model, layer, methods, preprocess, batch_size)
+    rows: list[dict[str, Any]] = []
+    with LOCK, kept_weights(model):
+        originals = {name: _explained(each, images) for name, each in explainers.items()}
+        heatmaps: dict[str, list[np.ndarray]] = {name: [] for name in explainers}
+        for step, lowest in _randomised(model, mode, steps, seed):
+            for name, explainer in explainers.items():
+                before = originals[name]
+                targets = [each.target for each in before] if target == "original" else None
+                after = _explained(explainer, images, targets)
+                heatmaps[name].append(after[0].heatmap)
+                rows += [
+                    {"method": name, "step": step, "layer": lowest, "image": number, **alike}
+                    for number, alike in enumerate(map(_similarities, before, after))
+                ]
+    first = next(iter(originals.values()))[0].image
+    unrelated = {name: _unrelated(each) for name, each in originals.items()}
+    return Randomisation(pd.DataFrame(rows), mode, target, first, heatmaps, unrelated)
+
+
+def class_sensitivity(
+    model: keras.Model,
+    images: Any,
+    layer: Layers = None,
+    *,
+    methods: Sequence[MethodChoice] = METHODS,
+    preprocess: Preprocess = "auto",
+    batch_size: int = 32,
+) -> pd.DataFrame:
+    """How alike the maps of the most and the least likely class are: low where they tell classes.
+
+    Args:
+        model: Any model with one output of classes.
+        images: A batch, or one image; see ``explain``.
+        layer: Which layer is explained.
+        methods: See ``randomisation``.
+        preprocess: See ``explain``.
+        batch_size: How many images are computed at once.
+
+    Returns:
+        One row for each method: mean and deviation of each similarity, as in ``Randomisation``.
+
+    Raises:
+        ValueError: If an argument does not fit.
+
+    Source: the similarities are those of Adebayo et al. 2018; the pair of classes is our choice.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(3, shapes=2).image
+        >>> found = class_sensitivity(
+        ...     tfcam.demo_model(), [scene], methods=["grad_cam", "eigen_cam"])
+        >>> found[["method", "spearman"]].round(2).values.tolist()[1]
+        ['eigen_cam', 1.0]
+    """
+    scores = _outputs(model, images, preprocess)
+    likely, unlikely = scores.argmax(axis=-1).tolist(), scores.argmin(axis=-1).tolist()
+    rows = []
+    for name, explainer in _explainers(model, layer, methods, preprocess, batch_size).items():
+        pair = (_explained(explainer, images, each) for each in (likely, unlikely))
+        rows += [{"method": name, **alike} for alike in map(_similarities, *pair)]
+    return means_and_deviations(pd.DataFrame(rows), ["method"], SIMILARITIES)
+
+
+def input_sensitivity(
+    model: keras.Model,
+    images: Any,
+    layer: Layers = None,
+    *,
+    methods: Sequence[MethodChoice] = METHODS,
+    radius: float = 0.05,
+    samples: int = 20,
+    preprocess: Preprocess = "auto",
+    batch_size: int = 32,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How much maps change with small changes of the image: ``max_sensitivity`` of each method.
+
+    Args:
+        model: Any model that ``explain`` takes.
+        images: A batch, or one image; see ``explain``.
+        layer: Which layer is explained.
+        methods: See ``randomisation``.
+        radius: Largest change of a value, as a fraction of the range of the image's values.
+        samples: How many changed images are tried for each one.
+        preprocess: See ``explain``.
+        batch_size: How many images are computed at once.
+        seed: Which changes; the same for each method.
+
+    Returns:
+        One row for each method: ``max_sensitivity``, the mean over the images, and its deviation.
+        The raw maps are compared, of the class predicted for the unchanged image.
+
+    Raises:
+        ValueError: If an argument does not fit.
+
+    Source: Yeh et al. 2019, "On the (in)fidelity and sensitivity of explanations", section 4.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> found = input_sensitivity(
+        ...     tfcam.demo_model(), [scene], methods=["grad_cam", "saliency"], samples=4)
+        >>> bool(found["max_sensitivity"][0] < found["max_sensitivity"][1])
+        True
+    """
+    values = _prepared(model, images, preprocess)
+    rows = []
+    for name, explainer in _explainers(model, layer, methods, None, batch_size).items():
+        for image in values:
+            target = _explained(explainer, image)[0].target
+
+            def maps(batch: np.ndarray, explainer: Explainer = explainer, of: Any = target) -> Any:
+                return np.stack([each.raw for each in _explained(explainer, batch, of)])
+
+            found = max_sensitivity(
+                maps, image[0], radius=radius * float(np.ptp(image)), samples=samples, seed=seed
+            )
+            rows.append({"method": name, "max_sensitivity": found})
+    return means_and_deviations(pd.DataFrame(rows), ["method"], ["max_sensitivity"])
+
+
+def max_sensitivity(
+    explain: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    *,
+    radius: float,
+    samples: int = 20,
+    seed: int = 0,
+) -> float:
+    """The largest relative change of a map over random small changes of the image.
+
+    max over d, |d|_inf <= r, of ||Phi(x + d) - Phi(x)||_F / ||Phi(x)||_F, over d drawn uniformly:
+    with finitely many a lower bound of the maximum, which grows with their number.
+
+    Args:
+        explain: Images (B, ...) -> maps (B, ...).
+        image: One image, as ``explain`` takes it.
+        radius: r, in the units of the image's values.
+        samples: How many d are drawn.
+        seed: Which d.
+
+    Returns:
+        At least 0; infinite where the map was all zero and is no longer.
+
+    Raises:
+        ValueError: If the radius is negative, there are no samples, or a map is not finite.
+
+    Source: Yeh et al. 2019, definition of SENS_MAX, divided by the norm of the map.
+
+    Example:
+        >>> max_sensitivity(lambda images: images**2, np.array([[2.0]]), radius=0.0)
+        0.0
+        >>> 0.09 < max_sensitivity(lambda images: 3 * images, np.array([[2.0]]), radius=0.2) <= 0.1
+        True
+    """
+    if not radius >= 0 or samples < 1:
+        raise ValueError(
+            f"The radius must be at least 0 and samples at least 1; got {radius} and {samples}."
+        )
+    rng = np.random.default_rng(seed)
+    changes = rng.uniform(-radius, radius, (samples, *image.shape)).astype(image.dtype)
+    first = np.asarray(explain(image[np.newaxis]), np.float64)
+    others = np.asarray(explain(image + changes), np.float64)
+    if not np.isfinite(first).all() or not np.isfinite(others).all():
+        raise ValueError(
+            "Maps must be finite to be compared; here they hold NaN or infinite values. "
+            "tfcam.diagnose says in which layer they start."
+        )
+    changed = np.sqrt(((others - first) ** 2).reshape(samples, -1).sum(axis=1).max())
+    if changed == 0:
+        return 0.0
+    norm = np.sqrt((first**2).sum())
+    return float(changed / norm) if norm > 0 else float("inf")
+
+
+def _explainers(
+    model: Any,
+    layer: Layers,
+    methods: Sequence[MethodChoice],
+    preprocess: Preprocess,
+    batch_size: int,
+) -> dict[str, Explainer]:
+    """An explainer for each method, by its name."""
+    if isinstance(methods, str) or not methods:
+        raise ValueError(f"methods must be a list that holds at least one; got {methods!r}.")
+    found: dict[str, Explainer] = {}
+    for choice in methods:
+        method, options = choice if isinstance(choice, tuple) else (choice, {})
+        explainer = Explainer(
+            model, layer, method=method, preprocess=preprocess, batch_size=batch_size, **options
+        )
+        stated = ", ".join(f"{key}={value}" for key, value in options.items())
+        name = method if isinstance(method, str) else getattr(method, "__name__", "method")
+        found[f"{name}({stated})" if stated else name] = explainer
+    return found
+
+
+def _explained(explainer: Explainer, images: Any, targets: Any = None) -> list[Explanation]:
+    """The explanations of a batch; of one image a list of one."""
+    found = explainer(images, targets)
+    return [found] if isinstance(found, Explanation) else list(found)
+
+
+def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarray]:
+    """Each image as the model takes it, (1, H, W, C)."""
+    if len(inputs_of(model)) > 1:
+        raise ValueError(
+            f"Sensitivity is measured on models with one input; {model.name!r} has several. Use "
+            "max_sensitivity with a function of your own."
+        )
+    opened = open_model(model)
+    batch = split_batch(images, opened.axes)
+    batch = [images] if batch is None else batch
+    return [opened.prepare_one(each, preprocess, "sanity").inputs for each in batch]
+
+
+def _outputs(model: Any, images: Any, preprocess: Preprocess) -> np.ndarray:
+    """(B, classes): what the model says of each image."""
+    outputs = [run(model, [tf.constant(each)]) for each in _prepared(model, images, preprocess)]
+    if not all(tf.is_tensor(each) and each.shape.rank == 2 for each in outputs):
+        raise ValueError("class_sensitivity needs a model with one output of classes, (B, C).")
+    return np.concatenate([each.numpy() for each in outputs])
+
+
+def _randomised(model: Any, mode: Mode, steps: int, seed: int) -> Iterator[tuple[int, str]]:
+    """Draw weights step by step; at each yield the model is as that step wants it."""
+    chosen = stages(model, steps)
+    yield 0, "nothing"
+    for step, stage in enumerate(chosen, 1):
+        if mode == "cascading":
+            reinitialise(stage, seed)
+            yield step, stage.name
+            continue
+        with kept_weights(model):
+            reinitialise(stage, seed)
+            yield step, stage.name
+
+
+def _unrelated(maps: Sequence[Explanation]) -> float | None:
+    """The mean rank correlation of each picture's absolute map with that of the next one."""
+    ranked = [absolute_map(each.raw, each.heatmap.ndim) for each in maps]
+    if len(ranked) < 2 or len({each.shape for each in ranked}) > 1:
+        return None
+    following = [*ranked[1:], ranked[0]]
+    return float(np.mean([spearman(*pair) for pair in zip(ranked, following, strict=True)]))
+
+
+def _similarities(before: Explanation, after: Explanation) -> dict[str, float]:
+    """How alike two explanations of one image are."""
+    axes = before.heatmap.ndim
+    return {
+        "ssim": ssim(before.heatmap, after.heatmap),
+        "spearman": spearman(signed_map(before.raw, axes), signed_map(after.raw, axes)),
+        "spearman_absolute": spearman(
+            absolute_map(before.raw, axes), absolute_map(after.raw, axes)
+        ),
+        "hog": hog_spearman(before.heatmap, after.heatmap),
+        "empty": not after.heatmap.any(),
+    }

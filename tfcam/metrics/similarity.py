@@ -1,0 +1,104 @@
+"""How alike two maps of one image are: structure, ranks, and ranks of oriented gradients.
+
+A map without variation has no ranks. Its correlation with another such map counts as 1, with any
+other map as 0, so that a map that has become empty is not taken for one that stayed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import spearmanr
+from skimage.feature import hog
+from skimage.metrics import structural_similarity
+
+SIMILARITIES = ("ssim", "spearman", "spearman_absolute", "hog")
+_WINDOW = 11  # pixels, of the Gaussian that SSIM weights neighbours with
+_CELL = 16  # pixels, of the histograms of oriented gradients
+
+
+def ssim(one: np.ndarray, other: np.ndarray) -> float:
+    """The structural similarity of two heatmaps, over Gaussian windows of 11 pixels.
+
+    Args:
+        one: (H, W) in [0, 1], at least 11 pixels high and wide.
+        other: (H, W) likewise.
+
+    Returns:
+        In [-1, 1]; 1 for equal ones.
+
+    Raises:
+        ValueError: If they are smaller.
+
+    Source: Wang et al. 2004, "Image quality assessment", section III.B and its constants.
+
+    Example:
+        >>> heatmap = np.eye(16)
+        >>> ssim(heatmap, heatmap), round(ssim(heatmap, np.fliplr(heatmap)), 2)
+        (1.0, -0.09)
+    """
+    if min(one.shape) < _WINDOW:
+        raise ValueError(
+            f"SSIM needs heatmaps of at least {_WINDOW} x {_WINDOW} pixels; got {one.shape[1]} x "
+            f"{one.shape[0]}. Explain larger pictures."
+        )
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    wide = (np.asarray(each, np.float64) for each in (one, other))
+    return float(structural_similarity(*wide, data_range=1.0, **options))
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation of the values of two maps; equal values share their mean rank.
+
+    Args:
+        one: Any shape, finite.
+        other: The same shape.
+
+    Returns:
+        In [-1, 1]; without variation see the module.
+
+    Example:
+        >>> spearman(np.array([1, 2, 3, 4]), np.array([1, 3, 2, 40]))
+        0.8
+        >>> spearman(np.zeros(4), np.array([1, 3, 2, 40])), spearman(np.zeros(4), np.ones(4))
+        (0.0, 1.0)
+    """
+    constant = [np.ptp(each) == 0 for each in (one, other)]
+    if any(constant):
+        return float(all(constant))
+    # Rounded, so that equal ranks give 1 and not the float next to it.
+    return float(np.round(spearmanr(one.ravel(), other.ravel()).statistic, 12))
+
+
+def hog_spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation of two heatmaps' histograms of oriented gradients.
+
+    Nine orientations in cells of 16 pixels (a third of the shorter side where that is less than 48
+    pixels), normalised in blocks of 3 x 3 cells.
+
+    Args:
+        one: (H, W) in [0, 1].
+        other: (H, W) likewise.
+
+    Returns:
+        In [-1, 1]; without variation see the module.
+
+    Source: Adebayo et al. 2018, "Sanity checks for saliency maps", section 3.
+
+    Example:
+        >>> heatmap = np.add.outer(np.arange(48), np.zeros(48)) / 48
+        >>> hog_spearman(heatmap, heatmap), hog_spearman(heatmap, 0 * heatmap)
+        (1.0, 0.0)
+    """
+    cell = min(_CELL, min(one.shape) // 3)
+    options = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3)}
+    return spearman(hog(one, **options), hog(other, **options))
+
+
+def signed_map(raw: np.ndarray, axes: int) -> np.ndarray:
+    """A raw map as one signed number for each position: of pixels the sum over the channels."""
+    return raw if raw.ndim == axes else raw.sum(axis=-1)
+
+
+def absolute_map(raw: np.ndarray, axes: int) -> np.ndarray:
+    """A raw map's absolute values: of pixels their sum over the channels."""
+    return np.abs(raw) if raw.ndim == axes else np.abs(raw).sum(axis=-1)
