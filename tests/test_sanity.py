@@ -557,3 +557,47 @@ def test_means_and_deviations_keep_the_order():
     frame = pd.DataFrame({"k": ["b", "a", "b"], "v": [1.0, 5.0, 3.0]})
     found = means_and_deviations(frame, ["k"], ["v"])
     assert found.values.tolist() == [["b", 2, 1], ["a", 5, 0]]
+
+
+def test_a_series_is_refused():
+    inputs = keras.Input((20, 2))
+    x = layers.Conv1D(3, 3, activation="relu")(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    with pytest.raises(ValueError, match="maps of images; this one has 20 positions"):
+        sanity.randomisation(model, np.ones((1, 20, 2), "float32"), preprocess=None)
+
+
+def test_channels_first():
+    inputs = keras.Input((3, 14, 15))
+    options = {"padding": "same", "activation": "relu", "data_format": "channels_first"}
+    x = layers.Conv2D(6, 3, **options)(inputs)
+    x = layers.Conv2D(6, 3, name="last", **options)(x)
+    x = layers.GlobalAveragePooling2D(data_format="channels_first")(x)
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    images = np.random.default_rng(0).normal(size=(2, 3, 14, 15)).astype("float32")
+    options = {"methods": ["grad_cam", "eigen_cam"], "preprocess": None}
+    found = sanity.randomisation(model, images, steps=2, **options)
+    assert (rows(found, "eigen_cam", 1)["spearman"] == 1).all()
+    assert (rows(found, "grad_cam", 1)["spearman"] < 0.9).all()
+    assert sanity.class_sensitivity(model, images, **options)["ssim"].iloc[1] == 1
+    assert (sanity.input_sensitivity(model, images, samples=2, **options).iloc[:, 1] > 0).all()
+
+
+# --- real weights ---------------------------------------------------------------------------
+
+
+def test_guided_backpropagation_shows_the_image_and_not_mobilenet(data, mobilenet):
+    photos = sorted((data / "images/imagenet").glob("*.JPEG"))[:2]
+    before = bits(mobilenet)
+    found = sanity.randomisation(
+        mobilenet,
+        photos,
+        methods=["saliency", "eigen_cam", "guided_backprop"],
+        steps=3,
+    )
+    assert bits(mobilenet) == before
+    table = found.table.set_index(["method", "step"])["spearman_absolute"]
+    assert table["eigen_cam", 1] == 1  # the head alone
+    # The upper half of the layers is random.
+    assert table["guided_backprop", 2] > 0.7
+    assert table["saliency", 2] < 0.5

@@ -196,6 +196,8 @@ def input_sensitivity(
         True
     """
     values = _prepared(model, images, preprocess)
+    if inputs_of(model)[0].channels_first:  # prepared ones have the channels last
+        values = [np.moveaxis(each, -1, 1) for each in values]
     rows = []
     for name, explainer in _explainers(model, layer, methods, None, batch_size).items():
         for image in values:
@@ -290,7 +292,10 @@ def _explainers(
 def _explained(explainer: Explainer, images: Any, targets: Any = None) -> list[Explanation]:
     """The explanations of a batch; of one image a list of one."""
     found = explainer(images, targets)
-    return [found] if isinstance(found, Explanation) else list(found)
+    results = [found] if isinstance(found, Explanation) else list(found)
+    if results[0].heatmap.ndim != 2:
+        raise ValueError(f"Sanity checks compare maps of images; this one has {results[0].extent}.")
+    return results
 
 
 def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarray]:
