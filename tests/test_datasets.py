@@ -9,6 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tfcam.annotations import AnnotationError, inside, read_coco, read_voc
+from tfcam.applications import imagenet_labels
+from tfcam.classes import class_of
 from tfcam.datasets import open_data
 from tfcam.examples import Example, Skipped, by_class
 from tfcam.images import load_image
@@ -268,6 +270,7 @@ def test_stanford_dogs(data):
     *_, last = source.read(236)
     assert source.count == 238
     assert source.label_names[last.label] == "n02088364-beagle"
+    assert class_of(last.label, source.label_names, 1000, imagenet_labels()) == 162  # beagle
     assert (last.boxes[:, 2:] > last.boxes[:, :2]).all()
     assert (last.boxes[:, 2:] <= last.image.shape[1::-1]).all()
 

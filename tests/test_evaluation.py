@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import tfcam
@@ -19,7 +20,8 @@ from tests import networks
 from tfcam import maps
 from tfcam.classes import class_of
 from tfcam.examples import Example
-from tfcam.metrics import localisation, wsol
+from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
+from tfcam.metrics.probing import Probe
 from tfcam.metrics.table import METRICS, chosen_metrics
 from tfcam.tallying import FRACTIONS, RESAMPLES, SetCount, Tally
 from tfcam.trivial_maps import BASELINES, random_map, seed_of
@@ -78,6 +80,32 @@ def test_numbers_are_those_of_the_metrics_called_by_hand(shapes, data, result, m
         counted.update_state([small], [example.boxes * (128 / 96)])
     rows = result.summary[result.summary.metric == "max_box_acc_v2"].set_index("method")
     assert rows.loc[method, "mean"] == pytest.approx(float(counted.result()), abs=0.05)
+
+
+def test_numbers_of_the_model_are_those_of_the_metrics_called_by_hand(shapes, data):
+    some = data[:3]
+    asked = [("insertion", {"steps": 5}), ("road", {"fractions": [0.5]}), "average_drop", "entropy"]
+    found = tfcam.evaluate(
+        shapes, some, methods=["layer_cam"], metrics=asked, baselines=["full_image"], batch_size=3
+    )
+    probe = Probe(shapes, [each.image for each in some])
+    raws = [tfcam.explain(shapes, each.image, method="layer_cam").raw for each in some]
+    small = np.stack([maps.heatmap(each, (128, 128)) for each in raws])
+    wanted = {
+        "insertion(steps=5)": curves.insertion(probe, small, steps=5).area,
+        "road(fractions=[0.5])": curves.road_combined(probe, small, fractions=[0.5]),
+        "average_drop": faithfulness.average_drop(probe, small),
+        "entropy": complexity.entropy(small),
+    }
+    for metric, numbers in wanted.items():
+        rows = found.table.query("method == 'layer_cam' and metric == @metric")
+        assert rows["value"].to_numpy() == pytest.approx(numbers, abs=2e-3), metric
+    whole = found.table.query("method == 'full_image' and metric == 'average_drop'")
+    assert (whole["value"] == 0).all()  # nothing is masked
+    mean = found.curves.query("method == 'layer_cam'").set_index("fraction")["value"]
+    points = curves.insertion(probe, small, steps=5).probabilities.mean(axis=0)
+    assert mean.iloc[[0, 20, 40, 60, 80, 100]].to_numpy() == pytest.approx(points, abs=2e-2)
+    assert set(found.shown) == {("layer_cam", "features")}
 
 
 def test_a_row_says_what_was_explained(shapes, data, result):
@@ -342,6 +370,24 @@ def test_a_box_smaller_than_a_pixel_is_named(shapes, data):
     assert found.skipped.image.tolist() == ["tiny"]
     assert "The truth must hold at least one pixel" in found.skipped.reason.item()
     assert found.summary.set_index("metric").n.to_dict() == {"energy": 1, "box_iou": 2}
+
+
+def test_pictures_of_one_name_are_told_apart(shapes, data):
+    images = tfcam.evaluate(
+        shapes,
+        tf.data.Dataset.from_tensor_slices(
+            {"image": [each.image for each in data[:3]], "image/filename": ["a", "a", "b"]}
+        ),
+        methods=["cam"],
+        metrics=["gini"],
+        baselines=(),
+    ).table["image"]
+    assert images.tolist() == ["a", "a (1)", "b"]
+
+
+def test_a_target_for_each_picture_is_its_label():
+    with pytest.raises(TypeError, match="target must be None, 'label', a class index or a label"):
+        tfcam.evaluate(tfcam.demo_model(), [np.zeros((9, 9, 3), np.uint8)], target=[1])
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,8 @@ def _described(request: Request) -> str:
     if stored is not None and stored.function is function:
         return request_name(request)
     code = getattr(function, "__code__", None)
-    mark = zlib.crc32(code.co_code + repr(code.co_consts).encode()) if code else ""
+    plain = [each for each in code.co_consts if isinstance(each, int | float | str)] if code else []
+    mark = zlib.crc32(code.co_code + repr((code.co_names, plain)).encode()) if code else ""
     return f"{request_name(request)} {mark}".strip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Integral
 
 from tfcam.applications import imagenet_classes, imagenet_labels
 from tfcam.targets import class_index
@@ -39,18 +40,19 @@ def class_of(
         >>> class_of(1, None, 3, None), class_of("dog", None, 3, ["cat", "cow", "dog"])
         (1, 2)
     """
-    if isinstance(label, int):
+    if isinstance(label, Integral):
         if names is None or len(names) == classes:
             return class_index(label, classes, labels)
-        label = names[label]
-    number = _WORDNET.match(label)
+        label = names[int(label)]
+    name = str(label)
+    number = _WORDNET.match(name)
     if number and labels is not None and tuple(labels) == imagenet_labels():
         known = [each for each, _ in imagenet_classes() or ()]
         if number[0] in known:
             return known.index(number[0])
     if labels is None:
         raise ValueError(
-            f"To find the class {label!r} the model's labels must be known: pass labels=[...], or "
+            f"To find the class {name!r} the model's labels must be known: pass labels=[...], or "
             "target=None to explain the predicted class."
         )
-    return class_index(label, classes, labels)
+    return class_index(name, classes, labels)

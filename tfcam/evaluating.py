@@ -6,6 +6,8 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,8 @@ def evaluate(
         >>> result.best("energy"), len(result.table)  # of 2 methods and 5 baselines
         ('cam at features', 56)
     """
+    if not isinstance(target, str | Integral | None):
+        raise TypeError(f"target must be None, 'label', a class index or a label; got {target!r}.")
     known, _ = find_labels(model, labels)
     measures = chosen_metrics(metrics)
     settings = Settings(score, output, False, batch_size)
@@ -142,7 +146,7 @@ def evaluate(
         "metrics": [each.described for each in measures],
         "target": "the predicted class" if target is None else target,
         "labels": None if known is None else digest(np.array(list(known))),
-        "preprocess": preprocess if isinstance(preprocess, str | None) else str(preprocess),
+        "preprocess": getattr(preprocess, "__name__", preprocess),
         "score": score,
         "input": input,
         "output": output,
@@ -175,6 +179,7 @@ def evaluate(
             batch_size=batch_size,
         )
 
+    seen = {name for part in parts for name in part["image"].unique()}
     with _bar(progress) as bar:
         task = bar.add_task("evaluating", total=source.count, completed=tally.position)
         advance = functools.partial(bar.advance, task)
@@ -182,7 +187,7 @@ def evaluate(
         if tally.position:
             _check_same(next(reader, None), tally)
         while chunk := list(itertools.islice(reader, batch_size)):
-            examples = _usable(chunk, target, tally, skip_broken)
+            examples = _usable(chunk, target, tally, skip_broken, seen)
             asked = _asked(examples, class_for, tally, skip_broken)
             rows: list[tuple[Any, ...]] = []
             for start in range(0, len(asked), batch_size):
@@ -215,9 +220,9 @@ def evaluate(
 
 
 def _usable(
-    chunk: Sequence[Example | Skipped], target: Any, tally: Tally, skip_broken: bool
+    chunk: Sequence[Example | Skipped], target: Any, tally: Tally, skip_broken: bool, seen: set[str]
 ) -> list[Example]:
-    """What can be read; the rest is noted, or refused."""
+    """What can be read, each by a name that no other has; the rest is noted, or refused."""
     found: list[Example] = []
     for each in chunk:
         if isinstance(each, Example):
@@ -226,6 +231,10 @@ def _usable(
             tally.skipped.append((each.id, each.reason))
         else:
             raise ValueError(f"{each.id} can not be used: {each.reason}")
+    for place, each in enumerate(found):
+        if each.id in seen:
+            found[place] = replace(each, id=f"{each.id} ({tally.position + place})")
+        seen.add(found[place].id)
     return found
 
 

@@ -146,7 +146,7 @@ def noisy_linear(
     # Its diagonal dominates, so nothing need be pivoted; pivoting takes minutes on scattered holes.
     solver = linalg.splu(system, "MMD_AT_PLUS_A", 0.0, options={"SymmetricMode": True})
     values[hole] = solver.solve(known)
-    values[hole] += rng.normal(0, noise * values.std(), known.shape)
+    values[hole] += rng.normal(0, noise * image.std(dtype=np.float64), known.shape)
     return values.reshape(image.shape).astype(np.float32)
 
 

@@ -25,7 +25,7 @@ def relative_drop(before: Any, after: Any) -> Any:
         >>> np.asarray(relative_drop(np.array([0.5, 0.5]), np.array([0.375, 0.9])))
         array([0.25, 0.  ], dtype=float32)
     """
-    before, after = ops.cast(before, "float32"), ops.cast(after, "float32")
+    before, after = _flat(before), _flat(after)
     fall = ops.maximum(before - after, 0.0)
     return ops.where(fall > 0, fall / ops.where(before > 0, before, 1.0), 0.0)
 
@@ -47,7 +47,12 @@ def increased(before: Any, after: Any) -> Any:
         >>> np.asarray(increased(np.array([0.5, 0.5]), np.array([0.375, 0.9])))
         array([0., 1.], dtype=float32)
     """
-    return ops.cast(ops.cast(before, "float32") < ops.cast(after, "float32"), "float32")
+    return ops.cast(_flat(before) < _flat(after), "float32")
+
+
+def _flat(values: Any) -> Any:
+    """(B,) of (B,) or (B, 1), as a model with one output gives them."""
+    return ops.reshape(ops.cast(values, "float32"), (-1,))
 
 
 @keras.saving.register_keras_serializable("tfcam")
