@@ -119,15 +119,29 @@ def _backbone() -> keras.Model:
     return keras.Model(inputs, _chain(inputs, _body()), name="backbone")
 
 
-def flat() -> keras.Model:
-    """The functional network that all other kinds are compared with, every weight its own."""
-    inputs = _input()
-    model = keras.Model(inputs, _chain(inputs, _body() + _head()), name="flat")
-    rng = np.random.default_rng(3)
+def seeded(model: keras.Model, seed: int = 3) -> keras.Model:
+    """The model, with every weight its own."""
+    rng = np.random.default_rng(seed)
     for variable in model.variables:
         values = rng.normal(0.02, 0.4, variable.shape)
         variable.assign(values**2 + 0.5 if "variance" in variable.path else values)
     return model
+
+
+def in_policy(policy: str, make: Callable[[], keras.Model]) -> keras.Model:
+    """A model that is built under a dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return make()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def flat() -> keras.Model:
+    """The functional network that all other kinds are compared with, every weight its own."""
+    inputs = _input()
+    return seeded(keras.Model(inputs, _chain(inputs, _body() + _head()), name="flat"))
 
 
 class Chain(keras.Model):

@@ -8,7 +8,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tests.test_inputs import seeded
+from tests.networks import seeded
 
 SIDES = (16, 12)
 RNG = np.random.default_rng(0)
