@@ -254,11 +254,15 @@ def reloaded(model: keras.Model, folder: Path) -> keras.Model:
     return keras.models.load_model(folder / "model.keras")
 
 
-def _predict(model: keras.Model, inputs: np.ndarray) -> bytes:
+def _bytes(outputs: object) -> list[bytes]:
+    return [np.asarray(each).tobytes() for each in tf.nest.flatten(outputs)]
+
+
+def _predict(model: keras.Model, inputs: object) -> list[bytes]:
     try:
-        return model.predict(inputs, verbose=0).tobytes()
+        return _bytes(model.predict(inputs, verbose=0))
     except ValueError:  # Keras's own predict can't run a rematerialised Dropout
-        return b""
+        return []
 
 
 def _config(model: keras.Model) -> str:
@@ -268,16 +272,23 @@ def _config(model: keras.Model) -> str:
         return ""
 
 
-def snapshot(model: keras.Model, inputs: np.ndarray) -> dict[str, object]:
-    """All that must not change: weights, config, outputs, nodes, and every ``__dict__``."""
+def marks(model: keras.Model) -> dict[str, object]:
+    """What a tap could leave behind: nodes, and what is in every ``__dict__``."""
     inside = [model, *(operation for _, operation in walk(model))]
+    return {
+        "nodes": [(len(o._inbound_nodes), len(o._outbound_nodes)) for o in inside],
+        # `predict` itself gives a model a new history.
+        "dicts": [{k: id(v) for k, v in vars(o).items() if k != "history"} for o in inside],
+    }
+
+
+def snapshot(model: keras.Model, inputs: object) -> dict[str, object]:
+    """All that must not change: weights, config, outputs, and ``marks``."""
     return {
         "weights": [weight.tobytes() for weight in model.get_weights()],
         "trainable": [variable.trainable for variable in model.variables],
         "config": _config(model),
-        "outputs": np.asarray(model(inputs, training=False)).tobytes(),
+        "outputs": _bytes(model(inputs, training=False)),
         "predict": _predict(model, inputs),
-        "nodes": [(len(o._inbound_nodes), len(o._outbound_nodes)) for o in inside],
-        # `predict` itself gives a model a new history.
-        "dicts": [{k: id(v) for k, v in vars(o).items() if k != "history"} for o in inside],
+        **marks(model),
     }
