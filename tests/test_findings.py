@@ -631,6 +631,37 @@ def test_class_agnostic_for_every_way_to_ask():
         assert [found.code for found in each.findings] == ["class_agnostic"]
 
 
+@pytest.mark.parametrize("target", [0, lambda outputs: outputs[:, 0]])
+@pytest.mark.parametrize("augment", [False, True])
+def test_image_ignored(target, augment):
+    images = np.stack([IMAGE, IMAGE[::-1]])
+    for _ in range(2):
+        found = tfcam.explain(network(), images, target=target, method="deconvnet", augment=augment)
+        assert ["image_ignored" in [each.code for each in r.findings] for r in found] == [True] * 2
+    np.testing.assert_array_equal(found[0].raw, found[1].raw)
+    told = next(each for each in found[0].findings if each.code == "image_ignored")
+    assert told.message.startswith("Noise has the same map of deconvnet as this image: 'tiny'")
+
+
+def pooled(x):
+    return layers.MaxPooling2D(2)(x)
+
+
+def squashed(x):
+    return layers.Activation("tanh")(x)
+
+
+@pytest.mark.parametrize("step", [pooled, squashed])
+def test_an_image_that_decides_is_not_called_ignored(step):
+    inputs = keras.Input((8, 8, 3))
+    x = step(layers.Conv2D(4, 3, activation="relu", name="conv")(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    images = np.stack([IMAGE, IMAGE[::-1]])
+    found = tfcam.explain(networks.seeded(model), images, target=0, method="deconvnet")
+    assert np.abs(found[0].raw - found[1].raw).max() > 1e-3
+    assert [each.code for each in found[0].findings] == ["class_agnostic"]
+
+
 @pytest.mark.parametrize("method", ["grad_cam", "attention_rollout", "saliency"])
 @pytest.mark.parametrize("prefix", [0, 1, 3])
 def test_prefix_tokens(prefix, method):

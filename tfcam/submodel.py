@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.guided import Rule, check_gates, count_gates, gated_relus
+from tfcam.guided import Gates, Rule, check_gates, count_gates, gated_relus
 from tfcam.inspection import Tap
 from tfcam.intake import inputs_of, run, swapped
 from tfcam.network import Network
@@ -260,11 +260,11 @@ class SubModel:
 
     def gated_gradients(
         self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule
-    ) -> tuple[tf.Tensor, int]:
-        """The gradient of the score by the images through gated ReLUs, and how many these are.
+    ) -> tuple[tf.Tensor, Gates]:
+        """The gradient of the score by the images through gated ReLUs, and what these are.
 
         Returns:
-            (B, H, W, C) float32, and the count.
+            (B, H, W, C) float32, and the counts.
 
         Raises:
             ValueError: If the network has no ReLU, or one that can't be reached.
@@ -285,7 +285,7 @@ class SubModel:
             raise NoGradientError(_no_gradient("the model's input"))
         if half:
             found = _unscaled(found, lambda: {_IMAGES: tape.gradient(total, images)})
-        return tf.cast(found[_IMAGES], tf.float32), gates.gated
+        return tf.cast(found[_IMAGES], tf.float32), gates
 
     def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
         """The gated forward pass, to be traced: for classes, or for one callable."""
