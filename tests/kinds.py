@@ -467,7 +467,6 @@ KINDS: dict[str, Kind] = {
     **{
         called: Kind(lambda kind=kind: like_flat(networks.make(kind)))
         for kind, called in _WRITTEN.items()
-        if kind in networks.KINDS
     },
     "Sequential loaded from `.keras`": Kind(functools.partial(loaded, "sequential")),
     "nested, loaded from `.keras`": Kind(functools.partial(loaded, "two levels of nesting")),
@@ -509,6 +508,13 @@ KINDS: dict[str, Kind] = {
     "int8, quantised": Kind(quantised, _refusing("quantised head")),
     "frozen backbone": Kind(frozen),
 }
+
+# Those that the installed Keras can build.
+BUILDABLE = [
+    name
+    for name in KINDS
+    if name not in [_WRITTEN[kind] for kind in set(_WRITTEN) - set(networks.KINDS)]
+]
 
 
 @functools.lru_cache(maxsize=1)

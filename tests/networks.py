@@ -85,7 +85,7 @@ def pictures(count: int = 2) -> np.ndarray:
     return np.random.default_rng(5).normal(0, 1, (count, SIZE, SIZE, 3)).astype("float32")
 
 
-def _body() -> list[keras.Layer]:
+def body() -> list[keras.Layer]:
     """Convolutions to a map (6, 6, 8) named "features"."""
     return [
         layers.Conv2D(6, 3, padding="same", activation="relu", name="first"),
@@ -97,7 +97,7 @@ def _body() -> list[keras.Layer]:
     ]
 
 
-def _head() -> list[keras.Layer]:
+def head() -> list[keras.Layer]:
     return [
         layers.GlobalAveragePooling2D(name="pool"),
         layers.Dense(CLASSES, activation="softmax", name="head"),
@@ -116,7 +116,7 @@ def _input() -> keras.KerasTensor:
 
 def _backbone() -> keras.Model:
     inputs = _input()
-    return keras.Model(inputs, _chain(inputs, _body()), name="backbone")
+    return keras.Model(inputs, _chain(inputs, body()), name="backbone")
 
 
 def seeded(model: keras.Model, seed: int = 3) -> keras.Model:
@@ -141,7 +141,7 @@ def in_policy(policy: str, make: Callable[[], keras.Model]) -> keras.Model:
 def flat() -> keras.Model:
     """The functional network that all other kinds are compared with, every weight its own."""
     inputs = _input()
-    return seeded(keras.Model(inputs, _chain(inputs, _body() + _head()), name="flat"))
+    return seeded(keras.Model(inputs, _chain(inputs, body() + head()), name="flat"))
 
 
 class Chain(keras.Model):
@@ -172,7 +172,7 @@ class PlainHead(keras.Model):
 
     def __init__(self) -> None:
         super().__init__(name="plain_head")
-        self.steps = _body()[:-1]
+        self.steps = body()[:-1]
         self.dense = layers.Dense(CLASSES, name="head")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -188,42 +188,42 @@ def _sequential(steps: list[keras.Layer], with_input: bool = True) -> keras.Mode
 def _two_levels() -> keras.Model:
     inner = _input()
     middle = keras.Model(inner, _backbone()(inner), name="middle")
-    return _sequential([middle, *_head()])
+    return _sequential([middle, *head()])
 
 
 def _own_input() -> keras.Model:
     """KerasHub's pattern: the backbone is called on its own input."""
     backbone = _backbone()
-    return keras.Model(backbone.input, _chain(backbone(backbone.input), _head()))
+    return keras.Model(backbone.input, _chain(backbone(backbone.input), head()))
 
 
 def _subclassed_inside() -> keras.Model:
     inputs = _input()
-    return keras.Model(inputs, _chain(Chain(_body())(inputs), _head()))
+    return keras.Model(inputs, _chain(Chain(body())(inputs), head()))
 
 
 def _nested_functional() -> keras.Model:
     inputs = _input()
-    return keras.Model(inputs, _chain(_backbone()(inputs), _head()))
+    return keras.Model(inputs, _chain(_backbone()(inputs), head()))
 
 
 def _rematerialised() -> keras.Model:
     with keras.RematScope(mode="full"):
-        steps = _body() + _head()
+        steps = body() + head()
     return _sequential(steps)
 
 
 KINDS: dict[str, Callable[[], keras.Model]] = {
-    "sequential": lambda: _sequential(_body() + _head()),
-    "sequential without Input": lambda: _sequential(_body() + _head(), with_input=False),
-    "backbone in a Sequential": lambda: _sequential([_backbone(), *_head()]),
+    "sequential": lambda: _sequential(body() + head()),
+    "sequential without Input": lambda: _sequential(body() + head(), with_input=False),
+    "backbone in a Sequential": lambda: _sequential([_backbone(), *head()]),
     "backbone in a functional": _nested_functional,
     "two levels of nesting": _two_levels,
     "backbone on its own input": _own_input,
-    "subclassed": lambda: Chain(_body() + _head()),
-    "functional in a subclassed": lambda: Chain([_backbone(), *_head()]),
+    "subclassed": lambda: Chain(body() + head()),
+    "functional in a subclassed": lambda: Chain([_backbone(), *head()]),
     "subclassed in a functional": _subclassed_inside,
-    "call under tf.function": lambda: DecoratedChain(_body() + _head()),
+    "call under tf.function": lambda: DecoratedChain(body() + head()),
 }
 if hasattr(keras, "RematScope"):  # newer than the oldest Keras that tfcam runs on
     KINDS["rematerialised"] = _rematerialised
@@ -231,15 +231,15 @@ if hasattr(keras, "RematScope"):  # newer than the oldest Keras that tfcam runs 
 
 def make(kind: str) -> keras.Model:
     """A network of a kind, built, with the weights of ``flat``."""
-    return _with_weights(KINDS[kind]())
+    return with_weights(KINDS[kind]())
 
 
 def plain_head() -> keras.Model:
     """``PlainHead`` with the weights of ``flat``; its map is the output of "norm", before ReLU."""
-    return _with_weights(PlainHead())
+    return with_weights(PlainHead())
 
 
-def _with_weights(model: keras.Model) -> keras.Model:
+def with_weights(model: keras.Model) -> keras.Model:
     model(pictures(1))
     source = flat()
     for _, operation in walk(model):

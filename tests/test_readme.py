@@ -7,7 +7,7 @@ import keras
 import pytest
 
 import tfcam
-from tests import laws, troubleshooting
+from tests import kinds, laws, troubleshooting
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -43,6 +43,11 @@ def test_the_table_of_methods_is_that_of_the_library_and_its_proofs():
     assert wanted in README, f"python -m tests.laws writes it:\n{wanted}"
     for row in wanted.splitlines()[2:]:
         assert all(cell.strip() for cell in row.strip("|").split("|")), f"an empty cell in {row}"
+
+
+def test_the_table_of_kinds_is_what_the_tests_assert():
+    wanted = kinds.table()
+    assert wanted in README, f"python -m tests.kinds writes it:\n{wanted}"
 
 
 def test_the_section_on_troubleshooting_is_made_from_the_findings():

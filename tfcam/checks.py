@@ -82,7 +82,8 @@ def of_result(
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
     found = of_input(engine.submodel.model, prepared, explained.image)
     findings += [found] if found else []
-    if "deconvnet_gradients" in method.needs and not engine.gates.maxima:
+    shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
+    if "deconvnet_gradients" in method.needs and shown and not engine.gates.maxima:
         findings += _of_deconvnet(engine.submodel, prepared, explained)
     if not method.layered:
         return findings
