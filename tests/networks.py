@@ -85,7 +85,7 @@ def pictures(count: int = 2) -> np.ndarray:
     return np.random.default_rng(5).normal(0, 1, (count, SIZE, SIZE, 3)).astype("float32")
 
 
-def _body() -> list[keras.Layer]:
+def body() -> list[keras.Layer]:
     """Convolutions to a map (6, 6, 8) named "features"."""
     return [
         layers.Conv2D(6, 3, padding="same", activation="relu", name="first"),
@@ -97,7 +97,7 @@ def _body() -> list[keras.Layer]:
     ]
 
 
-def _head() -> list[keras.Layer]:
+def head() -> list[keras.Layer]:
     return [
         layers.GlobalAveragePooling2D(name="pool"),
         layers.Dense(CLASSES, activation="softmax", name="head"),
@@ -116,18 +116,32 @@ def _input() -> keras.KerasTensor:
 
 def _backbone() -> keras.Model:
     inputs = _input()
-    return keras.Model(inputs, _chain(inputs, _body()), name="backbone")
+    return keras.Model(inputs, _chain(inputs, body()), name="backbone")
+
+
+def seeded(model: keras.Model, seed: int = 3) -> keras.Model:
+    """The model, with every weight its own."""
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        values = rng.normal(0.02, 0.4, variable.shape)
+        variable.assign(values**2 + 0.5 if "variance" in variable.path else values)
+    return model
+
+
+def in_policy(policy: str, make: Callable[[], keras.Model]) -> keras.Model:
+    """A model that is built under a dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return make()
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def flat() -> keras.Model:
     """The functional network that all other kinds are compared with, every weight its own."""
     inputs = _input()
-    model = keras.Model(inputs, _chain(inputs, _body() + _head()), name="flat")
-    rng = np.random.default_rng(3)
-    for variable in model.variables:
-        values = rng.normal(0.02, 0.4, variable.shape)
-        variable.assign(values**2 + 0.5 if "variance" in variable.path else values)
-    return model
+    return seeded(keras.Model(inputs, _chain(inputs, body() + head()), name="flat"))
 
 
 class Chain(keras.Model):
@@ -158,7 +172,7 @@ class PlainHead(keras.Model):
 
     def __init__(self) -> None:
         super().__init__(name="plain_head")
-        self.steps = _body()[:-1]
+        self.steps = body()[:-1]
         self.dense = layers.Dense(CLASSES, name="head")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -174,42 +188,42 @@ def _sequential(steps: list[keras.Layer], with_input: bool = True) -> keras.Mode
 def _two_levels() -> keras.Model:
     inner = _input()
     middle = keras.Model(inner, _backbone()(inner), name="middle")
-    return _sequential([middle, *_head()])
+    return _sequential([middle, *head()])
 
 
 def _own_input() -> keras.Model:
     """KerasHub's pattern: the backbone is called on its own input."""
     backbone = _backbone()
-    return keras.Model(backbone.input, _chain(backbone(backbone.input), _head()))
+    return keras.Model(backbone.input, _chain(backbone(backbone.input), head()))
 
 
 def _subclassed_inside() -> keras.Model:
     inputs = _input()
-    return keras.Model(inputs, _chain(Chain(_body())(inputs), _head()))
+    return keras.Model(inputs, _chain(Chain(body())(inputs), head()))
 
 
 def _nested_functional() -> keras.Model:
     inputs = _input()
-    return keras.Model(inputs, _chain(_backbone()(inputs), _head()))
+    return keras.Model(inputs, _chain(_backbone()(inputs), head()))
 
 
 def _rematerialised() -> keras.Model:
     with keras.RematScope(mode="full"):
-        steps = _body() + _head()
+        steps = body() + head()
     return _sequential(steps)
 
 
 KINDS: dict[str, Callable[[], keras.Model]] = {
-    "sequential": lambda: _sequential(_body() + _head()),
-    "sequential without Input": lambda: _sequential(_body() + _head(), with_input=False),
-    "backbone in a Sequential": lambda: _sequential([_backbone(), *_head()]),
+    "sequential": lambda: _sequential(body() + head()),
+    "sequential without Input": lambda: _sequential(body() + head(), with_input=False),
+    "backbone in a Sequential": lambda: _sequential([_backbone(), *head()]),
     "backbone in a functional": _nested_functional,
     "two levels of nesting": _two_levels,
     "backbone on its own input": _own_input,
-    "subclassed": lambda: Chain(_body() + _head()),
-    "functional in a subclassed": lambda: Chain([_backbone(), *_head()]),
+    "subclassed": lambda: Chain(body() + head()),
+    "functional in a subclassed": lambda: Chain([_backbone(), *head()]),
     "subclassed in a functional": _subclassed_inside,
-    "call under tf.function": lambda: DecoratedChain(_body() + _head()),
+    "call under tf.function": lambda: DecoratedChain(body() + head()),
 }
 if hasattr(keras, "RematScope"):  # newer than the oldest Keras that tfcam runs on
     KINDS["rematerialised"] = _rematerialised
@@ -217,15 +231,15 @@ if hasattr(keras, "RematScope"):  # newer than the oldest Keras that tfcam runs 
 
 def make(kind: str) -> keras.Model:
     """A network of a kind, built, with the weights of ``flat``."""
-    return _with_weights(KINDS[kind]())
+    return with_weights(KINDS[kind]())
 
 
 def plain_head() -> keras.Model:
     """``PlainHead`` with the weights of ``flat``; its map is the output of "norm", before ReLU."""
-    return _with_weights(PlainHead())
+    return with_weights(PlainHead())
 
 
-def _with_weights(model: keras.Model) -> keras.Model:
+def with_weights(model: keras.Model) -> keras.Model:
     model(pictures(1))
     source = flat()
     for _, operation in walk(model):
@@ -240,15 +254,15 @@ def reloaded(model: keras.Model, folder: Path) -> keras.Model:
     return keras.models.load_model(folder / "model.keras")
 
 
-def _bytes(outputs: object) -> bytes:
-    return b"".join(np.asarray(each).tobytes() for each in tf.nest.flatten(outputs))
+def _bytes(outputs: object) -> list[bytes]:
+    return [np.asarray(each).tobytes() for each in tf.nest.flatten(outputs)]
 
 
-def _predict(model: keras.Model, inputs: np.ndarray) -> bytes:
+def _predict(model: keras.Model, inputs: object) -> list[bytes]:
     try:
         return _bytes(model.predict(inputs, verbose=0))
     except ValueError:  # Keras's own predict can't run a rematerialised Dropout
-        return b""
+        return []
 
 
 def _config(model: keras.Model) -> str:
@@ -258,19 +272,26 @@ def _config(model: keras.Model) -> str:
         return ""
 
 
-def snapshot(model: keras.Model, inputs: np.ndarray, predict: bool = True) -> dict[str, object]:
-    """All that must not change: weights, config, outputs, nodes, and every ``__dict__``.
+def marks(model: keras.Model) -> dict[str, object]:
+    """What a tap could leave behind: nodes, and what is in every ``__dict__``."""
+    inside = [model, *(operation for _, operation in walk(model))]
+    return {
+        "nodes": [(len(o._inbound_nodes), len(o._outbound_nodes)) for o in inside],
+        # `predict` itself gives a model a new history.
+        "dicts": [{k: id(v) for k, v in vars(o).items() if k != "history"} for o in inside],
+    }
+
+
+def snapshot(model: keras.Model, inputs: object, predict: bool = True) -> dict[str, object]:
+    """All that must not change: weights, config, outputs, and ``marks``.
 
     ``predict``, by far the slowest to look at, may be left to a last look.
     """
-    inside = [model, *(operation for _, operation in walk(model))]
     return {
         "weights": [weight.tobytes() for weight in model.get_weights()],
         "trainable": [variable.trainable for variable in model.variables],
         "config": _config(model),
         "outputs": _bytes(model(inputs, training=False)),
-        "predict": _predict(model, inputs) if predict else b"",
-        "nodes": [(len(o._inbound_nodes), len(o._outbound_nodes)) for o in inside],
-        # `predict` itself gives a model a new history.
-        "dicts": [{k: id(v) for k, v in vars(o).items() if k != "history"} for o in inside],
+        "predict": _predict(model, inputs) if predict else [],
+        **marks(model),
     }

@@ -7,8 +7,9 @@ import tensorflow as tf
 from keras import layers
 
 import tfcam
-from tests import networks
-from tests.test_inputs import seeded
+from tests import kinds, networks
+from tests.networks import seeded
+from tfcam import Segmentation
 
 SIDES = (16, 12)
 RNG = np.random.default_rng(0)
@@ -192,6 +193,46 @@ def test_mixed_formats_are_refused():
     model = keras.Model(inputs, layers.Dense(2)(x))
     with pytest.raises(ValueError, match="one data_format; 'two' of .* has channels_first, 'one'"):
         tfcam.explain(model, INPUTS)
+
+
+def test_masks_with_their_classes_first():
+    """As the model takes its images, or as it is said."""
+    masks = np.arange(2 * 64).reshape(2, 8, 8) % 3 == 0
+    last, first = kinds.u_net(), kinds.u_net(first=True)
+    turned = keras.Model(first.input, layers.Permute((2, 3, 1))(first.output))
+    x = kinds.normal(8, 8, 3)
+    x_first = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    for target in (Segmentation(1, masks), [Segmentation(0, masks[0]), Segmentation(2)]):
+        wanted = tfcam.explain(last, x, "features", target=target).raws
+        found = tfcam.explain(first, x_first, "features", target=target).raws
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    # Turned after its softmax, where the logits are not to be found.
+    asked = {"layer": "features", "score": "probability"}
+    wanted = tfcam.explain(last, x, target=Segmentation(1, masks), **asked).raws
+    said = Segmentation(1, masks, channels_first=False)
+    for _ in range(2):
+        found = tfcam.explain(turned, x_first, target=said, **asked).raws
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_channels_after_the_steps_in_time_are_refused():
+    ends = keras.Input((4, 3, 8, 6))
+    conv = layers.Conv2D(2, 3, data_format="channels_first")
+    x = layers.Flatten()(layers.TimeDistributed(conv, name="each")(ends))
+    model = keras.Model(ends, layers.Dense(2)(x))
+    with pytest.raises(ValueError, match="'each' of .* has data_format='channels_first', and thus"):
+        tfcam.explain(model, np.zeros((1, 4, 3, 8, 6), np.float32))
+
+
+def test_a_map_with_fewer_axes_than_the_input_is_refused():
+    ends = keras.Input((4, 8, 6, 3))
+    x = layers.ConvLSTM2D(2, 3, name="last_step")(ends)
+    model = keras.Model(ends, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    message = (
+        r"laid out as the input is, with 3 axes of positions; 'last_step' gives \(1, 6, 4, 2\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        tfcam.explain(model, np.zeros((1, 4, 8, 6, 3), np.float32), "last_step")
 
 
 def test_a_flatten_says_nothing_of_the_format():

@@ -161,7 +161,7 @@ def test_a_layer_that_is_not_called_is_a_row():
         def build(self, shape):
             self.beside.build(shape)
 
-    model = Beside([layers.Conv2D(2, 1, activation="relu", name="conv"), *networks._head()])
+    model = Beside([layers.Conv2D(2, 1, activation="relu", name="conv"), *networks.head()])
     model(networks.pictures(1))
     found = tfcam.diagnose(model, networks.pictures(1)[0], "beside")
     assert [each.code for each in found] == ["gradient_absent"]

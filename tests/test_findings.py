@@ -123,6 +123,11 @@ def explained(model, layer="conv", image=IMAGE, **options):
     return alone, [each.code for each in alone.findings]
 
 
+def ignoring(method):
+    """What deconvnet has to say of a network without maxima."""
+    return ["image_ignored"] * (method == "deconvnet")
+
+
 @pytest.mark.parametrize("method", networks.METHODS)
 def test_a_sound_map_has_no_findings_and_is_not_looked_at_again(method, monkeypatch):
     def fail(*given):
@@ -131,7 +136,7 @@ def test_a_sound_map_has_no_findings_and_is_not_looked_at_again(method, monkeypa
     monkeypatch.setattr(checks, "_probe", fail)
     monkeypatch.setattr(checks, "start_of_nan", fail)
     result, codes = explained(network(), made={"method": method})
-    assert codes == []
+    assert codes == ignoring(method)
     assert result.heatmap.max() == 1.0
 
 
@@ -231,7 +236,7 @@ def test_saturated(method):
     assert "probability is 1.000000" in found.message
     assert "score='logit'" in found.message
     logit, codes = explained(model, made={"method": method}, target=0)
-    assert codes == agnostic(method)
+    assert codes == agnostic(method) + ignoring(method)
     if logit.score_kind == "logit":
         assert logit.score == pytest.approx(1e3 * IMAGE[..., 0].mean(), rel=1e-5)
     assert logit.heatmap.max() == 1.0
@@ -613,7 +618,7 @@ def test_class_agnostic(method):
         assert tfcam.explain(network(), IMAGE, "conv", target=1, method=method).findings == ()
         return
     result, codes = explained(network(), made={"method": method}, target=1)
-    assert codes == ["class_agnostic"]
+    assert codes == ["class_agnostic", *ignoring(method)]
     assert result.findings[0].message == (
         f"The map of {method!r} is the same, or nearly, for every class: it is no evidence for "
         "class 1."
@@ -629,6 +634,37 @@ def test_class_agnostic_for_every_way_to_ask():
         assert [each.code for each in explainer(IMAGE, target).findings] == ["class_agnostic"]
     for each in explainer(IMAGE, Top(2)):
         assert [found.code for found in each.findings] == ["class_agnostic"]
+
+
+@pytest.mark.parametrize("target", [0, lambda outputs: outputs[:, 0]])
+@pytest.mark.parametrize("augment", [False, True])
+def test_image_ignored(target, augment):
+    images = np.stack([IMAGE, IMAGE[::-1]])
+    for _ in range(2):
+        found = tfcam.explain(network(), images, target=target, method="deconvnet", augment=augment)
+        assert ["image_ignored" in [each.code for each in r.findings] for r in found] == [True] * 2
+    np.testing.assert_array_equal(found[0].raw, found[1].raw)
+    told = next(each for each in found[0].findings if each.code == "image_ignored")
+    assert told.message.startswith("Noise has the same map of deconvnet as this image: 'tiny'")
+
+
+def pooled(x):
+    return layers.MaxPooling2D(2)(x)
+
+
+def squashed(x):
+    return layers.Activation("tanh")(x)
+
+
+@pytest.mark.parametrize("step", [pooled, squashed])
+def test_an_image_that_decides_is_not_called_ignored(step):
+    inputs = keras.Input((8, 8, 3))
+    x = step(layers.Conv2D(4, 3, activation="relu", name="conv")(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    images = np.stack([IMAGE, IMAGE[::-1]])
+    found = tfcam.explain(networks.seeded(model), images, target=0, method="deconvnet")
+    assert np.abs(found[0].raw - found[1].raw).max() > 1e-3
+    assert [each.code for each in found[0].findings] == ["class_agnostic"]
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "attention_rollout", "saliency"])

@@ -8,6 +8,7 @@ from keras import layers
 
 import tfcam
 from tests import networks, replicas
+from tests.networks import seeded
 from tfcam import maps
 from tfcam.methods import METHODS
 from tfcam.resizing import resized
@@ -19,15 +20,6 @@ CHANGING = [name for name in networks.METHODS if METHODS[name].changes_input]
 def layer(name, axes):
     """A Keras layer for inputs of so many axes of positions."""
     return getattr(layers, f"{name}{KIND[axes]}")
-
-
-def seeded(model, seed=3):
-    """Every weight its own."""
-    rng = np.random.default_rng(seed)
-    for variable in model.variables:
-        values = rng.normal(0.02, 0.4, variable.shape)
-        variable.assign(values**2 + 0.5 if "variance" in variable.path else values)
-    return model
 
 
 # --- formulas, restated in float64 ----------------------------------------------------------

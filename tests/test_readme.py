@@ -7,7 +7,7 @@ import keras
 import pytest
 
 import tfcam
-from tests import laws, metric_table, troubleshooting
+from tests import kinds, laws, metric_table, troubleshooting
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -47,6 +47,11 @@ def test_the_table_of_methods_is_that_of_the_library_and_its_proofs():
 
 def test_the_table_of_metrics_is_that_of_the_library():
     assert metric_table.table() in README, "python -m tests.metric_table writes it"
+
+
+def test_the_table_of_kinds_is_what_the_tests_assert():
+    wanted = kinds.table()
+    assert wanted in README, f"python -m tests.kinds writes it:\n{wanted}"
 
 
 def test_the_section_on_troubleshooting_is_made_from_the_findings():

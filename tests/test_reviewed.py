@@ -43,22 +43,13 @@ def test_compare_takes_all_convolutions_one_by_one():
         tfcam.compare(model, x, layers=[["first", "second"]])
 
 
-def half(make, policy="mixed_float16"):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        return make()
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 @pytest.mark.parametrize("runs", [1, 2])
 @pytest.mark.parametrize(
     "name", ["grad_cam", "hires_cam", "saliency", "integrated_gradients", "full_grad"]
 )
 def test_large_gradients_do_not_overflow_in_half_precision(name, runs):
     """Weights of 8000: scaled up by 2^14 their gradients are beyond float16."""
-    model, same = half(networks.hand_set), networks.hand_set()
+    model, same = networks.in_policy("mixed_float16", networks.hand_set), networks.hand_set()
     for each in (model, same):
         kernel, bias = each.get_layer("head").get_weights()
         each.get_layer("head").set_weights([1000 * kernel, bias])

@@ -11,7 +11,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tests.test_inputs import seeded
+from tests.networks import seeded
 from tfcam import recording
 
 SIZE, OTHER = 12, 8

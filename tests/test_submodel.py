@@ -130,14 +130,7 @@ def test_inference_mode_is_honoured():
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_gradients_do_not_underflow(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = networks._sequential(networks._body() + networks._head())
-    finally:
-        keras.config.set_dtype_policy(before)
-    flat = networks.flat()
-    model.set_weights(flat.get_weights())
+    model, flat = networks.in_policy(policy, networks.flat), networks.flat()
     inputs = tf.constant(networks.pictures(2))
 
     def small(outputs):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcam.biases import bias_taps, biases
 from tfcam.components import first_component
+from tfcam.guided import Gates
 from tfcam.heads import Head
 from tfcam.inspection import Tap
 from tfcam.intake import inputs_of
@@ -66,7 +67,7 @@ class Engine:
             taps = bias_taps(model)
             self._biased = SubModel(model, taps, output=settings.output, heads=True)
         self._found = False
-        self._gated = 0
+        self.gates = Gates()
         self._seen: OrderedDict[Any, Any] = OrderedDict()
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Engine:
         if self.settings.eigen:
             said["eigen"] = True
         if {"guided_gradients", "deconvnet_gradients"} & set(request.method.needs):
-            said["gated_activations"] = self._gated
+            said["gated_activations"] = self.gates.gated
         return said
 
     def __call__(
@@ -208,7 +209,7 @@ class Engine:
         for rule in ("guided", "deconvnet"):
             if f"{rule}_gradients" in self.needs:
                 gated = reading.network.submodel.gated_gradients(images, target, rule)
-                gradients, self._gated = gated
+                gradients, self.gates = gated
                 filled[f"{rule}_gradients"] = gradients
         if self._biased is not None:
             filled |= _bias_attributions(self._biased, images, target)

@@ -100,6 +100,13 @@ FINDINGS = {
         "The method shows what the network sees, whatever the class, and a class was asked for.",
         "Use a method that tells classes apart, such as `grad_cam`, or leave `target` out.",
     ),
+    "image_ignored": Known(
+        "Noise has the same map of deconvnet as this image: {model!r} passes no maxima on, which "
+        "alone would tell images apart. Use guided_backprop.",
+        "Deconvnet lets gradients back whatever a ReLU let through, so that of a network without "
+        "max pooling nothing in the map comes from the image.",
+        "Use `guided_backprop`, or `integrated_gradients`, which also tells classes apart.",
+    ),
     "prefix_tokens": Known(
         "The {count} tokens of {layer!r} are taken for {prefix} of no patch in front, then "
         "{height} x {width} patches, row by row.",

@@ -15,6 +15,7 @@ from typing import Literal
 import tensorflow as tf
 
 Rule = Literal["guided", "deconvnet"]
+_MAXIMA = ("MaxPool", "MaxPoolV2", "MaxPool3D", "MaxPoolWithArgmax", "Max")
 _LIMIT = {"Relu": float("inf"), "Relu6": 6.0}
 
 
@@ -60,17 +61,26 @@ def gated_relus(rule: Rule) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Gates:
-    """How many ReLUs of a traced forward pass are gated, and how many could not be reached."""
+    """What decides which gradients of a traced forward pass get back.
 
-    gated: int
-    unreached: int
+    Attributes:
+        gated: How many ReLUs are gated.
+        unreached: How many could not be reached.
+        maxima: How many operations pass a maximum on.
+    """
+
+    gated: int = 0
+    unreached: int = 0
+    maxima: int = 0
 
 
 def count_gates(graph: tf.Graph) -> Gates:
-    """Count the gated ReLUs of a traced forward pass."""
-    gated = [each for each in graph.get_operations() if each.type in _LIMIT]
+    """Count the gated ReLUs of a traced forward pass, and its maxima."""
+    operations = graph.get_operations()
+    gated = [each for each in operations if each.type in _LIMIT]
     inner = [node.op for f in graph.as_graph_def().library.function for node in f.node_def]
-    return Gates(sum(map(_is_activation, gated)), sum(op in _LIMIT for op in inner))
+    maxima = sum(each.type in _MAXIMA for each in operations)
+    return Gates(sum(map(_is_activation, gated)), sum(op in _LIMIT for op in inner), maxima)
 
 
 def check_gates(gates: Gates, name: str) -> None:

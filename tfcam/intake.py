@@ -17,6 +17,13 @@ from tfcam.demands import check_model
 from tfcam.images import as_numpy
 from tfcam.tapping import walk
 
+_STEPPED = (
+    keras.layers.ConvLSTM1D,
+    keras.layers.ConvLSTM2D,
+    keras.layers.ConvLSTM3D,
+    keras.layers.TimeDistributed,
+)
+
 
 @dataclass(frozen=True)
 class Input:
@@ -123,6 +130,7 @@ def _is_channels_first(model: Any, axes: int) -> bool:
     """
     found: dict[str, str] = {}
     for path, operation in walk(model):
+        _check_steps(model, path, operation)
         spec = getattr(operation, "input_spec", None)
         if axes in (getattr(spec, "ndim", None), getattr(spec, "min_ndim", None)):
             found.setdefault(getattr(operation, "data_format", "none"), path)
@@ -133,6 +141,18 @@ def _is_channels_first(model: Any, axes: int) -> bool:
             f"{last!r} channels_last. Give both the same."
         )
     return first is not None
+
+
+def _check_steps(model: Any, path: str, operation: Any) -> None:
+    """Refuse steps in time whose channels are neither the first of the axes nor the last."""
+    stepped = getattr(operation, "layer", operation)
+    first = getattr(stepped, "data_format", None) == "channels_first"
+    if first and isinstance(operation, _STEPPED):
+        raise ValueError(
+            f"Channels must be the last of the axes or the first; {path!r} of {model.name!r} has "
+            "data_format='channels_first', and thus its channels after the steps in time: "
+            "(B, time, channels, ...). Build it with data_format='channels_last'."
+        )
 
 
 def swapped(tensor: tf.Tensor, to_first: bool) -> tf.Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.guided import Rule, check_gates, count_gates, gated_relus
+from tfcam.guided import Gates, Rule, check_gates, count_gates, gated_relus
 from tfcam.inspection import Tap
 from tfcam.intake import inputs_of, run, swapped
 from tfcam.network import Network
@@ -24,7 +24,7 @@ from tfcam.reading import Reading
 from tfcam.recording import logits
 from tfcam.scoring import Contrast, Outputs, read_outputs, select, spread
 from tfcam.tapping import Side, observed, walk
-from tfcam.targets import Top, pick_output
+from tfcam.targets import Top, pick_output, told_format
 from tfcam.tokens import reading_attentions, to_map
 
 # Half-precision gradients of a small score underflow to zero: the score is scaled up, the
@@ -84,6 +84,7 @@ class SubModel:
         self._traced: OrderedDict[Any, Any] = OrderedDict()
         self._others: tuple[tf.Tensor, ...] = ()
         taken = inputs_of(model)[which]
+        self._rank = None if heads else len(taken.sides) + 2
         self._swapped = len(taken.shape) + 1 if taken.channels_first else None
 
     def beside(self, others: Sequence[tf.Tensor]) -> SubModel:
@@ -132,7 +133,7 @@ class SubModel:
                     continue
                 calls[index] += 1
                 if tap.number in (None, number):
-                    _check_map(tap, value, 2 if self._heads else 3)
+                    _check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
                     swaps = self._swapped == value.shape.rank and not self._heads
                     seen = self.channels_last(value) if swaps else value
@@ -201,6 +202,7 @@ class SubModel:
         Raises:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
+        targets = [told_format(each, self._swapped is not None) for each in targets]
         half = self._is_half()
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
@@ -262,11 +264,11 @@ class SubModel:
 
     def gated_gradients(
         self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule
-    ) -> tuple[tf.Tensor, int]:
-        """The gradient of the score by the images through gated ReLUs, and how many these are.
+    ) -> tuple[tf.Tensor, Gates]:
+        """The gradient of the score by the images through gated ReLUs, and what these are.
 
         Returns:
-            (B, H, W, C) float32, and the count.
+            (B, H, W, C) float32, and the counts.
 
         Raises:
             ValueError: If the network has no ReLU, or one that can't be reached.
@@ -287,7 +289,7 @@ class SubModel:
             raise NoGradientError(_no_gradient("the model's input"))
         if half:
             found = _unscaled(found, lambda: {_IMAGES: tape.gradient(total, images)})
-        return tf.cast(found[_IMAGES], tf.float32), gates.gated
+        return tf.cast(found[_IMAGES], tf.float32), gates
 
     def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
         """The gated forward pass, to be traced: for classes, or for one callable."""
@@ -335,7 +337,7 @@ def _nothing() -> Iterator[list[tf.Tensor]]:
     yield []
 
 
-def _check_map(tap: Tap, value: Any, least: int) -> None:
+def _check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
     if not isinstance(value, tf.Tensor):
         raise ValueError(
             f"A layer to explain must give one tensor; {tap.path!r} gives a "
@@ -345,6 +347,12 @@ def _check_map(tap: Tap, value: Any, least: int) -> None:
         raise ValueError(
             f"A layer to explain must have a map (B, h, w, K); {tap.path!r} gives "
             f"{tuple(value.shape)}. tfcam.layers(model) lists those that have a map."
+        )
+    if tap.grid is None and rank not in (None, value.shape.rank):
+        raise ValueError(
+            f"A layer to explain must be laid out as the input is, with {rank - 2} axes of "
+            f"positions; {tap.path!r} gives {tuple(value.shape)}. tfcam.layers(model) lists those "
+            "that are."
         )
 
 

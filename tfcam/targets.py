@@ -336,6 +336,10 @@ class Each:
         """The targets of some of the images."""
         return Each(tuple(part_of(each, part) for each in self.targets[part]))
 
+    def in_format(self, channels_first: bool) -> Each:
+        """The same, each told where classes are."""
+        return Each(tuple(told_format(each, channels_first) for each in self.targets))
+
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
         batch, images = len(self.targets), tf.nest.flatten(outputs)[0].shape[0]
@@ -439,6 +443,12 @@ def checked_scores(scores: Any, batch: int) -> tf.Tensor:
             f"got shape {tuple(scores.shape)}, {scores.dtype.name}."
         )
     return scores
+
+
+def told_format(target: Any, channels_first: bool) -> Any:
+    """A target of pixels told where the outputs' classes are; others as they are."""
+    told = getattr(target, "in_format", None)
+    return target if told is None else told(channels_first)
 
 
 def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = ()) -> Any:

@@ -110,6 +110,7 @@ class Segmentation(_OfClass):
             predicts the class.
         threshold: Of a model with one class, the score over which a pixel is predicted to be of
             it: 0 for logits, 0.5 for probabilities.
+        channels_first: Whether the outputs are (B, C, H, W). None: as the model takes its images.
         label: What the class is called in results; found by itself where labels are known.
 
     Raises:
@@ -128,6 +129,7 @@ class Segmentation(_OfClass):
 
     mask: Any = None
     threshold: float = field(default=0.0, kw_only=True)
+    channels_first: bool | None = field(default=None, kw_only=True)
     _array = ("mask", 2)
 
     def __post_init__(self) -> None:
@@ -150,9 +152,16 @@ class Segmentation(_OfClass):
         """What it is called in results."""
         return f"segmentation of {self._called}"
 
+    def in_format(self, channels_first: bool) -> Segmentation:
+        """The same, told where the outputs' classes are where that was not said."""
+        known = self.channels_first is not None
+        return self if known else replace(self, channels_first=channels_first)
+
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
         outputs = _tensor(outputs, "Segmentation", "(B, H, W, classes)", (4,))
+        if self.channels_first:
+            outputs = tf.transpose(outputs, [0, 2, 3, 1])
         batch, height, width, classes = outputs.shape
         index = class_index(self.target, classes, None)
         scores = tf.cast(outputs[..., index], tf.float32)
