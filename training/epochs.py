@@ -15,6 +15,25 @@ from tfcam.explanation import write_whole
 from training.recipes import Recipe
 
 
+class BestModel(keras.callbacks.Callback):
+    """Keeps the model with the lowest validation loss; its file is always whole.
+
+    Keras's own ModelCheckpoint writes over the old file: killed meanwhile, neither is left.
+    """
+
+    def __init__(self, path: Path, lowest: float | None) -> None:
+        super().__init__()
+        self._path, self._lowest = path, np.inf if lowest is None else lowest
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {})["val_loss"]
+        if loss < self._lowest:
+            beside = self._path.with_name(f".new.{self._path.name}")
+            self.model.save(beside)
+            beside.replace(self._path)
+            self._lowest = loss
+
+
 class EpochLog(keras.callbacks.Callback):
     """Writes log.csv anew after each epoch: a repeated epoch replaces its row."""
 

@@ -44,9 +44,7 @@ def build_network(
     else:
         inner = build(backbone, weights, include_top=False, input_shape=(size, size, 3))
         x = _prepared(image, inner, recipe)
-        # Called for inference, batch normalisation keeps its statistics while the rest learns.
-        x = inner(x) if recipe.normalization else inner(x, training=False)
-        x = layers.GlobalAveragePooling2D(name="pooling")(x)
+        x = layers.GlobalAveragePooling2D(name="pooling")(inner(x))
     if recipe.dropout:
         x = layers.Dropout(recipe.dropout, name="dropout")(x)
     # The softmax in float32, also where the rest computes in float16.
@@ -65,8 +63,19 @@ def _prepared(image: keras.KerasTensor, backbone: keras.Model, recipe: Recipe) -
     return keras.applications.imagenet_utils.preprocess_input(image, mode=family.mode)
 
 
-def let_learn(model: keras.Model, backbone: bool) -> None:
-    """Let the whole network learn, or its head alone."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            layer.trainable = backbone
+def let_learn(model: keras.Model, backbone: bool, normalization: bool) -> None:
+    """Let the whole network learn, or its head alone.
+
+    Args:
+        model: Of ``build_network``.
+        backbone: Whether its backbone learns.
+        normalization: Whether batch normalisation learns with it. What does not learn keeps its
+            statistics too; calling the backbone with ``training=False``, as often written, does
+            not see to that: Keras 3 hands ``fit``'s own ``training=True`` on to it.
+    """
+    for inner in model.layers:
+        if isinstance(inner, keras.Model):
+            inner.trainable = backbone
+            for layer in inner._flatten_layers():
+                if backbone and isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = normalization

@@ -30,7 +30,7 @@ import tensorflow as tf
 
 from tfcam.explanation import write_whole
 from training import data
-from training.epochs import EpochLog, draw_curves, read_log
+from training.epochs import BestModel, EpochLog, draw_curves, read_log
 from training.networks import build_network, let_learn
 from training.recipes import RECIPES, Recipe, Stage
 
@@ -178,7 +178,7 @@ def _fit(
     output: Path,
 ) -> None:
     stage, known = recipe.stages[number], read_log(output)
-    let_learn(model, stage.backbone)
+    let_learn(model, stage.backbone, recipe.normalization)
     model.compile(
         _optimizer(stage, len(batches["train"])),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
@@ -187,15 +187,13 @@ def _fit(
     mine = sum(row["stage"] == number for row in known)
     print(f"{stage.name}: " + (f"goes on after epoch {mine}" if mine else "starts"), flush=True)
     lowest = min((row["val_loss"] for row in known), default=None)
+    backup = output / f"backup{number}"
+    _forget_broken(backup)
     callbacks = [
+        BestModel(output / BEST, lowest),
         EpochLog(output, number),
-        keras.callbacks.ModelCheckpoint(
-            output / BEST, save_best_only=True, initial_value_threshold=lowest
-        ),
         # Two copies: one is whole if the other is being written when the process is killed.
-        keras.callbacks.BackupAndRestore(
-            output / f"backup{number}", double_checkpoint=True, delete_checkpoint=False
-        ),
+        keras.callbacks.BackupAndRestore(backup, double_checkpoint=True, delete_checkpoint=False),
     ]
     if recipe.patience:
         callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, baseline=lowest))
@@ -209,6 +207,14 @@ def _fit(
         shuffle=False,  # the data set is
         verbose=2,
     )
+
+
+def _forget_broken(backup: Path) -> None:
+    """Begin a stage anew that was killed while its very first backup was written."""
+    try:
+        json.loads((backup / "training_metadata.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # written last
+        shutil.rmtree(backup, ignore_errors=True)
 
 
 def _optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
