@@ -26,6 +26,7 @@ import pandas as pd
 import tensorflow as tf
 
 import tfcam
+from tfcam.comparing import one_pass_methods
 from tfcam.explanation import write_whole
 from tfcam.metrics import localisation
 from tfcam.significance import compare_pairs, mean_interval
@@ -247,9 +248,16 @@ def study(
     places = list(layers) or last_blocks(model)
     right, everything = maps["right"], np.ones(len(maps["right"]), bool)
     metrics: list[Any] = [("box_iou", {"threshold": tuned["grad_cam"]}), *METRICS]
+    methods = [*(each for each in MAPS if each in maps), *one_pass_methods()]
     asked: dict[str, Any] = {"target": "label", "labels": dogs.labels, "preprocess": "raw"}
     measured = {
-        name: tfcam.evaluate(model, for_evaluation(dogs.test, size, kept), metrics=metrics, **asked)
+        name: tfcam.evaluate(
+            model,
+            for_evaluation(dogs.test, size, kept),
+            methods=list(dict.fromkeys(methods)),
+            metrics=metrics,
+            **asked,
+        )
         for name, kept in (("right", right), ("all", everything))
     }
     along = tfcam.evaluate(
