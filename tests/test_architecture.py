@@ -23,7 +23,7 @@ LAYERS = [
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
-    ["settings", "asking", "engine", "opening", "views", "checks", "results"],
+    ["settings", "asking", "engine", "opening", "views", "indifference", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
     ["demo", "arguments"],
     ["cli", "__main__"],

@@ -339,16 +339,11 @@ def _check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
             f"A layer to explain must give one tensor; {tap.path!r} gives a "
             f"{type(value).__name__}. tfcam.layers(model) lists those that have a map."
         )
-    if value.shape.rank is None or value.shape.rank < least:
+    found = value.shape.rank
+    if found is None or found < least or (tap.grid is None and rank not in (None, found)):
         raise ValueError(
-            f"A layer to explain must have a map (B, h, w, K); {tap.path!r} gives "
-            f"{tuple(value.shape)}. tfcam.layers(model) lists those that have a map."
-        )
-    if tap.grid is None and rank not in (None, value.shape.rank):
-        raise ValueError(
-            f"A layer to explain must be laid out as the input is, with {rank - 2} axes of "
-            f"positions; {tap.path!r} gives {tuple(value.shape)}. tfcam.layers(model) lists those "
-            "that are."
+            f"A layer to explain must have a map (B, h, w, K), of as many axes as the input; "
+            f"{tap.path!r} gives {tuple(value.shape)}. tfcam.layers(model) lists those that do."
         )
 
 
