@@ -346,7 +346,7 @@ def _problem(tap: Tap, value: Any, least: int, rank: int | None) -> str | None:
     return (
         "A layer to explain must give one tensor that is a map (B, h, w, K), of as many axes as "
         f"the input; {tap.path!r} gives "
-        f"{type(value).__name__ if found is None else tuple(value.shape)}. tfcam.layers(model) lists those that do."
+        f"{type(value).__name__ if found is None else tuple(value.shape)}. See tfcam.layers(model)."
     )
 
 
