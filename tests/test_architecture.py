@@ -24,7 +24,7 @@ LAYERS = [
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
     ["metrics.localisation", "metrics.wsol", "metrics.similarity", "metrics.randomised"],
-    ["settings", "asking", "engine", "opening", "views", "checks", "results"],
+    ["settings", "asking", "engine", "opening", "views", "indifference", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
     ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
     ["metrics.running", "metrics.faithfulness", "metrics.curves"],

@@ -266,7 +266,11 @@ BAD = {
     "no such layer": ({"layer": "feature"}, ValueError, "No layer 'feature'.*'features'"),
     "index out of range": ({"layer": 99}, ValueError, r"must be in 0\.\..*got 99"),
     "foreign layer": ({"layer": layers.ReLU()}, ValueError, "must be part of the model"),
-    "no map": ({"layer": "head"}, ValueError, r"must have a map.*'head' gives \(2, 3\)"),
+    "no map": (
+        {"layer": "head"},
+        ValueError,
+        r"^A layer .* is a map.*'head' gives \(2, 3\)",
+    ),
     "no such call": ({"layer": "first:1"}, ValueError, "called 1 times.*no call 1"),
     "odd suffix": ({"layer": "first:out"}, ValueError, "only ':<call>' and ':input'"),
     "class out of range": ({"target": 3}, ValueError, r"in 0\.\.2: 3 classes; got 3"),

@@ -236,7 +236,7 @@ def test_a_list_of_one_layer_is_that_layer():
         (["features", None], "must name each once; 'features' is there twice"),
         (["first", "featres"], r"No layer 'featres'.*Did you mean 'features'"),
         (["first", 99], r"A layer's index must be in 0\.\..*got 99"),
-        (["first", "head"], r"must have a map \(B, h, w, K\); 'head'"),
+        (["first", "head"], r"is a map \(B, h, w, K\), .* 'head'"),
     ],
 )
 def test_lists_that_can_not_be_are_told(given, match):

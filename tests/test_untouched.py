@@ -222,14 +222,6 @@ LOOPS = textwrap.dedent(
     loop("targets", 200, lambda number: explain(target=number % 5)(number))
     loop("callables", 100, lambda number: explain(target=lambda o: o[:, number % 5])(number))
     loop("guided", 100, explain(target=1, method="guided_backprop"))
-    # More sizes than are kept, over and over: TensorFlow itself keeps something of each new one.
-    sizes = [16 + number // 2 % 20 for number in range(130)]
-    loop(
-        "shapes",
-        130,
-        lambda number: tfcam.explain(model, image(sizes[number]), "conv", target=1),
-        warm=50,
-    )
     explainer = tfcam.Explainer(model, "conv", method="guided_grad_cam")
     explainer(image(), 0), explainer(image(), 0)
     references = weakref.ref(model), weakref.ref(explainer)

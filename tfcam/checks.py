@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfcam.applications import family_of
 from tfcam.engine import Engine
 from tfcam.findings import Finding, finding
+from tfcam.indifference import of_deconvnet
 from tfcam.inspection import Tap
 from tfcam.intake import inputs_of, run
 from tfcam.methods import Method
@@ -84,7 +85,8 @@ def of_result(
     findings += [found] if found else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
     if "deconvnet_gradients" in method.needs and shown and not engine.gates.maxima:
-        findings += _of_deconvnet(engine.submodel, prepared, explained)
+        asked = explained.target if callable(explained.target) else explained.pairs
+        findings += of_deconvnet(engine.submodel, prepared, asked, explained.image)
     if not method.layered:
         return findings
     findings += of_tokens([engine.submodel.taps[place] for place in places])
@@ -320,24 +322,6 @@ def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:
     if half:
         lost |= present & (np.abs(explained) * HALF_SCALE < _NORMAL)
     return int(np.count_nonzero(present)), int(np.count_nonzero(lost))
-
-
-def _of_deconvnet(submodel: SubModel, prepared: Prepared, explained: Explained) -> list[Finding]:
-    """Whether noise has the same map: two more passes, where no maximum tells images apart."""
-    target, others, images = explained.target, prepared.others, prepared.inputs
-    if not callable(target):  # which may treat each image of the batch in its own way
-        one = slice(explained.image, explained.image + 1)
-        target, images = tf.constant(explained.pairs[one]), images[one]
-        others = tuple(each[one] for each in others)
-    opened = submodel.beside([*map(tf.constant, others)])
-    noise = np.random.default_rng(0).normal(size=images.shape).astype(images.dtype)
-    own, same = (
-        opened.gated_gradients(tf.constant(each), target, "deconvnet")[0].numpy()
-        for each in (images, noise)
-    )
-    if not np.allclose(own, same, rtol=0, atol=1e-3 * np.abs(own).max()):
-        return []
-    return [finding("image_ignored", model=submodel.model.name)]
 
 
 def _computes_in_half(model: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -336,10 +336,6 @@ class Each:
         """The targets of some of the images."""
         return Each(tuple(part_of(each, part) for each in self.targets[part]))
 
-    def in_format(self, channels_first: bool) -> Each:
-        """The same, each told where classes are."""
-        return Each(tuple(told_format(each, channels_first) for each in self.targets))
-
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
         batch, images = len(self.targets), tf.nest.flatten(outputs)[0].shape[0]
@@ -446,9 +442,12 @@ def checked_scores(scores: Any, batch: int) -> tf.Tensor:
 
 
 def told_format(target: Any, channels_first: bool) -> Any:
-    """A target of pixels told where the outputs' classes are; others as they are."""
-    told = getattr(target, "in_format", None)
-    return target if told is None else told(channels_first)
+    """A target of pixels told where the outputs' classes are, if it was not; others as they are."""
+    if isinstance(target, Each):
+        return Each(tuple(told_format(each, channels_first) for each in target.targets))
+    if is_dataclass(target) and getattr(target, "channels_first", True) is None:
+        return replace(target, channels_first=channels_first)  # type: ignore[type-var]
+    return target
 
 
 def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = ()) -> Any:

@@ -39,8 +39,7 @@ class _ByValue:
     @property
     def _many(self) -> bool:
         """Whether there is an array for each image."""
-        name, rank = self._array
-        return getattr(self, name) is not None and getattr(self, name).ndim > rank
+        return np.ndim(getattr(self, self._array[0])) > self._array[1]
 
     def for_images(self, part: slice) -> Any:
         """The target of some of the images: those of its arrays that are theirs."""
@@ -152,16 +151,10 @@ class Segmentation(_OfClass):
         """What it is called in results."""
         return f"segmentation of {self._called}"
 
-    def in_format(self, channels_first: bool) -> Segmentation:
-        """The same, told where the outputs' classes are where that was not said."""
-        known = self.channels_first is not None
-        return self if known else replace(self, channels_first=channels_first)
-
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
         outputs = _tensor(outputs, "Segmentation", "(B, H, W, classes)", (4,))
-        if self.channels_first:
-            outputs = tf.transpose(outputs, [0, 2, 3, 1])
+        outputs = tf.transpose(outputs, [0, 2, 3, 1]) if self.channels_first else outputs
         batch, height, width, classes = outputs.shape
         index = class_index(self.target, classes, None)
         scores = tf.cast(outputs[..., index], tf.float32)
@@ -172,8 +165,7 @@ class Segmentation(_OfClass):
         elif classes == 1:
             mask = tf.cast(scores > self.threshold, tf.float32)
         else:
-            predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-            mask = tf.cast(predicted == index, tf.float32)
+            mask = tf.cast(tf.argmax(outputs, axis=-1, output_type=tf.int32) == index, tf.float32)
         # What is outside the mask does not count, infinite or not.
         return tf.reduce_sum(tf.math.multiply_no_nan(scores, mask), axis=[1, 2])
 
@@ -227,10 +219,10 @@ class Regression:
         """The scores (B,) float32."""
         outputs = _tensor(outputs, "Regression", "(B,) or (B, n)", (1, 2))
         outputs = outputs[:, None] if outputs.shape.rank == 1 else outputs
-        if self.index >= outputs.shape[1]:
+        if self.index >= (count := outputs.shape[1]):
             raise ValueError(
-                f"index must be one of the model's {outputs.shape[1]} numbers, "
-                f"0..{outputs.shape[1] - 1}; got {self.index}."
+                f"index must be one of the model's {count} numbers, 0..{count - 1}; "
+                f"got {self.index}."
             )
         return float(self.sign) * tf.cast(outputs[:, self.index], tf.float32)
 
