@@ -78,6 +78,9 @@ def draw_means(panels: Sequence[Means]) -> Figure:
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         axes.tick_params(axis="y", length=0)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(h_pad=0.15, w_pad=0.08)  # type: ignore[call-arg]
     return figure
 
 

@@ -116,7 +116,8 @@ _ALL = (
         "higher",
         "boxes",
         "The share of pictures of which a box around any part of the map overlaps a true one by "
-        "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set.",
+        "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set. A map "
+        "of many small parts has many boxes to choose from.",
     ),
     Measure(
         "pxap",
