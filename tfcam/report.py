@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tfcam.charts import Curve, Means, draw_curves, draw_means
+from tfcam.charts import BANDS, Curve, Means, draw_curves, draw_means
 from tfcam.tallying import Key, Shown, candidate_name
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
@@ -64,6 +64,7 @@ def render(
         model=settings.get("model", "a model"),
         data=settings.get("data", "pictures"),
         pictures=pictures,
+        bands=BANDS,
         metrics=metrics,
         rows=table_rows(summary, [each["name"] for each in metrics]),
         means=_svg(draw_means(panels_of(summary))),

@@ -151,7 +151,7 @@ _ALL = (
         "higher",
         "",
         "Half of what is left of the probability without the map's weakest pixels over without its "
-        "strongest, filled in from their neighbours; the mean over nine shares of the pixels.",
+        "strongest, filled in from their neighbours; the mean over several shares of the pixels.",
     ),
     Measure(
         "road_morf",
