@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import tfcam
-from tests import networks
+from tests import networks, test_data_format
 from tfcam.metrics import faithfulness, running
 from tfcam.metrics.faithfulness import (
     adcc,
@@ -392,3 +392,18 @@ def test_real_photos(data, mobilenet):
     after = mobilenet(masked).numpy()[np.arange(8), probe.targets]
     wanted = np.maximum(probe.probabilities - after, 0) / probe.probabilities
     np.testing.assert_allclose(drops, wanted, atol=1e-4)
+
+
+def test_a_model_with_channels_first_is_measured_as_its_twin():
+    last, first = test_data_format.twins()
+    channels_last, channels_first = test_data_format.INPUTS, test_data_format.FIRST
+    results = tfcam.explain(last, channels_last, "second")
+    here, there = Probe(last, channels_last), Probe(first, channels_first)
+    np.testing.assert_array_equal(here.inputs, there.inputs)
+    np.testing.assert_array_equal(there.as_given(there.inputs), channels_first)
+    np.testing.assert_allclose(here.probabilities, there.probabilities, rtol=1e-4)
+    for function in (average_drop, removal):
+        np.testing.assert_allclose(function(here, results), function(there, results), atol=1e-5)
+    one = adcc(here, results, tfcam.Explainer(last, "second"))
+    other = adcc(there, results, tfcam.Explainer(first, "second"))
+    np.testing.assert_allclose(one, other, atol=1e-4)

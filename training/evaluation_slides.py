@@ -7,7 +7,7 @@ DIR is where tensorflow_datasets keeps stanford_dogs. For the class that MobileN
 predicts: 1. p(x L) - p(x); 2. p(x without the quarter of highest rank) - p(x), that quarter 0;
 3. IoU of the box around that quarter with the nearest true box. Each is the mean over images with
 its 95 % bootstrap interval; images with one object and with several apart; beside maps that ask no
-model, and with each method's difference to CAM on the same images.
+model, and with each map's difference to CAM on the same images.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ def table(measured: dict[str, np.ndarray], whole: np.ndarray) -> str:
     lines = ["| map | " + " | ".join(WAYS) + " |", "|---" * (len(WAYS) + 1) + "|"]
     rows = dict(measured)
     first = METHODS[0]
-    rows |= {f"{name} less {first}": measured[name] - measured[first] for name in METHODS[1:]}
+    rows |= {
+        f"{name} less {first}": measured[name] - measured[first] for name in list(measured)[1:]
+    }
     for name, values in rows.items():
         lines.append(f"| {name} | " + " | ".join(map(interval, values.T)) + " |")
     return "\n".join([*lines, f"| whole picture as the box | | | {interval(whole)} |"])
