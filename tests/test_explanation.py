@@ -368,6 +368,10 @@ def test_boxes_are_those_of_the_heatmap():
         expected = maps.boxes(HEATMAP, threshold, components)
         np.testing.assert_array_equal(made().boxes(threshold, components), expected)
     np.testing.assert_array_equal(made().boxes(), maps.boxes(HEATMAP, 0.2))
+    # The third of the pixels with the largest values: 0.75 and 1.
+    assert made().boxes(2 / 3, "enclosing", by="quantile").tolist() == [[0, 1, 3, 2]]
+    with pytest.raises(ValueError, match="must be finite"):
+        made(heatmap=np.full((2, 3), np.nan, np.float32)).boxes()
 
 
 # --- several --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import tfcam
 from tests.test_maps import LINE_AND_BLOB, WSOL, drawn, flood_fill
 from tfcam import maps
 from tfcam.metrics import localisation as loc
@@ -378,6 +379,32 @@ def test_mean_overlap_and_its_curve(rng):
         metric.update_state(heatmaps, boxes)
     np.testing.assert_allclose(np.asarray(curve.result()), np.mean(curves, axis=0))
     assert float(one.result()) == pytest.approx(np.mean(curves, axis=0)[20])
+
+
+def test_sets_of_explanations_of_any_sizes():
+    model, scenes = tfcam.demo_model(), [tfcam.scenes.draw_scene(seed) for seed in (1, 2)]
+    images = [scenes[0].image, scenes[1].image[:100, :120]]
+    results = tfcam.Explainer(model, preprocess="raw")(images)
+    assert {each.heatmap.shape for each in results} == {(128, 128), (100, 120)}
+    boxes = [np.array([[10, 10, 90, 90]])] * 2
+    for metric in (wsol.BoxIoU(), wsol.MaxBoxAccuracy(), wsol.PixelAveragePrecision()):
+        metric.update_state(results, boxes)
+        value = float(metric.result())
+        metric.reset_state()
+        metric.update_state([each.heatmap for each in results], boxes)
+        assert float(metric.result()) == value
+
+
+def test_random_maps_have_the_energy_of_the_area_and_maps_of_the_shape_more(rng):
+    scenes = [tfcam.scenes.draw_scene(seed) for seed in range(12)]
+    explainer = tfcam.Explainer(tfcam.demo_model())
+    results = explainer([s.image for s in scenes], [s.labels[0] for s in scenes])
+    for scene, result in zip(scenes, results, strict=True):
+        mask = scene.masks[0]
+        area = loc.area_fraction(mask, mask.shape)
+        assert loc.energy(rng.random(mask.shape), mask) == pytest.approx(area, rel=0.05)
+        assert loc.energy(result.heatmap, mask) > 2 * area
+        assert loc.relevance_rank_accuracy(result.heatmap, mask) > 2 * area
 
 
 def test_pointing_is_averaged_over_the_classes_that_occur():

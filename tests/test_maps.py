@@ -282,6 +282,13 @@ def test_a_quantile_keeps_an_exact_number_of_pixels(rng):
     assert not maps.mask(np.zeros((2, 4)), 0.75, "quantile").any()
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float64])
+def test_pixels_are_ranked_in_any_dtype(dtype):
+    values = np.array([[0, 1], [1, 0]], dtype)
+    assert maps.ranking(values).tolist() == [1, 2, 0, 3]
+    assert maps.mask(values, 0.75, "quantile").tolist() == [[False, True], [False, False]]
+
+
 def test_as_many_parts_as_there_can_be():
     for size in [(3, 5), (509, 511), (511, 511), (512, 514), (1, 131_070), (1, 131_071)]:
         values = np.zeros(size)

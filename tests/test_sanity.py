@@ -289,13 +289,14 @@ def rows(found, method, step):
 def test_nothing_randomised_is_the_same(checked):
     zero = checked.frame[checked.frame["step"] == 0]
     assert len(zero) == 3 * 7
-    assert (zero[list(similarity.SIMILARITIES)] == 1).all(axis=None)
+    # The first run is as it is, the second compiled: alike to rounding.
+    np.testing.assert_allclose(zero[list(similarity.SIMILARITIES)].to_numpy(float), 1, atol=1e-6)
 
 
 def test_eigen_cam_knows_nothing_of_the_head(checked):
     head = rows(checked, "eigen_cam", 1)
     assert head["layer"].unique() == ["head"]
-    assert (head[list(similarity.SIMILARITIES)] == 1).all(axis=None)
+    np.testing.assert_allclose(head[list(similarity.SIMILARITIES)].to_numpy(float), 1, atol=1e-6)
     assert rows(checked, "eigen_cam", 4)["spearman"].mean() < 0.9
     for method in ("cam", "grad_cam"):
         assert rows(checked, method, 1)["spearman"].mean() < 0.9
@@ -597,7 +598,7 @@ def test_guided_backpropagation_shows_the_image_and_not_mobilenet(data, mobilene
     )
     assert bits(mobilenet) == before
     table = found.table.set_index(["method", "step"])["spearman_absolute"]
-    assert table["eigen_cam", 1] == 1  # the head alone
+    assert table["eigen_cam", 1] == pytest.approx(1, abs=1e-4)  # the head alone
     # The upper half of the layers is random.
     assert table["guided_backprop", 2] > 0.7
     assert table["saliency", 2] < 0.5

@@ -182,7 +182,7 @@ def ranking(values: np.ndarray) -> np.ndarray:
         >>> ranking(np.array([[0.5, 1.0], [0.0, 0.5]])).tolist()
         [1, 0, 3, 2]
     """
-    return np.argsort(-values, axis=None, kind="stable")
+    return np.argsort(-values.astype(np.float64), axis=None, kind="stable")  # uint8 has no minus
 
 
 def boxes(

@@ -20,7 +20,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 def as_markdown(found: Randomisation) -> str:
     """Rank correlation of absolute values at the head, half of the steps and all, and its mean."""
     last = int(found.frame["step"].max())
-    chosen = {"the logits": 1, "the upper half": (last + 1) // 2, "everything": last}
+    half = (last + 1) // 2
+    chosen = {"the logits": 1, "the upper half": half, "everything": last}
+    if found.mode == "independent":
+        chosen = {"the logits": 1, f"step {half} alone": half, f"step {last} alone": last}
     heads = ["method", *chosen, "mean over the steps", "different photos", "verdict"]
     table = found.table.set_index(["method", "step"])
     lines = [heads, ["---"] * len(heads)]

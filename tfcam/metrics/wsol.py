@@ -1,9 +1,9 @@
 """Weakly supervised localisation over a set of images: Keras metrics that count as they go.
 
-Each takes heatmaps and their truth batch by batch and keeps counts for each threshold, never the
-heatmaps: memory does not grow. They count in NumPy, so they are called eagerly, not inside a
-compiled training step. A threshold that is chosen on a set must be measured on another:
-``best_thresholds`` of one split go into ``BoxIoU`` on the next.
+Each takes heatmaps, or explanations, and their truth batch by batch and keeps counts for each
+threshold, never the heatmaps: memory does not grow. They count in NumPy, so they are called
+eagerly, not inside a compiled training step. A threshold that is chosen on a set must be measured
+on another: ``best_thresholds`` of one split go into ``BoxIoU`` on the next.
 
 Other code differs: wsolevaluation quantises maps to 0..255, takes the part with the largest area
 inside its contour and inclusive corners, one pixel too far at the right and the bottom.
@@ -25,6 +25,10 @@ THRESHOLDS = tuple(np.arange(100) / 100)
 
 def _grid(thresholds: Sequence[float] | None) -> np.ndarray:
     return localisation.checked_thresholds(THRESHOLDS if thresholds is None else thresholds)
+
+
+def _arrays(heatmaps: Iterable[Any]) -> list[np.ndarray]:
+    return [np.asarray(getattr(each, "heatmap", each)) for each in heatmaps]
 
 
 class _Counting(keras.metrics.Metric):
@@ -63,12 +67,10 @@ class BoxIoU(_Counting):
         self._total = self._count("total", len(self._thresholds))
         self._images = self._count("images")
 
-    def update_state(self, heatmaps: Iterable[np.ndarray], boxes: Iterable[np.ndarray]) -> None:
+    def update_state(self, heatmaps: Iterable[Any], boxes: Iterable[np.ndarray]) -> None:
         """Add heatmaps (H, W) and the true boxes (n, 4) of each."""
-        for heatmap, truths in zip(heatmaps, boxes, strict=True):
-            curve = localisation.iou_curve(
-                np.asarray(heatmap), truths, self._thresholds, self.components
-            )
+        for heatmap, truths in zip(_arrays(heatmaps), boxes, strict=True):
+            curve = localisation.iou_curve(heatmap, truths, self._thresholds, self.components)
             self._total.assign_add(curve)
             self._images.assign_add(1)
 
@@ -126,13 +128,11 @@ class MaxBoxAccuracy(_Counting):
         self._right = self._count("right", len(self.deltas), len(self._thresholds))
         self._images = self._count("images")
 
-    def update_state(self, heatmaps: Iterable[np.ndarray], boxes: Iterable[np.ndarray]) -> None:
+    def update_state(self, heatmaps: Iterable[Any], boxes: Iterable[np.ndarray]) -> None:
         """Add heatmaps (H, W) and the true boxes (n, 4) of each."""
         deltas = np.array(self.deltas)[:, np.newaxis]
-        for heatmap, truths in zip(heatmaps, boxes, strict=True):
-            curve = localisation.iou_curve(
-                np.asarray(heatmap), truths, self._thresholds, self._components
-            )
+        for heatmap, truths in zip(_arrays(heatmaps), boxes, strict=True):
+            curve = localisation.iou_curve(heatmap, truths, self._thresholds, self._components)
             self._right.assign_add((curve >= deltas).astype(np.float64))
             self._images.assign_add(1)
 
@@ -199,7 +199,7 @@ class PixelAveragePrecision(_Counting):
 
     def update_state(
         self,
-        heatmaps: Iterable[np.ndarray],
+        heatmaps: Iterable[Any],
         masks: Iterable[np.ndarray],
         ignored: Iterable[np.ndarray] | None = None,
     ) -> None:
@@ -210,7 +210,7 @@ class PixelAveragePrecision(_Counting):
             masks: (H, W) bool each, or boxes (n, 4).
             ignored: (H, W) bool each.
         """
-        maps_given = [np.asarray(each) for each in heatmaps]
+        maps_given = _arrays(heatmaps)
         left_out = ignored if ignored is not None else [np.zeros(m.shape, bool) for m in maps_given]
         for heatmap, truth, region in zip(maps_given, masks, left_out, strict=True):
             maps.check_finite(heatmap)
@@ -277,12 +277,12 @@ class PointingGame(_Counting):
 
     def update_state(
         self,
-        heatmaps: Iterable[np.ndarray],
+        heatmaps: Iterable[Any],
         truths: Iterable[np.ndarray],
         labels: Iterable[int] | None = None,
     ) -> None:
         """Add heatmaps (H, W), their boxes (n, 4) or masks (H, W) bool, and their classes."""
-        maps_given = [np.asarray(each) for each in heatmaps]
+        maps_given = _arrays(heatmaps)
         kinds = list(labels) if labels is not None else [0] * len(maps_given)
         if labels is None and self.classes > 1:
             raise ValueError(f"Pass labels, the class of each image: there are {self.classes}.")
