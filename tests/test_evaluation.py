@@ -492,7 +492,7 @@ def test_a_folder_of_another_run_is_refused(shapes, data, tmp_path):
     tfcam.evaluate(shapes, data[:2], to=tmp_path / "a", **options)
     with pytest.raises(ValueError, match=r"other settings \(seed: 0 there, 1 now\)"):
         tfcam.evaluate(shapes, data[:2], to=tmp_path / "a", seed=1, **options)
-    with pytest.raises(ValueError, match="other settings .*pictures_given"):
+    with pytest.raises(ValueError, match="other settings .*pictures_digest"):
         tfcam.evaluate(shapes, data[:3], to=tmp_path / "a", **options)
     changed = [Example(data[0].id, data[0].image, data[0].boxes), data[2]]
     changed[1] = Example(data[1].id, data[2].image, data[2].boxes)
@@ -509,7 +509,7 @@ def test_other_weights_are_another_run(data, tmp_path):
     model = networks.flat()
     tfcam.evaluate(model, data[:2], to=tmp_path, **options)
     model.layers[-1].set_weights([2 * each for each in model.layers[-1].get_weights()])
-    with pytest.raises(ValueError, match="other settings .*weights"):
+    with pytest.raises(ValueError, match="other settings .*weights_digest"):
         tfcam.evaluate(model, data[:2], to=tmp_path, **options)
 
 

@@ -93,3 +93,18 @@ def test_what_is_best_and_whether_it_is_sure():
     assert sure in found.sentence
     assert found.sentence in repr(found)
     assert found.sentence in found._repr_html_()
+
+
+def test_too_few_pictures_are_said_to_prove_nothing():
+    # The smallest p of three pictures is 2 / 2^3.
+    pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(3)]
+    found = tfcam.recommend(
+        tfcam.demo_model(),
+        pictures,
+        methods=["grad_cam", "eigen_cam"],
+        layers=["features"],
+        metrics=METRICS,
+        batch_size=3,
+    )
+    assert found.table.p.iloc[1] >= 0.25
+    assert found.sentence.endswith("no difference could be significant: take more.")

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _STROKES = ("-", "--", ":")
 _GREY = "#8a8a8a"
+# More curves than these are drawn without bands, which would hide each other.
+BANDS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +80,14 @@ def draw_means(panels: Sequence[Means]) -> Figure:
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         axes.tick_params(axis="y", length=0)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(h_pad=0.15, w_pad=0.08)  # type: ignore[call-arg]
     return figure
 
 
 def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
-    """Draw panels of curves, two beside each other, under one legend.
+    """Draw panels of curves, two beside each other, under one legend; few have their bands.
 
     Args:
         panels: The curves by the panel's title; at least one.
@@ -103,7 +108,8 @@ def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
             stroke = _STROKES[turn % len(_STROKES)]
             width = 1.0 if each.quiet else 1.6
             axes.plot(each.x, value, stroke, color=colour, linewidth=width, label=each.name)
-            axes.fill_between(each.x, low, high, color=colour, alpha=0.10, linewidth=0)
+            if len(curves) <= BANDS:
+                axes.fill_between(each.x, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("share of the pixels", fontsize="small")
         axes.set_ylabel("probability of the class", fontsize="small")

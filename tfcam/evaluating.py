@@ -138,14 +138,14 @@ def evaluate(
     classes = open_model(model, input).classes(output)
     said: dict[str, Any] = {
         "model": model.name,
-        "weights": digest(*(np.asarray(each) for each in model.variables)),
+        "weights_digest": digest(*(np.asarray(each) for each in model.variables)),
         "data": source.name,
-        "pictures_given": source.key,
+        "pictures_digest": source.key,
         "compared": [each.name for each in candidates.all],
         "methods": candidates.described,
         "metrics": [each.described for each in measures],
         "target": "the predicted class" if target is None else target,
-        "labels": None if known is None else digest(np.array(list(known))),
+        "labels_digest": None if known is None else digest(np.array(list(known))),
         "preprocess": getattr(preprocess, "__name__", preprocess),
         "score": score,
         "input": input,

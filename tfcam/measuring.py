@@ -157,4 +157,5 @@ def _show(
                 measure.better == "higher",
                 example.image,
                 functools.partial(maps.heatmap, raw, example.image.shape[:2]),
+                example.boxes,
             )

@@ -235,6 +235,8 @@ def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
             f" Their difference is not significant (p = {second['p']:.2g}, Wilcoxon, corrected by "
             f"Holm); {equal} of the {len(table) - 1} others can not be told from the best."
         )
+        if 2.0 ** (1 - result.pictures) * (len(table) - 1) >= _SIGNIFICANT:
+            text += " With so few pictures no difference could be significant: take more."
     else:
         text += f" Their difference is significant (p = {second['p']:.2g}, corrected by Holm)."
     return text

@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tfcam.charts import Curve, Means, draw_curves, draw_means
+from tfcam.charts import BANDS, Curve, Means, draw_curves, draw_means
 from tfcam.tallying import Key, Shown, candidate_name
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
@@ -64,6 +64,7 @@ def render(
         model=settings.get("model", "a model"),
         data=settings.get("data", "pictures"),
         pictures=pictures,
+        bands=BANDS,
         metrics=metrics,
         rows=table_rows(summary, [each["name"] for each in metrics]),
         means=_svg(draw_means(panels_of(summary))),
@@ -109,6 +110,8 @@ def panels_of(summary: pd.DataFrame) -> list[Means]:
 def table_rows(summary: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """A row for each method: its cells, each marked where it is the best, or beaten by a baseline.
 
+    What reads the same as the best is as good.
+
     Args:
         summary: With ``name``.
         metrics: The columns.
@@ -118,13 +121,15 @@ def table_rows(summary: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, 
         sign = 1 if rows["better"].iloc[0] == "higher" else -1
         good = sign * rows["mean"]
         own, other = rows["kind"] != "baseline", rows["kind"] == "baseline"
-        best = good[own].max() if own.any() else np.inf
+        best = (
+            number(rows["mean"].iloc[int(good.where(own, -np.inf).argmax())]) if own.any() else ""
+        )
         bar = good[other].max() if other.any() else -np.inf
         for place, (_, row) in enumerate(rows.iterrows()):
             cells[row["name"], metric] = {
                 "mean": number(row["mean"]),
                 "interval": f"{number(row['low'])} to {number(row['high'])}",
-                "best": bool(own.iloc[place]) and good.iloc[place] == best,
+                "best": bool(own.iloc[place]) and number(row["mean"]) == best,
                 "beaten": bool(own.iloc[place]) and good.iloc[place] <= bar,
                 "n": row["n"],
             }

@@ -197,6 +197,7 @@ class Tally:
         higher: bool,
         picture: np.ndarray,
         heatmap: Callable[[], np.ndarray],
+        boxes: np.ndarray | None = None,
     ) -> None:
         """Keep a picture if it is among the best or worst so far.
 
@@ -208,6 +209,7 @@ class Tally:
             higher: Whether more is better.
             picture: (H, W, 3) uint8.
             heatmap: Makes its heatmap (H, W).
+            boxes: The true boxes (n, 4), which are drawn.
         """
         good = value if higher else -value
         made: Shown | None = None
@@ -215,7 +217,7 @@ class Tally:
             goods = [each.value if higher else -each.value for each in kept]
             place = int(np.searchsorted([sign * each for each in goods], sign * good, "right"))
             if place < SHOWN:
-                made = made or Shown(value, name, label, _thumbnail(picture, heatmap()))
+                made = made or Shown(value, name, label, _thumbnail(picture, heatmap(), boxes))
                 kept.insert(place, made)
                 del kept[SHOWN:]
 
@@ -268,13 +270,15 @@ class Tally:
                 gallery[tuple(key)].append(Shown(value, image, label, content))
 
 
-def _thumbnail(picture: np.ndarray, heatmap: np.ndarray) -> bytes:
-    """A small picture under its heatmap, as a JPEG file."""
+def _thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray | None) -> bytes:
+    """A small picture under its heatmap, with the true boxes, as a JPEG file."""
     factor = min(1.0, _SIDE / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     heat = cv2.resize(heatmap, size, interpolation=cv2.INTER_AREA)
     stream = io.BytesIO()
     mixed = drawing.overlaid(small, np.clip(heat, 0, 1), 0.5, drawing.COLORMAP)
+    for x0, y0, x1, y1 in [] if boxes is None else (boxes * factor).round().astype(int).tolist():
+        cv2.rectangle(mixed, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), (255, 255, 255), 1)
     Image.fromarray(mixed).save(stream, "JPEG", quality=85)
     return stream.getvalue()

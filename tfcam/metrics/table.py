@@ -116,7 +116,8 @@ _ALL = (
         "higher",
         "boxes",
         "The share of pictures of which a box around any part of the map overlaps a true one by "
-        "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set.",
+        "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set. A map "
+        "of many small parts has many boxes to choose from.",
     ),
     Measure(
         "pxap",
@@ -150,7 +151,7 @@ _ALL = (
         "higher",
         "",
         "Half of what is left of the probability without the map's weakest pixels over without its "
-        "strongest, filled in from their neighbours; the mean over nine shares of the pixels.",
+        "strongest, filled in from their neighbours; the mean over several shares of the pixels.",
     ),
     Measure(
         "road_morf",
