@@ -125,7 +125,6 @@ class SubModel:
             The outputs, and the tapped tensors in the order of ``taps``.
         """
         taken: dict[int, tf.Tensor] = {}
-        problems: list[str] = []  # what is raised inside a layer, Keras wraps in words of its own
         calls = dict.fromkeys(range(len(self.taps)), 0)
 
         def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
@@ -134,9 +133,7 @@ class SubModel:
                     continue
                 calls[index] += 1
                 if tap.number in (None, number):
-                    if problem := _problem(tap, value, 2 if self._heads else 3, self._rank):
-                        problems.append(problem)
-                        continue
+                    _check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
                     swaps = self._swapped == value.shape.rank and not self._heads
                     seen = self.channels_last(value) if swaps else value
@@ -151,8 +148,6 @@ class SubModel:
 
         with observed(self.model, [tap.operation() for tap in self.taps], visit):
             outputs = run(self.model, self._values(images))
-        if problems:
-            raise ValueError(problems[0])
         for index, tap in enumerate(self.taps):
             _check_reached(tap, calls[index], index in taken)
         return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
@@ -342,12 +337,11 @@ def _nothing() -> Iterator[list[tf.Tensor]]:
     yield []
 
 
-def _problem(tap: Tap, value: Any, least: int, rank: int | None) -> str | None:
-    """Why what was tapped is no map, if it is none."""
+def _check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
     found = value.shape.rank if isinstance(value, tf.Tensor) else None
     if found is not None and found >= least and (tap.grid or rank in (None, found)):
-        return None
-    return (
+        return
+    raise ValueError(
         "A layer to explain must give one tensor that is a map (B, h, w, K), of as many axes as "
         f"the input; {tap.path!r} gives "
         f"{type(value).__name__ if found is None else tuple(value.shape)}. See tfcam.layers(model)."

@@ -30,7 +30,7 @@ from tfcam.comparing import one_pass_methods
 from tfcam.explanation import write_whole
 from tfcam.metrics import localisation
 from tfcam.significance import compare_pairs, mean_interval
-from training import data, ladder, study_page
+from training import data, ladder, study_figures, study_page
 
 BATCH = 32
 THRESHOLDS = np.arange(100) / 100
@@ -287,7 +287,7 @@ def study(
         **{name: each.summary.to_dict("records") for name, each in measured.items()},
     }
     write_whole(output / "summary.json", json.dumps(summary, indent=2).encode())
-    figures = study_page.draw(model, dogs, maps, tuned, curves, rungs, measured["right"], places)
+    figures = study_figures.draw(model, dogs, maps, tuned, curves, rungs, measured["right"], places)
     study_page.write(output, summary, figures, measured, along)
     return summary
 
