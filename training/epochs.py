@@ -72,7 +72,7 @@ def draw_curves(rows: Sequence[dict[str, float]], recipe: Recipe) -> Figure:
             first = sum(row["stage"] < number for row in rows)
             if number:
                 axes.axvline(first + 0.5, color="0.7", linewidth=1)
-            axes.annotate(
+            label = axes.annotate(
                 f" {stage.name} learns",
                 (first + 0.5, 1),
                 (0, 2),
@@ -81,7 +81,8 @@ def draw_curves(rows: Sequence[dict[str, float]], recipe: Recipe) -> Figure:
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
             )
-        axes.set(xlabel="epoch", ylabel=name)
+            label.set_in_layout(False)  # it would push the axes aside where there are few epochs
+        axes.set(xlabel="epoch", ylabel=name, xlim=(0.5, len(rows) + 0.5))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
