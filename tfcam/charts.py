@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 # Told apart also by the colour-blind (Okabe and Ito); a second round is dashed, a third dotted.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _STROKES = ("-", "--", ":")
+# What is grey is told apart by its stroke alone.
+_QUIET: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (1, 4)))
 _GREY = "#8a8a8a"
 # More curves than these are drawn without bands, which would hide each other.
 BANDS = 6
@@ -94,20 +97,24 @@ def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     """
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
-    names = list(dict.fromkeys(each.name for curves in panels.values() for each in curves))
-    size = (5.2 * columns, 3.4 * rows + 0.24 * math.ceil(len(names) / (2 * columns)) + 0.2)
+    drawn = {each.name: each.quiet for curves in panels.values() for each in curves}
+    loud = [name for name, is_quiet in drawn.items() if not is_quiet]
+    quiet = [name for name, is_quiet in drawn.items() if is_quiet]
+    size = (5.2 * columns, 3.4 * rows + 0.24 * math.ceil(len(drawn) / (2 * columns)) + 0.2)
     figure = Figure(figsize=size, layout="constrained")
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     for axes, (title, curves) in zip(places, panels.items(), strict=False):
         for each in curves:
-            turn, number = divmod(names.index(each.name), len(_COLOURS))
             value, low, high = each.numbers.T
-            colour = _GREY if each.quiet else _COLOURS[number]
-            stroke = _STROKES[turn % len(_STROKES)]
-            width = 1.0 if each.quiet else 1.6
-            axes.plot(each.x, value, stroke, color=colour, linewidth=width, label=each.name)
+            if each.quiet:
+                colour, width = _GREY, 1.0
+                stroke = _QUIET[quiet.index(each.name) % len(_QUIET)]
+            else:
+                turn, number = divmod(loud.index(each.name), len(_COLOURS))
+                colour, width, stroke = _COLOURS[number], 1.6, _STROKES[turn % len(_STROKES)]
+            axes.plot(each.x, value, ls=stroke, color=colour, linewidth=width, label=each.name)
             if len(curves) <= BANDS:
                 axes.fill_between(each.x, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.set_title(title, fontsize="medium")
