@@ -1,5 +1,8 @@
 """The probability of each image's class, of changed images: that of ``explain``, batch by batch."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -197,7 +200,7 @@ def test_bad_input_is_one_clear_error():
         probe(images * np.nan, [0, 1])
     with pytest.raises(ValueError, match="at least one image"):
         Probe(model, [])
-    with pytest.raises(TypeError, match="keras.Model"):
+    with pytest.raises(TypeError, match="must be a built Keras model"):
         Probe("model", images)
     with pytest.raises(ValueError, match="in 0..2"):
         Probe(model, images, [3, lambda outputs: outputs[:, 0]])
@@ -226,3 +229,18 @@ def test_real_photos_have_the_probability_that_explain_reports(data, mobilenet):
     probe = Probe(mobilenet, files, batch_size=2)
     wanted = [each.probability for each in results]
     np.testing.assert_allclose(probe.probabilities, wanted, rtol=1e-4)
+
+
+def test_probes_of_one_model_share_what_is_compiled():
+    model = networks.flat()
+    first = Probe(model, networks.pictures(3), batch_size=4)
+    second = Probe(model, networks.pictures(5)[::-1], [0, 1, 2, 0, 1], batch_size=4)
+    assert first._function is second._function
+    other = Probe(model, networks.pictures(3), lambda outputs: outputs[:, 0], batch_size=4)
+    assert other._function is not first._function
+    alone = Probe(networks.flat(), networks.pictures(5)[::-1], [0, 1, 2, 0, 1])
+    np.testing.assert_allclose(second.probabilities, alone.probabilities, rtol=1e-6)
+    reference = weakref.ref(model)
+    del model, first, second, other
+    gc.collect()
+    assert reference() is None

@@ -22,7 +22,7 @@ from tfcam.methods import METHODS, Method
 from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
 from tfcam.recording import Record, record
 from tfcam.settings import Request, Settings
-from tfcam.submodel import KEPT
+from tfcam.submodel import KEPT, SubModel
 from tfcam.tapping import LOCK, walk
 from tfcam.targets import pick_output
 from tfcam.tokens import reading_attentions
@@ -39,6 +39,7 @@ class OpenedModel:
         self.parts = _parts(model)
         self._record: Record | None = None
         self._engines: OrderedDict[Any, Engine] = OrderedDict()
+        self._bare: dict[str | int | None, SubModel] = {}
 
     @property
     def model(self) -> Any:
@@ -89,6 +90,13 @@ class OpenedModel:
         prepared = prepare(self.model, [explained], *how, self.which)
         beside = prepare_others(self.model, others, self.which, 1, *how)
         return replace(prepared, others=tuple(beside))
+
+    def bare(self, output: str | int | None = None) -> SubModel:
+        """The model opened at no layer, with what was compiled for it."""
+        with LOCK:
+            if output not in self._bare:
+                self._bare[output] = SubModel(self.model, [], output=output, which=self.which)
+            return self._bare[output]
 
     @property
     def record(self) -> Record:

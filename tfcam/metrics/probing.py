@@ -43,7 +43,8 @@ class Probe:
     The probability is the one that ``explain`` reports; of a model that gives logits their softmax
     (of a single one, the sigmoid); of a ``Difference`` that of the one class less that of the
     other; of a callable target, such as ``tfcam.Regression``, its number. The model is compiled
-    once, for ``batch_size`` images, and must not be changed after that.
+    for ``batch_size`` images, once for all probes of it; a probe must not be used any more after the
+    model has been changed.
 
     Args:
         model: See ``tfcam.explain``; so for all others.
@@ -113,10 +114,11 @@ class Probe:
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
         self._others = prepare_others(model, others, opened.which, len(pictures), *how)
-        self._submodel = SubModel(model, [], settings.score, output, opened.which)
         self._asked = _one_by_one(chosen, len(pictures))
         self._is_class = np.array([isinstance(each, ClassScore) for each in self._asked])
-        self._function = self._compiled()
+        given = (self.inputs, *self._others)
+        kinds = bool(self._is_class.any()), bool(self._is_class.all())
+        self._function = _compiled(opened.bare(settings.output), batch_size, *kinds, given)
         self._start()
 
     def __len__(self) -> int:
@@ -225,22 +227,6 @@ class Probe:
         if next(rows, None) is not None:
             raise ValueError(_MISFIT.format(len(index), "more"))
 
-    def _compiled(self) -> Any:
-        """The model for one batch, compiled."""
-
-        def function(images: tf.Tensor, *others: tf.Tensor) -> Any:
-            outputs, _ = self._submodel.beside(others).forward(images)
-            if not self._is_class.any():
-                return tf.zeros((self._size, 0)), tf.ones((self._size, 1), tf.bool), outputs.scores
-            values = tf.cast(class_outputs(outputs.values), tf.float32)
-            scores = None if self._is_class.all() else outputs.scores
-            return values, are_probabilities(outputs), scores
-
-        given = (self.inputs, *self._others)
-        specs = [tf.TensorSpec((self._size, *each.shape[1:]), each.dtype) for each in given]
-        with LOCK:
-            return tf.function(function, autograph=False).get_concrete_function(*specs)
-
     def _checked(self, index: Any) -> np.ndarray:
         numbers = np.asarray(index)
         whole = numbers.ndim == 1 and (numbers.dtype.kind in "iu" or not numbers.size)
@@ -262,6 +248,32 @@ class Probe:
                 )
             if not np.isfinite(each).all():
                 raise ValueError("Variants must be finite; one holds NaN or infinite values.")
+
+
+def _compiled(
+    submodel: SubModel, size: int, classes: bool, only: bool, given: Sequence[np.ndarray]
+) -> Any:
+    """The model for one batch, compiled once for all probes that ask it for the same.
+
+    Args:
+        submodel: The model opened at no layer.
+        size: How many images are computed at once.
+        classes: Whether a class is asked for.
+        only: Whether nothing else is.
+        given: Examples of what it takes.
+    """
+
+    def function(images: tf.Tensor, *others: tf.Tensor) -> Any:
+        outputs, _ = submodel.beside(others).forward(images)
+        if not classes:
+            return tf.zeros((size, 0)), tf.ones((size, 1), tf.bool), outputs.scores
+        values = tf.cast(class_outputs(outputs.values), tf.float32)
+        return values, are_probabilities(outputs), None if only else outputs.scores
+
+    specs = [tf.TensorSpec((size, *each.shape[1:]), each.dtype) for each in given]
+    key = (size, classes, only, *((tuple(spec.shape), spec.dtype) for spec in specs))
+    with LOCK:
+        return submodel.traced(key, tf.function(function, autograph=False), specs)
 
 
 def _one_by_one(chosen: Any, count: int) -> list[Callable[[Any], Any]]:
