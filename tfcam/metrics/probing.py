@@ -43,8 +43,8 @@ class Probe:
     The probability is the one that ``explain`` reports; of a model that gives logits their softmax
     (of a single one, the sigmoid); of a ``Difference`` that of the one class less that of the
     other; of a callable target, such as ``tfcam.Regression``, its number. The model is compiled
-    for ``batch_size`` images, once for all probes of it; a probe must not be used any more after the
-    model has been changed.
+    for ``batch_size`` images, once for all its probes; after the model has been changed, make a
+    new probe.
 
     Args:
         model: See ``tfcam.explain``; so for all others.
