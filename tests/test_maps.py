@@ -266,7 +266,7 @@ def test_a_threshold_must_be_a_fraction(threshold):
 
 
 def test_components_must_be_known():
-    with pytest.raises(ValueError, match="'largest', 'all' or 'enclosing'; got 'multi'"):
+    with pytest.raises(ValueError, match="one of largest, all, enclosing; got 'multi'"):
         maps.boxes(np.ones((2, 2)), components="multi")
 
 
@@ -317,7 +317,7 @@ def test_a_map_that_is_not_finite_has_no_boxes(value, by):
 
 
 def test_by_must_be_known():
-    with pytest.raises(ValueError, match="by must be 'maximum' or 'quantile'; got 'otsu'"):
+    with pytest.raises(ValueError, match="by must be one of maximum, quantile; got 'otsu'"):
         maps.mask(np.ones((2, 2)), 0.5, "otsu")
     with pytest.raises(ValueError, match="fraction of the pixels, 0 <= threshold < 1; got 1"):
         maps.mask(np.ones((2, 2)), 1, "quantile")

@@ -36,6 +36,7 @@ def read(model, layer, inputs, target):
     """The reading as maps, and the tokens of the gradient."""
     tap, _ = opened(model, layer)
     sub = SubModel(model, [replace(tap, grid=None)])
+    sub._rank = None  # tokens as they are, which no user gets
     (reading,), *_ = sub.read(tf.constant(inputs), tf.constant([target] * len(inputs)))
     A, G = (to_map(each, tap.grid) for each in (reading.activations, reading.gradients))
     return Reading(A, reading.scores, G), reading.gradients.numpy()
