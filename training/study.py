@@ -250,16 +250,18 @@ def study(
     metrics: list[Any] = [("box_iou", {"threshold": tuned["grad_cam"]}), *METRICS]
     methods = [*(each for each in MAPS if each in maps), *one_pass_methods()]
     asked: dict[str, Any] = {"target": "label", "labels": dogs.labels, "preprocess": "raw"}
-    measured = {
-        name: tfcam.evaluate(
+    measured: dict[str, tfcam.Evaluation] = {}
+    for name, kept in (("right", right), ("all", everything)):
+        if name == "all" and right.all():  # nothing else to measure
+            measured[name] = measured["right"]
+            continue
+        measured[name] = tfcam.evaluate(
             model,
             for_evaluation(dogs.test, size, kept),
             methods=list(dict.fromkeys(methods)),
             metrics=metrics,
             **asked,
         )
-        for name, kept in (("right", right), ("all", everything))
-    }
     along = tfcam.evaluate(
         model,
         for_evaluation(dogs.test, size, right),
