@@ -197,6 +197,23 @@ def fit(image: tf.Tensor, boxes: tf.Tensor, size: int, resize: Resize) -> tuple[
     return tf.ensure_shape(padded, (size, size, 3)), corners + tf.tile(start[::-1], [2])
 
 
+def for_evaluation(part: tf.data.Dataset, size: int, kept: np.ndarray) -> tf.data.Dataset:
+    """The kept pictures as ``tfcam.evaluate`` takes them."""
+
+    def element(example: dict[str, tf.Tensor]) -> dict[str, Any]:
+        corners = tf.gather(example["boxes"], [1, 0, 3, 2], axis=1) / size
+        return {
+            "image": example["image"],
+            "label": example["label"],
+            "objects": {"bbox": corners},
+            "image/filename": example["name"],
+        }
+
+    chosen = part.enumerate().filter(lambda place, _: tf.gather(tf.constant(kept), place))
+    counted = tf.data.experimental.assert_cardinality(int(kept.sum()))
+    return chosen.map(lambda _, example: element(example)).apply(counted)
+
+
 def batches(
     part: tf.data.Dataset,
     size: int,

@@ -189,23 +189,6 @@ def last_blocks(model: keras.Model, count: int = 6) -> list[str]:
     return [*ends[-(count - 1) :], listed.default]
 
 
-def for_evaluation(part: tf.data.Dataset, size: int, kept: np.ndarray) -> tf.data.Dataset:
-    """The kept pictures as ``tfcam.evaluate`` takes them."""
-
-    def element(example: dict[str, tf.Tensor]) -> dict[str, Any]:
-        corners = tf.gather(example["boxes"], [1, 0, 3, 2], axis=1) / size
-        return {
-            "image": example["image"],
-            "label": example["label"],
-            "objects": {"bbox": corners},
-            "image/filename": example["name"],
-        }
-
-    chosen = part.enumerate().filter(lambda place, _: tf.gather(tf.constant(kept), place))
-    counted = tf.data.experimental.assert_cardinality(int(kept.sum()))
-    return chosen.map(lambda _, example: element(example)).apply(counted)
-
-
 def study(
     folder: Path,
     output: Path,
@@ -257,14 +240,14 @@ def study(
             continue
         measured[name] = tfcam.evaluate(
             model,
-            for_evaluation(dogs.test, size, kept),
+            data.for_evaluation(dogs.test, size, kept),
             methods=list(dict.fromkeys(methods)),
             metrics=metrics,
             **asked,
         )
     along = tfcam.evaluate(
         model,
-        for_evaluation(dogs.test, size, right),
+        data.for_evaluation(dogs.test, size, right),
         methods=["grad_cam"],
         layer=places,
         metrics=metrics,
