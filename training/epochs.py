@@ -74,8 +74,8 @@ def draw_curves(rows: Sequence[dict[str, float]], recipe: Recipe) -> Figure:
                 axes.axvline(first + 0.5, color="0.7", linewidth=1)
             label = axes.annotate(
                 f" {stage.name} learns",
-                (first + 0.5, 1),
-                (0, 2),
+                (first + 0.5, 0.5),
+                (0, 0),
                 fontsize=8,
                 color="0.4",
                 xycoords=("data", "axes fraction"),
