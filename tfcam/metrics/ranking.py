@@ -88,9 +88,8 @@ def ranks(heatmap: np.ndarray) -> np.ndarray:
         array([[1, 0],
                [2, 3]])
     """
-    order = np.argsort(-heatmap, axis=None, kind="stable")
     places = np.empty(heatmap.size, np.int64)
-    places[order] = np.arange(heatmap.size)
+    places[maps.ranking(heatmap)] = np.arange(heatmap.size)
     return places.reshape(heatmap.shape)
 
 
