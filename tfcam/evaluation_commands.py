@@ -43,7 +43,8 @@ def evaluate(
     data: Data,
     method: Methods = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="See the report; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Such as box_iou; another word lists all; may be repeated."),
     ] = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="Path, name or index; each of several by itself.")
