@@ -32,8 +32,8 @@ def stages(model: Any, count: int) -> list[Stage]:
     """A model's layers with weights, from the logits down, in groups of consecutive ones.
 
     The first group is the layer of the logits alone, the others hold about equally many; a single
-    group holds all. What
-    prepares the data (``Normalization``) is left out: training did not learn it.
+    group holds all. What prepares the data (``Normalization``) is left out: training did not learn
+    it.
 
     Args:
         model: A Keras model.
