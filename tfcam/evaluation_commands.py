@@ -122,7 +122,7 @@ def recommend(
             network,
             data,
             methods=method or None,
-            layers=[numbered(each) for each in layer] if layer else None,
+            layers=_layers(layer),
             target=numbered(target),
             split=split,
             data_dir=data_dir,

@@ -80,20 +80,19 @@ def raw_maps(model: keras.Model, part: tf.data.Dataset, score: str) -> dict[str,
     CAM where the network has the head for it; it knows no probability, so that its map is the
     same for either score.
     """
-    found: dict[str, list[Any]] = {"right": []}
-    for method in MAPS:
-        if method == "cam" and not has_cam(model):
-            continue
-        explainer = tfcam.Explainer(
-            model, method=method, score=score if method == "grad_cam" else "logit", preprocess="raw"
+    explainers = {
+        method: tfcam.Explainer(
+            model, method=method, score="logit" if method == "cam" else score, preprocess="raw"
         )
-        found[method] = []
-        for images, labels in _batches(part):
-            results = explainer(images, target=labels)
-            found[method] += [each.raw for each in results]
-    for images, labels in _batches(part):
+        for method in MAPS
+        if method != "cam" or has_cam(model)
+    }
+    found: dict[str, list[Any]] = {name: [] for name in ("right", *explainers)}
+    for images, labels in _batches(part):  # read once: pictures are decoded each time
         called = np.asarray(model(tf.cast(images, tf.float32), training=False)).argmax(axis=-1)
         found["right"] += list(called == labels)
+        for method, explainer in explainers.items():
+            found[method] += [each.raw for each in explainer(images, target=labels)]
     return {name: np.stack(values) for name, values in found.items()}
 
 
@@ -141,27 +140,36 @@ def check_identity(maps: dict[str, np.ndarray]) -> float:
 
 
 def climb(
-    here: Trained, paper: Trained | None, tuned: dict[str, float]
+    here: Trained, paper: Trained | None, tuned: dict[str, float], maps: dict[str, np.ndarray]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The ladder: the overlap of each test picture at each rung, and its mean with an interval.
 
     Without the paper's network rung A is left out. Only pictures that the network explained names
     rightly count, as in the paper.
+
+    Args:
+        here: The network that is studied.
+        paper: That of the paper.
+        tuned: The threshold chosen on validation, by method.
+        maps: Of ``here`` on the test part, of the logit.
     """
     rows = []
-    known: dict[tuple[bool, str], dict[str, np.ndarray]] = {}
+    known = {(False, "logit"): maps}
+    truths = {
+        trained is paper: true_boxes(trained.dogs.test) for trained in (here, paper) if trained
+    }
     for rung in ladder.RUNGS:
         trained = paper if rung.paper else here
         if trained is None:
             continue
         if (rung.paper, rung.score) not in known:
             known[rung.paper, rung.score] = raw_maps(trained.model, trained.dogs.test, rung.score)
-        maps, size = known[rung.paper, rung.score], trained.model.input_shape[1]
-        truths = true_boxes(trained.dogs.test)
-        for method in (each for each in MAPS if each in maps):
-            for number in np.flatnonzero(maps["right"]):
+        own, boxes = known[rung.paper, rung.score], truths[rung.paper]
+        size = trained.model.input_shape[1]
+        for method in (each for each in MAPS if each in own):
+            for number in np.flatnonzero(own["right"]):
                 value = ladder.overlap(
-                    rung, maps[method][number], size, truths[number], tuned[method]
+                    rung, own[method][number], size, boxes[number], tuned[method]
                 )
                 rows.append((rung.name, method, int(number), value))
     table = pd.DataFrame(rows, columns=["rung", "method", "picture", "iou"])
@@ -226,7 +234,7 @@ def study(
     tuned = {method: float(THRESHOLDS[curve.argmax()]) for method, curve in curves.items()}
     maps = raw_maps(model, dogs.test, "logit")
     identity = check_identity(maps) if "cam" in maps else None
-    steps, rungs = climb(here, before, tuned)
+    steps, rungs = climb(here, before, tuned, maps)
 
     places = list(layers) or last_blocks(model)
     right, everything = maps["right"], np.ones(len(maps["right"]), bool)
