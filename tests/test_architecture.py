@@ -18,7 +18,17 @@ MODULES = {
 # come before it.
 LAYERS = [
     ["demands", "fetching", "images"],
-    ["tapping", "intake", "recording", "tokens", "heads", "listing", "inspection", "applications"],
+    [
+        "tapping",
+        "intake",
+        "functional",
+        "recording",
+        "tokens",
+        "heads",
+        "listing",
+        "inspection",
+        "applications",
+    ],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
