@@ -5,6 +5,7 @@ All of tfcam has channels last; a model that takes (B, C, H, W) gets them so her
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,10 @@ _STEPPED = (
     keras.layers.ConvLSTM3D,
     keras.layers.TimeDistributed,
 )
+
+
+# Of each model: what it was found for, and whether it has its channels first.
+_FIRST: weakref.WeakKeyDictionary[Any, tuple[tuple[int, ...], bool]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -123,11 +128,19 @@ def _channels_first(taken: Input) -> Input:
 
 
 def _is_channels_first(model: Any, axes: int) -> bool:
-    """Whether a model's maps of so many axes are (B, C, ...).
+    """Whether a model's maps of so many axes are (B, C, ...); looked up once for its layers.
 
     Raises:
         ValueError: If some are and others are not.
     """
+    key = (axes, *map(id, model.layers))
+    known = _FIRST.get(model)
+    if known is None or known[0] != key:
+        known = _FIRST[model] = key, _find_channels_first(model, axes)
+    return known[1]
+
+
+def _find_channels_first(model: Any, axes: int) -> bool:
     found: dict[str, str] = {}
     for path, operation in walk(model):
         _check_steps(model, path, operation)

@@ -29,6 +29,7 @@ _MODES = {
 # What keras.applications' preprocess_input begins with in a graph, on pixels of 0..255; what may
 # as well be arithmetic on pixels of 0..1, such as 2 x - 1, says nothing.
 _ARITHMETIC = ("Divide", "TrueDivide", "GetItem")
+_LARGEST = float(np.finfo(np.float32).max)
 _UNCLEAR = ("Add", "Lambda", "Multiply", "Subtract")
 
 
@@ -304,7 +305,7 @@ def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple
 
 
 def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
-    arrays = [_float32(picture) for picture in pictures]
+    arrays = [_float32(picture) for picture in pictures]  # np.stack copies them
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
         check_shape(array, taken.own_shape, arrays[0].shape)
@@ -314,9 +315,9 @@ def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
 
 
 def _float32(array: Any) -> np.ndarray:
-    """A copy as float32; what is too large for it becomes infinite, and is told as such."""
+    """An array as float32; what is too large for it becomes infinite, and is told as such."""
     with np.errstate(over="ignore"):
-        return np.array(as_numpy(array), np.float32)
+        return np.asarray(as_numpy(array), np.float32)
 
 
 def _as_picture(array: Any) -> np.ndarray:
@@ -337,10 +338,11 @@ def _as_picture(array: Any) -> np.ndarray:
 
 def _displayed(array: np.ndarray) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
-    array = array.astype(np.float64)  # the range of a float32 may be too large for it
-    low, high = array.min(), array.max()
-    stretched = (array - low) / (high - low) if high > low else np.zeros_like(array)
-    pixels = np.round(255 * stretched).astype(np.uint8)
+    low, high = float(array.min()), float(array.max())
+    if high - low > _LARGEST:  # the range of a float32 may be too large for it
+        array = array.astype(np.float64)
+    stretched = (array - low) * (255 / (high - low)) if high > low else np.zeros_like(array)
+    pixels = np.round(stretched).astype(np.uint8)
     return (
         np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3].copy()
     )
