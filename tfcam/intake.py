@@ -5,6 +5,7 @@ All of tfcam has channels last; a model that takes (B, C, H, W) gets them so her
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,9 @@ _STEPPED = (
     keras.layers.ConvLSTM3D,
     keras.layers.TimeDistributed,
 )
+# Asked several times for each image, and answered by a walk through all layers: kept as long as
+# the model has the same ones.
+_FIRST: weakref.WeakKeyDictionary[Any, tuple[tuple[int, ...], bool]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def structure(model: Any) -> Any:
         )
     found = _structure(model)
     most = max(len(each.shape) for each in tf.nest.flatten(found))
-    if most < 2 or not _is_channels_first(model, most + 1):
+    if most < 2 or not _has_channels_first(model, most + 1):
         return found
     return tf.nest.map_structure(
         lambda each: _channels_first(each) if len(each.shape) == most else each, found
@@ -120,6 +124,13 @@ def _inputs(given: Any, name: str | None = None) -> Any:
 
 def _channels_first(taken: Input) -> Input:
     return replace(taken, shape=(*taken.shape[1:], taken.shape[0]), channels_first=True)
+
+
+def _has_channels_first(model: Any, axes: int) -> bool:
+    key = (axes, *map(id, model.layers))
+    if _FIRST.get(model, ((), False))[0] != key:
+        _FIRST[model] = (key, _is_channels_first(model, axes))
+    return _FIRST[model][1]
 
 
 def _is_channels_first(model: Any, axes: int) -> bool:
