@@ -314,9 +314,9 @@ def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
 
 
 def _float32(array: Any) -> np.ndarray:
-    """A copy as float32; what is too large for it becomes infinite, and is told as such."""
+    """As float32; what is too large for it becomes infinite, and is told as such."""
     with np.errstate(over="ignore"):
-        return np.array(as_numpy(array), np.float32)
+        return np.asarray(as_numpy(array), np.float32)
 
 
 def _as_picture(array: Any) -> np.ndarray:
@@ -337,10 +337,11 @@ def _as_picture(array: Any) -> np.ndarray:
 
 def _displayed(array: np.ndarray) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
-    array = array.astype(np.float64)  # the range of a float32 may be too large for it
-    low, high = array.min(), array.max()
-    stretched = (array - low) / (high - low) if high > low else np.zeros_like(array)
-    pixels = np.round(255 * stretched).astype(np.uint8)
+    low, high = float(array.min()), float(array.max())
+    # float32 is quick, and has digits enough unless the range is beyond its own.
+    values = array if 1e-30 < high - low < 1e30 else array.astype(np.float64)
+    factor = 255 / (high - low) if high > low else 0.0
+    pixels = np.rint((values - low) * factor).astype(np.uint8)
     return (
         np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3].copy()
     )
