@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfcam
-from tests.benchmarks.networks import last_map, pictures
+from tests.benchmarks.networks import forward, last_map, pictures
 from tfcam.comparing import compare
 
 Call = Callable[[], object]
@@ -51,14 +51,17 @@ def _explainer(model: Any, network: str, images: np.ndarray, **options: Any) -> 
     return functools.partial(explainer, images)
 
 
-def forward(model: Any, network: str, images: np.ndarray) -> Call:
-    """The compiled forward pass that all is measured by; its input lies ready as a tensor."""
-    compiled, given = tf.function(lambda x: model(x, training=False)), tf.constant(images)
-    return lambda: compiled(given).numpy()
+def _forward(model: Any, network: str, images: np.ndarray) -> Call:
+    return forward(model, images)
+
+
+def _eager_forward(model: Any, network: str, images: np.ndarray) -> Call:
+    given = tf.constant(images)
+    return lambda: model(given, training=False).numpy()
 
 
 def _forward_of_all_channels(model: Any, network: str, images: np.ndarray) -> Call:
-    once = forward(model, network, pictures(network, AT_ONCE))
+    once = forward(model, pictures(network, AT_ONCE))
     return lambda: [once() for _ in range(ALL_CHANNELS // AT_ONCE)]
 
 
@@ -86,7 +89,8 @@ def _frozen(model: Any, network: str, images: np.ndarray) -> Call:
 
 
 SPECIAL: dict[str, Callable[[Any, str, np.ndarray], Call]] = {
-    "forward": forward,
+    "forward": _forward,
+    "eager forward": _eager_forward,
     "explain": _explain,
     "compare": _compare,
     "every block": _every_block,
