@@ -20,10 +20,11 @@ from typing import Any
 import tfcam
 from tests.benchmarks import machine, processes, tables
 from tests.benchmarks.bounds import BOUNDS
+from tests.benchmarks.first_calls import KINDS
+from tests.benchmarks.networks import NETWORKS
+from tests.benchmarks.peers_tf import PEERS as TF_PEERS
 
-NETWORKS = ("resnet50", "mobilenet_v2", "efficientnet_b0")
 PARTS = ("methods", "bounds", "first", "memory", "peers")
-TF_PEERS = ("tf-keras-vis", "tf-explain", "xplique", "keras.io recipe")
 TORCH_PEERS = ("grad-cam", "torchcam", "captum")
 # Methods of one forward pass and at most one backward pass; larger batches have these only.
 SHORT = [name for name, each in tfcam.METHODS.items() if each.passes in ("F", "F + B")]
@@ -62,11 +63,10 @@ def rounds(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def first(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """First calls: each in a new process, kind by kind in turn, then of new models in one."""
-    kinds = ("forward", "explain", "explain, layer named")
-    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(asked.rounds):
-        for place in range(len(kinds)):
-            kind = kinds[(place + number) % len(kinds)]
+        for place in range(len(KINDS)):
+            kind = KINDS[(place + number) % len(KINDS)]
             took = processes.run("first_calls", {"kind": kind, "warm": 0})
             if isinstance(took, dict):
                 yield {"where": "in a new process", **took}
