@@ -10,6 +10,7 @@ import tfcam
 from tests import kinds, networks
 from tests.networks import seeded
 from tfcam import Segmentation
+from tfcam.intake import inputs_of
 
 SIDES = (16, 12)
 RNG = np.random.default_rng(0)
@@ -246,3 +247,11 @@ def test_a_flatten_says_nothing_of_the_format():
         score = model.layers[-1](model.layers[-2](maps))[0, 1]
     wanted = tf.reduce_sum(maps * tape.gradient(score, maps), axis=1)[0]
     np.testing.assert_allclose(result.raw, wanted.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_format_is_read_anew_where_the_layers_are_others():
+    model = keras.Sequential([keras.Input((8, 8, 8)), layers.Conv2D(2, 3)])
+    assert not inputs_of(model)[0].channels_first
+    model.pop()
+    model.add(layers.Conv2D(2, 3, data_format="channels_first"))
+    assert inputs_of(model)[0].channels_first

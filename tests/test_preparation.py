@@ -326,6 +326,25 @@ def test_what_is_shown_of_a_prepared_array(channels, values, shown):
 
 
 @pytest.mark.parametrize(
+    ("low", "high"), [(-1, 1), (0, 255), (1e6, 1e6 + 1), (-3e38, 3e38), (0, 1e-40), (2, 2)]
+)
+def test_what_is_shown_is_the_float64_replica_whatever_the_range(rng, low, high):
+    model, array = network(), rng.uniform(low, high, (8, 8, 3)).astype(np.float32)
+    exact = array.astype(np.float64)
+    span = exact.max() - exact.min()
+    wanted = np.round(255 * (exact - exact.min()) / span) if span else np.zeros(exact.shape)
+    np.testing.assert_array_equal(ready(model, [array]).images[0], wanted)
+
+
+@pytest.mark.parametrize("mode", ["unit", "tf"])
+def test_a_picture_that_was_scaled_is_shown_as_it_was(rng, mode):
+    picture = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    picture[0, 0] = 0, 255, 7
+    given = ready(network(), [picture], mode).inputs
+    np.testing.assert_array_equal(ready(network(), list(given)).images[0], picture)
+
+
+@pytest.mark.parametrize(
     "shape", [(9, 8, 3), (8, 8, 1), (8, 8), (8, 8, 4), (2, 8, 8, 3), (3, 8, 8)]
 )
 def test_a_float_array_of_another_shape_is_told(plain, shape):

@@ -1,5 +1,6 @@
 """The README's code runs, and its tables of methods and findings are those of the library."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 import tfcam
 from tests import kinds, laws, metric_table, troubleshooting
+from tests.benchmarks import readme
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -57,6 +59,13 @@ def test_the_table_of_kinds_is_what_the_tests_assert():
 def test_the_section_on_troubleshooting_is_made_from_the_findings():
     (written,) = troubleshooting.SECTION.findall(README)
     assert written == troubleshooting.section(), "python -m tests.troubleshooting writes it"
+
+
+@pytest.mark.skipif(not readme.KEPT.exists(), reason="nothing has been measured yet")
+def test_the_section_on_speed_is_made_from_what_was_measured():
+    (written,) = readme.SECTION.findall(README)
+    wanted = readme.section(json.loads(readme.KEPT.read_text()))
+    assert written == wanted, "python -m tests.benchmarks.readme writes it"
 
 
 def test_the_commands_are_those_that_exist():

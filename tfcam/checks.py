@@ -142,10 +142,10 @@ class Range:
         Its values may leave the range by a tenth of it. In a range of pixels they may not be as
         those of pixels divided by 255: small, of different places, and not whole.
         """
-        beyond = (self.most - self.least) / 10
-        if values.min() < self.least - beyond or values.max() > self.most + beyond:
+        beyond, low, high = (self.most - self.least) / 10, values.min(), values.max()
+        if low < self.least - beyond or high > self.most + beyond:
             return False
-        if self.most - self.least < 100 or (np.abs(values) > _SCALED_DOWN).any():
+        if self.most - self.least < 100 or max(-low, high) > _SCALED_DOWN:
             return True
         differences = values - values[:1, :1]
         return bool((np.abs(differences - np.round(differences)) < 1e-3).all())

@@ -56,24 +56,32 @@ class Head:
         Returns:
             Weights (K, C) and biases (C,), float32.
         """
-        weights, bias = tf.eye(channels), tf.zeros(channels)
+        factor, weights, bias = tf.ones(channels), None, tf.zeros(channels)
         operations = [operation for _, operation in walk(model)]
         for layer in (operations[position] for position in self.affine):
             if isinstance(layer, keras.layers.BatchNormalization):
                 variance = tf.convert_to_tensor(layer.moving_variance)
-                factor = tf.math.rsqrt(variance + layer.epsilon)
+                slope = tf.math.rsqrt(variance + layer.epsilon)
                 if layer.scale:
-                    factor *= tf.convert_to_tensor(layer.gamma)
-                shift = -tf.convert_to_tensor(layer.moving_mean) * factor
+                    slope *= tf.convert_to_tensor(layer.gamma)
+                shift = -tf.convert_to_tensor(layer.moving_mean) * slope
                 if layer.center:
                     shift += tf.convert_to_tensor(layer.beta)
-                weights, bias = weights * factor, bias * factor + shift
+                bias = bias * slope + shift
+                if weights is None:
+                    factor *= slope
+                else:
+                    weights *= slope
             else:
                 kernel = tf.cast(tf.convert_to_tensor(layer.kernel), tf.float32)
                 kernel = tf.reshape(kernel, (-1, kernel.shape[-1]))
-                weights, bias = weights @ kernel, tf.linalg.matvec(kernel, bias, transpose_a=True)
+                # Not as a product of matrices, which costs as much as the whole of ResNet50.
+                weights = factor[:, tf.newaxis] * kernel
+                bias = tf.linalg.matvec(kernel, bias, transpose_a=True)
                 if layer.bias is not None:
                     bias += tf.cast(tf.convert_to_tensor(layer.bias), tf.float32)
+        if weights is None:
+            weights = tf.linalg.diag(factor)
         return weights, bias
 
 

@@ -29,7 +29,6 @@ _MODES = {
 # What keras.applications' preprocess_input begins with in a graph, on pixels of 0..255; what may
 # as well be arithmetic on pixels of 0..1, such as 2 x - 1, says nothing.
 _ARITHMETIC = ("Divide", "TrueDivide", "GetItem")
-_LARGEST = float(np.finfo(np.float32).max)
 _UNCLEAR = ("Add", "Lambda", "Multiply", "Subtract")
 
 
@@ -315,7 +314,7 @@ def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
 
 
 def _float32(array: Any) -> np.ndarray:
-    """An array as float32; what is too large for it becomes infinite, and is told as such."""
+    """As float32; what is too large for it becomes infinite, and is told as such."""
     with np.errstate(over="ignore"):
         return np.asarray(as_numpy(array), np.float32)
 
@@ -339,10 +338,10 @@ def _as_picture(array: Any) -> np.ndarray:
 def _displayed(array: np.ndarray) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
     low, high = float(array.min()), float(array.max())
-    if high - low > _LARGEST:  # the range of a float32 may be too large for it
-        array = array.astype(np.float64)
-    stretched = (array - low) * (255 / (high - low)) if high > low else np.zeros_like(array)
-    pixels = np.round(stretched).astype(np.uint8)
+    # float32 is quick, and has digits enough unless the range is beyond its own.
+    values = array if 1e-30 < high - low < 1e30 else array.astype(np.float64)
+    factor = 255 / (high - low) if high > low else 0.0
+    pixels = np.rint((values - low) * factor).astype(np.uint8)
     return (
         np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3].copy()
     )

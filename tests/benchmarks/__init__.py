@@ -1,0 +1,1 @@
+"""What explaining costs, in forward passes: ``python -m tests.benchmarks.run``."""

@@ -1,0 +1,71 @@
+"""What explaining may cost, as ratios of two contestants in the same rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A contestant's time may be at most ``limit`` times that of another.
+
+    Attributes:
+        what: What is bounded, in words.
+        network: On which network.
+        batch: For how many images.
+        name: The contestant.
+        limit: The largest ratio.
+        to: What it is compared with.
+        slow: Whether a round takes so long that three must do.
+    """
+
+    what: str
+    network: str
+    batch: int
+    name: str
+    limit: float | None
+    to: str = "forward"
+    slow: bool = False
+
+
+def _grad_cam(batch: int, limit: float) -> Bound:
+    return Bound("`Explainer`, Grad-CAM", "resnet50", batch, "grad_cam", limit)
+
+
+def _frozen(network: str, batch: int, limit: float) -> Bound:
+    return Bound("`Explainer(..., freeze=True)`, Grad-CAM", network, batch, "frozen", limit)
+
+
+BOUNDS = (
+    _grad_cam(1, 1.10),
+    _grad_cam(8, 1.05),
+    _grad_cam(32, 1.05),
+    Bound("`explain` in a loop, from the third call on", "resnet50", 1, "explain", 1.15),
+    Bound("`explain` in a loop, from the third call on", "resnet50", 8, "explain", 1.15),
+    Bound("`compare` of all one-pass CAM methods", "resnet50", 1, "compare", 1.5, "grad_cam"),
+    Bound("Grad-CAM at all 16 blocks in one call", "resnet50", 1, "every block", 3.5),
+    Bound("Grad-CAM at all 16 blocks in one call", "resnet50", 8, "every block", 3.5),
+    Bound("`saliency`", "resnet50", 1, "saliency", 3.2),
+    Bound("`saliency`", "resnet50", 8, "saliency", 3.2),
+    Bound("`ablation_cam` of 2048 channels", "resnet50", 1, "ablation_cam", 15.0),
+    Bound(
+        "`score_cam` of all 1280 channels",
+        "mobilenet_v2",
+        1,
+        "score_cam, all channels",
+        1.10,
+        "forward, all channels",
+        slow=True,
+    ),
+    Bound("`score_cam` of the top 64 channels", "mobilenet_v2", 1, "score_cam", None),
+    _frozen("mobilenet_v2", 1, 0.80),
+    _frozen("mobilenet_v2", 8, 0.80),
+    _frozen("efficientnet_b0", 1, 0.80),
+    _frozen("efficientnet_b0", 8, 0.80),
+    _frozen("resnet50", 1, 0.80),
+    _frozen("resnet50", 8, 1.0),
+)
+# Of one eager call of the model, the first in its process or of its model.
+FIRST_CALL = 1.25
+# Of the forward pass's peak, at batch 32.
+MEMORY = 1.15

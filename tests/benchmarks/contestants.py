@@ -1,0 +1,100 @@
+"""What is timed, by name: each takes a model, its network's name and pictures, and gives a call."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tfcam
+from tests.benchmarks.networks import forward, last_map, pictures
+from tfcam.comparing import compare
+
+Call = Callable[[], object]
+# The options that looping methods are timed with, and how many passes, forward or backward, they
+# then need; Ablation-CAM asks the head alone, for each channel.
+LOOPING: dict[str, tuple[dict[str, int], int]] = {
+    "smooth_grad_cam_pp": ({"samples": 8}, 17),
+    "score_cam": ({"channels": 64}, 65),
+    "ablation_cam": ({}, 1),
+    "smooth_grad": ({"samples": 8}, 17),
+    "integrated_gradients": ({"steps": 8}, 18),
+}
+# Score-CAM over every channel of MobileNetV2, and the forward passes it can't do without.
+ALL_CHANNELS, AT_ONCE = 1280, 32
+
+
+class MissingError(Exception):
+    """This version of tfcam has no such option."""
+
+
+def contestant(name: str, model: Any, network: str, images: np.ndarray) -> Call:
+    """The call of a name: one of ``SPECIAL``, or a method of ``tfcam.METHODS``.
+
+    Raises:
+        ValueError: If the method does not apply to the network; the message says why.
+        MissingError: If this version of tfcam can't do it.
+    """
+    if name in SPECIAL:
+        return SPECIAL[name](model, network, images)
+    options, _ = LOOPING.get(name, ({}, 1))
+    return _explainer(model, network, images, method=name, **options)
+
+
+def _explainer(model: Any, network: str, images: np.ndarray, **options: Any) -> Call:
+    layer = options.pop("layer", last_map(network))
+    explainer = tfcam.Explainer(model, layer, preprocess=None, **options)
+    return functools.partial(explainer, images)
+
+
+def _forward(model: Any, network: str, images: np.ndarray) -> Call:
+    return forward(model, images)
+
+
+def _eager_forward(model: Any, network: str, images: np.ndarray) -> Call:
+    given = tf.constant(images)
+    return lambda: model(given, training=False).numpy()
+
+
+def _forward_of_all_channels(model: Any, network: str, images: np.ndarray) -> Call:
+    once = forward(model, pictures(network, AT_ONCE))
+    return lambda: [once() for _ in range(ALL_CHANNELS // AT_ONCE)]
+
+
+def _score_cam_of_all_channels(model: Any, network: str, images: np.ndarray) -> Call:
+    return _explainer(model, network, images, method="score_cam", batch_size=AT_ONCE)
+
+
+def _explain(model: Any, network: str, images: np.ndarray) -> Call:
+    return lambda: tfcam.explain(model, images, last_map(network), preprocess=None)
+
+
+def _compare(model: Any, network: str, images: np.ndarray) -> Call:
+    return lambda: compare(model, images[0], layers=[last_map(network)], preprocess=None)
+
+
+def _every_block(model: Any, network: str, images: np.ndarray) -> Call:
+    blocks = [each.name for each in model.layers if each.name.endswith("_out")]
+    return _explainer(model, network, images, layer=blocks)
+
+
+def _frozen(model: Any, network: str, images: np.ndarray) -> Call:
+    if "freeze" not in inspect.signature(tfcam.Explainer).parameters:
+        raise MissingError("Explainer has no freeze=True yet")
+    return _explainer(model, network, images, freeze=True)
+
+
+SPECIAL: dict[str, Callable[[Any, str, np.ndarray], Call]] = {
+    "forward": _forward,
+    "eager forward": _eager_forward,
+    "explain": _explain,
+    "compare": _compare,
+    "every block": _every_block,
+    "frozen": _frozen,
+    "score_cam, all channels": _score_cam_of_all_channels,
+    "forward, all channels": _forward_of_all_channels,
+}

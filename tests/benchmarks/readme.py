@@ -1,0 +1,77 @@
+"""The README's section on speed, made from what was measured.
+
+``python -m tests.benchmarks.readme DIR`` takes DIR/results.json, keeps it as ``results.json``
+beside this file, and writes the section; without DIR it writes it from what is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from tests.benchmarks import tables
+
+README = Path(__file__).parent.parent.parent / "README.md"
+KEPT = Path(__file__).parent / "results.json"
+SECTION = re.compile(r"## Speed\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
+NEXT = "## Troubleshooting\n"
+TEXT = """## Speed
+
+What explaining costs, as a ratio to the compiled forward pass of the same network in the same
+process (`tf.function(lambda x: model(x, training=False))`, its input ready as a tensor). All
+contestants are called in turn, round by round in shuffled order, after three calls to warm up; a
+number is the median of the ratios of {rounds} rounds. Of `Explainer` all is measured from the
+array to the results: preparation, heatmaps in the size of the picture, findings. The networks are
+those of `keras.applications` with random weights, for 224 x 224 pixels. Measured on
+{machine}.
+
+```bash
+python -m tests.benchmarks.run --output speed && python -m tests.benchmarks.readme speed
+```
+
+What it should cost at most, and what it does (`score_cam` of all channels and its forward passes
+are timed in three rounds; memory is measured once):
+
+{bounds}
+Every method that does not loop, by network and batch size, in forward passes. F is a forward, B a
+backward pass; of CAM methods B is only from the score to the layer.
+
+{one_pass}
+Methods that ask the network again and again, of one picture: in forward passes, and for each pass
+that they need, forward or backward.
+
+{looping}
+Grad-CAM of ResNet50 by other packages, each in a process of its own beside the forward pass of the
+same network; of those for PyTorch, torchvision's network, run as it is, without compiling:
+
+{peers}
+"""
+
+
+def section(results: tables.Results) -> str:
+    """The whole section, to the next one."""
+    counts = [len(next(iter(g["seconds"].values()))) for g in results["rounds"] if "seconds" in g]
+    return TEXT.format(
+        rounds=max(counts),
+        machine=tables.machine(results).strip(),
+        bounds=tables.bounds(results),
+        one_pass=tables.one_pass(results),
+        looping=tables.looping(results),
+        peers=tables.peers(results),
+    )
+
+
+def main() -> None:
+    """Keep the results and write the section."""
+    if sys.argv[1:]:
+        KEPT.write_text((Path(sys.argv[1]) / "results.json").read_text())
+    text, made = README.read_text(), section(json.loads(KEPT.read_text()))
+    if not SECTION.search(text):
+        text = text.replace(NEXT, f"{made}{NEXT}", 1)
+    README.write_text(SECTION.sub(lambda _: made, text, count=1))
+
+
+if __name__ == "__main__":
+    main()
