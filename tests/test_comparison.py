@@ -230,25 +230,28 @@ def test_what_is_explained_is_said_once_where_it_holds():
         "block_1",
         "block_2",
         "grad_cam",
+        "Layer: block5/conv_3:1.",
     ]
     assert texts(by_class().plot()) == [
         *[picture, "star", "probability 0.75", "heart", "probability 0.25"],
         *["grad_cam", "no_positive_evidence", "layer_cam", "no_positive_evidence"],
+        "Layer: block5/conv_3:1.",
     ]
+    made_by = ["Method: grad_cam.", "Layer: block5/conv_3:1."]
     one, other = (made(label=label, probability=None, score=2.5) for label in ("star", "heart"))
     models = Comparison(("first", "second"), ("cam", "grad_cam"), ((one, one), (other, other)))
     assert texts(models.plot()) == [
         *[picture, "cam", "grad_cam"],
-        *["first", "star\nlogit 2.5", "second", "heart\nlogit 2.5"],
+        *["first", "star\nlogit 2.5", "second", "heart\nlogit 2.5", *made_by],
     ]
     mixed = Comparison(("first", "second"), ("cam", "grad_cam"), ((one, one), (other, one)))
     stars = ["star\nlogit 2.5"] * 2
     assert texts(mixed.plot()) == [
         *["cam", "grad_cam", "first", picture, *stars],
-        *["second", "heart\nlogit 2.5", stars[0]],
+        *["second", "heart\nlogit 2.5", stars[0], *made_by],
     ]
     single = Comparison(("grad_cam",), ("star",), ((one,),))
-    assert texts(single.plot()) == [picture, "star", "logit 2.5", "grad_cam"]
+    assert texts(single.plot()) == [picture, "star", "logit 2.5", "grad_cam", made_by[1]]
 
 
 def test_findings_stand_below_their_map_and_those_of_all_at_the_foot():

@@ -1,6 +1,7 @@
 """The demo: its arithmetic by hand, and what it finds on scenes whose truth is known."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -46,7 +47,10 @@ def test_the_demos_maps_lie_on_the_shapes():
     for name in ("cam", "grad_cam", "grad_cam_pp"):
         assert found[name].pointing >= 0.9
         assert found[name].iou >= 0.6
-    assert len(figure.axes) == 3 * (1 + len(SHOWN))
+    assert len(figure.axes) == 3 * (1 + len(SHOWN)) + 1  # and the colour bar
+    said = [each.get_text().replace("\n", "") for each in figure.texts]
+    assert {*SHOWN, "at features", "the scene"} <= set(said)
+    assert sum(bool(re.fullmatch(r"probability [\d.e-]+", each)) for each in said) == 3
 
 
 def test_each_classs_map_lies_on_its_own_shape():

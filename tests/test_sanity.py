@@ -11,6 +11,7 @@ from keras import layers
 
 import tfcam
 from tests.networks import KINDS, PrefixTokens, flat, make, pictures, snapshot
+from tfcam.drawing import colours
 from tfcam.metrics import reinitialising, sanity, similarity
 from tfcam.metrics.randomised import Randomisation, means_and_deviations
 
@@ -431,8 +432,9 @@ def test_figures(checked):
     expected = checked.table[checked.table["method"] == "cam"]["ssim"].to_numpy()
     np.testing.assert_allclose(np.asarray(line.get_ydata(), float), expected)
     grid = checked.show().axes
-    assert len(grid) == 7 * 6
-    np.testing.assert_array_equal(grid[1].get_images()[0].get_array(), checked.heatmaps["cam"][0])
+    assert len(grid) == 7 * 6 + 1  # and the colour bar
+    shown = colours(checked.heatmaps["cam"][0], "inferno")
+    np.testing.assert_allclose(grid[1].get_images()[0].get_array() / 255, shown, atol=0.5 / 255)
     with pytest.raises(ValueError, match="must be one of ssim, .*; got 'mse'"):
         checked.plot(similarity="mse")
     import matplotlib.pyplot as plt

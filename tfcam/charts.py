@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-# Told apart also by the colour-blind (Okabe and Ito); a second round is dashed, a third dotted.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_STROKES = ("-", "--", ":")
+from tfcam.drawing import LINE_COLOURS, STROKES
+
 # What is grey is told apart by its stroke alone.
 _QUIET: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (1, 4)))
 _GREY = "#8a8a8a"
+# Inches: what is wider is shown smaller in a notebook, and its small letters can't be read.
+_WIDEST = 9.4
 # More curves than these are drawn without bands, which would hide each other.
 BANDS = 6
 
@@ -60,10 +61,10 @@ def draw_means(panels: Sequence[Means]) -> Figure:
     Args:
         panels: At least one.
     """
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
     longest = max(len(name) for panel in panels for name in panel.names)
     width = 2.4 + 0.075 * longest
+    columns = max(1, min(3, len(panels), int(_WIDEST / width)))
+    rows = math.ceil(len(panels) / columns)
     height = 0.7 + 0.19 * max(len(panel.names) for panel in panels)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False).flat
@@ -72,9 +73,10 @@ def draw_means(panels: Sequence[Means]) -> Figure:
     for axes, panel in zip(figure.axes, panels, strict=False):
         for place, (numbers, quiet) in enumerate(zip(panel.numbers, panel.quiet, strict=True)):
             mean, low, high = numbers
-            colour = _GREY if quiet else _COLOURS[0]
+            colour = _GREY if quiet else LINE_COLOURS[0]
             axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
-            axes.plot([mean], [place], "o", color=colour, markersize=4)
+            inside = "white" if quiet else colour  # told apart in black and white too
+            axes.plot([mean], [place], "o", color=colour, markerfacecolor=inside, markersize=4)
         axes.set_yticks(range(len(panel.names)), panel.names, fontsize="small")
         axes.set_ylim(len(panel.names) - 0.4, -0.6)
         axes.set_title(panel.title, fontsize="medium")
@@ -100,7 +102,7 @@ def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     drawn = {each.name: each.quiet for curves in panels.values() for each in curves}
     loud = [name for name, is_quiet in drawn.items() if not is_quiet]
     quiet = [name for name, is_quiet in drawn.items() if is_quiet]
-    size = (5.2 * columns, 3.4 * rows + 0.24 * math.ceil(len(drawn) / (2 * columns)) + 0.2)
+    size = (_WIDEST / 2 * columns, 3.4 * rows + 0.24 * math.ceil(len(drawn) / (2 * columns)) + 0.2)
     figure = Figure(figsize=size, layout="constrained")
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in places[len(panels) :]:
@@ -112,8 +114,9 @@ def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
                 colour, width = _GREY, 1.0
                 stroke = _QUIET[quiet.index(each.name) % len(_QUIET)]
             else:
-                turn, number = divmod(loud.index(each.name), len(_COLOURS))
-                colour, width, stroke = _COLOURS[number], 1.6, _STROKES[turn % len(_STROKES)]
+                number = loud.index(each.name)
+                colour, width = LINE_COLOURS[number % len(LINE_COLOURS)], 1.6
+                stroke = STROKES[number % len(STROKES)]
             axes.plot(each.x, value, ls=stroke, color=colour, linewidth=width, label=each.name)
             if len(curves) <= BANDS:
                 axes.fill_between(each.x, low, high, color=colour, alpha=0.12, linewidth=0)

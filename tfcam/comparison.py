@@ -17,6 +17,7 @@ from PIL import Image
 
 from tfcam import maps
 from tfcam.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.drawing import as_html
 from tfcam.explanation import COLORMAP, Explanation, write_whole
 
 _ENDINGS = (".png", ".pdf", ".svg")
@@ -157,6 +158,14 @@ class Comparison:
             return None
         return _rendered(self._sheet(False, 0.5, COLORMAP), "png", 100)
 
+    def _repr_html_(self) -> str | None:
+        """The figure, with all titles for who can't see it; None where the table is shown."""
+        png = self._repr_png_()
+        if png is None:
+            return None
+        size = f"{len(self.rows)} x {len(self.columns)} maps"
+        return as_html(png, "; ".join([f"Comparison of {size}", *(each.title for each in self)]))
+
     def _sheet(self, shared_scale: bool, alpha: float, colormap: str) -> ContactSheet:
         if self.cells[0][0].heatmap.ndim != 2:
             raise ValueError(
@@ -178,7 +187,8 @@ class Comparison:
         title = "the picture as given"
         if any(text for texts in captions for text in texts):  # the maps have captions: so has it
             cells[0][0], title = dataclasses.replace(picture, caption=title), ""
-        foot = [f"Of every map: {', '.join(everywhere)}."] if everywhere else []
+        foot = [line for line in map(self._unsaid, ("method", "layer")) if line]
+        foot += [f"Of every map: {', '.join(everywhere)}."] if everywhere else []
         pixels = [_signed(each) for each in self]
         if any(pixels):
             foot.append("Grey maps are of pixels: mid grey is zero, each has its own range.")
@@ -187,6 +197,17 @@ class Comparison:
         return ContactSheet(
             cells, [Heading("", title), *columns], rows, headline, foot, bar, colormap
         )
+
+    def _unsaid(self, fact: str) -> str:
+        """The methods or layers of the maps, unless they are the labels of rows or columns."""
+        held = [_FACTS[fact](each) for each in self]
+        said = [list(self.columns) * len(self.rows), [r for r in self.rows for _ in self.columns]]
+        known = [value for value in held if value != "-"]
+        if not known or held in said:
+            return ""
+        found = ", ".join(dict.fromkeys(known))
+        several = len(set(known)) > 1
+        return f"{fact.capitalize()}{'s, row by row' if several else ''}: {found}."
 
     def _headings(self) -> tuple[str, list[Heading], list[Heading], list[list[str]]]:
         """Class and score where they hold: of everything, a row, a column, or each cell."""

@@ -48,7 +48,7 @@ class Font:
 
 _Lettering = list[tuple[list[str], Font]]
 _SetCell = tuple[np.ndarray, _Lettering, _Lettering]
-HEADLINE, LABEL, CAPTION, NOTE = Font(10), Font(9, bold=True), Font(8), Font(7)
+HEADLINE, LABEL, CAPTION, NOTE = Font(10), Font(9, bold=True), Font(8), Font(8)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Cell:
 
     def set(self, width: float) -> _SetCell:
         """The cell with its texts broken into lines."""
-        notes = [fit(each, width, NOTE, 1) for each in self.notes]
+        notes = [line for each in self.notes for line in fit(each, width, NOTE, 2).split("\n")]
         return self.picture, [(_lines(self.caption, width, CAPTION), CAPTION)], [(notes, NOTE)]
 
 

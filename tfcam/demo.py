@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from tfcam.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.drawing import COLORMAP
 from tfcam.explainer import Explainer
 from tfcam.explanation import Explanation
 from tfcam.maps import iou
@@ -92,14 +94,23 @@ def run_demo(seed: int, count: int = 30) -> tuple[Figure, list[Agreement]]:
 
 
 def _draw(rows: list[tuple[Scene, list[Explanation]]]) -> Figure:
-    """One row for each scene: the scene, then its explanations."""
-    columns = 1 + len(rows[0][1])
-    figure = Figure(figsize=(2.1 * columns, 2.5 * len(rows)), layout="constrained")
-    for axes, (scene, results) in zip(figure.subplots(len(rows), columns), rows, strict=True):
-        axes[0].imshow(scene.image)
-        axes[0].set_title(" and ".join(KINDS[label] for label in scene.labels), fontsize="medium")
-        axes[0].set_axis_off()
-        for ax, result in zip(axes[1:], results, strict=True):
-            result.plot(ax)
-            ax.set_title(f"{result.method}\nfor {result.name}", fontsize="small")
+    """One row for each scene: what is explained, the scene, then its explanations."""
+    cells = [
+        [Cell(scene.image), *(Cell(each.picture()) for each in results)] for scene, results in rows
+    ]
+    columns = [
+        Heading(each.method, f"at {each.layer}" if each.layer else "") for each in rows[0][1]
+    ]
+    names = [Heading(each.name, each.title.split("\n")[0].split(", ")[1]) for _, (each, *_) in rows]
+    foot = ["Grey maps are of pixels: mid grey is zero, each has its own range."]
+    figure = Figure()
+    ContactSheet(
+        cells,
+        [Heading("", "the scene"), *columns],
+        names,
+        "Drawn scenes, and what made the embedded network name each shape",
+        foot,
+        "of each map's maximum",
+        COLORMAP,
+    ).draw(figure)
     return figure

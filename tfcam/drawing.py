@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import math
+from typing import Any
 
 import matplotlib
 import matplotlib.patheffects as effects
@@ -17,6 +20,9 @@ COLORMAP = "inferno"
 # Bright, and told apart also by the colour-blind; a black edge parts them from hot colours.
 _LINES = ("white", "#56b4e9", "#f0a0d0", "#7fe0a0", "#e8d060", "#b0b0b0")
 _SLICES = 9
+# Lines of charts: told apart also by the colour-blind (Okabe and Ito), and in black and white.
+LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 
 
 def colours(heatmap: np.ndarray, colormap: str) -> np.ndarray:
@@ -116,6 +122,25 @@ def figure_size(size: tuple[int, ...]) -> tuple[float, float]:
         return 8.0, min(12.0, 3.5 * height / width + 0.7)
     rows, columns = slice_grid(size)
     return 8.0, min(12.0, rows * 7.3 / columns * height / width + 0.5)
+
+
+def as_html(png: bytes, said: str) -> str:
+    """A picture for a notebook, with words for who can't see it.
+
+    Args:
+        png: The picture.
+        said: What it shows; its lines are joined.
+
+    Returns:
+        HTML that holds the picture.
+
+    Example:
+        >>> as_html(b"", "tabby\\ncam")
+        '<img alt="tabby, cam" src="data:image/png;base64,">'
+    """
+    held = base64.b64encode(png).decode()
+    alt = html.escape(", ".join(said.split("\n")))
+    return f'<img alt="{alt}" src="data:image/png;base64,{held}">'
 
 
 def draw_series(axes: Axes, series: np.ndarray, heatmap: np.ndarray, colormap: str) -> None:

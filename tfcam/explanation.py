@@ -235,10 +235,11 @@ class Explanation:
     def _repr_png_(self) -> bytes:
         return self._rendered(100)
 
-    def _repr_html_(self) -> str | None:
-        """A text's words; None for anything else, which notebooks show as a picture."""
+    def _repr_html_(self) -> str:
+        """A text's words; of anything else the picture, with its title for who can't see it."""
         if self._kind != "text":
-            return None
+            said = f"Map of {self._kind}: {self.title}"
+            return drawing.as_html(self._repr_png_(), said)
         findings = "; ".join(each.code for each in self.findings)
         return lettering.as_html(self.words, self.heatmap, self.title, findings, COLORMAP)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import os
 from collections.abc import Sequence
@@ -61,7 +62,8 @@ class Recommendation:
         return f"{self.sentence}\n\n{shown.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.sentence}</p>{self.table.round(3).to_html(index=False)}"
+        sentence = html.escape(self.sentence, quote=False)
+        return f"<p>{sentence}</p>{self.table.round(3).to_html(index=False)}"
 
 
 def recommend(

@@ -67,8 +67,8 @@ def render(
         bands=BANDS,
         metrics=metrics,
         rows=table_rows(summary, [each["name"] for each in metrics]),
-        means=_svg(draw_means(panels_of(summary))),
-        curves=_svg(draw_curves(_curve_panels(curves, summary))) if len(curves) else "",
+        means=_svg(draw_means(panels_of(summary)), "The means and intervals of the table above"),
+        curves=_curves(curves, summary),
         verdicts=verdicts(summary, comparisons),
         shown=[
             {
@@ -200,6 +200,13 @@ def _curve_panels(curves: pd.DataFrame, summary: pd.DataFrame) -> dict[str, list
     }
 
 
+def _curves(curves: pd.DataFrame, summary: pd.DataFrame) -> str:
+    if not len(curves):
+        return ""
+    panels = _curve_panels(curves, summary)
+    return _svg(draw_curves(panels), "Curves; the areas under them are in the table above")
+
+
 def _by_metric(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(str(metric), rows) for metric, rows in table.groupby("metric", sort=False)]
 
@@ -209,15 +216,15 @@ def _by_candidate(summary: pd.DataFrame, column: str) -> dict[tuple[str, str], s
     return dict(zip(who, summary[column], strict=True))
 
 
-def _svg(figure: Figure) -> Markup:
-    """A figure as SVG inside HTML: its size is left to the page."""
+def _svg(figure: Figure, said: str) -> Markup:
+    """A figure as SVG inside HTML, sized by the page, with words for who can't see it."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
     text = stream.getvalue()
     drawn = text[text.index("<svg") :]
     sized = re.sub(
         r'<svg([^>]*?) width="([\d.]+)pt" height="[\d.]+pt"',
-        r'<svg\1 style="width:\2pt"',
+        rf'<svg\1 role="img" aria-label="{said}" style="width:\2pt"',
         drawn,
         count=1,
     )

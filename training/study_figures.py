@@ -9,16 +9,19 @@ import keras
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import tfcam
+from tfcam.drawing import COLORMAP
 from tfcam.evaluation import Evaluation
 from tfcam.metrics import localisation
 from training import data
 
 TRUE, CAM, GRAD_CAM = "#ffffff", "#0072b2", "#d55e00"
 COLOURS = {"cam": CAM, "grad_cam": GRAD_CAM}
+_WIDTH = 8.8  # inches
 NAMES = {"cam": "CAM", "grad_cam": "Grad-CAM"}
 
 
@@ -52,7 +55,7 @@ def draw(
         ),
         "True boxes (white) and those of the maps": _boxed(dogs, shown, maps, methods, size, tuned),
         "The six best and the six worst of Grad-CAM's boxes": _boxed(
-            dogs, extremes, maps, ["grad_cam"], size, tuned, columns=6
+            dogs, extremes, maps, ["grad_cam"], size, tuned, columns=4
         ),
         "The threshold, chosen on the validation part": _thresholds(curves, tuned),
         "The ladder: from the course's boxes to honest ones": _ladder(rungs),
@@ -92,11 +95,18 @@ def _overlaps(
     )
 
 
-def _grid(rows: int, columns: int, side: float = 2.2) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(side * columns, (side + 0.25) * rows), layout="constrained")
+def _grid(rows: int, columns: int, bar: bool = False) -> tuple[Figure, Any]:
+    """Places for pictures, as wide as a page: what is wider is shown with smaller letters."""
+    side = _WIDTH / columns
+    size = (_WIDTH, (side + 0.25) * rows + 0.7 * bar)
+    figure = Figure(figsize=size, layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False)
     for axes in places.flat:
         axes.set_axis_off()
+    if bar:
+        colours = ScalarMappable(cmap=COLORMAP)
+        below = figure.colorbar(colours, ax=places, location="bottom", aspect=40, shrink=0.4)
+        below.set_label("of each map's maximum", fontsize=9)
     return figure, places
 
 
@@ -117,8 +127,8 @@ def _outline(axes: Axes, boxes: np.ndarray, colour: str, style: str = "-") -> No
 
 
 def _samples(dogs: data.Dogs, shown: Sequence[tuple[int, dict[str, Any]]]) -> Figure:
-    figure, places = _grid(1, len(shown))
-    for axes, (_, example) in zip(places[0], shown, strict=True):
+    figure, places = _grid(-(-len(shown) // 3), 3)
+    for axes, (_, example) in zip(places.flat, shown, strict=False):
         axes.imshow(example["image"])
         _outline(axes, example["boxes"], TRUE)
         axes.set_title(dogs.labels[example["label"]], fontsize=9)
@@ -132,12 +142,14 @@ def _overlays(
     methods: Sequence[str],
     size: int,
 ) -> Figure:
-    figure, places = _grid(len(methods), len(shown))
-    for row, method in zip(places, methods, strict=True):
-        for axes, (number, example) in zip(row, shown, strict=True):
+    columns = 2 * len(methods)  # a picture's maps beside each other
+    figure, places = _grid(-(-len(shown) * len(methods) // columns), columns, bar=True)
+    cells = places.reshape(-1, len(methods))
+    for row, (number, example) in zip(cells, shown, strict=False):
+        for axes, method in zip(row, methods, strict=True):
             axes.imshow(example["image"])
             axes.imshow(
-                tfcam.maps.heatmap(maps[method][number], (size, size)), "inferno", alpha=0.55
+                tfcam.maps.heatmap(maps[method][number], (size, size)), COLORMAP, alpha=0.55
             )
             axes.set_title(f"{NAMES[method]}, {dogs.labels[example['label']]}", fontsize=9)
     return figure
@@ -149,15 +161,15 @@ def _along(
     shown: Sequence[tuple[int, dict[str, Any]]],
     places: Sequence[str],
 ) -> Figure:
-    figure, cells = _grid(len(shown), len(places))
+    figure, cells = _grid(len(shown), len(places), bar=True)
     explainer = tfcam.Explainer(model, list(places), preprocess="raw")
     images = np.stack([example["image"] for _, example in shown])
     results = explainer(images, target=[int(example["label"]) for _, example in shown])
     for row, result in zip(cells, results, strict=True):
         for axes, (path, raw) in zip(row, result.parts.items(), strict=True):
             axes.imshow(result.image)
-            axes.imshow(tfcam.maps.heatmap(raw, result.image.shape[:2]), "inferno", alpha=0.55)
-            axes.set_title(path.rpartition("/")[2], fontsize=9)
+            axes.imshow(tfcam.maps.heatmap(raw, result.image.shape[:2]), COLORMAP, alpha=0.55)
+            axes.set_title(path.rpartition("/")[2], fontsize=8)
     return figure
 
 
@@ -168,7 +180,7 @@ def _boxed(
     methods: Sequence[str],
     size: int,
     tuned: Mapping[str, float],
-    columns: int = 6,
+    columns: int = 3,
 ) -> Figure:
     figure, places = _grid(-(-len(shown) // columns), columns)
     for axes, (number, example) in zip(places.flat, shown, strict=False):

@@ -11,11 +11,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tfcam.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.drawing import COLORMAP, LINE_COLOURS, STROKES, colours
 from tfcam.metrics.similarity import SIMILARITIES
 
 Mode = Literal["cascading", "independent"]
 # At most so much of the ranks of absolute values may stay, on the mean over the steps.
 REACTS = 0.5
+_MARKERS, _SHOWN = "os^Dv", 5
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,16 @@ class Randomisation:
         for number, (method, rows) in enumerate(self.table.groupby("method", sort=False)):
             at = rows["step"] + 0.05 * number  # beside each other, so that bars can be told apart
             std = rows[f"{similarity}_std"]
-            ax.errorbar(at, rows[similarity], std, marker="o", capsize=2, label=str(method))
+            ax.errorbar(
+                at,
+                rows[similarity],
+                std,
+                color=LINE_COLOURS[number % len(LINE_COLOURS)],
+                linestyle=STROKES[number % len(STROKES)],
+                marker=_MARKERS[number % len(_MARKERS)],
+                capsize=2,
+                label=str(method),
+            )
         ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
         ax.set_ylabel(f"{similarity} with the original map")
         ax.set_xlabel(f"randomised, {self.mode}")
@@ -130,25 +142,37 @@ class Randomisation:
         return ax
 
     def show(self) -> Figure:
-        """The first picture's heatmaps: a row for each method, a column for each step."""
+        """The first picture's heatmaps: a row for each method, a column for each step.
+
+        Of more than five steps five are shown, evenly spaced, with the first and the last.
+        """
         names = self._steps()
-        height, width = self.image.shape[:2]
-        size = (1.3 * (len(names) + 1), (1.3 * height / width + 0.3) * len(self.heatmaps))
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(self.heatmaps), len(names) + 1, squeeze=False)
-        for row, (method, heatmaps) in zip(grid, self.heatmaps.items(), strict=True):
-            row[0].imshow(self.image)
-            row[0].set_title(method, fontsize="x-small")
-            for ax, heatmap, name in zip(row[1:], heatmaps, names, strict=True):
-                ax.imshow(heatmap, cmap="viridis", vmin=0, vmax=1)
-                ax.set_title(name, fontsize="xx-small")
-            for ax in row:
-                ax.set_axis_off()
+        shown = np.unique(
+            np.linspace(0, len(names) - 1, min(len(names), _SHOWN)).round().astype(int)
+        )
+        rows = [
+            [Cell(self.image), *(Cell(_coloured(heatmaps[each])) for each in shown)]
+            for heatmaps in self.heatmaps.values()
+        ]
+        figure = Figure()
+        ContactSheet(
+            rows,
+            [Heading("", "the picture as given"), *(Heading("", names[each]) for each in shown)],
+            [Heading(method) for method in self.heatmaps],
+            f"Maps while weights are drawn anew, {self.mode}; above each the lowest such layer",
+            [],
+            "of each map's maximum",
+            COLORMAP,
+        ).draw(figure)
         return figure
 
     def _steps(self) -> list[str]:
         steps = self.frame.drop_duplicates("step").sort_values("step")
         return [str(each) for each in steps["layer"]]
+
+
+def _coloured(heatmap: np.ndarray) -> np.ndarray:
+    return np.round(255 * colours(heatmap, COLORMAP)).astype(np.uint8)
 
 
 def means_and_deviations(
