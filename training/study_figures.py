@@ -149,7 +149,11 @@ def _overlays(
         for axes, method in zip(row, methods, strict=True):
             axes.imshow(example["image"])
             axes.imshow(
-                tfcam.maps.heatmap(maps[method][number], (size, size)), COLORMAP, alpha=0.55
+                tfcam.maps.heatmap(maps[method][number], (size, size)),
+                COLORMAP,
+                alpha=0.55,
+                vmin=0,
+                vmax=1,
             )
             axes.set_title(f"{NAMES[method]}, {dogs.labels[example['label']]}", fontsize=9)
     return figure
@@ -168,7 +172,13 @@ def _along(
     for row, result in zip(cells, results, strict=True):
         for axes, (path, raw) in zip(row, result.parts.items(), strict=True):
             axes.imshow(result.image)
-            axes.imshow(tfcam.maps.heatmap(raw, result.image.shape[:2]), COLORMAP, alpha=0.55)
+            axes.imshow(
+                tfcam.maps.heatmap(raw, result.image.shape[:2]),
+                COLORMAP,
+                alpha=0.55,
+                vmin=0,
+                vmax=1,
+            )
             axes.set_title(path.rpartition("/")[2], fontsize=8)
     return figure
 
