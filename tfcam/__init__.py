@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfcam import scenes
+    from tfcam.channels import features
     from tfcam.comparing import compare
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.diagnosing import Diagnosis, diagnose
+    from tfcam.embedding import embed
     from tfcam.evaluating import evaluate
     from tfcam.evaluation import Evaluation
     from tfcam.explainer import Explainer, explain
@@ -43,8 +45,10 @@ __all__ = [
     "compare",
     "demo_model",
     "diagnose",
+    "embed",
     "evaluate",
     "explain",
+    "features",
     "layers",
     "recommend",
     "scenes",
@@ -68,8 +72,10 @@ _HOMES = {
     "compare": "comparing",
     "demo_model": "demo",
     "diagnose": "diagnosing",
+    "embed": "embedding",
     "evaluate": "evaluating",
     "explain": "explainer",
+    "features": "channels",
     "layers": "inspection",
     "recommend": "recommending",
 }
