@@ -48,7 +48,7 @@ def find_ratio(
     results: Results, network: str, batch: int, name: str, to: str = "forward"
 ) -> tuple[float, float, float] | None:
     """The quartiles of a ratio; None where it was not measured."""
-    for group in results.get("rounds", []):
+    for group in reversed(results.get("rounds", [])):
         if (group["network"], group.get("batch")) == (network, batch):
             seconds = group["seconds"]
             if name in seconds and to in seconds:
