@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tfcam
+from tests.test_functional import assert_read_is_traced
 from tfcam.applications import build, builder_names, family_of, imagenet_labels
 from tfcam.heads import Head, find_head
 from tfcam.inspection import default_layer
@@ -76,6 +77,8 @@ def test_the_default_layer_head_and_preprocessing_of(name):
     layer, shape, cam, mode = TABLE[name]
     model = getattr(keras.applications, name)(weights=None)
     calls = record(model)
+    if None not in model.input_shape[1:]:
+        assert_read_is_traced(model)
     path, reason = default_layer(model, calls)
     assert re.fullmatch(layer, path)
     pooled = "no global pooling" if name.startswith("VGG") else "the last global pooling"

@@ -263,7 +263,7 @@ def _of_layers(
     sizes = [np.abs(raw).max() for raw in raws]
     if not np.isfinite(sizes).all():
         return []
-    half = slopes and min(sizes) < _NORMAL and _computes_in_half(submodel.model)
+    half = slopes and min(sizes) < _NORMAL and submodel.half
     doubtful = [size == 0 or (half and size < _NORMAL) for size in sizes]
     if not any(doubtful):
         return []
@@ -322,11 +322,6 @@ def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:
     if half:
         lost |= present & (np.abs(explained) * HALF_SCALE < _NORMAL)
     return int(np.count_nonzero(present)), int(np.count_nonzero(lost))
-
-
-def _computes_in_half(model: Any) -> bool:
-    inside = [model, *(operation for _, operation in walk(model))]
-    return any(getattr(each, "compute_dtype", None) == "float16" for each in inside)
 
 
 def _probe(

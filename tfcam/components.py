@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 
@@ -23,7 +25,7 @@ def first_component(maps: tf.Tensor, towards: tf.Tensor | None = None) -> tf.Ten
         array([[[3., 4.]]], dtype=float32)
     """
     shape = maps.shape
-    matrix = tf.reshape(maps, (shape[0], -1, shape[-1]))
+    matrix = tf.reshape(maps, (-1, math.prod(shape[1:-1]), shape[-1]))
     # The decomposition stops at NaN.
     finite = tf.reduce_all(tf.math.is_finite(matrix), axis=(1, 2), keepdims=True)
     matrix = tf.where(finite, matrix, 0.0)
@@ -39,7 +41,7 @@ def first_component(maps: tf.Tensor, towards: tf.Tensor | None = None) -> tf.Ten
     if towards is None:
         agreement = tf.reduce_max(component, 1) + tf.reduce_min(component, 1)
     else:
-        agreement = tf.reduce_sum(component * tf.reshape(towards, component.shape), 1)
+        agreement = tf.reduce_sum(component * tf.reshape(towards, tf.shape(component)), 1)
     sign = tf.where(agreement < 0, -1.0, 1.0)[:, tf.newaxis]
     component = tf.where(finite[..., 0], component * sign * size[..., 0], float("nan"))
-    return tf.reshape(component, shape[:-1])
+    return tf.reshape(component, (-1, *shape[1:-1]))

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcam.biases import bias_taps, biases
 from tfcam.components import first_component
+from tfcam.freezing import frozen
 from tfcam.guided import Gates
 from tfcam.heads import Head
 from tfcam.inspection import Tap
@@ -60,6 +61,8 @@ class Engine:
         self.needs = {need for each in requests for need in each.method.needs}
         self.submodel = SubModel(model, taps, settings.score, settings.output, which)
         self._heads = tuple(heads)
+        inputs = inputs_of(model)
+        self._input = inputs[which].name if len(inputs) > 1 else None
         self._biased: SubModel | None = None
         if "bias_attributions" in self.needs:
             if settings.score != "logit":
@@ -73,13 +76,10 @@ class Engine:
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
         said: dict[str, Any] = {"score": self.settings.score, **request.options}
-        inputs = inputs_of(self.submodel.model)
-        if len(inputs) > 1:
-            said["input"] = inputs[self.submodel.which].name
-        asked = {"output": self.settings.output, "grid": self.settings.grid}
+        settings = self.settings
+        asked = {"input": self._input, "output": settings.output, "grid": settings.grid}
         said |= {name: value for name, value in asked.items() if value is not None}
-        if self.settings.eigen:
-            said["eigen"] = True
+        said |= {name: True for name in ("eigen", "freeze") if getattr(settings, name)}
         if {"guided_gradients", "deconvnet_gradients"} & set(request.method.needs):
             said["gated_activations"] = self.gates.gated
         return said
@@ -147,22 +147,26 @@ class Engine:
         def function(images: tf.Tensor, *rest: tf.Tensor) -> Any:
             beside, left = rest[: len(others)], iter(rest[len(others) :])
             chosen = [next(left) if each is None else each for each in fixed]
-            return self._compute(self.submodel.beside(beside), images, chosen)
+            return self.compute(self.submodel.beside(beside), images, chosen)
 
         with LOCK:
             # A loop of passes is worth compiling at once.
-            compiled = key in self._seen or any(each.method.loops for each in self.requests)
+            loops = any(each.method.loops for each in self.requests)
+            compiled = key in self._seen or loops or self.settings.freeze
             if compiled and self._seen.get(key) is None:
                 # One for each shape: a tf.function that held them all would complain of that.
-                traced = tf.function(function, autograph=False)
-                self._seen[key] = traced.get_concrete_function(*given)
+                traced = tf.function(function, autograph=False).get_concrete_function(*given)
+                self._seen[key] = frozen(traced) if self.settings.freeze else traced
             kept = self._seen.setdefault(key, None)
             self._seen.move_to_end(key)
             if len(self._seen) > KEPT:
                 self._seen.popitem(last=False)
         return kept or function, compiled, given
 
-    def _compute(self, submodel: SubModel, images: tf.Tensor, targets: Sequence[Any]) -> Any:
+    def compute(self, submodel: SubModel, images: tf.Tensor, targets: Sequence[Any]) -> Any:
+        """What is traced: for each target maps, measurements, scores, classes and weights; the
+        outputs (B, C); whether logits may be hidden in them.
+        """
         contrasts = [
             functools.partial(each.method.contrast, **each.options)
             for each in self.requests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,11 +19,18 @@ from tfcam.asking import BY_VALUE, ask, chosen_targets, find_labels, spread_targ
 from tfcam.demands import check_flag
 from tfcam.engine import Engine
 from tfcam.explanation import Explanation, Explanations
+from tfcam.exporting import save
 from tfcam.inspection import Layers
 from tfcam.intake import inputs_of, split_batch
 from tfcam.lettering import checked_words, word_lists
 from tfcam.opening import open_model
-from tfcam.preparation import Prepared, Preprocess, prepare, prepare_others
+from tfcam.preparation import (
+    Prepared,
+    Preprocess,
+    choose_preprocessing,
+    prepare,
+    prepare_others,
+)
 from tfcam.reading import Reading
 from tfcam.results import explanation, joined
 from tfcam.settings import Computed, Settings
@@ -140,6 +148,9 @@ class Explainer:
         augment: Whether to average the maps of several views.
         eigen: Whether to combine channels to their first principal component.
         batch_size: How many images are computed at once.
+        freeze: Whether to build the weights into what is compiled, as they are at the first call
+            with images of a shape. On a CPU that is faster than the network by itself, as layers
+            are folded together; after training on, make another Explainer.
         options: The method's own options.
 
     Raises:
@@ -172,6 +183,7 @@ class Explainer:
         augment: bool = False,
         eigen: bool = False,
         batch_size: int = 32,
+        freeze: bool = False,
         **options: Any,
     ) -> None:
         maps.check_fusion(fuse)
@@ -181,7 +193,7 @@ class Explainer:
         self._fuse, self._augment = fuse, augment
         self._opened, self._input = open_model(model, input), input
         request = ask(method, options)
-        self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid))
+        self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid, freeze))
         self._engine = self._opened.engine(*self._asked)
         self._labels, self._label_finding = find_labels(model, labels)
 
@@ -219,6 +231,45 @@ class Explainer:
             mine = [each[part] for each in beside]
             results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
         return Explanations(results)
+
+    def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
+        """Write a SavedModel that explains images with TensorFlow alone.
+
+        Its signature ``serving_default`` takes ``image``: pictures (B, H, W, 3) uint8 RGB of one
+        size, which are brought to the model's size and preprocessed inside, or, where the Explainer
+        has ``preprocess=None``, the model's prepared input. It returns ``class`` (B,) int32,
+        ``score`` (B,) and ``heatmap`` (B, H, W) in [0, 1], both float32, and ``label`` where labels
+        are known. The weights are in it as they are now.
+
+        Args:
+            path: The folder to write.
+            target: What is explained of every image: a class, a label, a ``Difference``, a callable
+                on the outputs, or None for the class that the model predicts.
+
+        Raises:
+            ValueError: If the model has several inputs, the method runs the network many times, or
+                the preprocessing can't be part of a graph.
+
+        Example:
+            >>> import tempfile, tfcam
+            >>> scene = tfcam.scenes.draw_scene(1).image
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     tfcam.Explainer(tfcam.demo_model()).export(folder)
+            ...     explain = tf.saved_model.load(folder).signatures["serving_default"]
+            ...     explain(image=tf.constant(scene[None]))["heatmap"].shape
+            TensorShape([1, 128, 128])
+        """
+        self._refresh()
+        if self._augment:
+            raise ValueError("augment=True needs several passes and can't be exported.")
+        opened = self._opened
+        (chosen,) = self._targets(target, 1, several=False)
+        pictures = self._preprocess is not None and inputs_of(self.model)[opened.which].is_image
+        how = self._preprocess if pictures else None
+        done = choose_preprocessing(self.model, how, lambda: opened.record)
+        own = callable(chosen) and not isinstance(chosen, BY_VALUE)
+        engine = self._own_engine if own else self._engine
+        save(path, engine, chosen, done if pictures else None, self._fuse, self._labels)
 
     def prepared(self) -> Explainer:
         """This, for arrays that are already as the model takes them.

@@ -24,8 +24,9 @@ _STEPPED = (
     keras.layers.ConvLSTM3D,
     keras.layers.TimeDistributed,
 )
-# Asked several times for each image, and answered by a walk through all layers: kept as long as
-# the model has the same ones.
+
+
+# Of each model: what it was found for, and whether it has its channels first.
 _FIRST: weakref.WeakKeyDictionary[Any, tuple[tuple[int, ...], bool]] = weakref.WeakKeyDictionary()
 
 
@@ -87,7 +88,7 @@ def structure(model: Any) -> Any:
         )
     found = _structure(model)
     most = max(len(each.shape) for each in tf.nest.flatten(found))
-    if most < 2 or not _has_channels_first(model, most + 1):
+    if most < 2 or not _is_channels_first(model, most + 1):
         return found
     return tf.nest.map_structure(
         lambda each: _channels_first(each) if len(each.shape) == most else each, found
@@ -126,19 +127,20 @@ def _channels_first(taken: Input) -> Input:
     return replace(taken, shape=(*taken.shape[1:], taken.shape[0]), channels_first=True)
 
 
-def _has_channels_first(model: Any, axes: int) -> bool:
-    key = (axes, *map(id, model.layers))
-    if _FIRST.get(model, ((), False))[0] != key:
-        _FIRST[model] = (key, _is_channels_first(model, axes))
-    return _FIRST[model][1]
-
-
 def _is_channels_first(model: Any, axes: int) -> bool:
-    """Whether a model's maps of so many axes are (B, C, ...).
+    """Whether a model's maps of so many axes are (B, C, ...); looked up once for its layers.
 
     Raises:
         ValueError: If some are and others are not.
     """
+    key = (axes, *map(id, model.layers))
+    known = _FIRST.get(model)
+    if known is None or known[0] != key:
+        known = _FIRST[model] = key, _find_channels_first(model, axes)
+    return known[1]
+
+
+def _find_channels_first(model: Any, axes: int) -> bool:
     found: dict[str, str] = {}
     for path, operation in walk(model):
         _check_steps(model, path, operation)

@@ -182,7 +182,7 @@ def cam(reading: Reading) -> tf.Tensor:
     """
     weights = reading.class_weights
     positions = reading.activations.shape.rank - 2
-    weights = tf.reshape(weights, (weights.shape[0], *[1] * positions, weights.shape[-1]))
+    weights = tf.reshape(weights, (-1, *[1] * positions, weights.shape[-1]))
     return reading.combine(weights * reading.activations)
 
 

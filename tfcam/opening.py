@@ -158,12 +158,14 @@ class OpenedModel:
     ) -> Engine:
         """The engine for what is asked; ``shared``: the same one when it is asked again.
 
-        What closes over a user's callable must not be shared: the callable may hold the model.
+        What closes over a user's callable must not be shared: the callable may hold the model; nor
+        what holds the weights as they once were.
 
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
         """
         plain = int | float | str | None
+        shared &= not settings.freeze
         for each in requests:
             shared &= _is_stored(each.method)
             shared &= all(isinstance(value, plain) for value in each.options.values())

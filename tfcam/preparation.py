@@ -304,7 +304,7 @@ def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple
 
 
 def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
-    arrays = [_float32(picture) for picture in pictures]
+    arrays = [_float32(picture) for picture in pictures]  # np.stack copies them
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
         check_shape(array, taken.own_shape, arrays[0].shape)

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcam.functional import read_graph
 from tfcam.intake import find_input, inputs_of, run
 from tfcam.tapping import Side, Visitor, observed, walk
 
@@ -115,7 +116,7 @@ def _returns_scores(operation: Any) -> bool:
 
 
 def record(model: Any, which: int | None = None, size: int = _NOMINAL) -> Record:
-    """Trace the model once, without computing anything, and note every call.
+    """Note every call of a model, without computing anything.
 
     Args:
         model: A built Keras model.
@@ -123,10 +124,39 @@ def record(model: Any, which: int | None = None, size: int = _NOMINAL) -> Record
         size: What stands for the spatial sizes that the model leaves open, in pixels.
 
     Returns:
-        The calls in the order in which they ended.
+        The calls in the order in which they end.
     """
-    taken = inputs_of(model)
     which = find_input(model) if which is None else which
+    # A trace takes longer than a forward pass.
+    return read_record(model, which) or trace_record(model, which, size)
+
+
+def read_record(model: Any, which: int) -> Record | None:
+    """The record as Keras's graph tells it; None where that does not tell everything."""
+    read = read_graph(model)
+    if read is None:
+        return None
+    steps, outputs, single, sources = read
+    taken = inputs_of(model)
+    explained = taken[which]
+    rank = len(explained.sides) + 2
+
+    def last(shape: tuple[int | None, ...] | None) -> tuple[int | None, ...] | None:
+        return _channels_last(shape, rank) if explained.channels_first else shape
+
+    calls = tuple(
+        Call(path, position, number, inputs, output, last(shape), last(first))
+        for position, path, number, inputs, output, shape, first in steps
+    )
+    sides = tuple(side for side in explained.sides if side)
+    readable = frozenset(path for path, _ in attentions(model))
+    kept = sources if len(taken) > 1 else {}
+    return Record(calls, tuple(outputs), single, rank, sides, readable, kept, which)
+
+
+def trace_record(model: Any, which: int, size: int = _NOMINAL) -> Record:
+    """The record of any model, which is traced once."""
+    taken = inputs_of(model)
     rank = len(taken[which].sides) + 2
     positions: dict[int, tuple[int, str]] = {}
     for position, (path, operation) in enumerate(walk(model)):
@@ -136,9 +166,7 @@ def record(model: Any, which: int | None = None, size: int = _NOMINAL) -> Record
 
     def shape_of(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
         shape = _shape(tensor)
-        if not taken[which].channels_first or shape is None or len(shape) != rank:
-            return shape
-        return (shape[0], *shape[2:], shape[1])
+        return _channels_last(shape, rank) if taken[which].channels_first else shape
 
     def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
         tensors = [t for t in tf.nest.flatten(value) if isinstance(t, tf.Tensor)]
@@ -216,6 +244,13 @@ def logits(output: tf.Tensor) -> tf.Tensor | None:
     while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
         operation = operation.inputs[0].op
     return operation.inputs[0] if operation.type in ("Softmax", "Sigmoid") else None
+
+
+def _channels_last(
+    shape: tuple[int | None, ...] | None, rank: int
+) -> tuple[int | None, ...] | None:
+    """The shape of a tensor of a model that has its channels first, as a map has it."""
+    return shape if shape is None or len(shape) != rank else (shape[0], *shape[2:], shape[1])
 
 
 def _shape(tensor: tf.Tensor) -> tuple[int | None, ...] | None:

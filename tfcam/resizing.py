@@ -26,8 +26,8 @@ def resized(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
         return tf.image.resize(maps, size)
     if len(size) == 1:
         return tf.image.resize(maps[:, :, tf.newaxis], [*size, 1])[:, :, 0]
-    batch, depth, *sides, channels = maps.shape
-    slices = tf.image.resize(tf.reshape(maps, (batch * depth, *sides, channels)), size[1:])
-    columns = tf.reshape(slices, (batch, depth, -1, channels))
-    deep = tf.image.resize(columns, [size[0], columns.shape[2]])
-    return tf.reshape(deep, (batch, *size, channels))
+    _, depth, *sides, channels = maps.shape
+    slices = tf.image.resize(tf.reshape(maps, (-1, *sides, channels)), size[1:])
+    columns = tf.reshape(slices, (-1, depth, size[1] * size[2], channels))
+    deep = tf.image.resize(columns, [size[0], size[1] * size[2]])
+    return tf.reshape(deep, (-1, *size, channels))

@@ -86,9 +86,10 @@ def select(outputs: Outputs, target: Any, contrast: Contrast | None = None) -> S
         ValueError: If classes are asked of outputs that are not (B, C).
     """
     if callable(target):
-        batch = tf.nest.flatten(outputs.values)[0].shape[0]
-        scores = tf.cast(checked_scores(target(outputs.scores), batch), tf.float32)
-        return Selected(scores, tf.tile([[PREDICTED, NOTHING]], [batch, 1]), target)
+        first = tf.nest.flatten(outputs.values)[0]
+        scores = checked_scores(target(outputs.scores), first.shape[0])
+        nothing = tf.tile([[PREDICTED, NOTHING]], [tf.shape(first)[0], 1])
+        return Selected(tf.cast(scores, tf.float32), nothing, target)
     values, logits = class_outputs(outputs.values), class_outputs(outputs.scores)
     if target.dtype.is_floating:
         return Selected(_weighted(logits, target), target, target, target)

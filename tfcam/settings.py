@@ -34,6 +34,7 @@ class Settings:
         eigen: Whether channels are combined to their first principal component.
         at_once: How many images a looping method computes at once.
         grid: (height, width) of the patches of a transformer, where it can't be found.
+        freeze: Whether the weights are built into what is compiled.
     """
 
     score: str = "logit"
@@ -41,10 +42,12 @@ class Settings:
     eigen: bool = False
     at_once: int = 32
     grid: tuple[int, int] | None = None
+    freeze: bool = False
 
     def __post_init__(self) -> None:
         check_choice("score", self.score, ("logit", "probability"))
         check_flag("eigen", self.eigen)
+        check_flag("freeze", self.freeze)
         # Equal settings share an engine, and True equals 1.
         object.__setattr__(self, "output", check_output(self.output))
         object.__setattr__(self, "at_once", check_count("batch_size", self.at_once))

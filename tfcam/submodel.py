@@ -67,6 +67,9 @@ class SubModel:
         which: Which input is explained, in their flat order.
         heads: Whether layers without a map may be tapped as well; of one that ends in a softmax or
             sigmoid, what goes into that is taken. All is read as the layers lay it out.
+
+    Attributes:
+        half: Whether a layer computes in float16.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class SubModel:
         self.score, self.output, self.which, self._heads = score, output, which, heads
         self._traced: OrderedDict[Any, Any] = OrderedDict()
         self._others: tuple[tf.Tensor, ...] = ()
+        inside = (model, *(operation for _, operation in walk(model)))
+        self.half = any(getattr(each, "compute_dtype", None) == "float16" for each in inside)
         taken = inputs_of(model)[which]
         self._rank = None if heads else len(taken.sides) + 2
         self._swapped = len(taken.shape) + 1 if taken.channels_first else None
@@ -203,7 +208,7 @@ class SubModel:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
         targets = [told_format(each, self._swapped is not None) for each in targets]
-        half = self._is_half()
+        half = self.half
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             if image_gradients:
@@ -278,7 +283,7 @@ class SubModel:
         concrete = self.traced(key, self._gated(target, rule), (images, *given))
         gates = count_gates(concrete.graph)
         check_gates(gates, self.model.name)
-        half = self._is_half()
+        half = self.half
         # The override map is honoured only where the tape is outside of the traced function.
         with tf.GradientTape(persistent=half, watch_accessed_variables=False) as tape:
             tape.watch(images)
@@ -301,10 +306,6 @@ class SubModel:
                 return select(outputs, target if callable(target) else given[-1]).scores
 
         return scores
-
-    def _is_half(self) -> bool:
-        inside = (self.model, *(operation for _, operation in walk(self.model)))
-        return any(getattr(each, "compute_dtype", None) == "float16" for each in inside)
 
     def head(
         self,

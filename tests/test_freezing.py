@@ -1,0 +1,60 @@
+"""With its weights built in, a network is explained as before, until it is trained on."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfcam
+from tests import networks
+
+QUICK = {
+    "score_cam": {"channels": 4},
+    "smooth_grad": {"samples": 3},
+    "smooth_grad_cam_pp": {"samples": 3},
+    "integrated_gradients": {"steps": 4},
+}
+PICTURES = [tfcam.scenes.draw_scene(seed).image for seed in range(2)]
+
+
+@pytest.mark.parametrize("method", sorted({*tfcam.METHODS} - {"attention_rollout"}))
+def test_every_method_gives_the_same(method):
+    options = {"method": method, **QUICK.get(method, {})}
+    plain = tfcam.Explainer(tfcam.demo_model(), **options)(PICTURES)
+    frozen = tfcam.Explainer(tfcam.demo_model(), freeze=True, **options)(PICTURES)
+    for one, other in zip(plain, frozen, strict=True):
+        size = np.abs(one.raw).max()
+        # Folded kernels round otherwise: where a ReLU is at 0, its gradient by the image jumps.
+        tolerance = 1e-3 if tfcam.METHODS[method].pixels else 1e-5
+        np.testing.assert_allclose(other.raw, one.raw, atol=tolerance * size)
+        assert other.score == pytest.approx(one.score, rel=1e-5)
+        assert other.options["freeze"] is True
+        assert "freeze" not in one.options
+        assert (other.target, other.findings) == (one.target, one.findings)
+
+
+def test_training_on_is_not_followed():
+    network = networks.flat()
+    inputs = networks.pictures(2)
+    plain = tfcam.Explainer(network, "features", preprocess=None)
+    frozen = tfcam.Explainer(network, "features", preprocess=None, freeze=True)
+    before = frozen(inputs)
+    network.set_weights([1.5 * each for each in network.get_weights()])
+    assert plain(inputs)[0].score != pytest.approx(before[0].score)
+    assert frozen(inputs)[0].score == before[0].score
+    # What it was before training, asked for again, was compiled for those weights too.
+    again = tfcam.Explainer(network, "features", preprocess=None, freeze=True)
+    assert again(inputs)[0].score == pytest.approx(plain(inputs)[0].score, rel=1e-5)
+
+
+def test_freezing_leaves_the_model_as_it_was():
+    network = networks.flat()
+    weights = network.get_weights()
+    tfcam.Explainer(network, "features", preprocess=None, freeze=True)(networks.pictures(1))
+    for one, other in zip(weights, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert all(isinstance(each, keras.Variable) for each in network.weights)
+
+
+def test_freeze_is_yes_or_no():
+    with pytest.raises(TypeError, match="freeze must be True or False; got 'yes'"):
+        tfcam.Explainer(tfcam.demo_model(), freeze="yes")
