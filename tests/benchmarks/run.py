@@ -19,7 +19,7 @@ from typing import Any
 
 import tfcam
 from tests.benchmarks import machine, processes, tables
-from tests.benchmarks.bounds import BOUNDS
+from tests.benchmarks.bounds import BOUNDS, MEMORY_PAIRS
 from tests.benchmarks.first_calls import KINDS
 from tests.benchmarks.networks import NETWORKS
 from tests.benchmarks.peers_tf import PEERS as TF_PEERS
@@ -84,7 +84,7 @@ def memory(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Peaks of memory, of the largest batch."""
     batch = max(asked.batches)
     for network in asked.networks:
-        for name in ("forward", "eager forward", "grad_cam"):
+        for name in sorted({each for pair in MEMORY_PAIRS for each in pair[:2]}):
             what = {"network": network, "name": name, "batch": batch}
             yield {**what, **processes.run("memory", what)}
 
