@@ -20,12 +20,13 @@ LAYERS = [
     ["demands", "fetching", "images"],
     ["tapping", "intake", "recording", "tokens", "heads", "listing", "inspection", "applications"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
-    ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
+    ["reading", "network", "half_precision", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
     ["metrics.localisation", "metrics.wsol", "metrics.similarity", "metrics.randomised"],
     ["settings", "asking", "engine", "opening", "views", "indifference", "checks", "results"],
     ["explainer", "comparing", "diagnosing"],
+    ["blurring", "objectives", "transforms", "parametrisations", "recipes", "dreams", "dreaming"],
     ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
     ["metrics.running", "metrics.faithfulness", "metrics.curves"],
     ["metrics.reinitialising", "metrics.sanity", "metrics.table"],
@@ -33,7 +34,7 @@ LAYERS = [
     ["classes", "trivial_maps", "significance", "storing"],
     ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
     ["recommending"],
-    ["demo", "silence", "arguments", "terminal", "evaluation_commands"],
+    ["demo", "silence", "arguments", "terminal", "evaluation_commands", "dream_commands"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]
