@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.diagnosing import Diagnosis, diagnose
+    from tfcam.dreaming import dream
+    from tfcam.dreams import Dream
     from tfcam.evaluating import evaluate
     from tfcam.evaluation import Evaluation
     from tfcam.explainer import Explainer, explain
@@ -30,6 +32,7 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "Difference",
+    "Dream",
     "Evaluation",
     "Explainer",
     "Explanation",
@@ -43,6 +46,7 @@ __all__ = [
     "compare",
     "demo_model",
     "diagnose",
+    "dream",
     "evaluate",
     "explain",
     "layers",
@@ -55,6 +59,7 @@ _HOMES = {
     "Difference": "targets",
     "Comparison": "comparison",
     "Diagnosis": "diagnosing",
+    "Dream": "dreams",
     "Evaluation": "evaluation",
     "Explainer": "explainer",
     "Explanation": "explanation",
@@ -68,6 +73,7 @@ _HOMES = {
     "compare": "comparing",
     "demo_model": "demo",
     "diagnose": "diagnosing",
+    "dream": "dreaming",
     "evaluate": "evaluating",
     "explain": "explainer",
     "layers": "inspection",

@@ -14,8 +14,8 @@ import tensorflow as tf
 from tfcam.applications import family_of
 from tfcam.engine import Engine
 from tfcam.findings import Finding, finding
-from tfcam.indifference import of_deconvnet
 from tfcam.half_precision import HALF_SCALE
+from tfcam.indifference import of_deconvnet
 from tfcam.inspection import Tap
 from tfcam.intake import inputs_of, run
 from tfcam.methods import Method

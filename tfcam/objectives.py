@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tfcam.blurring import blurred
 from tfcam.demands import check_count, kind_of, shown
-from tfcam.targets import class_outputs
+from tfcam.scoring import Outputs
+from tfcam.targets import class_index, class_outputs
 
 Layer: TypeAlias = str | int | keras.Operation
 
@@ -26,14 +27,23 @@ class Seen:
     Attributes:
         images: (n, H, W, C) in [0, 1], before they are transformed.
         activations: What each named layer gives, (n, ..., K).
-        outputs: What the model returns, before its softmax or sigmoid.
-        class_index: The index of a class that is given as an index or a label.
+        outputs: What the model returns; its ``scores`` are from before the softmax or sigmoid.
+        labels: The label of each class, where they are known.
     """
 
     images: tf.Tensor
     activations: Mapping[Layer, tf.Tensor]
-    outputs: Any
-    class_index: Callable[[int | str], int]
+    outputs: Outputs
+    labels: Sequence[str] | None = None
+
+    @property
+    def scores(self) -> tf.Tensor:
+        """The score of each class, (n, classes)."""
+        return class_outputs(self.outputs.scores)
+
+    def class_index(self, target: int | str) -> int:
+        """The index of a class that is given as an index or a label."""
+        return class_index(target, self.scores.shape[-1], self.labels)
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,7 @@ def class_logit(target: int | str) -> Objective:
     wanted = target if isinstance(target, str) else int(target)
 
     def score(seen: Seen) -> tf.Tensor:
-        return class_outputs(seen.outputs)[:, seen.class_index(wanted)]
+        return seen.scores[:, seen.class_index(wanted)]
 
     return _one(f"class_logit({wanted!r})", score, target=wanted)
 
@@ -260,7 +270,7 @@ def neuron(layer: Layer, index: int, position: Sequence[int] | None = None) -> O
                 f"A position must lie inside the map of {_name(layer)}, which has the sides "
                 f"{sides}; got {chosen}."
             )
-        return activations[(slice(None), *chosen, index)]
+        return tf.gather_nd(activations[..., index], [list(chosen)] * activations.shape[0], 1)
 
     where = "" if position is None else f", {tuple(position)}"
     return of_layer(f"neuron({_name(layer)}, {index}{where})", layer, value)

@@ -1,7 +1,7 @@
 """What stands for a picture while it is made: its pixels, or the waves that it is the sum of.
 
-Ascent takes equal steps in whatever stands for the picture. In pixels that favours fine noise; in
-waves scaled as those of photographs are, and in colours that vary as theirs do, it favours pictures.
+Ascent takes even steps in whatever stands for the picture. In pixels that favours fine noise; in
+waves scaled as those of photographs are, and colours that vary as theirs do, it favours pictures.
 """
 
 from __future__ import annotations

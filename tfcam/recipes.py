@@ -156,13 +156,18 @@ def without_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -
 def _check_number(name: str, value: object, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {kind_of(value)}.")
-    if not least <= value <= most or math.isinf(value):
+    if not least <= float(value) <= most or math.isinf(value):
         reach = f"at least {least}" if math.isinf(most) else f"in {least}..{most}"
         raise ValueError(f"{name} must be {reach}; got {shown(value)}.")
 
 
 PRESETS = {
-    "fourier": Recipe(transforms=(Pad(12), Jitter(8), Scale(0.9, 1.1), Rotate(10), Jitter(4))),
+    # A little less of the fine waves than photographs have, and noise that can be seen, so that
+    # channels that a grey picture leaves at zero have a gradient to begin with.
+    "fourier": Recipe(
+        Fourier(power=1.2, deviation=0.3),
+        (Pad(12), Jitter(8), Scale(0.9, 1.1), Rotate(10), Jitter(4)),
+    ),
     "plain": Recipe(Pixels(), rate=0.01),
     "yosinski": Recipe(Pixels(), rate=0.02, ascent="even", decay=0.0001, blur=1.0),
     "deep_dream": Recipe(Pixels(), (Jitter(16),), steps=64, rate=0.01, ascent="even"),
@@ -181,7 +186,5 @@ def chosen_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
         preset = PRESETS[preset]
     known = [each.name for each in dataclasses.fields(Recipe)]
     if unknown := [name for name in options if name not in known]:
-        raise TypeError(
-            f"dream has no option {unknown[0]!r}; a recipe has {', '.join(known)}."
-        )
+        raise TypeError(f"dream has no option {unknown[0]!r}; a recipe has {', '.join(known)}.")
     return dataclasses.replace(preset, **options)

@@ -170,7 +170,7 @@ def sampled(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     total = tf.zeros_like(flat)
     for down in (0, 1):
         for right in (0, 1):
-            corner = tf.cast(first, tf.int32) + [down, right]
+            corner = tf.cast(first, tf.int32) + tf.constant([down, right])
             inside = tf.reduce_all((corner >= 0) & (corner < [height, width]), axis=-1)
             weight = (rest[:, 0] if down else 1 - rest[:, 0]) * (
                 rest[:, 1] if right else 1 - rest[:, 1]
