@@ -126,17 +126,15 @@ class Dream:
             ValueError: If it ends in neither ``.png`` nor ``.npz``.
             FileNotFoundError: If its folder does not exist.
         """
-        path, stream = Path(path), io.BytesIO()
+        path, stream = check_path(path), io.BytesIO()
         facts = json.dumps(self._facts())
         if path.suffix == ".png":
             text = PngImagePlugin.PngInfo()
             text.add_itxt("tfcam", facts)
             Image.fromarray(self.picture).save(stream, "png", pnginfo=text)
-        elif path.suffix == ".npz":
+        else:
             arrays: dict[str, Any] = self._arrays()
             np.savez_compressed(stream, facts=np.array(facts), **arrays)
-        else:
-            raise ValueError(f"A dream is saved as .png or .npz; got {str(path)!r}.")
         write_whole(path, stream.getvalue())
         return path
 
@@ -205,6 +203,21 @@ class Dream:
         picture = base64.b64encode(stream.getvalue()).decode()
         words = html.escape(self.title.replace("\n", ": "), quote=True)
         return f'<img alt="{words}" src="data:image/png;base64,{picture}">'
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """Refuse, before the work, a file that a dream can't be saved as.
+
+    Raises:
+        ValueError: If it ends in neither ``.png`` nor ``.npz``.
+        FileNotFoundError: If its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix not in (".png", ".npz"):
+        raise ValueError(f"A dream is saved as .png or .npz; got {str(path)!r}.")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
+    return path
 
 
 def _coloured(images: np.ndarray) -> np.ndarray:

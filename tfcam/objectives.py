@@ -270,7 +270,8 @@ def neuron(layer: Layer, index: int, position: Sequence[int] | None = None) -> O
                 f"A position must lie inside the map of {_name(layer)}, which has the sides "
                 f"{sides}; got {chosen}."
             )
-        return tf.gather_nd(activations[..., index], [list(chosen)] * activations.shape[0], 1)
+        place = (slice(None), *chosen, index)
+        return activations[place]
 
     where = "" if position is None else f", {tuple(position)}"
     return of_layer(f"neuron({_name(layer)}, {index}{where})", layer, value)
