@@ -86,9 +86,7 @@ def test_diversity_is_minus_the_mean_similarity_of_gram_matrices(pictures, rng):
 
     grams = [gram(A.astype(float)) for A in activations]
     units = [G / np.sqrt((G**2).sum()) for G in grams]
-    wanted = [
-        -sum((units[n] * units[m]).sum() for m in range(3) if m != n) / 2 for n in range(3)
-    ]
+    wanted = [-sum((units[n] * units[m]).sum() for m in range(3) if m != n) / 2 for n in range(3)]
     three = np.repeat(pictures[:1], 3, axis=0)
     assert value(objectives.diversity("conv"), three, activations) == pytest.approx(wanted)
     same = np.repeat(activations[:1], 3, axis=0)

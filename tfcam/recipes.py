@@ -64,7 +64,13 @@ class Recipe:
         _check_number("contribution_percentile", self.contribution_percentile, 0, 100)
         if self.rate == 0:
             raise ValueError("rate must be above 0; got 0.")
-        if isinstance(self.transforms, str) or not all(map(callable, self.transforms)):
+        if not hasattr(self.parametrisation, "images"):
+            raise TypeError(
+                "parametrisation must be Fourier() or Pixels() of tfcam.parametrisations; got "
+                f"{kind_of(self.parametrisation)}."
+            )
+        listed = isinstance(self.transforms, list | tuple)
+        if not listed or not all(map(callable, self.transforms)):
             raise TypeError(
                 "transforms must be a list of tfcam.transforms, such as [Jitter(8)], or of "
                 f"functions (seed, size) -> matrix; got {shown(self.transforms)}."
@@ -156,7 +162,7 @@ def without_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -
 def _check_number(name: str, value: object, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {kind_of(value)}.")
-    if not least <= float(value) <= most or math.isinf(value):
+    if not least <= float(value) <= most or math.isinf(value):  # so NaN is refused as well
         reach = f"at least {least}" if math.isinf(most) else f"in {least}..{most}"
         raise ValueError(f"{name} must be {reach}; got {shown(value)}.")
 
