@@ -24,7 +24,7 @@ def blurred(images: tf.Tensor, width: float) -> tf.Tensor:
     Example:
         >>> peak = tf.reshape(tf.constant([0.0, 1.0, 0.0]), (1, 1, 3, 1))
         >>> blurred(peak, 0.5).numpy().ravel().round(3)
-        array([0.106, 0.787, 0.106], dtype=float32)
+        array([0.107, 0.787, 0.107], dtype=float32)
     """
     if not width > 0:
         raise ValueError(f"The width of a blur must be above 0; got {width}.")

@@ -281,8 +281,10 @@ def _as_bytes(images: tf.Tensor) -> np.ndarray:
 
 def _counted(steps: int, progress: bool | None) -> Iterable[int]:
     console = Console(stderr=True)
-    shown = console.is_terminal or console.is_jupyter if progress is None else progress
-    return track(range(steps), "dreaming", console=console, transient=True, disable=not shown)
+    terminal = console.is_terminal or console.is_jupyter
+    asked = terminal if progress is None else progress
+    # Where lines can't be drawn over, the last one stays.
+    return track(range(steps), "dreaming", console=console, transient=terminal, disable=not asked)
 
 
 def _finite(values: np.ndarray, number: int, rate: float) -> np.ndarray:

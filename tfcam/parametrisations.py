@@ -6,6 +6,7 @@ waves scaled as those of photographs are, and colours that vary as theirs do, it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,7 +44,8 @@ class Pixels:
 
     Args:
         sigmoid: Whether a sigmoid keeps them within [0, 1]; else they are cut off there.
-        decorrelated: Whether the three numbers of a pixel are independent in photographs.
+        decorrelated: Whether what stands for a pixel of three colours is three numbers that are
+            independent in photographs; other channels are taken as they are.
         deviation: Of the noise to start from; half the range is 0.5, or 2 before the sigmoid.
 
     Example:
@@ -63,7 +65,7 @@ class Pixels:
 
     def images(self, parameters: tf.Tensor, shape: Shape) -> tf.Tensor:
         """The pictures, (n, H, W, C) in [0, 1]."""
-        values = correlated(parameters) if self.decorrelated else parameters
+        values = correlated(parameters) if _are_colours(self, shape) else parameters
         if self.sigmoid:
             return tf.sigmoid(values)
         return tf.clip_by_value(values + _MIDDLE, 0.0, 1.0)
@@ -71,7 +73,7 @@ class Pixels:
     def parameters(self, images: tf.Tensor) -> tf.Tensor:
         """What stands for given pictures, (n, H, W, C)."""
         values = _before_sigmoid(images) if self.sigmoid else images - _MIDDLE
-        return decorrelated(values) if self.decorrelated else values
+        return decorrelated(values) if _are_colours(self, images.shape) else values
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Fourier:
 
     Args:
         power: Of the frequency: 1 as in photographs, 0 for equal waves.
-        decorrelated: Whether the three numbers of a pixel are independent in photographs.
+        decorrelated: Whether what stands for a pixel of three colours is three numbers that are
+            independent in photographs; other channels are taken as they are.
         deviation: Of the noise to start from.
 
     Source: Olah et al. 2017, "Feature Visualization", on preconditioning.
@@ -112,12 +115,12 @@ class Fourier:
         waves = tf.complex(scaled[..., 0], scaled[..., 1])
         values = tf.signal.irfft2d(waves, [height, width]) / _CONTRAST
         values = tf.transpose(values, [0, 2, 3, 1])
-        return tf.sigmoid(correlated(values) if self.decorrelated else values)
+        return tf.sigmoid(correlated(values) if _are_colours(self, shape) else values)
 
     def parameters(self, images: tf.Tensor) -> tf.Tensor:
         """What stands for given pictures, (n, C, H, W // 2 + 1, 2)."""
         values = _before_sigmoid(images)
-        values = decorrelated(values) if self.decorrelated else values
+        values = decorrelated(values) if _are_colours(self, images.shape) else values
         height, width = values.shape[1:3]
         waves = tf.signal.rfft2d(_CONTRAST * tf.transpose(values, [0, 3, 1, 2]))
         parts = tf.stack([tf.math.real(waves), tf.math.imag(waves)], axis=-1)
@@ -170,6 +173,11 @@ def decorrelated(values: tf.Tensor) -> tf.Tensor:
         array([[3., 2., 1.]], dtype=float32)
     """
     return tf.matmul(values, tf.constant(np.linalg.inv(COLOURS).T, values.dtype))
+
+
+def _are_colours(kind: Pixels | Fourier, shape: Sequence[int]) -> bool:
+    """Whether there are three colours that shall vary as in photographs."""
+    return kind.decorrelated and shape[-1] == 3
 
 
 def _before_sigmoid(images: tf.Tensor) -> tf.Tensor:

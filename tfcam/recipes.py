@@ -168,11 +168,13 @@ def _check_number(name: str, value: object, least: float, most: float) -> None:
 
 
 PRESETS = {
-    # A little less of the fine waves than photographs have, and noise that can be seen, so that
-    # channels that a grey picture leaves at zero have a gradient to begin with.
+    # Fine waves a little weaker than in photographs, and noise that can be seen, as what a grey
+    # picture leaves at zero has no gradient to begin with.
     "fourier": Recipe(
-        Fourier(power=1.2, deviation=0.3),
+        Fourier(power=1.2, deviation=0.2),
         (Pad(12), Jitter(8), Scale(0.9, 1.1), Rotate(10), Jitter(4)),
+        steps=192,
+        rate=0.03,
     ),
     "plain": Recipe(Pixels(), rate=0.01),
     "yosinski": Recipe(Pixels(), rate=0.02, ascent="even", decay=0.0001, blur=1.0),

@@ -133,7 +133,7 @@ def transformed(
     Example:
         >>> images = tf.reshape(tf.range(4.0) / 4, (1, 2, 2, 1))
         >>> transformed(images, [Pad(1)], 0, tf.constant(0)).numpy().ravel()
-        array([0.25 , 0.375, 0.5  , 0.625], dtype=float32)
+        array([0.375 , 0.4375, 0.5   , 0.5625], dtype=float32)
     """
     if not transforms:
         return images
