@@ -30,7 +30,7 @@ LAYERS = [
         "applications",
     ],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
-    ["freezing"],
+    ["freezing", "half_precision"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
     ["methods", "sampling", "attribution", "preparation"],
     ["drawing", "lettering", "explanation", "comparison"],
@@ -38,6 +38,7 @@ LAYERS = [
     ["settings", "asking", "engine", "opening", "views", "indifference", "checks", "results"],
     ["exporting"],
     ["explainer", "comparing", "diagnosing", "channels"],
+    ["blurring", "objectives", "transforms", "parametrisations", "recipes", "dreams", "dreaming"],
     ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
     ["metrics.running", "metrics.faithfulness", "metrics.curves"],
     ["metrics.reinitialising", "metrics.sanity", "metrics.table"],
@@ -46,7 +47,7 @@ LAYERS = [
     ["classes", "trivial_maps", "significance", "storing"],
     ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
     ["recommending"],
-    ["demo", "silence", "arguments", "terminal", "evaluation_commands"],
+    ["demo", "silence", "arguments", "terminal", "evaluation_commands", "dream_commands"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.diagnosing import Diagnosis, diagnose
+    from tfcam.dreaming import dream
+    from tfcam.dreams import Dream
     from tfcam.embedding import embed
     from tfcam.evaluating import evaluate
     from tfcam.evaluation import Evaluation
@@ -32,6 +34,7 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "Difference",
+    "Dream",
     "Evaluation",
     "Explainer",
     "Explanation",
@@ -45,6 +48,7 @@ __all__ = [
     "compare",
     "demo_model",
     "diagnose",
+    "dream",
     "embed",
     "evaluate",
     "explain",
@@ -59,6 +63,7 @@ _HOMES = {
     "Difference": "targets",
     "Comparison": "comparison",
     "Diagnosis": "diagnosing",
+    "Dream": "dreams",
     "Evaluation": "evaluation",
     "Explainer": "explainer",
     "Explanation": "explanation",
@@ -73,6 +78,7 @@ _HOMES = {
     "demo_model": "demo",
     "diagnose": "diagnosing",
     "embed": "embedding",
+    "dream": "dreaming",
     "evaluate": "evaluating",
     "explain": "explainer",
     "features": "channels",
