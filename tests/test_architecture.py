@@ -25,7 +25,7 @@ LAYERS = [
     ["drawing", "lettering", "explanation", "comparison"],
     ["metrics.localisation", "metrics.wsol", "metrics.similarity", "metrics.randomised"],
     ["settings", "asking", "engine", "opening", "views", "indifference", "checks", "results"],
-    ["explainer", "comparing", "diagnosing"],
+    ["explainer", "comparing", "diagnosing", "callbacks", "losses"],
     ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
     ["metrics.running", "metrics.faithfulness", "metrics.curves"],
     ["metrics.reinitialising", "metrics.sanity", "metrics.table"],
@@ -97,7 +97,7 @@ def test_no_file_has_a_name_that_says_nothing_or_is_that_of_a_function():
     import tfcam
 
     modules = set(tfcam.__all__) & set(MODULES)
-    assert modules == {name for name in modules if name == "scenes"}
+    assert modules == {"callbacks", "losses", "scenes"}
     assert not {name for name in MODULES for word in MAIN_WORDS if word in name}
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcam import scenes
+    from tfcam import callbacks, losses, scenes
     from tfcam.comparing import compare
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
@@ -40,12 +40,14 @@ __all__ = [
     "Segmentation",
     "Similarity",
     "Top",
+    "callbacks",
     "compare",
     "demo_model",
     "diagnose",
     "evaluate",
     "explain",
     "layers",
+    "losses",
     "recommend",
     "scenes",
 ]
