@@ -117,9 +117,10 @@ class ExplainCallback(keras.callbacks.Callback):
         self._start, self.seconds, self.skipped, self.scores = time.perf_counter(), 0.0, [], {}
         self._epoch: int | None = None
         self._shown: int | None = None
-        with self._timed():
-            self._explainer = Explainer(self.model, **self._asked)
-            self._measured(self._explain())
+        self._explainer: Explainer | None = None
+        if self.model.built:  # some are not before their first batch
+            with self._timed():
+                self._measured(self._explain())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Explain, where it is due and not too dear, and add the numbers to the logs."""
@@ -164,6 +165,8 @@ class ExplainCallback(keras.callbacks.Callback):
             self.seconds += time.perf_counter() - start
 
     def _explain(self) -> Explanations:
+        if self._explainer is None:
+            self._explainer = Explainer(self.model, **self._asked)
         return self._explainer(self._images, self._targets)
 
     def _measured(self, found: Explanations) -> list[tuple[float, float] | None]:
@@ -221,7 +224,7 @@ class ExplainCallback(keras.callbacks.Callback):
 
 def _pictures(images: Any) -> list[Any]:
     """The images one by one, those in files read."""
-    if not isinstance(images, list | tuple) and np.ndim(images) < 3:
+    if not isinstance(images, list | tuple) and getattr(images, "ndim", 0) != 4:
         raise TypeError(
             "images must be a list of pictures, or an array (B, H, W, C); got "
             f"{type(images).__name__}."
