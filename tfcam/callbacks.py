@@ -31,11 +31,12 @@ _COLUMNS, _DPI = 4, 100
 class ExplainCallback(keras.callbacks.Callback):
     """Explains the same images again and again while a model is trained.
 
-    It does so after the first epoch, then ``every`` so many, and after the last; the maps of an
-    epoch make one figure. With ``boxes``, the mean overlap of boxes and the share of hits of the
-    pointing game are in the epoch's ``logs`` as ``explain_box_iou`` and ``explain_pointing_game``,
-    for History and for callbacks that come after this one, such as CSVLogger or EarlyStopping;
-    between two measurements they keep the last numbers.
+    It does so after the first epoch, then ``every`` so many, and after the last: a card for each
+    image in TensorBoard, one figure for each epoch in a folder. With ``boxes``, the mean overlap of
+    boxes and the share of hits of the pointing game are in the epoch's ``logs`` as
+    ``explain_box_iou`` and ``explain_pointing_game``, for History and for callbacks that come after
+    this one, such as CSVLogger or EarlyStopping; between two measurements they keep the last
+    numbers.
 
     Training is not changed: the weights are the same bits with and without it. Its cost is
     bounded: while it has taken more than ``max_share`` of the time trained so far, maps that are
@@ -184,42 +185,38 @@ class ExplainCallback(keras.callbacks.Callback):
             if known:
                 self.scores = dict(zip(_SCORES, np.mean(known, axis=0).tolist(), strict=True))
             self.explanations, self._shown = found, epoch
-            if self._log_dir is not None or self._folder is not None:
-                self._write(epoch, self._draw(epoch, found, measured))
+            cells = [_cell(*each) for each in zip(found, self._boxes, measured, strict=True)]
+            if self._folder is not None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                picture = self._drawn(epoch, found[0], cells)
+                write_whole(self._folder / f"epoch_{epoch + 1:03d}.png", picture)
+            if self._log_dir is not None:
+                self._log(os.fspath(self._log_dir), epoch, cells)
 
-    def _draw(
-        self, epoch: int, found: Explanations, measured: list[tuple[float, float] | None]
-    ) -> bytes:
-        cells = [_cell(*each) for each in zip(found, self._boxes, measured, strict=True)]
+    def _drawn(self, epoch: int, found: Explanation, cells: list[Cell]) -> bytes:
         rows = [cells[at : at + _COLUMNS] for at in range(0, len(cells), _COLUMNS)]
-        where = f" at {found[0].layer}" if found[0].layer else ""
-        headline = f"epoch {epoch + 1} of {self.params.get('epochs')}: {found[0].method}{where}"
+        where = f" at {found.layer}" if found.layer else ""
+        headline = f"epoch {epoch + 1} of {self.params.get('epochs')}: {found.method}{where}"
         boxed = any(each is not None for each in self._boxes)
-        sheet = ContactSheet(
-            rows,
-            [Heading("")] * len(rows[0]),
-            [Heading("")] * len(rows),
-            headline,
-            ["The true boxes are drawn in white."] if boxed else [],
-            "of each map's maximum",
-            COLORMAP,
-        )
-        return sheet.rendered("png", _DPI)
+        foot = ["The true boxes are drawn in white."] if boxed else []
+        return _sheet(rows, headline, foot, "of each map's maximum").rendered("png", _DPI)
 
-    def _write(self, epoch: int, picture: bytes) -> None:
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / f"epoch_{epoch + 1:03d}.png", picture)
-        if self._log_dir is None:
-            return
+    def _log(self, folder: str, epoch: int, cells: list[Cell]) -> None:
+        """One picture each, as wide as TensorBoard shows them: all in one could not be read."""
         if self._writer is None:
-            folder = tf.io.gfile.join(os.fspath(self._log_dir), "explain")
-            self._writer = tf.summary.create_file_writer(folder)
+            self._writer = tf.summary.create_file_writer(tf.io.gfile.join(folder, "explain"))
         with self._writer.as_default(step=epoch):
-            tf.summary.image("explain/maps", tf.io.decode_png(picture, 3)[tf.newaxis])
+            for number, cell in enumerate(cells, 1):
+                picture = tf.io.decode_png(_sheet([[cell]], "", [], None).rendered("png", _DPI), 3)
+                tf.summary.image(f"explain/image_{number:02d}", picture[tf.newaxis])
             for name, value in self.scores.items():
                 tf.summary.scalar(name.replace("_", "/", 1), value)
         self._writer.flush()
+
+
+def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | None) -> ContactSheet:
+    columns, titles = [Heading("")] * len(rows[0]), [Heading("")] * len(rows)
+    return ContactSheet(rows, columns, titles, headline, foot, bar, COLORMAP)
 
 
 def _pictures(images: Any) -> list[Any]:
