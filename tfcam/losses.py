@@ -172,6 +172,9 @@ class AttentionModel(keras.Model):
     over the images that have a mask. The layers are those of the network, which learns with it:
     predict, explain and save with either; ``save`` writes the network alone.
 
+    Freeze batch normalisation where you fine-tune (``layer.trainable = False``): while it follows
+    each batch, what learns the labels is not quite the network whose map is measured.
+
     Args:
         attention: An ``AttentionLoss`` of the network.
         weight: What the attention loss counts for, at least 0.

@@ -2,11 +2,11 @@
 
 python -m training.attention --output runs/attention     about five minutes on two cores
 
-The embedded network, which knows the shapes of tfcam.scenes, gets a new last layer and is fine-tuned
-on scenes of one shape each. Three ways: with a coloured tag in a corner whose colour is the class;
-on the same with ``tfcam.losses.AttentionModel`` and the shapes' masks; and, for what can be reached,
-without a tag. It is then asked about fresh scenes with the right tag, without one, and with the tag
-of another class. The folder then holds attention.json, attention.md and attention.png.
+The embedded network, which knows the shapes of tfcam.scenes, gets a new last layer and is
+fine-tuned on scenes of one shape each. Three ways: with a coloured tag in a corner whose colour is
+the class; on the same with ``tfcam.losses.AttentionModel`` and the shapes' masks; and, for what can
+be reached, without a tag. It is then asked about fresh scenes with the right tag, without one, and
+with the tag of another class. The folder then holds attention.json, attention.md and attention.png.
 """
 
 from __future__ import annotations
