@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcam import scenes
+    from tfcam import callbacks, losses, scenes
     from tfcam.channels import features
     from tfcam.comparing import compare
     from tfcam.comparison import Comparison
@@ -45,6 +45,7 @@ __all__ = [
     "Segmentation",
     "Similarity",
     "Top",
+    "callbacks",
     "compare",
     "demo_model",
     "diagnose",
@@ -54,6 +55,7 @@ __all__ = [
     "explain",
     "features",
     "layers",
+    "losses",
     "recommend",
     "scenes",
 ]

@@ -138,6 +138,17 @@ class Engine:
             for raws, measured, scores, pairs, weights in answers
         ]
 
+    def raw(self, images: tf.Tensor, target: Any) -> tf.Tensor:
+        """The raw maps by the first method at the first layer, for a tape that is open around it.
+
+        Args:
+            images: (B, h, w, C), what the model takes.
+            target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
+                callable outputs -> (B,).
+        """
+        ((raws, *_),), *_ = self._compute(self.submodel, images, [target])
+        return raws[0][0]
+
     def _function(
         self, images: tf.Tensor, targets: Sequence[Any], others: Sequence[np.ndarray]
     ) -> tuple[Callable[..., Any], bool, list[tf.Tensor]]:
