@@ -146,7 +146,7 @@ class Engine:
             target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
                 callable outputs -> (B,).
         """
-        ((raws, *_),), *_ = self._compute(self.submodel, images, [target])
+        ((raws, *_),), *_ = self.compute(self.submodel, images, [target])
         return raws[0][0]
 
     def _function(
