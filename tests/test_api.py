@@ -12,11 +12,11 @@ from tfcam.methods import METHODS
 PUBLIC = {name: getattr(tfcam, name) for name in tfcam.__all__}
 FUNCTIONS = {name: each for name, each in PUBLIC.items() if inspect.isroutine(each)}
 CLASSES = {name: each for name, each in PUBLIC.items() if inspect.isclass(each)}
-ARRAYS_AND_TARGET = {"model", "image", "images", "data", "layer"}
+ARRAYS_AND_TARGET = {"model", "image", "images", "data", "layer", "objective"}
 
 
 def test_the_surface_fits_on_a_card():
-    assert sorted(tfcam.__all__) == tfcam.__all__ or len(tfcam.__all__) <= 25
+    assert sorted(tfcam.__all__) == tfcam.__all__ or len(tfcam.__all__) <= 30
     assert set(tfcam.__all__) <= set(dir(tfcam))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = tfcam.nothing
@@ -75,6 +75,7 @@ def test_results_can_not_be_changed():
     assert tfcam.Explanation.__dataclass_params__.frozen
     assert tfcam.Reading.__dataclass_params__.frozen
     assert tfcam.Comparison.__dataclass_params__.frozen
-    for kind in (tfcam.Explanation, tfcam.Comparison):
+    assert tfcam.Dream.__dataclass_params__.frozen
+    for kind in (tfcam.Explanation, tfcam.Comparison, tfcam.Dream):
         for each in dataclasses.fields(kind):
             assert f"{each.name}: " in inspect.getdoc(kind)

@@ -7,11 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcam import scenes
+    from tfcam import callbacks, losses, scenes
+    from tfcam.channels import features
     from tfcam.comparing import compare
     from tfcam.comparison import Comparison
     from tfcam.demo import demo_model
     from tfcam.diagnosing import Diagnosis, diagnose
+    from tfcam.dreaming import dream
+    from tfcam.dreams import Dream
+    from tfcam.embedding import embed
     from tfcam.evaluating import evaluate
     from tfcam.evaluation import Evaluation
     from tfcam.explainer import Explainer, explain
@@ -30,6 +34,7 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "Difference",
+    "Dream",
     "Evaluation",
     "Explainer",
     "Explanation",
@@ -40,12 +45,17 @@ __all__ = [
     "Segmentation",
     "Similarity",
     "Top",
+    "callbacks",
     "compare",
     "demo_model",
     "diagnose",
+    "dream",
+    "embed",
     "evaluate",
     "explain",
+    "features",
     "layers",
+    "losses",
     "recommend",
     "scenes",
 ]
@@ -55,6 +65,7 @@ _HOMES = {
     "Difference": "targets",
     "Comparison": "comparison",
     "Diagnosis": "diagnosing",
+    "Dream": "dreams",
     "Evaluation": "evaluation",
     "Explainer": "explainer",
     "Explanation": "explanation",
@@ -68,8 +79,11 @@ _HOMES = {
     "compare": "comparing",
     "demo_model": "demo",
     "diagnose": "diagnosing",
+    "embed": "embedding",
+    "dream": "dreaming",
     "evaluate": "evaluating",
     "explain": "explainer",
+    "features": "channels",
     "layers": "inspection",
     "recommend": "recommending",
 }

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfcam.applications import family_of
 from tfcam.engine import Engine
 from tfcam.findings import Finding, finding
+from tfcam.half_precision import HALF_SCALE
 from tfcam.indifference import of_deconvnet
 from tfcam.inspection import Tap
 from tfcam.intake import inputs_of, run
@@ -21,7 +22,7 @@ from tfcam.methods import Method
 from tfcam.opening import open_model
 from tfcam.preparation import Prepared, choose_preprocessing
 from tfcam.scoring import Outputs, select
-from tfcam.submodel import HALF_SCALE, SubModel
+from tfcam.submodel import SubModel
 from tfcam.tapping import observed, walk
 from tfcam.targets import NOTHING, PREDICTED
 from tfcam.tokens import Grid, to_map

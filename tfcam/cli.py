@@ -1,4 +1,4 @@
-"""The command line: ``tfcam demo | explain | compare | evaluate | diagnose | ...``."""
+"""The command line: ``tfcam demo | explain | compare | evaluate | dream | ...``."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from tfcam.arguments import (
     read_image,
     read_options,
 )
+from tfcam.dream_commands import dream
 from tfcam.evaluation_commands import evaluate, recommend
 from tfcam.terminal import complain, errors
 
@@ -235,6 +236,7 @@ def methods() -> None:
 
 app.command()(evaluate)
 app.command()(recommend)
+app.command()(dream)
 
 
 def _finite(number: float | None) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import io
 import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -128,7 +127,7 @@ class Comparison:
         """
         path = check_path(path)
         sheet = self._sheet(shared_scale, alpha, colormap)
-        write_whole(path, _rendered(sheet, path.suffix[1:], 150))
+        write_whole(path, sheet.rendered(path.suffix[1:], 150))
         return path
 
     def table(self) -> str:
@@ -156,7 +155,7 @@ class Comparison:
     def _repr_png_(self) -> bytes | None:
         if self.cells[0][0].heatmap.ndim != 2:  # the table is shown
             return None
-        return _rendered(self._sheet(False, 0.5, COLORMAP), "png", 100)
+        return self._sheet(False, 0.5, COLORMAP).rendered("png", 100)
 
     def _repr_html_(self) -> str | None:
         """The figure, with all titles for who can't see it; None where the table is shown."""
@@ -175,13 +174,13 @@ class Comparison:
         headline, rows, columns, captions = self._headings()
         everywhere = [code for code in _codes(self.cells[0][0]) if len(self) > 1]
         everywhere = [code for code in everywhere if all(code in _codes(each) for each in self)]
-        picture = Cell(_reduced(self.cells[0][0]).image)
+        picture = Cell(reduced(self.cells[0][0]).image)
         cells = []
         for row, texts in zip(self.cells, captions, strict=True):
             heatmaps = row_heatmaps(row) if shared_scale else [each.heatmap for each in row]
             cells.append([picture])
             for each, heatmap, text in zip(row, heatmaps, texts, strict=True):
-                shown = _reduced(dataclasses.replace(each, heatmap=heatmap))
+                shown = reduced(dataclasses.replace(each, heatmap=heatmap))
                 notes = tuple(code for code in _codes(each) if code not in everywhere)
                 cells[-1].append(Cell(shown.picture(alpha, colormap), text, notes))
         title = "the picture as given"
@@ -333,7 +332,7 @@ def _has_units(each: Explanation) -> bool:
     return each.raw.ndim == 2 and bool(np.isfinite(each.raw).all())
 
 
-def _reduced(each: Explanation) -> Explanation:
+def reduced(each: Explanation) -> Explanation:
     """The explanation of a large photo no larger than a figure can show."""
     step = -(-max(each.heatmap.shape) // _LARGEST_SIDE)
     if step == 1:
@@ -341,10 +340,3 @@ def _reduced(each: Explanation) -> Explanation:
     heatmap = np.asarray(Image.fromarray(each.heatmap).reduce(step))
     image = np.asarray(Image.fromarray(each.image).reduce(step))
     return dataclasses.replace(each, heatmap=heatmap, image=image)
-
-
-def _rendered(sheet: ContactSheet, kind: str, dpi: int) -> bytes:
-    figure, stream = Figure(), io.BytesIO()
-    sheet.draw(figure)
-    figure.savefig(stream, format=kind, dpi=dpi)
-    return stream.getvalue()

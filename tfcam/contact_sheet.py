@@ -6,6 +6,7 @@ own layouts do not break lines.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -205,6 +206,13 @@ class ContactSheet:
         if self._bar:
             self._draw_bar(pen, top)
         pen.write(_MARGIN, pen.height - bottom, self._foot, "left")
+
+    def rendered(self, kind: str, dpi: int) -> bytes:
+        """The sheet as a file, "png", "pdf" or "svg"; no figure stays open."""
+        figure, stream = Figure(), io.BytesIO()
+        self.draw(figure)
+        figure.savefig(stream, format=kind, dpi=dpi)
+        return stream.getvalue()
 
     def _centre(self, column: int) -> float:
         return self._left + (column + 0.5) * self._pitch

@@ -26,6 +26,9 @@ from tfcam.submodel import KEPT, Answer, SubModel
 from tfcam.tapping import LOCK
 from tfcam.targets import NOTHING, class_weights
 
+# A batch of so many images is compiled at once.
+_MANY = 16
+
 
 class Engine:
     """Computes the maps of some layers of a model by some methods.
@@ -135,6 +138,17 @@ class Engine:
             for raws, measured, scores, pairs, weights in answers
         ]
 
+    def raw(self, images: tf.Tensor, target: Any) -> tf.Tensor:
+        """The raw maps by the first method at the first layer, for a tape that is open around it.
+
+        Args:
+            images: (B, h, w, C), what the model takes.
+            target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
+                callable outputs -> (B,).
+        """
+        ((raws, *_),), *_ = self.compute(self.submodel, images, [target])
+        return raws[0][0]
+
     def _function(
         self, images: tf.Tensor, targets: Sequence[Any], others: Sequence[np.ndarray]
     ) -> tuple[Callable[..., Any], bool, list[tf.Tensor]]:
@@ -150,9 +164,10 @@ class Engine:
             return self.compute(self.submodel.beside(beside), images, chosen)
 
         with LOCK:
-            # A loop of passes is worth compiling at once.
-            loops = any(each.method.loops for each in self.requests)
-            compiled = key in self._seen or loops or self.settings.freeze
+            # A loop of passes is worth compiling at once; eager, a large batch takes much memory,
+            # as Keras holds what every layer gave.
+            at_once = any(each.method.loops for each in self.requests) or len(images) >= _MANY
+            compiled = key in self._seen or at_once or self.settings.freeze
             if compiled and self._seen.get(key) is None:
                 # One for each shape: a tf.function that held them all would complain of that.
                 traced = tf.function(function, autograph=False).get_concrete_function(*given)

@@ -342,6 +342,6 @@ def _displayed(array: np.ndarray) -> np.ndarray:
     values = array if 1e-30 < high - low < 1e30 else array.astype(np.float64)
     factor = 255 / (high - low) if high > low else 0.0
     pixels = np.rint((values - low) * factor).astype(np.uint8)
-    return (
-        np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3].copy()
-    )
+    if pixels.shape[-1] < 3:
+        return np.repeat(pixels[..., :1], 3, axis=-1)
+    return np.ascontiguousarray(pixels[..., :3])

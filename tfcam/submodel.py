@@ -10,13 +10,14 @@ import copy
 import functools
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from tfcam.guided import Gates, Rule, check_gates, count_gates, gated_relus
+from tfcam.half_precision import HALF_SCALE, unscaled
 from tfcam.inspection import Tap
 from tfcam.intake import inputs_of, run, swapped
 from tfcam.network import Network
@@ -27,9 +28,6 @@ from tfcam.tapping import Side, observed, walk
 from tfcam.targets import Top, pick_output, told_format
 from tfcam.tokens import reading_attentions, to_map
 
-# Half-precision gradients of a small score underflow to zero: the score is scaled up, the
-# gradient back down. A power of two changes no digit.
-HALF_SCALE = 2.0**14
 # Each shape of input is traced by itself; this many are kept.
 KEPT = 16
 _IMAGES = -1
@@ -214,7 +212,8 @@ class SubModel:
             if image_gradients:
                 tape.watch(images)
             # Open before the taps are: each attention is called once more for its scores.
-            with reading_attentions(self.model) if attentions else _nothing() as attended:
+            nothing: Any = contextlib.nullcontext([])
+            with reading_attentions(self.model) if attentions else nothing as attended:
                 outputs, taken = self.forward(images, tape.watch if gradients else None)
             chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
@@ -231,7 +230,7 @@ class SubModel:
                     path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
                     raise NoGradientError(_no_gradient(path))
             if half and wanted:
-                found = _unscaled(found, functools.partial(tape.gradient, total, wanted))
+                found = unscaled(found, functools.partial(tape.gradient, total, wanted))
             # Of an exported network the slope's batch is unknown, but it is that of its tensor.
             found = {
                 key: tf.ensure_shape(tf.cast(slope, tf.float32), wanted[key].shape)
@@ -283,18 +282,36 @@ class SubModel:
         concrete = self.traced(key, self._gated(target, rule), (images, *given))
         gates = count_gates(concrete.graph)
         check_gates(gates, self.model.name)
-        half = self.half
         # The override map is honoured only where the tape is outside of the traced function.
+        _, gradients = self.ascent(lambda given_images: concrete(given_images, *given), images)
+        return gradients, gates
+
+    def ascent(
+        self, function: Callable[[tf.Tensor], tf.Tensor], at: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What a function of anything that becomes images gives, and where it rises.
+
+        Args:
+            function: ``at`` -> (B,), on its way through ``forward``.
+            at: Where the gradient is wanted.
+
+        Returns:
+            The values (B,), and the gradient of their sum, float32, in the shape of ``at``.
+
+        Raises:
+            NoGradientError: If the values do not depend on it in a differentiable way.
+        """
+        half = self.half
         with tf.GradientTape(persistent=half, watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            total = tf.reduce_sum(concrete(images, *given))
-            scaled = total * HALF_SCALE if half else total
-        found = {_IMAGES: tape.gradient(scaled, images)}
+            tape.watch(at)
+            values = function(at)
+            scaled = values * HALF_SCALE if half else values
+        found = {_IMAGES: tape.gradient(scaled, at)}
         if found[_IMAGES] is None:
             raise NoGradientError(_no_gradient("the model's input"))
         if half:
-            found = _unscaled(found, lambda: {_IMAGES: tape.gradient(total, images)})
-        return tf.cast(found[_IMAGES], tf.float32), gates
+            found = unscaled(found, lambda: {_IMAGES: tape.gradient(values, at)})
+        return values, tf.cast(found[_IMAGES], tf.float32)
 
     def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
         """The gated forward pass, to be traced: for classes, or for one callable."""
@@ -319,23 +336,6 @@ class SubModel:
         """
         outputs, _ = self.forward(images, inject=activations)
         return select(outputs, target).scores
-
-
-def _unscaled(found: dict[int, tf.Tensor], plain: Callable[[], Any]) -> dict[int, tf.Tensor]:
-    """Gradients of a scaled-up score, scaled back; where they overflowed, those of the score."""
-    slopes = {key: tf.cast(slope, tf.float32) / HALF_SCALE for key, slope in found.items()}
-    finite = [tf.reduce_all(tf.math.is_finite(slope)) for slope in slopes.values()]
-
-    def mended() -> dict[int, tf.Tensor]:
-        small = {key: tf.cast(slope, tf.float32) for key, slope in plain().items()}
-        return {k: tf.where(tf.math.is_finite(s), s, small[k]) for k, s in slopes.items()}
-
-    return tf.cond(tf.reduce_all(finite), lambda: slopes, mended)
-
-
-@contextlib.contextmanager
-def _nothing() -> Iterator[list[tf.Tensor]]:
-    yield []
 
 
 def _check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:

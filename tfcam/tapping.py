@@ -27,6 +27,9 @@ LOCK = threading.RLock()
 def children(operation: Any) -> list[Any]:
     """The operations directly inside a model or layer, in the order in which it lists them."""
     listed: list[Any] = []
+    # Nearly all have none, and models are walked for each image.
+    if not isinstance(operation, keras.Model) and not getattr(operation, "_layers", True):
+        return listed
     if isinstance(operation, keras.Model):
         listed += getattr(operation, "operations", operation.layers)
     # Keras has no public way to the layers inside a layer that is no model.

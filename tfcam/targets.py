@@ -189,9 +189,14 @@ def pair_name(pair: Sequence[int] | np.ndarray, labels: Sequence[str] | None = N
         >>> pair_name((1, 0)), pair_name((1, NOTHING), ["cat", "dog"])
         ('class 1 and not class 0', 'dog')
     """
-    names = {PREDICTED: "the predicted class"} | dict(enumerate(labels or ()))
-    known = [names.get(int(each), f"class {each}") for each in pair if each != NOTHING]
+    known = [_class_name(int(each), labels or ()) for each in pair if each != NOTHING]
     return " and not ".join(known)
+
+
+def _class_name(number: int, labels: Sequence[str]) -> str:
+    if number == PREDICTED:
+        return "the predicted class"
+    return labels[number] if 0 <= number < len(labels) else f"class {number}"
 
 
 def class_outputs(outputs: Any) -> tf.Tensor:

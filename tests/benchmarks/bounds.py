@@ -69,3 +69,10 @@ BOUNDS = (
 FIRST_CALL = 1.25
 # Of the forward pass's peak, at batch 32.
 MEMORY = 1.15
+# What is compared: the first call of Grad-CAM is eager, and Keras then holds every layer's output.
+MEMORY_PAIRS = (
+    ("grad_cam, compiled at once", "forward", "peak"),
+    ("grad_cam, compiled at once", "forward", "above"),
+    ("grad_cam", "eager forward", "peak"),
+    ("grad_cam", "forward", "peak"),
+)

@@ -80,8 +80,8 @@ def measure(peer: str, batch: int, rounds: int) -> dict[str, Any]:
     """A peer's Grad-CAM beside the compiled forward pass of the same network."""
     model, images = build(NETWORK), pictures(NETWORK, batch)
     calls = {"forward": forward(model, images), "peer": PEERS[peer](model, images)}
-    named = "keras" if peer == "keras.io recipe" else peer
-    version = f"{named} {metadata.version(named)}"
+    recipe = peer == "keras.io recipe"
+    version = f"{peer}, keras {keras.__version__}" if recipe else f"{peer} {metadata.version(peer)}"
     return {"version": version, "seconds": interleaved(calls, rounds, 3)}
 
 

@@ -39,8 +39,8 @@ Every method that does not loop, by network and batch size, in forward passes. F
 backward pass; of CAM methods B is only from the score to the layer.
 
 {one_pass}
-Methods that ask the network again and again, of one picture: in forward passes, and for each pass
-that they need, forward or backward.
+Methods that ask the network again and again, by network and batch size: in forward passes, and for
+each pass that they need, forward or backward.
 
 {looping}
 Grad-CAM of ResNet50 by other packages, each in a process of its own beside the forward pass of the

@@ -13,13 +13,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tfcam
 from tests.benchmarks import machine, processes, tables
-from tests.benchmarks.bounds import BOUNDS
+from tests.benchmarks.bounds import BOUNDS, MEMORY_PAIRS
 from tests.benchmarks.first_calls import KINDS
 from tests.benchmarks.networks import NETWORKS
 from tests.benchmarks.peers_tf import PEERS as TF_PEERS
@@ -36,7 +36,7 @@ def groups(asked: argparse.Namespace, network: str) -> Iterator[dict[str, Any]]:
     plan = {"rounds": asked.rounds, "warm_up": 3}
     bounds = [b for b in BOUNDS if b.network == network and "bounds" in asked.parts]
     for batch in asked.batches:
-        names = _methods(asked.methods, batch) if "methods" in asked.parts else []
+        names = _methods(asked, batch) if "methods" in asked.parts else []
         chosen = [b for b in bounds if b.batch == batch and not b.slow]
         names += [name for b in chosen for name in (b.to, b.name)]
         if names:
@@ -46,10 +46,13 @@ def groups(asked: argparse.Namespace, network: str) -> Iterator[dict[str, Any]]:
             yield {"batch": b.batch, "names": [b.to, b.name], "rounds": 3, "warm_up": 1}
 
 
-def _methods(chosen: Sequence[str], batch: int) -> list[str]:
-    if batch > LONGEST_BATCH_OF_ALL:
-        return [name for name in chosen if name in SHORT]
-    return [name for name in chosen if batch == 1 or not tfcam.METHODS[name].loops]
+def _methods(asked: argparse.Namespace, batch: int) -> list[str]:
+    def is_short_enough(name: str) -> bool:
+        if tfcam.METHODS[name].loops:
+            return batch in asked.looping
+        return name in SHORT or batch <= LONGEST_BATCH_OF_ALL
+
+    return [name for name in asked.methods if is_short_enough(name)]
 
 
 def rounds(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -81,7 +84,7 @@ def memory(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Peaks of memory, of the largest batch."""
     batch = max(asked.batches)
     for network in asked.networks:
-        for name in ("forward", "eager forward", "grad_cam"):
+        for name in sorted({each for pair in MEMORY_PAIRS for each in pair[:2]}):
             what = {"network": network, "name": name, "batch": batch}
             yield {**what, **processes.run("memory", what)}
 
@@ -120,14 +123,22 @@ def main() -> None:
     results["machine"] = machine.describe()
     wanted = {"rounds" if part in ("methods", "bounds") else part for part in asked.parts}
     for section in (each for each in SECTIONS if each in wanted):
-        start, results[section] = time.time(), []
+        start = time.time()
         for row in SECTIONS[section](asked):
-            results[section].append(row)
+            others = [each for each in results.get(section, []) if not _replaces(row, each)]
+            results[section] = [*others, row]
             path.write_text(tables.as_json(results))
             said = {name: row[name] for name in row if name not in ("names", "seconds", "refused")}
             print(f"{time.time() - start:6.0f} s  {section}  {said}", file=sys.stderr, flush=True)
     (asked.output / "tables.md").write_text(tables.everything(results))
     print(tables.everything(results))
+
+
+def _replaces(row: dict[str, Any], old: dict[str, Any]) -> bool:
+    """Whether a row is of what an older one was, or of what had failed."""
+    failed = "error" in old and row.get("network") == old.get("network")
+    what = ("network", "batch", "names", "name", "peer", "where")
+    return (failed and "peer" not in old) or all(row.get(key) == old.get(key) for key in what)
 
 
 def _asked() -> argparse.Namespace:
@@ -138,13 +149,16 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--networks", **listed, default=list(NETWORKS))
     parser.add_argument("--methods", **listed, default=list(tfcam.METHODS))
     parser.add_argument("--batches", **listed, default=[1, 8, 32])
+    parser.add_argument("--looping", **listed, default=[1], help="batches of looping methods")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="one network, batch 1, two rounds")
     parser.add_argument("--busy", action="store_true", help="measure though the machine is busy")
     parser.add_argument("--peers-python", default=sys.executable, help="that has peers_tf's")
     parser.add_argument("--torch-python", default=sys.executable, help="that has peers_torch's")
     asked = parser.parse_args()
-    asked.batches = [int(each) for each in asked.batches]
+    asked.batches, asked.looping = (
+        [int(each) for each in given] for given in (asked.batches, asked.looping)
+    )
     for name, known in (("parts", PARTS), ("networks", NETWORKS), ("methods", tfcam.METHODS)):
         if strange := set(getattr(asked, name)) - set(known):
             parser.error(f"--{name} must be of {', '.join(known)}; got {', '.join(strange)}.")

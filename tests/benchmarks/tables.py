@@ -78,9 +78,13 @@ def one_pass(results: Results, spread: bool = False) -> str:
 
 def looping(results: Results) -> str:
     """The methods that ask again and again, in forward passes, and for each pass they need."""
-    places = [(network, batch) for network, batch in _places(results) if batch == 1]
+    places = [
+        place
+        for place in _places(results)
+        if any(find_ratio(results, *place, name) for name in LOOPING)
+    ]
     head = ["method", "options", "passes"]
-    head += [f"{TITLES[network]}, {what}" for network, _ in places for what in ("all", "each")]
+    head += [f"{TITLES[n]}, {batch}: {what}" for n, batch in places for what in ("all", "each")]
     rows = []
     for name, (options, passes) in LOOPING.items():
         said = ", ".join(f"{key}={value}" for key, value in options.items())

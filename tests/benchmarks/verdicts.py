@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.benchmarks.bounds import BOUNDS, FIRST_CALL, MEMORY
+from tests.benchmarks.bounds import BOUNDS, FIRST_CALL, MEMORY, MEMORY_PAIRS
 from tests.benchmarks.timing import ratio
 
 Results = dict[str, Any]
@@ -48,7 +48,7 @@ def find_ratio(
     results: Results, network: str, batch: int, name: str, to: str = "forward"
 ) -> tuple[float, float, float] | None:
     """The quartiles of a ratio; None where it was not measured."""
-    for group in results.get("rounds", []):
+    for group in reversed(results.get("rounds", [])):
         if (group["network"], group.get("batch")) == (network, batch):
             seconds = group["seconds"]
             if name in seconds and to in seconds:
@@ -95,15 +95,10 @@ def _of_first_calls(results: Results) -> Iterator[Verdict]:
 def _of_memory(results: Results) -> Iterator[Verdict]:
     rows = {(row["network"], row["name"]): row for row in results.get("memory", [])}
     for network in dict.fromkeys(network for network, _ in rows):
-        ours = rows[network, "grad_cam"]
-        where = f"{TITLES[network]}, batch {ours['batch']}"
-        for call, to in (("later", "forward"), ("first", "eager forward")):
-            words = "compiled" if call == "later" else "the eager first call"
-            for part, whole in ((call, "whole process"), (f"{call}_above", "above what was held")):
-                other = rows[network, to]
-                found = None
-                if "error" not in ours and "error" not in other:
-                    found = (ours[part] / other[part],) * 3
-                what = f"peak of memory, Grad-CAM / forward, {words}: {whole}"
-                reason = ours.get("error", other.get("error", ""))
-                yield Verdict(what, where, MEMORY, found, reason)
+        for name, to, part in MEMORY_PAIRS:
+            ours, other = rows.get((network, name), {}), rows.get((network, to), {})
+            words = "whole process" if part == "peak" else "above what was held before"
+            found = (ours[part] / other[part],) * 3 if part in ours and part in other else None
+            where = f"{TITLES[network]}, batch {ours.get('batch')}"
+            reason = ours.get("error", other.get("error", ""))
+            yield Verdict(f"memory, {name} / {to}: {words}", where, MEMORY, found, reason)

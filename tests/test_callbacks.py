@@ -1,0 +1,371 @@
+"""The callback shows what is learnt, changes nothing of the training, and costs what it may."""
+
+import csv
+import gc
+import random
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import psutil
+import pytest
+import tensorflow as tf
+from keras import layers
+from PIL import Image
+
+import tfcam
+from tfcam import callbacks
+from tfcam.callbacks import ExplainCallback
+from tfcam.metrics.localisation import box_iou, pointing_game
+
+SIZE, CLASSES = 16, 3
+
+
+def network():
+    """Dropout and batch normalisation: both behave in another way while a model learns."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.Dropout(0.5)(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="features")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(x), name="small")
+
+
+def compiled(model=None, **options):
+    model = model or network()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], **options)
+    return model
+
+
+def samples(count=24, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((count, SIZE, SIZE, 3), np.float32), rng.integers(0, CLASSES, count)
+
+
+def learn(callback, model=None, epochs=3, **options):
+    """Fit on the same data from the same seeds, with a callback or without."""
+    keras.utils.set_random_seed(3)
+    model = model() if model else compiled()
+    history = model.fit(
+        *samples(),
+        batch_size=4,
+        epochs=epochs,
+        verbose=options.pop("verbose", 0),
+        callbacks=[callback] if isinstance(callback, keras.callbacks.Callback) else callback,
+        **options,
+    )
+    return model, history.history
+
+
+def drawn():
+    return random.random(), np.random.random(), float(tf.random.uniform(()))
+
+
+BOXES = [np.array([[2, 2, 10, 12]]), None, np.array([[0, 0, 4, 4], [8, 8, 16, 16]])]
+
+
+def looking(tmp_path, **options):
+    return ExplainCallback(
+        samples(3, seed=1)[0],
+        "features",
+        **{"boxes": BOXES, "folder": tmp_path / "maps", "log_dir": tmp_path / "logs"}
+        | {"max_share": 1.0}
+        | options,
+    )
+
+
+def nested():
+    inner = network()
+    inputs = keras.Input((SIZE, SIZE, 3))
+    return compiled(keras.Model(inputs, inner(inputs), name="outer"))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.inner = network()
+
+    def call(self, inputs, training=None):
+        return self.inner(inputs, training=training)
+
+
+VARIANTS = {
+    "plain": compiled,
+    "steps": lambda: compiled(steps_per_execution=4),
+    "eager": lambda: compiled(run_eagerly=True),
+    "nested": nested,
+    "subclassed": lambda: compiled(Subclassed()),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_is_the_same_bit_for_bit(variant, tmp_path):
+    kind = VARIANTS[variant]
+    epochs = 2 if variant == "eager" else 4
+    plain, before = learn(None, kind, epochs, validation_split=0.25)
+    after_plain = drawn()
+    # A method that draws noise must not draw it from what training draws from.
+    method = "smooth_grad_cam_pp" if variant == "plain" else "grad_cam"
+    look = looking(tmp_path, method=method)
+    watched, after = learn(look, kind, epochs, validation_split=0.25)
+    assert drawn() == after_plain
+    for name, values in before.items():
+        assert after[name] == values
+    for one, other in zip(plain.variables, watched.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(plain.optimizer.variables, watched.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(list((tmp_path / "maps").iterdir())) == epochs
+
+
+def test_training_in_mixed_precision_is_the_same(tmp_path):
+    before = keras.mixed_precision.dtype_policy()
+    try:
+        keras.mixed_precision.set_dtype_policy("mixed_float16")
+        plain, _ = learn(None)
+        watched, _ = learn(looking(tmp_path))
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    for one, other in zip(plain.variables, watched.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_maps_are_those_of_the_epoch(tmp_path):
+    """Followed from epoch to epoch: what was compiled reads the new weights."""
+    images, labels = samples(3, seed=1)
+    kept = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            fresh = keras.models.clone_model(self.model)
+            fresh.set_weights(self.model.get_weights())
+            wanted = tfcam.explain(fresh, images, "features", target=labels.tolist())
+            kept.append((look.explanations, wanted, dict(logs)))
+
+    look = looking(tmp_path, targets=labels)
+    learn([look, Keep()], epochs=4)
+    assert len({found.heatmaps.tobytes() for found, _, _ in kept}) == 4
+    for found, wanted, logs in kept:
+        np.testing.assert_allclose(found.heatmaps, wanted.heatmaps, atol=1e-4)
+        assert [each.target for each in found] == labels.tolist()
+        pairs = [(e.heatmap, b) for e, b in zip(found, BOXES, strict=True) if b is not None]
+        assert logs["explain_box_iou"] == pytest.approx(np.mean([box_iou(*p) for p in pairs]))
+        hits = np.mean([pointing_game(*pair) for pair in pairs])
+        assert logs["explain_pointing_game"] == pytest.approx(hits)
+
+
+def test_other_callbacks_see_the_numbers(tmp_path):
+    stop = keras.callbacks.EarlyStopping("explain_box_iou", patience=9, mode="max")
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    _, history = learn([looking(tmp_path), log, stop], epochs=3)
+    overlaps = history["explain_box_iou"]
+    assert float(stop.best) == max(overlaps)
+    rows = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
+    assert [float(row["explain_box_iou"]) for row in rows] == pytest.approx(overlaps)
+
+
+def summaries(folder):
+    """What TensorBoard would read: (step, tag) -> the value."""
+    (file,) = folder.glob("events*")
+    found = {}
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            found[event.step, value.tag] = tf.make_ndarray(value.tensor)
+    return found
+
+
+def test_the_folder_and_tensorboard_hold_the_maps(tmp_path):
+    look = looking(tmp_path, every=2)
+    _, history = learn(look, epochs=4)
+    pictures = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert pictures == ["epoch_001.png", "epoch_003.png", "epoch_004.png"]
+    found = summaries(tmp_path / "logs" / "explain")
+    maps = [f"explain/image_{number:02d}" for number in (1, 2, 3)]
+    tags = (*maps, "explain/box_iou", "explain/pointing_game")
+    assert set(found) == {(step, tag) for step in (0, 2, 3) for tag in tags}
+    for step in (0, 2, 3):
+        overlap = found[step, "explain/box_iou"]
+        assert overlap == pytest.approx(history["explain_box_iou"][step])
+        for name in maps:
+            width, _, png = found[step, name]
+            assert 250 < int(width) <= 350  # what TensorBoard shows without making it smaller
+            assert np.asarray(tf.io.decode_png(png)).std() > 10
+        with Image.open(tmp_path / "maps" / f"epoch_{step + 1:03d}.png") as picture:
+            assert picture.width == 900
+    # Between two measurements the last numbers stand.
+    assert history["explain_box_iou"][1] == history["explain_box_iou"][0]
+
+
+def test_the_figure_says_what_it_shows(tmp_path, monkeypatch):
+    sheets = []
+
+    class Spied(callbacks.ContactSheet):
+        def __init__(self, *given):
+            sheets.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setattr(callbacks, "ContactSheet", Spied)
+    look = looking(tmp_path, labels=["cat", "dog", "owl"], targets=["cat", "dog", "owl"])
+    learn(look, epochs=2)
+    (row,), _, _, headline, foot, *_ = next(each for each in reversed(sheets) if each[3])
+    assert headline == "epoch 2 of 2: grad_cam at features"
+    assert foot == ["The true boxes are drawn in white."]
+    for cell, found, label in zip(row, look.explanations, ("cat", "dog", "owl"), strict=True):
+        assert cell.caption == f"{label}, probability {found.probability:.3g}"
+    assert row[0].notes[0].startswith("box IoU 0.")
+    assert not any("IoU" in note for note in row[1].notes)  # it has no boxes
+    assert row[0].picture[2, 2].tolist() == [255] * 3  # the corner of its box
+
+
+def test_boxes_lie_where_they_are_in_a_picture_that_is_drawn_smaller(tmp_path):
+    picture = np.full((1700, 850, 3), 90, np.uint8)
+    found = tfcam.explain(tfcam.demo_model(), picture)
+    cell = callbacks._cell(found, np.array([[0, 850, 850, 1700.0]]), None)
+    assert cell.picture.shape[0] <= 800
+    white = np.nonzero((cell.picture == 255).all(axis=(1, 2)))[0]
+    assert white.min() / cell.picture.shape[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_no_figure_is_left_open_and_the_backend_stays(tmp_path):
+    backend = plt.get_backend()
+    learn(looking(tmp_path), epochs=2)
+    assert plt.get_fignums() == []
+    assert plt.get_backend() == backend
+
+
+def test_it_is_compiled_once_and_memory_does_not_grow(tmp_path):
+    """One eager pass, one trace; then epoch after epoch the same."""
+    traced, resident = [], {}
+
+    def counted(reading):
+        traced.append(tf.executing_eagerly())
+        return tf.reduce_mean(reading.gradients * reading.activations, axis=-1)
+
+    class Measure(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch in (9, 39):
+                gc.collect()
+                resident[epoch] = psutil.Process().memory_info().rss
+
+    learn([looking(tmp_path, method=counted), Measure()], epochs=40)
+    assert traced == [True, False]
+    # Kept figures would be 2 MB each; what allocators keep is little.
+    assert resident[39] - resident[9] < 20e6
+
+
+def ticking(monkeypatch, seconds):
+    """A clock that only the epochs and the explanations move: no test waits for a real one."""
+    now = [0.0]
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
+    explain = ExplainCallback._explain
+
+    def slow(self):
+        now[0] += seconds
+        return explain(self)
+
+    monkeypatch.setattr(ExplainCallback, "_explain", slow)
+
+    class Epoch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            now[0] += 10.0
+
+    return Epoch()
+
+
+def test_the_cost_is_bounded_and_it_says_so(tmp_path, monkeypatch, capsys):
+    """Epochs of 10 s, maps of 1 s, a tenth of the time: by hand.
+
+    The trial and epoch 1 take 2 s; 10 percent of 20 s trained is 2 s, so epoch 2 is made (3 s),
+    epoch 3 (30 s) too; and so on: at most a tenth, and the last one.
+    """
+    epoch = ticking(monkeypatch, 1.0)
+    look = looking(tmp_path, max_share=0.1, log_dir=None)
+    learn([epoch, look], epochs=6, verbose=2)
+    assert (look.skipped, look.seconds) == ([], 7.0)
+    look = looking(tmp_path, max_share=0.05, log_dir=None, folder=tmp_path / "fewer")
+    learn([epoch, look], epochs=10, verbose=2)
+    # Spent 2 s after epoch 1, within 5 % from epoch 4 on; 3 s, from epoch 6; 4 s, from epoch 8.
+    assert look.skipped == [1, 2, 4, 6, 8]
+    assert look.seconds == 6.0
+    said = [line for line in capsys.readouterr().out.splitlines() if "leaves out" in line]
+    assert said == [
+        "ExplainCallback leaves out epoch 2: with its 2.0 s it has taken more than 5.0% of the "
+        "training (max_share). It goes on when that is made up for."
+    ]
+
+
+def test_a_skipped_last_epoch_is_made_at_the_end(tmp_path):
+    """A callback behind it stops the training at an epoch that was not due."""
+    look = looking(tmp_path, every=5)
+
+    class StopAt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 2
+
+    learn([look, StopAt()], epochs=9)
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == [
+        "epoch_001.png",
+        "epoch_003.png",
+    ]
+
+
+def test_a_training_that_diverges_is_not_ended_by_it(tmp_path):
+    def broken():
+        model = compiled()
+        model.layers[-1].kernel.assign(np.full((4, CLASSES), np.nan))
+        return model
+
+    look = looking(tmp_path)
+    _, history = learn(look, broken, epochs=2)
+    assert history["explain_box_iou"] == [0.0, 0.0]
+    assert "not_finite" in {each.code for each in look.explanations[0].findings}
+
+
+def test_files_are_read_once(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.full((40, 30, 3), 128, np.uint8)).save(path)
+    look = ExplainCallback([path], preprocess="unit", folder=tmp_path / "maps", max_share=1.0)
+    path.unlink()
+    learn(look, epochs=2)
+    assert look.explanations[0].heatmap.shape == (40, 30)
+    assert look.scores == {}
+
+
+def test_wrong_requests_are_told_at_once(tmp_path):
+    image = np.zeros((1, SIZE, SIZE, 3), np.float32)
+    with pytest.raises(ValueError, match="Something must come of the maps: give log_dir, folder"):
+        ExplainCallback(image)
+    with pytest.raises(ValueError, match="at least one image to explain; got none"):
+        ExplainCallback([], folder=tmp_path)
+    with pytest.raises(TypeError, match="must be a list of pictures, or an array .* got str"):
+        ExplainCallback("picture.png", folder=tmp_path)
+    with pytest.raises(TypeError, match="must be a list of pictures, or an array"):
+        ExplainCallback(image[0], folder=tmp_path)
+    with pytest.raises(ValueError, match="or None for one that has none; got 2 for 1 images"):
+        ExplainCallback(image, boxes=[None, None])
+    with pytest.raises(ValueError, match="max_share must be in .0, 1.; got 0"):
+        ExplainCallback(image, folder=tmp_path, max_share=0)
+    with pytest.raises(ValueError, match="every must be at least 1; got 0"):
+        ExplainCallback(image, folder=tmp_path, every=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layer": "nowhere"}, "nowhere"),
+        ({"targets": [0, 7, 1]}, "7"),
+        ({"boxes": [np.array([[90, 90, 99, 99]])] * 3}, "must hold at least one pixel"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_the_first_epoch(options, words, tmp_path):
+    class Never(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            raise AssertionError("an epoch was begun")
+
+    look = ExplainCallback(samples(3)[0], **{"layer": "features", "folder": tmp_path, **options})
+    with pytest.raises(ValueError, match=words):
+        learn([look, Never()])

@@ -1,0 +1,104 @@
+"""Pooled features and their projection are those of plain Keras and NumPy in float64."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+import tfcam
+from tests.test_channels import given_by
+
+KINDS = ["star", "square", "ring", "star", "square", "ring"]
+KINDS = [kind if kind in tfcam.scenes.KINDS else tfcam.scenes.KINDS[0] for kind in KINDS]
+PICTURES = [tfcam.scenes.draw_scene(n, kinds=[kind]).image for n, kind in enumerate(KINDS)]
+
+
+def test_features_are_means_over_positions_and_points_their_principal_components():
+    model = tfcam.demo_model()
+    found = tfcam.embed(model, PICTURES, ["stem_relu", "features"], classes=KINDS, batch_size=4)
+    assert found.layers == ("stem_relu", "features")
+    inputs = np.stack(PICTURES).astype(np.float32)
+    for number, layer in enumerate(found.layers):
+        wanted = given_by(model, layer, inputs).astype(np.float64).mean(axis=(1, 2))
+        np.testing.assert_allclose(found.features[number], wanted, rtol=1e-4, atol=1e-6)
+        # Pearson: the right singular vectors of the centred matrix.
+        centred = wanted - wanted.mean(axis=0)
+        _, sizes, vectors = np.linalg.svd(centred, full_matrices=False)
+        points = centred @ vectors[:2].T
+        signs = np.sign((points * found.points[number]).sum(axis=0))
+        np.testing.assert_allclose(found.points[number], points * signs, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            found.explained[number], (sizes**2 / (sizes**2).sum())[:2], rtol=1e-4
+        )
+
+
+def test_the_nearest_neighbours_are_counted_by_hand():
+    from tfcam.embedding import _neighbours
+
+    features = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.5, 1.0], [0.0, 0.0]])
+    # 0 and 1 point the same way, 2 and 3 nearly; what is all zero is as near to each.
+    assert _neighbours(features, ["a", "a", "b", "b", "a"]) == 1.0
+    assert _neighbours(features, ["a", "b", "b", "b", "a"]) == pytest.approx(3 / 5)
+
+
+def test_classes_are_given_or_the_datas_or_predicted(tmp_path):
+    model = tfcam.demo_model()
+    given = tfcam.embed(model, PICTURES, classes=["x", "y"] * 3)
+    assert given.classes == ("x", "y") * 3
+    of_data = tfcam.embed(model, list(zip(PICTURES, KINDS, strict=True)))
+    assert of_data.classes == tuple(KINDS)
+    predicted = tfcam.embed(model, PICTURES, labels=tfcam.scenes.KINDS)
+    each = tfcam.explain(model, PICTURES, labels=tfcam.scenes.KINDS)
+    assert predicted.classes == tuple(one.label for one in each)
+    unnamed = tfcam.embed(model, PICTURES)
+    assert unnamed.classes == tuple(f"class {one.target}" for one in each)
+
+
+def test_pictures_that_can_not_be_read_are_left_out_and_told(tmp_path):
+    for number, picture in enumerate(PICTURES):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    found = tfcam.embed(tfcam.demo_model(), tmp_path)
+    assert len(found.ids) == 6
+    assert [each.id for each in found.skipped] == ["broken.png"]
+    assert "left out broken.png" in repr(found)
+
+
+def test_t_sne_repeats_with_its_seed():
+    one, other = (tfcam.embed(tfcam.demo_model(), PICTURES, by="tsne", seed=3) for _ in range(2))
+    np.testing.assert_array_equal(one.points, other.points)
+    assert one.explained == ()
+    # Pictures of one kind lie nearer to each other than to others.
+    assert one.neighbours == other.neighbours
+
+
+@pytest.mark.parametrize("thumbnails", [True, False])
+def test_the_figure_says_what_it_shows(thumbnails, tmp_path):
+    found = tfcam.embed(tfcam.demo_model(), PICTURES, ["stem_relu", "features"], classes=KINDS)
+    figure = found.plot(thumbnails)
+    assert figure.get_figwidth() == 8.0
+    for axes, layer in zip(figure.axes, found.layers, strict=True):
+        assert axes.get_title().startswith(f"{layer}\nthe nearest picture is of the same class")
+        assert "of the variance" in axes.get_xlabel()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == sorted(set(KINDS))
+    path = found.save(tmp_path / "points.png", thumbnails)
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_bad_requests_are_told():
+    demo = tfcam.demo_model()
+    with pytest.raises(ValueError, match="At least 4 pictures are needed; got 2"):
+        tfcam.embed(demo, PICTURES[:2])
+    with pytest.raises(ValueError, match="classes must have one for each picture; got 2 for 6"):
+        tfcam.embed(demo, PICTURES, classes=["a", "b"])
+    with pytest.raises(ValueError, match="by must be one of .*pca.*tsne"):
+        tfcam.embed(demo, PICTURES, by="umap")
+    with pytest.raises(ValueError, match="No layer 'nowhere'"):
+        tfcam.embed(demo, PICTURES, "nowhere")
+    masks = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Conv2D(2, 1, name="conv")]
+    )
+    with pytest.raises(ValueError, match="say the class of each with classes="):
+        tfcam.embed(masks, [np.zeros((8, 8, 3), np.uint8)] * 4, "conv")

@@ -1,0 +1,290 @@
+"""Attention as a loss: a map is differentiable, so a mask can teach a network where to look.
+
+M is the raw map at the size of the mask m, m_p in [0, 1] of each pixel p, and M+ = relu(M).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcam.asking import ask
+from tfcam.demands import check_choice, kind_of
+from tfcam.inspection import Layers
+from tfcam.intake import inputs_of
+from tfcam.methods import METHODS, Method
+from tfcam.opening import open_model
+from tfcam.reading import Reading
+from tfcam.settings import Settings
+from tfcam.targets import NOTHING
+
+# A map counts as empty below this: its inverse, and gradients times that, must stay finite.
+_LEAST = 1e-20
+_NEEDS = {"gradients", "class_weights"}
+
+
+def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    """The share of a map's energy that lies outside of the mask.
+
+    sum_p M+_p (1 - m_p) / sum_p M+_p = 1 - ``localisation.energy``. It is the same for any multiple
+    of a map: it says where to look, not how much.
+
+    Args:
+        maps: (B, H, W), signed.
+        masks: (B, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [0, 1]; 0 for a map without anything positive, which looks nowhere.
+
+    Source: Rao et al. 2023, "Studying how to efficiently and effectively guide models with
+    explanations", the energy loss; the energy is that of Wang et al. 2020, "Score-CAM".
+
+    Departs from the paper: 1 - the energy, not its negative, so that it ends at zero.
+
+    Example:
+        >>> maps, masks = tf.constant([[[3.0, 1.0, -2.0]]]), tf.constant([[[1.0, 0.0, 0.0]]])
+        >>> outside_energy(maps, masks).numpy()
+        array([0.25], dtype=float32)
+    """
+    scaled = _scaled(maps)
+    outside = tf.reduce_sum(scaled * (1.0 - masks), axis=[1, 2])
+    return tf.math.divide_no_nan(outside, tf.reduce_sum(scaled, axis=[1, 2]))
+
+
+def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    """The mean squared difference between a map and the mask: the map is to cover all of it.
+
+    mean_p (M+_p / max M+ - m_p)^2.
+
+    Args:
+        maps: (B, H, W), signed.
+        masks: (B, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [0, 1].
+
+    Source: Li et al. 2018, "Tell me where to look: guided attention inference network", the loss
+    of the extension by pixel-level labels.
+
+    Departs from the paper: the map is scaled by its maximum.
+
+    Example:
+        >>> squared_error(tf.constant([[[4.0, 2.0]]]), tf.constant([[[1.0, 0.0]]])).numpy()
+        array([0.125], dtype=float32)
+    """
+    return tf.reduce_mean((_scaled(maps) - masks) ** 2, axis=[1, 2])
+
+
+_LOSSES = {each.__name__: each for each in (outside_energy, squared_error)}
+
+
+class AttentionLoss:
+    """How far a network looks beside what it should look at: a loss of its map and a mask.
+
+    The map is that of the network as it is used, in inference mode, of each image's own class. Its
+    gradient by the weights is a second derivative; call this inside an open ``tf.GradientTape``, or
+    let ``AttentionModel`` do so.
+
+    Args:
+        model: A built Keras model with one image input.
+        layer: Which layer, see ``tfcam.explain``.
+        method: A method of ``tfcam.METHODS`` that is one formula of activations and gradients,
+            such as "grad_cam", "cam" or "layer_cam", or a function Reading -> (B, h, w).
+        loss: "outside_energy", "squared_error", or a function of maps and masks, (B, H, W) each,
+            that returns (B,).
+        options: The method's own options.
+
+    Raises:
+        ValueError: If the method has no derivative here, or the model takes something else.
+
+    Source: Ross et al. 2017, "Right for the right reasons", for the idea on gradients of the input.
+
+    Example:
+        >>> import numpy as np, tfcam
+        >>> scene = tfcam.scenes.draw_scene(1)
+        >>> attention = AttentionLoss(tfcam.demo_model(), "features")
+        >>> beside = attention(scene.image[np.newaxis], scene.masks, np.array(scene.labels))
+        >>> 0 < float(beside[0]) < 1
+        True
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: Layers = None,
+        *,
+        method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+        loss: str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = "outside_energy",
+        **options: Any,
+    ) -> None:
+        request = ask(method, options)
+        if not _is_formula(request.method):
+            names = ", ".join(each.name for each in METHODS.values() if _is_formula(each))
+            raise ValueError(
+                "The method must be one formula of a layer's activations and gradients, so that "
+                f"its map has a derivative; {request.method.name!r} is not. Use {names}."
+            )
+        if not callable(loss):
+            check_choice("loss", loss, tuple(_LOSSES))
+        opened = open_model(model)
+        taken = inputs_of(model)
+        if len(taken) > 1 or not taken[0].is_image:
+            raise ValueError(
+                f"The model must take one image (H, W, C); {model.name!r} takes "
+                f"{', '.join(str(each.shape) for each in taken)}."
+            )
+        self.model = model
+        self._loss = loss if callable(loss) else _LOSSES[loss]
+        # Not shared: what is computed here is part of the user's graph.
+        self._engine = opened.engine(layer, [request], Settings(), shared=False)
+
+    def __call__(self, images: Any, masks: Any, targets: Any) -> tf.Tensor:
+        """The loss of each image.
+
+        Args:
+            images: (B, H, W, C), as the model takes them.
+            masks: (B, H, W) or (B, H, W, 1), True or 1 where it should look, of any resolution;
+                of boxes, ``tfcam.metrics.localisation.truth_mask`` makes one.
+            targets: (B,) class indices, or (B, C) what each logit counts for, such as one-hot
+                labels.
+
+        Returns:
+            (B,) float32; 0 for an image whose mask is empty, of which nothing is known.
+
+        Raises:
+            ValueError: If the masks have another form.
+        """
+        masks = _checked_masks(masks)
+        raw = self._engine.raw(tf.convert_to_tensor(images), _explained(targets))
+        # Bilinear with pixel centres at half positions, as heatmaps are resized.
+        maps = tf.image.resize(raw[..., tf.newaxis], tf.shape(masks)[1:3])[..., 0]
+        return tf.where(has_mask(masks), self._loss(maps, masks), 0.0)
+
+
+class AttentionModel(keras.Model):
+    """A network that is trained with an attention loss: ``fit`` it on (images, (labels, masks)).
+
+    The loss is that of ``compile`` + weight x the mean of the attention loss over the batch, where
+    images with an empty mask count 0. Metrics see the labels alone; ``attention_loss`` is the mean
+    over the images that have a mask. The layers are those of the network, which learns with it:
+    predict, explain and save with either; ``save`` writes the network alone.
+
+    Freeze batch normalisation where you fine-tune (``layer.trainable = False``): while it follows
+    each batch, what learns the labels is not quite the network whose map is measured.
+
+    Args:
+        attention: An ``AttentionLoss`` of the network.
+        weight: What the attention loss counts for, at least 0.
+
+    Raises:
+        ValueError: If the weight is negative.
+
+    Example:
+        >>> import numpy as np, tfcam
+        >>> scenes = [tfcam.scenes.draw_scene(seed) for seed in range(4)]
+        >>> images = np.stack([each.image for each in scenes])
+        >>> labels = np.array([each.labels[0] for each in scenes])
+        >>> masks = np.concatenate([each.masks for each in scenes])
+        >>> learner = AttentionModel(AttentionLoss(tfcam.demo_model(), "features"), weight=2.0)
+        >>> learner.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        >>> sorted(learner.fit(images, (labels, masks), verbose=0).history)
+        ['accuracy', 'attention_loss', 'loss']
+    """
+
+    def __init__(self, attention: AttentionLoss, *, weight: float = 1.0) -> None:
+        if not weight >= 0:
+            raise ValueError(f"weight must be at least 0; got {weight}.")
+        super().__init__(name=f"{attention.model.name}_with_attention")
+        self.network = attention.model
+        self._attention, self._weight = attention, float(weight)
+        self._mean = keras.metrics.Mean(name="attention_loss")
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """What the network gives."""
+        return self.network(inputs, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss of the labels, and of the maps where there are masks."""
+        labels, masks = _split(y)
+        loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
+        if masks is None:
+            return loss
+        masks = _checked_masks(masks)
+        each = self._attention(x, masks, _targets(labels, y_pred))
+        counted = tf.cast(has_mask(masks), tf.float32)
+        if sample_weight is not None:
+            counted *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
+        self._mean.update_state(each, counted)
+        return loss + self._weight * tf.reduce_mean(each * counted)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The metrics of the labels; the attention's where there are masks."""
+        labels, masks = _split(y)
+        results = super().compute_metrics(x, labels, y_pred, sample_weight)
+        if masks is None:
+            results.pop(self._mean.name, None)
+        return results
+
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        """Save the network alone, as ``keras.Model.save`` does."""
+        return self.network.save(*args, **kwargs)
+
+
+def has_mask(masks: tf.Tensor) -> tf.Tensor:
+    """Whether something is known of an image: (B, H, W) -> (B,) bool."""
+    return tf.reduce_any(masks > 0, axis=[1, 2])
+
+
+def _scaled(maps: tf.Tensor) -> tf.Tensor:
+    """The positive part of each map divided by its maximum; zero where there is none."""
+    positive = tf.nn.relu(maps)
+    largest = tf.reduce_max(positive, axis=[1, 2], keepdims=True)
+    empty = largest < _LEAST
+    # Chosen before the division: the gradient of what is not chosen would be NaN times zero.
+    return tf.where(empty, 0.0, positive) / tf.where(empty, 1.0, largest)
+
+
+def _is_formula(method: Method) -> bool:
+    return set(method.needs) <= _NEEDS and method.class_specific and method.contrast is None
+
+
+def _checked_masks(masks: Any) -> tf.Tensor:
+    given = tf.convert_to_tensor(masks)
+    if given.shape.rank == 4 and given.shape[-1] == 1:
+        given = given[..., 0]
+    if given.shape.rank != 3:
+        raise ValueError(
+            "Masks must be (B, H, W) or (B, H, W, 1), one for each image; got "
+            f"{kind_of(masks)} of shape {tuple(given.shape)}."
+        )
+    return tf.cast(given, tf.float32)
+
+
+def _explained(targets: Any) -> tf.Tensor:
+    """Pairs of a class and nothing (B, 2), or weights of the logits (B, C)."""
+    given = tf.convert_to_tensor(targets)
+    if given.shape.rank == 2:
+        return tf.cast(given, tf.float32)
+    classes = tf.cast(given, tf.int32)
+    return tf.stack([classes, tf.fill(tf.shape(classes), NOTHING)], axis=1)
+
+
+def _split(y: Any) -> tuple[Any, Any]:
+    """Labels and masks; None where labels are all that is given."""
+    return tuple(y) if isinstance(y, list | tuple) and len(y) == 2 else (y, None)
+
+
+def _targets(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Labels of the form of the outputs say what each logit counts for; others are classes."""
+    same = labels.shape.rank == 2 and labels.shape[-1] == outputs.shape[-1]
+    return labels if same else tf.reshape(labels, [-1])
