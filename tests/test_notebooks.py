@@ -75,6 +75,21 @@ def test_it_runs_on_real_weights_and_pictures(path, tmp_path, data):
     check_outputs(run(path, tmp_path, data))
 
 
+def test_a_figure_is_shown_once_whether_or_not_it_is_a_cells_value(tmp_path):
+    prepare = (
+        "import tfcam\n"
+        "scene = tfcam.scenes.draw_scene(4).image\n"
+        "found = tfcam.compare(tfcam.demo_model(), scene, methods=['cam'])"
+    )
+    shows = ["found", "found.plot()", "found.plot();", "figure = found.plot()"]
+    cells = [nbformat.v4.new_code_cell(each) for each in [prepare, *shows]]
+    path = tmp_path / "figures.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    for cell in run(path, tmp_path, None).cells[1:]:
+        pictures = [each for each in cell.outputs if "image/png" in each.get("data", {})]
+        assert len(pictures) == 1, cell.source
+
+
 @each_notebook
 def test_no_outputs_are_kept(path):
     for cell in read(path).cells:
