@@ -108,6 +108,13 @@ def test_it_opens_in_colab_and_installs_there_only(path):
 
 
 @each_notebook
+def test_the_readme_lists_it(path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"(notebooks/{path.name})" in readme
+    assert f"/{REPOSITORY}/blob/main/notebooks/{path.name})" in readme
+
+
+@each_notebook
 def test_links_lead_to_notebooks_that_exist(path):
     text = "\n".join(sources(read(path), "markdown"))
     linked = re.findall(rf"\(https://github.com/{REPOSITORY}/blob/main/notebooks/([^)]*)\)", text)
