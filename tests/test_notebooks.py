@@ -42,7 +42,6 @@ def run(path, folder, data):
         "PYTHONPATH": str(ROOT),  # this tfcam, whichever is installed
         "TFCAM_TEST_DATA": str(data or ""),
         "KERAS_HOME": str((data or folder) / "keras"),
-        "PYTHONWARNINGS": "default",
         **{f"{scheme}_proxy": NOBODY for scheme in ("http", "https", "HTTP", "HTTPS")},
     }
     notebook = read(path)
