@@ -135,7 +135,7 @@ def imagenet_classes() -> tuple[tuple[str, str], ...] | None:
     # The class index comes with Keras's own decoder, which names classes from the most likely on.
     decode = keras.applications.imagenet_utils.decode_predictions
     try:
-        (row,) = decode(np.arange(1000, 0, -1, np.float32)[np.newaxis], top=1000)
+        (row,) = decode(np.arange(1000, 0, -1, dtype=np.float32)[np.newaxis], top=1000)
     except Exception:  # Keras raises a bare Exception where a download fails
         return None
     return tuple((number, label.replace("_", " ")) for number, label, _ in row)

@@ -203,7 +203,9 @@ class Explanation:
     def _figure_size(self) -> tuple[float, float]:
         if self._kind == "text":
             return lettering.figure_size(self.words)
-        return drawing.figure_size(self.heatmap.shape)
+        width, height = drawing.figure_size(self.heatmap.shape)
+        noted = self._kind == "image" and self.findings
+        return width, height + (0.25 if noted else 0.0)  # a line below the map
 
     def _draw(self, figure: Figure, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
         noted = "; ".join(each.code for each in self.findings)

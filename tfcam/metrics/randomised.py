@@ -11,6 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tfcam.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.drawing import COLORMAP, colours
 from tfcam.metrics.similarity import SIMILARITIES
 
 Mode = Literal["cascading", "independent"]
@@ -122,28 +124,32 @@ class Randomisation:
             at = rows["step"] + 0.05 * number  # beside each other, so that bars can be told apart
             std = rows[f"{similarity}_std"]
             ax.errorbar(at, rows[similarity], std, marker="o", capsize=2, label=str(method))
-        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
-        ax.set_ylabel(f"{similarity} with the original map")
+        ax.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize="small")
+        ax.set_ylabel(f"{similarity}\nwith the original map")
         ax.set_xlabel(f"randomised, {self.mode}")
         ax.axhline(0, color="grey", linewidth=0.5)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
         return ax
 
     def show(self) -> Figure:
-        """The first picture's heatmaps: a row for each method, a column for each step."""
-        names = self._steps()
-        height, width = self.image.shape[:2]
-        size = (1.3 * (len(names) + 1), (1.3 * height / width + 0.3) * len(self.heatmaps))
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(self.heatmaps), len(names) + 1, squeeze=False)
-        for row, (method, heatmaps) in zip(grid, self.heatmaps.items(), strict=True):
-            row[0].imshow(self.image)
-            row[0].set_title(method, fontsize="x-small")
-            for ax, heatmap, name in zip(row[1:], heatmaps, names, strict=True):
-                ax.imshow(heatmap, cmap="viridis", vmin=0, vmax=1)
-                ax.set_title(name, fontsize="xx-small")
-            for ax in row:
-                ax.set_axis_off()
+        """The first picture's heatmaps: a row for each method, a column for each step.
+
+        The full range is each map's 99th percentile, as a few pixels would else darken all others.
+        """
+        figure = Figure()
+        sheet = ContactSheet(
+            [
+                [Cell(self.image), *(Cell(_coloured(each)) for each in heatmaps)]
+                for heatmaps in self.heatmaps.values()
+            ],
+            [Heading("", "the picture"), *map(Heading, self._steps())],
+            list(map(Heading, self.heatmaps)),
+            "randomised down to:" if self.mode == "cascading" else "randomised, one at a time:",
+            [],
+            "of each map's 99th percentile",
+            COLORMAP,
+        )
+        sheet.draw(figure)
         return figure
 
     def _steps(self) -> list[str]:
@@ -172,3 +178,8 @@ def means_and_deviations(
     groups = frame.groupby(list(by), sort=False)[list(columns)]
     table = groups.mean().join(groups.std(ddof=0).add_suffix("_std"))
     return table[[f"{name}{end}" for name in columns for end in ("", "_std")]].reset_index()
+
+
+def _coloured(heatmap: np.ndarray) -> np.ndarray:
+    limit = np.percentile(heatmap, 99) or heatmap.max() or 1.0
+    return np.round(255 * colours(np.clip(heatmap / limit, 0, 1), COLORMAP)).astype(np.uint8)
