@@ -132,10 +132,10 @@ def imagenet_classes() -> tuple[tuple[str, str], ...] | None:
         Such as ("n02108422", "bull mastiff"); None where Keras's class index is neither here nor
         to be had.
     """
-    # The class index comes with Keras's own decoder: each class's one-hot row names it.
+    # The class index comes with Keras's own decoder, which names classes from the most likely on.
     decode = keras.applications.imagenet_utils.decode_predictions
     try:
-        rows = decode(np.eye(1000, dtype=np.float32), top=1)
+        (row,) = decode(np.arange(1000, 0, -1, dtype=np.float32)[np.newaxis], top=1000)
     except Exception:  # Keras raises a bare Exception where a download fails
         return None
-    return tuple((number, label.replace("_", " ")) for ((number, label, _),) in rows)
+    return tuple((number, label.replace("_", " ")) for number, label, _ in row)

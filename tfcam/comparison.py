@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
@@ -232,6 +233,10 @@ class _ShownOnce(Figure):
 
         if not plt.fignum_exists(getattr(self, "number", -1)):
             raise NotImplementedError  # IPython then shows it as any other figure
+        if "inline" in matplotlib.get_backend():
+            # The inline backend calls this too, at the end of the cell, for what is still open.
+            plt.close(self)
+            raise NotImplementedError
 
 
 def row_heatmaps(row: Sequence[Explanation]) -> list[np.ndarray]:

@@ -97,7 +97,7 @@ def fit(text: str, width: float, font: Font, lines: int = 3) -> str:
 def _parts(text: str, width: float, font: Font) -> list[str]:
     """What stays on one line: words and names; where these are too wide, pieces of them."""
     parts = [text]
-    for place in (r"(?<=[\s/])", r"(?<=[_.,:-])", r"(?<=.)"):
+    for place in (r"(?<=[\s/])", r"(?=\()", r"(?<=[_.,:-])", r"(?<=.)"):
         wide = [font.width(part.strip()) > width for part in parts]
         split = [
             re.split(place, part) if w else [part] for part, w in zip(parts, wide, strict=True)

@@ -24,7 +24,7 @@ from tfcam.scoring import Outputs
 from tfcam.settings import Computed, Request, Settings
 from tfcam.submodel import KEPT, Answer, SubModel
 from tfcam.tapping import LOCK
-from tfcam.targets import NOTHING, class_weights
+from tfcam.targets import NOTHING, class_index, class_weights
 
 # A batch of so many images is compiled at once.
 _MANY = 16
@@ -132,6 +132,9 @@ class Engine:
         answers, values = tf.nest.map_structure(
             lambda each: None if each is None else each.numpy(), results
         )
+        if values is not None:  # TensorFlow does not refuse a class that there is not
+            most = max(int(pairs.max(initial=0)) for _, _, _, pairs, _ in answers)
+            class_index(most, values.shape[1], None)
         kind = self._kind(values)
         return [
             Computed(raws, measured, scores, pairs, weights, values, kind)

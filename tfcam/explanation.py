@@ -203,7 +203,9 @@ class Explanation:
     def _figure_size(self) -> tuple[float, float]:
         if self._kind == "text":
             return lettering.figure_size(self.words)
-        return drawing.figure_size(self.heatmap.shape)
+        width, height = drawing.figure_size(self.heatmap.shape)
+        noted = self._kind == "image" and self.findings
+        return width, height + (0.25 if noted else 0.0)  # a line below the map
 
     def _draw(self, figure: Figure, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
         noted = "; ".join(each.code for each in self.findings)
@@ -238,8 +240,7 @@ class Explanation:
     def _repr_html_(self) -> str:
         """A text's words; of anything else the picture, with its title for who can't see it."""
         if self._kind != "text":
-            said = f"Map of {self._kind}: {self.title}"
-            return drawing.as_html(self._repr_png_(), said)
+            return drawing.as_html(self._repr_png_(), f"Map of {self._kind}: {self.title}")
         findings = "; ".join(each.code for each in self.findings)
         return lettering.as_html(self.words, self.heatmap, self.title, findings, COLORMAP)
 

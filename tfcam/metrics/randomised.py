@@ -134,8 +134,8 @@ class Randomisation:
                 capsize=2,
                 label=str(method),
             )
-        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
-        ax.set_ylabel(f"{similarity} with the original map")
+        ax.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize="small")
+        ax.set_ylabel(f"{similarity}\nwith the original map")
         ax.set_xlabel(f"randomised, {self.mode}")
         ax.axhline(0, color="grey", linewidth=0.5)
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -144,35 +144,31 @@ class Randomisation:
     def show(self) -> Figure:
         """The first picture's heatmaps: a row for each method, a column for each step.
 
-        Of more than five steps five are shown, evenly spaced, with the first and the last.
+        Of more than five steps five are shown, evenly spaced, with the first and the last. The full
+        range is each map's 99th percentile, as a few pixels would else darken all others.
         """
         names = self._steps()
-        shown = np.unique(
-            np.linspace(0, len(names) - 1, min(len(names), _SHOWN)).round().astype(int)
-        )
-        rows = [
-            [Cell(self.image), *(Cell(_coloured(heatmaps[each])) for each in shown)]
-            for heatmaps in self.heatmaps.values()
-        ]
+        places = np.linspace(0, len(names) - 1, min(len(names), _SHOWN))
+        shown = places.round().astype(int)
         figure = Figure()
-        ContactSheet(
-            rows,
-            [Heading("", "the picture as given"), *(Heading("", names[each]) for each in shown)],
-            [Heading(method) for method in self.heatmaps],
-            f"Maps while weights are drawn anew, {self.mode}; above each the lowest such layer",
+        sheet = ContactSheet(
+            [
+                [Cell(self.image), *(Cell(_coloured(heatmaps[each])) for each in shown)]
+                for heatmaps in self.heatmaps.values()
+            ],
+            [Heading("", "the picture"), *(Heading(names[each]) for each in shown)],
+            list(map(Heading, self.heatmaps)),
+            "randomised down to:" if self.mode == "cascading" else "randomised, one at a time:",
             [],
-            "of each map's maximum",
+            "of each map's 99th percentile",
             COLORMAP,
-        ).draw(figure)
+        )
+        sheet.draw(figure)
         return figure
 
     def _steps(self) -> list[str]:
         steps = self.frame.drop_duplicates("step").sort_values("step")
         return [str(each) for each in steps["layer"]]
-
-
-def _coloured(heatmap: np.ndarray) -> np.ndarray:
-    return np.round(255 * colours(heatmap, COLORMAP)).astype(np.uint8)
 
 
 def means_and_deviations(
@@ -196,3 +192,8 @@ def means_and_deviations(
     groups = frame.groupby(list(by), sort=False)[list(columns)]
     table = groups.mean().join(groups.std(ddof=0).add_suffix("_std"))
     return table[[f"{name}{end}" for name in columns for end in ("", "_std")]].reset_index()
+
+
+def _coloured(heatmap: np.ndarray) -> np.ndarray:
+    limit = np.percentile(heatmap, 99) or heatmap.max() or 1.0
+    return np.round(255 * colours(np.clip(heatmap / limit, 0, 1), COLORMAP)).astype(np.uint8)

@@ -1,0 +1,132 @@
+"""The notebooks run from top to bottom, draw their figures, and are kept without outputs.
+
+Each runs twice where the real weights and pictures are there: with those, and with nothing but what
+is in tfcam. Neither may download anything.
+"""
+
+import base64
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REPOSITORY = "tfcam/tfcam"
+NOBODY = "http://127.0.0.1:9"  # as a proxy: whatever tries to download fails at once
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def sources(notebook, kind):
+    return [cell.source for cell in notebook.cells if cell.cell_type == kind]
+
+
+def run(path, folder, data):
+    """The notebook with its outputs, run in a folder that is empty."""
+    apart = {
+        "PYTHONPATH": str(ROOT),  # this tfcam, whichever is installed
+        "TFCAM_TEST_DATA": str(data or ""),
+        "KERAS_HOME": str((data or folder) / "keras"),
+        **{f"{scheme}_proxy": NOBODY for scheme in ("http", "https", "HTTP", "HTTPS")},
+    }
+    notebook = read(path)
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}
+    )
+    client.execute(env=os.environ | apart)
+    return notebook
+
+
+def check_outputs(notebook):
+    outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
+    printed = "".join(each.text for each in outputs if each.output_type == "stream")
+    assert not re.findall(r".*Warning: .*", printed), "a reader would see warnings"
+    drawn = [each.data["image/png"] for each in outputs if "image/png" in each.get("data", {})]
+    assert len(drawn) >= 4
+    for each in drawn:
+        with Image.open(io.BytesIO(base64.b64decode(each))) as figure:
+            assert figure.width <= 1000, "wider than a notebook's page"
+            assert np.asarray(figure.convert("L")).std() > 5, "an empty figure"
+
+
+@each_notebook
+def test_it_runs_with_what_is_in_tfcam(path, tmp_path):
+    check_outputs(run(path, tmp_path, None))
+
+
+@each_notebook
+def test_it_runs_on_real_weights_and_pictures(path, tmp_path, data):
+    check_outputs(run(path, tmp_path, data))
+
+
+def test_a_figure_is_shown_once_whether_or_not_it_is_a_cells_value(tmp_path):
+    prepare = (
+        "import tfcam\n"
+        "scene = tfcam.scenes.draw_scene(4).image\n"
+        "found = tfcam.compare(tfcam.demo_model(), scene, methods=['cam'])"
+    )
+    shows = ["found", "found.plot()", "found.plot();", "figure = found.plot()"]
+    cells = [nbformat.v4.new_code_cell(each) for each in [prepare, *shows]]
+    path = tmp_path / "figures.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    for cell in run(path, tmp_path, None).cells[1:]:
+        pictures = [each for each in cell.outputs if "image/png" in each.get("data", {})]
+        assert len(pictures) == 1, cell.source
+
+
+@each_notebook
+def test_no_outputs_are_kept(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+@each_notebook
+def test_it_opens_in_colab_and_installs_there_only(path):
+    notebook = read(path)
+    badge = f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{path.name}"
+    assert f"({badge})" in sources(notebook, "markdown")[0]
+    install = sources(notebook, "code")[0]
+    assert re.search(r'^if "google\.colab" in sys\.modules:\n    %pip install ', install, re.M)
+
+
+@each_notebook
+def test_the_readme_lists_it(path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"(notebooks/{path.name})" in readme
+    assert f"/{REPOSITORY}/blob/main/notebooks/{path.name})" in readme
+
+
+@each_notebook
+def test_links_lead_to_notebooks_that_exist(path):
+    text = "\n".join(sources(read(path), "markdown"))
+    linked = re.findall(rf"\(https://github.com/{REPOSITORY}/blob/main/notebooks/([^)]*)\)", text)
+    assert set(linked) <= {each.name for each in NOTEBOOKS}
+    assert not re.findall(r"\]\((?!https://)[^)]*\)", text), "Colab knows no other files"
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_their_code_is_clean(command):
+    said = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, *NOTEBOOKS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
