@@ -2,6 +2,7 @@
 and white, titles that say it all, and words for who can't see them."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from html.parser import HTMLParser
@@ -132,7 +133,23 @@ def pictures(count=6):
 MAPS = {name: np.random.default_rng(0).random((6, 4, 4)) for name in ("cam", "grad_cam")}
 METHODS = list(MAPS)
 EQUAL = {"cam": 0.2, "grad_cam": 0.2}
+SCENES = [tfcam.scenes.draw_scene(seed) for seed in range(6)]
+KINDS = [tfcam.scenes.KINDS[each.labels[0]] for each in SCENES]
+
+
+@functools.cache
+def beyond_maps():
+    """What a layer holds, how layers arrange pictures, and what a class likes."""
+    model, images = tfcam.demo_model(), [each.image for each in SCENES]
+    features = tfcam.features(model, images[0], "features")
+    arranged = tfcam.embed(model, images, ["features"], classes=KINDS)
+    return features, arranged, tfcam.dream(model, 0, steps=2)
+
+
 FIGURES = {
+    "channels": lambda: beyond_maps()[0].plot(),
+    "an embedding of data": lambda: beyond_maps()[1].plot(),
+    "a dream": lambda: beyond_maps()[2].plot().figure,
     "an image": lambda: test_explanation.made().plot().figure,
     "a series": lambda: test_drawing.series(channels=6).plot().figure,
     "a text": lambda: test_drawing.text().plot().figure,
@@ -174,10 +191,9 @@ def test_letters_can_be_read_at_the_width_of_a_notebook(name):
 def test_maps_have_a_colour_bar(name):
     figure = FIGURES[name]()
     said = {each.get_text() for each in written(figure)}
-    bars = {
-        text for text in said if re.fullmatch("of (the|each) map's (maximum|99th percentile)", text)
-    }
-    of_numbers = ("mean", "curve", "ladder", "threshold", "data", "boxes")
+    of_what = "of (the|each) map's (maximum|99th percentile)|of the largest value .*"
+    bars = {text for text in said if re.fullmatch(of_what, text)}
+    of_numbers = ("mean", "curve", "ladder", "threshold", "data", "boxes", "dream")
     assert len(bars) == (0 if any(word in name for word in of_numbers) else 1)
 
 
@@ -263,6 +279,19 @@ def test_a_comparisons_picture_has_all_its_titles_in_words():
         assert each.title.replace("\n", ", ") in image["alt"]
     series = test_drawing.series()
     assert Comparison(("a",), ("b",), ((series,),))._repr_html_() is None
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_other_pictures_have_what_they_show_in_words(number):
+    made = beyond_maps()[number]
+    (image,) = Images(made._repr_html_()).found
+    said = [
+        ("channels of features", "channel "),
+        (*KINDS, "features: the nearest"),
+        ("class_logit(0)", "probability 0."),
+    ]
+    for each in said[number]:
+        assert each in image["alt"]
 
 
 def said_in(figure):

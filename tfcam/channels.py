@@ -19,7 +19,7 @@ from tfcam import maps
 from tfcam.comparison import check_path
 from tfcam.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.demands import check_choice, check_count
-from tfcam.drawing import COLORMAP, colours
+from tfcam.drawing import COLORMAP, as_html, colours
 from tfcam.explanation import write_whole
 from tfcam.inspection import Layer, Tap, open_layer
 from tfcam.opening import OpenedModel, open_model
@@ -97,6 +97,9 @@ class Features:
 
     def _repr_png_(self) -> bytes:
         return rendered(self.plot(), "png", 100)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._repr_png_(), repr(self))
 
     @property
     def _headline(self) -> str:

@@ -139,7 +139,7 @@ def as_html(png: bytes, said: str) -> str:
         '<img alt="tabby, cam" src="data:image/png;base64,">'
     """
     held = base64.b64encode(png).decode()
-    alt = html.escape(", ".join(said.split("\n")))
+    alt = html.escape(", ".join(line.strip() for line in said.split("\n")))
     return f'<img alt="{alt}" src="data:image/png;base64,{held}">'
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import html
 import io
 import json
 import math
@@ -18,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
+from tfcam.drawing import as_html
 from tfcam.explanation import write_whole
 
 _GAP = 4  # pixels between pictures
@@ -200,9 +199,7 @@ class Dream:
         figure = Figure(figsize=(8, 3.6))
         self._draw(figure)
         figure.savefig(stream, format="png", dpi=100)
-        picture = base64.b64encode(stream.getvalue()).decode()
-        words = html.escape(self.title.replace("\n", ": "), quote=True)
-        return f'<img alt="{words}" src="data:image/png;base64,{picture}">'
+        return as_html(stream.getvalue(), self.title.replace("\n", ": "))
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:

@@ -20,6 +20,7 @@ from tfcam.channels import activations, rendered
 from tfcam.comparison import check_path
 from tfcam.datasets import open_data
 from tfcam.demands import check_choice, check_count
+from tfcam.drawing import LINE_COLOURS, as_html
 from tfcam.examples import Example, Skipped
 from tfcam.explanation import write_whole
 from tfcam.images import resize_image
@@ -31,7 +32,6 @@ By = Literal["pca", "tsne"]
 _THUMBNAIL = 40  # pixels
 _FEWEST = 4
 # Told apart by the colour-blind (Okabe and Ito), and by their markers in black and white.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vPX*<>"
 
 
@@ -114,12 +114,15 @@ class Embedding:
     def _repr_png_(self) -> bytes:
         return rendered(self.plot(), "png", 100)
 
+    def _repr_html_(self) -> str:
+        return as_html(self._repr_png_(), repr(self))
+
     def _draw(self, axes: Axes, number: int, thumbnails: bool) -> None:
         points = self.points[number]
         kinds = sorted(set(self.classes))
         for place, kind in enumerate(kinds):
             mine = np.array([each == kind for each in self.classes])
-            colour = _COLOURS[place % len(_COLOURS)]
+            colour = LINE_COLOURS[place % len(LINE_COLOURS)]
             marker = _MARKERS[place % len(_MARKERS)]
             # On the corner of a picture, where classes are told apart without colours too.
             aside = ScaledTranslation(-11 / 72, 11 / 72, axes.figure.dpi_scale_trans)
