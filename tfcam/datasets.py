@@ -77,11 +77,13 @@ def _of_list(given: list[Any]) -> Source:
     if len(set(ids)) < len(ids):
         ids = [f"{number:06d} {name}" for number, name in enumerate(ids)]
 
-    def read(start: int) -> Iterator[Example | Skipped]:
-        for name, each in zip(ids[start:], given[start:], strict=True):
-            yield _example(name, each)
+    def item(number: int) -> Example | Skipped:
+        return _example(ids[number], given[number])
 
-    return Source(f"{len(given)} pictures", read, len(given), digest_of(ids))
+    def read(start: int) -> Iterator[Example | Skipped]:
+        return map(item, range(start, len(given)))
+
+    return Source(f"{len(given)} pictures", read, len(given), digest_of(ids), item=item)
 
 
 def _id_of(given: Any, number: int) -> str:

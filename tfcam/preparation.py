@@ -201,7 +201,7 @@ def prepare(
         for picture, floats in zip(pictures, prepared, strict=True)
     ]
     chosen = chosen or choose_preprocessing(model, preprocess, calls)
-    size = _size(model, shape, loaded)
+    size = size_for(model, shape, loaded)
     channels = loaded[0].shape[2] if shape[2] is None else shape[2]
     resized = [to_channels(resize_image(image, size), channels) for image in loaded]
     pixels = np.stack(resized).astype(np.float32)
@@ -289,7 +289,10 @@ def _named(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple[int, int]:
+def size_for(
+    model: Any, shape: tuple[Any, ...], images: Sequence[np.ndarray]
+) -> tuple[int, int]:
+    """The (height, width) that pictures are resized to for a model that takes ``shape``."""
     if None not in shape[:2]:
         return shape[0], shape[1]
     family = family_of(model)
@@ -310,7 +313,7 @@ def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
         check_shape(array, taken.own_shape, arrays[0].shape)
     arrays = [taken.channels_last(array) for array in arrays]
     inputs = np.stack(arrays)
-    return Prepared([_displayed(array) for array in arrays], inputs, "none: given as prepared")
+    return Prepared([displayed(array) for array in arrays], inputs, "none: given as prepared")
 
 
 def _float32(array: Any) -> np.ndarray:
@@ -335,7 +338,7 @@ def _as_picture(array: Any) -> np.ndarray:
     return load_image(np.round(values).astype(np.uint8))
 
 
-def _displayed(array: np.ndarray) -> np.ndarray:
+def displayed(array: np.ndarray) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
     array = array.astype(np.float64)  # the range of a float32 may be too large for it
     low, high = array.min(), array.max()
