@@ -33,6 +33,7 @@ LAYERS = [
     ["classes", "trivial_maps", "significance", "storing"],
     ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
     ["recommending"],
+    ["overlapping", "shards", "map_store", "explaining", "streaming"],
     ["demo", "silence", "arguments", "terminal", "evaluation_commands"],
     ["cli", "__main__"],
 ]

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from tfcam.explainer import Explainer, explain
     from tfcam.explanation import Explanation, Explanations
     from tfcam.inspection import layers
+    from tfcam.map_store import MapStore, open_store
     from tfcam.methods import METHODS
     from tfcam.reading import Reading
     from tfcam.recommending import Recommendation, recommend
+    from tfcam.streaming import stream
     from tfcam.targets import Difference, Top
     from tfcam.tasks import Box, Regression, Segmentation, Similarity
 
@@ -34,6 +36,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Explanations",
+    "MapStore",
     "Reading",
     "Recommendation",
     "Regression",
@@ -46,8 +49,10 @@ __all__ = [
     "evaluate",
     "explain",
     "layers",
+    "open_store",
     "recommend",
     "scenes",
+    "stream",
 ]
 _HOMES = {
     "METHODS": "asking",
@@ -59,6 +64,7 @@ _HOMES = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
+    "MapStore": "map_store",
     "Reading": "reading",
     "Recommendation": "recommending",
     "Regression": "tasks",
@@ -71,7 +77,9 @@ _HOMES = {
     "evaluate": "evaluating",
     "explain": "explainer",
     "layers": "inspection",
+    "open_store": "map_store",
     "recommend": "recommending",
+    "stream": "streaming",
 }
 
 

@@ -289,9 +289,7 @@ def _named(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def size_for(
-    model: Any, shape: tuple[Any, ...], images: Sequence[np.ndarray]
-) -> tuple[int, int]:
+def size_for(model: Any, shape: tuple[Any, ...], images: Sequence[np.ndarray]) -> tuple[int, int]:
     """The (height, width) that pictures are resized to for a model that takes ``shape``."""
     if None not in shape[:2]:
         return shape[0], shape[1]
