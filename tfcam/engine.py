@@ -59,6 +59,8 @@ class Engine:
                 )
         self.needs = {need for each in requests for need in each.method.needs}
         self.submodel = SubModel(model, taps, settings.score, settings.output, which)
+        inputs = inputs_of(model)
+        self._input = inputs[which].name if len(inputs) > 1 else None
         self._heads = tuple(heads)
         self._biased: SubModel | None = None
         if "bias_attributions" in self.needs:
@@ -73,10 +75,11 @@ class Engine:
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
         said: dict[str, Any] = {"score": self.settings.score, **request.options}
-        inputs = inputs_of(self.submodel.model)
-        if len(inputs) > 1:
-            said["input"] = inputs[self.submodel.which].name
-        asked = {"output": self.settings.output, "grid": self.settings.grid}
+        asked = {
+            "input": self._input,
+            "output": self.settings.output,
+            "grid": self.settings.grid,
+        }
         said |= {name: value for name, value in asked.items() if value is not None}
         if self.settings.eigen:
             said["eigen"] = True

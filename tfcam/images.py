@@ -330,7 +330,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
             f"An image must have 8 or 16 bits a channel; got 32 (mode {image.mode!r}), whose range "
             "nothing tells. Scale it to 0..255 and give it as a uint8 array."
         )
-    return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return np.array(image if image.mode == mode else image.convert(mode))
 
 
 def _orientation(image: Image.Image) -> Any:

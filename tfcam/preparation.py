@@ -204,7 +204,7 @@ def prepare(
     size = size_for(model, shape, loaded)
     channels = loaded[0].shape[2] if shape[2] is None else shape[2]
     resized = [to_channels(resize_image(image, size), channels) for image in loaded]
-    pixels = np.stack(resized).astype(np.float32)
+    pixels = np.stack(resized, dtype=np.float32)
     inputs = as_numpy(chosen.function(pixels))
     if inputs.shape != pixels.shape:
         raise ValueError(
@@ -212,7 +212,9 @@ def prepare(
         )
     if inputs.dtype.kind not in "fiub" and "float" not in inputs.dtype.name:  # bfloat16
         raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
-    return Prepared(loaded, inputs.astype(taken.dtype), chosen.description, chosen.bgr)
+    fresh = inputs is not pixels  # what a callable returns may be its own
+    inputs = inputs.astype(taken.dtype, copy=fresh)
+    return Prepared(loaded, inputs, chosen.description, chosen.bgr)
 
 
 def prepare_others(

@@ -31,6 +31,9 @@ from tfcam.shards import Shards
 from tfcam.storing import digest
 from tfcam.targets import Target, name_of
 
+# Settings whose meaning is told in other words than the user's.
+_TOLD_APART = ("layer", "method", "labels", "preprocess")
+
 
 def stream(
     model: keras.Model,
@@ -158,9 +161,8 @@ def prepare_work(
         )
     if target != "label":
         explainer._targets(target, 1, several=False)  # refused before any picture is read
-    request, own = engine.requests[0], dict(asked)
-    known = [own.pop(name) for name in ("layer", "method", "labels", "preprocess", "batch_size")]
-    method = request.method
+    method = engine.requests[0].method
+    others = {name: _plain(value) for name, value in asked.items() if name not in _TOLD_APART}
     settings = {
         "model": model.name,
         "weights_digest": digest(*(np.asarray(each) for each in model.variables)),
@@ -173,9 +175,8 @@ def prepare_work(
         "pixels": method.pixels,
         "target": _target_in_words(target),
         "labels_digest": None if (e := explainer._labels) is None else digest(np.array(list(e))),
-        "preprocessing": _preprocessing(explainer, known[3]),
-        **{name: _plain(value) for name, value in own.items()},
-        "batch_size": asked["batch_size"],
+        "preprocessing": _preprocessing(explainer, asked.get("preprocess", "auto")),
+        **others,
         "shard_size": shard_size,
         "versions": versions(),
     }

@@ -189,9 +189,13 @@ def pair_name(pair: Sequence[int] | np.ndarray, labels: Sequence[str] | None = N
         >>> pair_name((1, 0)), pair_name((1, NOTHING), ["cat", "dog"])
         ('class 1 and not class 0', 'dog')
     """
-    names = {PREDICTED: "the predicted class"} | dict(enumerate(labels or ()))
-    known = [names.get(int(each), f"class {each}") for each in pair if each != NOTHING]
-    return " and not ".join(known)
+    return " and not ".join(_class_name(int(each), labels) for each in pair if each != NOTHING)
+
+
+def _class_name(index: int, labels: Sequence[str] | None) -> str:
+    if index == PREDICTED:
+        return "the predicted class"
+    return labels[index] if 0 <= index < len(labels or ()) and labels else f"class {index}"
 
 
 def class_outputs(outputs: Any) -> tf.Tensor:
