@@ -33,8 +33,9 @@ LAYERS = [
     ["classes", "trivial_maps", "significance", "storing"],
     ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
     ["recommending"],
-    ["overlapping", "shards", "map_store", "explaining", "streaming"],
+    ["overlapping", "replicas", "shards", "map_store", "explaining", "streaming", "distributing"],
     ["demo", "silence", "arguments", "terminal", "evaluation_commands"],
+    ["streaming_commands"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

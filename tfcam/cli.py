@@ -30,6 +30,7 @@ from tfcam.arguments import (
     read_options,
 )
 from tfcam.evaluation_commands import evaluate, recommend
+from tfcam.streaming_commands import explain_dataset
 from tfcam.terminal import complain, errors
 
 app = typer.Typer(
@@ -235,6 +236,7 @@ def methods() -> None:
 
 app.command()(evaluate)
 app.command()(recommend)
+app.command()(explain_dataset)
 
 
 def _finite(number: float | None) -> float | None:

@@ -263,9 +263,10 @@ class Explainer:
 
     # In three steps, so that a stream can take each in a thread of its own.
 
-    def _prepare(self, pictures: Sequence[Any]) -> Prepared:
+    def _prepare(self, pictures: Sequence[Any], shown: bool = True) -> Prepared:
         opened = self._opened
-        return prepare(self.model, pictures, self._preprocess, lambda: opened.record, opened.which)
+        how = (self._preprocess, lambda: opened.record, opened.which)
+        return prepare(self.model, pictures, *how, shown)
 
     def _compute(self, prepared: Prepared, targets: list[Any]) -> tuple[Engine, list[Computed]]:
         if self._augment:

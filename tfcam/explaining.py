@@ -197,7 +197,7 @@ class ShardExplainer:
             full = [*batch.reads, *[batch.reads[-1]] * (self.batch_size - len(batch.reads))]
             own = [each.target for each in full] if self.target == "label" else self.target
             (targets,) = self.explainer._targets(own, len(full), several=False)
-            prepared = self.explainer._prepare([each.pixels for each in full])
+            prepared = self.explainer._prepare([each.pixels for each in full], shown=False)
             # Results need no more of the pictures than their sizes.
             images = [
                 np.broadcast_to(np.uint8(0), (*(each.size or shown.shape[:2]), 3))

@@ -167,6 +167,7 @@ def prepare(
     preprocess: Preprocess,
     calls: Callable[[], Record],
     which: int = 0,
+    shown: bool = True,
 ) -> Prepared:
     """Load, resize and preprocess pictures for a model; what is given is never changed.
 
@@ -177,6 +178,8 @@ def prepare(
         preprocess: See ``choose_preprocessing``.
         calls: See ``choose_preprocessing``.
         which: Which of the model's inputs they are.
+        shown: Whether inputs that were given prepared are made a picture to look at; else it is
+            black.
 
     Raises:
         ValueError: If pictures and prepared arrays are mixed, or sizes do not fit.
@@ -193,7 +196,7 @@ def prepare(
                 "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
                 f"{sum(prepared)} of {len(prepared)} are floats."
             )
-        return _already_prepared(pictures, taken)
+        return _already_prepared(pictures, taken, shown)
     # What is wrong with a picture is told before what can't be known of the model.
     chosen = None if unsaid else choose_preprocessing(model, preprocess, calls)
     loaded = [
@@ -306,14 +309,16 @@ def size_for(model: Any, shape: tuple[Any, ...], images: Sequence[np.ndarray]) -
     return height, width
 
 
-def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
+def _already_prepared(pictures: Sequence[Any], taken: Input, shown: bool) -> Prepared:
     arrays = [_float32(picture) for picture in pictures]
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
         check_shape(array, taken.own_shape, arrays[0].shape)
     arrays = [taken.channels_last(array) for array in arrays]
     inputs = np.stack(arrays)
-    return Prepared([displayed(array) for array in arrays], inputs, "none: given as prepared")
+    black = np.broadcast_to(np.uint8(0), (*inputs.shape[1:3], 3))
+    images = [displayed(array) if shown else black for array in arrays]
+    return Prepared(images, inputs, "none: given as prepared")
 
 
 def _float32(array: Any) -> np.ndarray:

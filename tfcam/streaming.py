@@ -26,6 +26,7 @@ from tfcam.intake import inputs_of
 from tfcam.map_store import MapStore
 from tfcam.preparation import Preprocess, choose_preprocessing
 from tfcam.reading import Reading
+from tfcam.replicas import over_replicas
 from tfcam.results import versions
 from tfcam.shards import Shards
 from tfcam.storing import digest
@@ -120,8 +121,10 @@ def stream(
     store = Shards(Path(to), shard_size)
     with store.alone(settings):
         if store.finished is None:
-            with _shown(source.count, shard_size * len(store.done()), progress) as advance:
+            with shown(source.count, shard_size * len(store.done()), progress) as advance:
                 explain_shards(work, store, left(store, source), advance)
+            if not store.done():
+                raise ValueError(f"data must hold at least one picture; {source.name} holds none.")
             store.finish()
     return MapStore(Path(to), data)
 
@@ -148,7 +151,14 @@ def prepare_work(
             f"stream is for models with one image input; {model.name!r} takes "
             f"{', '.join(repr(each.name) for each in inputs)}."
         )
-    engine = explainer._engine
+    engine, strategy = explainer._engine, getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        if asked["batch_size"] % strategy.num_replicas_in_sync:
+            raise ValueError(
+                f"batch_size must be a multiple of the {strategy.num_replicas_in_sync} replicas "
+                f"that share a batch; got {asked['batch_size']}."
+            )
+        explainer._engine = explainer._own_engine = over_replicas(engine, strategy)
     if len(engine.layers) > 1:
         raise ValueError(
             "A store holds one map of each picture, as the layer has it; got "
@@ -245,7 +255,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _shown(total: int | None, done: int, progress: bool | None) -> Iterator[Callable[[int], None]]:
+def shown(total: int | None, done: int, progress: bool | None) -> Iterator[Callable[[int], None]]:
     """A bar with the rate and the time left; gives what it is told progress with."""
     console = Console(stderr=True)
     shown = console.is_terminal or console.is_jupyter if progress is None else progress
