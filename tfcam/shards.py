@@ -97,6 +97,8 @@ class Shards:
         try:
             with _told(self.folder):
                 if not self.done() and _is_store(self.folder):
+                    for each in self.folder.glob("skipped-*.parquet"):
+                        each.unlink()
                     (self.folder / SETTINGS).unlink()  # nothing was made with them
                 keep_settings(self.folder, settings, "a store of maps", TOLD)
                 self._clear()
