@@ -72,6 +72,11 @@ class Engine:
         self.gates = Gates()
         self._seen: OrderedDict[Any, Any] = OrderedDict()
 
+    @property
+    def compiled(self) -> bool:
+        """Whether what ran last was compiled."""
+        return next(reversed(self._seen.values()), None) is not None
+
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
         said: dict[str, Any] = {"score": self.settings.score, **request.options}

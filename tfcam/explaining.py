@@ -95,7 +95,6 @@ class ShardExplainer:
         self._shape, self._size = taken.shape, None
         if not open_sides:
             self._size = size_for(model, taken.shape, [np.zeros((1, 1, 3), np.uint8)])
-        self._warm = False
 
     def batches(self, shards: Iterable[int]) -> Generator[Batch]:
         """The batches of shards with what the network gave, in order.
@@ -213,11 +212,9 @@ class ShardExplainer:
                 yield batch
                 continue
             given = (batch.prepared, batch.targets)
-            if not self._warm:
-                # Eagerly at first, compiled from now on: every map is made in the same way.
-                self.explainer._compute(*given)
-                self._warm = True
             engine, answers = self.explainer._compute(*given)
+            if not engine.compiled:  # every map is to be made in the same way
+                engine, answers = self.explainer._compute(*given)
             results = partial(self._rows, batch.reads, engine, given[0], answers, given[1])
             yield replace(batch, prepared=None, results=results)
 

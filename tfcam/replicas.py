@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def over_replicas(engine: Engine, strategy: tf.distribute.Strategy) -> Engine:
         A new engine, which is compiled at once.
     """
     same, count = copy.copy(engine), strategy.num_replicas_in_sync
-    traced: dict[Any, Any] = {}
+    traced = same._seen = OrderedDict()
 
     def function(
         images: tf.Tensor, targets: Sequence[Any], others: Sequence[np.ndarray]
