@@ -12,7 +12,7 @@ from tfcam.methods import METHODS
 PUBLIC = {name: getattr(tfcam, name) for name in tfcam.__all__}
 FUNCTIONS = {name: each for name, each in PUBLIC.items() if inspect.isroutine(each)}
 CLASSES = {name: each for name, each in PUBLIC.items() if inspect.isclass(each)}
-ARRAYS_AND_TARGET = {"model", "image", "images", "data", "layer"}
+ARRAYS_AND_TARGET = {"model", "image", "images", "data", "layer", "path"}
 
 
 def test_the_surface_fits_on_a_card():

@@ -35,7 +35,8 @@ def over_replicas(engine: Engine, strategy: tf.distribute.Strategy) -> Engine:
 
         def part(*given: tf.Tensor) -> Any:
             which = tf.distribute.get_replica_context().replica_id_in_sync_group
-            own, *rest = (tf.split(each, count)[which] for each in given)
+            parts = (tf.reshape(g, (count, g.shape[0] // count, *g.shape[1:])) for g in given)
+            own, *rest = (each[which] for each in parts)
             left = iter(rest)
             chosen = [next(left) if each is None else each for each in fixed]
             return same._compute(same.submodel, own, chosen)
