@@ -63,12 +63,18 @@ def local(shapes, folder, tmp_path_factory):
     return to
 
 
-def test_two_actors_make_the_same_store(shapes, folder, local, tmp_path):
+def test_two_actors_make_the_same_store_and_one_process_goes_on_with_it(
+    shapes, folder, local, tmp_path
+):
     from tfcam.distributing import stream_on_ray
 
     store = stream_on_ray(shapes, folder, to=tmp_path, actors=2, **ASKED)
     assert store.finished
     assert keys_of(store) == keys_of(tfcam.open_store(local))
+    assert same(local, tmp_path)
+    (tmp_path / "done.json").unlink()  # one process goes on with what several began
+    (tmp_path / "maps-00002.parquet").unlink()
+    tfcam.stream(shapes, folder, to=tmp_path, **ASKED)
     assert same(local, tmp_path)
 
 
@@ -103,16 +109,6 @@ def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp
     assert died.exists()
     assert keys_of(store) == keys_of(tfcam.open_store(local))
     assert same(local, tmp_path / "store")
-
-
-def test_one_goes_on_with_what_the_other_began(shapes, folder, local, tmp_path):
-    from tfcam.distributing import stream_on_ray
-
-    stream_on_ray(shapes, folder, to=tmp_path, actors=1, **ASKED)
-    (tmp_path / "done.json").unlink()
-    (tmp_path / "maps-00002.parquet").unlink()
-    tfcam.stream(shapes, folder, to=tmp_path, **ASKED)
-    assert same(local, tmp_path)
 
 
 def test_how_many_there_are_must_be_known(shapes, tmp_path):

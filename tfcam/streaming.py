@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import os
 import time
@@ -172,7 +173,9 @@ def prepare_work(
     if target != "label":
         explainer._targets(target, 1, several=False)  # refused before any picture is read
     method = engine.requests[0].method
-    others = {name: _plain(value) for name, value in asked.items() if name not in _TOLD_APART}
+    usual = inspect.signature(Explainer).parameters.items()
+    chosen = {name: each.default for name, each in usual if each.default is not each.empty} | asked
+    others = {name: _plain(value) for name, value in chosen.items() if name not in _TOLD_APART}
     settings = {
         "model": model.name,
         "weights_digest": digest(*(np.asarray(each) for each in model.variables)),
