@@ -17,7 +17,7 @@ MODULES = {
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["demands", "fetching", "images"],
+    ["demands", "fetching", "images", "writing"],
     ["tapping", "intake", "recording", "tokens", "heads", "listing", "inspection", "applications"],
     ["maps", "targets", "tasks", "scoring", "guided", "components", "loops", "resizing", "biases"],
     ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],

@@ -130,7 +130,9 @@ def test_a_large_store_is_not_read_whole(store, monkeypatch):
         "tfcam.map_store.pq.ParquetFile", lambda file: read.append(file) or original(file)
     )
     monkeypatch.setattr(
-        tfcam.MapStore, "dataset", property(lambda self: pytest.fail("read the whole store"))
+        tfcam.map_store.MapStore,
+        "dataset",
+        property(lambda self: pytest.fail("read the whole store")),
     )
     assert len(fresh) == 5
     assert fresh[3].name

@@ -18,8 +18,8 @@ import tensorflow as tf
 from PIL import Image
 
 import tfcam
-from tfcam.explanation import whole_file
 from tfcam.scenes import KINDS, draw_scene
+from tfcam.writing import whole_file
 
 ROOT = Path(__file__).parent.parent
 SIZES = [(128, 128), (90, 200), (300, 170), (128, 64), (55, 77), (256, 256), (140, 141)]
@@ -349,7 +349,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(shapes, folder, tmp_path, 
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tfcam.explanation.os.fsync", full)
+        patched.setattr("tfcam.writing.os.fsync", full)
         with pytest.raises(OSError, match="No space left on device. What is done is kept: make r"):
             tfcam.stream(shapes, folder, to=tmp_path, **asked)
     assert [each.name for each in tmp_path.glob("maps*")] == ["maps-00000.parquet"]

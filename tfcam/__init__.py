@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tfcam.explainer import Explainer, explain
     from tfcam.explanation import Explanation, Explanations
     from tfcam.inspection import layers
-    from tfcam.map_store import MapStore, open_store
+    from tfcam.map_store import open_store
     from tfcam.methods import METHODS
     from tfcam.reading import Reading
     from tfcam.recommending import Recommendation, recommend
@@ -36,7 +36,6 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Explanations",
-    "MapStore",
     "Reading",
     "Recommendation",
     "Regression",
@@ -64,7 +63,6 @@ _HOMES = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Explanations": "explanation",
-    "MapStore": "map_store",
     "Reading": "reading",
     "Recommendation": "recommending",
     "Regression": "tasks",

@@ -52,7 +52,7 @@ def demo(
 
         from tfcam.demands import check_count
         from tfcam.demo import run_demo
-        from tfcam.explanation import write_whole
+        from tfcam.writing import write_whole
 
         check_count("--seed", seed, least=0)
         figure, rows = run_demo(seed)

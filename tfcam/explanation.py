@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import json
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
 import matplotlib
 import numpy as np
@@ -23,6 +21,7 @@ from rich.text import Text
 from tfcam import drawing, lettering, maps
 from tfcam.drawing import COLORMAP
 from tfcam.findings import Finding
+from tfcam.writing import write_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -397,37 +396,3 @@ class Explanations(Sequence[Explanation]):
                 "Take them one by one, or use `raws`, which all have the layer's size."
             )
         return np.stack([each.heatmap for each in self])
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash.
-
-    Raises:
-        FileNotFoundError: If its folder does not exist.
-        IsADirectoryError: If it is a folder.
-    """
-    with whole_file(path) as file:
-        file.write(content)
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that is there whole after the block, or not at all where it fails.
-
-    Raises:
-        FileNotFoundError: If its folder does not exist.
-        IsADirectoryError: If it is a folder.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; name a file in it.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # else a crash of the machine could leave its name without it
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfcam.explanation import Explanation, whole_file, write_whole
+from tfcam.explanation import Explanation
 from tfcam.storing import SETTINGS, keep_settings, make_folder
+from tfcam.writing import whole_file, write_whole
 
 _DONE = "done.json"
 # What says where things are, not what they are: it may change between two runs.

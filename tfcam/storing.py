@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfcam.explanation import write_whole
+from tfcam.writing import write_whole
 
 SETTINGS, _STATE = "settings.json", "state.npz"
 
