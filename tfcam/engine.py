@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -71,11 +72,14 @@ class Engine:
         self._found = False
         self.gates = Gates()
         self._seen: OrderedDict[Any, Any] = OrderedDict()
+        self._eager_first = True
 
-    @property
-    def compiled(self) -> bool:
-        """Whether what ran last was compiled."""
-        return next(reversed(self._seen.values()), None) is not None
+    @functools.cached_property
+    def compiling(self) -> Engine:
+        """This, but compiled from the first call on: eagerly, Keras keeps every layer's output."""
+        same = copy.copy(self)
+        same._seen, same._eager_first = OrderedDict(), False
+        return same
 
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
@@ -159,7 +163,11 @@ class Engine:
 
         with LOCK:
             # A loop of passes is worth compiling at once.
-            compiled = key in self._seen or any(each.method.loops for each in self.requests)
+            compiled = (
+                key in self._seen
+                or not self._eager_first
+                or any(each.method.loops for each in self.requests)
+            )
             if compiled and self._seen.get(key) is None:
                 # One for each shape: a tf.function that held them all would complain of that.
                 traced = tf.function(function, autograph=False)

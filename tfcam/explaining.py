@@ -213,8 +213,6 @@ class ShardExplainer:
                 continue
             given = (batch.prepared, batch.targets)
             engine, answers = self.explainer._compute(*given)
-            if not engine.compiled:  # every map is to be made in the same way
-                engine, answers = self.explainer._compute(*given)
             results = partial(self._rows, batch.reads, engine, given[0], answers, given[1])
             yield replace(batch, prepared=None, results=results)
 

@@ -152,7 +152,9 @@ def prepare_work(
             f"stream is for models with one image input; {model.name!r} takes "
             f"{', '.join(repr(each.name) for each in inputs)}."
         )
-    engine, strategy = explainer._engine, getattr(model, "distribute_strategy", None)
+    explainer._engine = engine = explainer._engine.compiling
+    explainer._own_engine = explainer._own_engine.compiling
+    strategy = getattr(model, "distribute_strategy", None)
     if strategy is not None and strategy.num_replicas_in_sync > 1:
         if asked["batch_size"] % strategy.num_replicas_in_sync:
             raise ValueError(

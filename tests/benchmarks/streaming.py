@@ -123,6 +123,8 @@ def unbroken(home: Path, to: Path, file: Path) -> list[tuple[float, float]]:
     while process.poll() is None:
         try:
             used = watched.memory_info().rss / 2**20
+            if not used:  # it has ended, and nobody has asked for its code yet
+                break
         except psutil.NoSuchProcess:
             break
         memory.append((time.perf_counter() - started, used))
