@@ -19,6 +19,7 @@ from PIL import Image
 
 import tfcam
 from tfcam.scenes import KINDS, draw_scene
+from tfcam.shards import Shards
 from tfcam.writing import whole_file
 
 ROOT = Path(__file__).parent.parent
@@ -298,18 +299,10 @@ def test_killed_at_random_moments_it_ends_like_an_unbroken_run(shapes, tmp_path)
 
 
 def test_two_runs_at_once_are_refused(shapes, folder, tmp_path):
-    refused = []
-
-    def intruding(reading):
-        if not refused:
-            try:
-                tfcam.stream(shapes, folder, to=tmp_path)
-            except ValueError as error:
-                refused.append(str(error))
-        return tf.reduce_mean(reading.activations, axis=-1)
-
-    tfcam.stream(shapes, folder, to=tmp_path, method=intruding)
-    assert "Another run is writing to" in refused[0]
+    with Shards(tmp_path, 4).alone({"shard_size": 4}):
+        with pytest.raises(ValueError, match="Another run is writing to .*: wait until it has"):
+            tfcam.stream(shapes, folder, to=tmp_path)
+    assert len(tfcam.stream(shapes, folder, to=tmp_path)) == len(SIZES)
 
 
 def test_other_settings_are_refused_by_name(shapes, folder, tmp_path):
