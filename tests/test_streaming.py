@@ -299,9 +299,9 @@ def test_killed_at_random_moments_it_ends_like_an_unbroken_run(shapes, tmp_path)
 
 
 def test_two_runs_at_once_are_refused(shapes, folder, tmp_path):
-    with Shards(tmp_path, 4).alone({"shard_size": 4}):
-        with pytest.raises(ValueError, match="Another run is writing to .*: wait until it has"):
-            tfcam.stream(shapes, folder, to=tmp_path)
+    other = Shards(tmp_path, 4).alone({"shard_size": 4})
+    with other, pytest.raises(ValueError, match="Another run is writing to .*: wait until it has"):
+        tfcam.stream(shapes, folder, to=tmp_path)
     assert len(tfcam.stream(shapes, folder, to=tmp_path)) == len(SIZES)
 
 
