@@ -17,7 +17,7 @@ MODULES = {
 # From the ground up: a module may import those of lower layers, and of its own layer those that
 # come before it.
 LAYERS = [
-    ["demands", "fetching", "images"],
+    ["demands", "fetching", "images", "writing"],
     [
         "tapping",
         "intake",
@@ -47,7 +47,9 @@ LAYERS = [
     ["classes", "trivial_maps", "significance", "storing"],
     ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
     ["recommending"],
+    ["overlapping", "replicas", "shards", "map_store", "explaining", "streaming", "distributing"],
     ["demo", "silence", "arguments", "terminal", "evaluation_commands", "dream_commands"],
+    ["streaming_commands"],
     ["cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

@@ -36,6 +36,7 @@ FACTS = {
     "prefix": 5,
     "height": 16,
     "width": 14,
+    "key": "cats/1.jpg",
 }
 
 

@@ -78,7 +78,7 @@ def test_the_commands_are_those_that_exist():
     from tfcam.cli import app
 
     commands = typer.main.get_command(app).commands
-    for line in re.findall(r"^tfcam (\w+)(.*)$", README, re.MULTILINE):
+    for line in re.findall(r"^tfcam ([\w-]+)(.*)$", README, re.MULTILINE):
         command, rest = line
         options = {o for p in commands[command].params for o in [*p.opts, *p.secondary_opts]}
         assert set(re.findall(r"--[\w-]+", rest)) <= options

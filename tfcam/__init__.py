@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from tfcam.explainer import Explainer, explain
     from tfcam.explanation import Explanation, Explanations
     from tfcam.inspection import layers
+    from tfcam.map_store import open_store
     from tfcam.methods import METHODS
     from tfcam.reading import Reading
     from tfcam.recommending import Recommendation, recommend
+    from tfcam.streaming import stream
     from tfcam.targets import Difference, Top
     from tfcam.tasks import Box, Regression, Segmentation, Similarity
 
@@ -56,8 +58,10 @@ __all__ = [
     "features",
     "layers",
     "losses",
+    "open_store",
     "recommend",
     "scenes",
+    "stream",
 ]
 _HOMES = {
     "METHODS": "asking",
@@ -85,7 +89,9 @@ _HOMES = {
     "explain": "explainer",
     "features": "channels",
     "layers": "inspection",
+    "open_store": "map_store",
     "recommend": "recommending",
+    "stream": "streaming",
 }
 
 

@@ -18,11 +18,12 @@ from tfcam.comparison import reduced
 from tfcam.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.demands import check_count
 from tfcam.explainer import Explainer
-from tfcam.explanation import COLORMAP, Explanation, Explanations, write_whole
+from tfcam.explanation import COLORMAP, Explanation, Explanations
 from tfcam.images import is_prepared, load_image
 from tfcam.inspection import Layers
 from tfcam.metrics.localisation import box_iou, checked_boxes, pointing_game
 from tfcam.reading import Reading
+from tfcam.writing import write_whole
 
 _SCORES = ("explain_box_iou", "explain_pointing_game")
 _COLUMNS, _DPI = 4, 100

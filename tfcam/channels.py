@@ -20,12 +20,12 @@ from tfcam.comparison import check_path
 from tfcam.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.demands import check_choice, check_count
 from tfcam.drawing import COLORMAP, as_html, colours
-from tfcam.explanation import write_whole
 from tfcam.inspection import Layer, Tap, open_layer
 from tfcam.opening import OpenedModel, open_model
 from tfcam.preparation import Prepared, Preprocess
 from tfcam.submodel import SubModel
 from tfcam.tokens import to_map
+from tfcam.writing import write_whole
 
 By = Literal["mean", "max"]
 _COLUMNS = 5

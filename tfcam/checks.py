@@ -184,11 +184,11 @@ def _find_range(model: Any) -> Range | None:
 
 def of_input(model: Any, prepared: Prepared, image: int) -> Finding | None:
     """Whether an input that was prepared elsewhere, or as the user said, can't be what it takes."""
-    values = prepared.inputs[image] if isinstance(prepared.inputs, np.ndarray) else None
-    if values is None or values.dtype.kind != "f" or not np.isfinite(values).all():
-        return None
     known = known_range(model)
     if known is None or prepared.description.rsplit(", ", 1)[0] == known.preparation:
+        return None
+    values = prepared.inputs[image] if isinstance(prepared.inputs, np.ndarray) else None
+    if values is None or values.dtype.kind != "f" or not np.isfinite(values).all():
         return None
     if known.fits(values):
         return None

@@ -31,6 +31,7 @@ from tfcam.arguments import (
 )
 from tfcam.dream_commands import dream
 from tfcam.evaluation_commands import evaluate, recommend
+from tfcam.streaming_commands import explain_dataset
 from tfcam.terminal import complain, errors
 
 app = typer.Typer(
@@ -52,7 +53,7 @@ def demo(
 
         from tfcam.demands import check_count
         from tfcam.demo import run_demo
-        from tfcam.explanation import write_whole
+        from tfcam.writing import write_whole
 
         check_count("--seed", seed, least=0)
         figure, rows = run_demo(seed)
@@ -237,6 +238,7 @@ def methods() -> None:
 app.command()(evaluate)
 app.command()(recommend)
 app.command()(dream)
+app.command()(explain_dataset)
 
 
 def _finite(number: float | None) -> float | None:

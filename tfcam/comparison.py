@@ -18,7 +18,8 @@ from PIL import Image
 from tfcam import maps
 from tfcam.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.drawing import as_html
-from tfcam.explanation import COLORMAP, Explanation, write_whole
+from tfcam.explanation import COLORMAP, Explanation
+from tfcam.writing import write_whole
 
 _ENDINGS = (".png", ".pdf", ".svg")
 _LARGEST_SIDE = 800  # pixels that a picture keeps in the figure: more than any print shows

@@ -6,7 +6,7 @@ A picture that can't be used is handed on as ``Skipped``, with the reason, never
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfcam.annotations import AnnotationError, checked_boxes, inside
 from tfcam.examples import Example, Skipped, Source, digest_of
 from tfcam.folders import open_folder
-from tfcam.images import ImageError, load_image
+from tfcam.images import ImageError, as_numpy, is_prepared, load_image
 
 
 def open_data(
@@ -26,6 +26,7 @@ def open_data(
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
+    floats: bool = False,
 ) -> Source:
     """Find out what data are, and how to read them.
 
@@ -37,6 +38,8 @@ def open_data(
         data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
         annotations: Of a folder: a folder of VOC's XML files or a JSON file of COCO's form, if not
             beside the pictures.
+        floats: Whether a ``tf.data.Dataset`` and a list may hold arrays of floats, which are handed
+            on as they are: the model's input, already prepared.
 
     Returns:
         What can be read.
@@ -51,16 +54,16 @@ def open_data(
         ([('000000', (4, 6, 3))], 1)
     """
     if isinstance(data, tf.data.Dataset):
-        return _of_tf_data(data)
+        return _of_tf_data(data, floats=floats)
     if isinstance(data, str | os.PathLike):
         path = Path(data)
         if path.is_dir():
             return open_folder(path, None if annotations is None else Path(annotations))
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
             return _of_tfds(data, split, data_dir)
-        return _of_list([data])
+        return _of_list([data], floats)
     if isinstance(data, list | tuple) or (isinstance(data, np.ndarray) and data.ndim == 4):
-        return _of_list(list(data))
+        return _of_list(list(data), floats)
     raise TypeError(
         "data must be a folder, a tf.data.Dataset, the name of a data set of tensorflow_datasets, "
         f"or a list of pictures; got {type(data).__name__}."
@@ -70,18 +73,20 @@ def open_data(
 # --- lists ------------------------------------------------------------------------------------
 
 
-def _of_list(given: list[Any]) -> Source:
+def _of_list(given: list[Any], floats: bool) -> Source:
     if not given:
         raise ValueError("data must hold at least one picture; got an empty list.")
     ids = [_id_of(each, number) for number, each in enumerate(given)]
     if len(set(ids)) < len(ids):
         ids = [f"{number:06d} {name}" for number, name in enumerate(ids)]
 
-    def read(start: int) -> Iterator[Example | Skipped]:
-        for name, each in zip(ids[start:], given[start:], strict=True):
-            yield _example(name, each)
+    def item(number: int) -> Example | Skipped:
+        return _example(ids[number], given[number], floats)
 
-    return Source(f"{len(given)} pictures", read, len(given), digest_of(ids))
+    def read(start: int) -> Iterator[Example | Skipped]:
+        return map(item, range(start, len(given)))
+
+    return Source(f"{len(given)} pictures", read, len(given), digest_of(ids), item=item)
 
 
 def _id_of(given: Any, number: int) -> str:
@@ -91,16 +96,20 @@ def _id_of(given: Any, number: int) -> str:
     return str(picture) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
 
 
-def _example(name: str, given: Any) -> Example | Skipped:
+def _example(name: str, given: Any, floats: bool) -> Example | Skipped:
     """An element of a list: an ``Example``, a picture, or (picture, label)."""
     try:
         if isinstance(given, Example):
-            return _checked(replace(given, id=name, image=load_image(given.image)))
+            return _checked(replace(given, id=name, image=_picture(given.image, floats)))
         if isinstance(given, tuple) and len(given) == 2:
-            return Example(name, load_image(given[0]), label=given[1])
-        return Example(name, load_image(given))
+            return Example(name, _picture(given[0], floats), label=given[1])
+        return Example(name, _picture(given, floats))
     except (ImageError, AnnotationError, OSError) as error:
         return Skipped(name, str(error))
+
+
+def _picture(given: Any, floats: bool) -> np.ndarray:
+    return as_numpy(given) if floats and is_prepared(given) else load_image(given)
 
 
 def _checked(example: Example) -> Example:
@@ -125,7 +134,11 @@ def _checked(example: Example) -> Example:
 
 
 def _of_tf_data(
-    data: tf.data.Dataset, name: str = "a tf.data.Dataset", names: tuple[str, ...] | None = None
+    data: tf.data.Dataset,
+    name: str = "a tf.data.Dataset",
+    names: tuple[str, ...] | None = None,
+    floats: bool = False,
+    place: Mapping[str, str | None] | None = None,
 ) -> Source:
     first = tf.nest.flatten(data.element_spec)
     spec = data.element_spec["image"] if isinstance(data.element_spec, dict) else first[0]
@@ -134,7 +147,7 @@ def _of_tf_data(
     count = int(data.cardinality().numpy())
 
     def read(start: int) -> Iterator[Example | Skipped]:
-        elements, number = iter(data.skip(start)), start
+        elements, number = iter(data.skip(start).prefetch(tf.data.AUTOTUNE)), start
         while True:
             try:
                 element = next(elements)
@@ -145,24 +158,25 @@ def _of_tf_data(
                     f"The data set must give its elements; it fails at number {number}: "
                     f"{error.message}"
                 ) from None
-            yield _element(element, number)
+            yield _element(element, number, floats)
             number += 1
 
     known = count if count >= 0 else None
-    return Source(name, read, known, digest_of([name, str(data.element_spec), str(count)]), names)
+    key = digest_of([name, str(data.element_spec), str(count)])
+    return Source(name, read, known, key, names, place=place)
 
 
-def _element(element: Any, number: int) -> Example | Skipped:
+def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
     """An element of a ``tf.data.Dataset``: image, (image, label), or a dict as TFDS has it."""
     name = f"{number:06d}"
     try:
         if isinstance(element, tuple) and len(element) >= 2:
-            return Example(name, load_image(element[0]), label=_label(element[1]))
+            return Example(name, _picture(element[0], floats), label=_label(element[1]))
         if not isinstance(element, dict):
-            return Example(name, load_image(element))
+            return Example(name, _picture(element, floats))
         if "image/filename" in element:
             name = element["image/filename"].numpy().decode()
-        image, things = load_image(element["image"]), element.get("objects", {})
+        image, things = _picture(element["image"], floats), element.get("objects", {})
         normalised = things.get("bbox", element.get("bbox"))
         mask = element.get("mask")
         example = Example(
@@ -215,4 +229,9 @@ def _of_tfds(name: str, split: str, data_dir: Any) -> Source:
     features = builder.info.features
     names = getattr(dict(features).get("label"), "names", None)
     title = f"{builder.info.full_name}, {split}"
-    return _of_tf_data(dataset, title, None if names is None else tuple(names))
+    place = {
+        "data": name,
+        "split": split,
+        "data_dir": None if data_dir is None else str(Path(data_dir).absolute()),
+    }
+    return _of_tf_data(dataset, title, None if names is None else tuple(names), place=place)

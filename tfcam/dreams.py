@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
 from tfcam.drawing import as_html
-from tfcam.explanation import write_whole
+from tfcam.writing import write_whole
 
 _GAP = 4  # pixels between pictures
 _WIDE = 4  # pictures in a row

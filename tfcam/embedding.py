@@ -22,11 +22,11 @@ from tfcam.datasets import open_data
 from tfcam.demands import check_choice, check_count
 from tfcam.drawing import LINE_COLOURS, as_html
 from tfcam.examples import Example, Skipped
-from tfcam.explanation import write_whole
 from tfcam.images import resize_image
 from tfcam.inspection import Layers, open_layers
 from tfcam.opening import open_model
 from tfcam.preparation import Preprocess, prepare
+from tfcam.writing import write_whole
 
 By = Literal["pca", "tsne"]
 _THUMBNAIL = 40  # pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -75,6 +76,14 @@ class Engine:
         self._found = False
         self.gates = Gates()
         self._seen: OrderedDict[Any, Any] = OrderedDict()
+        self._eager_first = True
+
+    @functools.cached_property
+    def compiling(self) -> Engine:
+        """This, but compiled from the first call on: eagerly, Keras keeps every layer's output."""
+        same = copy.copy(self)
+        same._seen, same._eager_first = OrderedDict(), False
+        return same
 
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
@@ -167,10 +176,10 @@ class Engine:
             return self.compute(self.submodel.beside(beside), images, chosen)
 
         with LOCK:
-            # A loop of passes is worth compiling at once; eager, a large batch takes much memory,
-            # as Keras holds what every layer gave.
+            # A loop of passes is worth compiling at once; eager, a large batch takes much memory.
             at_once = any(each.method.loops for each in self.requests) or len(images) >= _MANY
-            compiled = key in self._seen or at_once or self.settings.freeze
+            at_once |= self.settings.freeze or not self._eager_first
+            compiled = at_once or key in self._seen
             if compiled and self._seen.get(key) is None:
                 # One for each shape: a tf.function that held them all would complain of that.
                 traced = tf.function(function, autograph=False).get_concrete_function(*given)

@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfcam.charts import draw_means
-from tfcam.explanation import write_whole
 from tfcam.report import named, panels_of, render
 from tfcam.significance import compare_pairs, mean_interval
 from tfcam.tallying import FRACTIONS, Key, Shown, Tally, candidate_name
+from tfcam.writing import write_whole
 
 _WHO = ["method", "layer"]
 _COMPARED = ["metric", "first", "second", "difference", "low", "high", "p", "p_corrected"]

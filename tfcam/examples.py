@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +55,9 @@ class Source:
         count: How many there are; None where that is not known.
         key: What tells them from others.
         label_names: The names of their classes, where labels are indices that have some.
+        item: One of them by its place, from several threads at once; None where they can be read
+            in their order only.
+        place: How to find them again, as ``open_data`` takes it; None where it can't be said.
     """
 
     name: str
@@ -62,6 +65,8 @@ class Source:
     count: int | None
     key: str
     label_names: tuple[str, ...] | None = None
+    item: Callable[[int], Example | Skipped] | None = None
+    place: Mapping[str, str | None] | None = None
 
 
 def by_class(example: Example) -> list[Example]:

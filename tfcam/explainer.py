@@ -308,15 +308,20 @@ class Explainer:
         others: Sequence[np.ndarray],
         words: Sequence[Any],
     ) -> list[Explanation]:
+        prepared = replace(self._prepare(pictures), others=tuple(others))
+        engine, answers = self._compute(prepared, targets)
+        return self._results(engine, prepared, answers, targets, words)
+
+    # In three steps, so that a stream can take each in a thread of its own.
+
+    def _prepare(self, pictures: Sequence[Any], shown: bool = True) -> Prepared:
         opened = self._opened
-        prepared = prepare(
-            self.model, pictures, self._preprocess, lambda: opened.record, opened.which
-        )
-        prepared = replace(prepared, others=tuple(others))
-        given = zip(words, prepared.images, strict=True)
-        spoken = [checked_words(each, text.shape[: prepared.axes]) for each, text in given]
+        how = (self._preprocess, lambda: opened.record, opened.which)
+        return prepare(self.model, pictures, *how, shown)
+
+    def _compute(self, prepared: Prepared, targets: list[Any]) -> tuple[Engine, list[Computed]]:
         if self._augment:
-            if not inputs_of(self.model)[opened.which].is_image:
+            if not inputs_of(self.model)[self._opened.which].is_image:
                 raise ValueError("augment=True mirrors and zooms images; this input is none.")
             for each in targets:
                 views.check_target(each)
@@ -328,6 +333,18 @@ class Explainer:
                 _averaged(engine, prepared, answer, target)
                 for answer, target in zip(answers, spread_targets(targets), strict=True)
             ]
+        return engine, answers
+
+    def _results(
+        self,
+        engine: Engine,
+        prepared: Prepared,
+        answers: Sequence[Computed],
+        targets: list[Any],
+        words: Sequence[Any],
+    ) -> list[Explanation]:
+        given = zip(words, prepared.images, strict=True)
+        spoken = [checked_words(each, text.shape[: prepared.axes]) for each, text in given]
         return [
             explanation(
                 engine,
@@ -342,7 +359,7 @@ class Explainer:
                 words=spoken[image],
             )
             for answer, target in zip(answers, spread_targets(targets), strict=True)
-            for image in range(len(pictures))
+            for image in range(len(words))
         ]
 
     @functools.cached_property

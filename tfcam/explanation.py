@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.text import Text
 from tfcam import drawing, lettering, maps
 from tfcam.drawing import COLORMAP
 from tfcam.findings import Finding
+from tfcam.writing import write_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -398,22 +398,3 @@ class Explanations(Sequence[Explanation]):
                 "Take them one by one, or use `raws`, which all have the layer's size."
             )
         return np.stack([each.heatmap for each in self])
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash.
-
-    Raises:
-        FileNotFoundError: If its folder does not exist.
-        IsADirectoryError: If it is a folder.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; name a file in it.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -114,6 +114,13 @@ FINDINGS = {
         "register tokens, and no map shows them.",
         "If the patches lie in another way, pass `grid=(height, width)`.",
     ),
+    "no_picture": Known(
+        "The picture of {key!r} is not at hand and shown as grey; its map is as it was. Give "
+        "tfcam.open_store(..., data=...) what was explained.",
+        "A store of maps holds no pictures, and they are no longer where they were, or were given "
+        "as arrays or as a `tf.data.Dataset`.",
+        "Pass `data=` to `tfcam.open_store`, or `image=` to its `explanation`.",
+    ),
     "no_labels": Known(
         "The ImageNet labels could not be loaded, so that classes have numbers only.",
         "Keras's class index of ImageNet is neither on this machine nor to be had.",

@@ -38,17 +38,25 @@ def open_folder(folder: Path, annotations: Path | None) -> Source:
     names = [each.relative_to(home).as_posix() for each in files]
     find = _finder(folder, home, annotations, names)
 
+    def item(number: int) -> Example | Skipped:
+        path, name = files[number], names[number]
+        try:
+            return _from_file(path, name, find(path, name))
+        except (ImageError, AnnotationError, OSError) as error:
+            return Skipped(name, str(error))
+
     def read(start: int) -> Iterator[Example | Skipped]:
-        for path, name in zip(files[start:], names[start:], strict=True):
-            try:
-                yield _from_file(path, name, find(path, name))
-            except (ImageError, AnnotationError, OSError) as error:
-                yield Skipped(name, str(error))
+        return map(item, range(start, len(files)))
 
     key = digest_of(
         [f"{name} {path.stat().st_size}" for name, path in zip(names, files, strict=True)]
     )
-    return Source(f"{len(files)} pictures of {folder.name or folder}", read, len(files), key)
+    place = {
+        "data": str(folder.absolute()),
+        "annotations": None if annotations is None else str(annotations.absolute()),
+    }
+    title = f"{len(files)} pictures of {folder.name or folder}"
+    return Source(title, read, len(files), key, item=item, place=place)
 
 
 def _finder(

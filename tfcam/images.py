@@ -24,7 +24,8 @@ FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF
 
 # One letter before the colon is a Windows drive, and a POSIX file may be called "a:b.jpg".
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:|file:", re.IGNORECASE)
-_pillow_lock = threading.RLock()
+_quiet_lock = threading.Lock()
+_quiet: list[warnings.catch_warnings] = []  # one for each thread that decodes
 # What Pillow logs of damaged files would be printed where nobody has set logging up.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -252,11 +253,8 @@ def _download(url: str, timeout: float, max_seconds: float, max_bytes: int) -> b
 @contextlib.contextmanager
 def _pillow(what: str) -> Iterator[None]:
     """Keeps Pillow's many warnings and exceptions inside, and lets one clear error out."""
-    # Pillow warns of large pictures (max_pixels decides that here) and of untidy metadata. The
-    # filters of `warnings` belong to the whole process: two threads that change and restore them
-    # at the same time could leave them changed for good, so only one at a time may decode.
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # Pillow warns of large pictures (max_pixels decides that here) and of untidy metadata.
+    with _no_warnings():
         try:
             yield
         except ImageError as error:
@@ -266,6 +264,30 @@ def _pillow(what: str) -> Iterator[None]:
         except Exception as error:  # decoders of damaged data let nearly anything out
             why = f"An image must be whole; this one is damaged or cut off ({error!r})."
             raise ImageError(f"{what}: {why} Get it again.") from None
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """No warnings while any thread is inside.
+
+    The filters of `warnings` belong to the whole process: two threads that change and restore them
+    at the same time could leave them changed for good, so the first one in changes them, and the
+    last one out restores them.
+    """
+    with _quiet_lock:
+        if not _quiet:
+            _quiet.append(warnings.catch_warnings())
+            _quiet[0].__enter__()
+            warnings.simplefilter("ignore")
+        else:
+            _quiet.append(_quiet[0])
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            filters = _quiet.pop()
+            if not _quiet:
+                filters.__exit__(None, None, None)
 
 
 def _decode(file: BinaryIO, what: str, max_pixels: int) -> np.ndarray:
@@ -308,7 +330,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
             f"An image must have 8 or 16 bits a channel; got 32 (mode {image.mode!r}), whose range "
             "nothing tells. Scale it to 0..255 and give it as a uint8 array."
         )
-    return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return np.array(image if image.mode == mode else image.convert(mode))
 
 
 def _orientation(image: Image.Image) -> Any:

@@ -61,7 +61,10 @@ def scale(values: np.ndarray) -> np.ndarray:
     largest = positive.max(initial=0.0)
     if largest == 0.0:
         return np.zeros(values.shape, np.float32)
-    return (positive / largest).astype(np.float32, copy=False)
+    if positive.dtype != np.float32:
+        return (positive / largest).astype(np.float32)
+    positive /= largest  # in place: large maps are made by the thousand
+    return positive
 
 
 def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

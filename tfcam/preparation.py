@@ -167,6 +167,7 @@ def prepare(
     preprocess: Preprocess,
     calls: Callable[[], Record],
     which: int = 0,
+    shown: bool = True,
 ) -> Prepared:
     """Load, resize and preprocess pictures for a model; what is given is never changed.
 
@@ -177,6 +178,8 @@ def prepare(
         preprocess: See ``choose_preprocessing``.
         calls: See ``choose_preprocessing``.
         which: Which of the model's inputs they are.
+        shown: Whether inputs that were given prepared are made a picture to look at; else it is
+            black.
 
     Raises:
         ValueError: If pictures and prepared arrays are mixed, or sizes do not fit.
@@ -193,7 +196,7 @@ def prepare(
                 "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
                 f"{sum(prepared)} of {len(prepared)} are floats."
             )
-        return _already_prepared(pictures, taken)
+        return _already_prepared(pictures, taken, shown)
     # What is wrong with a picture is told before what can't be known of the model.
     chosen = None if unsaid else choose_preprocessing(model, preprocess, calls)
     loaded = [
@@ -201,10 +204,10 @@ def prepare(
         for picture, floats in zip(pictures, prepared, strict=True)
     ]
     chosen = chosen or choose_preprocessing(model, preprocess, calls)
-    size = _size(model, shape, loaded)
+    size = size_for(model, shape, loaded)
     channels = loaded[0].shape[2] if shape[2] is None else shape[2]
     resized = [to_channels(resize_image(image, size), channels) for image in loaded]
-    pixels = np.stack(resized).astype(np.float32)
+    pixels = np.stack(resized, dtype=np.float32)
     inputs = as_numpy(chosen.function(pixels))
     if inputs.shape != pixels.shape:
         raise ValueError(
@@ -212,7 +215,9 @@ def prepare(
         )
     if inputs.dtype.kind not in "fiub" and "float" not in inputs.dtype.name:  # bfloat16
         raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
-    return Prepared(loaded, inputs.astype(taken.dtype), chosen.description, chosen.bgr)
+    fresh = inputs is not pixels  # what a callable returns may be its own
+    inputs = inputs.astype(taken.dtype, copy=fresh)
+    return Prepared(loaded, inputs, chosen.description, chosen.bgr)
 
 
 def prepare_others(
@@ -289,7 +294,8 @@ def _named(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple[int, int]:
+def size_for(model: Any, shape: tuple[Any, ...], images: Sequence[np.ndarray]) -> tuple[int, int]:
+    """The (height, width) that pictures are resized to for a model that takes ``shape``."""
     if None not in shape[:2]:
         return shape[0], shape[1]
     family = family_of(model)
@@ -303,14 +309,16 @@ def _size(model: Any, shape: tuple[Any, ...], images: list[np.ndarray]) -> tuple
     return height, width
 
 
-def _already_prepared(pictures: Sequence[Any], taken: Input) -> Prepared:
+def _already_prepared(pictures: Sequence[Any], taken: Input, shown: bool) -> Prepared:
     arrays = [_float32(picture) for picture in pictures]  # np.stack copies them
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
         check_shape(array, taken.own_shape, arrays[0].shape)
     arrays = [taken.channels_last(array) for array in arrays]
     inputs = np.stack(arrays)
-    return Prepared([_displayed(array) for array in arrays], inputs, "none: given as prepared")
+    black = np.broadcast_to(np.uint8(0), (*inputs.shape[1:3], 3))
+    images = [displayed(array) if shown else black for array in arrays]
+    return Prepared(images, inputs, "none: given as prepared")
 
 
 def _float32(array: Any) -> np.ndarray:
@@ -335,7 +343,7 @@ def _as_picture(array: Any) -> np.ndarray:
     return load_image(np.round(values).astype(np.uint8))
 
 
-def _displayed(array: np.ndarray) -> np.ndarray:
+def displayed(array: np.ndarray) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
     low, high = float(array.min()), float(array.max())
     # float32 is quick, and has digits enough unless the range is beyond its own.

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfcam.explanation import write_whole
+from tfcam.writing import write_whole
 
-_SETTINGS, _STATE = "settings.json", "state.npz"
+SETTINGS, _STATE = "settings.json", "state.npz"
 
 
 class Store:
@@ -33,29 +34,8 @@ class Store:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self._folder = folder
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"to must be a folder; {str(folder)!r} is a file.")
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / _SETTINGS
-        if not file.exists():
-            if any(folder.iterdir()):
-                raise ValueError(
-                    f"The folder {str(folder)!r} must be empty or hold an evaluation; it holds "
-                    "something else."
-                )
-            write_whole(file, json.dumps(settings, indent=2).encode())
-            return
-        known, given = json.loads(file.read_text()), json.loads(json.dumps(settings))
-        differing = [key for key in {**known, **given} if known.get(key) != given.get(key)]
-        if differing:
-            said = "; ".join(
-                f"{key}: {_short(known.get(key))} there, {_short(given.get(key))} now"
-                for key in differing
-            )
-            raise ValueError(
-                f"The folder {str(folder)!r} holds an evaluation with other settings ({said}). "
-                "Give another folder, or the same settings."
-            )
+        make_folder(folder)
+        keep_settings(folder, settings, "an evaluation")
 
     def read(self) -> tuple[list[pd.DataFrame], dict[str, np.ndarray]]:
         """The rows of the batches that are done, and the state; both empty at the start."""
@@ -84,6 +64,53 @@ class Store:
 
     def _part(self, number: int) -> Path:
         return self._folder / f"rows-{number:05d}.parquet"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to keep things in.
+
+    Raises:
+        ValueError: If it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"to must be a folder; {str(folder)!r} is a file.")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def keep_settings(
+    folder: Path, settings: Mapping[str, Any], what: str, told: Sequence[str] = ()
+) -> None:
+    """Note the settings of a run in its folder, or check that they are those of the run there.
+
+    Args:
+        folder: Where it is kept; what a run that was killed left half written is no matter.
+        settings: As JSON can hold them.
+        what: What the folder holds, as in "an evaluation".
+        told: Settings that may be others.
+
+    Raises:
+        ValueError: If the folder holds a run with other settings, or something else.
+    """
+    file = folder / SETTINGS
+    if not file.exists():
+        if any(not each.name.startswith(".") for each in folder.iterdir()):
+            raise ValueError(
+                f"The folder {str(folder)!r} must be empty or hold {what}; it holds something else."
+            )
+        write_whole(file, json.dumps(settings, indent=2).encode())
+        return
+    known, given = json.loads(file.read_text()), json.loads(json.dumps(settings))
+    names = [key for key in {**known, **given} if key not in told]
+    differing = [key for key in names if known.get(key) != given.get(key)]
+    if differing:
+        said = "; ".join(
+            f"{key}: {_short(known.get(key))} there, {_short(given.get(key))} now"
+            for key in differing
+        )
+        raise ValueError(
+            f"The folder {str(folder)!r} holds {what} with other settings ({said}). "
+            "Give another folder, or the same settings."
+        )
 
 
 def digest(*arrays: Any) -> str:

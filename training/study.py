@@ -27,9 +27,9 @@ import tensorflow as tf
 
 import tfcam
 from tfcam.comparing import one_pass_methods
-from tfcam.explanation import write_whole
 from tfcam.metrics import localisation
 from tfcam.significance import compare_pairs, mean_interval
+from tfcam.writing import write_whole
 from training import data, ladder, study_figures, study_page
 
 BATCH = 32

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfcam.evaluation import Evaluation
-from tfcam.explanation import write_whole
+from tfcam.writing import write_whole
 from training.study_figures import NAMES
 
 
