@@ -39,7 +39,7 @@ def over_replicas(engine: Engine, strategy: tf.distribute.Strategy) -> Engine:
             own, *rest = (each[which] for each in parts)
             left = iter(rest)
             chosen = [next(left) if each is None else each for each in fixed]
-            return same._compute(same.submodel, own, chosen)
+            return same.compute(same.submodel, own, chosen)
 
         def whole(*given: tf.Tensor) -> Any:
             found = strategy.run(part, args=given)
