@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 
 import matplotlib as mpl
@@ -226,15 +227,15 @@ def test_a_folder_must_be_there_and_nothing_is_left(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.npz"])
-@pytest.mark.parametrize("failing", ["replace", "write_bytes"])
-def test_a_file_is_there_whole_or_as_it_was(tmp_path, monkeypatch, name, failing):
+@pytest.mark.parametrize(("owner", "failing"), [(Path, "replace"), (os, "fsync")])
+def test_a_file_is_there_whole_or_as_it_was(tmp_path, monkeypatch, name, owner, failing):
     def fail(*_):
         raise OSError("the disk is full")
 
     path = tmp_path / name
     path.write_bytes(b"before")
     with monkeypatch.context() as patched:
-        patched.setattr(Path, failing, fail)
+        patched.setattr(owner, failing, fail)
         with pytest.raises(OSError, match="the disk is full"):
             made().save(path)
     assert [each.name for each in tmp_path.iterdir()] == [name]

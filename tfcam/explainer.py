@@ -283,6 +283,8 @@ class Explainer:
 
     def _refresh(self) -> None:
         """Open the model anew where it has been changed: what is compiled would not know."""
+        if self._asked[2].freeze:  # nor is it to know
+            return
         opened = open_model(self.model, self._input)
         if opened is not self._opened:
             self._opened, self._engine = opened, opened.engine(*self._asked)

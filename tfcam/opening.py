@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfcam.demands import check_model
 from tfcam.engine import Engine
@@ -37,6 +38,7 @@ class OpenedModel:
         self._reference = weakref.ref(model)
         self.which = which
         self.parts = _parts(model)
+        self._structure = structure(model)
         self._record: Record | None = None
         self._engines: OrderedDict[Any, Engine] = OrderedDict()
         self._bare: dict[str | int | None, SubModel] = {}
@@ -48,7 +50,7 @@ class OpenedModel:
     @property
     def axes(self) -> int:
         """How many axes one example of the explained input has."""
-        return len(inputs_of(self.model)[self.which].shape)
+        return len(tf.nest.flatten(self._structure)[self.which].shape)
 
     def split(self, given: Any) -> tuple[Any, list[Any]]:
         """The explained input and the others, of what a user gives for a model.
@@ -56,7 +58,7 @@ class OpenedModel:
         Raises:
             ValueError: If a model with several inputs is given anything but a list or dict of them.
         """
-        wanted = structure(self.model)
+        wanted = self._structure
         if isinstance(wanted, Input):
             return given, []
         if isinstance(wanted, dict):

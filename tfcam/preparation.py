@@ -243,6 +243,8 @@ def prepare_others(
     Raises:
         ValueError: If a value has another shape than its input.
     """
+    if not values:
+        return []
     known = inputs_of(model)
     numbers = [number for number in range(len(known)) if number != which]
     if callable(preprocess) and not known[which].is_image:

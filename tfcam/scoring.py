@@ -39,8 +39,10 @@ class Outputs:
     @property
     def hide_logits(self) -> tf.Tensor:
         """Whether values in 0..1 suggest a softmax or sigmoid that was not found."""
+        if self.activated:
+            return tf.constant(False)
         within = [tf.reduce_all((v >= 0) & (v <= 1)) for v in tf.nest.flatten(self.values)]
-        return tf.reduce_any(within) & (not self.activated)
+        return tf.reduce_any(within)
 
 
 def read_outputs(outputs: Any, score: str) -> Outputs:

@@ -87,7 +87,8 @@ def stream(
             most: give fewer where a method takes long.
         progress: Whether to show how far it is, with the rate and the time left; None where the
             error stream is a terminal.
-        options: What else an ``Explainer`` takes, such as the method's own options.
+        options: What else an ``Explainer`` takes, such as the method's own options. ``freeze`` is
+            True here unless told otherwise.
 
     Returns:
         The store, as ``tfcam.open_store`` gives it.
@@ -145,6 +146,10 @@ def prepare_work(
     Raises:
         ValueError: If something does not fit the model.
     """
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = getattr(strategy, "num_replicas_in_sync", 1)
+    # Nobody trains the model on meanwhile; replicas hold variables of their own.
+    asked = {"freeze": replicas == 1} | asked
     explainer = Explainer(model, **asked)
     inputs = inputs_of(model)
     if len(inputs) > 1 or not inputs[0].is_image:
@@ -154,12 +159,11 @@ def prepare_work(
         )
     explainer._engine = engine = explainer._engine.compiling
     explainer._own_engine = explainer._own_engine.compiling
-    strategy = getattr(model, "distribute_strategy", None)
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
-        if asked["batch_size"] % strategy.num_replicas_in_sync:
+    if strategy is not None and replicas > 1:
+        if asked["batch_size"] % replicas:
             raise ValueError(
-                f"batch_size must be a multiple of the {strategy.num_replicas_in_sync} replicas "
-                f"that share a batch; got {asked['batch_size']}."
+                f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
+                f"got {asked['batch_size']}."
             )
         explainer._engine = explainer._own_engine = over_replicas(engine, strategy)
     if len(engine.layers) > 1:
