@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 
 from tfcam import maps
 from tfcam.comparison import check_path
-from tfcam.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.contact_sheet import Cell, ContactSheet, Heading, rendered
 from tfcam.demands import check_choice, check_count
 from tfcam.drawing import COLORMAP, as_html, colours
 from tfcam.inspection import Layer, Tap, open_layer
@@ -208,13 +207,6 @@ def activations(
     ]
     maps = [tf.cast(each, tf.float32).numpy() for each in given]
     return maps, tf.nest.map_structure(lambda each: each.numpy(), outputs.values)
-
-
-def rendered(figure: Figure, kind: str, dpi: int) -> bytes:
-    """A figure as a file's content."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=dpi)
-    return stream.getvalue()
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

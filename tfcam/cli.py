@@ -49,17 +49,14 @@ def demo(
 ) -> None:
     """Explain fresh scenes with the embedded model; measure the maps against the known shapes."""
     with errors():
-        import io
-
+        from tfcam.contact_sheet import rendered
         from tfcam.demands import check_count
         from tfcam.demo import run_demo
         from tfcam.writing import write_whole
 
         check_count("--seed", seed, least=0)
         figure, rows = run_demo(seed)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110)
-        write_whole(output, stream.getvalue())
+        write_whole(output, rendered(figure, "png", 110))
     table = Table("method", title="Maps against the shapes in 30 fresh scenes")
     table.add_column("IoU of the box", justify="right")
     table.add_column("pointing game", justify="right")

@@ -209,10 +209,9 @@ class ContactSheet:
 
     def rendered(self, kind: str, dpi: int) -> bytes:
         """The sheet as a file, "png", "pdf" or "svg"; no figure stays open."""
-        figure, stream = Figure(), io.BytesIO()
+        figure = Figure()
         self.draw(figure)
-        figure.savefig(stream, format=kind, dpi=dpi)
-        return stream.getvalue()
+        return rendered(figure, kind, dpi)
 
     def _centre(self, column: int) -> float:
         return self._left + (column + 0.5) * self._pitch
@@ -242,6 +241,13 @@ class ContactSheet:
         bar = pen.figure.colorbar(colours, cax=axes, orientation="horizontal", ticks=[0, 0.5, 1])
         bar.set_label(self._bar or "", fontsize=CAPTION.size, labelpad=1)
         axes.tick_params(labelsize=NOTE.size, pad=1.5, length=2)
+
+
+def rendered(figure: Figure, kind: str, dpi: int) -> bytes:
+    """A figure as a file, "png", "pdf" or "svg"."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format=kind, dpi=dpi)
+    return stream.getvalue()
 
 
 def _lines(text: str, width: float, font: Font) -> list[str]:

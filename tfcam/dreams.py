@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
+from tfcam.contact_sheet import rendered
 from tfcam.drawing import as_html
 from tfcam.writing import write_whole
 
@@ -195,11 +196,9 @@ class Dream:
         return "\n".join([*lines, f"  preprocessing  {self.preprocessing}"])
 
     def _repr_html_(self) -> str:
-        stream = io.BytesIO()
         figure = Figure(figsize=(8, 3.6))
         self._draw(figure)
-        figure.savefig(stream, format="png", dpi=100)
-        return as_html(stream.getvalue(), self.title.replace("\n", ": "))
+        return as_html(rendered(figure, "png", 100), self.title.replace("\n", ": "))
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:

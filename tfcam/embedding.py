@@ -16,8 +16,9 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.transforms import ScaledTranslation
 
 from tfcam.asking import find_labels
-from tfcam.channels import activations, rendered
+from tfcam.channels import activations
 from tfcam.comparison import check_path
+from tfcam.contact_sheet import rendered
 from tfcam.datasets import open_data
 from tfcam.demands import check_choice, check_count
 from tfcam.drawing import LINE_COLOURS, as_html

@@ -19,6 +19,7 @@ from PIL import Image, PngImagePlugin
 from rich.text import Text
 
 from tfcam import drawing, lettering, maps
+from tfcam.contact_sheet import rendered
 from tfcam.drawing import COLORMAP
 from tfcam.findings import Finding
 from tfcam.writing import write_whole
@@ -230,9 +231,7 @@ class Explanation:
     def _rendered(self, dpi: int) -> bytes:
         figure = Figure(figsize=self._figure_size())
         self._draw(figure)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=dpi)
-        return stream.getvalue()
+        return rendered(figure, "png", dpi)
 
     def _repr_png_(self) -> bytes:
         return self._rendered(100)
