@@ -65,7 +65,6 @@ def test_the_section_on_troubleshooting_is_made_from_the_findings():
     assert written == troubleshooting.section(), "python -m tests.troubleshooting writes it"
 
 
-@pytest.mark.skipif(not readme.KEPT.exists(), reason="nothing has been measured yet")
 def test_the_section_on_speed_is_made_from_what_was_measured():
     (written,) = readme.SECTION.findall(README)
     wanted = readme.section(json.loads(readme.KEPT.read_text()))

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-BATCH, SHARD, CHUNKS = 32, 256, 7
+BATCH, SHARD, CHUNKS = 32, 256, 5
 
 STREAM = f"""
 import sys, keras, tfcam
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--chunk", type=int, default=320, help="pictures between two turns")
+    parser.add_argument("--chunk", type=int, default=768, help="pictures between two turns")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     data = Path(os.environ["TFCAM_TEST_DATA"])
