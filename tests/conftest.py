@@ -13,6 +13,8 @@ import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+import tfcam  # noqa: E402
+
 matplotlib.use("Agg")
 
 
@@ -28,6 +30,20 @@ def data() -> Path:
 def mobilenet(data: Path) -> keras.Model:
     """MobileNetV2 with its ImageNet weights."""
     return keras.applications.MobileNetV2(weights="imagenet")
+
+
+@pytest.fixture(scope="module")
+def shapes() -> keras.Model:
+    """The embedded model."""
+    return tfcam.demo_model()
+
+
+@pytest.fixture
+def at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shapes: keras.Model) -> Path:
+    """An empty folder in which commands are typed; the embedded model is loaded once for them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfcam.demo.demo_model", lambda: shapes)
+    return tmp_path
 
 
 @pytest.fixture

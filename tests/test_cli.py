@@ -24,19 +24,12 @@ from tfcam.scenes import KINDS, draw_scene
 LABELS = [f"the {kind}" for kind in KINDS]
 
 
-@pytest.fixture(scope="module")
-def shapes():
-    return tfcam.demo_model()
-
-
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch, shapes):
-    """An empty folder to work in with three scenes; the embedded model is loaded once."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfcam.demo.demo_model", lambda: shapes)
+def here(at_work):
+    """A folder to work in with three scenes."""
     for seed, name in enumerate(["a.png", "b.png", "c.png"]):
         draw(name, seed)
-    return tmp_path
+    return at_work
 
 
 def draw(name, seed):

@@ -13,16 +13,9 @@ from tfcam.cli import app
 from tfcam.scenes import KINDS
 
 
-@pytest.fixture(scope="module")
-def shapes():
-    return tfcam.demo_model()
-
-
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch, shapes):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfcam.demo.demo_model", lambda: shapes)
-    return tmp_path
+def here(at_work):
+    return at_work
 
 
 def run(*arguments):

@@ -97,6 +97,9 @@ def test_bad_requests_are_told():
         tfcam.embed(demo, PICTURES, by="umap")
     with pytest.raises(ValueError, match="No layer 'nowhere'"):
         tfcam.embed(demo, PICTURES, "nowhere")
+    series = keras.Sequential([keras.Input((8, 2)), layers.Conv1D(3, 3, name="conv")])
+    with pytest.raises(ValueError, match="embed is for models with one image input; .* takes"):
+        tfcam.embed(series, PICTURES, "conv")
     masks = keras.Sequential(
         [keras.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Conv2D(2, 1, name="conv")]
     )

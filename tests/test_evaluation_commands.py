@@ -9,16 +9,9 @@ import tfcam
 from tfcam.cli import app
 
 
-@pytest.fixture(scope="module")
-def shapes():
-    return tfcam.demo_model()
-
-
 @pytest.fixture(autouse=True)
-def pictures(tmp_path, monkeypatch, shapes):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfcam.demo.demo_model", lambda: shapes)
-    folder = tmp_path / "pictures"
+def pictures(at_work):
+    folder = at_work / "pictures"
     folder.mkdir()
     for seed in range(3):
         scene = tfcam.scenes.draw_scene(seed)

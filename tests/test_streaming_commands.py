@@ -18,16 +18,9 @@ from tfcam.scenes import KINDS, draw_scene
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def shapes():
-    return tfcam.demo_model()
-
-
 @pytest.fixture(autouse=True)
-def pictures(tmp_path, monkeypatch, shapes):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfcam.demo.demo_model", lambda: shapes)
-    folder = tmp_path / "pictures"
+def pictures(at_work):
+    folder = at_work / "pictures"
     folder.mkdir()
     for seed in range(5):
         Image.fromarray(draw_scene(seed).image).save(folder / f"{seed}.png")

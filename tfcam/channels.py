@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,8 +18,8 @@ from tfcam.comparison import check_path
 from tfcam.contact_sheet import Cell, ContactSheet, Heading, rendered
 from tfcam.demands import check_choice, check_count
 from tfcam.drawing import COLORMAP, as_html, colours
-from tfcam.inspection import Layer, Tap, open_layer
-from tfcam.opening import OpenedModel, open_model
+from tfcam.inspection import Layer, open_layer
+from tfcam.opening import open_model
 from tfcam.preparation import Prepared, Preprocess
 from tfcam.submodel import SubModel
 from tfcam.tokens import to_map
@@ -175,7 +174,7 @@ def features(
     if prepared.axes != 2:
         raise ValueError("features draws the maps of images; this input is none.")
     tap, _ = open_layer(model, layer, lambda: opened.record, grid)
-    (values,), _ = activations(opened, [tap], prepared)
+    (values,), _ = activations(SubModel(model, [tap], which=opened.which), prepared)
     flat = values.reshape(-1, values.shape[-1])
     strengths = flat.mean(axis=0) if by == "mean" else flat.max(axis=0)
     # Of equal ones the first.
@@ -191,22 +190,27 @@ def features(
     )
 
 
-def activations(
-    opened: OpenedModel, taps: Sequence[Tap], prepared: Prepared
-) -> tuple[list[np.ndarray], Any]:
-    """What layers give for pictures, (B, h, w, K) float32 each, and what the model returns.
+def activations(submodel: SubModel, prepared: Prepared) -> tuple[list[np.ndarray], Any]:
+    """What the tapped layers give for pictures, (B, h, w, K) float32 each, and what the model does.
 
-    Tokens are laid out on their grid.
+    Tokens are laid out on their grid. Several pictures are computed by a compiled pass: eagerly,
+    Keras keeps what every layer gave.
     """
-    submodel = SubModel(opened.model, taps, which=opened.which)
-    others = [tf.convert_to_tensor(each) for each in prepared.others]
-    outputs, taken = submodel.beside(others).forward(tf.convert_to_tensor(prepared.inputs))
-    given = [
-        each if tap.grid is None else to_map(each, tap.grid)
-        for tap, each in zip(taps, taken, strict=True)
-    ]
-    maps = [tf.cast(each, tf.float32).numpy() for each in given]
-    return maps, tf.nest.map_structure(lambda each: each.numpy(), outputs.values)
+    given = [tf.convert_to_tensor(each) for each in (prepared.inputs, *prepared.others)]
+
+    def look(images: tf.Tensor, *others: tf.Tensor) -> Any:
+        outputs, taken = submodel.beside(others).forward(images)
+        maps = [
+            each if tap.grid is None else to_map(each, tap.grid)
+            for tap, each in zip(submodel.taps, taken, strict=True)
+        ]
+        return [tf.cast(each, tf.float32) for each in maps], outputs.values
+
+    if len(prepared.inputs) > 1:
+        key = ("activations", tuple(given[0].shape))
+        look = submodel.traced(key, tf.function(look, autograph=False), given)
+    maps, values = tf.nest.map_structure(lambda each: each.numpy(), look(*given))
+    return maps, values
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

@@ -25,8 +25,10 @@ from tfcam.drawing import LINE_COLOURS, as_html
 from tfcam.examples import Example, Skipped
 from tfcam.images import resize_image
 from tfcam.inspection import Layers, open_layers
+from tfcam.intake import check_one_image
 from tfcam.opening import open_model
 from tfcam.preparation import Preprocess, prepare
+from tfcam.submodel import SubModel
 from tfcam.writing import write_whole
 
 By = Literal["pca", "tsne"]
@@ -205,6 +207,7 @@ def embed(
     check_choice("by", by, get_args(By))
     check_count("batch_size", batch_size)
     opened = open_model(model)
+    check_one_image(model, "embed")
     source = open_data(images, split=split, data_dir=data_dir)
     read = list(source.read(0))
     examples = [each for each in read if isinstance(each, Example)]
@@ -220,12 +223,13 @@ def embed(
             f"classes must have one for each picture; got {len(classes)} for {len(examples)}."
         )
     taps = [tap for tap, _ in open_layers(model, layer, lambda: opened.record, grid)]
+    submodel = SubModel(model, taps)
     pooled: list[list[np.ndarray]] = [[] for _ in taps]
     predicted: list[int] = []
     for start in range(0, len(examples), batch_size):
         pictures = [each.image for each in examples[start : start + batch_size]]
         prepared = prepare(model, pictures, preprocess, lambda: opened.record, opened.which)
-        given, outputs = activations(opened, taps, prepared)
+        given, outputs = activations(submodel, prepared)
         for kept, values in zip(pooled, given, strict=True):
             kept.append(values.mean(axis=(1, 2)))
         if np.ndim(outputs) == 2:

@@ -141,7 +141,7 @@ class Engine:
         answers, values = tf.nest.map_structure(
             lambda each: None if each is None else each.numpy(), results
         )
-        if values is not None:  # TensorFlow does not refuse a class that there is not
+        if values is not None:  # on a GPU, the score of a class that there is not would be 0
             most = max(int(pairs.max(initial=0)) for _, _, _, pairs, _ in answers)
             class_index(most, values.shape[1], None)
         kind = self._kind(values)

@@ -184,6 +184,24 @@ def inputs_of(model: Any) -> list[Input]:
     return tf.nest.flatten(structure(model))
 
 
+def check_one_image(model: Any, asked: str) -> None:
+    """Refuse a model that takes something else than one image.
+
+    Args:
+        model: A built Keras model.
+        asked: What is for models with one, such as "stream".
+
+    Raises:
+        ValueError: If it does.
+    """
+    known = inputs_of(model)
+    if len(known) > 1 or not known[0].is_image:
+        names = ", ".join(repr(each.name) for each in known)
+        raise ValueError(
+            f"{asked} is for models with one image input; {model.name!r} takes {names}."
+        )
+
+
 def find_input(model: Any, name: str | int | None = None) -> int:
     """Which input is meant; the first one with most axes where none is named.
 

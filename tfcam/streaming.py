@@ -23,7 +23,7 @@ from tfcam.examples import Source
 from tfcam.explainer import Explainer
 from tfcam.explaining import ShardExplainer
 from tfcam.inspection import Layers
-from tfcam.intake import inputs_of
+from tfcam.intake import check_one_image
 from tfcam.map_store import MapStore
 from tfcam.preparation import Preprocess, choose_preprocessing
 from tfcam.reading import Reading
@@ -151,12 +151,7 @@ def prepare_work(
     # Nobody trains the model on meanwhile; replicas hold variables of their own.
     asked = {"freeze": replicas == 1} | asked
     explainer = Explainer(model, **asked)
-    inputs = inputs_of(model)
-    if len(inputs) > 1 or not inputs[0].is_image:
-        raise ValueError(
-            f"stream is for models with one image input; {model.name!r} takes "
-            f"{', '.join(repr(each.name) for each in inputs)}."
-        )
+    check_one_image(model, "stream")
     explainer._engine = engine = explainer._engine.compiling
     explainer._own_engine = explainer._own_engine.compiling
     if strategy is not None and replicas > 1:
