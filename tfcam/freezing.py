@@ -8,11 +8,14 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfcam.folding import folded
+
 
 def frozen(concrete: Any) -> Callable[..., Any]:
     """A traced function whose variables are constants, of the values that they have now.
 
-    On a CPU, TensorFlow then folds a convolution, its normalisation and its ReLU into one kernel.
+    Convolutions are folded together with their normalisations; on a CPU, TensorFlow joins them
+    with their activations too.
 
     Args:
         concrete: A ``tf.function`` traced for tensors.
@@ -28,7 +31,7 @@ def frozen(concrete: Any) -> Callable[..., Any]:
         >>> float(fixed(tf.constant(5.0)))
         10.0
     """
-    function = convert_variables_to_constants_v2(concrete)
+    function = folded(convert_variables_to_constants_v2(concrete))
     structure = concrete.structured_outputs
     leaves = tf.nest.flatten(structure)
 
