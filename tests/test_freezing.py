@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfcam
 from tests import networks
+from tfcam.freezing import frozen
 
 QUICK = {
     "score_cam": {"channels": 4},
@@ -53,6 +55,31 @@ def test_freezing_leaves_the_model_as_it_was():
     for one, other in zip(weights, network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert all(isinstance(each, keras.Variable) for each in network.weights)
+
+
+def test_what_is_no_variable_is_still_used():
+    """A table stays one; so does a large constant."""
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([1, 2], [30, 40]), -1)
+    large = tf.constant(np.arange(900.0))
+
+    @tf.function
+    def look(keys):
+        return {"found": table.lookup(keys), "none": None, "sum": tf.reduce_sum(large)}
+
+    fixed = frozen(look.get_concrete_function(tf.TensorSpec((2,), tf.int32)))
+    for keys, values in (([1, 2], [30, 40]), ([2, 3], [40, -1])):
+        given = fixed(tf.constant(keys))
+        assert (given["found"].numpy().tolist(), given["none"]) == (values, None)
+        assert float(given["sum"]) == 899 * 450
+
+
+def test_no_tensor_is_printed_at_each_call(monkeypatch):
+    """TensorFlow does where it is called by another signature than it has: 1 ms for a picture."""
+    double = tf.function(lambda x: 2 * x).get_concrete_function(tf.TensorSpec((3,)))
+    fixed, printed = frozen(double), []
+    monkeypatch.setattr(type(tf.zeros(())), "__repr__", lambda self: printed.append(1) or "")
+    fixed(tf.ones(3))
+    assert not printed
 
 
 def test_freeze_is_yes_or_no():

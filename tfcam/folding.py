@@ -1,25 +1,24 @@
 """A convolution and the factors and terms that follow it, such as a normalisation's, become one.
 
 TensorFlow itself folds a factor into a convolution's kernel, but leaves it behind a depthwise one,
-and joins a ReLU6 or a swish only to a convolution with a bias.
+and joins an activation only to a convolution with a bias.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_DEPTHWISE = "DepthwiseConv2dNative"
 # What normalisations and casts of weights are made of.
 _SIMPLE = ("AddV2", "Cast", "Identity", "Mul", "Neg", "Reshape", "Rsqrt", "Sqrt", "Squeeze", "Sub")
 
 
 def folded(function: Any) -> Any:
-    """The same function, with one kernel and one bias for each run of constant steps.
+    """The graph of a function, with one kernel and one bias for each run of constant steps.
 
     A run is a float32 convolution of two dimensions with what multiplies or shifts each of its
     channels. Where a value between them is asked for too, as at a tapped layer, it ends before.
@@ -29,28 +28,29 @@ def folded(function: Any) -> Any:
         function: A traced function whose variables are constants.
 
     Returns:
-        A function of the same tensors; the given one where there is nothing to fold.
+        A ``GraphDef`` with inputs and outputs of the same names.
 
     Example:
         >>> from tensorflow.python.framework import convert_to_constants as constants
         >>> kernel = tf.Variable(tf.ones((1, 1, 1, 2)))
         >>> steps = tf.function(lambda x: 3.0 * tf.nn.conv2d(x, kernel, 1, "SAME") + [1.0, 2.0])
         >>> traced = steps.get_concrete_function(tf.TensorSpec((1, 1, 1, 1)))
-        >>> once = folded(constants.convert_variables_to_constants_v2(traced))
-        >>> sorted(op.type for op in once.graph.get_operations() if op.type in ("Mul", "BiasAdd"))
-        ['BiasAdd']
+        >>> given = constants.convert_variables_to_constants_v2(traced)
+        >>> graph = folded(given)
+        >>> [node.input[0] for node in graph.node if node.op == "BiasAdd"]
+        ['Conv2D']
+        >>> once = function_of(graph, given.inputs, given.outputs)
         >>> once(tf.fill((1, 1, 1, 1), 10.0))[0].numpy().ravel().tolist()
         [31.0, 32.0]
     """
-    runs = _runs(function)
-    if not runs:
-        return function
     definition = function.graph.as_graph_def()
-    values = _built(definition, [], [[step.constant for step in run] for run in runs])()
+    runs = _runs(function)
+    asked = [step.constant for run in runs for step in run]
+    values = iter(function_of(definition, [], asked)() if asked else ())
     nodes = {node.name: node for node in definition.node}
-    for run, constants in zip(runs, values, strict=True):
+    for run in runs:
         convolution, last = run[0].op, run[-1].op
-        kernel, bias = _one(run, [each.numpy().astype(float) for each in constants])
+        kernel, bias = _one(run, [next(values).numpy().astype(float) for _ in run])
         kernel_name = _add_constant(definition, f"{last.name}/folded_kernel", kernel)
         bias_name = _add_constant(definition, f"{last.name}/folded_bias", bias)
         nodes[convolution.name].input[1] = kernel_name
@@ -60,7 +60,22 @@ def folded(function: Any) -> Any:
         node.input.extend([convolution.name, bias_name])
         node.attr["T"].type = tf.float32.as_datatype_enum
         node.attr["data_format"].s = convolution.get_attr("data_format")
-    return _built(definition, function.inputs, function.outputs)
+    return definition
+
+
+def function_of(
+    definition: Any, inputs: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor]
+) -> Callable[..., list[tf.Tensor]]:
+    """The function of a graph, from tensors to tensors of the names that these have."""
+    found = [each.name for each in outputs]
+    needed = tf.compat.v1.graph_util.extract_sub_graph(definition, [n.split(":")[0] for n in found])
+
+    def load(*given: tf.Tensor) -> list[tf.Tensor]:
+        fed = {each.name: value for each, value in zip(inputs, given, strict=True)}
+        return tf.graph_util.import_graph_def(needed, fed, found, name="")
+
+    signature = [tf.TensorSpec(each.shape, each.dtype) for each in inputs]
+    return tf.compat.v1.wrap_function(load, signature)
 
 
 class _Step(NamedTuple):
@@ -80,7 +95,7 @@ def _runs(function: Any) -> list[list[_Step]]:
     asked = {each.ref() for each in function.outputs}
     runs = []
     for op in function.graph.get_operations():
-        if op.type in _CONVOLUTIONS and op.inputs[1].op in fixed and _is_plain(op):
+        if _is_foldable(op) and op.inputs[1].op in fixed and _is_plain(op):
             run: list[_Step] = [_Step(op, op.inputs[1])]
             while (value := run[-1].op.outputs[0]).ref() not in asked:
                 step = _next(value, fixed, op)
@@ -90,6 +105,18 @@ def _runs(function: Any) -> list[list[_Step]]:
             if len(run) > 2 or run[-1].op.type == "Mul":
                 runs.append(run)
     return runs
+
+
+def _is_foldable(op: tf.Operation) -> bool:
+    """Not in groups: with a bias and an activation, these run on few CPUs."""
+    if op.type != "Conv2D":
+        return op.type == _DEPTHWISE
+    pictures, kernel = (each.shape for each in op.inputs)
+    return pictures[_channel_axis(op)] == kernel[2]
+
+
+def _channel_axis(op: tf.Operation) -> int:
+    return 3 if op.get_attr("data_format") == b"NHWC" else 1
 
 
 def _is_plain(op: tf.Operation) -> bool:
@@ -104,7 +131,7 @@ def _next(value: tf.Tensor, fixed: set[tf.Operation], convolution: tf.Operation)
     constants = [each for each in op.inputs if each.op in fixed]
     if op.type not in ("Mul", "AddV2", "BiasAdd") or len(constants) != 1 or not _is_plain(op):
         return None
-    axis = 3 if convolution.get_attr("data_format") == b"NHWC" else 1
+    axis = _channel_axis(convolution)
     if op.type != "BiasAdd" and not _is_per_channel(constants[0].shape, axis, value.shape[axis]):
         return None
     return _Step(op, constants[0])
@@ -121,7 +148,7 @@ def _one(run: Sequence[_Step], constants: Sequence[np.ndarray]) -> tuple[np.ndar
     """The kernel and the bias that do what a run does."""
     kernel, *values = constants
     # Of a depthwise kernel (height, width, K, M), channel k * M + m of the result is that of k, m.
-    shape = kernel.shape[2 if run[0].op.type == "DepthwiseConv2dNative" else 3 :]
+    shape = kernel.shape[2 if run[0].op.type == _DEPTHWISE else 3 :]
     scale, bias = np.ones(shape), np.zeros(shape)
     for step, each in zip(run[1:], values, strict=True):
         each = np.broadcast_to(each.ravel(), scale.size).reshape(shape)
@@ -137,14 +164,3 @@ def _add_constant(definition: Any, name: str, value: np.ndarray) -> str:
     node.attr["dtype"].type = tf.float32.as_datatype_enum
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.float32))
     return name
-
-
-def _built(definition: Any, inputs: Sequence[tf.Tensor], outputs: Any) -> Any:
-    """The function of a graph's definition, from tensors to tensors of these names."""
-    load = functools.partial(tf.graph_util.import_graph_def, definition, name="")
-    whole = tf.compat.v1.wrap_function(load, [])
-
-    def find(tensor: tf.Tensor) -> tf.Tensor:
-        return whole.graph.get_tensor_by_name(tensor.name)
-
-    return whole.prune([find(each) for each in inputs], tf.nest.map_structure(find, outputs))

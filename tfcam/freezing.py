@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tfcam.folding import folded
+from tfcam.folding import folded, function_of
 
 
 def frozen(concrete: Any) -> Callable[..., Any]:
@@ -31,12 +31,17 @@ def frozen(concrete: Any) -> Callable[..., Any]:
         >>> float(fixed(tf.constant(5.0)))
         10.0
     """
-    function = folded(convert_variables_to_constants_v2(concrete))
+    constant = convert_variables_to_constants_v2(concrete)
+    # Called as it is, TensorFlow first tries another signature, and prints every tensor for it.
+    function = function_of(folded(constant), constant.inputs, constant.outputs)
+    captured = {inside.name: outside for outside, inside in concrete.graph.captures}
+    # What is no variable, such as a table, stays a value from outside.
+    others = [captured[each.name] for each in constant.inputs if each.name in captured]
     structure = concrete.structured_outputs
     leaves = tf.nest.flatten(structure)
 
     def call(*given: tf.Tensor) -> Any:
-        made = iter(tf.nest.flatten(function(*given)))
+        made = iter(function(*given, *others))
         filled = [None if leaf is None else next(made) for leaf in leaves]
         return tf.nest.pack_sequence_as(structure, filled)
 
