@@ -284,10 +284,12 @@ def test_killed_at_random_moments_it_ends_like_an_unbroken_run(shapes, tmp_path)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     tfcam.stream(shapes, home, to=whole, batch_size=4, shard_size=8)
     chance, killed = np.random.default_rng(), 0
-    for _ in range(3):
+    for files in (0, 1, 5):  # of 25, each a few hundredths of a second
         process = start(home, broken)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 3))
+        while len(list(broken.glob("*.parquet"))) < files and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.1))
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
