@@ -127,7 +127,10 @@ def _peer(name: str, batch: int, ours: Sequence[float], to: Sequence[float]) -> 
 def _places(results: Results) -> list[tuple[str, int]]:
     """Networks and batches that methods were measured at."""
     groups = [each for each in results.get("rounds", []) if "batch" in each]
-    return list(dict.fromkeys((g["network"], g["batch"]) for g in groups))
+    order = {name: number for number, name in enumerate(TITLES)}
+    return sorted(
+        {(g["network"], g["batch"]) for g in groups}, key=lambda at: (order[at[0]], at[1])
+    )
 
 
 def _median(found: Quartiles | None) -> str:
