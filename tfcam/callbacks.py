@@ -208,8 +208,8 @@ class ExplainCallback(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(tf.io.gfile.join(folder, "explain"))
         with self._writer.as_default(step=epoch):
             for number, cell in enumerate(cells, 1):
-                picture = tf.io.decode_png(_sheet([[cell]], "", [], None).rendered("png", _DPI), 3)
-                tf.summary.image(f"explain/image_{number:02d}", picture[tf.newaxis])
+                picture = _sheet([[cell]], "", [], None).pixels(_DPI)
+                tf.summary.image(f"explain/image_{number:02d}", picture[np.newaxis])
             for name, value in self.scores.items():
                 tf.summary.scalar(name.replace("_", "/", 1), value)
         self._writer.flush()

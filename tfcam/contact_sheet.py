@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
@@ -213,6 +214,14 @@ class ContactSheet:
         self.draw(figure)
         return rendered(figure, kind, dpi)
 
+    def pixels(self, dpi: int) -> np.ndarray:
+        """The sheet as (H, W, 3) uint8: what is not to be a file need not be compressed."""
+        figure = Figure(dpi=dpi)
+        self.draw(figure)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3]
+
     def _centre(self, column: int) -> float:
         return self._left + (column + 0.5) * self._pitch
 
@@ -246,7 +255,9 @@ class ContactSheet:
 def rendered(figure: Figure, kind: str, dpi: int) -> bytes:
     """A figure as a file, "png", "pdf" or "svg"."""
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=dpi)
+    # Less than half of the time for a sixth more bytes.
+    quick = {"compress_level": 2} if kind == "png" else None
+    figure.savefig(stream, format=kind, dpi=dpi, pil_kwargs=quick)
     return stream.getvalue()
 
 
