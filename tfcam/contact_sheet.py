@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -256,8 +257,8 @@ def rendered(figure: Figure, kind: str, dpi: int) -> bytes:
     """A figure as a file, "png", "pdf" or "svg"."""
     stream = io.BytesIO()
     # Less than half of the time for a sixth more bytes.
-    quick = {"compress_level": 2} if kind == "png" else None
-    figure.savefig(stream, format=kind, dpi=dpi, pil_kwargs=quick)
+    quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 2}} if kind == "png" else {}
+    figure.savefig(stream, format=kind, dpi=dpi, **quick)
     return stream.getvalue()
 
 
