@@ -73,6 +73,12 @@ def test_what_is_no_variable_is_still_used():
         assert float(given["sum"]) == 899 * 450
 
 
+def test_an_argument_may_be_unused():
+    first = tf.function(lambda x, y: x + 1)
+    fixed = frozen(first.get_concrete_function(tf.TensorSpec(()), tf.TensorSpec((2,))))
+    assert float(fixed(tf.constant(1.0), tf.zeros(2))) == 2
+
+
 def test_no_tensor_is_printed_at_each_call(monkeypatch):
     """TensorFlow does where it is called by another signature than it has: 1 ms for a picture."""
     double = tf.function(lambda x: 2 * x).get_concrete_function(tf.TensorSpec((3,)))

@@ -68,14 +68,30 @@ def function_of(
 ) -> Callable[..., list[tf.Tensor]]:
     """The function of a graph, from tensors to tensors of the names that these have."""
     found = [each.name for each in outputs]
-    needed = tf.compat.v1.graph_util.extract_sub_graph(definition, [n.split(":")[0] for n in found])
+    needed = _needed(definition, found)
+    used = {node.name for node in needed.node}
 
     def load(*given: tf.Tensor) -> list[tf.Tensor]:
-        fed = {each.name: value for each, value in zip(inputs, given, strict=True)}
+        pairs = zip(inputs, given, strict=True)
+        fed = {each.name: value for each, value in pairs if each.op.name in used}
         return tf.graph_util.import_graph_def(needed, fed, found, name="")
 
     signature = [tf.TensorSpec(each.shape, each.dtype) for each in inputs]
     return tf.compat.v1.wrap_function(load, signature)
+
+
+def _needed(definition: Any, outputs: Sequence[str]) -> Any:
+    """The part of a graph that leads to tensors: kernels that were folded are held twice else."""
+    nodes = {node.name: node for node in definition.node}
+    names: set[str] = set()
+    following = [*outputs]
+    while following:
+        name = following.pop().removeprefix("^").split(":")[0]
+        if name not in names:
+            names.add(name)
+            following += nodes[name].input
+    kept = [node for node in definition.node if node.name in names]
+    return type(definition)(node=kept, versions=definition.versions, library=definition.library)
 
 
 class _Step(NamedTuple):
