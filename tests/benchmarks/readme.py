@@ -35,6 +35,18 @@ What it should cost at most, and what it does (`score_cam` of all channels and i
 are timed in three rounds; memory is measured once):
 
 {bounds}
+What was tried where it is not met:
+
+- `freeze=True` on EfficientNetB0, one picture: each normalisation is in its convolution. What is
+  left is the network itself, a quarter of it swish, which TensorFlow joins to no convolution on a
+  CPU, and the way of pictures in and results out.
+- First call in a new process: the default layer is read from Keras's graph instead of a trace,
+  labels and logits are found in milliseconds. What is left is TensorFlow's first use of some thirty
+  kernels.
+- Memory above what was held before: batches of 16 and more are compiled at once, as an eager pass
+  keeps what every layer gives. What is left is a copy of the batch, the pictures to show and the
+  heatmaps.
+
 Every method that does not loop, by network and batch size, in forward passes. F is a forward, B a
 backward pass; of CAM methods B is only from the score to the layer.
 
