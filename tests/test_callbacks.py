@@ -78,7 +78,7 @@ def looking(tmp_path, **options):
         samples(3, seed=1)[0],
         "features",
         **{"boxes": BOXES, "folder": tmp_path / "maps", "log_dir": tmp_path / "logs"}
-        | {"max_share": 1.0}
+        | {"max_share": None}  # every epoch, however slow the machine
         | options,
     )
 
@@ -321,6 +321,12 @@ def test_the_cost_is_bounded_and_it_says_so(tmp_path, monkeypatch, capsys):
     ]
 
 
+def test_without_a_bound_nothing_is_left_out(tmp_path, monkeypatch):
+    look = looking(tmp_path, log_dir=None)
+    learn([ticking(monkeypatch, 100.0), look], epochs=4)
+    assert (look.skipped, look.seconds) == ([], 500.0)
+
+
 def test_a_skipped_last_epoch_is_made_at_the_end(tmp_path):
     """A callback behind it stops the training at an epoch that was not due."""
     look = looking(tmp_path, every=5)
@@ -351,7 +357,7 @@ def test_a_training_that_diverges_is_not_ended_by_it(tmp_path):
 def test_files_are_read_once(tmp_path):
     path = tmp_path / "picture.png"
     Image.fromarray(np.full((40, 30, 3), 128, np.uint8)).save(path)
-    look = ExplainCallback([path], preprocess="unit", folder=tmp_path / "maps", max_share=1.0)
+    look = ExplainCallback([path], preprocess="unit", folder=tmp_path / "maps", max_share=None)
     path.unlink()
     learn(look, epochs=2)
     assert look.explanations[0].heatmap.shape == (40, 30)
@@ -370,7 +376,7 @@ def test_wrong_requests_are_told_at_once(tmp_path):
         ExplainCallback(image[0], folder=tmp_path)
     with pytest.raises(ValueError, match="or None for one that has none; got 2 for 1 images"):
         ExplainCallback(image, boxes=[None, None])
-    with pytest.raises(ValueError, match="max_share must be in .0, 1.; got 0"):
+    with pytest.raises(ValueError, match="max_share must be in .0, 1., or None; got 0"):
         ExplainCallback(image, folder=tmp_path, max_share=0)
     with pytest.raises(ValueError, match="every must be at least 1; got 0"):
         ExplainCallback(image, folder=tmp_path, every=0)

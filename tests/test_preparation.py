@@ -326,7 +326,8 @@ def test_what_is_shown_of_a_prepared_array(channels, values, shown):
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(-1, 1), (0, 255), (1e6, 1e6 + 1), (-3e38, 3e38), (0, 1e-40), (2, 2)]
+    ("low", "high"),
+    [(-1, 1), (0, 255), (1e6, 1e6 + 1), (1e6 + 0.3, 1e6 + 1), (-3e38, 3e38), (0, 1e-40), (2, 2)],
 )
 def test_what_is_shown_is_the_float64_replica_whatever_the_range(rng, low, high):
     model, array = network(), rng.uniform(low, high, (8, 8, 3)).astype(np.float32)

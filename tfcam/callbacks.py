@@ -53,7 +53,7 @@ class ExplainCallback(keras.callbacks.Callback):
         targets: What is explained of each image, a list or array; None for the predicted classes.
         method: A name of ``tfcam.METHODS``, or a function Reading -> (B, h, w).
         every: Explain after so many epochs.
-        max_share: The share of the training time that it may take, in (0, 1].
+        max_share: The share of the training time that it may take, in (0, 1]; None for no bound.
         log_dir: TensorBoard's folder; the run is called "explain" there. An epoch's step is its
             index from 0, as in Keras's own TensorBoard callback.
         folder: Where to write ``epoch_001.png`` and so on.
@@ -91,7 +91,7 @@ class ExplainCallback(keras.callbacks.Callback):
         targets: Any = None,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         every: int = 1,
-        max_share: float = 0.03,
+        max_share: float | None = 0.03,
         log_dir: str | os.PathLike[str] | None = None,
         folder: str | os.PathLike[str] | None = None,
         **options: Any,
@@ -103,8 +103,8 @@ class ExplainCallback(keras.callbacks.Callback):
             raise ValueError(
                 "Something must come of the maps: give log_dir, folder, boxes or several of these."
             )
-        if not 0 < max_share <= 1:
-            raise ValueError(f"max_share must be in (0, 1]; got {max_share}.")
+        if max_share is not None and not 0 < max_share <= 1:
+            raise ValueError(f"max_share must be in (0, 1], or None; got {max_share}.")
         self._every, self._max_share = check_count("every", every), max_share
         self._log_dir, self._folder = log_dir, None if folder is None else Path(folder)
         self._asked, self._targets = {"layer": layer, "method": method, **options}, targets
@@ -145,6 +145,8 @@ class ExplainCallback(keras.callbacks.Callback):
             self._writer = None
 
     def _affordable(self) -> bool:
+        if self._max_share is None:
+            return True
         trained = time.perf_counter() - self._start - self.seconds
         return self.seconds <= self._max_share * trained
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
 
@@ -349,13 +348,10 @@ def _as_picture(array: Any) -> np.ndarray:
 def displayed(array: np.ndarray) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
     low, high = float(array.min()), float(array.max())
-    # OpenCV takes a narrower range for none, and a wider one is beyond float32.
-    if 1e-10 < high - low < 1e30:
-        pixels = cv2.normalize(array, None, 0, 255, cv2.NORM_MINMAX, dtype=cv2.CV_8U)
-        pixels = pixels.reshape(array.shape)
-    else:
-        factor = 255 / (high - low) if high > low else 0.0
-        pixels = np.rint((array.astype(np.float64) - low) * factor).astype(np.uint8)
+    # float32 is quick, and has digits enough unless the range is beyond its own.
+    values = array if 1e-30 < high - low < 1e30 else array.astype(np.float64)
+    factor = 255 / (high - low) if high > low else 0.0
+    pixels = np.rint((values - low) * factor).astype(np.uint8)
     if pixels.shape[-1] < 3:
         return np.repeat(pixels[..., :1], 3, axis=-1)
     return np.ascontiguousarray(pixels[..., :3])

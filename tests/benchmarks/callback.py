@@ -49,7 +49,7 @@ def measure(pictures, epochs):
             boxes=[each.boxes for each in shown],
             labels=tfcam.scenes.KINDS,
             every=2,
-            max_share=1.0,
+            max_share=None,
             log_dir=folder,
             folder=folder,
         )

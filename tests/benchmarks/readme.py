@@ -66,7 +66,7 @@ def section(results: tables.Results) -> str:
     """The whole section, to the next one."""
     counts = [len(next(iter(g["seconds"].values()))) for g in results["rounds"] if "seconds" in g]
     return TEXT.format(
-        rounds=min(each for each in counts if each > 3),  # what is slow has three,
+        rounds=min(each for each in counts if each > 3),  # what is slow has three
         machine=tables.machine(results).strip(),
         bounds=tables.bounds(results),
         one_pass=tables.one_pass(results),
