@@ -88,6 +88,15 @@ def test_what_cannot_be_one_stays(name):
     assert folded(before) == before.graph.as_graph_def()
 
 
+def test_what_is_asked_for_itself_stays():
+    """Without the step that ``tf.function`` puts between a value and an output."""
+    before = fixed(lambda x: normal(conv(x)))
+    (convolved,) = (op for op in before.graph.get_operations() if op.type == "Conv2D")
+    asked = [*convolved.outputs, *before.outputs]
+    both = function_of(before.graph.as_graph_def(), before.inputs, asked)
+    assert folded(both) == both.graph.as_graph_def()
+
+
 def test_channels_may_come_first():
     """Only the graph: TensorFlow convolves so on few CPUs."""
     shape = (2, 4, 6, 6)

@@ -79,6 +79,18 @@ def test_an_argument_may_be_unused():
     assert float(fixed(tf.constant(1.0), tf.zeros(2))) == 2
 
 
+def test_a_factor_is_in_the_kernel():
+    """Seen in the graph of who calls it: the numbers would be the same without."""
+    kernel = tf.Variable(tf.ones((1, 1, 3, 2)))
+    place = tf.TensorSpec((1, 4, 4, 3))
+    steps = tf.function(lambda x: tf.nn.conv2d(x, kernel, 1, "SAME") * [2.0, 3.0] + 1.0)
+    outer = tf.function(frozen(steps.get_concrete_function(place))).get_concrete_function(place)
+    called = outer.graph.as_graph_def().library.function
+    kinds = {node.op for function in called for node in function.node_def}
+    assert "BiasAdd" in kinds
+    assert not {"Mul", "AddV2"} & kinds
+
+
 def test_no_tensor_is_printed_at_each_call(monkeypatch):
     """TensorFlow does where it is called by another signature than it has: 1 ms for a picture."""
     double = tf.function(lambda x: 2 * x).get_concrete_function(tf.TensorSpec((3,)))
