@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -138,7 +139,7 @@ class Engine:
         if not compiled and self.settings.score == "logit" and hidden:
             # Keras left no note of the logits: a traced graph can be walked back to them.
             *results, _ = self._function(images, targets, others)[0](*given)
-        answers, values = tf.nest.map_structure(
+        answers, values = keras.tree.map_structure(
             lambda each: None if each is None else each.numpy(), results
         )
         if values is not None:  # on a GPU, the score of a class that there is not would be 0

@@ -351,7 +351,9 @@ def displayed(array: np.ndarray) -> np.ndarray:
     # float32 is quick, and has digits enough unless the range is beyond its own.
     values = array if 1e-30 < high - low < 1e30 else array.astype(np.float64)
     factor = 255 / (high - low) if high > low else 0.0
-    pixels = np.rint((values - low) * factor).astype(np.uint8)
+    stretched = values - low  # in one array: a new one costs as much as the step
+    stretched *= factor
+    pixels = np.rint(stretched, out=stretched).astype(np.uint8)
     if pixels.shape[-1] < 3:
         return np.repeat(pixels[..., :1], 3, axis=-1)
     return np.ascontiguousarray(pixels[..., :3])

@@ -37,9 +37,6 @@ are timed in three rounds; memory is measured once):
 {bounds}
 What was tried where it is not met:
 
-- `freeze=True` on EfficientNetB0, one picture: each normalisation is in its convolution. What is
-  left is the network itself, a quarter of it swish, which TensorFlow joins to no convolution on a
-  CPU, and the way of pictures in and results out.
 - First call in a new process: the default layer is read from Keras's graph instead of a trace,
   labels and logits are found in milliseconds. What is left is TensorFlow's first use of some thirty
   kernels.
