@@ -1,5 +1,7 @@
 """With its weights built in, a network is explained as before, until it is trained on."""
 
+from collections import OrderedDict
+
 import keras
 import numpy as np
 import pytest
@@ -77,6 +79,18 @@ def test_an_argument_may_be_unused():
     first = tf.function(lambda x, y: x + 1)
     fixed = frozen(first.get_concrete_function(tf.TensorSpec(()), tf.TensorSpec((2,))))
     assert float(fixed(tf.constant(1.0), tf.zeros(2))) == 2
+
+
+def test_the_structure_is_kept():
+    """TensorFlow's order of outputs is that of sorted keys."""
+    place = tf.TensorSpec(())
+
+    def several(x):
+        return OrderedDict(late=(x, None), early=[2 * x, {"z": 3 * x, "y": 4 * x}, {}])
+
+    found = frozen(tf.function(several).get_concrete_function(place))(tf.constant(1.0))
+    assert found == several(1.0)
+    assert type(found) is OrderedDict
 
 
 def test_a_factor_is_in_the_kernel():
