@@ -289,7 +289,7 @@ def _options(place: dict[str, Any] | None) -> dict[str, Any]:
 
 def _pixels(image: Any) -> np.ndarray:
     if is_prepared(image):
-        return displayed(np.asarray(image))
+        return displayed(image)
     try:
         return load_image(image)
     except ImageError as error:

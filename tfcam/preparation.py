@@ -345,11 +345,12 @@ def _as_picture(array: Any) -> np.ndarray:
     return load_image(np.round(values).astype(np.uint8))
 
 
-def displayed(array: np.ndarray) -> np.ndarray:
+def displayed(array: Any) -> np.ndarray:
     """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
-    low, high = float(array.min()), float(array.max())
+    values = _float32(array)
+    low, high = float(values.min()), float(values.max())
     # float32 is quick, and has digits enough unless the range is beyond its own.
-    values = array if 1e-30 < high - low < 1e30 else array.astype(np.float64)
+    values = values if 1e-30 < high - low < 1e30 else values.astype(np.float64)
     factor = 255 / (high - low) if high > low else 0.0
     stretched = values - low  # in one array: a new one costs as much as the step
     stretched *= factor
