@@ -1,6 +1,6 @@
 """The README's table of metrics: ``python -m tests.metric_table`` prints it."""
 
-from tfcam.metrics.table import METRICS
+from tfcam.metrics.registry import METRICS
 
 _NEEDS = {"": "", "boxes": "boxes", "region": "boxes or a mask"}
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcam
-from tfcam.tapping import walk
+from tfcam.model.tree import walk
 
 SIZE, CLASSES = 12, 3
 # Those that apply to networks without attention.

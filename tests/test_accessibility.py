@@ -18,11 +18,12 @@ from matplotlib.text import Text
 
 import tfcam
 from tests import test_comparison, test_drawing, test_explanation
-from tfcam import charts, drawing
-from tfcam.comparison import Comparison
-from tfcam.demo import run_demo
-from tfcam.metrics.randomised import Randomisation
+from tfcam.cli.demo_figure import run_demo
+from tfcam.figures import charts
+from tfcam.figures import overlays as drawing
+from tfcam.metrics.randomisation import Randomisation
 from tfcam.metrics.similarity import SIMILARITIES
+from tfcam.results.comparison import Comparison
 from training import study_figures
 
 SMALLEST = 7  # points, that are read on a screen and in print

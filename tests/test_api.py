@@ -7,7 +7,7 @@ import re
 import pytest
 
 import tfcam
-from tfcam.methods import METHODS
+from tfcam.methods.registry import METHODS
 
 PUBLIC = {name: getattr(tfcam, name) for name in tfcam.__all__}
 FUNCTIONS = {name: each for name, each in PUBLIC.items() if inspect.isroutine(each)}

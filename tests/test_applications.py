@@ -9,11 +9,12 @@ import pytest
 
 import tfcam
 from tests.test_functional import assert_read_is_traced
-from tfcam.applications import build, builder_names, family_of, imagenet_labels
-from tfcam.heads import Head, find_head
-from tfcam.inspection import default_layer
-from tfcam.preparation import choose_preprocessing
-from tfcam.recording import record
+from tfcam.model.applications import build, builder_names, family_of
+from tfcam.model.call_graph import record
+from tfcam.model.heads import Head, find_head
+from tfcam.model.labels import imagenet_labels
+from tfcam.model.layers import default_layer
+from tfcam.preprocessing.modes import choose_preprocessing
 
 # What methods.md found, network by network: the tensor to explain (a pattern where Keras numbers
 # its name), its shape at the network's own input size, whether CAM applies there, how pictures

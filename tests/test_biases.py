@@ -8,8 +8,9 @@ from keras import layers
 
 from tests import networks, replicas
 from tests.laws import law
-from tfcam.biases import bias_taps, biases, completeness_error, full_gradient_map
-from tfcam.submodel import SubModel
+from tfcam.methods.bias_terms import bias_taps, biases
+from tfcam.methods.full_grad import completeness_error, full_gradient_map
+from tfcam.passes.submodel import SubModel
 
 
 def decomposed(model, inputs, target=0, taps=None):

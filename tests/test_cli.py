@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import tfcam
 from tests import networks
-from tfcam.cli import app
+from tfcam.cli.commands import app
 from tfcam.scenes import KINDS, draw_scene
 
 LABELS = [f"the {kind}" for kind in KINDS]
@@ -231,7 +231,7 @@ def test_options_of_the_method_are_read():
 
 
 def test_choose_layer_asks_in_a_terminal(monkeypatch, shapes):
-    monkeypatch.setattr("tfcam.arguments.is_terminal", lambda: True)
+    monkeypatch.setattr("tfcam.cli.arguments.is_terminal", lambda: True)
     paths = [each.path for each in tfcam.layers(shapes)]
     for answer, layer in [
         ("2\n", paths[2]),
@@ -389,7 +389,7 @@ def asked(monkeypatch):
         return real(model, image, **options)
 
     real = tfcam.compare
-    monkeypatch.setattr("tfcam.comparing.compare", noted)
+    monkeypatch.setattr("tfcam.explainer.compare.compare", noted)
     return given
 
 

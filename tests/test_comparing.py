@@ -8,7 +8,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam import METHODS, Difference, Segmentation, Top
-from tfcam.comparing import compare
+from tfcam.explainer.compare import compare
 
 ONE_PASS = [
     "grad_cam",

@@ -14,8 +14,8 @@ import tfcam
 from tests.test_contact_sheet import assert_clear
 from tests.test_explanation import made as explanation
 from tfcam import maps
-from tfcam.comparison import Comparison, row_heatmaps
 from tfcam.findings import finding
+from tfcam.results.comparison import Comparison, row_heatmaps
 
 EMPTY, UNLABELLED = finding("no_positive_evidence", target="it"), finding("no_labels")
 SIZE = (4, 6)

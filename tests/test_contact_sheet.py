@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tfcam.contact_sheet import CAPTION, LABEL, NOTE, Cell, ContactSheet, Font, Heading, fit
+from tfcam.figures.contact_sheet import CAPTION, LABEL, NOTE, Cell, ContactSheet, Font, Heading, fit
 
 LONG = [
     "my_model/backbone/efficientnetv2b0/block6h_project_conv",

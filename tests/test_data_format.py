@@ -10,7 +10,7 @@ import tfcam
 from tests import kinds, networks
 from tests.networks import seeded
 from tfcam import Segmentation
-from tfcam.intake import inputs_of
+from tfcam.model.inputs import inputs_of
 
 SIDES = (16, 12)
 RNG = np.random.default_rng(0)

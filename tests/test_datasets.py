@@ -8,12 +8,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfcam.annotations import AnnotationError, inside, read_coco, read_voc
-from tfcam.applications import imagenet_labels
-from tfcam.classes import class_of
-from tfcam.datasets import open_data
-from tfcam.examples import Example, Skipped, by_class
-from tfcam.images import load_image
+from tfcam.data.annotations import AnnotationError, inside, read_coco, read_voc
+from tfcam.data.example import Example, Skipped, by_class
+from tfcam.data.sources import open_data
+from tfcam.images.loading import load_image
+from tfcam.model.labels import class_of, imagenet_labels
 
 HEIGHT, WIDTH = 20, 40
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfcam
-from tfcam.demo import SHOWN, Agreement, agreement, run_demo
+from tfcam.cli.demo_figure import SHOWN, Agreement, agreement, run_demo
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 import tfcam
 from tests import networks
 from tests.test_findings import IMAGE, RAW, chain, half, network, spanning
-from tfcam.cli import app
-from tfcam.diagnosing import Diagnosis
+from tfcam.cli.commands import app
+from tfcam.explainer.diagnose import Diagnosis
 from tfcam.findings import FINDINGS, Finding
-from tfcam.targets import Top
+from tfcam.targets.classes import Top
 
 
 def codes(model, image=IMAGE, *arguments, **options):

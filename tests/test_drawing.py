@@ -17,9 +17,10 @@ from rich.console import Console
 
 import tfcam
 from tests.test_explanation import FACTS
-from tfcam import drawing, lettering
-from tfcam.comparison import Comparison
-from tfcam.explanation import Explanation
+from tfcam.figures import overlays as drawing
+from tfcam.figures import text as lettering
+from tfcam.results.comparison import Comparison
+from tfcam.results.explanation import Explanation
 
 RNG = np.random.default_rng(0)
 WORDS = ("not", "<b>good</b>", "$x_2$", "Kätzchen & co", "영화", "a\nb")

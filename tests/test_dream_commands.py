@@ -8,8 +8,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
-from tfcam import objectives
-from tfcam.cli import app
+from tfcam.cli.commands import app
+from tfcam.feature_visualization import objectives
 from tfcam.scenes import KINDS
 
 

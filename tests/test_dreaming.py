@@ -14,11 +14,11 @@ from PIL import Image
 
 import tfcam
 from tests import networks
-from tfcam import objectives
-from tfcam.parametrisations import Fourier, Pixels
-from tfcam.recipes import PRESETS, Recipe
+from tfcam.feature_visualization import objectives
+from tfcam.feature_visualization.parametrisations import Fourier, Pixels
+from tfcam.feature_visualization.recipes import PRESETS, Recipe
+from tfcam.feature_visualization.transforms import Jitter
 from tfcam.scenes import KINDS
-from tfcam.transforms import Jitter
 
 STILL = Recipe(Pixels(deviation=0.0), rate=0.01)
 
@@ -93,7 +93,7 @@ def test_a_difference_is_of_both_logits_in_one_pass():
 
 
 def test_a_model_is_run_once_for_all_layers(monkeypatch):
-    from tfcam.submodel import SubModel
+    from tfcam.passes.submodel import SubModel
 
     runs, forward = [], SubModel.forward
     monkeypatch.setattr(

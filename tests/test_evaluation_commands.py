@@ -6,7 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
-from tfcam.cli import app
+from tfcam.cli.commands import app
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 
 import tfcam
 from tfcam import maps
-from tfcam.images import resize_image
+from tfcam.images.loading import resize_image
 from training import evaluation_slides as slides
 from training.evaluation_slides import Photo
 

@@ -12,7 +12,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam import tapping
+from tfcam.model import hooks as tapping
 
 # One method for each thing that a reading may hold.
 METHODS = ["cam", "eigen_cam", "saliency", "guided_grad_cam"]

@@ -15,8 +15,8 @@ from PIL import Image
 import tfcam
 from tests import networks
 from tfcam import maps
-from tfcam.explanation import Explanation, Explanations
 from tfcam.findings import Finding, finding
+from tfcam.results.explanation import Explanation, Explanations
 
 IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 14  # 0..238, no two alike
 HEATMAP = np.array([[0, 0.25, 0.5], [0.75, 0.1, 1]], np.float32)

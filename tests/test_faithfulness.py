@@ -7,7 +7,8 @@ from keras import layers
 
 import tfcam
 from tests import networks, test_data_format
-from tfcam.metrics import faithfulness, running
+from tfcam.metrics import average_drop as running
+from tfcam.metrics import faithfulness
 from tfcam.metrics.faithfulness import (
     adcc,
     average_drop,

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfcam import fetching
-from tfcam.fetching import FetchError, fetch, is_public
-from tfcam.images import ImageError, load_image
+from tfcam.images import download as fetching
+from tfcam.images.download import FetchError, fetch, is_public
+from tfcam.images.loading import ImageError, load_image
 
 PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 14
 

@@ -12,11 +12,14 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam import asking, checks, findings
-from tfcam.checks import Range, underflowed
+from tfcam import findings
+from tfcam.explainer import checks
+from tfcam.explainer.checks import Range
+from tfcam.explainer.numeric_checks import underflowed
 from tfcam.findings import FINDINGS, Finding, finding
-from tfcam.methods import METHODS
-from tfcam.targets import Difference, Top
+from tfcam.methods.registry import METHODS
+from tfcam.model import labels as asking
+from tfcam.targets.classes import Difference, Top
 
 FACTS = {
     "target": "tabby cat",

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tfcam.folding import folded, function_of
+from tfcam.engine.folding import folded, function_of
 
 PLACE = (2, 7, 6, 4)
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks
-from tfcam.freezing import frozen
+from tfcam.engine.freezing import frozen
 
 QUICK = {
     "score_cam": {"channels": 4},

@@ -5,7 +5,7 @@ import pytest
 from keras import layers
 
 from tests import kinds, networks
-from tfcam.recording import read_record, record, trace_record
+from tfcam.model.call_graph import read_record, record, trace_record
 
 # Kinds whose layers call what no graph shows.
 TRACED = {
@@ -107,5 +107,5 @@ def test_what_no_graph_tells_is_traced():
 
 
 def test_a_network_that_is_read_is_not_traced(monkeypatch):
-    monkeypatch.setattr("tfcam.recording.trace", None)
+    monkeypatch.setattr("tfcam.model.call_graph.trace", None)
     assert record(networks.flat()).calls

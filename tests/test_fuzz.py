@@ -13,8 +13,8 @@ from PIL import Image
 
 import tfcam
 from tests import fuzz, networks
-from tfcam.arguments import read_image
-from tfcam.images import load_image
+from tfcam.cli.arguments import read_image
+from tfcam.images.loading import load_image
 
 
 @pytest.mark.parametrize(

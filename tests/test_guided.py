@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tfcam.guided
 from keras import layers
 
 import tfcam
-import tfcam.guided
 from tests import networks
 from tests.laws import law
 

@@ -8,6 +8,8 @@ from keras import layers
 
 import tfcam
 from tests import replicas
+from tfcam.model.call_graph import record
+from tfcam.model.heads import Head, find_head
 
 INPUTS = keras.Input((8, 8, 3))
 
@@ -82,9 +84,9 @@ def inputs(rng):
 @pytest.mark.parametrize("head", EXACT)
 def test_the_mean_of_cam_plus_the_bias_is_the_logit(head, inputs):
     model = EXACT[head]()
-    calls = tfcam.recording.record(model)
-    found = tfcam.heads.find_head(model, calls)
-    assert isinstance(found, tfcam.heads.Head), found
+    calls = record(model)
+    found = find_head(model, calls)
+    assert isinstance(found, Head), found
     channels = 4 if head == "convolution-GAP" else 5
     _, bias = found.weights(model, channels)
     for target in range(4):
@@ -100,7 +102,7 @@ def test_the_folded_batch_norm_equals_its_replica():
     model = EXACT["GAP-BatchNorm-Dense"]()
     pool, norm, dense = model.layers[-3:]
     assert isinstance(pool, layers.GlobalAveragePooling2D)
-    found = tfcam.heads.find_head(model, tfcam.recording.record(model))
+    found = find_head(model, record(model))
     weights, bias = (value.numpy() for value in found.weights(model, 5))
     pooled = np.random.default_rng(0).normal(0, 1, (6, 5))
     gamma, beta, mean, variance = (w.astype(np.float64) for w in norm.get_weights())
@@ -125,7 +127,7 @@ def test_max_pooling_weighs_the_whole_map(inputs):
     for index in range(3):
         wanted = replicas.cam(maps[index], kernel[:, 1])
         np.testing.assert_allclose(result[index].raw, wanted, rtol=1e-4, atol=1e-6)
-    found = tfcam.heads.find_head(model, tfcam.recording.record(model))
+    found = find_head(model, record(model))
     assert found.pooling == "max"
 
 

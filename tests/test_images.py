@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageFile
 
-from tfcam.images import ImageError, is_prepared, load_image, resize_image, to_channels
+from tfcam.images.loading import ImageError, is_prepared, load_image, resize_image, to_channels
 
 PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14  # 0..238, no two alike
 

@@ -10,8 +10,8 @@ import tfcam
 from tests import networks, replicas
 from tests.networks import seeded
 from tfcam import maps
-from tfcam.methods import METHODS
-from tfcam.resizing import resized
+from tfcam.maps.tensors import resized
+from tfcam.methods.registry import METHODS
 
 KIND = {1: "1D", 2: "2D", 3: "3D"}
 CHANGING = [name for name in networks.METHODS if METHODS[name].changes_input]

@@ -7,12 +7,13 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam.inspection import resolve
-from tfcam.recording import record
+from tfcam.model.call_graph import record
+from tfcam.model.layers import default_layer
+from tfcam.model.taps import resolve
 
 
 def chosen(model):
-    return tfcam.inspection.default_layer(model, record(model))
+    return default_layer(model, record(model))
 
 
 def test_the_list_of_the_flat_network():

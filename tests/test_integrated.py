@@ -9,7 +9,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.laws import law
-from tfcam.sampling import noisy
+from tfcam.methods.smoothing import noisy
 
 
 def relative(found, wanted):

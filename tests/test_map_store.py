@@ -11,6 +11,7 @@ from PIL import Image
 
 import tfcam
 from tfcam.scenes import KINDS, draw_scene
+from tfcam.streaming.store import MapStore
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_a_large_store_is_not_read_whole(store, monkeypatch):
         "tfcam.map_store.pq.ParquetFile", lambda file: read.append(file) or original(file)
     )
     monkeypatch.setattr(
-        tfcam.map_store.MapStore,
+        MapStore,
         "dataset",
         property(lambda self: pytest.fail("read the whole store")),
     )

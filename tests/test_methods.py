@@ -8,8 +8,10 @@ import tensorflow as tf
 import tfcam
 from tests import networks, replicas
 from tests.laws import law
-from tfcam.methods import cam, grad_cam, grad_cam_pp
-from tfcam.reading import Reading
+from tfcam.methods.cam import cam, grad_cam, grad_cam_pp
+from tfcam.model.taps import resolve
+from tfcam.passes.reading import Reading
+from tfcam.passes.submodel import SubModel
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (7, 7, 16), (3, 1, 5)]
 
@@ -150,9 +152,7 @@ def test_normalised_grad_cam_pp_is_the_authors_form(rng, shape):
 def test_options_reach_the_method_and_the_result():
     model, inputs = networks.flat(), networks.pictures(2)
     kernel = model.get_layer("head").get_weights()[0]
-    A = tfcam.submodel.SubModel(model, [tfcam.inspection.resolve(model, "features")]).forward(
-        tf.constant(inputs)
-    )[1][0]
+    A = SubModel(model, [resolve(model, "features")]).forward(tf.constant(inputs))[1][0]
     for _ in range(2):
         plain = tfcam.explain(model, inputs, target=1, method="grad_cam_pp")
         results = tfcam.explain(model, inputs, target=1, method="grad_cam_pp", normalize_alpha=True)
@@ -220,7 +220,7 @@ def test_hand_computed_maps(hand, call):
 
 def gradients(model, inputs, target, **options):
     """Readings of the flat network at "features"."""
-    sub = tfcam.submodel.SubModel(model, [tfcam.inspection.resolve(model, "features")], **options)
+    sub = SubModel(model, [resolve(model, "features")], **options)
     return sub.read(tf.constant(inputs), tf.constant(target))[0][0]
 
 

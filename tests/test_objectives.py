@@ -6,10 +6,10 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from tfcam import objectives
-from tfcam.blurring import blurred
-from tfcam.objectives import Seen
-from tfcam.scoring import Outputs
+from tfcam.feature_visualization import objectives
+from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.objectives import Seen
+from tfcam.passes.outputs import Outputs
 
 
 @pytest.fixture

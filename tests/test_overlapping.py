@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tfcam.overlapping import ahead, in_order
+from tfcam.utils.prefetch import ahead, in_order
 
 
 def counted(limit, made):

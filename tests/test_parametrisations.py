@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcam.images import load_image
-from tfcam.parametrisations import COLOURS, Fourier, Pixels, correlated, decorrelated, wave_scale
+from tfcam.feature_visualization.parametrisations import (
+    COLOURS,
+    Fourier,
+    Pixels,
+    correlated,
+    decorrelated,
+    wave_scale,
+)
+from tfcam.images.loading import load_image
 
 SHAPES = [(1, 6, 5, 3), (2, 4, 7, 3), (1, 5, 5, 3), (1, 4, 4, 3)]
 

@@ -10,9 +10,10 @@ from keras import applications, layers
 from PIL import Image
 
 import tfcam
-from tfcam.images import resize_image
-from tfcam.preparation import choose_preprocessing, prepare
-from tfcam.recording import record
+from tfcam.images.loading import resize_image
+from tfcam.model.call_graph import record
+from tfcam.preprocessing.modes import choose_preprocessing
+from tfcam.preprocessing.prepare import prepare
 
 PICTURE = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8)
 

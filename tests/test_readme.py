@@ -74,7 +74,7 @@ def test_the_section_on_speed_is_made_from_what_was_measured():
 def test_the_commands_are_those_that_exist():
     import typer.main
 
-    from tfcam.cli import app
+    from tfcam.cli.commands import app
 
     commands = typer.main.get_command(app).commands
     for line in re.findall(r"^tfcam ([\w-]+)(.*)$", README, re.MULTILINE):

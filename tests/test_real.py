@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 
 import tfcam
+from tfcam.model.labels import imagenet_labels
 
 # By eye, in pixels of dog_and_cat.png (224 x 224): [x0, y0, x1, y1).
 DOG, CAT = (74, 15, 168, 158), (40, 120, 200, 224)
@@ -52,7 +53,7 @@ def test_the_command_line_finds_both_animals(data, tmp_path):
 
 def test_two_hundred_photos_are_recognised_and_explained(data, mobilenet):
     files = sorted((data / "images/imagenet").glob("*.JPEG"))[:200]
-    labels = tfcam.applications.imagenet_labels()
+    labels = imagenet_labels()
     results = tfcam.Explainer(mobilenet)(files)
     wanted = [file.stem.split("_", 1)[1].replace("_", " ").lower() for file in files]
     right = [r.label.lower() == w for r, w in zip(results, wanted, strict=True)]

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tests.test_objectives import gaussian_blur
-from tfcam.parametrisations import Fourier, Pixels
-from tfcam.recipes import PRESETS, Recipe, chosen_recipe, without_least
+from tfcam.feature_visualization.parametrisations import Fourier, Pixels
+from tfcam.feature_visualization.recipes import PRESETS, Recipe, chosen_recipe, without_least
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 import tfcam
-from tfcam.opening import open_model
-from tfcam.recommending import _candidates, ranked
-from tfcam.significance import holm, wilcoxon
+from tfcam.engine.opened_model import open_model
+from tfcam.evaluation.recommend import _candidates, ranked
+from tfcam.evaluation.statistics import holm, wilcoxon
 
 METRICS = [("insertion", {"steps": 4}), ("deletion", {"steps": 4})]
 

@@ -12,8 +12,9 @@ from keras import layers
 
 import tfcam
 from tests.networks import KINDS, PrefixTokens, flat, make, pictures, snapshot
-from tfcam.metrics import reinitialising, sanity, similarity
-from tfcam.metrics.randomised import Randomisation, means_and_deviations
+from tfcam.metrics import random_weights as reinitialising
+from tfcam.metrics import sanity, similarity
+from tfcam.metrics.randomisation import Randomisation, means_and_deviations
 
 
 def constant(reading):

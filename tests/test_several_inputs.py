@@ -12,7 +12,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.networks import seeded
-from tfcam import recording
+from tfcam.model import call_graph as recording
 
 SIZE, OTHER = 12, 8
 RNG = np.random.default_rng(4)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tfcam.significance import compare_pairs, holm, mean_interval, wilcoxon
+from tfcam.evaluation.statistics import compare_pairs, holm, mean_interval, wilcoxon
 
 
 def test_the_interval_is_that_of_resampled_means(rng):
@@ -35,7 +35,7 @@ def test_an_interval_is_the_same_with_a_seed_and_drawn_in_parts(rng, monkeypatch
     values = rng.random(50)
     whole = mean_interval(values, 1)
     assert whole == mean_interval(values, 1) != mean_interval(values, 2)
-    monkeypatch.setattr("tfcam.significance._AT_ONCE", 500)
+    monkeypatch.setattr("tfcam.evaluation.statistics._AT_ONCE", 500)
     assert mean_interval(values, 1) == pytest.approx(whole)  # the same draws, row by row
 
 

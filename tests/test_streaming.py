@@ -18,9 +18,10 @@ import tensorflow as tf
 from PIL import Image
 
 import tfcam
+from tfcam.images.loading import load_image
 from tfcam.scenes import KINDS, draw_scene
-from tfcam.shards import Shards
-from tfcam.writing import whole_file
+from tfcam.streaming.shards import Shards, ShardWriter
+from tfcam.utils.files import whole_file
 
 ROOT = Path(__file__).parent.parent
 SIZES = [(128, 128), (90, 200), (300, 170), (128, 64), (55, 77), (256, 256), (140, 141)]
@@ -199,7 +200,9 @@ def test_a_grey_model_gets_grey_pictures(folder, tmp_path):
 def test_a_finished_store_is_left_as_it_is(shapes, folder, tmp_path, monkeypatch):
     first = tfcam.stream(shapes, folder, to=tmp_path, batch_size=2, shard_size=3)
     before = {each.name: each.stat().st_mtime_ns for each in tmp_path.glob("*.*")}
-    monkeypatch.setattr("tfcam.streaming.explain_shards", lambda *_: pytest.fail("explained again"))
+    monkeypatch.setattr(
+        "tfcam.streaming.stream.explain_shards", lambda *_: pytest.fail("explained again")
+    )
     again = tfcam.stream(shapes, folder, to=tmp_path, batch_size=2, shard_size=3)
     assert before == {each.name: each.stat().st_mtime_ns for each in tmp_path.glob("*.*")}
     assert again.table.equals(first.table)
@@ -246,8 +249,10 @@ def test_what_is_done_is_not_read_again(shapes, folder, tmp_path, monkeypatch):
     (tmp_path / "maps-00001.parquet").unlink()
     (tmp_path / ".maps-00001.parquet.123.456").write_bytes(b"half written")
     read = []
-    load = tfcam.folders.load_image
-    monkeypatch.setattr("tfcam.folders.load_image", lambda path: read.append(path) or load(path))
+    load = load_image
+    monkeypatch.setattr(
+        "tfcam.images.loading.load_image", lambda path: read.append(path) or load(path)
+    )
     store = tfcam.stream(shapes, folder, to=tmp_path, **asked)
     assert len(read) == 2
     assert len(keys_of(store)) == 8
@@ -390,7 +395,7 @@ def test_pictures_wait_in_bounded_number(shapes, tmp_path):
     data = tf.data.Dataset.from_generator(endless, output_signature=spec)
     import tfcam.shards
 
-    class Slow(tfcam.shards.ShardWriter):
+    class Slow(ShardWriter):
         def add(self, rows):
             nonlocal ahead_most, written
             time.sleep(0.05)
@@ -399,7 +404,7 @@ def test_pictures_wait_in_bounded_number(shapes, tmp_path):
             super().add(rows)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("tfcam.shards.ShardWriter", Slow)
+        patched.setattr("tfcam.streaming.shards.ShardWriter", Slow)
         tfcam.stream(shapes, data, to=tmp_path, batch_size=2, shard_size=20)
     assert written == 120
     assert ahead_most < 40

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
-from tfcam.cli import app
+from tfcam.cli.commands import app
 from tfcam.scenes import KINDS, draw_scene
 
 ROOT = Path(__file__).parent.parent

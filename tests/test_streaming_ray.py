@@ -66,7 +66,7 @@ def local(shapes, folder, tmp_path_factory):
 def test_two_actors_make_the_same_store_and_one_process_goes_on_with_it(
     shapes, folder, local, tmp_path
 ):
-    from tfcam.distributing import stream_on_ray
+    from tfcam.streaming.on_ray import stream_on_ray
 
     store = stream_on_ray(shapes, folder, to=tmp_path, actors=2, **ASKED)
     assert store.finished
@@ -79,7 +79,7 @@ def test_two_actors_make_the_same_store_and_one_process_goes_on_with_it(
 
 
 def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp_path):
-    from tfcam.distributing import stream_on_ray
+    from tfcam.streaming.on_ray import stream_on_ray
 
     died = tmp_path / "died"
 
@@ -94,12 +94,12 @@ def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp
                 os._exit(1)
             return compute(*arguments, **options)
 
-        from tfcam import explainer
+        from tfcam.explainer import explainer
 
         compute, explainer.Explainer._compute = explainer.Explainer._compute, count
         return made
 
-    from tfcam.explainer import Explainer
+    from tfcam.explainer.explainer import Explainer
 
     before = Explainer._compute
     try:
@@ -112,7 +112,7 @@ def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp
 
 
 def test_how_many_there_are_must_be_known(shapes, tmp_path):
-    from tfcam.distributing import stream_on_ray
+    from tfcam.streaming.on_ray import stream_on_ray
 
     def data():
         return tf.data.Dataset.from_tensors(draw_scene(0).image).filter(lambda image: True)

@@ -8,8 +8,8 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam.inspection import resolve
-from tfcam.submodel import SubModel
+from tfcam.model.taps import resolve
+from tfcam.passes.submodel import SubModel
 
 
 def opened(model, *names, **options):

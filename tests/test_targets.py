@@ -7,26 +7,29 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks
-from tfcam.targets import (
+from tfcam.passes.outputs import pick_output
+from tfcam.targets.callables import (
+    as_callable,
+    checked_scores,
+    name_of,
+    part_of,
+    per_image,
+    with_labels,
+)
+from tfcam.targets.classes import (
     NOTHING,
     PREDICTED,
     Difference,
     Top,
-    as_callable,
-    checked_scores,
     class_indices,
     class_outputs,
     class_scores,
     class_weights,
-    name_of,
     pair_name,
-    part_of,
-    per_image,
-    pick_output,
     resolved,
-    with_labels,
 )
-from tfcam.tasks import Regression, Segmentation
+from tfcam.targets.regression import Regression
+from tfcam.targets.segmentation import Segmentation
 
 LABELS = ["tabby cat", "Egyptian_cat", "golden retriever", "hot dog", "crane", "crane"]
 

@@ -7,8 +7,11 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks
-from tfcam.targets import name_of, part_of, per_image, with_labels
-from tfcam.tasks import Box, Regression, Segmentation, Similarity
+from tfcam.targets.callables import name_of, part_of, per_image, with_labels
+from tfcam.targets.detection import Box
+from tfcam.targets.regression import Regression
+from tfcam.targets.segmentation import Segmentation
+from tfcam.targets.similarity import Similarity
 
 CALLS = {
     "eager": lambda function: function,

@@ -11,20 +11,15 @@ from keras import layers
 import tfcam
 from tests import networks, replicas
 from tests.laws import law
-from tfcam.inspection import default_layer, open_layer
-from tfcam.methods import cam, grad_cam
-from tfcam.reading import Reading
-from tfcam.recording import Call, Record, record
-from tfcam.submodel import SubModel
-from tfcam.tokens import (
-    Grid,
-    attention_scores,
-    grid_of,
-    reading_attentions,
-    rollout,
-    rollout_map,
-    to_map,
-)
+from tfcam.methods.cam import cam, grad_cam
+from tfcam.methods.transformers import rollout, rollout_map
+from tfcam.model.call_graph import Call, Record, record
+from tfcam.model.layers import default_layer
+from tfcam.model.taps import open_layer
+from tfcam.model.tokens import Grid, grid_of, to_map
+from tfcam.passes.attention import attention_scores, reading_attentions
+from tfcam.passes.reading import Reading
+from tfcam.passes.submodel import SubModel
 
 
 def opened(model, layer=None, **options):

@@ -8,10 +8,11 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam.inspection import open_layer
-from tfcam.recording import record
-from tfcam.submodel import SubModel
-from tfcam.tokens import attention_scores, rollout_map
+from tfcam.methods.transformers import rollout_map
+from tfcam.model.call_graph import record
+from tfcam.model.taps import open_layer
+from tfcam.passes.attention import attention_scores
+from tfcam.passes.submodel import SubModel
 
 LAYERED = [
     "grad_cam",

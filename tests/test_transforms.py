@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcam.transforms import Jitter, Pad, Rotate, Scale, sampled, transformed
+from tfcam.feature_visualization.transforms import Jitter, Pad, Rotate, Scale, sampled, transformed
 
 SEED = tf.constant([3, 4])
 

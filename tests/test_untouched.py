@@ -19,7 +19,8 @@ from keras import layers
 
 import tfcam
 from tests import kinds, networks
-from tfcam import opening, tapping
+from tfcam.engine import opened_model as opening
+from tfcam.model import hooks as tapping
 
 SMALL = [name for name in kinds.BUILDABLE if kinds.KINDS[name].small]
 CHEAP = {

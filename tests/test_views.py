@@ -6,8 +6,10 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks, replicas
-from tfcam import views
-from tfcam.views import OTHERS, View
+from tfcam.explainer import augmentation as views
+from tfcam.explainer.augmentation import OTHERS, View
+from tfcam.model.taps import resolve
+from tfcam.passes.submodel import SubModel
 
 ALL = (View(False, 1.0), *OTHERS)
 
@@ -219,7 +221,7 @@ def component(weighted, towards):
 
 
 def readings(model, x, layer, target):
-    sub = tfcam.submodel.SubModel(model, [tfcam.inspection.resolve(model, layer)])
+    sub = SubModel(model, [resolve(model, layer)])
     (read,), *_ = sub.read(tf.constant(x), tf.constant(target))
     return read.activations.numpy().astype(np.float64), read.gradients.numpy().astype(np.float64)
 

@@ -25,9 +25,9 @@ from typer.testing import CliRunner
 
 import tfcam
 from tests import networks
-from tfcam import opening
-from tfcam.cli import app
-from tfcam.images import load_image
+from tfcam.cli.commands import app
+from tfcam.engine import opened_model as opening
+from tfcam.images.loading import load_image
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (12, 12, 3), dtype=np.uint8)
@@ -706,7 +706,7 @@ def quick_demo(monkeypatch):
     """The demo's figure is not drawn."""
     from matplotlib.figure import Figure
 
-    monkeypatch.setattr("tfcam.demo.run_demo", lambda seed: (Figure(), []))
+    monkeypatch.setattr("tfcam.cli.demo_figure.run_demo", lambda seed: (Figure(), []))
 
 
 def contents():

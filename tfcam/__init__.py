@@ -7,27 +7,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcam import callbacks, losses, scenes
-    from tfcam.channels import features
-    from tfcam.comparing import compare
-    from tfcam.comparison import Comparison
+    from tfcam import callbacks, images, losses, maps, methods, metrics, scenes, targets
+    from tfcam.data.example import Example
     from tfcam.demo import demo_model
-    from tfcam.diagnosing import Diagnosis, diagnose
-    from tfcam.dreaming import dream
-    from tfcam.dreams import Dream
-    from tfcam.embedding import embed
-    from tfcam.evaluating import evaluate
-    from tfcam.evaluation import Evaluation
-    from tfcam.explainer import Explainer, explain
-    from tfcam.explanation import Explanation, Explanations
-    from tfcam.inspection import layers
-    from tfcam.map_store import open_store
+    from tfcam.evaluation.evaluate import evaluate
+    from tfcam.evaluation.recommend import Recommendation, recommend
+    from tfcam.evaluation.result import Evaluation
+    from tfcam.explainer.compare import compare
+    from tfcam.explainer.diagnose import Diagnosis, diagnose
+    from tfcam.explainer.explainer import Explainer, explain
+    from tfcam.feature_visualization import objectives, parametrisations, recipes, transforms
+    from tfcam.feature_visualization.dream import dream
+    from tfcam.feature_visualization.result import Dream
     from tfcam.methods import METHODS
-    from tfcam.reading import Reading
-    from tfcam.recommending import Recommendation, recommend
-    from tfcam.streaming import stream
-    from tfcam.targets import Difference, Top
-    from tfcam.tasks import Box, Regression, Segmentation, Similarity
+    from tfcam.model.layers import layers
+    from tfcam.passes.reading import Reading
+    from tfcam.representations.embedding import embed
+    from tfcam.representations.features import features
+    from tfcam.results.comparison import Comparison
+    from tfcam.results.explanation import Explanation, Explanations
+    from tfcam.streaming.on_ray import stream_on_ray
+    from tfcam.streaming.store import open_store
+    from tfcam.streaming.stream import stream
+    from tfcam.targets import Box, Difference, Regression, Segmentation, Similarity, Top
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Difference",
     "Dream",
     "Evaluation",
+    "Example",
     "Explainer",
     "Explanation",
     "Explanations",
@@ -56,42 +59,61 @@ __all__ = [
     "evaluate",
     "explain",
     "features",
+    "images",
     "layers",
     "losses",
+    "maps",
+    "methods",
+    "metrics",
+    "objectives",
     "open_store",
+    "parametrisations",
+    "recipes",
     "recommend",
     "scenes",
     "stream",
+    "stream_on_ray",
+    "targets",
+    "transforms",
 ]
+# Where each name is defined; the other public names are modules.
 _HOMES = {
-    "METHODS": "asking",
-    "Box": "tasks",
+    "METHODS": "methods",
+    "Box": "targets",
+    "Comparison": "results.comparison",
+    "Diagnosis": "explainer.diagnose",
     "Difference": "targets",
-    "Comparison": "comparison",
-    "Diagnosis": "diagnosing",
-    "Dream": "dreams",
-    "Evaluation": "evaluation",
-    "Explainer": "explainer",
-    "Explanation": "explanation",
-    "Explanations": "explanation",
-    "Reading": "reading",
-    "Recommendation": "recommending",
-    "Regression": "tasks",
-    "Segmentation": "tasks",
-    "Similarity": "tasks",
+    "Dream": "feature_visualization.result",
+    "Evaluation": "evaluation.result",
+    "Example": "data.example",
+    "Explainer": "explainer.explainer",
+    "Explanation": "results.explanation",
+    "Explanations": "results.explanation",
+    "Reading": "passes.reading",
+    "Recommendation": "evaluation.recommend",
+    "Regression": "targets",
+    "Segmentation": "targets",
+    "Similarity": "targets",
     "Top": "targets",
-    "compare": "comparing",
+    "compare": "explainer.compare",
     "demo_model": "demo",
-    "diagnose": "diagnosing",
-    "embed": "embedding",
-    "dream": "dreaming",
-    "evaluate": "evaluating",
-    "explain": "explainer",
-    "features": "channels",
-    "layers": "inspection",
-    "open_store": "map_store",
-    "recommend": "recommending",
-    "stream": "streaming",
+    "diagnose": "explainer.diagnose",
+    "dream": "feature_visualization.dream",
+    "embed": "representations.embedding",
+    "evaluate": "evaluation.evaluate",
+    "explain": "explainer.explainer",
+    "features": "representations.features",
+    "layers": "model.layers",
+    "open_store": "streaming.store",
+    "recommend": "evaluation.recommend",
+    "stream": "streaming.stream",
+    "stream_on_ray": "streaming.on_ray",
+}
+_MODULES = {
+    "objectives": "feature_visualization.objectives",
+    "parametrisations": "feature_visualization.parametrisations",
+    "recipes": "feature_visualization.recipes",
+    "transforms": "feature_visualization.transforms",
 }
 
 
@@ -99,7 +121,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"tfcam.{_HOMES[name]}"), name)
     if name in __all__:
-        return import_module(f"tfcam.{name}")
+        return import_module(f"tfcam.{_MODULES.get(name, name)}")
     raise AttributeError(f"module 'tfcam' has no attribute {name!r}")
 
 

@@ -14,18 +14,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.comparison import reduced
-from tfcam.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.demands import check_count
-from tfcam.explainer import Explainer
-from tfcam.explanation import COLORMAP, Explanation, Explanations
-from tfcam.images import is_prepared, load_image
-from tfcam.inspection import Layers
+from tfcam.explainer.explainer import Explainer
+from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.figures.overlays import COLORMAP
+from tfcam.images.loading import is_prepared, load_image
 from tfcam.metrics.localisation import box_iou, checked_boxes, pointing_game
-from tfcam.reading import Reading
-from tfcam.writing import write_whole
+from tfcam.model.taps import Layers
+from tfcam.passes.reading import Reading
+from tfcam.results.comparison import reduced
+from tfcam.results.explanation import Explanation, Explanations
+from tfcam.utils.files import write_whole
+from tfcam.utils.validation import check_count
 
 _SCORES = ("explain_box_iou", "explain_pointing_game")
+
+
 _COLUMNS, _DPI = 4, 100
 
 

@@ -11,18 +11,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcam.asking import ask
-from tfcam.demands import check_choice, kind_of
-from tfcam.inspection import Layers
-from tfcam.intake import inputs_of
-from tfcam.methods import METHODS, Method
-from tfcam.opening import open_model
-from tfcam.reading import Reading
-from tfcam.settings import Settings
-from tfcam.targets import NOTHING
+from tfcam.engine.opened_model import open_model
+from tfcam.engine.settings import Settings
+from tfcam.methods.registry import METHODS, Method, ask
+from tfcam.model.inputs import inputs_of
+from tfcam.model.taps import Layers
+from tfcam.passes.reading import Reading
+from tfcam.targets.classes import NOTHING
+from tfcam.utils.validation import check_choice, kind_of
 
 # A map counts as empty below this: its inverse, and gradients times that, must stay finite.
 _LEAST = 1e-20
+
+
 _NEEDS = {"gradients", "class_weights"}
 
 

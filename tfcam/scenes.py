@@ -5,6 +5,8 @@ independent of it. Coordinates are pixels with x to the right and y down; pixel 
 half-open square [j, j + 1) x [i, i + 1).
 """
 
+from __future__ import annotations
+
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +18,11 @@ import numpy as np
 # Outlines are drawn this many times larger and averaged down: smooth edges, and a mask that is
 # right to a fraction of a pixel (cv2's own anti-aliased fill makes shapes about a pixel too wide).
 _SUPERSAMPLING = 4
+
+
 _SMALLEST_SIZE = 32  # below this, the smallest shapes are too few pixels to tell apart
+
+
 _PLACES_TRIED = 20  # places tried for a shape before it is made smaller
 
 
@@ -67,6 +73,7 @@ _OUTLINES: dict[str, np.ndarray] = {
     "heart": _heart(),
     "arrow": _arrow(0.35, 0.8),
 }
+
 
 KINDS: tuple[str, ...] = tuple(_OUTLINES)
 

@@ -24,11 +24,12 @@ import keras
 import numpy as np
 
 import tfcam
-from tfcam.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.explanation import COLORMAP, write_whole
+from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.figures.overlays import COLORMAP
 from tfcam.losses import AttentionLoss, AttentionModel
 from tfcam.metrics.localisation import area_fraction, energy
 from tfcam.scenes import KINDS, draw_scene
+from tfcam.utils.files import write_whole
 
 OUTPUT = Path("runs/attention")
 SIZE, TAG = 128, 32  # pixels: the side of a scene, and of the tag

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfcam.writing import write_whole
+from tfcam.utils.files import write_whole
 from training.recipes import Recipe
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfcam import maps
-from tfcam.explainer import Explainer
+from tfcam.explainer.explainer import Explainer
 from tfcam.metrics.faithfulness import confidence_change, removal
 from tfcam.metrics.localisation import top_quarter_iou
 from tfcam.metrics.probing import Probe

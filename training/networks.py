@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keras
 
-from tfcam.applications import build, family_of
+from tfcam.model.applications import build, family_of
 from training.data import SIZE
 from training.recipes import Recipe
 

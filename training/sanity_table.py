@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 from matplotlib.figure import Figure
 
-from tfcam.metrics.randomised import Randomisation
+from tfcam.metrics.randomisation import Randomisation
 from tfcam.metrics.sanity import randomisation
 
 METHODS = ("saliency", "grad_cam", "layer_cam", "eigen_cam", "guided_backprop", "guided_grad_cam")

@@ -26,10 +26,10 @@ import pandas as pd
 import tensorflow as tf
 
 import tfcam
-from tfcam.comparing import one_pass_methods
+from tfcam.evaluation.statistics import compare_pairs, mean_interval
+from tfcam.methods.selection import one_pass_methods
 from tfcam.metrics import localisation
-from tfcam.significance import compare_pairs, mean_interval
-from tfcam.writing import write_whole
+from tfcam.utils.files import write_whole
 from training import data, ladder, study_figures, study_page
 
 BATCH = 32

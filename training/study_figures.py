@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import tfcam
-from tfcam.drawing import COLORMAP
-from tfcam.evaluation import Evaluation
+from tfcam.evaluation.result import Evaluation
+from tfcam.figures.overlays import COLORMAP
 from tfcam.metrics import localisation
 from training import data
 

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfcam.evaluation import Evaluation
-from tfcam.writing import write_whole
+from tfcam.evaluation.result import Evaluation
+from tfcam.utils.files import write_whole
 from training.study_figures import NAMES
 
 

@@ -28,7 +28,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.writing import write_whole
+from tfcam.utils.files import write_whole
 from training import data
 from training.epochs import BestModel, EpochLog, draw_curves, read_log
 from training.networks import build_network, let_learn

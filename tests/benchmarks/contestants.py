@@ -13,8 +13,8 @@ import tensorflow as tf
 
 import tfcam
 from tests.benchmarks.networks import forward, last_map, pictures
-from tfcam.comparing import compare
-from tfcam.methods import Method
+from tfcam.explainer.compare import compare
+from tfcam.methods.registry import Method
 
 Call = Callable[[], object]
 # The options that looping methods are timed with, and how many passes, forward or backward, they

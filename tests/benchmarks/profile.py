@@ -21,11 +21,12 @@ import tfcam.results
 from tests.benchmarks.contestants import contestant
 from tests.benchmarks.networks import NETWORKS, build, pictures
 from tests.benchmarks.timing import timed
-from tfcam.engine import Engine
+from tfcam.engine.engine import Engine
+from tfcam.explainer.explainer import Explainer
 
 # What is timed, where it is called from, and how deep it lies.
 STEPS: tuple[tuple[str, Any, str], ...] = (
-    ("looking for changes of the model", tfcam.explainer.Explainer, "_refresh"),
+    ("looking for changes of the model", Explainer, "_refresh"),
     ("preparation", tfcam.explainer, "prepare"),
     ("the pass: tensors in, graph, arrays out", Engine, "__call__"),
     ("results", tfcam.explainer, "explanation"),

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfcam.explainer import Explainer
-from tfcam.explanation import Explanation
+from tfcam.explainer.explainer import Explainer
+from tfcam.metrics.average_drop import increased, relative_drop
 from tfcam.metrics.complexity import mean_value
 from tfcam.metrics.imputation import Fill, check_fill, impute
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import Heatmaps, checked_fraction, sized, top
-from tfcam.metrics.running import increased, relative_drop
+from tfcam.results.explanation import Explanation
 
 
 def masked(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:

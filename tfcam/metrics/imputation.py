@@ -17,6 +17,7 @@ from scipy.sparse import linalg
 
 Fill = Literal["zero", "mean", "blur", "noisy_linear"]
 
+
 # The eight neighbours and their weights: those that share an edge count twice.
 _NEIGHBOURS = [
     (y, x, 1 / 6 if 0 in (y, x) else 1 / 12)
@@ -219,6 +220,8 @@ def _kernel() -> np.ndarray:
 
 
 _KERNEL = _kernel()
+
+
 _FILLS: dict[str, Callable[..., np.ndarray]] = {
     each.__name__: each for each in (zero, mean, blur, noisy_linear)
 }

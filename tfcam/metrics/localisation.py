@@ -19,6 +19,8 @@ from tfcam import maps
 
 # Of the pointing game, in pixels (Zhang et al. 2016).
 TOLERANCE = 15.0
+
+
 # From this overlap on a box counts as found (ILSVRC).
 FOUND = 0.5
 

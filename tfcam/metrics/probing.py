@@ -10,28 +10,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.asking import chosen_targets, find_labels
-from tfcam.intake import split_batch, structure
-from tfcam.opening import open_model
-from tfcam.preparation import Preprocess, prepare, prepare_others
-from tfcam.scoring import are_probabilities, of_logits
-from tfcam.settings import Settings
-from tfcam.submodel import SubModel
-from tfcam.tapping import LOCK
-from tfcam.targets import (
+from tfcam.engine.opened_model import open_model
+from tfcam.engine.settings import Settings
+from tfcam.model.hooks import LOCK
+from tfcam.model.inputs import split_batch, structure
+from tfcam.model.labels import find_labels
+from tfcam.passes.outputs import are_probabilities, of_logits
+from tfcam.passes.submodel import SubModel
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.prepare import prepare, prepare_others
+from tfcam.targets.callables import ClassScore, Each, as_callable, checked_scores, part_of
+from tfcam.targets.classes import (
     NOTHING,
     PREDICTED,
-    ClassScore,
-    Each,
     Target,
-    as_callable,
-    checked_scores,
     class_index,
     class_outputs,
     class_scores,
-    part_of,
     resolved,
 )
+from tfcam.targets.resolve import chosen_targets
 
 _MISFIT = "index must name the image of each variant: {} numbers for {} variants."
 

@@ -14,12 +14,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tfcam.explainer import Explainer
-from tfcam.explanation import Explanation
-from tfcam.inspection import Layers
-from tfcam.intake import inputs_of, run, split_batch
-from tfcam.metrics.randomised import Mode, Randomisation, means_and_deviations
-from tfcam.metrics.reinitialising import kept_weights, reinitialise, stages
+from tfcam.engine.opened_model import open_model
+from tfcam.explainer.explainer import Explainer
+from tfcam.metrics.random_weights import kept_weights, reinitialise, stages
+from tfcam.metrics.randomisation import Mode, Randomisation, means_and_deviations
 from tfcam.metrics.similarity import (
     SIMILARITIES,
     absolute_map,
@@ -28,12 +26,16 @@ from tfcam.metrics.similarity import (
     spearman,
     ssim,
 )
-from tfcam.opening import open_model
-from tfcam.preparation import Preprocess
-from tfcam.reading import Reading
-from tfcam.tapping import LOCK
+from tfcam.model.hooks import LOCK
+from tfcam.model.inputs import inputs_of, run, split_batch
+from tfcam.model.taps import Layers
+from tfcam.passes.reading import Reading
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.results.explanation import Explanation
 
 MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
+
+
 METHODS = ("saliency", "grad_cam", "guided_backprop")
 
 

@@ -12,7 +12,11 @@ from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
 SIMILARITIES = ("ssim", "spearman", "spearman_absolute", "hog")
+
+
 _WINDOW = 11  # pixels, of the Gaussian that SSIM weights neighbours with
+
+
 _CELL = 16  # pixels, of the histograms of oriented gradients
 
 

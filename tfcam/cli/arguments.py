@@ -1,0 +1,213 @@
+"""What the command line's words mean: pictures, models, layers, options, and where results go."""
+
+from __future__ import annotations
+
+import ast
+import glob
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from tfcam.cli.terminal import silence
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
+        "the embedded one."
+    ),
+]
+
+
+Target = Annotated[
+    str | None, typer.Option(help="Class index or label; the predicted class if not given.")
+]
+
+
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe",
+        help="Load a model file that holds Python code, such as a Lambda layer. That code runs and "
+        "may do anything on this machine: only for files from people you trust.",
+    ),
+]
+
+
+Preprocess = Annotated[
+    str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
+]
+
+
+Labels = Annotated[
+    Path | None, typer.Option(help="A text file with the label of each class on a line.")
+]
+
+
+# What tfcam explain takes by an option of the same name.
+_OWN = ("model", "layer", "method", "preprocess", "labels", "fuse", "target")
+
+
+def expand(sources: list[str]) -> list[str]:
+    """Files and URLs as they are, the pictures of folders, the matches of globs."""
+    found: list[str] = []
+    for source in sources:
+        if not source:
+            raise ValueError("An image must be a file, a folder, a glob or a URL; got ''.")
+        if Path(source).is_dir():
+            inside = sorted(Path(source).iterdir())
+            matches = [str(each) for each in inside if each.suffix.lower() in _PICTURES]
+            if not matches:
+                raise ValueError(f"The folder {source!r} must hold pictures; it holds none.")
+        elif not Path(source).exists() and glob.has_magic(source) and "://" not in source:
+            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute globs too
+            if not matches:
+                raise ValueError(f"No file matches {source!r}.")
+        else:
+            matches = [source]
+        found += matches
+    return found
+
+
+def outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
+    """Where the picture of each image goes; images of the same name get numbers."""
+    if output is not None and output.suffix and not output.is_dir():
+        if len(paths) > 1:
+            raise ValueError(f"--output must be a folder for {len(paths)} images; got {output}.")
+        return [output]
+    folder = output or Path()
+    files: list[Path] = []
+    for path in paths:
+        stem = picture_name(path)
+        file, number = folder / f"{stem}_{method}.png", 2
+        while file in files:
+            file, number = folder / f"{stem}_{number}_{method}.png", number + 1
+        files.append(file)
+    return files
+
+
+def picture_name(path: str) -> str:
+    """The name of a picture's file or URL without folder and ending, fit to name another file."""
+    return re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
+
+
+def read_image(source: str) -> np.ndarray:
+    """The pixels of a file or URL, in quiet."""
+    from tfcam.images.loading import load_image
+
+    with silence():  # libtiff complains there of what it then refuses
+        return load_image(source)
+
+
+def read_labels(path: Path) -> list[str]:
+    """The label of each class, one on each line."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise ValueError(
+            f"--labels must be a text file with one label on each line; {str(path)!r}: {why}."
+        ) from None
+
+
+def numbered(text: str | None) -> Any:
+    """An index where it is one, else the name."""
+    # Python reads no number of thousands of digits.
+    return int(text) if text is not None and re.fullmatch(r"-?\d{1,99}", text) else text
+
+
+def layers_asked(names: list[str] | None) -> Any:
+    """One layer as it is, several as a list."""
+    found = [numbered(each) for each in names or []] or [None]
+    return found if len(found) > 1 else found[0]
+
+
+def read_options(texts: list[str]) -> dict[str, Any]:
+    """NAME=VALUE as options: numbers, True, False and None as such, all else as text."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ValueError(f"--option must be NAME=VALUE, such as samples=16; got {text!r}.")
+        if name in _OWN:
+            raise ValueError(f"--option is for what has none of its own: give --{name} {value!r}.")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            options[name] = value
+    return options
+
+
+def load_network(
+    name: str, labels: Path | None = None, unsafe: bool = False
+) -> tuple[Any, list[str] | None]:
+    """A model by name or file, and its labels: those of a file, else where they are known.
+
+    Args:
+        name: A network of keras.applications, a file, or "shapes".
+        labels: A file with the label of each class on a line.
+        unsafe: Whether a model file may bring code of its own, which then runs.
+
+    Raises:
+        ValueError: If there is no such network, or the file can't be loaded.
+    """
+    import keras
+
+    from tfcam.demo import demo_model
+    from tfcam.model.applications import build
+    from tfcam.scenes import KINDS
+
+    known = None if labels is None else read_labels(labels)
+    if name == "shapes":
+        return demo_model(), list(KINDS) if known is None else known
+    if not name.endswith((".keras", ".h5", ".hdf5")):
+        return build(name), known
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"No model file {name!r}.")
+    try:
+        return keras.models.load_model(name, compile=False, safe_mode=not unsafe), known
+    except Exception as error:
+        if not unsafe and "safe_mode" in str(error):
+            raise ValueError(
+                f"{name!r} holds Python code of its own, such as a Lambda layer, that could do "
+                "anything on this machine; it was not run. If you trust whoever made the file, "
+                "say so with --unsafe."
+            ) from None
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"{name!r} could not be loaded as a Keras model: {first}") from None
+
+
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def ask_layer(model: Any) -> str:
+    """Show a model's layers and ask which one, until the answer names one.
+
+    Raises:
+        ValueError: If nobody can be asked.
+    """
+    from tfcam.model.call_graph import record
+    from tfcam.model.layers import layers
+    from tfcam.model.taps import open_layer
+
+    if not is_terminal():
+        raise ValueError(
+            "--choose-layer asks in a terminal; here there is none: name the layer with --layer."
+        )
+    listed, calls = layers(model), record(model)
+    typer.echo(listed, err=True)
+    while True:
+        answer = numbered(typer.prompt("Index or name", default=listed.default, err=True).strip())
+        try:
+            return open_layer(model, answer, lambda: calls)[0].name
+        except ValueError as error:
+            typer.echo(error, err=True)

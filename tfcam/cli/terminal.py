@@ -1,0 +1,45 @@
+"""How the command line fails: one line, and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import typer
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Bad input is one line and exit code 2; a bug keeps its traceback."""
+    with silence():  # TensorFlow greets there, whatever its settings
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        complain(error)
+        raise typer.Exit(2) from None
+
+
+def complain(error: object) -> None:
+    """Say what went wrong, on one line of the error stream."""
+    line = " ".join(str(error).split())
+    # A file's name may hold what a terminal takes as a command.
+    print("tfcam:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Drop what is written to the error stream of this whole process: for the command line only."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)

@@ -1,0 +1,1 @@
+"""Reading pictures with their labels and boxes: folders, arrays, ``tf.data``, annotations."""

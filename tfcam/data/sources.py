@@ -1,0 +1,231 @@
+"""Pictures with their boxes and labels, one by one, from wherever they are.
+
+A picture that can't be used is handed on as ``Skipped``, with the reason, never left out silently.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcam.data.annotations import AnnotationError, checked_boxes, inside
+from tfcam.data.example import Example, Skipped, Source, digest_of
+from tfcam.data.folders import open_folder
+from tfcam.images.loading import ImageError, as_numpy, is_prepared, load_image
+
+
+def open_data(
+    data: Any,
+    *,
+    split: str = "test",
+    data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
+    floats: bool = False,
+) -> Source:
+    """Find out what data are, and how to read them.
+
+    Args:
+        data: A folder of pictures; a ``tf.data.Dataset``; the name of a data set of
+            tensorflow_datasets that is on this machine; a list of pictures, as
+            ``tfcam.explain`` takes them, or of ``Example``; an array (N, H, W, 3) uint8.
+        split: Which part of a data set of tensorflow_datasets.
+        data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
+        annotations: Of a folder: a folder of VOC's XML files or a JSON file of COCO's form, if not
+            beside the pictures.
+        floats: Whether a ``tf.data.Dataset`` and a list may hold arrays of floats, which are handed
+            on as they are: the model's input, already prepared.
+
+    Returns:
+        What can be read.
+
+    Raises:
+        ValueError: If there is nothing, or it is of another form.
+        TypeError: If it is of another kind.
+
+    Example:
+        >>> source = open_data([np.zeros((4, 6, 3), np.uint8)])
+        >>> [(each.id, each.image.shape) for each in source.read(0)], source.count
+        ([('000000', (4, 6, 3))], 1)
+    """
+    if isinstance(data, tf.data.Dataset):
+        return _of_tf_data(data, floats=floats)
+    if isinstance(data, str | os.PathLike):
+        path = Path(data)
+        if path.is_dir():
+            return open_folder(path, None if annotations is None else Path(annotations))
+        if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
+            return _of_tfds(data, split, data_dir)
+        return _of_list([data], floats)
+    if isinstance(data, list | tuple) or (isinstance(data, np.ndarray) and data.ndim == 4):
+        return _of_list(list(data), floats)
+    raise TypeError(
+        "data must be a folder, a tf.data.Dataset, the name of a data set of tensorflow_datasets, "
+        f"or a list of pictures; got {type(data).__name__}."
+    )
+
+
+def _of_list(given: list[Any], floats: bool) -> Source:
+    if not given:
+        raise ValueError("data must hold at least one picture; got an empty list.")
+    ids = [_id_of(each, number) for number, each in enumerate(given)]
+    if len(set(ids)) < len(ids):
+        ids = [f"{number:06d} {name}" for number, name in enumerate(ids)]
+
+    def item(number: int) -> Example | Skipped:
+        return _example(ids[number], given[number], floats)
+
+    def read(start: int) -> Iterator[Example | Skipped]:
+        return map(item, range(start, len(given)))
+
+    return Source(f"{len(given)} pictures", read, len(given), digest_of(ids), item=item)
+
+
+def _id_of(given: Any, number: int) -> str:
+    picture = given[0] if isinstance(given, tuple) and len(given) == 2 else given
+    if isinstance(picture, Example):
+        return picture.id
+    return str(picture) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
+
+
+def _example(name: str, given: Any, floats: bool) -> Example | Skipped:
+    """An element of a list: an ``Example``, a picture, or (picture, label)."""
+    try:
+        if isinstance(given, Example):
+            return _checked(replace(given, id=name, image=_picture(given.image, floats)))
+        if isinstance(given, tuple) and len(given) == 2:
+            return Example(name, _picture(given[0], floats), label=given[1])
+        return Example(name, _picture(given, floats))
+    except (ImageError, AnnotationError, OSError) as error:
+        return Skipped(name, str(error))
+
+
+def _picture(given: Any, floats: bool) -> np.ndarray:
+    return as_numpy(given) if floats and is_prepared(given) else load_image(given)
+
+
+def _checked(example: Example) -> Example:
+    size = example.image.shape[:2]
+    if example.mask is not None and np.shape(example.mask) != size:
+        raise AnnotationError(
+            f"{example.id}: its mask must have the picture's size {size}; "
+            f"got {np.shape(example.mask)}."
+        )
+    if example.boxes is None:
+        return example
+    boxes = inside(checked_boxes(example.boxes, example.id), size, example.id)
+    if example.box_labels and len(example.box_labels) != len(boxes):
+        raise AnnotationError(
+            f"{example.id}: each box must have a label; got {len(example.box_labels)} for "
+            f"{len(boxes)} boxes."
+        )
+    return replace(example, boxes=boxes if len(boxes) else None)
+
+
+def _of_tf_data(
+    data: tf.data.Dataset,
+    name: str = "a tf.data.Dataset",
+    names: tuple[str, ...] | None = None,
+    floats: bool = False,
+    place: Mapping[str, str | None] | None = None,
+) -> Source:
+    first = tf.nest.flatten(data.element_spec)
+    spec = data.element_spec["image"] if isinstance(data.element_spec, dict) else first[0]
+    if getattr(spec, "shape", None) is not None and spec.shape.rank == 4:
+        data = data.unbatch()
+    count = int(data.cardinality().numpy())
+
+    def read(start: int) -> Iterator[Example | Skipped]:
+        elements, number = iter(data.skip(start).prefetch(tf.data.AUTOTUNE)), start
+        while True:
+            try:
+                element = next(elements)
+            except StopIteration:
+                return
+            except tf.errors.OpError as error:
+                raise ValueError(
+                    f"The data set must give its elements; it fails at number {number}: "
+                    f"{error.message}"
+                ) from None
+            yield _element(element, number, floats)
+            number += 1
+
+    known = count if count >= 0 else None
+    key = digest_of([name, str(data.element_spec), str(count)])
+    return Source(name, read, known, key, names, place=place)
+
+
+def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
+    """An element of a ``tf.data.Dataset``: image, (image, label), or a dict as TFDS has it."""
+    name = f"{number:06d}"
+    try:
+        if isinstance(element, tuple) and len(element) >= 2:
+            return Example(name, _picture(element[0], floats), label=_label(element[1]))
+        if not isinstance(element, dict):
+            return Example(name, _picture(element, floats))
+        if "image/filename" in element:
+            name = element["image/filename"].numpy().decode()
+        image, things = _picture(element["image"], floats), element.get("objects", {})
+        normalised = things.get("bbox", element.get("bbox"))
+        mask = element.get("mask")
+        example = Example(
+            name,
+            image,
+            None if normalised is None else _in_pixels(normalised, image.shape[:2]),
+            _label(element.get("label")),
+            tuple(_label(each) for each in things.get("label", ())),
+            None if mask is None else np.asarray(mask, bool).reshape(image.shape[:2]),
+        )
+        return _checked(example)
+    except (ImageError, AnnotationError) as error:
+        return Skipped(name, str(error))
+
+
+def _label(value: Any) -> Any:
+    """A class's index or name."""
+    if value is None:
+        return None
+    plain = value.numpy()
+    if isinstance(plain, bytes):
+        return plain.decode()
+    return int(plain.argmax() if np.ndim(plain) else plain)
+
+
+def _in_pixels(boxes: Any, size: tuple[int, int]) -> np.ndarray:
+    """Boxes [ymin, xmin, ymax, xmax] in [0, 1], as TFDS has them, in pixels."""
+    height, width = size
+    corners = np.asarray(boxes, np.float32).reshape(-1, 4)[:, [1, 0, 3, 2]]
+    return corners * np.array([width, height, width, height], np.float32)
+
+
+def _of_tfds(name: str, split: str, data_dir: Any) -> Source:
+    import tensorflow_datasets as tfds
+
+    where = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+        known = builder.info.splits
+        if not known:
+            raise ValueError("it is not on this machine")
+        dataset = builder.as_dataset(split=split)
+    except Exception as error:  # tfds has many kinds, and lists hundreds of names in some
+        why = str(error).strip().split("\n")[0].rstrip(".:")
+        raise ValueError(
+            f"data={name!r} must be a folder, or a data set of tensorflow_datasets with the split "
+            f"{split!r} on this machine: {why}. To get it, run once: "
+            f"tensorflow_datasets.load({name!r}, split={split!r}{where}, download=True)."
+        ) from None
+    features = builder.info.features
+    names = getattr(dict(features).get("label"), "names", None)
+    title = f"{builder.info.full_name}, {split}"
+    place = {
+        "data": name,
+        "split": split,
+        "data_dir": None if data_dir is None else str(Path(data_dir).absolute()),
+    }
+    return _of_tf_data(dataset, title, None if names is None else tuple(names), place=place)

@@ -1,0 +1,95 @@
+"""What an engine is asked, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfcam.targets.classes import NOTHING, PREDICTED
+from tfcam.utils.validation import check_choice, check_count, check_flag, check_grid, check_output
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How scores and maps are made, whatever the method.
+
+    Attributes:
+        score: "logit" or "probability".
+        output: Which output of the model, by name or index.
+        eigen: Whether channels are combined to their first principal component.
+        at_once: How many images a looping method computes at once.
+        grid: (height, width) of the patches of a transformer, where it can't be found.
+        freeze: Whether the weights are built into what is compiled.
+    """
+
+    score: str = "logit"
+    output: str | int | None = None
+    eigen: bool = False
+    at_once: int = 32
+    grid: tuple[int, int] | None = None
+    freeze: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("score", self.score, ("logit", "probability"))
+        check_flag("eigen", self.eigen)
+        check_flag("freeze", self.freeze)
+        # Equal settings share an engine, and True equals 1.
+        object.__setattr__(self, "output", check_output(self.output))
+        object.__setattr__(self, "at_once", check_count("batch_size", self.at_once))
+        object.__setattr__(self, "grid", check_grid(self.grid))
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What one run gives for one target, as NumPy arrays.
+
+    Attributes:
+        raws: For each method and each layer (one, where it explains pixels without a layer), the
+            raw maps (B, h, w) or (B, H, W, C).
+        measured: For each method and layer, what it measured: (B,) by name.
+        scores: (B,), the explained numbers.
+        pairs: (B, 2), the explained classes and those they are held against.
+        weights: (B, C), what each logit counts for in a contrast; else None.
+        values: The model's outputs, (B, C), or None where they are of another form.
+        kind: "logit", "probability" or "output".
+    """
+
+    raws: list[list[np.ndarray]]
+    measured: list[list[dict[str, np.ndarray]]]
+    scores: np.ndarray
+    pairs: np.ndarray
+    weights: np.ndarray | None
+    values: np.ndarray | None
+    kind: str
+
+    def probability(self, index: int, chosen: int | None) -> float | None:
+        """The probability of an image's class, where the model gives one."""
+        if self.values is None or self.kind == "output" or chosen is None or chosen < 0:
+            return None
+        return float(self.values[index, chosen])
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was explained, of which image.
+
+    Attributes:
+        target: As it was asked for: pairs of classes, a callable, None for ``Top``.
+        pairs: (B, 2), the explained classes and those they are held against.
+        image: Which of the images.
+        name: What the target is called.
+    """
+
+    target: Any
+    pairs: np.ndarray
+    image: int
+    name: str
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody asked for a target, rather than for the predicted class."""
+        if not isinstance(self.target, np.ndarray):
+            return True
+        return tuple(self.target[self.image]) != (PREDICTED, NOTHING)

@@ -1,0 +1,1 @@
+"""Comparing methods on a data set: measuring, statistics, results, reports."""

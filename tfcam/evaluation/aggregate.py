@@ -1,0 +1,289 @@
+"""What an evaluation keeps besides its rows, in memory that does not grow with the pictures.
+
+Set-level metrics, mean curves, the best and worst pictures, and what was left out; as arrays, so
+that a run that was stopped can go on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tfcam.evaluation.statistics import LEVEL
+from tfcam.figures import overlays as drawing
+from tfcam.metrics.baselines import seed_of
+
+# Curves are kept at these fractions of the pixels, whatever the metric's own steps.
+FRACTIONS = np.linspace(0, 1, 101)
+
+
+# Of a set-level metric; each holds all its counts once.
+RESAMPLES = 200
+
+
+SHOWN, _SIDE = 3, 200
+
+
+Key = tuple[str, ...]
+
+
+def candidate_name(method: str, layer: str) -> str:
+    """A method and its layer in words.
+
+    Example:
+        >>> candidate_name("grad_cam", "features"), candidate_name("sobel_edges", "")
+        ('grad_cam at features', 'sobel_edges')
+    """
+    return f"{method} at {layer}" if layer else method
+
+
+@dataclass
+class Shown:
+    """A picture among the best or worst of a method.
+
+    Attributes:
+        value: Of the leading metric.
+        image: The picture's name.
+        label: What was explained, in words.
+        jpeg: The picture under its heatmap, as a JPEG file.
+    """
+
+    value: float
+    image: str
+    label: str
+    jpeg: bytes
+
+
+@dataclass
+class SetCount:
+    """A set-level metric that counts, with what its counts would be in samples of the pictures.
+
+    In sample r each picture counts as often as a Poisson number of mean 1 says, which is the same
+    for every method.
+
+    Attributes:
+        metric: A ``keras.metrics.Metric`` whose variables are sums over pictures.
+        images: How many pictures it has seen.
+        samples: For each of its variables, (RESAMPLES, ...).
+    """
+
+    metric: Any
+    images: int = 0
+    samples: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, heatmap: np.ndarray, truth: np.ndarray, seed: int) -> None:
+        """Add a picture.
+
+        Args:
+            heatmap: (H, W).
+            truth: Boxes (n, 4), or a mask (H, W) bool.
+            seed: The picture's own.
+        """
+        before = self._values()
+        self.metric.update_state([heatmap], [truth])
+        times = np.random.default_rng(seed).poisson(1, RESAMPLES)
+        added = [now - then for now, then in zip(self._values(), before, strict=True)]
+        grown = [times.reshape(-1, *[1] * each.ndim) * each for each in added]
+        earlier = self.samples or [np.zeros_like(each) for each in grown]
+        self.samples = [a + b for a, b in zip(earlier, grown, strict=True)]
+        self.images += 1
+
+    def interval(self) -> tuple[float, float, float]:
+        """The metric of all pictures, and its 95 % interval.
+
+        Source: Chamandy et al. 2012, "Estimating uncertainty for massive data streams".
+        """
+        own, mean = self._values(), float(self.metric.result())
+        results = []
+        for sample in range(RESAMPLES):
+            self._assign([each[sample] for each in self.samples])
+            results.append(float(self.metric.result()))
+        self._assign(own)
+        tail = 100 * (1 - LEVEL) / 2
+        low, high = np.percentile(results, [tail, 100 - tail])
+        return mean, float(low), float(high)
+
+    def state(self) -> list[np.ndarray]:
+        return [np.array(self.images), *self._values(), *self.samples]
+
+    def restore(self, arrays: list[np.ndarray]) -> None:
+        count = len(self.metric.variables)
+        self.images, self.samples = int(arrays[0]), arrays[1 + count :]
+        self._assign(arrays[1 : 1 + count])
+
+    def _values(self) -> list[np.ndarray]:
+        return [np.array(each) for each in self.metric.variables]
+
+    def _assign(self, values: list[np.ndarray]) -> None:
+        for variable, value in zip(self.metric.variables, values, strict=True):
+            variable.assign(value)
+
+
+class Tally:
+    """What is kept of all pictures so far.
+
+    Args:
+        makers: What makes each set-level metric, by name.
+        seed: Of the samples of set-level metrics.
+
+    Attributes:
+        position: How many pictures of the source are done.
+        last: What tells the last of them from others.
+        skipped: Name and reason of each picture, or part of one, that was left out.
+        notes: What else is said once, such as the preprocessing, by name.
+        pictures: How many were measured.
+        empty: How many maps of each candidate were zero everywhere.
+        leading: The metric that chooses the best and worst pictures.
+    """
+
+    def __init__(self, makers: dict[str, Callable[[], Any]], seed: int) -> None:
+        self._makers, self._seed = makers, seed
+        self.position, self.last = 0, ""
+        self.skipped: list[tuple[str, str]] = []
+        self.notes: dict[str, str] = {}
+        self.pictures, self.leading = 0, ""
+        self.empty: dict[str, int] = {}
+        self.sets: dict[Key, SetCount] = {}
+        self._curves: dict[Key, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
+        self._best: dict[Key, list[Shown]] = defaultdict(list)
+        self._worst: dict[Key, list[Shown]] = defaultdict(list)
+
+    def add_to_set(self, key: Key, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
+        """Add a picture to a set-level metric.
+
+        Args:
+            key: Method, layer and metric.
+            name: The picture's name.
+            heatmap: (H, W).
+            truth: Boxes or a mask of the same size.
+        """
+        if key not in self.sets:
+            self.sets[key] = SetCount(self._makers[key[-1]]())
+        self.sets[key].add(heatmap, truth, seed_of(name, self._seed))
+
+    def add_curve(self, key: Key, fractions: np.ndarray, values: np.ndarray) -> None:
+        """Add a picture's curve, as far as it goes.
+
+        Args:
+            key: Method, layer and metric.
+            fractions: (S,) of the pixels, rising.
+            values: (S,).
+        """
+        curve = np.interp(FRACTIONS, fractions, values, left=np.nan, right=np.nan)
+        sums = self._curves.setdefault(key, np.zeros((3, len(FRACTIONS))))
+        sums += [np.ones_like(curve), curve, curve**2]
+
+    def curves(self) -> dict[Key, tuple[np.ndarray, np.ndarray]]:
+        """For each method, layer and metric the mean curve, and 1.96 standard errors of it.
+
+        NaN where the curve does not go.
+        """
+        found = {}
+        for key, (count, total, squares) in self._curves.items():
+            mean = total / count
+            variance = np.maximum(squares / count - mean**2, 0) / np.maximum(count - 1, 1)
+            found[key] = (mean, 1.96 * np.sqrt(variance))
+        return found
+
+    def show(
+        self,
+        key: Key,
+        value: float,
+        name: str,
+        label: str,
+        higher: bool,
+        picture: np.ndarray,
+        heatmap: Callable[[], np.ndarray],
+        boxes: np.ndarray | None = None,
+    ) -> None:
+        """Keep a picture if it is among the best or worst so far.
+
+        Args:
+            key: Method and layer.
+            value: Of the leading metric.
+            name: The picture's.
+            label: What was explained.
+            higher: Whether more is better.
+            picture: (H, W, 3) uint8.
+            heatmap: Makes its heatmap (H, W).
+            boxes: The true boxes (n, 4), which are drawn.
+        """
+        good = value if higher else -value
+        made: Shown | None = None
+        for kept, sign in ((self._best[key], -1), (self._worst[key], 1)):
+            goods = [each.value if higher else -each.value for each in kept]
+            place = int(np.searchsorted([sign * each for each in goods], sign * good, "right"))
+            if place < SHOWN:
+                made = made or Shown(value, name, label, _thumbnail(picture, heatmap(), boxes))
+                kept.insert(place, made)
+                del kept[SHOWN:]
+
+    def shown(self) -> dict[Key, tuple[list[Shown], list[Shown]]]:
+        """For each method and layer the best pictures, best first, and the worst, worst first."""
+        return {key: (self._best[key], self._worst[key]) for key in self._best}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All of it as arrays."""
+        facts: dict[str, Any] = {
+            "position": self.position,
+            "last": self.last,
+            "skipped": self.skipped,
+            "notes": self.notes,
+            "pictures": self.pictures,
+            "empty": self.empty,
+            "leading": self.leading,
+            "sets": [[*key] for key in self.sets],
+            "curves": [[*key] for key in self._curves],
+        }
+        arrays: dict[str, np.ndarray] = {}
+        for place, counted in enumerate(self.sets.values()):
+            for number, array in enumerate(counted.state()):
+                arrays[f"set-{place}-{number}"] = array
+        for place, sums in enumerate(self._curves.values()):
+            arrays[f"curve-{place}"] = sums
+        for name, gallery in (("best", self._best), ("worst", self._worst)):
+            listed = [(key, each) for key, kept in gallery.items() for each in kept]
+            facts[name] = [[*key, each.value, each.image, each.label] for key, each in listed]
+            for place, (_, each) in enumerate(listed):
+                arrays[f"{name}-{place}"] = np.frombuffer(each.jpeg, np.uint8)
+        return {"facts": np.array(json.dumps(facts)), **arrays}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take up what ``state`` gave."""
+        facts = json.loads(str(state["facts"]))
+        for name in ("position", "last", "notes", "pictures", "empty", "leading"):
+            setattr(self, name, facts[name])
+        self.skipped = [(name, reason) for name, reason in facts["skipped"]]
+        for place, key in enumerate(facts["sets"]):
+            prefix = f"set-{place}-"
+            count = sum(name.startswith(prefix) for name in state)
+            self.sets[tuple(key)] = SetCount(self._makers[key[-1]]())
+            self.sets[tuple(key)].restore([state[f"{prefix}{number}"] for number in range(count)])
+        for place, key in enumerate(facts["curves"]):
+            self._curves[tuple(key)] = state[f"curve-{place}"]
+        for name, gallery in (("best", self._best), ("worst", self._worst)):
+            for place, (*key, value, image, label) in enumerate(facts[name]):
+                content = state[f"{name}-{place}"].tobytes()
+                gallery[tuple(key)].append(Shown(value, image, label, content))
+
+
+def _thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray | None) -> bytes:
+    """A small picture under its heatmap, with the true boxes, as a JPEG file."""
+    factor = min(1.0, _SIDE / max(picture.shape[:2]))
+    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    heat = cv2.resize(heatmap, size, interpolation=cv2.INTER_AREA)
+    stream = io.BytesIO()
+    mixed = drawing.overlaid(small, np.clip(heat, 0, 1), 0.5, drawing.COLORMAP)
+    for x0, y0, x1, y1 in [] if boxes is None else (boxes * factor).round().astype(int).tolist():
+        cv2.rectangle(mixed, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), (255, 255, 255), 1)
+    Image.fromarray(mixed).save(stream, "JPEG", quality=85)
+    return stream.getvalue()

@@ -1,0 +1,249 @@
+"""Which layer and method explain a model best, measured on the user's pictures."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.evaluation.aggregate import candidate_name
+from tfcam.evaluation.evaluate import evaluate
+from tfcam.evaluation.result import Evaluation
+from tfcam.evaluation.statistics import holm, wilcoxon
+from tfcam.methods.selection import MethodChoice
+from tfcam.metrics.registry import MetricChoice, chosen_metrics
+from tfcam.model.layers import LayerList, list_layers
+from tfcam.model.taps import Layer
+from tfcam.preprocessing.modes import Preprocess
+
+# What a map that explains the model must do: bring its score up, and down, sooner than others.
+# In coarse steps, as many candidates are measured.
+MEASURES: tuple[MetricChoice, ...] = (
+    ("insertion", {"steps": 10}),
+    ("deletion", {"steps": 10}),
+    ("road", {"fractions": [0.3, 0.7]}),
+)
+
+
+_LAYERS = 3
+
+
+_SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recommendation:
+    """The layer and method that explain a model best.
+
+    Attributes:
+        method: The best method.
+        layer: The best layer's path.
+        table: A row for each layer and method, best first: its ``rank`` (the mean over pictures
+            and metrics of its place among all, 1 for the best), each metric's mean with ``_low``
+            and ``_high``, ``p`` of its rank against the best, corrected by Holm, and ``differs``,
+            whether that is below 0.05.
+        sentence: What was found, in words.
+        evaluation: All that was measured.
+    """
+
+    method: str
+    layer: str
+    table: pd.DataFrame
+    sentence: str
+    evaluation: Evaluation
+
+    def __repr__(self) -> str:
+        metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
+        shown = self.table[["method", "layer", "rank", *metrics, "p"]].round(3)
+        return f"{self.sentence}\n\n{shown.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        sentence = html.escape(self.sentence, quote=False)
+        return f"<p>{sentence}</p>{self.table.round(3).to_html(index=False)}"
+
+
+def recommend(
+    model: keras.Model,
+    images: Any,
+    *,
+    methods: Sequence[MethodChoice] | None = None,
+    layers: Sequence[Layer] | None = None,
+    metrics: Sequence[MetricChoice] = MEASURES,
+    target: str | int | None = None,
+    split: str = "test",
+    data_dir: str | os.PathLike[str] | None = None,
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    output: str | int | None = None,
+    batch_size: int = 32,
+    to: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Recommendation:
+    """Find the layer and the method whose maps say best what a model looks at, on your pictures.
+
+    Each candidate is ranked on each picture by each metric; the mean rank decides, as in
+    Friedman's test. The pictures on which it was chosen flatter the best a little: measure it
+    again on others where a number is to be quoted.
+
+    Args:
+        model: Any built Keras 3 model with one image input.
+        images: As the data of ``tfcam.evaluate``; twenty pictures say more than five.
+        methods: As ``tfcam.evaluate`` takes them.
+        layers: Layers, each as in ``explain``; None takes the one explained by default and, of
+            each of the two map sizes before it, the last.
+        metrics: What is measured, as ``tfcam.evaluate`` takes it.
+        target: As ``tfcam.evaluate`` takes it.
+        split: Which part of a data set of tensorflow_datasets.
+        data_dir: Where tensorflow_datasets keeps it.
+        preprocess: See ``explain``.
+        labels: The label of each class.
+        output: Which output of a model that has several.
+        batch_size: How many pictures are computed at once.
+        to: A folder that keeps what is done; see ``tfcam.evaluate``.
+        seed: Of what is drawn.
+        progress: Whether to show a bar in a terminal.
+
+    Returns:
+        A ``Recommendation``: the best method and layer, the ranked ``table``, and a sentence that
+        gives the numbers and says whether they differ from those of the next.
+
+    Raises:
+        ValueError: If an argument does not fit the model or the data.
+
+    Source: Demsar 2006, "Statistical comparisons of classifiers over multiple data sets", for mean
+        ranks, Wilcoxon's test and Holm's correction.
+
+    Example:
+        >>> import tfcam
+        >>> pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(6)]
+        >>> found = tfcam.recommend(
+        ...     tfcam.demo_model(), pictures, methods=["grad_cam", "eigen_cam"],
+        ...     layers=["features"], metrics=["deletion"])
+        >>> found.layer, len(found.table)
+        ('features', 2)
+    """
+    opened = open_model(model)
+    chosen = _candidates(opened) if layers is None else list(layers)
+    result = evaluate(
+        model,
+        images,
+        methods=methods,
+        metrics=metrics,
+        layer=chosen,
+        target=target,
+        baselines=(),
+        split=split,
+        data_dir=data_dir,
+        preprocess=preprocess,
+        labels=labels,
+        output=output,
+        batch_size=batch_size,
+        to=to,
+        seed=seed,
+        progress=progress,
+    )
+    table = ranked(result.table, {each.name: each.better for each in chosen_metrics(metrics)})
+    for metric, rows in result.summary.groupby("metric", sort=False):
+        numbers = rows.set_index(["method", "layer"])[["mean", "low", "high"]]
+        numbers.columns = pd.Index([str(metric), f"{metric}_low", f"{metric}_high"])
+        table = table.join(numbers, on=["method", "layer"])
+    best = table.iloc[0]
+    return Recommendation(
+        best["method"], best["layer"], table, _sentence(table, result, model.name), result
+    )
+
+
+def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
+    """Methods by their mean rank over pictures and metrics, and p against the best.
+
+    Args:
+        table: As in ``Evaluation``.
+        better: "higher" or "lower" for each metric.
+
+    Returns:
+        A row for each: method, layer, rank, p, differs.
+
+    Raises:
+        ValueError: If no metric gave a number for a picture.
+    """
+    signs = table["metric"].map(
+        {name: -1 if way == "higher" else 1 for name, way in better.items()}
+    )
+    costs = table.assign(value=table["value"] * signs)
+    wide = costs.pivot(index=["image", "metric"], columns=["method", "layer"], values="value")
+    wide = wide.dropna()
+    if wide.empty:
+        raise ValueError("To rank methods a metric must give a number for each picture; none does.")
+    ranks = stats.rankdata(wide.to_numpy(), axis=1)
+    images = wide.index.get_level_values("image")
+    of_images = pd.DataFrame(ranks, index=images, columns=wide.columns).groupby(level=0).mean()
+    means = of_images.mean().sort_values(kind="stable")
+    best = of_images[means.index[0]].to_numpy()
+    others = means.index[1:]
+    tests = holm([wilcoxon(best, of_images[each].to_numpy()) for each in others])
+    p = np.concatenate([[1.0], tests])
+    frame = means.rename("rank").reset_index()
+    return frame.assign(p=p, differs=p < _SIGNIFICANT)
+
+
+def _candidates(opened: OpenedModel) -> list[str]:
+    """The layer explained by default, and the last of each of the two larger map sizes before."""
+    listed = list_layers(opened.model, opened.record)
+    before = list(itertools.takewhile(lambda each: each.path != listed.default, listed))
+    chosen, height = [listed.default], 0
+    for each in reversed(before if len(before) < len(listed) else []):
+        padded = each.kind.startswith(("ZeroPadding", "Cropping"))
+        side = each.shape[0]
+        if side is None or padded or len(chosen) == _LAYERS:
+            continue
+        height = height or _side(listed)
+        if side >= 1.5 * height:
+            chosen.append(each.path)
+            height = side
+    return chosen
+
+
+def _side(listed: LayerList) -> int:
+    """The height of the map that is explained by default."""
+    (default,) = (each for each in listed if each.path == listed.default)
+    return default.shape[0] or 1
+
+
+def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
+    best = table.iloc[0]
+    metrics = list(dict.fromkeys(result.summary["metric"]))
+
+    def said(row: Any) -> str:
+        parts = []
+        for metric in metrics:
+            mean, low, high = (row[f"{metric}{each}"] for each in ("", "_low", "_high"))
+            parts.append(f"{metric.split('(')[0]} {mean:.3f} [{low:.3f}, {high:.3f}]")
+        return ", ".join(parts)
+
+    name = candidate_name(best["method"], best["layer"])
+    text = f"{name} explains {model} best on these {result.pictures} pictures: {said(best)}."
+    if len(table) < 2:
+        return text
+    second = table.iloc[1]
+    text += f" Next is {candidate_name(second['method'], second['layer'])}: {said(second)}."
+    equal = int((~table["differs"].iloc[1:]).sum())
+    if not second["differs"]:
+        text += (
+            f" Their difference is not significant (p = {second['p']:.2g}, Wilcoxon, corrected by "
+            f"Holm); {equal} of the {len(table) - 1} others can not be told from the best."
+        )
+        if 2.0 ** (1 - result.pictures) * (len(table) - 1) >= _SIGNIFICANT:
+            text += " With so few pictures no difference could be significant: take more."
+    else:
+        text += f" Their difference is significant (p = {second['p']:.2g}, corrected by Holm)."
+    return text

@@ -1,0 +1,233 @@
+"""The result of an evaluation: tables that say how far each method's maps can be trusted."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tfcam.evaluation.aggregate import FRACTIONS, Key, Shown, Tally, candidate_name
+from tfcam.evaluation.report import named, panels_of, render
+from tfcam.evaluation.statistics import compare_pairs, mean_interval
+from tfcam.figures.charts import draw_means
+from tfcam.utils.files import write_whole
+
+_WHO = ["method", "layer"]
+
+
+_COMPARED = ["metric", "first", "second", "difference", "low", "high", "p", "p_corrected"]
+
+
+_COMPARED += ["n", "better"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """Methods, measured on the same pictures.
+
+    Attributes:
+        table: One row for each picture, method, layer and metric, with ``value``, and of the
+            picture ``target`` (the explained class), ``label`` and ``probability``.
+        summary: One row for each method, layer and metric: ``mean``, its 95 % interval ``low`` to
+            ``high``, the number ``n`` of pictures, ``better`` ("higher" or "lower"), and ``kind``
+            ("method", "explainer" or "baseline").
+        comparisons: One row for each metric and pair of methods: the mean ``difference`` of first
+            less second with its interval, ``p`` by Wilcoxon's test, ``p_corrected`` by Holm for
+            all pairs of the metric, and ``better``, the better one where that is below 0.05,
+            else "".
+        curves: The mean curve of each method and metric that has one: ``fraction`` of the pixels,
+            ``value``, ``low``, ``high``.
+        skipped: What could not be used: ``image`` and ``reason``.
+        shown: The best and the worst pictures of each method by the leading metric.
+        settings: How it was made.
+    """
+
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    comparisons: pd.DataFrame
+    curves: pd.DataFrame
+    skipped: pd.DataFrame
+    shown: Mapping[Key, tuple[list[Shown], list[Shown]]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def best(self, metric: str) -> str:
+        """The name of the best method by a metric, with its layer where it has one.
+
+        Raises:
+            ValueError: If it was not measured.
+        """
+        rows = self.summary[(self.summary.metric == metric) & (self.summary.kind != "baseline")]
+        if rows.empty:
+            known = ", ".join(dict.fromkeys(self.summary.metric))
+            raise ValueError(f"metric must be one of {known}; got {metric!r}.")
+        order = rows["mean"] if rows["better"].iloc[0] == "higher" else -rows["mean"]
+        found = rows.loc[order.idxmax()]
+        return candidate_name(found["method"], found["layer"])
+
+    def wide(self) -> pd.DataFrame:
+        """The means, a row for each method and layer and a column for each metric."""
+        names = [candidate_name(m, at) for m, at in zip(*self._who(), strict=True)]
+        rows, columns = dict.fromkeys(names), dict.fromkeys(self.summary.metric)
+        means = self.summary.assign(name=names).pivot(index="name", columns="metric", values="mean")
+        return means.loc[list(rows), list(columns)]
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+        """Write ``table`` as a Parquet file, whole or not at all.
+
+        Raises:
+            FileNotFoundError: If its folder does not exist.
+        """
+        stream = io.BytesIO()
+        self.table.to_parquet(stream, index=False)
+        write_whole(Path(path), stream.getvalue())
+        return Path(path)
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write a report that any browser shows, without a network: tables, curves, pictures.
+
+        Raises:
+            FileNotFoundError: If its folder does not exist.
+        """
+        text = render(
+            summary=self.summary,
+            comparisons=self.comparisons,
+            curves=self.curves,
+            skipped=self.skipped,
+            shown=self.shown,
+            settings=self.settings,
+            pictures=self.pictures,
+        )
+        write_whole(Path(path), text.encode())
+        return Path(path)
+
+    def plot(self, metrics: Sequence[str] | None = None) -> Figure:
+        """Draw the means with their intervals, a panel for each metric.
+
+        Args:
+            metrics: Which; None for all.
+
+        Raises:
+            ValueError: If one was not measured.
+        """
+        known = list(dict.fromkeys(self.summary.metric))
+        chosen = known if metrics is None else list(metrics)
+        if strange := [each for each in chosen if each not in known]:
+            raise ValueError(f"metric must be one of {', '.join(known)}; got {strange[0]!r}.")
+        return draw_means(panels_of(named(self.summary[self.summary.metric.isin(chosen)])))
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures were measured."""
+        return int(self.settings.get("pictures", 0))
+
+    def __repr__(self) -> str:
+        left = f", {len(self.skipped)} left out" if len(self.skipped) else ""
+        model = self.settings.get("model", "a model")
+        head = f"Evaluation of {model!r} on {self.pictures} pictures{left}"
+        with pd.option_context("display.width", 200, "display.max_columns", 50):
+            return f"{head}\n{self.wide().round(3).to_string()}"
+
+    def _repr_html_(self) -> str:
+        return self.wide().round(3).to_html()
+
+    def _who(self) -> tuple[pd.Series, pd.Series]:
+        return self.summary["method"], self.summary["layer"]
+
+
+def conclude(
+    table: pd.DataFrame,
+    tally: Tally,
+    better: Mapping[str, str],
+    kinds: Mapping[Key, str],
+    settings: Mapping[str, Any],
+    seed: int,
+) -> Evaluation:
+    """Sum up what was measured.
+
+    Args:
+        table: One row for each picture, method, layer and metric.
+        tally: What else was kept.
+        better: "higher" or "lower" for each metric, in the order in which they are shown.
+        kinds: What each method and layer is, in the order in which they are shown.
+        settings: How it was made.
+        seed: Of the intervals.
+    """
+    values = {
+        key: rows["value"].to_numpy() for key, rows in table.groupby([*_WHO, "metric"], sort=False)
+    }
+    summary = []
+    for metric, direction in better.items():
+        for who, kind in kinds.items():
+            if (key := (*who, metric)) in values:
+                numbers, count = mean_interval(values[key], seed), len(values[key])
+            elif key in tally.sets:
+                numbers, count = tally.sets[key].interval(), tally.sets[key].images
+            else:
+                continue
+            summary.append((*who, metric, *numbers, count, direction, kind))
+    names = [*_WHO, "metric", "mean", "low", "high", "n", "better", "kind"]
+    return Evaluation(
+        table,
+        pd.DataFrame(summary, columns=names),
+        compared(table, better, seed),
+        _curves(tally),
+        pd.DataFrame(tally.skipped, columns=["image", "reason"]),
+        tally.shown(),
+        {
+            **settings,
+            **tally.notes,
+            "pictures": tally.pictures,
+            "leading": tally.leading,
+            "empty_maps": tally.empty,
+        },
+    )
+
+
+def compared(table: pd.DataFrame, better: Mapping[str, str], seed: int) -> pd.DataFrame:
+    """Every pair of methods by every metric, on the pictures that both were measured on.
+
+    Args:
+        table: As in ``Evaluation``.
+        better: "higher" or "lower" for each metric.
+        seed: Of the intervals.
+    """
+    rows = []
+    for metric, direction in better.items():
+        part = table[table["metric"] == metric]
+        wide = part.pivot(index="image", columns=_WHO, values="value").dropna()
+        if wide.empty:
+            continue
+        wide = wide[list(dict.fromkeys(zip(part["method"], part["layer"], strict=True)))]
+        columns = [wide[each].to_numpy() for each in wide.columns]
+        for a, b, difference, low, high, p, corrected in compare_pairs(columns, seed):
+            first, second = (candidate_name(*wide.columns[each]) for each in (a, b))
+            won = first if (difference > 0) == (direction == "higher") else second
+            best = won if corrected < 0.05 else ""
+            numbers = (difference, low, high, p, corrected, len(wide))
+            rows.append((metric, first, second, *numbers, best))
+    return pd.DataFrame(rows, columns=_COMPARED)
+
+
+def _curves(tally: Tally) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame(
+            {
+                "method": method,
+                "layer": layer,
+                "metric": metric,
+                "fraction": FRACTIONS,
+                "value": mean,
+                "low": mean - error,
+                "high": mean + error,
+            }
+        ).dropna()
+        for (method, layer, metric), (mean, error) in tally.curves().items()
+    ]
+    names = [*_WHO, "metric", "fraction", "value", "low", "high"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)

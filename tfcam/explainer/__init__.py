@@ -1,0 +1,1 @@
+"""The front doors: ``explain``, ``Explainer``, ``compare`` and ``diagnose``."""

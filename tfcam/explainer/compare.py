@@ -1,0 +1,212 @@
+"""Methods, layers, classes or models side by side, with as few passes as they need."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.settings import Settings
+from tfcam.explainer.assemble import explanation
+from tfcam.findings import Finding
+from tfcam.methods.registry import Request
+from tfcam.methods.selection import (
+    MethodChoice,
+    as_request,
+    groups,
+    is_placed,
+    numbered,
+    one_pass_methods,
+    request_name,
+)
+from tfcam.model.labels import find_labels
+from tfcam.model.layers import list_layers
+from tfcam.model.taps import ALL_CONVOLUTIONS, Layer
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.prepare import Prepared
+from tfcam.results.comparison import Comparison
+from tfcam.results.explanation import Explanation
+from tfcam.targets.classes import Target, Top
+from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
+from tfcam.utils.progress import _shown
+from tfcam.utils.validation import check_flag, shown
+
+
+def compare(
+    model: keras.Model | Sequence[keras.Model],
+    image: Any,
+    *,
+    layers: Sequence[Layer] | None = None,
+    methods: Sequence[MethodChoice] | None = None,
+    targets: Sequence[Target] | Top | None = None,
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    score: str = "logit",
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+) -> Comparison:
+    """Explain one image by several methods, at several layers, for several classes or models.
+
+    All methods that need one pass share one forward and, for each class, one backward pass; those
+    that ask the network again and again run one after the other.
+
+    Args:
+        model: A model, or several: then the rows are models and the columns methods.
+        image: One image; see ``explain``.
+        layers: Layers, each as in ``explain``; None takes the default one.
+        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
+            takes all one-pass methods that weight the channels of any layer.
+        targets: Targets, each as in ``explain``, or ``tfcam.Top(k)``; None takes the predicted
+            class.
+        preprocess: See ``explain``.
+        labels: The label of each class.
+        score: "logit" or "probability".
+        input: Which input of a model that has several is explained.
+        output: Which output of a model that has several.
+        grid: (height, width) of a transformer's patches.
+        batch_size: How many images methods that ask again compute at once.
+        progress: Whether to show a bar; None shows one for slow methods in a terminal.
+
+    Returns:
+        A ``Comparison``: methods x layers, methods x classes, or models x methods. Layers and
+        classes together give a column for each pair of them.
+
+    Raises:
+        ValueError: If an argument does not fit the model, or several models are compared at
+            several layers or for several classes.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> found = tfcam.compare(
+        ...     tfcam.demo_model(), scene, methods=["cam", "layer_cam"], targets=[0, 3])
+        >>> found.rows, len(found.columns), found["cam", 1].target
+        (('cam', 'layer_cam'), 2, 3)
+    """
+    models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
+    asked = {"models": models, "layers": layers, "methods": methods, "targets": targets}
+    for name, given in asked.items():
+        if not isinstance(given, list | tuple | Top | None) or given in ([], ()):
+            raise ValueError(f"{name} must be a list that holds at least one; got {shown(given)}.")
+    chosen = [targets] if isinstance(targets, Top) else list(targets or [None])
+    places = _places(models, layers, input)
+    if len(models) > 1 and (len(places), len(chosen), isinstance(targets, Top)) != (1, 1, False):
+        raise ValueError(
+            "Several models are compared by their methods: give one layer and one target for all "
+            "of them, or one model."
+        )
+    requests = [as_request(each) for each in methods or one_pass_methods()]
+    if len(places) > 1 and not any(is_placed(each.method) for each in requests):
+        raise ValueError("None of these methods explains a layer: leave out the layers.")
+    if progress is not None:
+        check_flag("progress", progress)
+    subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
+    settings = Settings(score, output, False, batch_size, grid)
+    found: dict[tuple[int, int], list[Explanation]] = {}
+    steps = list(itertools.product(range(len(models)), groups(requests)))
+    for number, group in _shown(steps, progress, any(each.method.loops for each in requests)):
+        made = subjects[number].explain(
+            [requests[each] for each in group], places, chosen, settings
+        )
+        found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+    names = numbered([request_name(each) for each in requests])
+    if len(models) > 1:
+        cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
+        rows, columns = numbered([each.name for each in models]), names
+    else:
+        cells = [found[0, r] for r in range(len(requests))]
+        rows, columns = names, _columns(cells, len(places))
+    return Comparison(tuple(rows), tuple(columns), tuple(map(tuple, cells)))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model and the image as it takes it."""
+
+    opened: OpenedModel
+    prepared: Prepared
+    labels: Sequence[str] | None
+    found: tuple[Finding, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        image: Any,
+        preprocess: Preprocess,
+        labels: Sequence[str] | None,
+        name: str | int | None,
+    ) -> _Subject:
+        opened = open_model(model, name)
+        prepared = opened.prepare_one(image, preprocess, "compare")
+        return cls(opened, prepared, *find_labels(model, labels))
+
+    def explain(
+        self,
+        requests: Sequence[Request],
+        layers: list[Any],
+        targets: Sequence[Any],
+        settings: Settings,
+    ) -> list[list[Explanation]]:
+        """The explanations of each method, layer by layer and target by target."""
+        classes = functools.partial(self.opened.classes, settings.output)
+        asked = chosen_targets(targets, 1, True, self.labels, classes)
+        placed = any(is_placed(each.method) for each in requests)
+        layer = layers if len(layers) > 1 and placed else layers[0]
+        shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
+        engine = self.opened.engine(layer, requests, settings, shared)
+        answers = engine(self.prepared.inputs, asked, self.prepared.others)
+        return [
+            [
+                explanation(
+                    engine,
+                    self.prepared,
+                    answer,
+                    target,
+                    self.labels,
+                    image=0,
+                    request=request,
+                    place=place,
+                    found=self.found,
+                )
+                for place in (range(len(layers)) if placed else [0] * len(layers))
+                for answer, target in zip(answers, spread_targets(asked), strict=True)
+            ]
+            for request in range(len(requests))
+        ]
+
+
+def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> list[Any]:
+    """The layers one by one; "all_convolutions" is as many as there are."""
+    places: list[Any] = []
+    for layer in layers or [None]:
+        if isinstance(layer, list | tuple):
+            raise ValueError(f"layers must be a list of single layers; got {shown(layer)} in it.")
+        if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
+            listed = list_layers(models[0], open_model(models[0], name).record)
+            places += [each.path for each in listed if each.convolution]
+        else:
+            places.append(layer)
+    return places
+
+
+def _columns(cells: Sequence[Sequence[Explanation]], layers: int) -> list[str]:
+    """The layer or the class of each column, whichever there are several of, or both."""
+    places = [
+        next((str(row[n].layer) for row in cells if row[n].layer), "pixels")
+        for n in range(len(cells[0]))
+    ]
+    names = [str(each.name) for each in cells[0]]
+    if len(names) == layers:
+        return numbered(places)
+    if layers == 1:
+        return numbered(names)
+    return numbered([f"{place}, {name}" for place, name in zip(places, names, strict=True)])

@@ -1,0 +1,292 @@
+"""The checks alone: what a model is, what applies to it, and what to mind about an image."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcam.engine.engine import Engine
+from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.settings import Computed, Explained, Settings
+from tfcam.explainer import checks, numeric_checks
+from tfcam.findings import Finding, finding
+from tfcam.methods.registry import Method, Request
+from tfcam.model.call_graph import trace
+from tfcam.model.heads import HeadError, find_head
+from tfcam.model.labels import find_labels
+from tfcam.model.layers import default_layer
+from tfcam.model.taps import Layer, Tap, open_layer
+from tfcam.model.tokens import known_grid
+from tfcam.model.tree import walk
+from tfcam.passes.guided_relu import count_gates
+from tfcam.passes.reading import Reading
+from tfcam.passes.submodel import NoGradientError
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.prepare import Prepared
+from tfcam.targets.callables import label
+from tfcam.targets.classes import Target, Top
+from tfcam.targets.resolve import chosen_targets
+from tfcam.utils.validation import shown
+
+_KINDS = {
+    "logit": "logits, found before the final softmax or sigmoid",
+    "probability": "probabilities",
+    "output": "its own, that no softmax or sigmoid ends",
+}
+
+
+_WIDTHS = (24, 58, 46)
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What was found about a model and an image; prints as a table, iterates over the findings.
+
+    Attributes:
+        model: The model's name.
+        facts: What was found out, by name: the layer, what applies, the preprocessing, the output.
+        findings: What to mind; empty where all is well.
+    """
+
+    model: str
+    facts: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The table's cells: the header, then each finding's code, what it is and what to do."""
+        return [("code", "what", "what to do")] + [
+            (each.code, each.message, each.remedy) for each in self
+        ]
+
+    def __str__(self) -> str:
+        wide = max(map(len, self.facts), default=0)
+        lines = [f"Diagnosis of {self.model!r}"]
+        lines += [f"  {name:{wide}}  {fact}" for name, fact in self.facts.items()]
+        if not self.findings:
+            return "\n".join([*lines, "Nothing to mind."])
+        for row in self.rows():
+            cells = [textwrap.wrap(cell, wide) for cell, wide in zip(row, _WIDTHS, strict=True)]
+            for number in range(max(map(len, cells))):
+                parts = [cell[number] if number < len(cell) else "" for cell in cells]
+                lines.append("  ".join(map(str.ljust, parts, _WIDTHS)).rstrip())
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def diagnose(
+    model: keras.Model,
+    image: Any,
+    layer: Layer = None,
+    *,
+    target: Target = None,
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    score: str = "logit",
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+) -> Diagnosis:
+    """Check a model and an image without making a map: what applies, and what to mind.
+
+    Args:
+        model: Any built Keras 3 model; it is left as it is.
+        image: One image, as ``tfcam.explain`` takes it.
+        layer: Which layer, as ``tfcam.explain`` takes it; None for the one explained by default.
+        target: A class index, a label, ``tfcam.Difference``, a callable outputs -> (B,), or None
+            for the class that the model predicts.
+        preprocess: As ``tfcam.explain`` takes it.
+        labels: The label of each class; known by itself for ImageNet networks.
+        score: "logit" or "probability".
+        input: Which input of a model that has several, by name or index.
+        output: Which output of a model that has several, by name or index.
+        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+
+    Returns:
+        A ``Diagnosis``: ``facts`` about the model, and the ``findings``. It prints as a table. That
+        no gradient reaches the layer, an error elsewhere, is a finding here.
+
+    Raises:
+        ValueError: If an argument does not fit the model; the message says what does.
+        TypeError: If an argument is of the wrong kind.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1, kinds=["star"])
+        >>> diagnosis = tfcam.diagnose(tfcam.demo_model(), scene.image)
+        >>> diagnosis.facts["layer"], list(diagnosis)
+        ('features (feeds pooling, the last global pooling)', [])
+    """
+    opened = open_model(model, input)
+    if isinstance(target, Top | list | tuple):
+        raise ValueError(f"diagnose takes one target; got {shown(target)}.")
+    if isinstance(layer, list | tuple):
+        raise ValueError(f"diagnose takes one layer; got {shown(layer)}.")
+    settings = Settings(score=score, output=output, grid=grid)
+    known, missing = find_labels(model, labels)
+    prepared = opened.prepare_one(image, preprocess, "diagnose")
+    targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output))
+    place, default = _places(opened, layer, grid)
+    engine, computed, absent = _look(opened, layer, place, settings, prepared, targets)
+    pair, chosen = computed.pairs[0], targets[0]
+    name = label(chosen, pair, known) or f"class {pair[0]}"
+    explained = Explained(chosen, computed.pairs, 0, name)
+    gates, ungated = _gates(opened)
+    found = [*missing, *absent, *_found(engine, prepared, computed, explained), *ungated]
+    kind = "a callable's own" if callable(chosen) else _KINDS[computed.kind]
+    facts = {
+        "layer": default if place is None else f"{place[0].name} ({place[1]})",
+        "default layer": default,
+        "CAM": _cam(opened, grid),
+        "guided backprop": gates,
+        "preprocessing": prepared.description,
+        "output": kind,
+        "explained": f"{name}, {computed.scores[0]:.6g}",
+        "dtype policy": ", ".join(_policies(model)),
+    }
+    if layer is None:
+        del facts["default layer"]
+    return Diagnosis(model.name, facts, tuple(found))
+
+
+def _places(
+    opened: OpenedModel, layer: Layer, grid: tuple[int, int] | None
+) -> tuple[tuple[Tap, str] | None, str]:
+    """The layer to look at and why, None where there is none; the one by default, in words."""
+    model, calls = opened.model, opened.record
+    try:
+        path, reason = default_layer(model, calls, grid)
+    except ValueError:
+        default = "none: no layer has a map, and only methods on the input apply"
+        return None if layer is None else open_layer(model, layer, lambda: calls, grid), default
+    return open_layer(model, layer, lambda: calls, grid), f"{path} ({reason})"
+
+
+def _read_gradients(reading: Reading) -> Any:
+    activations, gradients = reading.activations, reading.gradients
+    raw = tf.reduce_sum(tf.abs(activations * gradients), axis=-1)
+    return raw, {"broken": _broken(activations) + _broken(gradients)}
+
+
+def _read_activations(reading: Reading) -> Any:
+    raw = tf.reduce_max(tf.abs(reading.activations), axis=-1)
+    return raw, {"broken": _broken(reading.activations)}
+
+
+def _read_outputs(reading: Reading) -> Any:
+    images = tf.cast(reading.network.images, tf.float32)
+    return images, {"broken": tf.zeros(images.shape[0])}
+
+
+def _broken(values: tf.Tensor) -> tf.Tensor:
+    """(B,), how many values of each image are NaN or infinite."""
+    axes = list(range(1, values.shape.rank))
+    return tf.reduce_sum(tf.cast(~tf.math.is_finite(values), tf.float32), axes)
+
+
+# What is looked at, and why no gradient can be had where that fails; the last one needs no layer.
+_LOOKS = {
+    Method("gradients", _read_gradients): (
+        "it is not on the way to the explained output, or an argmax, a rounding, a stop_gradient "
+        "or NumPy code stands between"
+    ),
+    Method("activations", _read_activations, needs=()): (
+        "it is part of the model, but was not called for this input"
+    ),
+    Method("outputs", _read_outputs, needs=(), pixels=True): "",
+}
+
+
+def _look(
+    opened: OpenedModel,
+    layer: Layer,
+    place: tuple[Tap, str] | None,
+    settings: Settings,
+    prepared: Prepared,
+    targets: list[Any],
+) -> tuple[Engine, Computed, list[Finding]]:
+    """The layer's activations and gradients, or as much of this as there is."""
+    absent: list[Finding] = []
+    *layered, last = _LOOKS
+    for look in layered if place is not None else ():
+        engine = opened.engine(layer, [Request(look)], settings, shared=False)
+        try:
+            return engine, engine(prepared.inputs, targets, prepared.others)[0], absent
+        except NoGradientError:
+            assert place is not None
+            absent = [finding("gradient_absent", layer=place[0].name, why=_LOOKS[look])]
+    engine = opened.engine(None, [Request(last)], settings, shared=False)
+    return engine, engine(prepared.inputs, targets, prepared.others)[0], absent
+
+
+def _found(
+    engine: Engine, prepared: Prepared, computed: Computed, explained: Explained
+) -> list[Finding]:
+    """The findings on what was looked at."""
+    (request,), (raws,), (measured,) = engine.requests, computed.raws, computed.measured
+    found = []
+    broken = int(measured[0]["broken"][0]) + (not np.isfinite(computed.scores[0]))
+    if broken:
+        start = numeric_checks.start_of_nan(engine.submodel, prepared, 0)
+        holder = "The activations, their gradients and the score"
+        found.append(finding("not_finite", holder=holder, count=broken, start=start))
+    if engine.layers and raws[0][0].size == 1:
+        found.append(finding("one_position", layer=engine.layers[0]))
+    kind = "callable" if callable(explained.target) else computed.kind
+    found += checks.of_probability(
+        kind,
+        engine.settings.score,
+        computed.probability(0, int(computed.pairs[0, 0])),
+    )
+    raw = [each[0] for each in raws]
+    return found + checks.of_result(engine, prepared, explained, request.method, [0], raw)
+
+
+def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
+    """Whether and where CAM applies."""
+    calls = opened.record
+    head = find_head(opened.model, calls)
+    if isinstance(head, HeadError):
+        return f"does not apply: {head.reason}"
+    source = calls.producer(head.tensor)
+    if source is None:
+        return "applies at the map that is pooled"
+    tokens = known_grid(calls, source, grid)
+    if tokens is not None and tokens.prefix:
+        return f"does not apply: {tokens.prefix} tokens of no patch are pooled with the others"
+    return f"applies at {calls.name(source)}"
+
+
+def _gates(opened: OpenedModel) -> tuple[str, list[Finding]]:
+    """Whether guided backpropagation applies, and a finding where there is no ReLU."""
+    name, calls = opened.model.name, len(opened.record.calls)
+    function, _ = trace(opened.model, lambda operation, number, side, value: value)
+    gates = count_gates(function.graph)
+    if gates.unreached:
+        return f"does not apply: {gates.unreached} ReLUs are inside a tf.function of their own", []
+    if not gates.gated:
+        found = finding("nothing_to_gate", model=name, count=calls)
+        return "does not apply: there is no ReLU", [found]
+    return f"applies: {gates.gated} ReLU{'s' * (gates.gated > 1)}", []
+
+
+def _policies(model: Any) -> list[str]:
+    """The dtype policies of a model and what is inside, each once."""
+    inside = [model, *(operation for _, operation in walk(model))]
+    policies = (getattr(each, "dtype_policy", None) for each in inside)
+    return list(dict.fromkeys(each.name for each in policies if each is not None))

@@ -1,0 +1,380 @@
+"""The front door: ``explain``, and ``Explainer``, which is prepared once for many images."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcam import maps
+from tfcam.engine.engine import Engine
+from tfcam.engine.opened_model import open_model
+from tfcam.engine.settings import Computed, Settings
+from tfcam.explainer import augmentation as views
+from tfcam.explainer.assemble import explanation, joined
+from tfcam.explainer.export import save
+from tfcam.explainer.words import checked_words, word_lists
+from tfcam.methods.registry import ask
+from tfcam.model.inputs import inputs_of, split_batch
+from tfcam.model.labels import find_labels
+from tfcam.model.taps import Layers
+from tfcam.passes.reading import Reading
+from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
+from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.results.explanation import Explanation, Explanations
+from tfcam.targets.callables import part_of
+from tfcam.targets.classes import Target, Top
+from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
+from tfcam.utils.validation import check_flag
+
+
+def explain(
+    model: keras.Model,
+    image: Any,
+    layer: Layers = None,
+    *,
+    target: Target = None,
+    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    score: str = "logit",
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+    fuse: maps.Fusion = "max",
+    augment: bool = False,
+    eigen: bool = False,
+    batch_size: int = 32,
+    words: Sequence[Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Show which parts of an image made a model decide as it did.
+
+    Args:
+        model: Any built Keras 3 model; it is left as it is.
+        image: One image or a batch. An image is a path, an http(s) URL, bytes, a PIL image, or a
+            uint8 array or tensor (H, W, 3); a float array is taken as already prepared. A batch is
+            a list of these, or an array (B, H, W, C). A series (L, C), a text as numbers (L,) or a
+            volume (D, H, W, C) is given prepared. A prepared array has the model's own shape, be
+            its channels last or first. Of a model with several inputs, a list or dict of them all,
+            as the model takes it.
+        layer: Path ("resnet50/conv5_block3_out"), bare name where unique, layer object, index of
+            ``tfcam.layers(model)``; None takes the map that feeds the last global pooling, or the
+            last map. A list of these, or "all_convolutions": the maps of all are fused.
+        target: A class index, a label where labels are known, ``tfcam.Difference``, a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid (such as
+            ``tfcam.Segmentation``), or None for the class that the model predicts. For a batch, a
+            list of these, one for each image; for one image, a list of these or ``tfcam.Top(k)``
+            gives an explanation of each in one forward pass.
+        method: A name of ``tfcam.METHODS``, or a function Reading -> (B, h, w).
+        preprocess: "auto", a mode such as "unit" or "caffe", the name of a keras.applications
+            family, a callable on (B, H, W, 3) float32 pixels of 0..255, or None.
+        labels: The label of each class; known by itself for ImageNet networks.
+        score: "logit" for scores before the final softmax or sigmoid, or "probability".
+        input: Which input of a model that has several is explained, by name or index; None takes
+            the first of those with most axes.
+        output: Which output of a model that has several, by name or index.
+        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+        fuse: How several layers become one map: "max", "mean", "product" or "tanh_max".
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
+        batch_size: How many images are computed at once.
+        words: The word of each position of a text, which the result shows; of a batch of texts a
+            list of these. Without it the numbers of the text are shown.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
+
+    Returns:
+        An ``Explanation``; ``Explanations``, one for each image, where a batch was given, or one
+        for each target, where several were given for one image.
+
+    Raises:
+        ValueError: If an argument does not fit the model; the message says what does.
+        TypeError: If an argument is of the wrong kind.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1, kinds=["star"])
+        >>> kinds = tfcam.scenes.KINDS
+        >>> result = tfcam.explain(tfcam.demo_model(), scene.image, "features", labels=kinds)
+        >>> result.label, result.heatmap.shape, result.raw.shape
+        ('star', (128, 128), (16, 16))
+    """
+    explainer = Explainer(
+        model,
+        layer,
+        method=method,
+        preprocess=preprocess,
+        labels=labels,
+        score=score,
+        input=input,
+        output=output,
+        grid=grid,
+        fuse=fuse,
+        augment=augment,
+        eigen=eigen,
+        batch_size=batch_size,
+        **options,
+    )
+    return explainer(image, target, words)
+
+
+class Explainer:
+    """A model, a layer and a method, prepared once for many images.
+
+    The first call for a shape runs as it is; from the second on it is compiled: a callable target
+    must not change what it refers to, give another one instead.
+
+    Args:
+        model: See ``explain``; so for all others.
+        layer: Which layer.
+        method: Which method.
+        preprocess: What is done to pictures.
+        labels: The label of each class.
+        score: "logit" or "probability".
+        input: Which input of the model.
+        output: Which output of the model.
+        grid: (height, width) of a transformer's patches.
+        fuse: How several layers become one map.
+        augment: Whether to average the maps of several views.
+        eigen: Whether to combine channels to their first principal component.
+        batch_size: How many images are computed at once.
+        freeze: Whether to build the weights into what is compiled, as they are at the first call
+            with images of a shape. On a CPU that is faster than the network by itself, as layers
+            are folded together; after training on, make another Explainer.
+        options: The method's own options.
+
+    Raises:
+        ValueError: If an argument does not fit the model; the message says what does.
+        TypeError: If the method has no such option.
+
+    Example:
+        >>> import tfcam
+        >>> explainer = tfcam.Explainer(tfcam.demo_model(), method="grad_cam_pp")
+        >>> explainer.layer
+        'features'
+        >>> pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(3)]
+        >>> explainer(pictures).heatmaps.shape
+        (3, 128, 128)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: Layers = None,
+        *,
+        method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+        preprocess: Preprocess = "auto",
+        labels: Sequence[str] | None = None,
+        score: str = "logit",
+        input: str | int | None = None,
+        output: str | int | None = None,
+        grid: tuple[int, int] | None = None,
+        fuse: maps.Fusion = "max",
+        augment: bool = False,
+        eigen: bool = False,
+        batch_size: int = 32,
+        freeze: bool = False,
+        **options: Any,
+    ) -> None:
+        maps.check_fusion(fuse)
+        check_flag("augment", augment)
+        self.model = model
+        self._preprocess, self._batch_size = preprocess, batch_size
+        self._fuse, self._augment = fuse, augment
+        self._opened, self._input = open_model(model, input), input
+        request = ask(method, options)
+        self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid, freeze))
+        self._engine = self._opened.engine(*self._asked)
+        self._labels, self._label_finding = find_labels(model, labels)
+
+    @property
+    def layer(self) -> str | None:
+        """The path of the explained layer; None for maps of pixels that need no layer."""
+        rollout = "attentions" in self._engine.needs
+        return None if rollout else joined(self._engine.layers)
+
+    def __call__(
+        self, images: Any, target: Target = None, words: Sequence[Any] | None = None
+    ) -> Any:
+        """Explain one image or a batch; see ``explain`` for what they may be.
+
+        Returns:
+            An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
+        """
+        self._refresh()
+        explained, others = self._opened.split(images)
+        batch = split_batch(explained, self._opened.axes)
+        if batch is None:
+            several = isinstance(target, Top | list | tuple)
+            chosen = self._targets(target, 1, several)
+            beside = self._others(others, 1)
+            results = self._explain([explained], chosen, beside, [words])
+            return Explanations(results) if several else results[0]
+        if not batch:
+            raise ValueError("A batch must hold at least one image; got an empty one.")
+        spoken = word_lists(words, len(batch))
+        (chosen,) = self._targets(target, len(batch), several=False)
+        beside = self._others(others, len(batch))
+        results = []
+        for start in range(0, len(batch), self._batch_size):
+            part = slice(start, start + self._batch_size)
+            mine = [each[part] for each in beside]
+            results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
+        return Explanations(results)
+
+    def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
+        """Write a SavedModel that explains images with TensorFlow alone.
+
+        Its signature ``serving_default`` takes ``image``: pictures (B, H, W, 3) uint8 RGB of one
+        size, which are brought to the model's size and preprocessed inside, or, where the Explainer
+        has ``preprocess=None``, the model's prepared input. It returns ``class`` (B,) int32,
+        ``score`` (B,) and ``heatmap`` (B, H, W) in [0, 1], both float32, and ``label`` where labels
+        are known. The weights are in it as they are now.
+
+        Args:
+            path: The folder to write.
+            target: What is explained of every image: a class, a label, a ``Difference``, a callable
+                on the outputs, or None for the class that the model predicts.
+
+        Raises:
+            ValueError: If the model has several inputs, the method runs the network many times, or
+                the preprocessing can't be part of a graph.
+
+        Example:
+            >>> import tempfile, tfcam
+            >>> scene = tfcam.scenes.draw_scene(1).image
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     tfcam.Explainer(tfcam.demo_model()).export(folder)
+            ...     explain = tf.saved_model.load(folder).signatures["serving_default"]
+            ...     explain(image=tf.constant(scene[None]))["heatmap"].shape
+            TensorShape([1, 128, 128])
+        """
+        self._refresh()
+        if self._augment:
+            raise ValueError("augment=True needs several passes and can't be exported.")
+        opened = self._opened
+        (chosen,) = self._targets(target, 1, several=False)
+        pictures = self._preprocess is not None and inputs_of(self.model)[opened.which].is_image
+        how = self._preprocess if pictures else None
+        done = choose_preprocessing(self.model, how, lambda: opened.record)
+        own = callable(chosen) and not isinstance(chosen, BY_VALUE)
+        engine = self._own_engine if own else self._engine
+        save(path, engine, chosen, done if pictures else None, self._fuse, self._labels)
+
+    def prepared(self) -> Explainer:
+        """This, for arrays that are already as the model takes them.
+
+        Returns:
+            An Explainer with ``preprocess=None``, all else the same.
+        """
+        same = copy.copy(self)
+        same._preprocess = None
+        return same
+
+    def _refresh(self) -> None:
+        """Open the model anew where it has been changed: what is compiled would not know."""
+        if self._asked[2].freeze:  # nor is it to know
+            return
+        opened = open_model(self.model, self._input)
+        if opened is not self._opened:
+            self._opened, self._engine = opened, opened.engine(*self._asked)
+            self.__dict__.pop("_own_engine", None)
+
+    def _others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
+        """The inputs that are not explained, prepared."""
+        opened = self._opened
+        return prepare_others(
+            self.model, values, opened.which, count, self._preprocess, lambda: opened.record
+        )
+
+    def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
+        output = self._asked[2].output
+        return chosen_targets(
+            target, count, several, self._labels, lambda: self._opened.classes(output)
+        )
+
+    def _explain(
+        self,
+        pictures: Sequence[Any],
+        targets: list[Any],
+        others: Sequence[np.ndarray],
+        words: Sequence[Any],
+    ) -> list[Explanation]:
+        prepared = replace(self._prepare(pictures), others=tuple(others))
+        engine, answers = self._compute(prepared, targets)
+        return self._results(engine, prepared, answers, targets, words)
+
+    # In three steps, so that a stream can take each in a thread of its own.
+
+    def _prepare(self, pictures: Sequence[Any], shown: bool = True) -> Prepared:
+        opened = self._opened
+        how = (self._preprocess, lambda: opened.record, opened.which)
+        return prepare(self.model, pictures, *how, shown)
+
+    def _compute(self, prepared: Prepared, targets: list[Any]) -> tuple[Engine, list[Computed]]:
+        if self._augment:
+            if not inputs_of(self.model)[self._opened.which].is_image:
+                raise ValueError("augment=True mirrors and zooms images; this input is none.")
+            for each in targets:
+                views.check_target(each)
+        own = any(callable(each) and not isinstance(each, BY_VALUE) for each in targets)
+        engine = self._own_engine if own else self._engine
+        answers = engine(prepared.inputs, targets, prepared.others)
+        if self._augment:
+            answers = [
+                _averaged(engine, prepared, answer, target)
+                for answer, target in zip(answers, spread_targets(targets), strict=True)
+            ]
+        return engine, answers
+
+    def _results(
+        self,
+        engine: Engine,
+        prepared: Prepared,
+        answers: Sequence[Computed],
+        targets: list[Any],
+        words: Sequence[Any],
+    ) -> list[Explanation]:
+        given = zip(words, prepared.images, strict=True)
+        spoken = [checked_words(each, text.shape[: prepared.axes]) for each, text in given]
+        return [
+            explanation(
+                engine,
+                prepared,
+                answer,
+                target,
+                self._labels,
+                image=image,
+                fuse=self._fuse,
+                found=self._label_finding,
+                options={"augment": True} if self._augment else None,
+                words=spoken[image],
+            )
+            for answer, target in zip(answers, spread_targets(targets), strict=True)
+            for image in range(len(words))
+        ]
+
+    @functools.cached_property
+    def _own_engine(self) -> Engine:
+        return self._opened.engine(*self._asked, shared=False)
+
+
+def _averaged(engine: Engine, prepared: Prepared, answer: Computed, target: Any) -> Computed:
+    """The answer with its maps averaged over views, of the class that was explained first."""
+    classes = answer.pairs if answer.weights is None else answer.weights
+    fixed = target if callable(target) else classes
+    inputs = (view.see(prepared.inputs) for view in views.OTHERS)
+    seen = [engine(each, [fixed], prepared.others)[0] for each in inputs]
+    raws = [
+        [views.average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
+        for r, places in enumerate(answer.raws)
+    ]
+    return replace(answer, raws=raws, measured=[[{} for _ in each] for each in raws])

@@ -1,0 +1,191 @@
+"""Checks of the numbers behind a map: where NaN begins, what underflowed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcam.engine.settings import Explained
+from tfcam.findings import Finding, finding
+from tfcam.methods.registry import Method
+from tfcam.model.hooks import observed
+from tfcam.model.inputs import run
+from tfcam.model.taps import Tap
+from tfcam.model.tokens import to_map
+from tfcam.model.tree import walk
+from tfcam.passes.loss_scaling import HALF_SCALE
+from tfcam.passes.outputs import Outputs, select
+from tfcam.passes.submodel import SubModel
+from tfcam.preprocessing.prepare import Prepared
+
+# The smallest number that float16 holds with all its digits.
+_NORMAL = float(np.finfo(np.float16).tiny)
+
+
+# By how much the score is scaled up once more, to see which gradients were only too small; the
+# largest that does not overflow tells most.
+_LARGER = (2.0**20, 2.0**10, 2.0)
+
+
+def start_of_nan(submodel: SubModel, prepared: Prepared, image: int) -> str:
+    """Where values that are NaN or infinite start: one more pass, in a sentence.
+
+    Args:
+        submodel: The opened model.
+        prepared: What it took.
+        image: Which of the images.
+    """
+    model, values = submodel.model, [*prepared.others]
+    values.insert(submodel.which, prepared.inputs)
+    one = [tf.convert_to_tensor(each[image : image + 1]) for each in values]
+    if count := _not_finite(one):
+        return f"They start in the model's input, which holds {count}."
+    paths: dict[int, str] = {}
+    for path, operation in walk(model):
+        paths.setdefault(id(operation), path)
+    seen: list[tuple[Any, int, int]] = []
+    calls = Counter[int]()
+
+    def visit(operation: Any, number: int, side: str, value: Any) -> Any:
+        calls[id(operation)] = number + 1
+        if side == "output" and not seen and (count := _not_finite(value)):
+            seen.append((operation, number, count))
+        return value
+
+    with observed(model, [operation for _, operation in walk(model)], visit):
+        run(model, one)
+    if not seen:
+        return "No layer gives such values: they arise in the score, its gradient or the method."
+    (operation, number, count), *_ = seen
+    path = paths[id(operation)]
+    path = f"{path}:{number}" if calls[id(operation)] > 1 else path
+    weights = _not_finite([each.value for each in getattr(operation, "weights", ())])
+    held = f"its weights hold {weights}" if weights else "its weights are finite"
+    return f"They start in {path!r}, whose output holds {count}; {held}."
+
+
+def _not_finite(values: Any) -> int:
+    """How many values are NaN or infinite, of tensors that have values."""
+    tensors = [
+        each for each in tf.nest.flatten(values) if isinstance(each, tf.Tensor | tf.Variable)
+    ]
+    return sum(
+        int(tf.math.count_nonzero(~tf.math.is_finite(each)))
+        for each in tensors
+        if each.dtype.is_floating and not tf.is_symbolic_tensor(each)
+    )
+
+
+def _of_layers(
+    submodel: SubModel,
+    prepared: Prepared,
+    explained: Explained,
+    method: Method,
+    places: Sequence[int],
+    raws: Sequence[np.ndarray],
+) -> list[Finding]:
+    """Why maps are empty, or smaller than float16 holds: one more pass for those that are."""
+    slopes = "gradients" in method.needs and method.contrast is None
+    sizes = [np.abs(raw).max() for raw in raws]
+    if not np.isfinite(sizes).all():
+        return []
+    half = slopes and min(sizes) < _NORMAL and submodel.half
+    doubtful = [size == 0 or (half and size < _NORMAL) for size in sizes]
+    if not any(doubtful):
+        return []
+    activations, gradients = _probe(submodel, prepared, explained, slopes, half)
+    findings = []
+    for place, doubted in zip(places, doubtful, strict=False):
+        if doubted:
+            layer = submodel.taps[place]
+            found = _of_layer(layer, activations[place], [each[place] for each in gradients])
+            findings += [found] if found else []
+    return findings
+
+
+def _of_layer(tap: Tap, activations: np.ndarray, gradients: Sequence[np.ndarray]) -> Finding | None:
+    """What is wrong with a layer.
+
+    Args:
+        tap: The layer.
+        activations: Of one image, in the layer's own dtype.
+        gradients: The same, as float32: as explained, then with the score scaled up by each of
+            ``_LARGER`` where the network computes in float16.
+    """
+    if not activations.any():
+        return finding("dead_layer", layer=tap.name, count=activations.size)
+    if not gradients:
+        return None
+    count, lost = underflowed(gradients, activations.dtype == np.float16)
+    if lost > count / 2:
+        return finding("float16_underflow", layer=tap.name, count=count, lost=lost)
+    if not gradients[0].any():
+        why = f"it is zero at all of its {gradients[0].size} values"
+        return finding("gradient_absent", layer=tap.name, why=why)
+    return None
+
+
+def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:
+    """How many gradients are not zero, and how many of these float16 could not hold.
+
+    A gradient that is zero, but not where the score is scaled up further, has underflowed. One
+    that float16 holds as a subnormal number has lost digits.
+
+    Args:
+        gradients: As explained, and with the score scaled up further.
+        half: Whether the first are float16's, with the score scaled up by ``HALF_SCALE``.
+
+    Example:
+        >>> explained = np.array([0.0, 0.0, 1.0])
+        >>> underflowed([explained, np.array([0.0, 1e-3, 2.0**20])], half=True)
+        (2, 1)
+    """
+    explained, *larger = gradients
+    finite = (each for each in larger if np.isfinite(each).all())
+    further = next(finite, explained)
+    present = (explained != 0) | (further != 0)
+    lost = present & (explained == 0)
+    if half:
+        lost |= present & (np.abs(explained) * HALF_SCALE < _NORMAL)
+    return int(np.count_nonzero(present)), int(np.count_nonzero(lost))
+
+
+def _probe(
+    submodel: SubModel, prepared: Prepared, explained: Explained, slopes: bool, half: bool
+) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+    """The activations of one image at each tap, and the gradients: see ``_of_layer``."""
+    own, one, arrays = None, explained.image, (prepared.inputs, *prepared.others)
+    if callable(explained.target):  # which may treat each image of the batch in its own way
+        own = explained.target
+    else:
+        arrays = tuple(each[one : one + 1] for each in (*arrays, explained.pairs))
+        one = 0
+
+    @tf.function(autograph=False)  # as the engine's: what eager calls hide is found in a graph
+    def look(images: tf.Tensor, *rest: tf.Tensor) -> Any:
+        others, target = (rest, own) if own is not None else (rest[:-1], rest[-1])
+
+        def scores(outputs: Any) -> tf.Tensor:
+            return tf.cast(select(Outputs(outputs, outputs, True), target).scores, tf.float32)
+
+        scaled = [lambda outputs, by=by: by * scores(outputs) for by in _LARGER if half]
+        targets = [target, *scaled] if slopes else [target]
+        _, answers = submodel.beside(others).read_each(images, targets, slopes)
+        taken = [each.network.activations for each in answers[0].readings]
+        return taken, [[each.gradients for each in a.readings] for a in answers if slopes]
+
+    given = [*map(tf.convert_to_tensor, arrays)]
+    shapes = tuple((tuple(each.shape), each.dtype) for each in given)
+    if own is None:  # many images may have empty maps
+        look = submodel.traced(("look", slopes, half, shapes), look, given)
+    taken, gradients = look(*given)
+    activations = []
+    for tap, each in zip(submodel.taps, taken, strict=True):
+        activations.append((each if tap.grid is None else to_map(each, tap.grid)).numpy())
+    return [each[one] for each in activations], [
+        [slope.numpy()[one] for slope in each] for each in gradients
+    ]

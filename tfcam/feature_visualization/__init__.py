@@ -1,0 +1,1 @@
+"""Pictures that make a part of a network respond most: activation maximisation."""

@@ -1,0 +1,289 @@
+"""Activation maximisation: a picture that makes a class, a channel or a neuron respond most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.feature_visualization.objectives import Layer, Objective, Seen, class_logit
+from tfcam.feature_visualization.parametrisations import Shape
+from tfcam.feature_visualization.recipes import Recipe, State, chosen_recipe
+from tfcam.feature_visualization.result import Dream
+from tfcam.feature_visualization.transforms import transformed
+from tfcam.images.loading import load_image, resize_image, to_channels
+from tfcam.model.applications import family_of
+from tfcam.model.inputs import Input, inputs_of
+from tfcam.model.labels import find_labels
+from tfcam.model.taps import Tap, open_layer, resolve
+from tfcam.passes.outputs import are_probabilities, probabilities
+from tfcam.passes.submodel import SubModel
+from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
+from tfcam.utils.progress import _counted
+from tfcam.utils.validation import check_count, check_output, kind_of, shown
+from tfcam.utils.versions import versions
+
+_SIZE = 224
+
+
+_SMALLEST = 2
+
+
+def dream(
+    model: keras.Model,
+    objective: Objective | int | str,
+    *,
+    preset: str | Recipe = "fourier",
+    image: Any = None,
+    count: int = 1,
+    size: tuple[int, int] | None = None,
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    output: str | int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    **options: Any,
+) -> Dream:
+    """Make a picture that raises an objective as far as it goes: activation maximisation.
+
+    x* = argmax_x f(x): the picture that makes a class, a channel or a neuron respond most, found
+    by gradient ascent from faint noise or from a picture. It shows what the network answers to,
+    which need not be what a photograph of the class shows.
+
+    Args:
+        model: Any built Keras model with one image input; it is left as it was.
+        objective: A class index, a label, or a sum of ``tfcam.objectives``, such as
+            ``objectives.channel("conv", 5) - 0.1 * objectives.layer("conv")``.
+        preset: How: "fourier" (Olah et al. 2017: waves, colours as in photographs, and what
+            survives small changes), "plain" (pixels, and nothing against noise), "yosinski"
+            (Yosinski et al. 2015: decay and blur), "deep_dream" (from a picture), or a ``Recipe``
+            of ``tfcam.recipes``.
+        image: A picture to start from: path, URL, bytes, PIL image or uint8 array.
+        count: How many pictures, each from other noise.
+        size: (height, width) in pixels, where the model leaves them open.
+        preprocess: How pixels of 0..255 become the model's input; see ``explain``. A callable must
+            compute with TensorFlow or ``keras.ops``.
+        labels: The label of each class.
+        output: Which output of a model that has several, for objectives of a class.
+        seed: Of the noise and the transforms. On a CPU the same seed gives the same picture, bit
+            for bit.
+        progress: Whether to show a bar; None shows it in a terminal.
+        options: What is changed in the preset, by name: ``parametrisation``, ``transforms``,
+            ``steps``, ``rate``, ``ascent``, ``decay``, ``blur``, ``blur_every``,
+            ``norm_percentile``, ``contribution_percentile``; see ``tfcam.recipes.Recipe``.
+
+    Returns:
+        A ``Dream``: the pictures, the objective at the start, in between and at the end, and how
+        they were made.
+
+    Raises:
+        ValueError: If an argument does not fit the model, or the objective does not stay finite.
+        TypeError: If the objective is none, or there is no such option.
+
+    Source: Erhan et al. 2009, "Visualizing Higher-Layer Features of a Deep Network"; Simonyan et
+        al. 2013; Yosinski et al. 2015; Olah et al. 2017, "Feature Visualization".
+
+    Departs from Yosinski et al.: "yosinski" divides the gradient by its mean absolute value, so
+        that one rate serves any network, and starts from grey, not from ImageNet's mean.
+
+    Example:
+        >>> import tfcam
+        >>> made = tfcam.dream(tfcam.demo_model(), 1, steps=30)
+        >>> bool(made.scores[0] > 10 * made.start[0]), bool(made.probabilities[0] > 0.9)
+        (True, True)
+    """
+    recipe, objective = chosen_recipe(preset, options), _objective(objective)
+    count, seed = check_count("count", count), check_count("seed", seed, least=0)
+    opened, taken = _opened(model)
+    picture = _picture(image, preset, count)
+    prepared = _preprocessing(opened, preprocess)
+    shape = (count, *_sides(model, taken, size, picture), taken.shape[2] or 3)
+    taps = [_tap(opened, layer) for layer in objective.layers]
+    submodel = SubModel(model, taps, output=check_output(output), which=opened.which, heads=True)
+    known, _ = find_labels(model, labels)
+    studio = _Studio(submodel, objective, prepared, known, taken.dtype)
+
+    def step(number: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, State]:
+        def value(parameters: tf.Tensor) -> tf.Tensor:
+            images = recipe.parametrisation.images(parameters, shape)
+            changed = transformed(images, recipe.transforms, seed, number)
+            return objective(studio.see(images, changed))
+
+        values, slope = submodel.ascent(value, state[0])
+        return values, recipe.climb(state, slope, number)
+
+    state = recipe.start(_beginning(recipe, picture, shape, seed))
+    first = _as_bytes(recipe.parametrisation.images(state[0], shape))
+    climb = tf.function(step, autograph=False).get_concrete_function(tf.constant(0), *state)
+    curve = np.empty((recipe.steps, count), np.float32)
+    for number in _counted(recipe.steps, progress):
+        values, state = climb(tf.constant(number), *state)
+        curve[number] = _finite(values.numpy(), number, recipe.rate)
+    last = _as_bytes(recipe.parametrisation.images(state[0], shape))
+    ((start, _), (scores, chances)), kind = studio.measure(first, last)
+    return Dream(
+        images=last,
+        objective=repr(objective),
+        start=start,
+        scores=scores,
+        curve=curve,
+        probabilities=chances,
+        score_kind=kind,
+        preprocessing=prepared.description,
+        settings={
+            "model": model.name,
+            "preset": preset if isinstance(preset, str) else "own",
+            "seed": seed,
+            "from_image": picture is not None,
+            **recipe.settings(),
+        },
+        versions=versions(),
+    )
+
+
+@dataclass(frozen=True)
+class _Studio:
+    """A model opened for an objective."""
+
+    submodel: SubModel
+    objective: Objective
+    preprocessing: Preprocessing
+    labels: Sequence[str] | None
+    dtype: str
+
+    def see(self, images: tf.Tensor, changed: tf.Tensor) -> Seen:
+        """One forward pass of pictures in [0, 1], as they are and as the model gets them."""
+        outputs, tapped = self.submodel.forward(self._inputs(changed))
+        maps = map(self.submodel.channels_last, tapped)
+        layers = dict(zip(self.objective.layers, maps, strict=True))
+        return Seen(images, layers, outputs, self.labels)
+
+    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
+        try:
+            inputs = tf.convert_to_tensor(self.preprocessing.function(255.0 * images))
+        except (NotImplementedError, TypeError, AttributeError) as error:
+            raise ValueError(
+                "preprocess must compute with TensorFlow or keras.ops, as gradients go through it; "
+                f"it failed on a tensor: {error}"
+            ) from None
+        if inputs.shape != images.shape:
+            raise ValueError(
+                f"preprocess must keep the shape of the batch {tuple(images.shape)}; it gave "
+                f"{tuple(inputs.shape)}."
+            )
+        return tf.cast(inputs, self.dtype)
+
+    def measure(self, *batches: np.ndarray) -> tuple[list[Any], str]:
+        """For each (n, H, W, C) uint8: the objective, and the class's probability; and the kind."""
+        kinds: list[str] = []
+
+        @tf.function(autograph=False)
+        def measured(images: tf.Tensor) -> Any:
+            seen = self.see(images, images)
+            values = self.objective(seen)
+            classes = any(term.target is not None for _, term in self.objective.terms)
+            kinds.append(("logit" if seen.outputs.found else "output") if classes else "activation")
+            if self.objective.target is None:
+                return values, None, False
+            chances = probabilities(seen.outputs)[:, seen.class_index(self.objective.target)]
+            known = seen.outputs.found or tf.reduce_all(are_probabilities(seen.outputs))
+            return values, chances, known
+
+        found = []
+        for batch in batches:
+            values, chances, known = measured(tf.constant(batch, tf.float32) / 255)
+            found.append((values.numpy(), chances.numpy() if known else None))
+        return found, kinds[0]
+
+
+def _objective(given: Any) -> Objective:
+    if isinstance(given, Objective):
+        return given
+    if isinstance(given, bool) or not isinstance(given, Integral | str):
+        raise TypeError(
+            "objective must be a class index, a label, or one of tfcam.objectives, such as "
+            f"objectives.channel('conv', 5); got {kind_of(given)}."
+        )
+    return class_logit(given if isinstance(given, str) else int(given))
+
+
+def _opened(model: Any) -> tuple[OpenedModel, Input]:
+    if not tf.executing_eagerly():
+        raise ValueError("A dream needs values, which there are none inside a tf.function.")
+    opened, taken = open_model(model), inputs_of(model)
+    if len(taken) > 1 or not taken[0].is_image or "int" in taken[0].dtype:
+        shapes = " and ".join(f"{each.shape} {each.dtype}" for each in taken)
+        raise ValueError(
+            "A dream is a picture: the model must have one input, of (height, width, channels) "
+            f"floats; {model.name!r} takes {shapes}."
+        )
+    return opened, taken[0]
+
+
+def _preprocessing(opened: OpenedModel, preprocess: Preprocess) -> Preprocessing:
+    if preprocess is None:
+        raise ValueError(
+            "preprocess must say how pixels of 0..255 become the model's input, as a dream is made "
+            "of such: 'auto', 'raw' (as they are), 'unit', 'tf', 'torch', 'caffe', a family's "
+            "name or a callable; got None."
+        )
+    return choose_preprocessing(opened.model, preprocess, lambda: opened.record)
+
+
+def _picture(image: Any, preset: str | Recipe, count: int) -> np.ndarray | None:
+    if image is None:
+        if preset == "deep_dream":
+            raise ValueError("preset='deep_dream' starts from a picture: pass image=...")
+        return None
+    if count > 1:
+        raise ValueError(f"From one picture comes one dream: leave out count; got {count}.")
+    return load_image(image)
+
+
+def _tap(opened: OpenedModel, layer: Layer) -> Tap:
+    if isinstance(layer, int):
+        return open_layer(opened.model, layer, lambda: opened.record)[0]
+    return resolve(opened.model, layer)
+
+
+def _sides(model: Any, taken: Input, size: Any, picture: np.ndarray | None) -> tuple[int, int]:
+    """Height and width of the picture: the model's, those asked for, or usual ones."""
+    fixed, family = taken.shape[:2], family_of(model)
+    usual = (family.size if family else _SIZE,) * 2 if picture is None else picture.shape[:2]
+    if size is not None:
+        if not isinstance(size, list | tuple) or len(size) != 2:
+            raise ValueError(f"size must be (height, width) in pixels; got {shown(size)}.")
+        usual = tuple(check_count("size", each, least=_SMALLEST) for each in size)
+        if any(own not in (None, asked) for own, asked in zip(fixed, usual, strict=True)):
+            raise ValueError(
+                f"size must be what the model takes, {fixed}; got {shown(size)}. Leave it out."
+            )
+    height, width = (own or each for own, each in zip(fixed, usual, strict=True))
+    return height, width
+
+
+def _beginning(recipe: Recipe, picture: np.ndarray | None, shape: Shape, seed: int) -> tf.Tensor:
+    if picture is None:
+        return recipe.parametrisation.noise(shape, seed)
+    fitting = to_channels(resize_image(picture, (shape[1], shape[2])), shape[3])
+    pixels = fitting[np.newaxis].astype(np.float32) / 255
+    return recipe.parametrisation.parameters(tf.constant(pixels))
+
+
+def _as_bytes(images: tf.Tensor) -> np.ndarray:
+    return np.round(255 * np.asarray(images)).astype(np.uint8)
+
+
+def _finite(values: np.ndarray, number: int, rate: float) -> np.ndarray:
+    if np.isfinite(values).all():
+        return values
+    raise ValueError(
+        f"The objective must stay finite; before step {number} it is {values.tolist()}. Lower "
+        f"the rate, which is {rate:g}, or bound what the objective measures."
+    )

@@ -1,0 +1,1 @@
+"""Drawing: overlays, coloured words, contact sheets, charts."""

@@ -1,0 +1,251 @@
+"""How maps look: colours over pictures, series before their heatmap, volumes slice by slice."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from typing import Any
+
+import matplotlib
+import matplotlib.patheffects as effects
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from tfcam import maps
+
+# Perceptually even, dark where the map is empty, and readable in black and white.
+COLORMAP = "inferno"
+
+
+# Bright, and told apart also by the colour-blind; a black edge parts them from hot colours.
+_LINES = ("white", "#56b4e9", "#f0a0d0", "#7fe0a0", "#e8d060", "#b0b0b0")
+
+
+_SLICES = 9
+
+
+# Lines of charts: told apart also by the colour-blind (Okabe and Ito), and in black and white.
+LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+
+STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+
+
+def colours(heatmap: np.ndarray, colormap: str) -> np.ndarray:
+    """The colours of a heatmap, whatever its shape.
+
+    Args:
+        heatmap: (...) in [0, 1].
+        colormap: The name of a matplotlib colormap.
+
+    Returns:
+        (..., 3) in [0, 1].
+
+    Raises:
+        ValueError: If there is no such colormap.
+
+    Example:
+        >>> colours(np.array([0.0, 1.0]), "gray")
+        array([[0., 0., 0.],
+               [1., 1., 1.]])
+    """
+    check_colormap(colormap)
+    return matplotlib.colormaps[colormap](heatmap)[..., :3]
+
+
+def check_colormap(colormap: str) -> None:
+    """Refuse what is no colormap.
+
+    Raises:
+        ValueError: If there is no such colormap.
+    """
+    if colormap not in matplotlib.colormaps:
+        raise ValueError(f"No matplotlib colormap {colormap!r}; 'inferno' or 'jet' are two.")
+
+
+def overlaid(picture: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str) -> np.ndarray:
+    """A picture under a coloured heatmap.
+
+    Args:
+        picture: (..., 3) uint8.
+        heatmap: (...) in [0, 1].
+        alpha: Weight of the colours, in [0, 1].
+        colormap: The name of a matplotlib colormap.
+
+    Returns:
+        (..., 3) uint8.
+
+    Raises:
+        ValueError: If alpha is not in [0, 1] or there is no such colormap.
+
+    Example:
+        >>> overlaid(np.full((1, 3), 100, np.uint8), np.array([1.0]), 0.5, "gray")
+        array([[178, 178, 178]], dtype=uint8)
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha must be in [0, 1]; got {alpha}.")
+    mixed = alpha * 255.0 * colours(heatmap, colormap) + (1 - alpha) * picture
+    return np.round(mixed).astype(np.uint8)
+
+
+def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A map of pixels in its own colours: grey is zero.
+
+    The full range is the 99th percentile of absolute values, as a few pixels would else darken
+    all others. Of more than three channels the first three are drawn, of two the first.
+
+    Args:
+        raw: (h, w, C) signed.
+        size: (height, width) wanted.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Example:
+        >>> signed(np.array([[[-1.0], [0.0], [1.0]]]), (1, 3))[..., 0]
+        array([[  0, 128, 255]], dtype=uint8)
+    """
+    values = maps.resize(raw[..., : 3 if raw.shape[-1] >= 3 else 1], size)
+    limit = np.percentile(np.abs(values), 99) or 1.0
+    grey = np.round(127.5 + 127.5 * np.clip(values / limit, -1, 1)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(grey, (*size, 3)))
+
+
+def figure_size(size: tuple[int, ...]) -> tuple[float, float]:
+    """Width and height, in inches, of a figure with its title and colour bar.
+
+    Args:
+        size: (L,) of a series, (height, width) of an image, (depth, height, width) of a volume.
+
+    Example:
+        >>> figure_size((128,))
+        (8.0, 3.0)
+    """
+    if len(size) == 1:
+        return 8.0, 3.0
+    height, width = size[-2:]
+    if len(size) == 2:
+        return 8.0, min(12.0, 3.5 * height / width + 0.7)
+    rows, columns = slice_grid(size)
+    return 8.0, min(12.0, rows * 7.3 / columns * height / width + 0.5)
+
+
+def as_html(png: bytes, said: str) -> str:
+    """A picture for a notebook, with words for who can't see it.
+
+    Args:
+        png: The picture.
+        said: What it shows; its lines are joined.
+
+    Returns:
+        HTML that holds the picture.
+
+    Example:
+        >>> as_html(b"", "tabby\\ncam")
+        '<img alt="tabby, cam" src="data:image/png;base64,">'
+    """
+    held = base64.b64encode(png).decode()
+    alt = html.escape(", ".join(line.strip() for line in said.split("\n")))
+    return f'<img alt="{alt}" src="data:image/png;base64,{held}">'
+
+
+def draw_series(axes: Axes, series: np.ndarray, heatmap: np.ndarray, colormap: str) -> None:
+    """Draw the channels of a series as lines before the heatmap.
+
+    Args:
+        axes: Where to.
+        series: (L,) or (L, C), finite.
+        heatmap: (L,) in [0, 1].
+        colormap: The name of a matplotlib colormap.
+    """
+    series = series.reshape(len(series), -1).astype(float)
+    low, high = series.min(), series.max()
+    margin = 0.08 * (high - low) or 1.0
+    extent = (-0.5, len(series) - 0.5, low - margin, high + margin)
+    axes.imshow(colours(heatmap, colormap)[np.newaxis], extent=extent, aspect="auto")
+    channels = series.shape[1]
+    width = 1.3 if channels <= len(_LINES) else 0.7
+    edge = effects.withStroke(linewidth=2 * width, foreground="black")
+    for channel, values in enumerate(series.T):
+        axes.plot(
+            values,
+            color=_LINES[channel % len(_LINES)],
+            linewidth=width,
+            marker="o" if len(series) == 1 else None,
+            path_effects=[edge],
+            label=f"channel {channel}",
+        )
+    axes.set_xlim(extent[:2])
+    axes.set_ylim(extent[2:])
+    axes.set_xlabel("position")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if 1 < channels <= len(_LINES):
+        axes.legend(
+            fontsize="small", labelcolor="white", facecolor="black", framealpha=0.6, ncols=channels
+        )
+
+
+def chosen_slices(heatmap: np.ndarray) -> range:
+    """Slices of a volume that are shown: at most nine, evenly spaced, with the hottest of all.
+
+    Args:
+        heatmap: (D, H, W).
+
+    Returns:
+        Their numbers.
+
+    Example:
+        >>> heatmap = np.zeros((32, 2, 2))
+        >>> heatmap[13] = 1
+        >>> list(chosen_slices(heatmap))
+        [1, 5, 9, 13, 17, 21, 25, 29]
+    """
+    step = math.ceil(len(heatmap) / _SLICES)
+    hottest = int(heatmap.reshape(len(heatmap), -1).max(axis=1).argmax())
+    return range(hottest % step, len(heatmap), step)
+
+
+def slice_grid(size: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of the shown slices, about twice as wide as high.
+
+    Args:
+        size: (depth, height, width).
+
+    Example:
+        >>> slice_grid((8, 32, 32))
+        (2, 4)
+    """
+    depth, height, width = size
+    count = math.ceil(depth / math.ceil(depth / _SLICES))
+    columns = min(count, max(1, round(math.sqrt(2.2 * count * height / width))))
+    rows = math.ceil(count / columns)
+    return rows, math.ceil(count / rows)
+
+
+def draw_volume(
+    axes: Axes, volume: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str
+) -> None:
+    """Draw slices of a volume in grey under the heatmap, each with its number.
+
+    Args:
+        axes: Where to; the slices get axes inside.
+        volume: (D, H, W, C), finite; the mean of its channels is drawn.
+        heatmap: (D, H, W) in [0, 1].
+        alpha: Weight of the colours, in [0, 1].
+        colormap: The name of a matplotlib colormap.
+    """
+    rows, columns = slice_grid(heatmap.shape)
+    grey = volume.reshape(*heatmap.shape, -1).mean(axis=-1)
+    low, high = np.percentile(grey, [0.5, 99.5])  # a few voxels would else darken all others
+    pixels = 255 * np.clip((grey - low) / (high - low or 1.0), 0, 1)
+    shown = overlaid(pixels[..., np.newaxis], heatmap, alpha, colormap)
+    axes.set_axis_off()
+    for place, number in enumerate(chosen_slices(heatmap)):
+        row, column = divmod(place, columns)
+        box = (column / columns, 1 - (row + 1) / rows, 0.94 / columns, 0.86 / rows)
+        inside = axes.inset_axes(box)
+        inside.imshow(shown[number])
+        inside.set_title(f"slice {number}", fontsize="small", pad=2)
+        inside.set_axis_off()

@@ -1,0 +1,253 @@
+"""Words coloured by a heatmap: in a figure, in a notebook, in a terminal."""
+
+from __future__ import annotations
+
+import functools
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextToPath
+from rich.text import Text
+
+from tfcam.figures.overlays import check_colormap, colours
+
+# Inches and points.
+_SIZE, _LINE, _PAD, _SPACE = 11, 0.27, 0.045, 0.05
+
+
+MARGIN, MOST_LINES = 0.1, 100
+
+
+_WIDTH, _AROUND = 7.6, 1.12  # of the words in a figure, and what is above and below them
+
+
+# Where they are installed, for scripts that matplotlib's own font does not have.
+_OTHER_FONTS = (
+    "Noto Sans CJK KR",
+    "Noto Sans CJK JP",
+    "NanumGothic",
+    "Malgun Gothic",
+    "AppleGothic",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Noto Sans Arabic",
+    "Arial Unicode MS",
+)
+
+
+_TEXT = TextToPath()
+
+
+def ink(colour: np.ndarray) -> str:
+    """Black or white, whichever is easier to read on a colour (WCAG 2's contrast).
+
+    Args:
+        colour: (3,) in [0, 1], sRGB.
+
+    Example:
+        >>> ink(np.array([1.0, 1.0, 0.0])), ink(np.array([0.2, 0.0, 0.3]))
+        ('black', 'white')
+    """
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
+
+
+def coloured(words: Sequence[str], heatmap: np.ndarray, colormap: str) -> Text:
+    """Words for a terminal, each on its colour.
+
+    Args:
+        words: One for each position.
+        heatmap: (L,) in [0, 1].
+        colormap: The name of a matplotlib colormap.
+
+    Example:
+        >>> print(coloured(["not", "good"], np.array([1.0, 0.0]), "gray").spans[0])
+        Span(0, 5, 'black on #ffffff')
+    """
+    text = Text()
+    for word, colour in zip(words, colours(heatmap, colormap), strict=True):
+        text.append(f" {_visible(word)} ", f"{ink(colour)} on {to_hex(colour)}")
+    return text
+
+
+def as_html(words: Sequence[str], heatmap: np.ndarray, title: str, foot: str, colormap: str) -> str:
+    """Words for a notebook: a card of its own colours, the same on light and dark pages.
+
+    Args:
+        words: One for each position.
+        heatmap: (L,) in [0, 1].
+        title: Its first line is set bold.
+        foot: What to mind, or "".
+        colormap: The name of a matplotlib colormap.
+
+    Returns:
+        HTML; all that is given is escaped.
+    """
+    first, _, rest = title.partition("\n")
+    colour = [to_hex(each) for each in colours(np.linspace(0, 1, 11), colormap)]
+    small = "font-size:12px;opacity:0.85"
+    parts = [
+        f'<span title="{value:.2f}" style="background:{to_hex(on)};color:{ink(on)};'
+        'padding:2px 4px;border-radius:3px;white-space:pre-wrap;overflow-wrap:anywhere">'
+        f"{html.escape(_visible(word))}</span>"
+        for word, value, on in zip(words, heatmap, colours(heatmap, colormap), strict=True)
+    ]
+    low, high = (ink(each) for each in colours(np.array([0.0, 1.0]), colormap))
+    bar = (
+        f'<span style="display:inline-block;width:200px;padding:0 5px;border-radius:3px;'
+        f'border:1px solid #888;background:linear-gradient(to right,{",".join(colour)})">'
+        f'<span style="color:{low}">0</span>'
+        f'<span style="color:{high};float:right">1</span></span>'
+    )
+    return (
+        f'<div style="background:{colour[0]};color:{low};padding:12px 14px;border-radius:6px;'
+        'max-width:900px;font-family:sans-serif;font-size:15px;text-align:left">'
+        f"<div><b>{html.escape(first)}</b></div>"
+        f'<div style="{small};margin-bottom:8px">{html.escape(rest)}</div>'
+        f'<div dir="auto" style="line-height:1.9">{" ".join(parts)}</div>'
+        f'<div style="{small};margin-top:10px">{bar} of the map\'s maximum'
+        + (f"<br>{html.escape(foot)}" if foot else "")
+        + "</div></div>"
+    )
+
+
+def set_words(words: Sequence[str], width: float, most: int) -> list[list[tuple[str, float]]]:
+    """Break words into lines.
+
+    Args:
+        words: What to set.
+        width: Of a line, in inches.
+        most: The most lines; what does not fit is left out.
+
+    Returns:
+        Lines of words as they can be drawn, each with its width in inches.
+    """
+    lines: list[list[tuple[str, float]]] = [[]]
+    left = width
+    for word in words:
+        shown = _drawable(_visible(word))
+        needed = _width(shown) + 2 * _PAD
+        while needed > width and len(shown) > 2:
+            shown = f"{shown[: int(len(shown) * 0.8)].rstrip('…')}…"
+            needed = _width(shown) + 2 * _PAD
+        if needed > left and lines[-1]:
+            if len(lines) == most:
+                break
+            lines.append([])
+            left = width
+        lines[-1].append((shown, needed))
+        left -= needed + _SPACE
+    return lines
+
+
+def figure_size(words: Sequence[str]) -> tuple[float, float]:
+    """Width and height, in inches, of a figure of words with its title and colour bar."""
+    lines = len(set_words(words, _WIDTH - 2 * MARGIN, MOST_LINES))
+    return 8.0, lines * _LINE + 2 * MARGIN + _AROUND
+
+
+def add_axes(figure: Figure, foot: str, colormap: str) -> Axes:
+    """Axes for words in a figure of ``figure_size``, with a colour bar and a foot.
+
+    Words are set in inches, so that no layout may move the axes afterwards.
+    """
+    check_colormap(colormap)
+    width, height = figure.get_size_inches()
+    left = (width - _WIDTH) / 2 / width
+    axes = figure.add_axes((left, 0.62 / height, _WIDTH / width, (height - _AROUND) / height))
+    bar = figure.add_axes((left, 0.38 / height, 2.5 / width, 0.13 / height))
+    mappable = ScalarMappable(cmap=colormap)
+    figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
+    bar.set_xlabel("of the map's maximum", fontsize="small", labelpad=1)
+    bar.tick_params(labelsize="small", pad=1.5, length=2)
+    figure.text(1 - left, 0.38 / height, foot, ha="right", fontsize="small")
+    return axes
+
+
+def draw_words(axes: Axes, words: Sequence[str], heatmap: np.ndarray, colormap: str) -> None:
+    """Draw words on their colours, as many as there is room for.
+
+    Args:
+        axes: Where to; what they show is measured in inches.
+        words: One for each position.
+        heatmap: (L,) in [0, 1].
+        colormap: The name of a matplotlib colormap.
+    """
+    figure: Any = axes.figure
+    box = axes.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    axes.set_xlim(0, box.width)
+    axes.set_ylim(box.height, 0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    (empty,) = colours(np.zeros(1), colormap)
+    axes.set_facecolor(to_hex(empty.tolist()))
+    room = max(1, int((box.height - 2 * MARGIN) / _LINE + 1e-6))
+    inside = max(box.width - 2 * MARGIN, _LINE)
+    lines = set_words(words, inside, room)
+    if (left_out := len(words) - sum(map(len, lines))) > 0 and room > 1:
+        lines = lines[: room - 1]
+        left_out = len(words) - sum(map(len, lines))
+    colour = iter(colours(heatmap, colormap))
+    for number, line in enumerate(lines):
+        x, y = MARGIN, MARGIN + number * _LINE
+        for (word, width), on in zip(line, colour, strict=False):
+            patch = Rectangle((x, y + 0.02), width, _LINE - 0.04, facecolor=on, linewidth=0)
+            axes.add_patch(patch)
+            _write(axes, x + _PAD, y, word, ink(on))
+            x += width + _SPACE
+    if left_out > 0:
+        y = MARGIN + len(lines) * _LINE
+        _write(axes, MARGIN, y, f"… and {left_out:,} more", ink(empty))
+
+
+def _write(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    axes.text(
+        x,
+        y + 0.68 * _LINE,
+        text,
+        color=colour,
+        fontproperties=_font(),
+        va="baseline",
+        parse_math=False,  # a word may hold a $
+        clip_on=True,
+    )
+
+
+def _visible(word: str) -> str:
+    """A word on one line; one of spaces alone is shown as a space."""
+    return " ".join(word.split()) or "␣"
+
+
+def _drawable(word: str) -> str:
+    """A word with a box for each letter that no font has, as matplotlib would warn of it."""
+    return "".join(letter if ord(letter) in _letters() else "□" for letter in word)
+
+
+def _width(text: str) -> float:
+    return _TEXT.get_text_width_height_descent(text, _font(), False)[0] / 72
+
+
+@functools.cache
+def _font() -> FontProperties:
+    installed = {each.name for each in font_manager.fontManager.ttflist}
+    return FontProperties(
+        family=["DejaVu Sans", *(name for name in _OTHER_FONTS if name in installed)], size=_SIZE
+    )
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """All letters that can be drawn."""
+    paths = {font_manager.findfont(FontProperties(family=[name])) for name in _font().get_family()}
+    return frozenset().union(*(FT2Font(path).get_charmap() for path in paths))

@@ -1,0 +1,32 @@
+"""From a raw map to a heatmap, a mask, boxes."""
+
+from tfcam.maps.regions import (
+    By,
+    Components,
+    boxes,
+    check_finite,
+    iou,
+    ious,
+    mask,
+    mask_boxes,
+    ranking,
+)
+from tfcam.maps.scaling import Fusion, check_fusion, fuse, heatmap, resize, scale
+
+__all__ = [
+    "By",
+    "Components",
+    "Fusion",
+    "boxes",
+    "check_finite",
+    "check_fusion",
+    "fuse",
+    "heatmap",
+    "iou",
+    "ious",
+    "mask",
+    "mask_boxes",
+    "ranking",
+    "resize",
+    "scale",
+]

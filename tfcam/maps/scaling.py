@@ -1,0 +1,124 @@
+"""From a raw map to a heatmap, a mask, boxes: NumPy in, NumPy out.
+
+Maps are (h, w) or, of pixels, (H, W, C); heatmaps (H, W) float32 in [0, 1]; boxes are half-open
+[x0, y0, x1, y1) floats in pixels of the heatmap. Maps of series have one axis of positions instead
+of two, those of volumes three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from tfcam.utils.validation import check_choice
+
+Fusion = Literal["max", "mean", "product", "tanh_max"]
+
+
+def resize(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Resize a map linearly, with pixel centres at half positions as TensorFlow does.
+
+    Args:
+        values: (h, w) or (h, w, C), any real dtype; with as many axes of positions as ``size``.
+        size: (height, width) in pixels; the length of a series; (depth, height, width).
+
+    Returns:
+        float32 of that size.
+
+    Example:
+        >>> resize(np.array([[0.0, 1.0]]), (1, 4))
+        array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
+    """
+    if len(size) == 1:
+        return resize(values[:, np.newaxis], (*size, 1))[:, 0]
+    if len(size) == 3:  # each slice, then along the depth
+        flat = np.stack([resize(each, size[1:]) for each in values])
+        deep = resize(flat.reshape(len(flat), -1), (size[0], flat[0].size))
+        return deep.reshape(size[0], *flat.shape[1:])
+    resized = cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return resized.reshape(*size, *values.shape[2:])  # cv2 drops a single channel
+
+
+def scale(values: np.ndarray) -> np.ndarray:
+    """Keep what is positive and divide by the largest value; a map without any stays zero.
+
+    Args:
+        values: any shape, signed, finite.
+
+    Returns:
+        float32 in [0, 1].
+
+    Example:
+        >>> scale(np.array([[-1.0, 1.0, 2.0]]))
+        array([[0. , 0.5, 1. ]], dtype=float32)
+    """
+    positive = np.maximum(values, 0.0)
+    largest = positive.max(initial=0.0)
+    if largest == 0.0:
+        return np.zeros(values.shape, np.float32)
+    if positive.dtype != np.float32:
+        return (positive / largest).astype(np.float32)
+    positive /= largest  # in place: large maps are made by the thousand
+    return positive
+
+
+def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A picture-sized map in [0, 1]: resized first, scaled after, as resizing lowers the maximum.
+
+    Args:
+        raw: (h, w) signed; or (H, W, C) of pixels, of which the largest absolute value over the
+            channels is shown (Simonyan et al. 2013, section 3.1).
+        size: (height, width) of the picture in pixels.
+
+    Returns:
+        (height, width) float32 in [0, 1]; all zero where nothing is positive.
+
+    Example:
+        >>> heatmap(np.array([[-1.0, 2.0]]), (1, 2))
+        array([[0., 1.]], dtype=float32)
+    """
+    flat = raw if raw.ndim == len(size) else np.abs(raw).max(axis=-1)
+    return scale(resize(flat, size))
+
+
+def fuse(heatmaps: Sequence[np.ndarray], how: Fusion = "max") -> np.ndarray:
+    """One heatmap of several layers' heatmaps.
+
+    "max", "mean" and "product" take that of each pixel; "tanh_max" is LayerCAM's: the maximum of
+    tanh(2 M), which lifts what is faint in shallow layers.
+
+    Args:
+        heatmaps: (H, W) each, in [0, 1], of one size.
+        how: "max", "mean", "product" or "tanh_max".
+
+    Returns:
+        (H, W) float32 in [0, 1], scaled by its maximum.
+
+    Raises:
+        ValueError: If ``how`` is none of these.
+
+    Source: tanh_max: Jiang et al. 2021, "LayerCAM", section III.
+
+    Example:
+        >>> fuse([np.array([[1.0, 0.5]]), np.array([[0.0, 1.0]])], "mean")
+        array([[0.6666667, 1.       ]], dtype=float32)
+    """
+    check_fusion(how)
+    stack = np.stack(heatmaps)
+    if how == "mean":
+        return scale(stack.mean(axis=0))
+    if how == "product":
+        return scale(stack.prod(axis=0))
+    return scale((np.tanh(2 * stack) if how == "tanh_max" else stack).max(axis=0))
+
+
+def check_fusion(how: str) -> None:
+    """Refuse what is no way to fuse.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    check_choice("fuse", how, get_args(Fusion))

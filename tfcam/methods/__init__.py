@@ -1,0 +1,15 @@
+"""Every method, as one pure function of a reading; ``METHODS`` holds them all by name."""
+
+# Each family adds its methods to METHODS: whoever asks first, it is whole.
+from tfcam.methods import (  # noqa: F401
+    cam,
+    contrastive,
+    full_grad,
+    gradients,
+    perturbation,
+    smoothing,
+    transformers,
+)
+from tfcam.methods.registry import METHODS, Method, method
+
+__all__ = ["METHODS", "Method", "method"]

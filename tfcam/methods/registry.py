@@ -1,0 +1,190 @@
+"""``METHODS``, and how a function becomes one of them."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcam.passes.reading import Reading
+from tfcam.utils.validation import LARGEST, check_choice, shown
+
+METHODS: dict[str, Method] = {}
+
+
+_LARGEST_FLOAT = float(tf.float32.max)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A map's function and what it needs from a reading besides the activations.
+
+    Attributes:
+        name: What ``method=`` takes.
+        function: Reading -> raw map, or (raw map, {name: number of each image}) where the method
+            also measures something, such as its own error.
+        needs: Names of the reading's fields that must be filled.
+        wants: Names of those that are filled where they can be.
+        pixels: Whether the map has the resolution and channels of the model's input.
+        passes: What it costs for an image: forward (F) and backward (B) passes of the network.
+        of_class: Whether the map is one of the explained class: "yes", "partly" where it also
+            shows what speaks for others, "no" where it is nearly the same for all.
+        contrast: Turns logits and pairs of classes, with the method's options, into what each
+            logit counts for, where that is not the class alone.
+        combines: Whether it combines channels, which ``eigen=True`` does in another way.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    needs: tuple[str, ...] = ("gradients",)
+    wants: tuple[str, ...] = ()
+    pixels: bool = False
+    passes: str = "F + B"
+    of_class: str = "yes"
+    contrast: Callable[..., tf.Tensor] | None = None
+    combines: bool = True
+
+    def __call__(self, reading: Reading, **options: Any) -> Any:
+        return self.function(reading, **options)
+
+    @property
+    def class_specific(self) -> bool:
+        """Whether the map tells classes apart."""
+        return self.of_class != "no"
+
+    @property
+    def layered(self) -> bool:
+        """Whether it explains a layer."""
+        return not self.pixels or "gradients" in self.needs
+
+    @property
+    def loops(self) -> bool:
+        """Whether it asks the network, or its head, again and again."""
+        return bool({"network", "head"} & set(self.needs))
+
+    @property
+    def changes_input(self) -> bool:
+        """Whether it changes the input a little, or asks what that would do."""
+        return self.pixels or "network" in self.needs
+
+    def of(self, options: Mapping[str, Any]) -> Method:
+        """The method with these options: it also needs what the method that it stands on needs.
+
+        Raises:
+            TypeError: If there is no such option, or it is of another kind.
+            ValueError: If a number is out of range, or it does not stand on such a method.
+        """
+        parameters = inspect.signature(self.function).parameters
+        known = [name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY]
+        for name in options:
+            if name not in known:
+                raise TypeError(
+                    f"explain and its method {self.name!r} have no option {name!r}; "
+                    f"the method's options are: {', '.join(known) or 'none'}."
+                )
+            check_option(name, options[name], _annotation(parameters[name]))
+        if self.contrast is None:
+            return self
+        base = options.get("base", "grad_cam")
+        bases = [each.name for each in METHODS.values() if each.contrast is None]
+        if base not in bases:
+            raise ValueError(f"base must be one of {', '.join(bases)}; got {base!r}.")
+        base = METHODS[base]
+        taken = ("needs", "wants", "pixels", "passes", "of_class", "combines")
+        return replace(self, **{name: getattr(base, name) for name in taken})
+
+    @property
+    def summary(self) -> str:
+        """The first line of its documentation."""
+        return (self.function.__doc__ or "").strip().split("\n")[0]
+
+
+def method(*needs: str, **facts: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Store a function in ``METHODS`` under its own name; see ``Method`` for the facts."""
+
+    def store(function: Callable[..., Any]) -> Callable[..., Any]:
+        METHODS[function.__name__] = Method(function.__name__, function, needs, **facts)
+        return function
+
+    return store
+
+
+def check_option(name: str, value: object, annotation: str) -> None:
+    """Refuse an option of the wrong kind: counts are at least 1, a seed at least 0.
+
+    Raises:
+        TypeError: If the option is of another kind than its annotation says.
+        ValueError: If it is a number out of range.
+
+    Example:
+        >>> check_option("samples", 0, "int")
+        Traceback (most recent call last):
+        ValueError: samples must be at least 1; got 0.
+    """
+    if annotation.startswith("Literal["):
+        check_choice(name, value, ast.literal_eval(annotation.removeprefix("Literal")))
+        return
+    kinds: dict[str, Any] = {"bool": bool, "int": Integral, "float": Real, "str": str}
+    kind, _, optional = annotation.partition(" | ")
+    if kind not in kinds or (optional and value is None):
+        return
+    if not isinstance(value, kinds[kind]) or (kind != "bool" and isinstance(value, bool)):
+        raise TypeError(f"{name} must be of type {annotation}; got {shown(value)}.")
+    least = 0 if name in ("seed", "noise") else 1
+    if isinstance(value, Real) and (kind == "int" or name == "noise") and value < least:
+        raise ValueError(f"{name} must be at least {least}; got {value}.")
+    if isinstance(value, Integral) and abs(int(value)) > LARGEST:
+        raise ValueError(f"{name} must be within {LARGEST}; got {value}.")
+    if isinstance(value, Real) and not abs(float(value)) <= _LARGEST_FLOAT:
+        raise ValueError(f"{name} must be finite, as a float32; got {value}.")
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    """An annotation as text; it is that already where annotations are not evaluated."""
+    found = parameter.annotation
+    return found if isinstance(found, str) else inspect.formatannotation(found)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A method with its options."""
+
+    method: Method
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return self.method.name, *sorted(self.options.items())
+
+
+def ask(method: str | Callable[[Reading], tf.Tensor], options: Mapping[str, Any]) -> Request:
+    """A method and its options as an engine takes them.
+
+    Raises:
+        TypeError: If the method has no such option.
+        ValueError: If there is no such method, or an option is out of range.
+    """
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
+    return Request(find_method(method).of(plain), plain)
+
+
+def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
+    if callable(method):
+        stored = METHODS.get(getattr(method, "__name__", ""))
+        if stored is not None and stored.function is method:
+            return stored
+        return Method(getattr(method, "__name__", type(method).__name__), method)
+    if not isinstance(method, str) or method not in METHODS:
+        near = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)}, or a function Reading -> map; "
+            f"got {shown(method)}." + (f" Did you mean {near[0]!r}?" if near else "")
+        )
+    return METHODS[method]

@@ -1,0 +1,59 @@
+"""Several methods asked for at once, and which of them share a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfcam.methods.registry import METHODS, Method, Request, ask
+from tfcam.passes.reading import Reading
+from tfcam.utils.validation import shown
+
+MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
+
+
+def one_pass_methods() -> list[str]:
+    """The methods that weight the channels of any layer in one pass."""
+    cams = (each for each in METHODS.values() if set(each.needs) <= {"gradients"})
+    return [each.name for each in cams if each.contrast is None]
+
+
+def is_placed(method: Method) -> bool:
+    """Whether a method explains one layer."""
+    return method.layered and "attentions" not in method.needs
+
+
+def as_request(method: MethodChoice) -> Request:
+    if not isinstance(method, tuple):
+        return ask(method, {})
+    if len(method) != 2 or not isinstance(method[1], dict):
+        raise ValueError(
+            "A method with options must be (name, {option: value}), as in ('score_cam', "
+            f"{{'channels': 32}}); got {shown(method)}."
+        )
+    return ask(*method)
+
+
+def groups(requests: Sequence[Request]) -> list[list[int]]:
+    """Which methods are computed together: those of one pass, and each other by itself."""
+    alone = [
+        each.method.loops or each.method.contrast is not None or "attentions" in each.method.needs
+        for each in requests
+    ]
+    together = [[number for number, apart in enumerate(alone) if not apart]]
+    return [each for each in together if each] + [[n] for n, apart in enumerate(alone) if apart]
+
+
+def request_name(request: Request) -> str:
+    options = ", ".join(f"{name}={value}" for name, value in request.options.items())
+    return f"{request.method.name}({options})" if options else request.method.name
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names of which none is there twice."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]

@@ -1,0 +1,111 @@
+"""Maps of a transformer's attention: rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcam.methods.registry import method
+from tfcam.model.tokens import Grid, to_map
+from tfcam.passes.reading import Reading
+
+
+@method("attentions", passes="F", of_class="no", combines=False)
+def attention_rollout(reading: Reading) -> tf.Tensor:
+    """Attention rollout: how much each patch reaches the class token through all attentions.
+
+    a_l = the mean of layer l's heads plus the identity, each row scaled to the sum 1;
+    R = a_L ... a_1; the map is the class token's row of R, or the mean of all rows where there
+    is no such token. It knows of no class, and of nothing but attention. For transformers only.
+
+    Args:
+        reading: attentions, each (B, heads, T, T), and the grid of the patches.
+
+    Returns:
+        (B, h, w), not negative.
+
+    Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3.
+
+    Example:
+        >>> from tfcam.model.tokens import Grid
+        >>> scores = tf.constant([[[[0.0, 0.5, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]])
+        >>> attention_rollout(Reading(None, attentions=(scores,), grid=Grid(1, 2, 1))).numpy()
+        array([[[0.25, 0.25]]], dtype=float32)
+    """
+    assert reading.grid is not None
+    return rollout_map(reading.attentions, reading.grid)
+
+
+def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Attention rollout: how much each token of the last layer takes from each patch token.
+
+    a_l = 0.5 mean_heads(A_l) + 0.5 I with its rows divided by their sums;  R = a_L ... a_1. The
+    identity stands for the connection around each attention.
+
+    Args:
+        scores: (B, heads, T, T) for each attention, from the first to the last.
+
+    Returns:
+        (B, T, T); rows sum to 1.
+
+    Raises:
+        ValueError: If there are no scores, or not all are of the same tokens.
+
+    Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3.
+
+    Example:
+        >>> uniform = tf.fill((1, 1, 2, 2), 0.5)
+        >>> rollout([uniform])[0].numpy()
+        array([[0.75, 0.25],
+               [0.25, 0.75]], dtype=float32)
+    """
+    if not scores:
+        raise ValueError("Attention rollout needs at least one attention; the model called none.")
+    shapes = [tuple(each.shape) for each in scores]
+    if any(len(shape) != 4 or shape[2] != shape[3] for shape in shapes):
+        raise ValueError(
+            "Attention rollout needs scores (B, heads, T, T), of attention over all tokens; got "
+            f"{', '.join(map(str, dict.fromkeys(shapes)))}."
+        )
+    if len({(shape[0], shape[2]) for shape in shapes}) > 1:
+        raise ValueError(
+            "Attention rollout needs the same tokens in every attention; their number, or that of "
+            f"windows, changes from call to call: {', '.join(map(str, dict.fromkeys(shapes)))}. "
+            "A gradient method such as grad_cam applies."
+        )
+    identity = tf.eye(tf.shape(scores[0])[2], dtype=scores[0].dtype)
+    flow = identity[tf.newaxis]
+    for each in scores:
+        step = 0.5 * tf.reduce_mean(each, axis=1) + 0.5 * identity
+        flow = tf.matmul(step / tf.reduce_sum(step, axis=-1, keepdims=True), flow)
+    return flow
+
+
+def rollout_map(scores: Sequence[tf.Tensor], grid: Grid) -> tf.Tensor:
+    """Attention rollout on the grid: the class token's row; without one, the mean of all rows.
+
+    Args:
+        scores: (B, heads, T, T) for each attention, from the first to the last.
+        grid: How the T tokens lie in the image. The first in front is the class token.
+
+    Returns:
+        (B, h, w), not negative.
+
+    Raises:
+        ValueError: As ``rollout``, or if attention is over other tokens than the grid holds.
+
+    Example:
+        >>> rollout_map([tf.fill((1, 1, 3, 3), 1 / 3)], Grid(1, 2, prefix=1)).numpy().round(4)
+        array([[[0.1667, 0.1667]]], dtype=float32)
+    """
+    flow = rollout(scores)
+    count = grid.prefix + grid.height * grid.width
+    if flow.shape[-1] not in (count, None):
+        raise ValueError(
+            f"Attention rollout needs attention over all {count} tokens; here each is over "
+            f"{flow.shape[-1]}, such as those of a window. A gradient method such as grad_cam "
+            "applies."
+        )
+    row = flow[:, 0] if grid.prefix else tf.reduce_mean(flow, axis=1)
+    return to_map(row[..., tf.newaxis], grid)[..., 0]

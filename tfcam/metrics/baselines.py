@@ -1,0 +1,99 @@
+"""Heatmaps that ask no model: what a method must beat before its map says anything.
+
+Each is a function (image (H, W, 3) uint8, seed) -> (H, W) float32 in [0, 1]; ``BASELINES`` holds
+them by name. Only ``random_map`` makes use of the seed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from tfcam import maps
+from tfcam.images.loading import to_channels
+
+# As many positions as the last map of most networks has.
+_GRID = (7, 7)
+
+
+def full_image(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """One everywhere: its box is the whole picture.
+
+    Example:
+        >>> full_image(np.zeros((1, 2, 3), np.uint8))
+        array([[1., 1.]], dtype=float32)
+    """
+    return np.ones(image.shape[:2], np.float32)
+
+
+def centred_box(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """One in a box in the middle, of the picture's form and half its area, zero around it.
+
+    Example:
+        >>> round(float(centred_box(np.zeros((100, 200, 3), np.uint8)).mean()), 3)
+        0.497
+    """
+    result = np.zeros(image.shape[:2], np.float32)
+    margins = [round(side * (1 - np.sqrt(0.5)) / 2) for side in image.shape[:2]]
+    (top, left), (height, width) = margins, image.shape[:2]
+    result[top : height - top, left : width - left] = 1
+    return result
+
+
+def centre_gaussian(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """A hill in the middle, whose deviation is a quarter of each side.
+
+    exp(-((x - W/2)^2 / (W/4)^2 + (y - H/2)^2 / (H/4)^2) / 2) at the pixels' centres, scaled.
+
+    Example:
+        >>> centre_gaussian(np.zeros((1, 3, 3), np.uint8)).round(2)
+        array([[0.41, 1.  , 0.41]], dtype=float32)
+    """
+    y, x = (((np.arange(side) + 0.5) / side - 0.5) * 4 for side in image.shape[:2])
+    return maps.scale(np.exp(-(y[:, np.newaxis] ** 2 + x**2) / 2))
+
+
+def random_map(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Uniform random numbers at 7 x 7 positions, resized as a layer's map is.
+
+    Example:
+        >>> image = np.zeros((4, 4, 3), np.uint8)
+        >>> bool((random_map(image, 1) == random_map(image, 1)).all())
+        True
+    """
+    return maps.heatmap(np.random.default_rng(seed).random(_GRID), image.shape[:2])
+
+
+def sobel_edges(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """How much the picture's grey changes: the length of Sobel's gradient.
+
+    Example:
+        >>> sobel_edges(np.uint8([[[0] * 3, [0] * 3, [255] * 3, [255] * 3]]))
+        array([[0., 1., 1., 0.]], dtype=float32)
+    """
+    grey = to_channels(image, 1)[..., 0]
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
+    return maps.scale(np.hypot(across, down))
+
+
+BASELINES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    each.__name__: each
+    for each in (full_image, centred_box, centre_gaussian, random_map, sobel_edges)
+}
+
+
+def seed_of(name: str, seed: int) -> int:
+    """A picture's own seed, the same wherever it stands among others.
+
+    Args:
+        name: The picture's.
+        seed: That of the whole.
+
+    Example:
+        >>> seed_of("dog.jpg", 0) == seed_of("dog.jpg", 0) != seed_of("cat.jpg", 0)
+        True
+    """
+    return zlib.crc32(f"{seed} {name}".encode())

@@ -1,0 +1,125 @@
+"""New random weights for parts of a model, for a while: each layer draws as when it was made."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcam.engine.opened_model import open_model
+from tfcam.model.tree import children, walk
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers that are randomised together.
+
+    Attributes:
+        name: The path of the lowest of them, the one nearest to the image.
+        layers: Each with its position in ``walk(model)``.
+    """
+
+    name: str
+    layers: tuple[tuple[int, Any], ...]
+
+
+def stages(model: Any, count: int) -> list[Stage]:
+    """A model's layers with weights, from the logits down, in groups of consecutive ones.
+
+    The first group is the layer of the logits alone, the others hold about equally many; a single
+    group holds all. What prepares the data (``Normalization``) is left out: training did not learn
+    it.
+
+    Args:
+        model: A Keras model.
+        count: How many groups at most, at least 1.
+
+    Returns:
+        The groups, those nearest to the output first.
+
+    Raises:
+        ValueError: If the count is none, the model has no weights, or has some outside its layers.
+    """
+    if count < 1:
+        raise ValueError(f"steps must be at least 1; got {count}.")
+    if own := own_weights(model):
+        raise ValueError(
+            f"Weights are drawn anew layer by layer; {own[0].path!r} belongs to the model itself. "
+            "Put it into a layer."
+        )
+    operations = list(walk(model))
+    called = dict.fromkeys(call.position for call in open_model(model).record.calls)
+    found = [
+        (position, operations[position][1])
+        for position in reversed(called)
+        if own_weights(operations[position][1])
+        and not isinstance(operations[position][1], keras.layers.Normalization)
+    ]
+    if not found:
+        raise ValueError(f"{model.name!r} has no weights to draw anew.")
+    parts = np.array_split(np.arange(1, len(found)), max(count - 1, 1))
+    groups = [[0], *(part.tolist() for part in parts if len(part))]
+    if count == 1:
+        groups = [list(range(len(found)))]
+    return [
+        Stage(operations[found[group[-1]][0]][0], tuple(found[each] for each in group))
+        for group in groups
+    ]
+
+
+def own_weights(operation: Any) -> list[Any]:
+    """The weights that a layer holds itself, not in a layer inside it."""
+    inner = {id(each) for child in children(operation) for each in getattr(child, "weights", [])}
+    return [each for each in getattr(operation, "weights", []) if id(each) not in inner]
+
+
+@contextlib.contextmanager
+def kept_weights(model: Any) -> Iterator[None]:
+    """Put back every variable of a model, bit for bit, however the block ends."""
+    before = [(each, keras.ops.convert_to_numpy(each)) for each in model.variables]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
+def reinitialise(stage: Stage, seed: int) -> None:
+    """Draw the weights of a stage anew, each by its layer's own initialiser.
+
+    A new layer of the same configuration is built and its weights are taken over: batch
+    normalisation gets gamma 1, beta 0, mean 0 and variance 1 unless it says otherwise. What a layer
+    draws depends on the seed and its place in the model only.
+
+    Args:
+        stage: Which layers.
+        seed: Which weights.
+
+    Raises:
+        ValueError: If a layer can't be made anew from its configuration.
+    """
+    for position, layer in stage.layers:
+        for variable, new in zip(own_weights(layer), _drawn(layer, seed, position), strict=True):
+            variable.assign(new)
+
+
+def _drawn(layer: Any, seed: int, position: int) -> list[Any]:
+    state = random.getstate()
+    # An initialiser without a seed of its own takes one from here.
+    random.seed(f"{seed} {position}")
+    try:
+        fresh = type(layer).from_config(layer.get_config())
+        fresh.build_from_config(layer.get_build_config())
+    except Exception as error:
+        raise ValueError(
+            f"The layer {layer.name!r} must be made anew from its configuration to draw its "
+            f"weights anew; that failed: {' '.join(str(error).split())} Give it a get_config."
+        ) from error
+    finally:
+        random.setstate(state)
+    return own_weights(fresh)

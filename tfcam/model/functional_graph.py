@@ -1,0 +1,187 @@
+"""The record of a functional model, read from Keras's own graph: nothing has to be traced.
+
+Only for graphs of which it is known what each layer calls: Keras's own layers without layers
+inside them. All others are traced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcam.model.inputs import Input, inputs_of
+from tfcam.model.tree import children, walk
+
+Shape = tuple[int | None, ...]
+
+
+# position and path in walk(model), number, tensors in, tensor out, its shape, that of the first in
+Step = tuple[int, str, int, tuple[str, ...], str | None, Shape | None, Shape | None]
+
+
+_OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
+
+
+# Layers whose code is the user's, or that pass a tensor on or not as they are set.
+_OPAQUE = (keras.layers.Lambda, keras.layers.TFSMLayer)
+
+
+_OPAQUE_MODULE = "keras.src.layers.preprocessing.image_preprocessing"
+
+
+# What gives back in inference the very tensor that it takes.
+_PASSING = (
+    keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout,
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+
+
+class _UnknownError(Exception):
+    """What a part of the model does can't be told without tracing it."""
+
+
+class Reader:
+    """Goes through a functional model's graph in the order in which it would run.
+
+    Args:
+        model: A built Keras model.
+
+    Attributes:
+        steps: The calls, in the order in which they end.
+        sources: Which inputs each tensor depends on.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.steps: list[Step] = []
+        self.sources: dict[str, frozenset[int]] = {}
+        self._numbers = Counter[int]()
+        self._positions: dict[int, tuple[int, str]] = {}
+        for position, (path, operation) in enumerate(walk(model)):
+            self._positions.setdefault(id(operation), (position, path))
+
+    def run(self, model: Any, given: Sequence[str]) -> list[str]:
+        """The names of the tensors that a model returns for those that it is given."""
+        graph = _graph(model)
+        if len(graph.inputs) != len(given):
+            raise _UnknownError
+        names = {id(tensor): name for tensor, name in zip(graph.inputs, given, strict=True)}
+        for depth in sorted(graph._nodes_by_depth, reverse=True):
+            for node in graph._nodes_by_depth[depth]:
+                if node.operation and not node.is_input:
+                    self._call(node, names)
+        if any(id(tensor) not in names for tensor in graph.outputs):
+            raise _UnknownError
+        return [names[id(tensor)] for tensor in graph.outputs]
+
+    def _call(self, node: Any, names: dict[int, str]) -> None:
+        operation, arguments = node.operation, node.arguments
+        if id(operation) not in self._positions or any(
+            id(each) not in names for each in arguments.keras_tensors
+        ):
+            raise _UnknownError
+        first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
+        taken = [t for t in tf.nest.flatten(first) if isinstance(t, keras.KerasTensor)]
+        given = [names[id(tensor)] for tensor in taken]
+        number = self._numbers[id(operation)]
+        self._numbers[id(operation)] += 1
+        if hasattr(operation, "_nodes_by_depth") or isinstance(operation, keras.Model):
+            made = self.run(operation, given)
+        else:
+            _check_known(operation)
+            fresh = [f"{len(self.steps)}:{index}" for index in range(len(node.outputs))]
+            made = given if _passes(operation) else fresh
+        seen = (self.sources[names[id(each)]] for each in arguments.keras_tensors)
+        together = frozenset[int]().union(*seen)
+        for tensor, name in zip(node.outputs, made, strict=True):
+            names[id(tensor)] = name
+            self.sources.setdefault(name, together)
+        single = node.outputs[0] if len(node.outputs) == 1 else None
+        self.steps.append(
+            (
+                *self._positions[id(operation)],
+                number,
+                tuple(given),
+                None if single is None else made[0],
+                None if single is None else _shape(single),
+                _shape(taken[0]) if taken else None,
+            )
+        )
+
+
+def read_graph(model: Any) -> tuple[list[Step], list[str], Shape | None, dict[str, Any]] | None:
+    """What a model calls, if that can be read from its graph; None where it must be traced.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        The calls in the order in which they end, the names of the tensors that it returns, the
+        shape of its output where it is one, and which inputs each tensor depends on. Shapes are
+        those of a batch of one, laid out as the layers have them.
+    """
+    inputs = inputs_of(model)
+    if any(None in each.shape for each in inputs):
+        return None
+    names = [f"input:{number}" for number in range(len(inputs))]
+    reader = Reader(model)
+    reader.sources |= {name: frozenset({number}) for number, name in enumerate(names)}
+    try:
+        graph = _graph(model)
+        _check_order(graph.inputs, inputs)
+        ends = reader.run(model, names)
+        shape = _shape(graph.outputs[0]) if len(ends) == 1 else None
+    except _UnknownError:
+        return None
+    return reader.steps, ends, shape, reader.sources
+
+
+def _graph(model: Any) -> Any:
+    """The graph that a functional or sequential model runs through."""
+    graph = getattr(model, "_functional", model) if isinstance(model, keras.Sequential) else model
+    plain = type(model).call.__qualname__ in ("Functional.call", "Sequential.call")
+    if not plain or "call" in model.__dict__ or not hasattr(graph, "_nodes_by_depth"):
+        raise _UnknownError
+    return graph
+
+
+def _check_order(tensors: Sequence[Any], inputs: Sequence[Input]) -> None:
+    if [tuple(each.shape[1:]) for each in tensors] != [each.own_shape for each in inputs]:
+        raise _UnknownError
+
+
+def _check_known(operation: Any) -> None:
+    kind = type(operation)
+    activation = getattr(operation, "activation", None)
+    if (
+        not kind.__module__.startswith(_OWN)
+        or kind.__module__.startswith(_OPAQUE_MODULE)
+        or isinstance(operation, _OPAQUE)
+        or "call" in operation.__dict__
+        or (isinstance(operation, keras.layers.Layer) and children(operation))
+        or not getattr(activation, "__module__", "keras.").startswith("keras.")
+    ):
+        raise _UnknownError
+
+
+def _passes(operation: Any) -> bool:
+    linear = getattr(operation, "activation", None) is keras.activations.linear
+    return isinstance(operation, _PASSING) or (
+        isinstance(operation, keras.layers.Activation) and linear
+    )
+
+
+def _shape(tensor: Any) -> Shape:
+    if tensor.shape[0] not in (None, 1) or None in tensor.shape[1:]:
+        raise _UnknownError
+    return (1, *tensor.shape[1:])

@@ -1,0 +1,110 @@
+"""The labels of a model's classes, and which class a label of the data is."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcam.findings import Finding, finding
+from tfcam.model.applications import family_of
+from tfcam.targets.classes import class_index
+from tfcam.utils.validation import check_labels
+
+
+def imagenet_labels() -> tuple[str, ...] | None:
+    """The 1000 ImageNet labels as Keras decodes them, such as "bull mastiff".
+
+    Returns:
+        The labels; None where Keras's class index is neither here nor to be had.
+    """
+    known = imagenet_classes()
+    return None if known is None else tuple(label for _, label in known)
+
+
+@functools.cache
+def imagenet_classes() -> tuple[tuple[str, str], ...] | None:
+    """The 1000 ImageNet classes, each by its WordNet number and its label.
+
+    Returns:
+        Such as ("n02108422", "bull mastiff"); None where Keras's class index is neither here nor
+        to be had.
+    """
+    # The class index comes with Keras's own decoder, which names classes from the most likely on.
+    decode = keras.applications.imagenet_utils.decode_predictions
+    try:
+        (row,) = decode(np.arange(1000, 0, -1, dtype=np.float32)[np.newaxis], top=1000)
+    except Exception:  # Keras raises a bare Exception where a download fails
+        return None
+    return tuple((number, label.replace("_", " ")) for number, label, _ in row)
+
+
+def find_labels(
+    model: Any, labels: Sequence[str] | None
+) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
+    """The labels of a model's classes, and a finding where they should be known but are not."""
+    shape, labels = getattr(model, "output_shape", None), check_labels(labels)
+    if labels is not None:
+        if isinstance(shape, tuple) and len(labels) != shape[-1]:
+            raise ValueError(
+                f"labels must name each of the model's {shape[-1]} classes; got {len(labels)}."
+            )
+        return labels, ()
+    if family_of(model, nested=False) is None or not shape or shape[-1] != 1000:
+        return None, ()
+    known = imagenet_labels()
+    return known, () if known else (finding("no_labels"),)
+
+
+_WORDNET = re.compile(r"n\d{8}")
+
+
+def class_of(
+    label: int | str,
+    names: Sequence[str] | None,
+    classes: int | None,
+    labels: Sequence[str] | None,
+) -> int:
+    """The index of a label among a model's classes.
+
+    An index is the model's own where the data have as many classes, or none with names; else it is
+    sought by its name: by the WordNet number that it starts with ("n02085620-chihuahua") in an
+    ImageNet network, or among ``labels``.
+
+    Args:
+        label: An index or a name.
+        names: The names of the data's classes, where they have some.
+        classes: How many classes the model has.
+        labels: The label of each of them, where they are known.
+
+    Returns:
+        The index.
+
+    Raises:
+        ValueError: If the model has no such class.
+
+    Example:
+        >>> class_of(1, None, 3, None), class_of("dog", None, 3, ["cat", "cow", "dog"])
+        (1, 2)
+    """
+    if isinstance(label, Integral):
+        if names is None or len(names) == classes:
+            return class_index(label, classes, labels)
+        label = names[int(label)]
+    name = str(label)
+    number = _WORDNET.match(name)
+    if number and labels is not None and tuple(labels) == imagenet_labels():
+        known = [each for each, _ in imagenet_classes() or ()]
+        if number[0] in known:
+            return known.index(number[0])
+    if labels is None:
+        raise ValueError(
+            f"To find the class {name!r} the model's labels must be known: pass labels=[...], or "
+            "target=None to explain the predicted class."
+        )
+    return class_index(name, classes, labels)

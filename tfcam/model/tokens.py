@@ -1,0 +1,201 @@
+"""Transformers: tokens laid out on their grid, and what attends to what.
+
+Tokens are (B, T, D): ``prefix`` tokens in front that stand for no patch (class, distillation,
+registers), then one for each patch, row by row. Attention scores are (B, heads, T, T).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tfcam.model.call_graph import Call, Record
+from tfcam.model.hooks import Side
+
+# A class token, a distillation token and some registers.
+_MOST_PREFIX = 8
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where tokens lie in the image.
+
+    Attributes:
+        height: Rows of patches.
+        width: Patches in a row.
+        prefix: How many tokens come before those of the patches.
+    """
+
+    height: int
+    width: int
+    prefix: int = 0
+
+
+def token_shape(calls: Record, call: Call, side: Side = "output") -> tuple[int | None, ...] | None:
+    """The shape (1, T, D) of what a call gives or takes, None where these are no tokens.
+
+    Tokens need a model of images (B, H, W, C) and more than one position. Windows of an image,
+    which have become a batch of their own, are none.
+    """
+    shape = call.shape if side == "output" else call.input_shape
+    if calls.rank != 4 or shape is None or len(shape) != 3:
+        return None
+    return shape if shape[0] in (1, None) and shape[1] != 1 else None
+
+
+def grid_of(
+    calls: Record, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
+) -> Grid:
+    """Find how the tokens of a call lie in the image.
+
+    The evidence is the last map before it that has as many positions as there are tokens, but for
+    a few in front: the patch embedding. Where patches were cut out without a convolution, they
+    are taken to be squares that cover the image, behind at most one token.
+
+    Args:
+        calls: The model's record.
+        call: One of its calls.
+        given: (height, width) where the user says it.
+        side: Whether the call gives or takes the tokens.
+
+    Returns:
+        The grid.
+
+    Raises:
+        ValueError: If these are no tokens, the given grid does not fit, or none is found.
+
+    Example:
+        >>> from tfcam.model.call_graph import Call, Record
+        >>> embedding = Call("patches", 0, 0, (), "a", (1, 4, 6, 8))
+        >>> block = Call("block", 1, 0, (), "b", (1, 25, 8))
+        >>> grid_of(Record((embedding, block), (), None, 4, (32, 48)), block)
+        Grid(height=4, width=6, prefix=1)
+    """
+    shape = token_shape(calls, call, side)
+    if shape is None or shape[1] is None:
+        found = call.shape if side == "output" else call.input_shape
+        raise ValueError(
+            "Tokens must be (B, T, D), with a T over 1 that the model fixes, in a model of images; "
+            f"{call.path!r} has {'no one tensor' if found is None else found} there."
+        )
+    count = shape[1]
+    if given is not None:
+        return _given(call, count, given)
+    grids = _from_maps(calls, call, count) or _from_patches(calls, call, count)
+    if len(grids) != 1:
+        raise ValueError(
+            f"The grid of the {count} tokens of {call.path!r} can't be told: no map before them "
+            f"has as many positions, and {count} is {'also ' * bool(grids)}no one grid of square "
+            "patches behind at most one class token. Pass grid=(height, width)."
+        )
+    return grids.pop()
+
+
+def _given(call: Call, count: int, given: tuple[int, int]) -> Grid:
+    grid = _fitting(count, *given)
+    if grid is None:
+        raise ValueError(
+            f"grid=(height, width) must hold all {count} tokens of {call.path!r} but at most "
+            f"{_MOST_PREFIX} in front; got {given}, which holds {given[0] * given[1]}."
+        )
+    return grid
+
+
+def _fitting(count: int, height: int, width: int) -> Grid | None:
+    patches = height * width
+    prefix = count - patches
+    fits = 0 <= prefix <= _MOST_PREFIX and prefix < patches > 1
+    return Grid(height, width, prefix) if fits else None
+
+
+def _from_maps(calls: Record, call: Call, count: int) -> set[Grid]:
+    """The grid of the last map that fits."""
+    shapes = [each.shape or () for each in _before(calls, call) if calls.has_map(each)]
+    grids = [
+        _fitting(count, shape[1], shape[2])
+        for shape in shapes
+        if shape[0] in (1, None) and shape[1] is not None and shape[2] is not None
+    ]
+    fitting = [grid for grid in grids if grid is not None]
+    # (B, 1, T, D) may be one head of an attention.
+    wide = [grid for grid in fitting if min(grid.height, grid.width) > 1]
+    return set((wide or fitting)[-1:])
+
+
+def _from_patches(calls: Record, call: Call, count: int) -> set[Grid]:
+    """The grids of square patches: of the input, else of the first map that can be cut so."""
+    maps = [each.shape or () for each in _before(calls, call) if calls.has_map(each)]
+    for height, width in [calls.sides, *(shape[1:3] for shape in maps)]:
+        if height is None or width is None:
+            continue
+        if height == width:
+            sizes = {(side, side) for side in range(2, height + 1)}
+        else:
+            sizes = {(height // p, width // p) for p in range(1, min(height, width) + 1)}
+        grids = {Grid(h, w, count - h * w) for h, w in sizes if count - h * w in (0, 1)}
+        if grids:
+            return grids
+    return set()
+
+
+def _before(calls: Record, call: Call) -> Sequence[Call]:
+    return calls.calls[: calls.calls.index(call)]
+
+
+def map_shape(
+    calls: Record, call: Call, given: tuple[int, int] | None = None
+) -> tuple[int | None, ...] | None:
+    """The shape (h, w, K) of the map that a call gives, also as tokens; None where it has none.
+
+    Tokens whose grid can't be told, or only supposed in a network without attention, are none.
+    """
+    if calls.has_map(call):
+        return (call.shape or ())[1:]
+    grid = known_grid(calls, call, given)
+    return None if grid is None else (grid.height, grid.width, (call.shape or ())[-1])
+
+
+def known_grid(
+    calls: Record, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
+) -> Grid | None:
+    """The grid of a call's tokens, None where there are none or it takes supposing too much."""
+    shape = token_shape(calls, call, side)
+    if shape is None or shape[1] is None or calls.in_attention(call):
+        return None
+    if given is not None:
+        return _fitting(shape[1], *given)
+    grids = _from_maps(calls, call, shape[1])
+    if not grids and calls.attentions:
+        grids = _from_patches(calls, call, shape[1])
+    return grids.pop() if len(grids) == 1 else None
+
+
+def to_map(tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
+    """Lay tokens out on their grid, without those in front.
+
+    Args:
+        tokens: (B, T, D).
+        grid: How they lie in the image.
+
+    Returns:
+        (B, h, w, D).
+
+    Raises:
+        ValueError: If there are more or fewer tokens than the grid holds.
+
+    Example:
+        >>> tokens = tf.reshape(tf.range(7.0), (1, 7, 1))
+        >>> to_map(tokens, Grid(2, 3, prefix=1))[0, ..., 0].numpy()
+        array([[1., 2., 3.],
+               [4., 5., 6.]], dtype=float32)
+    """
+    wanted = grid.prefix + grid.height * grid.width
+    if tokens.shape.rank != 3 or tokens.shape[1] not in (wanted, None):
+        raise ValueError(
+            f"A grid of {grid.height} x {grid.width} patches behind {grid.prefix} tokens needs "
+            f"(B, {wanted}, D); got {tuple(tokens.shape)}. Pass images of the size that the model "
+            "was built for, or another grid=(height, width)."
+        )
+    return tf.reshape(tokens[:, grid.prefix :], (-1, grid.height, grid.width, tokens.shape[-1]))

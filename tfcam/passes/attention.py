@@ -1,0 +1,151 @@
+"""Reading the attention scores of a transformer while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tfcam.model.call_graph import tensor_name
+from tfcam.model.hooks import rewired
+from tfcam.model.inputs import run
+from tfcam.model.layer_types import attentions
+from tfcam.model.tree import walk
+
+
+@contextlib.contextmanager
+def reading_attentions(model: Any) -> Iterator[list[tf.Tensor]]:
+    """Read the attention scores of every self-attention while the model runs inside this scope.
+
+    What the model returns is the same to the last bit: each attention is asked for its scores in
+    a call of its own. Open other taps on the model inside this scope.
+
+    Args:
+        model: A built Keras model.
+
+    Yields:
+        A list that fills with (B, heads, T, T) float32, one for each call, in their order.
+
+    Raises:
+        ValueError: If the model has no attention, or one whose scores can't be read; while it
+            runs, if one attends from some tokens to others.
+    """
+    readable = attentions(model)
+    _check_readable(model, readable)
+    paths = {id(layer): path for path, layer in reversed(readable)}
+    scores: list[tf.Tensor] = []
+
+    def read(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        signature, path = inspect.signature(original), paths[id(layer)]
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs)
+            _check_self(path, given.arguments)
+            if given.arguments.get("return_attention_scores"):
+                outputs = original(*args, **kwargs)
+                scores.append(_score(path, outputs))
+                return outputs
+            given.arguments["return_attention_scores"] = True
+            with _left_as_it_was(layer, (args, kwargs)):
+                scores.append(_score(path, original(*given.args, **given.kwargs)))
+            return original(*args, **kwargs)
+
+        return call
+
+    with rewired(model, [layer for _, layer in readable], read):
+        yield scores
+
+
+def attention_scores(model: Any, images: tf.Tensor) -> list[tf.Tensor]:
+    """The attention scores of every self-attention, for a batch of images.
+
+    Args:
+        model: A built Keras model with one input.
+        images: Its input, (B, H, W, C).
+
+    Returns:
+        (B, heads, T, T) float32 for each call, in their order; rows sum to 1.
+
+    Raises:
+        ValueError: If the scores can't be read; see ``reading_attentions``.
+    """
+    with reading_attentions(model) as scores:
+        run(model, [images])
+    return list(scores)
+
+
+def _check_readable(model: Any, readable: list[tuple[str, Any]]) -> None:
+    how = (
+        "It reads keras.layers.MultiHeadAttention, and any layer whose call takes "
+        "return_attention_scores=True and then returns (outputs, scores)."
+    )
+    known = {id(layer) for _, layer in readable}
+    known |= {id(inner) for _, layer in readable for _, inner in walk(layer)}
+    for path, each in walk(model):
+        named = "attention" in type(each).__name__.lower()
+        if named and not known & {id(each), *(id(inner) for _, inner in walk(each))}:
+            raise ValueError(
+                f"Attention rollout needs the scores of every attention; {path!r} "
+                f"({type(each).__name__}) computes its own and does not give them. {how}"
+            )
+    if not readable:
+        raise ValueError(
+            f"Attention rollout needs a network with attention; {model.name!r} has none that can "
+            f"be read. {how}"
+        )
+
+
+def _check_self(path: str, arguments: dict[str, Any]) -> None:
+    sources = [arguments.get(name) for name in ("inputs", "query", "value", "key")]
+    tensors = [each for each in tf.nest.flatten(sources) if isinstance(each, tf.Tensor)]
+    if not all(_same(tensors[0], each) for each in tensors[1:]):
+        raise ValueError(
+            f"Attention rollout needs self-attention; {path!r} attends from one tensor to "
+            "another. A gradient method such as grad_cam applies."
+        )
+
+
+def _same(one: tf.Tensor, other: tf.Tensor) -> bool:
+    """Whether two tensors are one, but for casts."""
+    if one is other:
+        return True
+    if tf.is_symbolic_tensor(one) and tf.is_symbolic_tensor(other):
+        return tensor_name(one) == tensor_name(other)
+    if tf.is_symbolic_tensor(one) or tf.is_symbolic_tensor(other) or one.shape != other.shape:
+        return False
+    return bool(tf.reduce_all(one == tf.cast(other, one.dtype)))
+
+
+def _score(path: str, outputs: Any) -> tf.Tensor:
+    scores = outputs[1] if isinstance(outputs, tuple | list) and len(outputs) == 2 else None
+    if not isinstance(scores, tf.Tensor):
+        raise ValueError(
+            f"Attention rollout needs the scores of every attention; {path!r} does not return "
+            "them when it is asked to: its own code computes without them."
+        )
+    # keras.layers.Attention has one head and no axis for it.
+    return tf.cast(scores if scores.shape.rank != 3 else scores[:, tf.newaxis], tf.float32)
+
+
+@contextlib.contextmanager
+def _left_as_it_was(layer: Any, values: Any) -> Iterator[None]:
+    """Undo what a call leaves behind: layers remember it, and attention takes off its masks."""
+    inside = [layer, *(inner for _, inner in walk(layer))]
+    before = [(each, dict(vars(each))) for each in inside]
+    masked = [
+        (tensor, tensor._keras_mask)
+        for tensor in tf.nest.flatten(values)
+        if getattr(tensor, "_keras_mask", None) is not None
+    ]
+    try:
+        yield
+    finally:
+        for each, attributes in before:
+            # Past Keras's tracking, which would note them as new.
+            each.__dict__.clear()
+            each.__dict__.update(attributes)
+        for tensor, mask in masked:
+            tensor._keras_mask = mask

@@ -1,0 +1,106 @@
+"""The explained network, to be asked again: what sampling methods need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfcam.passes.outputs import Outputs, probabilities, select
+from tfcam.passes.reading import Reading
+from tfcam.targets.callables import ClassScore
+
+
+@dataclass(frozen=True)
+class Network:
+    """The explained network at one layer.
+
+    What is explained stays what it was, also where another class would be predicted.
+
+    Attributes:
+        submodel: The opened model.
+        tap: Which of its taps.
+        images: (B, H, W, C), what was explained.
+        target: (B, 2) pairs of classes, (B, C) weights of the logits, or a callable.
+        activations: What the layer gave for the images, as it gave it.
+        at_once: How many images are computed at once, at least.
+    """
+
+    submodel: Any
+    tap: int
+    images: tf.Tensor
+    target: Any
+    activations: tf.Tensor = None
+    at_once: int = 32
+
+    @property
+    def groups(self) -> int:
+        """How many variants of the images are computed at once."""
+        return max(1, self.at_once // self.images.shape[0])
+
+    def read(self, images: tf.Tensor) -> Reading:
+        """The reading of other images (B, H, W, C)."""
+        return self._open().read(images, self.target)[0][0]
+
+    def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
+        """The gradients of the scores by other images (B, H, W, C)."""
+        bare = self.submodel.at([])
+        (reading,), *_ = bare.read(images, self.target, gradients=False, image_gradients=True)
+        return reading.image_gradients
+
+    def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
+        """The scores of n variants of the images.
+
+        Args:
+            images: (n B, H, W, C), variant by variant.
+            probability: Whether to give the model's probabilities (the softmax of its outputs
+                where they are logits). A callable's number is its own.
+
+        Returns:
+            (n, B) float32.
+        """
+        outputs, _ = self.submodel.at([]).forward(images)
+        scores = self._select(outputs)
+        # Of a list of targets those that are classes have a probability.
+        each = getattr(self.target, "targets", ()) if callable(self.target) else None
+        if not probability or (each is not None and not any(map(_is_class, each))):
+            return scores
+        likely = self._select(Outputs(outputs.values, probabilities(outputs), outputs.found))
+        return likely if each is None else tf.where([*map(_is_class, each)], likely, scores)
+
+    def head(self, activations: tf.Tensor) -> tf.Tensor:
+        """The scores (n, B) of n variants of the activations, (n B, h, w, K).
+
+        Once compiled, only what follows the layer, or passes it by, is computed.
+        """
+        count = activations.shape[0] // self.images.shape[0]
+        given = tf.cast(activations, self.activations.dtype)
+        if (grid := self.submodel.taps[self.tap].grid) is not None:
+            prefix = tf.tile(self.activations[:, : grid.prefix], [count, 1, 1])
+            patches = tf.reshape(given, (given.shape[0], -1, given.shape[-1]))
+            given = tf.concat([prefix, patches], axis=1)
+        # Each variant with its own image, as residual connections pass the layer by.
+        images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])
+        outputs, _ = self._open().forward(images, inject=[given])
+        return self._select(outputs)
+
+    def _open(self) -> Any:
+        """The model opened at this layer alone."""
+        return self.submodel.at([self.submodel.taps[self.tap]])
+
+    def _select(self, outputs: Outputs) -> tf.Tensor:
+        batch = self.images.shape[0]
+        count = tf.nest.flatten(outputs.values)[0].shape[0] // batch
+        if not callable(self.target):
+            repeated = tf.tile(self.target, [count, 1])
+            return tf.reshape(select(outputs, repeated).scores, (count, batch))
+        # A callable may treat each image of the batch in its own way: it sees a batch at a time.
+        leaves = [tf.split(leaf, count) for leaf in tf.nest.flatten(outputs.scores)]
+        parts = zip(*leaves, strict=True)
+        packed = (tf.nest.pack_sequence_as(outputs.scores, list(part)) for part in parts)
+        return tf.stack([select(Outputs(each, each, True), self.target).scores for each in packed])
+
+
+def _is_class(target: Any) -> bool:
+    return isinstance(target, ClassScore)

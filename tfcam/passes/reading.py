@@ -1,0 +1,54 @@
+"""What a method makes its map from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfcam.maps.tensors import first_component
+from tfcam.model.tokens import Grid
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a method makes its map from; what its method did not ask for is None.
+
+    Attributes:
+        activations: (B, h, w, K) float32, the output of the explained layer.
+        scores: (B,) float32, the number that is explained.
+        gradients: (B, h, w, K) float32, of the score by the activations.
+        class_weights: (B, K) float32, of the linear head, for each image's class.
+        guided_gradients: (B, H, W, C) float32, of the score by the images, guided.
+        deconvnet_gradients: (B, H, W, C) float32, of the score by the images, as deconvnet does.
+        image_gradients: (B, H, W, C) float32, of the score by the images.
+        bias_attributions: Of each layer that adds a bias, what it gave to the score, (B, ...).
+        attentions: Of each self-attention, its scores (B, heads, T, T) float32.
+        grid: Where tokens lie in the image; None for a layer that gives maps.
+        network: The ``Network``, to be asked again about other images or activations.
+        principal: Whether channels are combined to their first principal component.
+    """
+
+    activations: tf.Tensor
+    scores: tf.Tensor = None
+    gradients: tf.Tensor = None
+    class_weights: tf.Tensor = None
+    guided_gradients: tf.Tensor = None
+    deconvnet_gradients: tf.Tensor = None
+    image_gradients: tf.Tensor = None
+    bias_attributions: Sequence[tf.Tensor] = ()
+    attentions: Sequence[tf.Tensor] = ()
+    grid: Grid | None = None
+    network: Any = None
+    principal: bool = False
+
+    def combine(self, weighted: tf.Tensor) -> tf.Tensor:
+        """Weighted activations (B, h, w, K) -> a map (B, h, w): their sum over the channels.
+
+        With ``eigen=True`` it is their first principal component instead, turned so that it
+        agrees with the sum.
+        """
+        total = tf.reduce_sum(weighted, axis=-1)
+        return first_component(weighted, towards=total) if self.principal else total

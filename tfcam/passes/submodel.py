@@ -1,0 +1,388 @@
+"""A model opened at named layers: activations, gradients and scores in one pass.
+
+The only file with a GradientTape. ``B`` images; activations and gradients are (B, h, w, K).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfcam.model.hooks import Side, observed
+from tfcam.model.inputs import inputs_of, run, swapped
+from tfcam.model.taps import Tap
+from tfcam.model.tokens import to_map
+from tfcam.model.tree import walk
+from tfcam.passes.attention import reading_attentions
+from tfcam.passes.guided_relu import Gates, Rule, check_gates, count_gates, gated_relus
+from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
+from tfcam.passes.network import Network
+from tfcam.passes.outputs import (
+    Contrast,
+    Outputs,
+    logits,
+    pick_output,
+    read_outputs,
+    select,
+    spread,
+)
+from tfcam.passes.reading import Reading
+from tfcam.targets.callables import told_format
+from tfcam.targets.classes import Top
+
+# Each shape of input is traced by itself; this many are kept.
+KEPT = 16
+
+
+_IMAGES = -1
+
+
+class NoGradientError(ValueError):
+    """The score does not depend on a layer in a way that has a gradient."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one pass says of one target.
+
+    Attributes:
+        readings: One for each tap; one without activations where there is none.
+        pairs: (B, 2), the explained classes and those they are held against; ``PREDICTED`` and
+            ``NOTHING`` where the target is a callable.
+        weights: (B, C), what each logit counts for; None but for a contrast.
+    """
+
+    readings: list[Reading]
+    pairs: tf.Tensor
+    weights: tf.Tensor | None
+
+
+class SubModel:
+    """A model opened at some of its layers; it keeps the model alive no longer than its owner.
+
+    Args:
+        model: A built Keras model.
+        taps: Where to open it.
+        score: "logit" for scores before the final softmax or sigmoid, "probability" for the
+            model's own output.
+        output: Which output, by name or index; None where the model has one, or for all.
+        which: Which input is explained, in their flat order.
+        heads: Whether layers without a map may be tapped as well; of one that ends in a softmax or
+            sigmoid, what goes into that is taken. All is read as the layers lay it out.
+
+    Attributes:
+        half: Whether a layer computes in float16.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        taps: Sequence[Tap],
+        score: str = "logit",
+        output: str | int | None = None,
+        which: int = 0,
+        heads: bool = False,
+    ) -> None:
+        self._model = weakref.ref(model)
+        self.taps = tuple(taps)
+        self.score, self.output, self.which, self._heads = score, output, which, heads
+        self._traced: OrderedDict[Any, Any] = OrderedDict()
+        self._others: tuple[tf.Tensor, ...] = ()
+        inside = (model, *(operation for _, operation in walk(model)))
+        self.half = any(getattr(each, "compute_dtype", None) == "float16" for each in inside)
+        taken = inputs_of(model)[which]
+        self._rank = None if heads else len(taken.sides) + 2
+        self._swapped = len(taken.shape) + 1 if taken.channels_first else None
+
+    def beside(self, others: Sequence[tf.Tensor]) -> SubModel:
+        """This, with the values of the inputs that are not explained."""
+        same = copy.copy(self)
+        same._others = tuple(others)
+        return same
+
+    def at(self, taps: Sequence[Tap]) -> SubModel:
+        """This, opened at other layers."""
+        same = copy.copy(self)
+        same.taps = tuple(taps)
+        return same
+
+    @property
+    def model(self) -> Any:
+        """The opened model."""
+        model = self._model()
+        if model is None:
+            raise ReferenceError("The explained model no longer exists; keep a reference to it.")
+        return model
+
+    def forward(
+        self,
+        images: tf.Tensor,
+        watch: Callable[[tf.Tensor], object] | None = None,
+        inject: Sequence[tf.Tensor] | None = None,
+    ) -> tuple[Outputs, list[tf.Tensor]]:
+        """Run the model once in inference mode.
+
+        Args:
+            images: The model's input, (B, H, W, C).
+            watch: Called with each tapped tensor, such as ``tape.watch``.
+            inject: Given tensors that go on in place of the tapped ones: the head alone, once
+                traced, as whatever only fed the replaced tensors is then never computed.
+
+        Returns:
+            The outputs, and the tapped tensors in the order of ``taps``.
+        """
+        taken: dict[int, tf.Tensor] = {}
+        calls = dict.fromkeys(range(len(self.taps)), 0)
+
+        def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
+            for index, tap in enumerate(self.taps):
+                if tap.operation() is not operation or tap.side != side:
+                    continue
+                calls[index] += 1
+                if tap.number in (None, number):
+                    _check_map(tap, value, 2 if self._heads else 3, self._rank)
+                    before = logits(value) if self._heads else None
+                    swaps = self._swapped == value.shape.rank and not self._heads
+                    seen = self.channels_last(value) if swaps else value
+                    taken[index] = tf.identity(seen if inject is None else inject[index])
+                    if before is not None:  # the score is taken before the activation
+                        taken[index] = before
+                    if watch is not None:
+                        watch(taken[index])
+                    if before is None:
+                        value = swapped(taken[index], to_first=True) if swaps else taken[index]
+            return value
+
+        with observed(self.model, [tap.operation() for tap in self.taps], visit):
+            outputs = run(self.model, self._values(images))
+        for index, tap in enumerate(self.taps):
+            _check_reached(tap, calls[index], index in taken)
+        return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
+
+    def channels_last(self, value: tf.Tensor) -> tf.Tensor:
+        """What a layer gives, with the channels of a map last."""
+        return swapped(value, to_first=False) if value.shape.rank == self._swapped else value
+
+    def _values(self, images: tf.Tensor) -> list[tf.Tensor]:
+        """All inputs; the others as often as there are variants of the images."""
+        values = [
+            tf.tile(each, [images.shape[0] // each.shape[0], *[1] * (each.shape.rank - 1)])
+            for each in self._others
+        ]
+        values.insert(self.which, images)
+        return values
+
+    def _outputs(self, outputs: Any) -> Outputs:
+        names = getattr(self.model, "output_names", None) or ()
+        return read_outputs(pick_output(outputs, self.output, names), self.score)
+
+    def read(
+        self, images: tf.Tensor, target: Any, gradients: bool = True, image_gradients: bool = False
+    ) -> tuple[list[Reading], Outputs, tf.Tensor, Any]:
+        """``read_each`` for one target: its readings, the outputs, its scores, its classes."""
+        outputs, (answer,) = self.read_each(images, [target], gradients, image_gradients)
+        return answer.readings, outputs, answer.readings[0].scores, answer.pairs[:, 0]
+
+    def read_each(
+        self,
+        images: tf.Tensor,
+        targets: Sequence[Any],
+        gradients: bool = True,
+        image_gradients: bool = False,
+        attentions: bool = False,
+        contrast: Contrast | None = None,
+    ) -> tuple[Outputs, list[Answer]]:
+        """One forward pass and, where gradients are asked for, each target's backward pass.
+
+        Args:
+            images: The model's input, (B, H, W, C).
+            targets: Each (B, 2) pairs of classes, (B,) classes, a ``Top`` for one image, or a
+                callable outputs -> (B,).
+            gradients: Whether gradients by the activations are needed.
+            image_gradients: Whether gradients by the images are: a whole backward pass.
+            attentions: Whether attention scores are.
+            contrast: Turns logits and pairs of classes into what each logit counts for.
+
+        Returns:
+            The outputs, and the answer for each target.
+
+        Raises:
+            NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
+        """
+        targets = [told_format(each, self._swapped is not None) for each in targets]
+        half = self.half
+        several = half or len(targets) > 1 or isinstance(targets[0], Top)
+        with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
+            if image_gradients:
+                tape.watch(images)
+            # Open before the taps are: each attention is called once more for its scores.
+            nothing: Any = contextlib.nullcontext([])
+            with reading_attentions(self.model) if attentions else nothing as attended:
+                outputs, taken = self.forward(images, tape.watch if gradients else None)
+            chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
+            # Images do not depend on each other in inference mode: the gradient of the sum over
+            # the batch is each image's own.
+            totals = [tf.reduce_sum(each.scores) for each in chosen]
+            large = [total * HALF_SCALE for total in totals] if half else totals
+        wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
+        wanted |= dict(enumerate(taken)) if gradients else {}
+        answers = []
+        for each, total, scaled in zip(chosen, totals, large, strict=True):
+            found = tape.gradient(scaled, wanted) if wanted else {}
+            for key, slope in found.items():
+                if slope is None:
+                    path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
+                    raise NoGradientError(_no_gradient(path))
+            if half and wanted:
+                found = unscaled(found, functools.partial(tape.gradient, total, wanted))
+            # Of an exported network the slope's batch is unknown, but it is that of its tensor.
+            found = {
+                key: tf.ensure_shape(tf.cast(slope, tf.float32), wanted[key].shape)
+                for key, slope in found.items()
+            }
+            readings = [
+                Reading(
+                    self._map(index, activation),
+                    each.scores,
+                    self._map(index, found.get(index)),
+                    image_gradients=found.get(_IMAGES),
+                    attentions=tuple(attended),
+                    grid=self.taps[index].grid if taken else None,
+                    network=Network(self, index, images, each.again, activation),
+                )
+                for index, activation in enumerate(taken or [None])
+            ]
+            answers.append(Answer(readings, each.pairs, each.weights))
+        return outputs, answers
+
+    def _map(self, index: int, values: tf.Tensor | None) -> tf.Tensor | None:
+        """Activations or gradients as float32, those of tokens on their grid."""
+        if values is None:
+            return None
+        grid, values = self.taps[index].grid, tf.cast(values, tf.float32)
+        return values if grid is None else to_map(values, grid)
+
+    def traced(self, key: Any, function: Any, given: Sequence[tf.Tensor]) -> Any:
+        """A function as it was traced for this key; the last few are kept."""
+        if key not in self._traced:
+            self._traced[key] = function.get_concrete_function(*given)
+            if len(self._traced) > KEPT:
+                self._traced.popitem(last=False)
+        return self._traced[key]
+
+    def gated_gradients(
+        self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule
+    ) -> tuple[tf.Tensor, Gates]:
+        """The gradient of the score by the images through gated ReLUs, and what these are.
+
+        Returns:
+            (B, H, W, C) float32, and the counts.
+
+        Raises:
+            ValueError: If the network has no ReLU, or one that can't be reached.
+        """
+        given = (*self._others, *(() if callable(target) else (target,)))
+        key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
+        concrete = self.traced(key, self._gated(target, rule), (images, *given))
+        gates = count_gates(concrete.graph)
+        check_gates(gates, self.model.name)
+        # The override map is honoured only where the tape is outside of the traced function.
+        _, gradients = self.ascent(lambda given_images: concrete(given_images, *given), images)
+        return gradients, gates
+
+    def ascent(
+        self, function: Callable[[tf.Tensor], tf.Tensor], at: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What a function of anything that becomes images gives, and where it rises.
+
+        Args:
+            function: ``at`` -> (B,), on its way through ``forward``.
+            at: Where the gradient is wanted.
+
+        Returns:
+            The values (B,), and the gradient of their sum, float32, in the shape of ``at``.
+
+        Raises:
+            NoGradientError: If the values do not depend on it in a differentiable way.
+        """
+        half = self.half
+        with tf.GradientTape(persistent=half, watch_accessed_variables=False) as tape:
+            tape.watch(at)
+            values = function(at)
+            scaled = values * HALF_SCALE if half else values
+        found = {_IMAGES: tape.gradient(scaled, at)}
+        if found[_IMAGES] is None:
+            raise NoGradientError(_no_gradient("the model's input"))
+        if half:
+            found = unscaled(found, lambda: {_IMAGES: tape.gradient(values, at)})
+        return values, tf.cast(found[_IMAGES], tf.float32)
+
+    def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
+        """The gated forward pass, to be traced: for classes, or for one callable."""
+
+        @tf.function(autograph=False)
+        def scores(images: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
+            with gated_relus(rule):
+                outputs, _ = self.beside(given[: len(self._others)]).forward(images)
+                return select(outputs, target if callable(target) else given[-1]).scores
+
+        return scores
+
+    def head(
+        self,
+        images: tf.Tensor,
+        activations: Sequence[tf.Tensor],
+        target: tf.Tensor | Callable[[Any], Any],
+    ) -> tf.Tensor:
+        """The scores (B,) when given activations stand in place of the tapped ones.
+
+        Traced, only what follows the tapped layers is computed.
+        """
+        outputs, _ = self.forward(images, inject=activations)
+        return select(outputs, target).scores
+
+
+def _check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
+    found = value.shape.rank if isinstance(value, tf.Tensor) else None
+    if found is not None and found >= least and (tap.grid or rank in (None, found)):
+        return
+    raise ValueError(
+        "A layer to explain must give one tensor that is a map (B, h, w, K), of as many axes as "
+        f"the input; {tap.path!r} gives "
+        f"{type(value).__name__ if found is None else tuple(value.shape)}. See tfcam.layers(model)."
+    )
+
+
+def _check_reached(tap: Tap, calls: int, taken: bool) -> None:
+    if calls == 0:
+        raise NoGradientError(
+            f"The layer must be on the way to the output; {tap.path!r} is part of the model, but "
+            "was not called for this input. tfcam.layers(model) lists those that are."
+        )
+    if not taken:
+        raise ValueError(
+            f"{tap.path!r} is called {calls} times (0..{calls - 1}); there is no call {tap.number}."
+        )
+    if tap.number is None and calls > 1:
+        raise ValueError(
+            f"{tap.path!r} is called {calls} times; say which: "
+            + " or ".join(f"'{tap.path}:{number}'" for number in range(min(calls, 4)))
+            + "."
+        )
+
+
+def _no_gradient(place: str) -> str:
+    return (
+        f"The score must depend on the layer in a differentiable way, but no gradient reaches "
+        f"{place}: it is not on the way to the explained output, or an argmax, a rounding, a "
+        "stop_gradient or NumPy code stands between. Choose another layer, or a target that is "
+        "computed from the outputs with keras.ops or tf."
+    )

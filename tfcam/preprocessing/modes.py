@@ -1,0 +1,146 @@
+"""The modes of preprocessing, and which of them fits a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcam.model.applications import FAMILIES, alike, family_of
+from tfcam.model.call_graph import Record
+from tfcam.model.inputs import inputs_of
+from tfcam.model.tree import children, walk
+from tfcam.utils.validation import shown
+
+Preprocess = str | Callable[[np.ndarray], Any] | None
+
+
+_MODES = {
+    "raw": "0..255 as it is",
+    "unit": "scaled to 0..1",
+    "tf": "scaled to -1..1",
+    "torch": "scaled to 0..1, ImageNet mean and deviation",
+    "caffe": "BGR, ImageNet mean taken off",
+}
+
+
+# What keras.applications' preprocess_input begins with in a graph, on pixels of 0..255; what may
+# as well be arithmetic on pixels of 0..1, such as 2 x - 1, says nothing.
+_ARITHMETIC = ("Divide", "TrueDivide", "GetItem")
+
+
+_UNCLEAR = ("Add", "Lambda", "Multiply", "Subtract")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels of 0..255 become the model's input.
+
+    Attributes:
+        function: (B, H, W, C) float32 in 0..255 -> the model's input.
+        description: What it does and why this one, in words.
+        bgr: Whether it turns the channels round.
+    """
+
+    function: Callable[[np.ndarray], Any]
+    description: str
+    bgr: bool = False
+
+
+def choose_preprocessing(
+    model: Any, preprocess: Preprocess, calls: Callable[[], Record]
+) -> Preprocessing:
+    """Find out how a model wants its pictures, or say that it must be told.
+
+    Args:
+        model: A built Keras model.
+        preprocess: "auto", a mode ("raw", "unit", "tf", "torch", "caffe"), the name of a family
+            of keras.applications, a callable, or None where the input is already prepared.
+        calls: Gives the model's record; asked for only where the order of layers is not known.
+
+    Raises:
+        ValueError: If the name is unknown, or "auto" can't be answered.
+    """
+    if preprocess is None:
+        return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
+    if callable(preprocess):
+        return Preprocessing(preprocess, f"{_named(preprocess)}, as given")
+    if not (isinstance(preprocess, str) and preprocess == "auto"):
+        modes = {mode: mode for mode in _MODES} | {each.name: each.mode for each in FAMILIES}
+        if not isinstance(preprocess, str) or preprocess not in modes:
+            raise ValueError(
+                f"preprocess must be 'auto', None, a callable or one of {', '.join(modes)}; "
+                f"got {shown(preprocess)}."
+            )
+        return _mode(modes[preprocess], "as given")
+    told = _told(model, calls)
+    if told is not None:
+        return told
+    hint = alike(model)
+    raise ValueError(
+        f"How {model.name!r} wants its pictures can't be read from it: it is no keras.applications "
+        "network by name and has no Rescaling or Normalization. Pass preprocess='unit' (0..1), "
+        "'tf' (-1..1), 'torch', 'caffe', 'raw' (0..255), a callable, or None if already prepared."
+        + (f" Its layers are named as in {hint.name!r} ({_MODES[hint.mode]})." if hint else "")
+    )
+
+
+def _mode(mode: str, reason: str) -> Preprocessing:
+    def function(pixels: np.ndarray) -> np.ndarray:
+        if mode in ("raw", "unit"):
+            return pixels if mode == "raw" else pixels / np.float32(255)
+        if mode != "tf" and pixels.shape[-1] != 3:
+            raise ValueError(
+                f"preprocess={mode!r} is for three channels; the model takes {pixels.shape[-1]}. "
+                "Pass 'unit', 'tf', 'raw' or a callable."
+            )
+        return keras.applications.imagenet_utils.preprocess_input(pixels, "channels_last", mode)
+
+    return Preprocessing(function, f"{_MODES[mode]}, {reason}", mode == "caffe")
+
+
+def _told(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
+    """The range that the model takes, as its first operations or else its family tell."""
+    for operation in _in_order(model, calls):
+        kind = type(operation).__name__
+        if kind == "Rescaling":
+            # A factor above 1 takes pixels of 0..1 up; a small one takes those of 0..255 down.
+            factor = np.max(operation.scale)
+            if 0.1 < factor <= 1:
+                return None
+            return _mode("unit" if factor > 1 else "raw", "Rescaling is inside")
+        if kind == "Normalization":
+            mean = np.max(keras.ops.convert_to_numpy(operation.mean))
+            if mean > 0:
+                return _mode("unit" if mean <= 1 else "raw", "Normalization is inside")
+            return None
+        if kind in _ARITHMETIC:
+            return _mode("raw", "its input is scaled inside")
+        if kind in _UNCLEAR:
+            return None
+        if getattr(operation, "weights", None):
+            break
+    family = family_of(model)
+    if family is None:
+        return None
+    return _mode(family.bare or family.mode, f"as {family.name} was trained")
+
+
+def _in_order(model: Any, calls: Callable[[], Record]) -> list[Any]:
+    """A model's innermost operations in the order in which they run, on the explained input."""
+    inside = [operation for _, operation in walk(model)]
+    if len(inputs_of(model)) > 1:
+        seen = [c for c in calls().calls if calls().sees_only_explained(c)]
+        return [inside[c.position] for c in seen if not children(inside[c.position])]
+    outer = [each for each in (model, *inside) if children(each)]
+    if all(hasattr(each, "operations") or isinstance(each, keras.Sequential) for each in outer):
+        return [each for each in inside if not children(each)]
+    called = (inside[call.position] for call in calls().calls)
+    return [each for each in called if not children(each)]
+
+
+def _named(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)

@@ -1,0 +1,234 @@
+"""From pictures as they are given to the model's input, and what was done to them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image, to_channels
+from tfcam.model.applications import family_of
+from tfcam.model.call_graph import Record
+from tfcam.model.inputs import Input, inputs_of, split_batch
+from tfcam.preprocessing.modes import Preprocess, _named, choose_preprocessing
+from tfcam.utils.validation import check_shape
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures ready for the model.
+
+    Attributes:
+        images: Each picture as given, (H, W, 3) uint8 RGB; of other inputs (a series, a text, a
+            volume) the array as given.
+        inputs: (B, h, w, C), what the model takes.
+        axes: How many axes of positions each has.
+        others: The model's other inputs, (B, ...) each, in their flat order.
+        description: What was applied, in words.
+        bgr: Whether the input's channels are in the order blue, green, red.
+    """
+
+    images: list[np.ndarray]
+    inputs: np.ndarray
+    description: str
+    bgr: bool = False
+    axes: int = 2
+    others: tuple[np.ndarray, ...] = ()
+
+
+def prepare(
+    model: Any,
+    pictures: Sequence[Any],
+    preprocess: Preprocess,
+    calls: Callable[[], Record],
+    which: int = 0,
+    shown: bool = True,
+) -> Prepared:
+    """Load, resize and preprocess pictures for a model; what is given is never changed.
+
+    Args:
+        model: A built Keras model.
+        pictures: Each a path, URL, bytes, PIL image or uint8 array, or, already prepared, a
+            float array (h, w, C).
+        preprocess: See ``choose_preprocessing``.
+        calls: See ``choose_preprocessing``.
+        which: Which of the model's inputs they are.
+        shown: Whether inputs that were given prepared are made a picture to look at; else it is
+            black.
+
+    Raises:
+        ValueError: If pictures and prepared arrays are mixed, or sizes do not fit.
+    """
+    taken = inputs_of(model)[which]
+    if not taken.is_image:
+        return _as_given(model, pictures, preprocess, taken)
+    shape = taken.shape
+    prepared = [is_prepared(picture) for picture in pictures]
+    unsaid = preprocess is None or (isinstance(preprocess, str) and preprocess == "auto")
+    if any(prepared) and unsaid:
+        if not all(prepared):
+            raise ValueError(
+                "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
+                f"{sum(prepared)} of {len(prepared)} are floats."
+            )
+        return _already_prepared(pictures, taken, shown)
+    # What is wrong with a picture is told before what can't be known of the model.
+    chosen = None if unsaid else choose_preprocessing(model, preprocess, calls)
+    loaded = [
+        _as_picture(picture) if floats else load_image(picture)
+        for picture, floats in zip(pictures, prepared, strict=True)
+    ]
+    chosen = chosen or choose_preprocessing(model, preprocess, calls)
+    size = size_for(model, shape, loaded)
+    channels = loaded[0].shape[2] if shape[2] is None else shape[2]
+    resized = [to_channels(resize_image(image, size), channels) for image in loaded]
+    pixels = np.stack(resized, dtype=np.float32)
+    inputs = as_numpy(chosen.function(pixels))
+    if inputs.shape != pixels.shape:
+        raise ValueError(
+            f"preprocess must keep the shape of the batch {pixels.shape}; it gave {inputs.shape}."
+        )
+    if inputs.dtype.kind not in "fiub" and "float" not in inputs.dtype.name:  # bfloat16
+        raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
+    fresh = inputs is not pixels  # what a callable returns may be its own
+    inputs = inputs.astype(taken.dtype, copy=fresh)
+    return Prepared(loaded, inputs, chosen.description, chosen.bgr)
+
+
+def prepare_others(
+    model: Any,
+    values: Sequence[Any],
+    which: int,
+    count: int,
+    preprocess: Preprocess,
+    calls: Callable[[], Record],
+) -> list[np.ndarray]:
+    """The inputs that are not explained, (count, ...) each: pictures prepared, all else as given.
+
+    A callable is for pictures where a picture is explained, else for the explained input alone.
+
+    Args:
+        model: A built Keras model with several inputs.
+        values: What is given for each of the others, with or without the batch axis.
+        which: Which of the model's inputs is explained.
+        count: How many examples there are.
+        preprocess: See ``choose_preprocessing``.
+        calls: See ``choose_preprocessing``.
+
+    Raises:
+        ValueError: If a value has another shape than its input.
+    """
+    if not values:
+        return []
+    known = inputs_of(model)
+    numbers = [number for number in range(len(known)) if number != which]
+    if callable(preprocess) and not known[which].is_image:
+        preprocess = "auto"
+    prepared = []
+    for number, value in zip(numbers, values, strict=True):
+        taken, how = known[number], preprocess if known[number].is_image else None
+        batch = split_batch(value, len(taken.shape))
+        examples = [value] * count if batch is None else batch
+        if len(examples) != count:
+            raise ValueError(
+                f"All inputs must be of as many examples; {taken.name!r} has {len(examples)}, "
+                f"the explained one {count}."
+            )
+        prepared.append(prepare(model, examples, how, partial(_at, calls, number), number).inputs)
+    return prepared
+
+
+def _at(calls: Callable[[], Record], which: int) -> Record:
+    """The record as it would be if another input were explained."""
+    return replace(calls(), which=which)
+
+
+def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: Input) -> Prepared:
+    """Series, texts, volumes: taken as prepared, or handed to a callable."""
+    pictures = any(each.is_image for each in inputs_of(model))  # a mode is for these
+    if not (pictures or preprocess in ("auto", None) or callable(preprocess)):
+        raise ValueError(
+            f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
+            f"{taken.shape}. Give it prepared, or a callable."
+        )
+    arrays = [np.asarray(value) for value in values]
+    for array in arrays:
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
+                f"{type(values[0]).__name__}."
+            )
+        check_shape(array, taken.own_shape, arrays[0].shape)
+    arrays = [taken.channels_last(array) for array in arrays]
+    batch = np.stack(arrays).astype(taken.dtype)
+    described = "none: given as prepared"
+    if callable(preprocess):
+        batch, described = np.asarray(preprocess(batch)), f"{_named(preprocess)}, as given"
+    return Prepared(arrays, batch, described, axes=len(taken.sides))
+
+
+def size_for(model: Any, shape: tuple[Any, ...], images: Sequence[np.ndarray]) -> tuple[int, int]:
+    """The (height, width) that pictures are resized to for a model that takes ``shape``."""
+    if None not in shape[:2]:
+        return shape[0], shape[1]
+    family = family_of(model)
+    if family is None and len({image.shape[:2] for image in images}) > 1:
+        raise ValueError(
+            f"{model.name!r} takes pictures of any size, and those of this batch have several; "
+            "give them one by one, or resize them to one size."
+        )
+    nominal = (family.size, family.size) if family else images[0].shape[:2]
+    height, width = (given or usual for given, usual in zip(shape[:2], nominal, strict=True))
+    return height, width
+
+
+def _already_prepared(pictures: Sequence[Any], taken: Input, shown: bool) -> Prepared:
+    arrays = [_float32(picture) for picture in pictures]  # np.stack copies them
+    arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
+    for array in arrays:
+        check_shape(array, taken.own_shape, arrays[0].shape)
+    arrays = [taken.channels_last(array) for array in arrays]
+    inputs = np.stack(arrays)
+    black = np.broadcast_to(np.uint8(0), (*inputs.shape[1:3], 3))
+    images = [displayed(array) if shown else black for array in arrays]
+    return Prepared(images, inputs, "none: given as prepared")
+
+
+def _float32(array: Any) -> np.ndarray:
+    """As float32; what is too large for it becomes infinite, and is told as such."""
+    with np.errstate(over="ignore"):
+        return np.asarray(as_numpy(array), np.float32)
+
+
+def _as_picture(array: Any) -> np.ndarray:
+    """A float array of 0..255 as a picture."""
+    values = _float32(array)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
+        raise ValueError(
+            "With a preprocess other than None, a float array must hold pixels of 0..255; "
+            f"got values from {values.min():g} to {values.max():g}."
+        )
+    if 0 < values.max() <= 1:
+        raise ValueError(
+            "With a preprocess other than None, a float array must hold pixels of 0..255; "
+            f"these reach {values.max():g} only. Give 255 times that, or preprocess=None."
+        )
+    return load_image(np.round(values).astype(np.uint8))
+
+
+def displayed(array: Any) -> np.ndarray:
+    """A picture to show of an input whose preprocessing is unknown: stretched to 0..255."""
+    values = _float32(array)
+    low, high = float(values.min()), float(values.max())
+    # float32 is quick, and has digits enough unless the range is beyond its own.
+    values = values if 1e-30 < high - low < 1e30 else values.astype(np.float64)
+    factor = 255 / (high - low) if high > low else 0.0
+    stretched = values - low  # in one array: a new one costs as much as the step
+    stretched *= factor
+    pixels = np.rint(stretched, out=stretched).astype(np.uint8)
+    if pixels.shape[-1] < 3:
+        return np.repeat(pixels[..., :1], 3, axis=-1)
+    return np.ascontiguousarray(pixels[..., :3])

@@ -1,0 +1,1 @@
+"""What a layer holds: its channels, features and their arrangement."""

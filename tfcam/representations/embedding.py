@@ -1,0 +1,307 @@
+"""How a layer arranges pictures: its pooled features, projected to two dimensions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.transforms import ScaledTranslation
+
+from tfcam.data.example import Example, Skipped
+from tfcam.data.sources import open_data
+from tfcam.engine.opened_model import open_model
+from tfcam.figures.contact_sheet import rendered
+from tfcam.figures.overlays import LINE_COLOURS, as_html
+from tfcam.images.loading import resize_image
+from tfcam.model.inputs import check_one_image
+from tfcam.model.labels import find_labels
+from tfcam.model.taps import Layers, open_layers
+from tfcam.passes.submodel import SubModel
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.prepare import prepare
+from tfcam.representations.activations import activations
+from tfcam.results.comparison import check_path
+from tfcam.utils.files import write_whole
+from tfcam.utils.validation import check_choice, check_count
+
+By = Literal["pca", "tsne"]
+
+
+_THUMBNAIL = 40  # pixels
+
+
+_FEWEST = 4
+
+
+# Told apart by the colour-blind (Okabe and Ito), and by their markers in black and white.
+_MARKERS = "osD^vPX*<>"
+
+
+@dataclass(frozen=True, repr=False)
+class Embedding:
+    """Pictures as points, one panel for each layer; in a notebook it shows itself.
+
+    Attributes:
+        layers: The path of each layer.
+        points: (layers, N, 2) float32, where each picture is.
+        features: For each layer (N, K) float32, the mean of each channel over all positions.
+        classes: The class of each picture, in words.
+        thumbnails: (N, 40, 40, 3) uint8.
+        ids: The name of each picture.
+        by: "pca" or "tsne".
+        explained: For each layer the shares of variance that both axes explain; empty for t-SNE.
+        neighbours: For each layer the share of pictures whose nearest one, by the cosine of their
+            features, is of their own class.
+        skipped: Pictures that could not be read, and why.
+    """
+
+    layers: tuple[str, ...]
+    points: np.ndarray
+    features: tuple[np.ndarray, ...]
+    classes: tuple[str, ...]
+    thumbnails: np.ndarray
+    ids: tuple[str, ...]
+    by: str
+    explained: tuple[tuple[float, ...], ...]
+    neighbours: tuple[float, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def plot(self, thumbnails: bool = True) -> Figure:
+        """Draw the panels, each picture as a thumbnail framed in the colour of its class.
+
+        Args:
+            thumbnails: False draws markers only.
+
+        Returns:
+            The figure, 8 inches wide.
+        """
+        columns = min(2, len(self.layers))
+        rows = -(-len(self.layers) // columns)
+        figure = Figure(figsize=(8.0, rows * (6.0 if columns == 1 else 4.2) + 0.6))
+        for number in range(len(self.layers)):
+            self._draw(figure.add_subplot(rows, columns, number + 1), number, thumbnails)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="lower center", ncols=min(4, len(names)), fontsize=8)
+        height = figure.get_figheight()
+        bottom = 0.55 + 0.25 * -(-len(names) // 4)  # of the axes, in inches
+        figure.subplots_adjust(0.08, bottom / height, 0.98, 1 - 0.45 / height, 0.2, 0.35)
+        return figure
+
+    def save(self, path: str | os.PathLike[str], thumbnails: bool = True) -> Path:
+        """Write the figure that ``plot`` draws.
+
+        Args:
+            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            thumbnails: As in ``plot``.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: If it ends in none of these.
+            FileNotFoundError: If its folder does not exist.
+        """
+        path = check_path(path)
+        write_whole(path, rendered(self.plot(thumbnails), path.suffix[1:], 150))
+        return path
+
+    def __repr__(self) -> str:
+        known = ", ".join(sorted(set(self.classes)))
+        lines = [f"{len(self.ids)} pictures of {len(set(self.classes))} classes ({known})"]
+        for layer, near in zip(self.layers, self.neighbours, strict=True):
+            lines.append(f"  {layer}: the nearest picture is of the same class for {near:.0%}")
+        lines += [f"  left out {each.id}: {each.reason}" for each in self.skipped]
+        return "\n".join(lines)
+
+    def _repr_png_(self) -> bytes:
+        return rendered(self.plot(), "png", 100)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._repr_png_(), repr(self))
+
+    def _draw(self, axes: Axes, number: int, thumbnails: bool) -> None:
+        points = self.points[number]
+        kinds = sorted(set(self.classes))
+        for place, kind in enumerate(kinds):
+            mine = np.array([each == kind for each in self.classes])
+            colour = LINE_COLOURS[place % len(LINE_COLOURS)]
+            marker = _MARKERS[place % len(_MARKERS)]
+            # On the corner of a picture, where classes are told apart without colours too.
+            aside = ScaledTranslation(-11 / 72, 11 / 72, axes.figure.dpi_scale_trans)
+            where = axes.transData + aside if thumbnails else axes.transData
+            style: dict[str, Any] = {"c": colour, "marker": marker, "label": kind, "s": 36}
+            style |= {"edgecolors": "white", "linewidths": 0.5, "zorder": 5, "transform": where}
+            axes.scatter(*points[mine].T, **style)
+            for which in np.flatnonzero(mine) if thumbnails else ():
+                box = AnnotationBbox(
+                    OffsetImage(self.thumbnails[which], zoom=0.6),
+                    tuple(points[which]),
+                    pad=0.12,
+                    bboxprops={"edgecolor": colour, "linewidth": 1.8},
+                )
+                axes.add_artist(box)
+        axes.margins(0.1)
+        near = f"the nearest picture is of the same class for {self.neighbours[number]:.0%}"
+        axes.set_title(f"{self.layers[number]}\n{near}", fontsize=9)
+        names = ["t-SNE 1", "t-SNE 2"]
+        if self.explained:
+            shares = enumerate(self.explained[number], 1)
+            names = [f"component {n} ({share:.0%} of the variance)" for n, share in shares]
+        axes.set_xlabel(names[0], fontsize=8)
+        axes.set_ylabel(names[1], fontsize=8)
+        axes.tick_params(labelsize=7)
+
+
+def embed(
+    model: keras.Model,
+    images: Any,
+    layer: Layers = None,
+    *,
+    classes: Sequence[str] | None = None,
+    by: By = "pca",
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    grid: tuple[int, int] | None = None,
+    split: str = "test",
+    data_dir: str | os.PathLike[str] | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Embedding:
+    """Show how layers arrange pictures: their pooled features, projected to two dimensions.
+
+    The feature k of a picture is the mean of channel A_k over all positions.
+
+    Args:
+        model: Any built Keras 3 model with one image input.
+        images: As the data of ``tfcam.evaluate``: a folder, a list of pictures, a data set.
+        layer: One layer or a list of them, see ``tfcam.explain``; a panel for each.
+        classes: The class of each picture, in words; None takes those of the data, or else those
+            that the model predicts.
+        by: "pca", the first two principal components, or "tsne".
+        preprocess: See ``tfcam.explain``.
+        labels: The label of each class of the model.
+        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+        split: Which part of a data set of tensorflow_datasets.
+        data_dir: Where tensorflow_datasets keeps it.
+        batch_size: How many pictures are computed at once.
+        seed: Of t-SNE.
+
+    Returns:
+        An ``Embedding``, which draws itself.
+
+    Raises:
+        ValueError: If there are fewer than four pictures, or an argument does not fit.
+
+    Source: van der Maaten and Hinton 2008, "Visualizing Data using t-SNE".
+
+    Example:
+        >>> import tfcam
+        >>> kinds = ["star", "square"] * 3
+        >>> pictures = [tfcam.scenes.draw_scene(n, kinds=[k]).image for n, k in enumerate(kinds)]
+        >>> found = tfcam.embed(
+        ...     tfcam.demo_model(), pictures, ["stem_relu", "features"], classes=kinds)
+        >>> found.points.shape, found.neighbours[1]
+        ((2, 6, 2), 1.0)
+    """
+    check_choice("by", by, get_args(By))
+    check_count("batch_size", batch_size)
+    opened = open_model(model)
+    check_one_image(model, "embed")
+    source = open_data(images, split=split, data_dir=data_dir)
+    read = list(source.read(0))
+    examples = [each for each in read if isinstance(each, Example)]
+    skipped = tuple(each for each in read if isinstance(each, Skipped))
+    if len(examples) < _FEWEST:
+        raise ValueError(
+            f"At least {_FEWEST} pictures are needed; got {len(examples)} that can be read"
+            + (f" ({skipped[0].reason})" if skipped else "")
+            + "."
+        )
+    if classes is not None and len(classes) != len(examples):
+        raise ValueError(
+            f"classes must have one for each picture; got {len(classes)} for {len(examples)}."
+        )
+    taps = [tap for tap, _ in open_layers(model, layer, lambda: opened.record, grid)]
+    submodel = SubModel(model, taps)
+    pooled: list[list[np.ndarray]] = [[] for _ in taps]
+    predicted: list[int] = []
+    for start in range(0, len(examples), batch_size):
+        pictures = [each.image for each in examples[start : start + batch_size]]
+        prepared = prepare(model, pictures, preprocess, lambda: opened.record, opened.which)
+        given, outputs = activations(submodel, prepared)
+        for kept, values in zip(pooled, given, strict=True):
+            kept.append(values.mean(axis=(1, 2)))
+        if np.ndim(outputs) == 2:
+            predicted += outputs.argmax(axis=1).tolist()
+    found = tuple(np.concatenate(each) for each in pooled)
+    known, _ = find_labels(model, labels)
+    named = _classes(examples, classes, source.label_names, predicted, known)
+    projected = [_projected(each, by, seed) for each in found]
+    return Embedding(
+        tuple(tap.name for tap in taps),
+        np.stack([points for points, _ in projected]),
+        found,
+        named,
+        np.stack([resize_image(each.image, (_THUMBNAIL, _THUMBNAIL)) for each in examples]),
+        tuple(each.id for each in examples),
+        by,
+        tuple(shares for _, shares in projected if shares),
+        tuple(_neighbours(each, named) for each in found),
+        skipped,
+    )
+
+
+def _classes(
+    examples: Sequence[Example],
+    given: Sequence[str] | None,
+    names: Sequence[str] | None,
+    predicted: Sequence[int],
+    labels: Sequence[str] | None,
+) -> tuple[str, ...]:
+    """The class of each picture: as given, as the data say, or as the model predicts."""
+    if given is not None:
+        return tuple(map(str, given))
+    if all(each.label is not None for each in examples):
+        return tuple(_name(each.label, names) for each in examples)
+    if not predicted:
+        raise ValueError("The model gives no classes (B, C): say the class of each with classes=.")
+    return tuple(_name(each, labels) for each in predicted)
+
+
+def _name(label: Any, names: Sequence[str] | None) -> str:
+    if isinstance(label, str):
+        return label
+    return f"class {label}" if names is None else names[label]
+
+
+def _projected(features: np.ndarray, by: By, seed: int) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Points (N, 2), and the shares of variance that the axes explain, of principal components."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if by == "tsne":
+        perplexity = min(30.0, (len(features) - 1) / 3)
+        method = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+        return method.fit_transform(features), ()
+    method = PCA(2, svd_solver="full")
+    return method.fit_transform(features.astype(np.float64)).astype(np.float32), tuple(
+        map(float, np.nan_to_num(method.explained_variance_ratio_))
+    )
+
+
+def _neighbours(features: np.ndarray, classes: Sequence[str]) -> float:
+    """The share of pictures whose nearest other one is of their class."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = features / np.where(lengths > 0, lengths, 1)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = cosines.argmax(axis=1)
+    return float(np.mean([classes[n] == classes[other] for n, other in enumerate(nearest)]))

@@ -1,0 +1,200 @@
+"""What a layer holds of one picture: its strongest channels, as a labelled grid."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfcam import maps
+from tfcam.engine.opened_model import open_model
+from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading, rendered
+from tfcam.figures.overlays import COLORMAP, as_html, colours
+from tfcam.model.taps import Layer, open_layer
+from tfcam.passes.submodel import SubModel
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.representations.activations import activations
+from tfcam.results.comparison import check_path
+from tfcam.utils.files import write_whole
+from tfcam.utils.validation import check_choice, check_count
+
+By = Literal["mean", "max"]
+
+
+_COLUMNS = 5
+
+
+_SIDE = 160  # pixels of a channel in the figure
+
+
+@dataclass(frozen=True, repr=False)
+class Features:
+    """The strongest channels of a layer for one picture; in a notebook it shows itself.
+
+    Attributes:
+        image: (H, W, 3) uint8, the picture.
+        layer: The path of the layer.
+        channels: Which channels, the strongest first.
+        maps: (n, h, w) float32, what these channels give, as the layer gives it.
+        strengths: (n,) float32, by which they are the strongest.
+        by: "mean" or "max", what a strength is.
+        count: How many channels the layer has.
+    """
+
+    image: np.ndarray
+    layer: str
+    channels: tuple[int, ...]
+    maps: np.ndarray
+    strengths: np.ndarray
+    by: str
+    count: int
+
+    def plot(self, colormap: str = COLORMAP) -> Figure:
+        """Draw the picture and the channels on one colour scale, each with its number and strength.
+
+        Args:
+            colormap: The name of a matplotlib colormap.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ValueError: If there is no such colormap.
+        """
+        figure = Figure()
+        self._sheet(colormap).draw(figure)
+        return figure
+
+    def save(self, path: str | os.PathLike[str], colormap: str = COLORMAP) -> Path:
+        """Write the figure that ``plot`` draws.
+
+        Args:
+            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            colormap: As in ``plot``.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: If it ends in none of these.
+            FileNotFoundError: If its folder does not exist.
+        """
+        path = check_path(path)
+        write_whole(path, rendered(self.plot(colormap), path.suffix[1:], 150))
+        return path
+
+    def __repr__(self) -> str:
+        rows = (
+            f"  channel {channel:<6} {self.by} {strength:.4g}"
+            for channel, strength in zip(self.channels, self.strengths, strict=True)
+        )
+        return "\n".join([self._headline, *rows])
+
+    def _repr_png_(self) -> bytes:
+        return rendered(self.plot(), "png", 100)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._repr_png_(), repr(self))
+
+    @property
+    def _headline(self) -> str:
+        height, width = self.maps.shape[1:]
+        return (
+            f"The strongest {len(self.channels)} of {self.count} channels of {self.layer} by their "
+            f"{self.by}, {height} x {width}"
+        )
+
+    def _sheet(self, colormap: str) -> ContactSheet:
+        # One scale for all, so that a weak channel looks weak.
+        shared = np.maximum(self.maps, 0) / (max(float(self.maps.max()), 0) or 1.0)
+        size = _size(self.image)
+        small = maps.resize(self.image, size).round().clip(0, 255).astype(np.uint8)
+        cells = [Cell(small, "the picture")]
+        for channel, strength, each in zip(self.channels, self.strengths, shared, strict=True):
+            colour = colours(np.clip(maps.resize(each, size), 0, 1), colormap)
+            drawn = np.round(255 * colour).astype(np.uint8)
+            cells.append(Cell(drawn, f"channel {channel}\n{self.by} {strength:.3g}"))
+        blank = Cell(np.full((*size, 3), 255, np.uint8))
+        columns = min(_COLUMNS, len(cells))
+        cells += [blank] * (-len(cells) % columns)
+        rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+        nothing = [Heading("")] * columns
+        bar = "of the largest value of these channels"
+        titles = [Heading("")] * len(rows)
+        return ContactSheet(rows, nothing, titles, self._headline, [], bar, colormap)
+
+
+def features(
+    model: keras.Model,
+    image: Any,
+    layer: Layer = None,
+    *,
+    count: int = 19,
+    by: By = "mean",
+    preprocess: Preprocess = "auto",
+    input: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+) -> Features:
+    """Show the strongest channels of a layer for one picture.
+
+    The strength of channel k is the mean of its map A_k over all positions, or its maximum.
+
+    Args:
+        model: Any built Keras 3 model.
+        image: One image, as ``tfcam.explain`` takes it.
+        layer: See ``tfcam.explain``.
+        count: How many channels, at most as many as there are.
+        by: "mean" or "max".
+        preprocess: See ``tfcam.explain``.
+        input: Which input of a model that has several.
+        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+
+    Returns:
+        ``Features``: the channels, their maps and their strengths, which draw themselves.
+
+    Raises:
+        ValueError: If an argument does not fit the model; the message says what does.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1, kinds=["star"])
+        >>> found = tfcam.features(tfcam.demo_model(), scene.image, count=3)
+        >>> found.layer, found.maps.shape, found.count
+        ('features', (3, 16, 16), 64)
+        >>> bool(found.strengths[0] >= found.strengths[2])
+        True
+    """
+    check_choice("by", by, get_args(By))
+    check_count("count", count)
+    opened = open_model(model, input)
+    prepared = opened.prepare_one(image, preprocess, "features")
+    if prepared.axes != 2:
+        raise ValueError("features draws the maps of images; this input is none.")
+    tap, _ = open_layer(model, layer, lambda: opened.record, grid)
+    (values,), _ = activations(SubModel(model, [tap], which=opened.which), prepared)
+    flat = values.reshape(-1, values.shape[-1])
+    strengths = flat.mean(axis=0) if by == "mean" else flat.max(axis=0)
+    # Of equal ones the first.
+    chosen = np.argsort(-strengths, kind="stable")[:count]
+    return Features(
+        prepared.images[0],
+        tap.name,
+        tuple(map(int, chosen)),
+        values[0][..., chosen].transpose(2, 0, 1),
+        strengths[chosen],
+        by,
+        values.shape[-1],
+    )
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    """(height, width) of a channel in the figure, in the shape of the picture."""
+    height, width = image.shape[:2]
+    factor = _SIDE / math.sqrt(height * width)
+    return max(1, round(factor * height)), max(1, round(factor * width))

@@ -1,0 +1,1 @@
+"""What a user holds: ``Explanation``, ``Explanations`` and ``Comparison``."""

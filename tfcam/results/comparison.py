@@ -1,0 +1,350 @@
+"""Explanations of one picture side by side: a grid of them, its figure and its table."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import operator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tfcam import maps
+from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.figures.overlays import COLORMAP, as_html
+from tfcam.results.explanation import Explanation
+from tfcam.utils.files import write_whole
+
+_ENDINGS = (".png", ".pdf", ".svg")
+
+
+_LARGEST_SIDE = 800  # pixels that a picture keeps in the figure: more than any print shows
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Explanations of one picture in a grid, such as methods x layers or methods x classes.
+
+    ``comparison[row, column]`` is one explanation, by index or by label; iteration goes through
+    all of them row by row. In a notebook it shows itself.
+
+    Attributes:
+        rows: The label of each row.
+        columns: The label of each column.
+        cells: The explanations, rows of columns, all of one picture.
+
+    Raises:
+        ValueError: If there is no cell, the grid is not rectangular, or pictures differ in size.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Explanation, ...], ...]
+
+    def __post_init__(self) -> None:
+        lengths = [len(row) for row in self.cells]
+        if not self.columns or not lengths or lengths != [len(self.columns)] * len(self.rows):
+            raise ValueError(
+                "A comparison must have one explanation or more, one for each of its rows and "
+                f"columns; got {len(self.rows)} rows and {len(self.columns)} columns of labels, "
+                f"and {len(lengths)} rows of {', '.join(map(str, lengths)) or 'no'} explanations."
+            )
+        sizes = {each.extent: None for each in self}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"A comparison must be of one picture; here are pictures of {', '.join(sizes)}. "
+                "Compare each picture by itself."
+            )
+
+    def __getitem__(self, place: tuple[int | str, int | str]) -> Explanation:
+        if not isinstance(place, tuple) or len(place) != 2:
+            raise TypeError(
+                "A comparison's explanation is at [row, column], each an index or a label; "
+                f"got {place!r}."
+            )
+        row = _position("row", self.rows, place[0])
+        return self.cells[row][_position("column", self.columns, place[1])]
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return (each for row in self.cells for each in row)
+
+    def plot(
+        self, shared_scale: bool = False, alpha: float = 0.5, colormap: str = COLORMAP
+    ) -> Figure:
+        """Draw the picture and all maps, with what is explained, and the findings below each map.
+
+        Maps of pixels are signed and grey, as ``Explanation.picture`` draws them, each in its own
+        range.
+
+        Args:
+            shared_scale: False scales each map by its own maximum. True divides the maps of a row
+                by the largest value of that row, so that a weak map looks weak. Rows do not share
+                one scale, as maps of different methods have different units: compare along a row
+                only where it is one method, not where the rows are models and the columns
+                methods.
+            alpha: Weight of the colours, in [0, 1].
+            colormap: The name of a matplotlib colormap.
+
+        Returns:
+            The figure; a notebook shows it, else ``matplotlib.pyplot.show()``.
+
+        Raises:
+            ValueError: If alpha is not in [0, 1] or there is no such colormap.
+        """
+        sheet = self._sheet(shared_scale, alpha, colormap)
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure(FigureClass=_ShownOnce)
+        sheet.draw(figure)
+        return figure
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        shared_scale: bool = False,
+        alpha: float = 0.5,
+        colormap: str = COLORMAP,
+    ) -> Path:
+        """Write the figure that ``plot`` draws, whole or not at all.
+
+        Args:
+            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            shared_scale: As in ``plot``.
+            alpha: As in ``plot``.
+            colormap: As in ``plot``.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: If it ends in none of these, or as ``plot`` does.
+            FileNotFoundError: If its folder does not exist.
+        """
+        path = check_path(path)
+        sheet = self._sheet(shared_scale, alpha, colormap)
+        write_whole(path, sheet.rendered(path.suffix[1:], 150))
+        return path
+
+    def table(self) -> str:
+        """A text table: what each cell explains, its score, layer, method and findings."""
+        labels = {
+            "row": [row for row in self.rows for _ in self.columns],
+            "column": list(self.columns) * len(self.rows),
+        }
+        facts = {name: [fact(each) for each in self] for name, fact in _FACTS.items()}
+        # Labels that are one of the facts, such as the methods, are not said twice.
+        heads = {
+            kind: next((n for n in facts if facts[n] == labels[kind]), kind) for kind in labels
+        }
+        table = {heads[kind]: labels[kind] for kind in labels} | facts
+        lines = [[name, *values] for name, values in table.items() if any(values)]
+        widths = [max(map(len, line)) for line in lines]
+        rows = zip(*lines, strict=True)
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+    def __repr__(self) -> str:
+        extent = self.cells[0][0].extent
+        size = f"{len(self.rows)} x {len(self.columns)} explanations, {extent}"
+        return f"Comparison of {size}\n{self.table()}"
+
+    def _repr_png_(self) -> bytes | None:
+        if self.cells[0][0].heatmap.ndim != 2:  # the table is shown
+            return None
+        return self._sheet(False, 0.5, COLORMAP).rendered("png", 100)
+
+    def _repr_html_(self) -> str | None:
+        """The figure, with all titles for who can't see it; None where the table is shown."""
+        png = self._repr_png_()
+        if png is None:
+            return None
+        size = f"{len(self.rows)} x {len(self.columns)} maps"
+        return as_html(png, "; ".join([f"Comparison of {size}", *(each.title for each in self)]))
+
+    def _sheet(self, shared_scale: bool, alpha: float, colormap: str) -> ContactSheet:
+        if self.cells[0][0].heatmap.ndim != 2:
+            raise ValueError(
+                f"A comparison draws images; this is of {self.cells[0][0].extent}. Draw each "
+                "explanation by itself: found[row, column].plot()."
+            )
+        headline, rows, columns, captions = self._headings()
+        everywhere = [code for code in _codes(self.cells[0][0]) if len(self) > 1]
+        everywhere = [code for code in everywhere if all(code in _codes(each) for each in self)]
+        picture = Cell(reduced(self.cells[0][0]).image)
+        cells = []
+        for row, texts in zip(self.cells, captions, strict=True):
+            heatmaps = row_heatmaps(row) if shared_scale else [each.heatmap for each in row]
+            cells.append([picture])
+            for each, heatmap, text in zip(row, heatmaps, texts, strict=True):
+                shown = reduced(dataclasses.replace(each, heatmap=heatmap))
+                notes = tuple(code for code in _codes(each) if code not in everywhere)
+                cells[-1].append(Cell(shown.picture(alpha, colormap), text, notes))
+        title = "the picture as given"
+        if any(text for texts in captions for text in texts):  # the maps have captions: so has it
+            cells[0][0], title = dataclasses.replace(picture, caption=title), ""
+        foot = [line for line in map(self._unsaid, ("method", "layer")) if line]
+        foot += [f"Of every map: {', '.join(everywhere)}."] if everywhere else []
+        pixels = [_signed(each) for each in self]
+        if any(pixels):
+            foot.append("Grey maps are of pixels: mid grey is zero, each has its own range.")
+        label = "of the largest value in its row" if shared_scale else "of each map's maximum"
+        bar = None if all(pixels) else label
+        return ContactSheet(
+            cells, [Heading("", title), *columns], rows, headline, foot, bar, colormap
+        )
+
+    def _unsaid(self, fact: str) -> str:
+        """The methods or layers of the maps, unless they are the labels of rows or columns."""
+        held = [_FACTS[fact](each) for each in self]
+        said = [list(self.columns) * len(self.rows), [r for r in self.rows for _ in self.columns]]
+        known = [value for value in held if value != "-"]
+        if not known or held in said:
+            return ""
+        found = ", ".join(dict.fromkeys(known))
+        several = len(set(known)) > 1
+        return f"{fact.capitalize()}{'s, row by row' if several else ''}: {found}."
+
+    def _headings(self) -> tuple[str, list[Heading], list[Heading], list[list[str]]]:
+        """Class and score where they hold: of everything, a row, a column, or each cell."""
+        said = [[_said(each) for each in row] for row in self.cells]
+        across, down = [set(row) for row in said], [set(row) for row in zip(*said, strict=True)]
+        nothing = [[""] * len(self.columns) for _ in self.rows]
+        rows, columns = [Heading(each) for each in self.rows], list(map(Heading, self.columns))
+        named = list(self.columns) == [name for name, _ in said[0]]
+        if len(set().union(*across)) == 1 and not named:
+            return ", ".join(said[0][0]), rows, columns, nothing
+        if all(len(each) == 1 for each in down):
+            return "", rows, _captioned(self.columns, said[0]), nothing
+        if all(len(each) == 1 for each in across):
+            return "", _captioned(self.rows, [row[0] for row in said]), columns, nothing
+        return "", rows, columns, [["\n".join(each) for each in row] for row in said]
+
+
+class _ShownOnce(Figure):
+    """A figure that a notebook does not show twice, as a cell's value and as pyplot's figure."""
+
+    def _ipython_display_(self) -> None:
+        import matplotlib.pyplot as plt
+
+        if not plt.fignum_exists(getattr(self, "number", -1)):
+            raise NotImplementedError  # IPython then shows it as any other figure
+        if "inline" in matplotlib.get_backend():
+            # The inline backend calls this too, at the end of the cell, for what is still open.
+            plt.close(self)
+            raise NotImplementedError
+
+
+def row_heatmaps(row: Sequence[Explanation]) -> list[np.ndarray]:
+    """The heatmaps of one row on one scale: relative to the largest value of all of its maps.
+
+    Args:
+        row: Explanations of one picture.
+
+    Returns:
+        For each max(M, 0) / max over the row, (H, W) float32 in [0, 1], where M is the raw map at
+        the picture's size. A map of pixels, or one that is not finite, keeps its own heatmap.
+
+    Example:
+        >>> import dataclasses, tfcam
+        >>> one = tfcam.explain(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> weak = dataclasses.replace(one, raw=one.raw / 4)
+        >>> [float(each.max()) for each in row_heatmaps([one, weak])]
+        [1.0, 0.25]
+    """
+    shared = [number for number, each in enumerate(row) if _has_units(each)]
+    positive = {
+        number: np.maximum(maps.resize(row[number].raw, row[number].heatmap.shape), 0)
+        for number in shared
+    }
+    largest = max((values.max() for values in positive.values()), default=0.0) or 1.0
+    return [
+        positive[number] / largest if number in positive else each.heatmap
+        for number, each in enumerate(row)
+    ]
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """Where a figure is to be written, if it can be.
+
+    Raises:
+        ValueError: If it is not ``.png``, ``.pdf`` or ``.svg``.
+        FileNotFoundError: If its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix not in _ENDINGS:
+        raise ValueError(f"A comparison is saved as .png, .pdf or .svg; got {str(path)!r}.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
+    return path
+
+
+def _position(kind: str, labels: tuple[str, ...], place: int | str) -> int:
+    if not isinstance(place, str):
+        index = operator.index(place)
+        if not -len(labels) <= index < len(labels):
+            raise IndexError(f"A {kind}'s index must be in 0..{len(labels) - 1}; got {index}.")
+        return index % len(labels)
+    if labels.count(place) == 1:
+        return labels.index(place)
+    if place in labels:
+        raise ValueError(f"{labels.count(place)} {kind}s are labelled {place!r}; give the index.")
+    near = difflib.get_close_matches(place, labels, n=4, cutoff=0.5)
+    within = [each for each in labels if place and place in each][:4]
+    named = ", ".join(repr(each) for each in dict.fromkeys(within + near))
+    known = f"Did you mean {named}?" if named else f"It has {', '.join(map(repr, labels))}."
+    raise ValueError(f"No {kind} of this comparison is labelled {place!r}. {known}")
+
+
+def _codes(each: Explanation) -> tuple[str, ...]:
+    return tuple(finding.code for finding in each.findings)
+
+
+_FACTS: dict[str, Callable[[Explanation], str]] = {
+    "class": lambda each: each.name,
+    "score": lambda each: f"{each.score:.4g} {each.score_kind}",
+    "probability": lambda each: "" if each.probability is None else f"{each.probability:.3g}",
+    "layer": lambda each: str(each.layer or "-"),
+    "method": lambda each: each.method,
+    "findings": lambda each: ", ".join(_codes(each)),
+}
+
+
+def _said(each: Explanation) -> tuple[str, str]:
+    """The class, and how sure the model is, as the explanation's own title says it."""
+    first = each.title.rsplit("\n", 1)[0]
+    return each.name, first.removeprefix(f"{each.name}, ")
+
+
+def _captioned(labels: Sequence[str], said: Sequence[tuple[str, str]]) -> list[Heading]:
+    return [
+        Heading(label, number if label == name else f"{name}\n{number}")
+        for label, (name, number) in zip(labels, said, strict=True)
+    ]
+
+
+def _signed(each: Explanation) -> bool:
+    """Whether ``picture`` draws it as a grey map of pixels."""
+    return each.raw.ndim == 3 and bool(np.isfinite(each.raw).all())
+
+
+def _has_units(each: Explanation) -> bool:
+    """Whether its values can be compared with those of other maps."""
+    return each.raw.ndim == 2 and bool(np.isfinite(each.raw).all())
+
+
+def reduced(each: Explanation) -> Explanation:
+    """The explanation of a large photo no larger than a figure can show."""
+    step = -(-max(each.heatmap.shape) // _LARGEST_SIDE)
+    if step == 1:
+        return each
+    heatmap = np.asarray(Image.fromarray(each.heatmap).reduce(step))
+    image = np.asarray(Image.fromarray(each.image).reduce(step))
+    return dataclasses.replace(each, heatmap=heatmap, image=image)

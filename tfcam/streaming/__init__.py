@@ -1,0 +1,1 @@
+"""Explaining a whole data set into a store of maps."""

@@ -1,0 +1,159 @@
+"""A data set explained on several machines or GPUs, by actors of Ray."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcam.data.sources import open_data
+from tfcam.streaming.shards import Shards
+from tfcam.streaming.store import MapStore
+from tfcam.streaming.stream import explain_shards, left, prepare_work
+from tfcam.utils.progress import shown
+from tfcam.utils.validation import check_count
+
+# What says which data are meant, besides their name.
+_OF_DATA = ("split", "data_dir", "annotations")
+
+
+def stream_on_ray(
+    model: keras.Model | Callable[[], keras.Model],
+    data: Any,
+    *,
+    to: str | os.PathLike[str],
+    actors: int = 2,
+    num_gpus: float = 0,
+    num_cpus: float = 1,
+    target: Any = None,
+    shard_size: int = 1024,
+    progress: bool | None = None,
+    **options: Any,
+) -> MapStore:
+    """``tfcam.stream`` by several actors of Ray, on this machine or a cluster.
+
+    Each actor holds the model, compiled once, and explains one shard after another; Ray hands them
+    out, starts an actor that died anew, and gives it its shard again. The store is the same as
+    that of ``tfcam.stream``, file by file, and either goes on with what the other began. Needs
+    ``pip install tfcam[ray]``.
+
+    Args:
+        model: A Keras model that can be saved, or, where it has code of its own, a function that
+            makes it.
+        data: As ``tfcam.stream`` takes it, or a function that gives that: a ``tf.data.Dataset``
+            can only be given so. Each machine must have it at the same place.
+        to: The store's folder, which all machines must share.
+        actors: How many work at once.
+        num_gpus: How many GPUs each has; less than 1 where several share one.
+        num_cpus: How many CPUs each is counted as.
+        target: See ``tfcam.stream``; so for all others.
+        shard_size: How many pictures a file is of; more shards than actors keep all of them busy.
+        progress: Whether to show how far it is.
+        options: What else ``tfcam.stream`` takes.
+
+    Returns:
+        The store, as ``tfcam.open_store`` gives it.
+
+    Raises:
+        ImportError: If Ray is not installed.
+        ValueError: As ``tfcam.stream``, or if it is not known how many pictures there are.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise ImportError(
+            "stream_on_ray needs Ray Data: python -m pip install 'tfcam[ray]'."
+        ) from None
+    of_data = {name: options.pop(name) for name in _OF_DATA if name in options}
+    asked = {**options, "batch_size": check_count("batch_size", options.get("batch_size", 32))}
+    job = {
+        "model": _packed(model),
+        "data": data,
+        "of_data": of_data,
+        "to": str(Path(to).absolute()),
+        "target": target,
+        "asked": asked,
+        "shard_size": check_count("shard_size", shard_size),
+    }
+    worker = ShardWorker(job, check=False)
+    source, store = worker.work.source, worker.store
+    if source.count is None:
+        raise ValueError(
+            "It must be known how many pictures there are to share them out; of "
+            f"{source.name} it is not. Let the data say it: "
+            "data.apply(tf.data.experimental.assert_cardinality(n))."
+        )
+    with store.alone(worker.settings):
+        shards = list(left(store, source)) if store.finished is None else []
+        if shards:
+            items = ray.data.from_items(
+                [{"shard": each} for each in shards], override_num_blocks=len(shards)
+            )
+            explained = items.map_batches(
+                ShardWorker,
+                fn_constructor_args=(job,),
+                batch_size=1,
+                concurrency=check_count("actors", actors),
+                num_gpus=num_gpus,
+                num_cpus=num_cpus,
+            )
+            with shown(source.count, shard_size * len(store.done()), progress) as advance:
+                for row in explained.iter_rows():
+                    advance(int(row["pictures"]))
+        if store.finished is None:
+            store.finish()
+    return MapStore(Path(to), None if callable(data) else data)
+
+
+class ShardWorker:
+    """What an actor is: a model with what explains it, made once.
+
+    Args:
+        job: What ``stream_on_ray`` was asked.
+        check: Whether the store must be there, with the same settings.
+    """
+
+    def __init__(self, job: dict[str, Any], check: bool = True) -> None:
+        model = _unpacked(job["model"])
+        data = job["data"]() if callable(job["data"]) else job["data"]
+        source = open_data(data, **{"split": "test", **job["of_data"]}, floats=True)
+        self.store = Shards(Path(job["to"]), job["shard_size"])
+        self.work, self.settings = prepare_work(
+            model, source, job["target"], job["asked"], job["shard_size"]
+        )
+        if check:
+            self.store.check(self.settings)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Explain some shards; how many pictures each had."""
+        counts = []
+        for shard in map(int, batch["shard"]):
+            explain_shards(self.work, self.store, [shard])
+            start = shard * self.store.size
+            counts.append(min(self.work.source.count or 0, start + self.store.size) - start)
+        return {"shard": batch["shard"], "pictures": np.array(counts)}
+
+
+def _packed(model: Any) -> Any:
+    """A model as it can be sent: the content of its file; a function as it is."""
+    if not isinstance(model, keras.Model):
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        model.save(file)
+        return file.read_bytes()
+
+
+def _unpacked(packed: Any) -> Any:
+    if callable(packed):
+        return packed()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        file.write_bytes(packed)
+        return keras.models.load_model(file, compile=False)

@@ -1,0 +1,226 @@
+"""Shard after shard of a data set explained, while the next pictures are read.
+
+Three threads at work: one prepares batches from what several others decode, one runs the network,
+and whoever uses the rows makes them of what it gave.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tfcam.data.example import Example, Skipped, Source
+from tfcam.explainer.explainer import Explainer
+from tfcam.images.loading import is_prepared, resize_image
+from tfcam.model.applications import family_of
+from tfcam.model.inputs import inputs_of
+from tfcam.model.labels import class_of
+from tfcam.preprocessing.prepare import Prepared, size_for
+from tfcam.streaming.shards import Row
+from tfcam.utils.prefetch import ahead, in_order
+
+# Pictures that wait are small: no more than the network takes of each.
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A picture as the network takes it.
+
+    Attributes:
+        number: Its place in the data.
+        key: Its name.
+        pixels: (h, w, C) uint8 in the network's size, or floats that were given prepared.
+        size: (height, width) of the picture as given; None of one that was given prepared.
+        truth: Its label in the data.
+        target: What is explained of it, where each has its own target.
+    """
+
+    number: int
+    key: str
+    pixels: np.ndarray
+    size: tuple[int, int] | None
+    truth: Any = None
+    target: Any = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one shard that go through the network together.
+
+    Attributes:
+        shard: Which shard.
+        reads: The pictures; empty where there are none left.
+        skipped: What could not be used on the way: its place, name and why.
+        last: Whether the shard ends here.
+        prepared: What the network takes, filled up to the size of a batch.
+        targets: What is explained, as an engine takes it.
+        results: What is made of what the network gave.
+    """
+
+    shard: int
+    reads: Sequence[Read]
+    skipped: Sequence[tuple[int, str, str]]
+    last: bool
+    prepared: Prepared | None = None
+    targets: list[Any] = field(default_factory=list)
+    results: Callable[[], list[Row]] = list
+
+
+class ShardExplainer:
+    """Explains shards of a data set with a model that is prepared once.
+
+    Args:
+        explainer: What explains.
+        source: The pictures.
+        target: What is explained of each; see ``tfcam.stream``.
+        batch_size: How many pictures go through the network together.
+        shard_size: How many pictures a shard is of.
+    """
+
+    def __init__(
+        self, explainer: Explainer, source: Source, target: Any, batch_size: int, shard_size: int
+    ) -> None:
+        self.explainer, self.source, self.target = explainer, source, target
+        self.batch_size, self.shard_size = batch_size, shard_size
+        taken = inputs_of(explainer.model)[0]
+        model = explainer.model
+        open_sides = None in taken.shape[:2] and family_of(model) is None
+        self._shape, self._size = taken.shape, None
+        if not open_sides:
+            self._size = size_for(model, taken.shape, [np.zeros((1, 1, 3), np.uint8)])
+
+    def batches(self, shards: Iterable[int]) -> Generator[Batch]:
+        """The batches of shards with what the network gave, in order.
+
+        Args:
+            shards: Their numbers, rising; where the data end, so does this.
+        """
+        return ahead(self._computed(ahead(self._prepared(self._grouped(shards)))))
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def _read(self, shards: Iterable[int]) -> Iterator[tuple[int, int, Read | Skipped]]:
+        """Each picture of the shards with its shard and place; none of those between them."""
+        depth = 2 * self.batch_size
+        if self.source.item is not None:
+            item, count = self.source.item, self.source.count or 0
+            places = (
+                (shard, number)
+                for shard in shards
+                for number in range(*self._range(shard))
+                if number < count
+            )
+
+            def load(place: tuple[int, int]) -> tuple[int, int, Read | Skipped]:
+                return *place, self._shrunk(place[1], item(place[1]))
+
+            yield from in_order(load, places, _THREADS, depth)
+            return
+
+        def shrink(given: tuple[int, int, Example | Skipped]) -> tuple[int, int, Read | Skipped]:
+            return given[0], given[1], self._shrunk(given[1], given[2])
+
+        yield from in_order(shrink, self._one_by_one(shards), _THREADS, depth)
+
+    def _one_by_one(self, shards: Iterable[int]) -> Iterator[tuple[int, int, Example | Skipped]]:
+        reader, at = None, 0
+        for shard in shards:
+            start, stop = self._range(shard)
+            if reader is None or at != start:
+                reader = self.source.read(start)
+            at = start
+            for each in itertools.islice(reader, stop - start):
+                yield shard, at, each
+                at += 1
+            if at < stop:
+                return
+
+    def _range(self, shard: int) -> tuple[int, int]:
+        return shard * self.shard_size, (shard + 1) * self.shard_size
+
+    def _shrunk(self, number: int, given: Example | Skipped) -> Read | Skipped:
+        """A picture in the size that the network takes: the large one is let go of at once."""
+        if isinstance(given, Skipped):
+            return given
+        try:
+            target = self._target_of(given)
+        except ValueError as error:
+            return Skipped(given.id, str(error))
+        image = pixels = given.image
+        size = None
+        if not is_prepared(image):
+            size = (image.shape[0], image.shape[1])
+            wanted = self._size or size_for(self.explainer.model, self._shape, [image])
+            pixels = resize_image(image, wanted)
+        return Read(number, given.id, pixels, size, given.label, target)
+
+    def _target_of(self, example: Example) -> Any:
+        if self.target != "label":
+            return None
+        if example.label is None:
+            raise ValueError("it has no label, and target='label' explains that.")
+        explainer = self.explainer
+        classes = explainer._opened.classes(explainer._asked[2].output)
+        return class_of(example.label, self.source.label_names, classes, explainer._labels)
+
+    # --- the network ------------------------------------------------------------------------
+
+    def _grouped(self, shards: Iterable[int]) -> Iterator[Batch]:
+        """Batches that do not go beyond their shard: how far a run came changes none of them."""
+        for shard, group in itertools.groupby(self._read(shards), key=lambda each: each[0]):
+            reads: list[Read] = []
+            skipped: list[tuple[int, str, str]] = []
+            for _, number, each in group:
+                if isinstance(each, Skipped):
+                    skipped.append((number, each.id, each.reason))
+                    continue
+                if len(reads) == self.batch_size:
+                    yield Batch(shard, reads, skipped, last=False)
+                    reads, skipped = [], []
+                reads.append(each)
+            yield Batch(shard, reads, skipped, last=True)
+
+    def _prepared(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if not batch.reads:
+                yield batch
+                continue
+            # Filled up with its last picture: another size would have to be traced anew.
+            full = [*batch.reads, *[batch.reads[-1]] * (self.batch_size - len(batch.reads))]
+            own = [each.target for each in full] if self.target == "label" else self.target
+            (targets,) = self.explainer._targets(own, len(full), several=False)
+            prepared = self.explainer._prepare([each.pixels for each in full], shown=False)
+            # Results need no more of the pictures than their sizes.
+            images = [
+                np.broadcast_to(np.uint8(0), (*(each.size or shown.shape[:2]), 3))
+                for each, shown in zip(batch.reads, prepared.images, strict=False)
+            ]
+            prepared = replace(prepared, images=images)
+            reads = [replace(each, pixels=np.empty(0)) for each in batch.reads]
+            yield replace(batch, reads=reads, prepared=prepared, targets=[targets])
+
+    def _computed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if batch.prepared is None:
+                yield batch
+                continue
+            given = (batch.prepared, batch.targets)
+            engine, answers = self.explainer._compute(*given)
+            results = partial(self._rows, batch.reads, engine, given[0], answers, given[1])
+            yield replace(batch, prepared=None, results=results)
+
+    def _rows(self, reads: Sequence[Read], *computed: Any) -> list[Row]:
+        engine, prepared, answers, targets = computed
+        words = [None] * len(reads)
+        made = self.explainer._results(engine, prepared, answers, targets, words)
+        return [
+            Row(read.number, read.key, None if read.truth is None else str(read.truth), each)
+            for read, each in zip(reads, made, strict=True)
+        ]

@@ -1,0 +1,256 @@
+"""A whole data set explained, into a store that a stop at any moment does no harm."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcam.data.example import Source
+from tfcam.data.sources import open_data
+from tfcam.engine.replicas import over_replicas
+from tfcam.explainer.explainer import Explainer
+from tfcam.model.inputs import check_one_image
+from tfcam.model.taps import Layers
+from tfcam.passes.reading import Reading
+from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
+from tfcam.streaming.pipeline import ShardExplainer
+from tfcam.streaming.shards import Shards
+from tfcam.streaming.store import MapStore
+from tfcam.targets.callables import name_of
+from tfcam.targets.classes import Target
+from tfcam.utils.progress import shown
+from tfcam.utils.run_folder import digest
+from tfcam.utils.validation import check_count
+from tfcam.utils.versions import versions
+
+# Settings whose meaning is told in other words than the user's.
+_TOLD_APART = ("layer", "method", "labels", "preprocess")
+
+
+def stream(
+    model: keras.Model,
+    data: Any,
+    *,
+    to: str | os.PathLike[str],
+    layer: Layers = None,
+    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    target: Target = None,
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    score: str = "logit",
+    output: str | int | None = None,
+    split: str = "test",
+    data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
+    batch_size: int = 32,
+    shard_size: int = 1024,
+    progress: bool | None = None,
+    **options: Any,
+) -> MapStore:
+    """Explain a whole data set, and keep the maps in a folder of Parquet files.
+
+    Pictures are read and decoded while the network computes, and what it gave is written while it
+    goes on; memory does not grow with the data. A run that was stopped, in whatever way, goes on
+    where it was when it is called again, and ends as if it had not been stopped: nothing is lost
+    and nothing there twice. A picture that can't be read is noted with the reason, and passed over.
+
+    Args:
+        model: Any built Keras 3 model with one image input; it is left as it is.
+        data: A folder of pictures; a ``tf.data.Dataset`` of images, of (image, label), or of dicts
+            as tensorflow_datasets gives them, that always gives the same in the same order; the
+            name of a data set of tensorflow_datasets that is on this machine; a list of pictures.
+            Images are uint8 (H, W, 3) of any size, or floats, which are taken as already prepared.
+        to: The store's folder.
+        layer: Which layer, see ``explain``; one, not several.
+        method: Which method.
+        target: None for the class that the model predicts, "label" for each picture's own, a class
+            index, a label, ``tfcam.Difference`` or a callable.
+        preprocess: See ``explain``.
+        labels: The label of each class.
+        score: "logit" or "probability".
+        output: Which output of a model that has several.
+        split: Which part of a data set of tensorflow_datasets.
+        data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
+        annotations: Of a folder: where the files with labels are, as ``tfcam.evaluate`` takes them.
+        batch_size: How many pictures are computed at once.
+        shard_size: How many pictures a file is of. After a stop, as many are explained anew at
+            most: give fewer where a method takes long.
+        progress: Whether to show how far it is, with the rate and the time left; None where the
+            error stream is a terminal.
+        options: What else an ``Explainer`` takes, such as the method's own options. ``freeze`` is
+            True here unless told otherwise.
+
+    Returns:
+        The store, as ``tfcam.open_store`` gives it.
+
+    Raises:
+        ValueError: If an argument does not fit the model or the data, or ``to`` holds another run.
+        TypeError: If an argument is of the wrong kind.
+        OSError: If the disk is full.
+
+    Example:
+        >>> import tempfile, tfcam
+        >>> pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(3)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = stream(tfcam.demo_model(), pictures, to=folder, labels=tfcam.scenes.KINDS)
+        ...     store.table[["key", "label", "layer"]].values.tolist()  # doctest: +ELLIPSIS
+        [['000000', ..., 'features'], ['000001', ..., 'features'], ['000002', ..., 'features']]
+    """
+    asked = {
+        "layer": layer,
+        "method": method,
+        "preprocess": preprocess,
+        "labels": labels,
+        "score": score,
+        "output": output,
+        "batch_size": check_count("batch_size", batch_size),
+        **options,
+    }
+    source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
+    work, settings = prepare_work(
+        model, source, target, asked, check_count("shard_size", shard_size)
+    )
+    store = Shards(Path(to), shard_size)
+    with store.alone(settings):
+        if store.finished is None:
+            with shown(source.count, shard_size * len(store.done()), progress) as advance:
+                explain_shards(work, store, left(store, source), advance)
+            if not store.done():
+                raise ValueError(f"data must hold at least one picture; {source.name} holds none.")
+            store.finish()
+    return MapStore(Path(to), data)
+
+
+def prepare_work(
+    model: Any, source: Source, target: Any, asked: dict[str, Any], shard_size: int
+) -> tuple[ShardExplainer, dict[str, Any]]:
+    """What explains shards, and all that its maps depend on.
+
+    Args:
+        model: The model.
+        source: The pictures.
+        target: See ``stream``.
+        asked: What an ``Explainer`` takes.
+        shard_size: How many pictures a shard is of.
+
+    Raises:
+        ValueError: If something does not fit the model.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = getattr(strategy, "num_replicas_in_sync", 1)
+    # Nobody trains the model on meanwhile; replicas hold variables of their own.
+    asked = {"freeze": replicas == 1} | asked
+    explainer = Explainer(model, **asked)
+    check_one_image(model, "stream")
+    explainer._engine = engine = explainer._engine.compiling
+    explainer._own_engine = explainer._own_engine.compiling
+    if strategy is not None and replicas > 1:
+        if asked["batch_size"] % replicas:
+            raise ValueError(
+                f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
+                f"got {asked['batch_size']}."
+            )
+        explainer._engine = explainer._own_engine = over_replicas(engine, strategy)
+    if len(engine.layers) > 1:
+        raise ValueError(
+            "A store holds one map of each picture, as the layer has it; got "
+            f"{len(engine.layers)} layers. Run stream once for each."
+        )
+    if isinstance(target, list | tuple):
+        raise TypeError(
+            "target is one for all pictures, or 'label' for each picture's own; got a "
+            f"{type(target).__name__}."
+        )
+    if target != "label":
+        explainer._targets(target, 1, several=False)  # refused before any picture is read
+    method = engine.requests[0].method
+    usual = inspect.signature(Explainer).parameters.items()
+    chosen = {name: each.default for name, each in usual if each.default is not each.empty} | asked
+    others = {name: _plain(value) for name, value in chosen.items() if name not in _TOLD_APART}
+    settings = {
+        "model": model.name,
+        "weights_digest": digest(*(np.asarray(each) for each in model.variables)),
+        "data": source.name,
+        "place": source.place,
+        "pictures": source.count,
+        "pictures_digest": source.key,
+        "method": method.name,
+        "layer": explainer.layer,
+        "pixels": method.pixels,
+        "target": _target_in_words(target),
+        "labels_digest": None if (e := explainer._labels) is None else digest(np.array(list(e))),
+        "preprocessing": _preprocessing(explainer, asked.get("preprocess", "auto")),
+        **others,
+        "shard_size": shard_size,
+        "versions": versions(),
+    }
+    work = ShardExplainer(explainer, source, target, asked["batch_size"], shard_size)
+    return work, settings
+
+
+def explain_shards(
+    work: ShardExplainer,
+    store: Shards,
+    shards: Iterable[int],
+    advance: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Explain shards and write them.
+
+    Args:
+        work: What explains.
+        store: Where they are written.
+        shards: Which ones, rising.
+        advance: Told how many pictures are done, batch by batch.
+    """
+    batches = work.batches(shards)
+    try:
+        for shard, group in itertools.groupby(batches, key=lambda batch: batch.shard):
+            with store.shard(shard) as writer:
+                for batch in group:
+                    writer.add(batch.results())
+                    writer.skipped += batch.skipped
+                    advance(len(batch.reads) + len(batch.skipped))
+    finally:
+        batches.close()
+
+
+def left(store: Shards, source: Source) -> Iterator[int]:
+    """The shards that are left to do; without end where it is not known how many there are."""
+    done = set(store.done())
+    count = None if source.count is None else -(-source.count // store.size)
+    shards = itertools.count() if count is None else iter(range(count))
+    return (each for each in shards if each not in done)
+
+
+def _preprocessing(explainer: Explainer, preprocess: Preprocess) -> str:
+    """What is done to pictures, in words."""
+    try:
+        opened = explainer._opened
+        return choose_preprocessing(opened.model, preprocess, lambda: opened.record).description
+    except ValueError:
+        if preprocess != "auto":
+            raise
+        return "auto"  # fine where arrays are given prepared; told with the first picture else
+
+
+def _target_in_words(target: Any) -> Any:
+    if target is None:
+        return "the predicted class"
+    if target == "label":
+        return "each picture's label"
+    return name_of(target) if callable(target) else _plain(target)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON can hold it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)

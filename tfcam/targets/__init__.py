@@ -1,0 +1,9 @@
+"""What is explained: which number of a model's outputs a map is the map of."""
+
+from tfcam.targets.classes import Difference, Top
+from tfcam.targets.detection import Box
+from tfcam.targets.regression import Regression
+from tfcam.targets.segmentation import Segmentation
+from tfcam.targets.similarity import Similarity
+
+__all__ = ["Box", "Difference", "Regression", "Segmentation", "Similarity", "Top"]

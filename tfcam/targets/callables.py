@@ -1,0 +1,198 @@
+"""Targets that are functions of a model's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcam.targets.classes import (
+    NOTHING,
+    ClassTarget,
+    _pair,
+    class_index,
+    class_outputs,
+    class_scores,
+    pair_name,
+    resolved,
+)
+
+
+def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | None:
+    """What is explained, in words; None for a class without a label."""
+    if callable(target):
+        return name_of(target)
+    if pair[1] == NOTHING and labels is None:
+        return None
+    return pair_name(pair, labels)
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """A pair of classes as a callable on outputs (B, C).
+
+    Args:
+        pair: The explained class and the one it is held against; see ``class_indices``.
+    """
+
+    pair: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
+        return pair_name(self.pair)
+
+    def __call__(self, outputs: Any) -> tf.Tensor:
+        """The scores (B,) float32."""
+        outputs = class_outputs(outputs)
+        for index in self.pair:
+            class_index(max(index, 0), outputs.shape[1], None)
+        return class_scores(outputs, resolved(outputs, [self.pair] * outputs.shape[0]))
+
+
+def as_callable(pair: Sequence[int]) -> ClassScore:
+    """A row of ``class_indices`` as a callable target.
+
+    Example:
+        >>> as_callable((1, 0))(tf.constant([[1.0, 3.0]])).numpy()
+        array([2.], dtype=float32)
+    """
+    return ClassScore((int(pair[0]), int(pair[1])))
+
+
+@dataclass(frozen=True)
+class Each:
+    """One callable target for each image: the score of image i is ``targets[i](outputs)[i]``.
+
+    Each is called once with the outputs of all images, and no gradient reaches another image's.
+
+    Args:
+        targets: As many as there are images.
+    """
+
+    targets: tuple[Callable[[Any], Any], ...]
+
+    @property
+    def name(self) -> str:
+        """What all of them are called; ``name_of(targets[i])`` names those of one image."""
+        return ", ".join(dict.fromkeys(map(name_of, self.targets)))
+
+    def for_images(self, part: slice) -> Each:
+        """The targets of some of the images."""
+        return Each(tuple(part_of(each, part) for each in self.targets[part]))
+
+    def __call__(self, outputs: Any) -> tf.Tensor:
+        """The scores (B,) float32."""
+        batch, images = len(self.targets), tf.nest.flatten(outputs)[0].shape[0]
+        if batch != images:
+            raise ValueError(
+                f"A list of targets must have one for each image; got {batch} for {images} images."
+            )
+        scores = tf.zeros(batch)
+        for target in dict.fromkeys(self.targets):
+            own = np.array([each == target for each in self.targets])
+            found = checked_scores(target(_only(outputs, own)), batch)
+            scores = tf.where(own, tf.cast(found, tf.float32), scores)
+        return scores
+
+
+def _only(outputs: Any, own: np.ndarray) -> Any:
+    """Outputs through which gradients reach some images alone: 0 times infinity is no 0."""
+
+    def masked(leaf: tf.Tensor) -> tf.Tensor:
+        if leaf.shape.rank == 0 or leaf.shape[0] != len(own):
+            return leaf
+        own_rows = own.reshape(-1, *[1] * (leaf.shape.rank - 1))
+        return tf.where(own_rows, leaf, tf.stop_gradient(leaf))
+
+    return tf.nest.map_structure(masked, outputs)
+
+
+def per_image(
+    targets: Sequence[ClassTarget | Callable[[Any], Any]],
+    classes: int | None = None,
+    labels: Sequence[str] | None = None,
+) -> Each:
+    """One callable from a list with one target for each image, some of which are callables.
+
+    Args:
+        targets: Callables outputs -> (B,), and whatever else ``class_indices`` takes.
+        classes: How many classes the model has, where known.
+        labels: The label of each class, where known.
+
+    Returns:
+        A callable outputs -> (B,).
+
+    Raises:
+        ValueError: If a class is out of range, or a label unknown or ambiguous.
+        TypeError: If a target is of another kind.
+
+    Example:
+        >>> mixed = per_image([1, lambda outputs: outputs[:, 0] * 10])
+        >>> mixed(tf.constant([[1.0, 3.0], [2.0, 7.0]])).numpy()
+        array([ 3., 20.], dtype=float32)
+    """
+    return Each(
+        tuple(
+            with_labels(each, labels)
+            if callable(each)
+            else as_callable(_pair(each, classes, labels))
+            for each in targets
+        )
+    )
+
+
+def with_labels(target: Any, labels: Sequence[str] | None) -> Any:
+    """The target with its label turned into a class, where it holds one and labels are known."""
+    named = hasattr(target, "with_labels") and labels is not None
+    return target.with_labels(labels) if named else target
+
+
+def part_of(target: Any, part: slice) -> Any:
+    """The target of some of the images: of pairs their rows, of a mask for each image those masks.
+
+    Example:
+        >>> part_of(np.array([[3, NOTHING], [4, NOTHING], [5, 0]]), slice(1, 3))
+        array([[ 4, -2],
+               [ 5,  0]])
+    """
+    if isinstance(target, np.ndarray):
+        return target[part]
+    return target.for_images(part) if hasattr(target, "for_images") else target
+
+
+def name_of(target: Callable[[Any], Any]) -> str:
+    """What a callable target is called in results: its ``name``, or the name it was defined by."""
+    name = getattr(target, "name", getattr(target, "__name__", None))
+    return name if isinstance(name, str) else type(target).__name__
+
+
+def checked_scores(scores: Any, batch: int) -> tf.Tensor:
+    """What a callable target returned, if it is one number for each image.
+
+    Raises:
+        ValueError: If it is not a floating-point tensor of shape (batch,).
+    """
+    if not isinstance(scores, tf.Tensor):
+        raise ValueError(
+            "A callable target must return a tensor (B,) computed from the outputs; "
+            f"got {type(scores).__name__}. NumPy breaks the gradient: use keras.ops or tf."
+        )
+    if scores.shape != (batch,) or not scores.dtype.is_floating:
+        raise ValueError(
+            f"A callable target must return one float for each image, shape ({batch},); "
+            f"got shape {tuple(scores.shape)}, {scores.dtype.name}."
+        )
+    return scores
+
+
+def told_format(target: Any, channels_first: bool) -> Any:
+    """A target of pixels told where the outputs' classes are, if it was not; others as they are."""
+    if isinstance(target, Each):
+        return Each(tuple(told_format(each, channels_first) for each in target.targets))
+    if is_dataclass(target) and getattr(target, "channels_first", True) is None:
+        return replace(target, channels_first=channels_first)  # type: ignore[type-var]
+    return target
