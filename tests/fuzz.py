@@ -11,7 +11,7 @@ One input again, whose number a failure names:
 A damaged picture must give (H, W, 3) uint8 or an ``ImageError``; odd values a sound result, or a
 ``ValueError``, ``TypeError`` or ``FileNotFoundError`` in our own words. Nothing else may happen: no
 other exception, no warning, nothing on the error stream, no more than SECONDS for one input, no
-more than MEGABYTES for all, no change of the model. ``tests/test_fuzz.py`` runs a part of it.
+more than MEGABYTES for all, no change of the model. ``tests/laws/test_fuzz.py`` runs a part of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every kind of model, how to build a small one, and what each method makes of it.
 
-``python -m tests.kinds`` writes the README's table of kinds. tests/test_kinds.py asserts each of
-its cells.
+``python -m tests.kinds`` writes the README's table of kinds. tests/laws/test_kinds.py asserts each
+of its cells.
 """
 
 import functools

@@ -1,90 +1,92 @@
-"""Imports point one way, files are small, and formulas and tapes are where they belong."""
+"""The rooms of the house: a room imports only from lower floors; files are small.
+
+``FLOORS`` is the whole plan. A new file in a room needs no entry anywhere.
+"""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted((ROOT / "tfcam").rglob("*.py"))
-# A module of a package is named with it: "metrics.complexity".
-MODULES = {
-    ".".join(path.relative_to(ROOT / "tfcam").with_suffix("").parts): path
-    for path in FILES
-    if path.name != "__init__.py"
-}
-
-# From the ground up: a module may import those of lower layers, and of its own layer those that
-# come before it.
-LAYERS = [
-    ["demands", "fetching", "images", "writing"],
-    [
-        "tapping",
-        "intake",
-        "functional",
-        "recording",
-        "tokens",
-        "heads",
-        "listing",
-        "inspection",
-        "applications",
-    ],
-    [
-        "maps",
-        "targets",
-        "tasks",
-        "scoring",
-        "guided",
-        "components",
-        "loops",
-        "resizing",
-        "biases",
-        "folding",
-    ],
-    ["freezing", "half_precision"],
-    ["reading", "network", "submodel", "findings", "scenes", "contact_sheet"],
-    ["methods", "sampling", "attribution", "preparation"],
-    ["drawing", "lettering", "explanation", "comparison"],
-    ["metrics.localisation", "metrics.wsol", "metrics.similarity", "metrics.randomised"],
-    ["settings", "asking", "engine", "opening", "views", "indifference", "checks", "results"],
-    ["exporting"],
-    ["explainer", "comparing", "diagnosing", "channels", "callbacks", "losses"],
-    ["blurring", "objectives", "transforms", "parametrisations", "recipes", "dreams", "dreaming"],
-    ["metrics.probing", "metrics.ranking", "metrics.imputation", "metrics.complexity"],
-    ["metrics.running", "metrics.faithfulness", "metrics.curves"],
-    ["metrics.reinitialising", "metrics.sanity", "metrics.table"],
-    ["examples", "annotations", "folders", "datasets"],
-    ["embedding"],
-    ["classes", "trivial_maps", "significance", "storing"],
-    ["tallying", "candidates", "measuring", "charts", "report", "evaluation", "evaluating"],
-    ["recommending"],
-    ["overlapping", "replicas", "shards", "map_store", "explaining", "streaming", "distributing"],
-    ["demo", "silence", "arguments", "terminal", "evaluation_commands", "dream_commands"],
-    ["streaming_commands"],
-    ["cli", "__main__"],
-]
-ORDER = [name for layer in LAYERS for name in layer]
-MAIN_WORDS = ("utils", "helpers", "manager", "base", "common", "misc")
+PACKAGE = ROOT / "tfcam"
+FILES = sorted(PACKAGE.rglob("*.py"))
+# From the roof to the ground: a room is a folder, or a file that lies in tfcam/ itself.
+FLOORS = (
+    ("__main__",),
+    ("cli", "__init__"),
+    ("callbacks", "evaluation"),
+    ("metrics", "streaming"),
+    ("explainer", "feature_visualization", "losses", "representations"),
+    ("engine",),
+    ("methods",),
+    ("passes", "preprocessing", "results"),
+    ("figures", "model"),
+    ("data", "maps", "targets"),
+    ("demo", "findings", "images", "scenes", "utils"),
+)
+FLOOR = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
+EMPTY_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
+# Rooms that hand on names; the others have a docstring alone.
+FACES = {"tfcam", "cli", "images", "maps", "methods", "metrics", "targets"}
 
 
-def imported(path):
-    """The modules of tfcam that a file imports, wherever it does."""
-    names = set()
+def module_name(path):
+    """ "metrics/complexity.py" is "metrics.complexity"; a room's face is the room."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imports(path):
+    """What a file imports of tfcam, wherever it does: pairs of a module and a name of it."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            inner = node.module.removeprefix("tfcam").removeprefix(".")
-            if node.module.split(".")[0] == "tfcam":
-                if inner in MODULES:
-                    names.add(inner)
-                else:  # a package: what is taken from it
-                    names |= {f"{inner}.{alias.name}".strip(".") for alias in node.names}
-            elif node.module.split(".")[0] in ("training", "tests"):
-                names.add(node.module)
+            package, _, inner = node.module.partition(".")
+            if package == "tfcam":
+                found += [(inner, alias.name) for alias in node.names]
+            elif package in ("training", "tests"):
+                found += [(package, alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):
-            names |= {
-                a.name.removeprefix("tfcam.") for a in node.names if a.name.startswith("tfcam.")
-            }
-    return names
+            found += [
+                (alias.name.removeprefix("tfcam."), "")
+                for alias in node.names
+                if alias.name.startswith("tfcam.")
+            ]
+    return found
+
+
+def imported_modules(path):
+    """The modules of tfcam that a file imports."""
+    names = set()
+    for module, name in imports(path):
+        inner = f"{module}.{name}".strip(".")
+        names.add(inner if inner in MODULES else module)
+    return names - {""}
+
+
+def cycle(graph):
+    """A circle among modules, as a list of them; empty where there is none."""
+    done, way = set(), []
+
+    def visit(name):
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name not in done:
+            way.append(name)
+            for each in sorted(graph.get(name, ())):
+                if found := visit(each):
+                    return found
+            way.pop()
+            done.add(name)
+        return []
+
+    return next((found for name in sorted(graph) if (found := visit(name))), [])
 
 
 def code_lines(path):
@@ -101,14 +103,38 @@ def code_lines(path):
     )
 
 
-def test_every_module_has_its_place():
-    assert set(ORDER) == set(MODULES)
+def test_every_room_has_its_floor():
+    assert {name.split(".")[0] for name in MODULES} == set(FLOOR)
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_imports_point_one_way(name):
-    below = set(ORDER[: ORDER.index(name)])
-    assert imported(MODULES[name]) <= below
+@pytest.mark.parametrize("name", MODULES)
+def test_a_room_imports_only_from_lower_floors(name):
+    room = name.split(".")[0]
+    others = {each.split(".")[0] for each in imported_modules(MODULES[name])} - {room}
+    assert not {each for each in others if FLOOR[each] >= FLOOR[room]}
+
+
+def test_no_circle_of_modules():
+    inside = {name: imported_modules(path) - {"methods"} for name, path in MODULES.items()}
+    del inside["__init__"]
+    assert not cycle(inside)
+
+
+def test_a_circle_is_found():
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c", "a"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_private_name_of_another_module_is_used(name):
+    assert not {what for _, what in imports(MODULES[name]) if what.startswith("_")}
+
+
+def test_only_some_rooms_hand_on_names():
+    for path in PACKAGE.rglob("__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert ast.get_docstring(ast.parse(path.read_text()))
+        if path.parent.name not in FACES:
+            assert len(body) == 1, path
 
 
 @pytest.mark.parametrize("path", [*FILES, *(ROOT / "training").rglob("*.py")], ids=lambda p: p.stem)
@@ -120,22 +146,35 @@ def test_one_file_has_a_gradient_tape():
     assert [path.name for path in FILES if "GradientTape(" in path.read_text()] == ["submodel.py"]
 
 
-def test_no_file_has_a_name_that_says_nothing_or_is_that_of_a_function():
+def test_no_file_has_a_name_that_says_nothing_or_at_the_root_that_of_a_function():
     import tfcam
 
-    modules = set(tfcam.__all__) & set(MODULES)
-    assert modules == {"callbacks", "losses", "scenes"}
-    assert not {name for name in MODULES for word in MAIN_WORDS if word in name}
+    at_root = {path.stem for path in PACKAGE.glob("*.py")}
+    assert len(at_root) <= 10
+    assert not {name for name in at_root & set(tfcam.__all__) if callable(getattr(tfcam, name))}
+    assert not {path.stem for path in FILES} & EMPTY_NAMES
+
+
+def test_tests_mirror_the_rooms():
+    rooms = {path.name for path in (ROOT / "tests").iterdir() if (path / "__init__.py").exists()}
+    assert rooms - {"benchmarks", "laws", "training"} <= set(FLOOR)
 
 
 def test_training_is_not_imported_by_the_package():
-    assert not any("training" in each for path in FILES for each in imported(path))
+    assert not {path for path in FILES if {"training", "tests"} & imported_modules(path)}
+
+
+def test_all_methods_are_known_whoever_asks_first():
+    code = "from tfcam.methods.registry import METHODS; print(len(METHODS))"
+    ways = (code, code.replace(".registry", ""), "import tfcam; print(len(tfcam.METHODS))")
+    run = [sys.executable, "-c"]
+    counts = {subprocess.run([*run, w], capture_output=True, check=True).stdout for w in ways}
+    import tfcam
+
+    assert counts == {f"{len(tfcam.METHODS)}\n".encode()}
 
 
 def test_the_package_loads_without_tensorflow():
-    import subprocess
-    import sys
-
     code = (
         "import sys, tfcam, tfcam.cli; sys.exit(bool({'tensorflow', 'pandas'} & set(sys.modules)))"
     )

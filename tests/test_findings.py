@@ -75,7 +75,7 @@ def test_a_code_must_be_known():
 
 
 def test_each_code_is_raised_somewhere_and_no_other():
-    sources = Path(findings.__file__).parent.glob("*.py")
+    sources = Path(findings.__file__).parent.rglob("*.py")
     code = "\n".join(re.sub(r">>> .*", "", path.read_text("utf-8")) for path in sources)
     assert set(re.findall(r"\bfinding\(\s*\"(\w+)\"", code)) == set(FINDINGS)
 

@@ -31,7 +31,7 @@ from tfcam.metrics.registry import MetricChoice, chosen_metrics
 from tfcam.model.labels import class_of, find_labels
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.utils.progress import _bar
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import digest
 from tfcam.utils.versions import versions
 
@@ -179,7 +179,7 @@ def evaluate(
         )
 
     seen = {name for part in parts for name in part["image"].unique()}
-    with _bar(progress) as bar:
+    with progress_bar(progress) as bar:
         task = bar.add_task("evaluating", total=source.count, completed=tally.position)
         advance = functools.partial(bar.advance, task)
         reader = source.read(max(tally.position - 1, 0))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tfcam.utils.files import write_whole
-from tfcam.utils.run_folder import _STATE, keep_settings, make_folder
+from tfcam.utils.run_folder import STATE, keep_settings, make_folder
 
 
 class Store:
@@ -35,7 +35,7 @@ class Store:
 
     def read(self) -> tuple[list[pd.DataFrame], dict[str, np.ndarray]]:
         """The rows of the batches that are done, and the state; both empty at the start."""
-        file = self._folder / _STATE
+        file = self._folder / STATE
         if not file.exists():
             return [], {}
         with np.load(file, allow_pickle=False) as content:
@@ -56,7 +56,7 @@ class Store:
         write_whole(self._part(number), stream.getvalue())
         stream = io.BytesIO()
         np.savez_compressed(stream, batches=np.array(number + 1), **state)  # type: ignore[arg-type]
-        write_whole(self._folder / _STATE, stream.getvalue())
+        write_whole(self._folder / STATE, stream.getvalue())
 
     def _part(self, number: int) -> Path:
         return self._folder / f"rows-{number:05d}.parquet"

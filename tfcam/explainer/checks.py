@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Explained
-from tfcam.explainer.numeric_checks import _of_layers
+from tfcam.explainer.numeric_checks import of_layers
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
 from tfcam.model.applications import family_of
@@ -62,7 +62,7 @@ def of_result(
         return findings
     findings += of_tokens([engine.submodel.taps[place] for place in places])
     if "attentions" not in method.needs:
-        findings += _of_layers(engine.submodel, prepared, explained, method, places, raws)
+        findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
 
 

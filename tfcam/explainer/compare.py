@@ -33,7 +33,7 @@ from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
-from tfcam.utils.progress import _shown
+from tfcam.utils.progress import counted_steps
 from tfcam.utils.validation import check_flag, shown
 
 
@@ -112,7 +112,9 @@ def compare(
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
-    for number, group in _shown(steps, progress, any(each.method.loops for each in requests)):
+    for number, group in counted_steps(
+        steps, progress, any(each.method.loops for each in requests)
+    ):
         made = subjects[number].explain(
             [requests[each] for each in group], places, chosen, settings
         )

@@ -80,7 +80,7 @@ def _not_finite(values: Any) -> int:
     )
 
 
-def _of_layers(
+def of_layers(
     submodel: SubModel,
     prepared: Prepared,
     explained: Explained,

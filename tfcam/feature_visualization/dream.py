@@ -25,7 +25,7 @@ from tfcam.model.taps import Tap, open_layer, resolve
 from tfcam.passes.outputs import are_probabilities, probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.utils.progress import _counted
+from tfcam.utils.progress import counted
 from tfcam.utils.validation import check_count, check_output, kind_of, shown
 from tfcam.utils.versions import versions
 
@@ -122,7 +122,7 @@ def dream(
     first = _as_bytes(recipe.parametrisation.images(state[0], shape))
     climb = tf.function(step, autograph=False).get_concrete_function(tf.constant(0), *state)
     curve = np.empty((recipe.steps, count), np.float32)
-    for number in _counted(recipe.steps, progress):
+    for number in counted(recipe.steps, progress):
         values, state = climb(tf.constant(number), *state)
         curve[number] = _finite(values.numpy(), number, recipe.rate)
     last = _as_bytes(recipe.parametrisation.images(state[0], shape))

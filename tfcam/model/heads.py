@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcam.model.call_graph import Call, Record
-from tfcam.model.layer_types import _POINTWISE, GLOBAL_POOLINGS
+from tfcam.model.layer_types import GLOBAL_POOLINGS, POINTWISE
 from tfcam.model.tree import walk
 
 _RESHAPING = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout)
@@ -126,7 +126,7 @@ def _pooling(operation: Any, call: Call) -> str | None:
 
 def _pointwise(operation: Any, call: Call) -> bool:
     """A 1x1 convolution of a 1x1 map is a dense layer (MobileNet's head)."""
-    if not isinstance(operation, _POINTWISE) or call.shape is None:
+    if not isinstance(operation, POINTWISE) or call.shape is None:
         return False
     return all(side == 1 for side in (*operation.kernel_size, *call.shape[1:-1]))
 

@@ -14,11 +14,11 @@ def _kinds(pattern: str) -> tuple[type, ...]:
     return tuple(getattr(keras.layers, pattern.format(d)) for d in ("1D", "2D", "3D"))
 
 
-_POINTWISE: tuple[Any, ...] = _kinds("Conv{}")
+POINTWISE: tuple[Any, ...] = _kinds("Conv{}")
 
 
 CONVOLUTIONS = (
-    *_POINTWISE,
+    *POINTWISE,
     *_kinds("Conv{}Transpose"),
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,

@@ -36,7 +36,7 @@ def default_layer(
     Raises:
         ValueError: If no operation of the model has a map.
     """
-    mapped, operations = _mapped(model, calls, given)
+    mapped, operations = mapped_calls(model, calls, given)
     maps = [each for each in mapped if calls.sees_explained(each)]
     if not maps:
         tokens = [call.path for call in calls.calls if token_shape(calls, call)]
@@ -44,7 +44,7 @@ def default_layer(
         raise ValueError(
             f"A layer with a map is needed; {model.name!r} has none (no output of rank "
             f"{calls.rank} with more than one position). Methods of pixels, such as saliency, "
-            f"need no layer.{hint}{_sealed(model)}"
+            f"need no layer.{hint}{sealed(model)}"
         )
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
@@ -68,7 +68,7 @@ def default_layer(
     return calls.name(maps[-1]), "the last map of the network"
 
 
-def _sealed(model: Any) -> str:
+def sealed(model: Any) -> str:
     """What to say of an exported network inside, whose layers are layers no more."""
     for path, operation in walk(model):
         if isinstance(operation, keras.layers.TFSMLayer):
@@ -116,7 +116,7 @@ def layers(model: keras.Model) -> LayerList:
     return list_layers(model, record(model))
 
 
-def _mapped(
+def mapped_calls(
     model: Any, calls: Record, given: tuple[int, int] | None = None
 ) -> tuple[list[Call], list[Any]]:
     """The calls that give a map, but for whole models, which only pass on what is inside them."""
@@ -127,7 +127,7 @@ def _mapped(
 
 def list_layers(model: Any, calls: Record) -> LayerList:
     """The layers of ``layers(model)``, from a record that is already there."""
-    mapped, operations = _mapped(model, calls)
+    mapped, operations = mapped_calls(model, calls)
     head = find_head(model, calls)
     pooled = None if isinstance(head, HeadError) else head.tensor
     entries = [

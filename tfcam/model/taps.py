@@ -14,7 +14,7 @@ import keras
 from tfcam.model.call_graph import Record
 from tfcam.model.hooks import Side
 from tfcam.model.inputs import inputs_of
-from tfcam.model.layers import _mapped, _sealed, default_layer, list_layers
+from tfcam.model.layers import default_layer, list_layers, mapped_calls, sealed
 from tfcam.model.tokens import Grid, grid_of
 from tfcam.model.tree import walk
 from tfcam.utils.validation import kind_of, shown
@@ -106,7 +106,7 @@ def _open(
     if not isinstance(layer, Integral) or isinstance(layer, bool):
         return resolve(model, layer), "as given"
     layer = int(layer)
-    mapped, operations = _mapped(model, calls(), grid)
+    mapped, operations = mapped_calls(model, calls(), grid)
     if not -len(mapped) <= layer < len(mapped):
         raise ValueError(
             f"A layer's index must be in 0..{len(mapped) - 1}, as {model.name!r} has {len(mapped)} "
@@ -184,7 +184,7 @@ def resolve(model: Any, layer: str | keras.Operation) -> Tap:
         )
     if not matching:
         raise ValueError(
-            f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}{_sealed(model)}"
+            f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}{sealed(model)}"
         )
     path, node = matching[0]
     return Tap(path, weakref.ref(node), number, side)

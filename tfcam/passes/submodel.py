@@ -35,6 +35,7 @@ from tfcam.passes.outputs import (
     spread,
 )
 from tfcam.passes.reading import Reading
+from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Top
 
@@ -43,10 +44,6 @@ KEPT = 16
 
 
 _IMAGES = -1
-
-
-class NoGradientError(ValueError):
-    """The score does not depend on a layer in a way that has a gradient."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ class SubModel:
                     continue
                 calls[index] += 1
                 if tap.number in (None, number):
-                    _check_map(tap, value, 2 if self._heads else 3, self._rank)
+                    check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
                     swaps = self._swapped == value.shape.rank and not self._heads
                     seen = self.channels_last(value) if swaps else value
@@ -164,7 +161,7 @@ class SubModel:
         with observed(self.model, [tap.operation() for tap in self.taps], visit):
             outputs = run(self.model, self._values(images))
         for index, tap in enumerate(self.taps):
-            _check_reached(tap, calls[index], index in taken)
+            check_reached(tap, calls[index], index in taken)
         return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
 
     def channels_last(self, value: tf.Tensor) -> tf.Tensor:
@@ -240,7 +237,7 @@ class SubModel:
             for key, slope in found.items():
                 if slope is None:
                     path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
-                    raise NoGradientError(_no_gradient(path))
+                    raise NoGradientError(no_gradient(path))
             if half and wanted:
                 found = unscaled(found, functools.partial(tape.gradient, total, wanted))
             # Of an exported network the slope's batch is unknown, but it is that of its tensor.
@@ -320,7 +317,7 @@ class SubModel:
             scaled = values * HALF_SCALE if half else values
         found = {_IMAGES: tape.gradient(scaled, at)}
         if found[_IMAGES] is None:
-            raise NoGradientError(_no_gradient("the model's input"))
+            raise NoGradientError(no_gradient("the model's input"))
         if half:
             found = unscaled(found, lambda: {_IMAGES: tape.gradient(values, at)})
         return values, tf.cast(found[_IMAGES], tf.float32)
@@ -348,41 +345,3 @@ class SubModel:
         """
         outputs, _ = self.forward(images, inject=activations)
         return select(outputs, target).scores
-
-
-def _check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
-    found = value.shape.rank if isinstance(value, tf.Tensor) else None
-    if found is not None and found >= least and (tap.grid or rank in (None, found)):
-        return
-    raise ValueError(
-        "A layer to explain must give one tensor that is a map (B, h, w, K), of as many axes as "
-        f"the input; {tap.path!r} gives "
-        f"{type(value).__name__ if found is None else tuple(value.shape)}. See tfcam.layers(model)."
-    )
-
-
-def _check_reached(tap: Tap, calls: int, taken: bool) -> None:
-    if calls == 0:
-        raise NoGradientError(
-            f"The layer must be on the way to the output; {tap.path!r} is part of the model, but "
-            "was not called for this input. tfcam.layers(model) lists those that are."
-        )
-    if not taken:
-        raise ValueError(
-            f"{tap.path!r} is called {calls} times (0..{calls - 1}); there is no call {tap.number}."
-        )
-    if tap.number is None and calls > 1:
-        raise ValueError(
-            f"{tap.path!r} is called {calls} times; say which: "
-            + " or ".join(f"'{tap.path}:{number}'" for number in range(min(calls, 4)))
-            + "."
-        )
-
-
-def _no_gradient(place: str) -> str:
-    return (
-        f"The score must depend on the layer in a differentiable way, but no gradient reaches "
-        f"{place}: it is not on the way to the explained output, or an argmax, a rounding, a "
-        "stop_gradient or NumPy code stands between. Choose another layer, or a target that is "
-        "computed from the outputs with keras.ops or tf."
-    )

@@ -67,7 +67,7 @@ def choose_preprocessing(
     if preprocess is None:
         return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
     if callable(preprocess):
-        return Preprocessing(preprocess, f"{_named(preprocess)}, as given")
+        return Preprocessing(preprocess, f"{function_name(preprocess)}, as given")
     if not (isinstance(preprocess, str) and preprocess == "auto"):
         modes = {mode: mode for mode in _MODES} | {each.name: each.mode for each in FAMILIES}
         if not isinstance(preprocess, str) or preprocess not in modes:
@@ -142,5 +142,5 @@ def _in_order(model: Any, calls: Callable[[], Record]) -> list[Any]:
     return [each for each in called if not children(each)]
 
 
-def _named(function: Callable[..., Any]) -> str:
+def function_name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)

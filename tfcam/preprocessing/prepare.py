@@ -13,7 +13,7 @@ from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image
 from tfcam.model.applications import family_of
 from tfcam.model.call_graph import Record
 from tfcam.model.inputs import Input, inputs_of, split_batch
-from tfcam.preprocessing.modes import Preprocess, _named, choose_preprocessing
+from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.utils.validation import check_shape
 
 
@@ -166,7 +166,10 @@ def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: 
     batch = np.stack(arrays).astype(taken.dtype)
     described = "none: given as prepared"
     if callable(preprocess):
-        batch, described = np.asarray(preprocess(batch)), f"{_named(preprocess)}, as given"
+        batch, described = (
+            np.asarray(preprocess(batch)),
+            f"{function_name(preprocess)}, as given",
+        )
     return Prepared(arrays, batch, described, axes=len(taken.sides))
 
 

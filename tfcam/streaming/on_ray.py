@@ -62,6 +62,9 @@ def stream_on_ray(
     Raises:
         ImportError: If Ray is not installed.
         ValueError: As ``tfcam.stream``, or if it is not known how many pictures there are.
+
+    Example:
+        >>> store = tfcam.stream_on_ray(model, "photos/", to="maps/", actors=4)  # doctest: +SKIP
     """
     try:
         import ray

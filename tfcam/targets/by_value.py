@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfcam.targets.classes import class_index
 
 
-class _ByValue:
+class ByValue:
     """Equal where all fields are, arrays too: what was compiled for one serves its equal."""
 
     # The field that may hold one array for each image, and its rank where it is one for all.
@@ -25,7 +25,7 @@ class _ByValue:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByValue) and self._key() == other._key()
+        return isinstance(other, ByValue) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -61,7 +61,7 @@ class _ByValue:
 
 
 @dataclass(frozen=True, eq=False)
-class _OfClass(_ByValue):
+class OfClass(ByValue):
     target: int | str
     label: str | None = field(default=None, kw_only=True)
 
@@ -89,7 +89,7 @@ class _OfClass(_ByValue):
         return replace(self, target=index, label=labels[index])
 
 
-def _tensor(outputs: Any, name: str, form: str, ranks: tuple[int, ...]) -> tf.Tensor:
+def single_tensor(outputs: Any, name: str, form: str, ranks: tuple[int, ...]) -> tf.Tensor:
     if not isinstance(outputs, tf.Tensor):
         raise ValueError(
             f"{name} needs one tensor {form}; the model returns a {type(outputs).__name__} of "

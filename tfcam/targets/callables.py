@@ -12,9 +12,9 @@ import tensorflow as tf
 from tfcam.targets.classes import (
     NOTHING,
     ClassTarget,
-    _pair,
     class_index,
     class_outputs,
+    class_pair,
     class_scores,
     pair_name,
     resolved,
@@ -139,7 +139,7 @@ def per_image(
         tuple(
             with_labels(each, labels)
             if callable(each)
-            else as_callable(_pair(each, classes, labels))
+            else as_callable(class_pair(each, classes, labels))
             for each in targets
         )
     )

@@ -128,11 +128,11 @@ def class_indices(
         raise ValueError(
             f"A list of targets must have one for each image; got {len(many)} for {batch} images."
         )
-    pairs = [_pair(each, classes, labels) for each in many]
+    pairs = [class_pair(each, classes, labels) for each in many]
     return np.asarray(pairs, np.int32).reshape(-1, 2)
 
 
-def _pair(target: Any, classes: int | None, labels: Sequence[str] | None) -> tuple[int, int]:
+def class_pair(target: Any, classes: int | None, labels: Sequence[str] | None) -> tuple[int, int]:
     if not isinstance(target, Difference):
         return class_index(target, classes, labels), NOTHING
     first, second = (class_index(each, classes, labels) for each in (target.a, target.b))

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcam.targets.by_value import _OfClass
+from tfcam.targets.by_value import OfClass
 from tfcam.targets.classes import class_index
 
 FORMS = ("xyxy", "yxyx", "xywh", "center_xywh")
 
 
 @dataclass(frozen=True, eq=False)
-class Box(_OfClass):
+class Box(OfClass):
     """Why an object was found: the score of a class at one anchor of a detector's raw outputs.
 
     Outputs are (B, N, 4 + C), the box first, or two tensors (B, N, 4) and (B, N, C) in a dict or

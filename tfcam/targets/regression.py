@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcam.targets.by_value import _tensor
+from tfcam.targets.by_value import single_tensor
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Regression:
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
-        outputs = _tensor(outputs, "Regression", "(B,) or (B, n)", (1, 2))
+        outputs = single_tensor(outputs, "Regression", "(B,) or (B, n)", (1, 2))
         outputs = outputs[:, None] if outputs.shape.rank == 1 else outputs
         if self.index >= (count := outputs.shape[1]):
             raise ValueError(

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcam.targets.by_value import _OfClass, _tensor
+from tfcam.targets.by_value import OfClass, single_tensor
 from tfcam.targets.classes import class_index
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation(_OfClass):
+class Segmentation(OfClass):
     """Why pixels belong to a class: the sum of its logits over a mask. Outputs (B, H, W, C).
 
     Where the model predicts the class nowhere and no mask is given, the score is 0 and has no
@@ -70,7 +70,7 @@ class Segmentation(_OfClass):
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
-        outputs = _tensor(outputs, "Segmentation", "(B, H, W, classes)", (4,))
+        outputs = single_tensor(outputs, "Segmentation", "(B, H, W, classes)", (4,))
         outputs = tf.transpose(outputs, [0, 2, 3, 1]) if self.channels_first else outputs
         batch, height, width, classes = outputs.shape
         index = class_index(self.target, classes, None)

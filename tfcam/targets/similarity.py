@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcam.targets.by_value import _ByValue, _tensor
+from tfcam.targets.by_value import ByValue, single_tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Similarity(_ByValue):
+class Similarity(ByValue):
     """Why an image is like another: the cosine of its embedding and a reference. Outputs (B, D).
 
     An embedding of zeros has the score 0 and no gradient.
@@ -50,7 +50,7 @@ class Similarity(_ByValue):
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
-        outputs = _tensor(outputs, "Similarity", "(B, D)", (2, 3, 4))
+        outputs = single_tensor(outputs, "Similarity", "(B, D)", (2, 3, 4))
         if any(side != 1 for side in outputs.shape[1:-1]):
             raise ValueError(f"Similarity needs outputs (B, D); got {tuple(outputs.shape)}.")
         outputs = tf.cast(tf.reshape(outputs, (-1, outputs.shape[-1])), tf.float32)

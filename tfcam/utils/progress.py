@@ -18,13 +18,13 @@ from rich.progress import (
 )
 
 
-def _shown(steps: list[Any], progress: bool | None, slow: bool) -> Iterable[Any]:
+def counted_steps(steps: list[Any], progress: bool | None, slow: bool) -> Iterable[Any]:
     console = Console(stderr=True)
     shown = (slow and console.is_terminal) if progress is None else progress
     return track(steps, "comparing", console=console, disable=not shown, transient=True)
 
 
-def _counted(steps: int, progress: bool | None) -> Iterable[int]:
+def counted(steps: int, progress: bool | None) -> Iterable[int]:
     console = Console(stderr=True)
     terminal = console.is_terminal or console.is_jupyter
     asked = terminal if progress is None else progress
@@ -32,7 +32,7 @@ def _counted(steps: int, progress: bool | None) -> Iterable[int]:
     return track(range(steps), "dreaming", console=console, transient=terminal, disable=not asked)
 
 
-def _bar(progress: bool) -> Progress:
+def progress_bar(progress: bool) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

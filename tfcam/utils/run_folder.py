@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcam.utils.files import write_whole
 
-SETTINGS, _STATE = "settings.json", "state.npz"
+SETTINGS, STATE = "settings.json", "state.npz"
 
 
 def make_folder(folder: Path) -> None:

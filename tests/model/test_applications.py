@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfcam
-from tests.test_functional import assert_read_is_traced
+from tests.model.test_functional_graph import assert_read_is_traced
 from tfcam.model.applications import build, builder_names, family_of
 from tfcam.model.call_graph import record
 from tfcam.model.heads import Head, find_head

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import tfcam
-from tests import test_comparison, test_drawing, test_explanation
+from tests.figures import test_overlays as test_drawing
+from tests.results import test_comparison, test_explanation
 from tfcam.cli.demo_figure import run_demo
 from tfcam.figures import charts
 from tfcam.figures import overlays as drawing

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_objectives import gaussian_blur
+from tests.feature_visualization.test_objectives import gaussian_blur
 from tfcam.feature_visualization.parametrisations import Fourier, Pixels
 from tfcam.feature_visualization.recipes import PRESETS, Recipe, chosen_recipe, without_least
 

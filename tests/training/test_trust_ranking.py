@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.test_sanity import by_hand
+from tests.metrics.test_sanity import by_hand
 from tfcam.scenes import draw_scene
 from training import sanity_table, trust_ranking
 

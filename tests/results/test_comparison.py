@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import tfcam
-from tests.test_contact_sheet import assert_clear
-from tests.test_explanation import made as explanation
+from tests.figures.test_contact_sheet import assert_clear
+from tests.results.test_explanation import made as explanation
 from tfcam import maps
 from tfcam.findings import finding
 from tfcam.results.comparison import Comparison, row_heatmaps

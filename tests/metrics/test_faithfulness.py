@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 import tfcam
-from tests import networks, test_data_format
+from tests import networks
+from tests.model import test_data_format
 from tfcam.metrics import average_drop as running
 from tfcam.metrics import faithfulness
 from tfcam.metrics.faithfulness import (

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks
-from tests.test_untouched import CHEAP
+from tests.laws.test_untouched import CHEAP
 
 # How far a value may be off, as a fraction of the largest: half precision keeps three digits,
 # bfloat16 two, and gradients add the errors of several layers.

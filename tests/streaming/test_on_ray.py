@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfcam
-from tests.test_streaming import keys_of, same
+from tests.streaming.test_stream import keys_of, same
 from tfcam.scenes import draw_scene
 
 ray = pytest.importorskip("ray")

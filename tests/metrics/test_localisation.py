@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfcam
-from tests.test_maps import LINE_AND_BLOB, WSOL, drawn, flood_fill
+from tests.maps.test_maps import LINE_AND_BLOB, WSOL, drawn, flood_fill
 from tfcam import maps
 from tfcam.metrics import localisation as loc
 from tfcam.metrics import wsol

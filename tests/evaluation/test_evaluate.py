@@ -452,8 +452,9 @@ def run_slowly(to, seconds):
 
 
 def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
-    code = f"from tests.test_evaluation import run_slowly; run_slowly({str(tmp_path / 'a')!r}, 1)"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    run = f"run_slowly({str(tmp_path / 'a')!r}, 1)"
+    code = f"from tests.evaluation.test_evaluate import run_slowly; {run}"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
     while process.poll() is None and len(list((tmp_path / "a").glob("rows-*"))) < 2:
         time.sleep(0.05)

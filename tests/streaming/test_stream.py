@@ -23,7 +23,7 @@ from tfcam.scenes import KINDS, draw_scene
 from tfcam.streaming.shards import Shards, ShardWriter
 from tfcam.utils.files import whole_file
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SIZES = [(128, 128), (90, 200), (300, 170), (128, 64), (55, 77), (256, 256), (140, 141)]
 
 

@@ -27,7 +27,7 @@ TINY = Recipe(
     batch=32,
     flip=True,
 )
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PICTURES = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype("float32")
 
 
@@ -135,7 +135,7 @@ def test_a_run_leaves_everything_that_was_used(asked, tmp_path, capsys):
 CODE = """
 import sys
 from pathlib import Path
-from tests.test_dogs_training import TINY
+from tests.training.test_dogs_training import TINY
 from training import train
 output, data_dir, mirrored = sys.argv[1:]
 if mirrored == "mirrored":

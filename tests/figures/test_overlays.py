@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 import tfcam
-from tests.test_explanation import FACTS
+from tests.results.test_explanation import FACTS
 from tfcam.figures import overlays as drawing
 from tfcam.figures import text as lettering
 from tfcam.results.comparison import Comparison

@@ -7,7 +7,7 @@ from keras import layers
 from PIL import Image
 
 import tfcam
-from tests.test_channels import given_by
+from tests.representations.test_features import given_by
 
 KINDS = ["star", "square", "ring", "star", "square", "ring"]
 KINDS = [kind if kind in tfcam.scenes.KINDS else tfcam.scenes.KINDS[0] for kind in KINDS]

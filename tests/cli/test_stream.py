@@ -15,7 +15,7 @@ import tfcam
 from tfcam.cli.commands import app
 from tfcam.scenes import KINDS, draw_scene
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
