@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from tfcam.model.inputs import inputs_of
 from tfcam.model.layers import default_layer, list_layers, mapped_calls, sealed
 from tfcam.model.tokens import Grid, grid_of
 from tfcam.model.tree import walk
+from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of, shown
 
 Layer: TypeAlias = str | int | keras.Operation | None
@@ -183,8 +183,10 @@ def resolve(model: Any, layer: str | keras.Operation) -> Tap:
             f"{model.name!r}: {paths}. Give the whole path, the layer object or its index."
         )
     if not matching:
+        suggestion = did_you_mean(name, (path for path, _ in nodes))
         raise ValueError(
-            f"No layer {name!r} in {model.name!r}. {_suggest(name, nodes)}{sealed(model)}"
+            f"No layer {name!r} in {model.name!r}.{suggestion} "
+            f"tfcam.layers(model) lists all that have a map.{sealed(model)}"
         )
     path, node = matching[0]
     return Tap(path, weakref.ref(node), number, side)
@@ -203,13 +205,3 @@ def _parse(layer: str) -> tuple[str, int | None, Side]:
         f"After a layer's name only ':<call>' and ':input' may stand; got {layer!r}. "
         "For example 'encoder/conv:1' is the second call of a shared layer."
     )
-
-
-def _suggest(name: str, nodes: list[tuple[str, Any]]) -> str:
-    known = {path.rsplit("/", 1)[-1].lower(): path for path, _ in reversed(nodes)}
-    known |= {path.lower(): path for path, _ in nodes}
-    near = difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)
-    if near:
-        names = ", ".join(dict.fromkeys(repr(known[each]) for each in near))
-        return f"Did you mean {names}? tfcam.layers(model) lists all that have a map."
-    return "tfcam.layers(model) lists all that have a map."
