@@ -18,6 +18,7 @@ from tfcam.model.heads import HeadError, find_head
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
 from tfcam.model.tokens import known_grid, map_shape, token_shape
 from tfcam.model.tree import walk
+from tfcam.utils.terminal_text import printable
 
 
 def default_layer(
@@ -212,6 +213,7 @@ class LayerList(Sequence[LayerInfo]):
         rows = self.rows()
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, f"Explained by default: {self.default} ({self.reason})."])
+        lines.append(f"Explained by default: {self.default} ({self.reason}).")
+        return printable("\n".join(lines))
 
     __repr__ = __str__
