@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +59,7 @@ def evaluate(
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
     skip_broken: bool = True,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Evaluation:
     """Measure how far the maps of several methods can be trusted, on many pictures.
 
@@ -103,7 +102,7 @@ def evaluate(
         seed: Of random maps and of the intervals.
         skip_broken: Whether a picture that can't be used is left out, and listed in ``skipped``;
             else it is an error.
-        progress: Whether to show a bar in a terminal.
+        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
 
     Returns:
         An ``Evaluation``: the ``table`` of all numbers, the ``summary`` with intervals, the
@@ -179,9 +178,8 @@ def evaluate(
         )
 
     seen = {name for part in parts for name in part["image"].unique()}
-    with progress_bar(progress) as bar:
-        task = bar.add_task("evaluating", total=source.count, completed=tally.position)
-        advance = functools.partial(bar.advance, task)
+    done = tally.position
+    with progress_bar(source.count, "evaluating", progress, "pictures", done) as advance:
         reader = source.read(max(tally.position - 1, 0))
         if tally.position:
             _check_same(next(reader, None), tally)
@@ -199,7 +197,7 @@ def evaluate(
             parts.append(pd.DataFrame(rows, columns=_COLUMNS).astype({"value": float}))
             if store:
                 store.write(len(parts) - 1, parts[-1], tally.state())
-            bar.update(task, completed=tally.position)
+            advance(len(chunk) - len(asked))  # pictures that were left out, or have several classes
     table = pd.concat([each for each in parts if len(each)] or parts[:1], ignore_index=True)
     if not tally.pictures:
         reasons = tally.skipped[0] if tally.skipped else (source.name, "there is none")

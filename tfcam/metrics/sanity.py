@@ -36,7 +36,7 @@ from tfcam.results.explanation import Explanation
 MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
 
 
-METHODS = ("saliency", "grad_cam", "guided_backprop")
+_USUAL = ("saliency", "grad_cam", "guided_backprop")
 
 
 def randomisation(
@@ -44,7 +44,7 @@ def randomisation(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] = _USUAL,
     mode: Mode = "cascading",
     target: Literal["original", "randomised"] = "original",
     steps: int = 10,
@@ -116,7 +116,7 @@ def class_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] = _USUAL,
     preprocess: Preprocess = "auto",
     batch_size: int = 32,
 ) -> pd.DataFrame:
@@ -160,7 +160,7 @@ def input_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] = _USUAL,
     radius: float = 0.05,
     samples: int = 20,
     preprocess: Preprocess = "auto",
@@ -282,9 +282,8 @@ def _explainers(
     found: dict[str, Explainer] = {}
     for choice in methods:
         method, options = choice if isinstance(choice, tuple) else (choice, {})
-        explainer = Explainer(
-            model, layer, method=method, preprocess=preprocess, batch_size=batch_size, **options
-        )
+        shared: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size}
+        explainer = Explainer(model, layer, method=method, progress=False, **shared, **options)
         stated = ", ".join(f"{key}={value}" for key, value in options.items())
         name = method if isinstance(method, str) else getattr(method, "__name__", "method")
         found[f"{name}({stated})" if stated else name] = explainer
