@@ -18,7 +18,8 @@ from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP
 from tfcam.images.loading import is_prepared, load_image
-from tfcam.metrics.localisation import box_iou, checked_boxes, pointing_game
+from tfcam.metrics.checks import checked_boxes
+from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.results.comparison import reduced

@@ -75,16 +75,16 @@ def evaluate(
             Annotations, or with a JSON file of COCO's form; a ``tf.data.Dataset`` of images, of
             (image, label), or of dicts as tensorflow_datasets gives them; the name of a data set
             of tensorflow_datasets that is on this machine; a list of pictures, of (picture, label)
-            or of ``tfcam.examples.Example``. Boxes refer to the picture as it is stored; where a
+            or of ``tfcam.Example``. Boxes refer to the picture as it is stored; where a
             file says the size of the picture as EXIF turns it, to that.
         methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
             takes those that ``tfcam.compare`` takes.
-        metrics: Names of ``tfcam.metrics.table.METRICS``, or (name, options); None takes the usual
+        metrics: Names of ``tfcam.metrics.METRICS``, or (name, options); None takes the usual
             ones. The first that gives a number for a picture chooses the best and worst pictures.
         layer: See ``explain``; of a list each is explained by itself.
         target: None for the class that the model predicts, "label" for each picture's own (of
             several classes in a picture, each with its boxes), a class index, or a label.
-        baselines: Names of ``tfcam.trivial_maps.BASELINES``.
+        baselines: Names of ``tfcam.metrics.BASELINES``.
         explainers: Others by name: each takes a list of pictures (H, W, 3) uint8 and a list of
             classes, as an ``Explainer`` does, and returns a heatmap (H, W) or an ``Explanation``
             for each.

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.evaluation.aggregate import candidate_name
 from tfcam.evaluation.evaluate import evaluate
+from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
