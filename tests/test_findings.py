@@ -19,6 +19,7 @@ from tfcam.explainer.numeric_checks import underflowed
 from tfcam.findings import FINDINGS, Finding, finding
 from tfcam.methods.registry import METHODS
 from tfcam.model import labels as asking
+from tfcam.passes.reading import Need
 from tfcam.targets.classes import Difference, Top
 
 FACTS = {
@@ -232,7 +233,7 @@ def test_saturated(method):
     result, codes = explained(model, made=made, target=0)
     assert result.probability == 1.0
     empty = ["no_positive_evidence"] * (not result.heatmap.any())
-    stopped = ["gradient_absent"] * bool(empty and METHODS[method].needs == ("gradients",))
+    stopped = ["gradient_absent"] * bool(empty and METHODS[method].needs == Need.GRADIENTS)
     if method in ("guided_grad_cam", "finer_cam"):  # more than a gradient, or not of the class
         stopped = [code for code in codes if code == "gradient_absent"]
     assert codes == [*empty, "saturated", *agnostic(method), *stopped]
