@@ -13,7 +13,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam import findings
-from tfcam.explainer import checks
+from tfcam.explainer import numeric_checks
 from tfcam.explainer.checks import Range
 from tfcam.explainer.numeric_checks import underflowed
 from tfcam.findings import FINDINGS, Finding, finding
@@ -138,8 +138,8 @@ def test_a_sound_map_has_no_findings_and_is_not_looked_at_again(method, monkeypa
     def fail(*given):
         pytest.fail("another pass of the network")
 
-    monkeypatch.setattr(checks, "_probe", fail)
-    monkeypatch.setattr(checks, "start_of_nan", fail)
+    monkeypatch.setattr(numeric_checks, "_probe", fail)
+    monkeypatch.setattr(numeric_checks, "start_of_nan", fail)
     result, codes = explained(network(), made={"method": method})
     assert codes == ignoring(method)
     assert result.heatmap.max() == 1.0
