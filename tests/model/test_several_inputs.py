@@ -12,7 +12,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.networks import seeded
-from tfcam.model import call_graph as recording
+from tfcam.model.graph import graph_of
 
 SIZE, OTHER = 12, 8
 RNG = np.random.default_rng(4)
@@ -243,7 +243,7 @@ def test_a_layer_must_see_the_input():
 
 
 def test_the_sources_of_each_layer():
-    made = recording.record(as_list(), 0)
+    made = graph_of(as_list()).calls(0)
     seen = {call.path: made.sources[call.output] for call in made.calls if call.output}
     assert seen["left_last"] == {0}
     assert seen["right_pool"] == {1}
