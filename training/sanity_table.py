@@ -9,8 +9,10 @@ from pathlib import Path
 import keras
 from matplotlib.figure import Figure
 
+from tfcam.figures.contact_sheet import rendered
 from tfcam.metrics.randomisation import Randomisation
 from tfcam.metrics.sanity import randomisation
+from tfcam.utils.files import write_whole
 
 METHODS = ("saliency", "grad_cam", "layer_cam", "eigen_cam", "guided_backprop", "guided_grad_cam")
 STEPS = 10
@@ -59,13 +61,13 @@ def main() -> None:
         seed=given.seed,
     )
     given.output.mkdir(exist_ok=True, parents=True)
-    found.frame.to_csv(given.output / "sanity.csv", index=False)
-    found.show().savefig(given.output / "maps.png", dpi=150)
+    write_whole(given.output / "sanity.csv", found.frame.to_csv(index=False).encode())
+    write_whole(given.output / "maps.png", rendered(found.show(), "png", 150))
     for similarity in ("spearman_absolute", "ssim"):
         figure = Figure(figsize=(8, 5), layout="constrained")
         found.plot(figure.subplots(), similarity)
-        figure.savefig(given.output / f"{similarity}.png", dpi=110)
-    (given.output / "sanity.md").write_text(as_markdown(found) + "\n")
+        write_whole(given.output / f"{similarity}.png", rendered(figure, "png", 110))
+    write_whole(given.output / "sanity.md", f"{as_markdown(found)}\n".encode())
     print(as_markdown(found))
     print(found)
 

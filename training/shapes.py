@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tfcam.scenes import KINDS, draw_scene
+from tfcam.utils.files import write_whole
 
 OUTPUT = Path("tfcam/assets/shapes.keras")
 SEED = 0
@@ -146,7 +147,7 @@ def write(
         f" --scenes {scenes} --epochs {epochs} --seed {seed}",
     }
     text = json.dumps(facts, indent=2) + "\n"
-    output.with_suffix(".json").write_text(text, encoding="utf-8")
+    write_whole(output.with_suffix(".json"), text.encode())
 
 
 def main() -> None:

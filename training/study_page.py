@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfcam.evaluation.result import Evaluation
+from tfcam.figures.contact_sheet import rendered
 from tfcam.utils.files import write_whole
 from training.study_figures import NAMES
 
@@ -27,10 +27,9 @@ def write(
     """Write figures as PNG, and study.html that needs no other file."""
     parts = []
     for number, (title, figure) in enumerate(figures.items(), start=1):
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110)
-        write_whole(output / f"figure{number}.png", stream.getvalue())
-        picture = base64.b64encode(stream.getvalue()).decode()
+        content = rendered(figure, "png", 110)
+        write_whole(output / f"figure{number}.png", content)
+        picture = base64.b64encode(content).decode()
         parts.append(
             f"<figure><figcaption>{number}. {html.escape(title)}</figcaption>"
             f'<img alt="{html.escape(title)}" src="data:image/png;base64,{picture}"></figure>'

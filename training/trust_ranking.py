@@ -20,6 +20,7 @@ from tfcam.metrics.curves import deletion, insertion, road_combined
 from tfcam.metrics.faithfulness import average_drop
 from tfcam.metrics.probing import Probe
 from tfcam.scenes import KINDS, Scene
+from tfcam.utils.files import write_whole
 
 SCENES = 60
 SHAPES = 2  # a map must find the shape of its class beside another one
@@ -103,11 +104,11 @@ def main() -> None:
     scenes = [tfcam.scenes.draw_scene(seed, shapes=SHAPES) for seed in seeds]
     table = measured(scenes, distinct_maps(scenes, methods))
     given.output.mkdir(exist_ok=True, parents=True)
-    table.to_csv(given.output / "ranking.csv")
+    write_whole(given.output / "ranking.csv", table.to_csv().encode())
     text = (
         f"n = {len(table)} methods, {len(scenes)} scenes\n\n{agreement(table)}\n\n{values(table)}\n"
     )
-    (given.output / "ranking.md").write_text(text)
+    write_whole(given.output / "ranking.md", text.encode())
     print(text)
 
 

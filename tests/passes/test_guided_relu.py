@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tfcam.guided
 from keras import layers
 
 import tfcam
+import tfcam.passes.guided_relu
 from tests import networks
 from tests.laws import law
 
@@ -148,4 +148,4 @@ def test_every_way_to_write_a_relu_is_gated(rng):
 
 
 def test_a_reload_of_the_module_does_not_fail():
-    importlib.reload(tfcam.guided)
+    importlib.reload(tfcam.passes.guided_relu)

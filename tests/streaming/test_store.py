@@ -127,9 +127,9 @@ def test_prepared_floats_are_shown_as_explain_shows_them(shapes, tmp_path, dtype
 def test_a_large_store_is_not_read_whole(store, monkeypatch):
     fresh = tfcam.open_store(store.path)
     read = []
-    original = tfcam.map_store.pq.ParquetFile
+    original = tfcam.streaming.store.pq.ParquetFile
     monkeypatch.setattr(
-        "tfcam.map_store.pq.ParquetFile", lambda file: read.append(file) or original(file)
+        "tfcam.streaming.store.pq.ParquetFile", lambda file: read.append(file) or original(file)
     )
     monkeypatch.setattr(
         MapStore,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from tfcam.cli.terminal import silence
+from tfcam.cli.terminal import say, silence
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -204,10 +204,10 @@ def ask_layer(model: Any) -> str:
     graph = graph_of(model)
     which = graph.find_input()
     listed = graph.layers(which)
-    typer.echo(listed, err=True)
+    say(listed, error_stream=True)
     while True:
         answer = numbered(typer.prompt("Index or name", default=listed.default, err=True).strip())
         try:
             return graph.open_layer(answer, which).tap.name
         except ValueError as error:
-            typer.echo(error, err=True)
+            say(error, error_stream=True)

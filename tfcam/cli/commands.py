@@ -14,7 +14,7 @@ from tfcam.cli.dream import dream
 from tfcam.cli.evaluate import evaluate, recommend
 from tfcam.cli.explain import compare, diagnose, explain
 from tfcam.cli.stream import explain_dataset
-from tfcam.cli.terminal import errors
+from tfcam.cli.terminal import errors, say
 
 app = typer.Typer(
     help="Shows which parts of an image made a Keras model decide as it did.",
@@ -30,7 +30,7 @@ def layers(model: Model, unsafe: Unsafe = False) -> None:
     with errors():
         from tfcam.model.graph import layers as list_layers
 
-        print(list_layers(load_network(model, unsafe=unsafe)[0]))
+        say(list_layers(load_network(model, unsafe=unsafe)[0]))
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfcam.cli.terminal import errors
+from tfcam.cli.terminal import errors, say
 
 
 def demo(
@@ -31,7 +31,6 @@ def demo(
     table.add_column("pointing game", justify="right")
     for row in rows:
         table.add_row(row.method, f"{row.iou:.2f}", f"{row.pointing:.2f}")
-    console = Console()
-    console.print(table)
-    console.print("Guided maps are thin lines: a box around their largest part says little.")
-    console.print(f"Wrote {output}: look how the map moves when another shape is asked for.")
+    Console().print(table)
+    say("Guided maps are thin lines: a box around their largest part says little.")
+    say(f"Wrote {output}: look how the map moves when another shape is asked for.")

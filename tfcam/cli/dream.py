@@ -18,7 +18,7 @@ from tfcam.cli.arguments import (
     read_image,
     read_options,
 )
-from tfcam.cli.terminal import errors
+from tfcam.cli.terminal import errors, say
 
 
 def dream(
@@ -78,8 +78,8 @@ def dream(
             **changes,
         )
         result.save(file)
-    print(result)
-    print(f"  wrote          {file}")
+    say(result)
+    say(f"  wrote          {file}")
 
 
 def _objective(target: str | None, layer: str | None, channel: int | None) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tfcam.cli.arguments import Labels, Preprocess, Unsafe, load_network, numbered
-from tfcam.cli.terminal import errors
+from tfcam.cli.terminal import errors, say
 
 Model = Annotated[
     str, typer.Argument(help="A network of keras.applications, a .keras file, or shapes.")
@@ -105,13 +105,13 @@ def evaluate(
             to=to,
             seed=seed,
         )
-        print(result)
+        say(result)
         for row in result.skipped.itertuples():
-            print(f"left out {row.image}: {row.reason}")
+            say(f"left out {row.image}: {row.reason}")
         if html is not None:
-            print(f"wrote {result.to_html(html)}")
+            say(f"wrote {result.to_html(html)}")
         if parquet is not None:
-            print(f"wrote {result.to_parquet(parquet)}")
+            say(f"wrote {result.to_parquet(parquet)}")
 
 
 def recommend(
@@ -152,9 +152,9 @@ def recommend(
             to=to,
             seed=seed,
         )
-        print(result)
+        say(result)
         if html is not None:
-            print(f"wrote {result.evaluation.to_html(html)}")
+            say(f"wrote {result.evaluation.to_html(html)}")
 
 
 def _layers(names: list[str] | None) -> Any:

@@ -27,7 +27,7 @@ from tfcam.cli.arguments import (
     read_image,
     read_options,
 )
-from tfcam.cli.terminal import complain, errors
+from tfcam.cli.terminal import complain, errors, say
 
 
 def explain(
@@ -98,8 +98,8 @@ def explain(
             continue
         records.append(_record(path, result, file))
         if not as_json:
-            print(result)
-            print(f"  wrote          {file}")
+            say(result)
+            say(f"  wrote          {file}")
     if as_json:
         print(json.dumps(records, indent=2))
     if failed:
@@ -148,8 +148,8 @@ def compare(
             labels=same,
         )
         result.save(file, shared_scale=shared_scale)
-    print(result)
-    print(f"wrote {file}")
+    say(result)
+    say(f"wrote {file}")
 
 
 def diagnose(
@@ -168,7 +168,7 @@ def diagnose(
         network, known = load_network(model, labels, unsafe)
         place, chosen = numbered(layer), numbered(target)
         options: dict[str, Any] = {"preprocess": preprocess, "labels": known}
-        print(check(network, read_image(image), place, target=chosen, **options))
+        say(check(network, read_image(image), place, target=chosen, **options))
 
 
 def _finite(number: float | None) -> float | None:

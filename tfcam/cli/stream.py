@@ -10,7 +10,7 @@ import typer
 
 from tfcam.cli.arguments import Labels, Preprocess, Unsafe, load_network, numbered, read_options
 from tfcam.cli.evaluate import BatchSize, Data, DataDir, Model, Split, Target
-from tfcam.cli.terminal import complain, errors
+from tfcam.cli.terminal import complain, errors, say
 
 
 def explain_dataset(
@@ -62,11 +62,11 @@ def explain_dataset(
             complain(f"stopped; what is done is kept in {to}. Type the same again to go on.")
             raise typer.Exit(130) from None
     if complete:
-        print("Nothing was left to do.")
+        say("Nothing was left to do.")
     else:
         seconds = time.monotonic() - started
         added = len(store) - had
-        print(f"Explained {added} pictures in {seconds:.0f} s, {added / seconds:.1f} a second.")
-    print(store)
+        say(f"Explained {added} pictures in {seconds:.0f} s, {added / seconds:.1f} a second.")
+    say(store)
     for row in store.skipped.itertuples():
-        print(f"left out {row.key}: {row.reason}")
+        say(f"left out {row.key}: {row.reason}")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import typer
 
+from tfcam.utils.terminal_text import printable
+
 
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
@@ -23,11 +25,14 @@ def errors() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
+def say(text: object, error_stream: bool = False) -> None:
+    """Print text that may hold names of others, such as of files, labels and layers."""
+    print(printable(text), file=sys.stderr if error_stream else sys.stdout)
+
+
 def complain(error: object) -> None:
     """Say what went wrong, on one line of the error stream."""
-    line = " ".join(str(error).split())
-    # A file's name may hold what a terminal takes as a command.
-    print("tfcam:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+    print("tfcam:", printable(" ".join(str(error).split())), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from PIL import Image, PngImagePlugin
 from tfcam.figures.contact_sheet import rendered
 from tfcam.figures.overlays import as_html
 from tfcam.utils.files import write_whole
+from tfcam.utils.terminal_text import printable
 
 _GAP = 4  # pixels between pictures
 
@@ -195,7 +196,7 @@ class Dream:
         if self.probabilities is not None:
             lines.append(f"  probability    {_numbers(self.probabilities)}")
         lines.append(f"  preset         {self.settings['preset']}, seed {self.seed}")
-        return "\n".join([*lines, f"  preprocessing  {self.preprocessing}"])
+        return printable("\n".join([*lines, f"  preprocessing  {self.preprocessing}"]))
 
     def _repr_html_(self) -> str:
         figure = Figure(figsize=(8, 3.6))

@@ -20,6 +20,7 @@ from matplotlib.textpath import TextToPath
 from rich.text import Text
 
 from tfcam.figures.overlays import check_colormap, colours
+from tfcam.utils.terminal_text import printable
 
 # Inches and points.
 _SIZE, _LINE, _PAD, _SPACE = 11, 0.27, 0.045, 0.05
@@ -226,7 +227,7 @@ def _write(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
 
 def _visible(word: str) -> str:
     """A word on one line; one of spaces alone is shown as a space."""
-    return " ".join(word.split()) or "␣"
+    return printable(" ".join(word.split())) or "␣"
 
 
 def _drawable(word: str) -> str:

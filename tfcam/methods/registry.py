@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.passes.reading import Reading
+from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import LARGEST, check_choice, shown
 
 METHODS: dict[str, Method] = {}
@@ -182,9 +182,8 @@ def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
             return stored
         return Method(getattr(method, "__name__", type(method).__name__), method)
     if not isinstance(method, str) or method not in METHODS:
-        near = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
         raise ValueError(
             f"method must be one of {', '.join(METHODS)}, or a function Reading -> map; "
-            f"got {shown(method)}." + (f" Did you mean {near[0]!r}?" if near else "")
+            f"got {shown(method)}.{did_you_mean(method, METHODS)}"
         )
     return METHODS[method]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
+from tfcam.utils.suggestions import did_you_mean
 
 MetricChoice = str | tuple[str, dict[str, Any]]
 
@@ -262,10 +262,9 @@ def chosen_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
     for choice in metrics:
         name, options = choice if isinstance(choice, tuple) else (choice, {})
         if name not in METRICS:
-            near = difflib.get_close_matches(str(name), METRICS, n=1)
             raise ValueError(
                 f"metrics must be of {', '.join(METRICS)}; got {name!r}."
-                + (f" Did you mean {near[0]!r}?" if near else "")
+                f"{did_you_mean(name, METRICS)}"
             )
         measure = METRICS[name]
         known = _options(measure)

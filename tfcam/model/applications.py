@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+
+from tfcam.utils.suggestions import similar_names
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,10 @@ def build(name: str, weights: str | None = "imagenet", **options: Any) -> Any:
     """
     builders = builder_names()
     if _plain(name) not in builders:
-        near = difflib.get_close_matches(_plain(name), builders, n=4)
-        known = [builders[each] for each in near] or list(builders.values())
+        near = similar_names(name, builders.values())
         raise ValueError(
-            f"No network {name!r} in keras.applications; it has {', '.join(known)}"
-            f"{' and others' if near else ''}."
+            f"No network {name!r} in keras.applications; it has "
+            f"{', '.join(near or builders.values())}{' and others' if near else ''}."
         )
     builder = builders[_plain(name)]
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfcam.utils.suggestions import did_you_mean
 
 
 def symbolic_outputs(model: Any) -> Any:
@@ -52,9 +53,7 @@ def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = (
         found = [index for index, name in enumerate(known) if name == output]
         raise ValueError(f"The name {output!r} is that of outputs {found}; give one's index.")
     words = [each for each in dict.fromkeys([*keys, *known]) if isinstance(each, str)]
-    near = difflib.get_close_matches(str(output), words, n=1)
     choice = [*map(repr, keys), *(repr(each) for each in dict.fromkeys(known) if each not in keys)]
     raise ValueError(
-        f"output must be one of {', '.join(choice)}; got {output!r}."
-        + (f" Did you mean {near[0]!r}?" if near else "")
+        f"output must be one of {', '.join(choice)}; got {output!r}.{did_you_mean(output, words)}"
     )

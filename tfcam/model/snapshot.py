@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -92,7 +91,7 @@ def _constants(operation: Any) -> _Constants:
     read_values, read_objects = _reader(plain), _reader(objects)
     return _Constants(
         read_values,
-        copy.deepcopy(read_values(own)),
+        tuple(map(_copied, read_values(own))),
         read_objects,
         tuple(map(id, read_objects(own))),
         [own[name] for name in objects if isinstance(own[name], _ARRAYS)],
@@ -103,6 +102,11 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return isinstance(value, _PLAIN)
+
+
+def _copied(value: Any) -> Any:
+    """A plain value that no later change of a list reaches."""
+    return list(map(_copied, value)) if isinstance(value, list) else value
 
 
 def _reader(names: Sequence[str]) -> Callable[[Any], Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from tfcam.model.layer_types import sealed_path
 from tfcam.model.layers import default_layer, mapped_calls, sealed_hint
 from tfcam.model.tokens import Grid, grid_of
 from tfcam.model.tree import ModelTree
+from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of, shown
 
 Layer: TypeAlias = str | int | keras.Operation | None
@@ -179,8 +179,11 @@ def resolve(tree: ModelTree, layer: str | keras.Operation) -> Tap:
             f"{tree.name!r}: {paths}. Give the whole path, the layer object or its index."
         )
     if not matching:
-        hint = sealed_hint(sealed_path(tree))
-        raise ValueError(f"No layer {name!r} in {tree.name!r}. {_suggest(name, tree)}{hint}")
+        suggestion = did_you_mean(name, (node.path for node in tree.nodes))
+        raise ValueError(
+            f"No layer {name!r} in {tree.name!r}.{suggestion} "
+            f"tfcam.layers(model) lists all that have a map.{sealed_hint(sealed_path(tree))}"
+        )
     return Tap(*matching[0], number, side)
 
 
@@ -197,14 +200,3 @@ def _parse(layer: str) -> tuple[str, int | None, Side]:
         f"After a layer's name only ':<call>' and ':input' may stand; got {layer!r}. "
         "For example 'encoder/conv:1' is the second call of a shared layer."
     )
-
-
-def _suggest(name: str, tree: ModelTree) -> str:
-    paths = [node.path for node in tree.nodes]
-    known = {path.rsplit("/", 1)[-1].lower(): path for path in reversed(paths)}
-    known |= {path.lower(): path for path in paths}
-    near = difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)
-    if near:
-        names = ", ".join(dict.fromkeys(repr(known[each]) for each in near))
-        return f"Did you mean {names}? tfcam.layers(model) lists all that have a map."
-    return "tfcam.layers(model) lists all that have a map."

@@ -28,6 +28,7 @@ from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import activations
 from tfcam.results.comparison import check_path
 from tfcam.utils.files import write_whole
+from tfcam.utils.terminal_text import printable
 from tfcam.utils.validation import check_choice, check_count
 
 By = Literal["pca", "tsne"]
@@ -117,7 +118,7 @@ class Embedding:
         for layer, near in zip(self.layers, self.neighbours, strict=True):
             lines.append(f"  {layer}: the nearest picture is of the same class for {near:.0%}")
         lines += [f"  left out {each.id}: {each.reason}" for each in self.skipped]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def _repr_png_(self) -> bytes:
         return rendered(self.plot(), "png", 100)

@@ -22,6 +22,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.representations.activations import activations
 from tfcam.results.comparison import check_path
 from tfcam.utils.files import write_whole
+from tfcam.utils.terminal_text import printable
 from tfcam.utils.validation import check_choice, check_count
 
 By = Literal["mean", "max"]
@@ -94,7 +95,7 @@ class Features:
             f"  channel {channel:<6} {self.by} {strength:.4g}"
             for channel, strength in zip(self.channels, self.strengths, strict=True)
         )
-        return "\n".join([self._headline, *rows])
+        return printable("\n".join([self._headline, *rows]))
 
     def _repr_png_(self) -> bytes:
         return rendered(self.plot(), "png", 100)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,8 @@ from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP, as_html
 from tfcam.results.explanation import Explanation
 from tfcam.utils.files import write_whole
+from tfcam.utils.suggestions import did_you_mean
+from tfcam.utils.terminal_text import printable
 
 _ENDINGS = (".png", ".pdf", ".svg")
 
@@ -149,7 +150,7 @@ class Comparison:
         lines = [[name, *values] for name, values in table.items() if any(values)]
         widths = [max(map(len, line)) for line in lines]
         rows = zip(*lines, strict=True)
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return printable("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
 
     def __repr__(self) -> str:
         extent = self.cells[0][0].extent
@@ -296,11 +297,8 @@ def _position(kind: str, labels: tuple[str, ...], place: int | str) -> int:
         return labels.index(place)
     if place in labels:
         raise ValueError(f"{labels.count(place)} {kind}s are labelled {place!r}; give the index.")
-    near = difflib.get_close_matches(place, labels, n=4, cutoff=0.5)
-    within = [each for each in labels if place and place in each][:4]
-    named = ", ".join(repr(each) for each in dict.fromkeys(within + near))
-    known = f"Did you mean {named}?" if named else f"It has {', '.join(map(repr, labels))}."
-    raise ValueError(f"No {kind} of this comparison is labelled {place!r}. {known}")
+    known = did_you_mean(place, labels) or f" It has {', '.join(map(repr, labels))}."
+    raise ValueError(f"No {kind} of this comparison is labelled {place!r}.{known}")
 
 
 def _codes(each: Explanation) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from tfcam.figures.contact_sheet import rendered
 from tfcam.figures.overlays import COLORMAP
 from tfcam.findings import Finding
 from tfcam.utils.files import write_whole
+from tfcam.utils.terminal_text import printable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -272,7 +273,8 @@ class Explanation:
             f"  preprocessing  {self.preprocessing}",
         ]
         lines += [f"  {name:14} {value:.3g}" for name, value in self.measured.items()]
-        return "\n".join(lines + [f"  finding        {each}" for each in self.findings])
+        lines += [f"  finding        {each}" for each in self.findings]
+        return printable("\n".join(lines))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture (``.png``), or everything (``.npz``); whole or not at all.

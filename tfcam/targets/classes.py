@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of
 
 PREDICTED = -1
@@ -174,12 +174,8 @@ def _label_index(label: str, labels: Sequence[str] | None) -> int:
         return found[0]
     if found:
         raise ValueError(f"The label {label!r} names classes {found}; give one of these indices.")
-    near = difflib.get_close_matches(_plain(label), named, n=4, cutoff=0.5)
-    within = [each for each in named if _plain(label) in each][:4]
-    hint = ", ".join(repr(each) for each in dict.fromkeys(within + near))
-    raise ValueError(
-        f"No class is labelled {label!r}. " + (f"Did you mean {hint}?" if hint else "See `labels`.")
-    )
+    suggestion = did_you_mean(_plain(label), named) or " See `labels`."
+    raise ValueError(f"No class is labelled {label!r}.{suggestion}")
 
 
 def _plain(label: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +25,9 @@ def write_whole(path: Path, content: bytes) -> None:
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that is there whole after the block, or not at all where it fails.
 
+    It is written beside its place under a name of its own, which nothing else has: what stands at
+    that name, or is linked there, is never written to.
+
     Raises:
         FileNotFoundError: If its folder does not exist.
         IsADirectoryError: If it is a folder.
@@ -33,9 +36,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; name a file in it.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}")
+    file = temporary.open("xb")
     try:
-        with temporary.open("wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # else a crash of the machine could leave its name without it

@@ -1,0 +1,51 @@
+"""Files are there whole or not at all, and nothing else is touched."""
+
+import pytest
+
+from tfcam.utils.files import whole_file, write_whole
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "a.bin"
+    write_whole(path, b"old")
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def write():
+        with whole_file(path) as file:
+            file.write(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_that_waits_at_the_temporary_name_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda count: "known")
+    (tmp_path / "victim").write_bytes(b"mine")
+    (tmp_path / ".a.bin.known").symlink_to(tmp_path / "victim")
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "a.bin", b"theirs")
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+    assert (tmp_path / ".a.bin.known").is_symlink()
+
+
+def test_the_longest_name_is_written(tmp_path):
+    path = tmp_path / ("a" * 251 + ".bin")
+    write_whole(path, b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+def test_a_folder_that_is_missing_or_is_the_target_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="The folder of .*a.bin' does not exist; make it"):
+        write_whole(tmp_path / "no" / "a.bin", b"")
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        write_whole(tmp_path, b"")

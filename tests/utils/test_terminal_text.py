@@ -1,0 +1,74 @@
+"""What a terminal would obey is not printed, whoever wrote it."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import tfcam
+from tfcam.cli import app
+from tfcam.results.comparison import Comparison
+from tfcam.scenes import KINDS, draw_scene
+from tfcam.utils.terminal_text import printable
+
+ESCAPE = "\x1b[2J\x1b]0;mine\a"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (ESCAPE, "?[2J?]0;mine?"),
+        ("one\ntwo", "one\ntwo"),
+        ("a\rb\tc\xa0d", "a b c d"),
+        ("left\u202eright\x9b\udce9", "left?right??"),
+        ("Größe, 猫, 👩\u200d🚀, می\u200cخواهم", "Größe, 猫, 👩\u200d🚀, می\u200cخواهم"),
+        (ValueError("\x7f"), "?"),
+    ],
+)
+def test_control_characters_are_replaced_and_letters_kept(text, wanted):
+    assert printable(text) == wanted
+
+
+@pytest.fixture(scope="module")
+def explanation():
+    labels = [f"{kind}{ESCAPE}" for kind in KINDS]
+    return tfcam.explain(tfcam.demo_model(), draw_scene(1).image, labels=labels)
+
+
+def test_results_print_no_escape_of_a_label_or_layer(explanation):
+    named = dataclasses.replace(explanation, layer=f"conv{ESCAPE}", preprocessing=ESCAPE)
+    comparison = Comparison((f"row{ESCAPE}",), ("a", "b"), ((named, named),))
+    for printed in (repr(named), repr(comparison)):
+        assert printed.count("?[2J?]0;mine?") >= 2
+        assert printable(printed) == printed
+
+
+def test_a_layer_of_any_name_is_listed():
+    inputs = keras.Input((8, 8, 3))
+    convolution = keras.layers.Conv2D(2, 3)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(convolution(inputs)))
+    convolution.name = f"conv{ESCAPE}"
+    listed = str(tfcam.layers(model))
+    assert "conv?[2J?]0;mine?" in listed
+    assert printable(listed) == listed
+
+
+def test_words_of_a_text_are_cleaned_wherever_they_are_shown(explanation):
+    text = dataclasses.replace(
+        explanation,
+        heatmap=np.ones(2, np.float32),
+        raw=np.ones(2),
+        image=np.arange(2),
+        words=(ESCAPE, "good"),
+    )
+    assert "\x1b" not in text.colored().plain
+    assert "mine" in text.colored().plain
+
+
+def test_the_command_line_prints_no_escape_of_a_file_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["demo", "--output", f"{ESCAPE[:4]}/demo.png"])
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output
