@@ -12,6 +12,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.networks import seeded
+from tfcam.images.loading import resize_image
 from tfcam.model.graph import graph_of
 
 SIZE, OTHER = 12, 8
@@ -329,7 +330,7 @@ def test_pictures_for_two_inputs_are_both_prepared():
     assert result.heatmap.shape == (20, 30)
     np.testing.assert_array_equal(result.image, picture)
     sized = [
-        tfcam.images.resize_image(each, (side, side)) / np.float32(255)
+        resize_image(each, (side, side)) / np.float32(255)
         for each, side in ((picture, SIZE), (other, OTHER))
     ]
     wanted = tfcam.explain(as_list(), [*sized, FACTS[0]], target=0)

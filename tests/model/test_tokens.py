@@ -476,7 +476,7 @@ def test_cross_attention_is_refused(traced):
     model = attending(lambda x: cross(x, layers.Dense(8)(x)))
     found = tf.function(attention_scores, autograph=False) if traced else attention_scores
     with pytest.raises(ValueError, match="needs self-attention; 'cross' attends from one tensor"):
-        found(model, tf.constant(networks.pictures(1)))
+        found(graph_of(model), tf.constant(networks.pictures(1)))
 
 
 # Rollout

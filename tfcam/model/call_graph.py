@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tfcam.model.hooks import Side
@@ -80,8 +82,12 @@ class CallGraph:
                 return call.output if side == "output" else (*call.inputs, None)[0]
         return None
 
-    def has_map(self, call: Call) -> bool:
-        """Whether a call returned a map: more than one position, laid out as the input is."""
+    @cached_property
+    def maps(self) -> list[Call]:
+        """The calls that return a map: more than one position, laid out as the input is."""
+        return [call for call in self.calls if self._has_map(call)]
+
+    def _has_map(self, call: Call) -> bool:
         shape = call.shape
         if shape is None or len(shape) != self.rank or self.in_attention(call):
             return False
@@ -91,18 +97,24 @@ class CallGraph:
         """Whether a call is inside an attention layer, where (B, T, heads, d) is no map."""
         return any(call.path.startswith(f"{path}/") for path in self.attentions)
 
-    def sees_explained(self, call: Call) -> bool:
-        """Whether what a call returns depends on the explained one of several inputs."""
-        return not self.sources or self.which in self.sources.get(call.output or "", ())
+    def explained(self, calls: Sequence[Call]) -> list[Call]:
+        """Those of some calls that depend on the explained one of several inputs."""
+        sources = self.sources
+        return [c for c in calls if not sources or self.which in sources.get(c.output or "", ())]
 
-    def sees_only_explained(self, call: Call) -> bool:
-        """Whether a call takes what comes from the explained one of several inputs alone."""
-        return bool(call.inputs) and self.sources.get(call.inputs[0]) == {self.which}
+    def explained_alone(self) -> list[Call]:
+        """The calls that take what comes from the explained one of several inputs alone."""
+        alone, sources = {self.which}, self.sources
+        return [c for c in self.calls if c.inputs and sources.get(c.inputs[0]) == alone]
 
     def call_name(self, call: Call) -> str:
         """Name a call as it can be asked for: its path, with its number where there are several."""
-        repeated = sum(other.reference is call.reference for other in self.calls) > 1
+        repeated = self._counts[call.path] > 1
         return f"{call.path}:{call.number}" if repeated else call.path
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter(call.path for call in self.calls)
 
     def source_name(self, call: Call) -> str:
         """Name the place whose tensor goes into a call, or that call's input where none made it."""

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
-from tfcam.model.tree import ModelTree, children
+from tfcam.model.tree import ModelTree
 
 _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
 
@@ -61,9 +61,8 @@ class Reader:
     def __init__(self, tree: ModelTree, rank: int | None) -> None:
         self.calls: list[Call] = []
         self.sources: dict[str, frozenset[int]] = {}
-        self._tree, self._rank = tree, rank
+        self._nodes, self._rank = tree.node_by_id, rank
         self._numbers = Counter[int]()
-        self._references = {id(node.reference()): node.reference for node in tree.nodes}
 
     def run(self, model: Any, given: Sequence[str]) -> list[str]:
         """The names of the tensors that a model returns for those that it is given."""
@@ -81,10 +80,11 @@ class Reader:
 
     def _call(self, node: Any, names: dict[int, str]) -> None:
         operation, arguments = node.operation, node.arguments
-        if id(operation) not in self._references or any(
+        if id(operation) not in self._nodes or any(
             id(each) not in names for each in arguments.keras_tensors
         ):
             raise _UnknownError
+        path, reference, innermost = self._nodes[id(operation)]
         first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
         taken = [t for t in tf.nest.flatten(first) if isinstance(t, keras.KerasTensor)]
         given = [names[id(tensor)] for tensor in taken]
@@ -93,7 +93,7 @@ class Reader:
         if hasattr(operation, "_nodes_by_depth") or isinstance(operation, keras.Model):
             made = self.run(operation, given)
         else:
-            _check_known(operation)
+            _check_known(operation, innermost)
             fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
             made = given if _passes(operation) else fresh
         seen = (self.sources[names[id(each)]] for each in arguments.keras_tensors)
@@ -104,8 +104,8 @@ class Reader:
         single = node.outputs[0] if len(node.outputs) == 1 else None
         self.calls.append(
             Call(
-                self._tree.path(operation) or operation.name,
-                self._references[id(operation)],
+                path,
+                reference,
                 number,
                 tuple(given),
                 None if single is None else made[0],
@@ -172,7 +172,7 @@ def _check_order(tensors: Sequence[Any], inputs: Sequence[Input]) -> None:
         raise _UnknownError
 
 
-def _check_known(operation: Any) -> None:
+def _check_known(operation: Any, innermost: bool) -> None:
     kind = type(operation)
     activation = getattr(operation, "activation", None)
     if (
@@ -180,7 +180,7 @@ def _check_known(operation: Any) -> None:
         or kind.__module__.startswith(_OPAQUE_MODULE)
         or isinstance(operation, _OPAQUE)
         or "call" in operation.__dict__
-        or (isinstance(operation, keras.layers.Layer) and children(operation))
+        or not innermost
         or not getattr(activation, "__module__", "keras.").startswith("keras.")
     ):
         raise _UnknownError

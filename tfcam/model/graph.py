@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
-from tfcam.model.call_graph import CallGraph
+from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.functional_graph import read_calls
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
@@ -20,9 +20,10 @@ from tfcam.model.inputs import Input, find_input, read_structure, run
 from tfcam.model.labels import find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.outputs import classes_of_shape, pick_output, symbolic_outputs
+from tfcam.model.snapshot import Snapshot
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, check_layers, open_layer
 from tfcam.model.tracing import trace_calls
-from tfcam.model.tree import ModelTree, children
+from tfcam.model.tree import ModelTree
 from tfcam.utils.validation import check_model
 
 T = TypeVar("T")
@@ -41,7 +42,15 @@ class ModelGraph(ModelTree):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
+        self._snapshot = Snapshot(model, self.operations)
         self._kept: dict[Hashable, Any] = {}
+
+    def is_current(self) -> bool:
+        """Whether the model still has the structure, variables and configuration it was read with.
+
+        What a layer of one's own reads from its attributes while it is called is not seen.
+        """
+        return self._snapshot.holds(self.model)
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """Find something out about the model once; higher rooms keep here what they find."""
@@ -124,13 +133,15 @@ class ModelGraph(ModelTree):
         """The innermost operations in the order in which they run, on one input alone."""
         if len(self.inputs) > 1:
             calls = self.calls(which)
-            alone = [call.operation for call in calls.calls if calls.sees_only_explained(call)]
-            return [operation for operation in alone if not children(operation)]
-        operations = self.operations
-        outer = [each for each in (self.model, *operations) if children(each)]
-        if not all(hasattr(o, "operations") or isinstance(o, keras.Sequential) for o in outer):
-            operations = [call.operation for call in self.calls(which).calls]
-        return [operation for operation in operations if not children(operation)]
+            return self._innermost(calls.explained_alone())
+        inner = (node.reference() for node in self.nodes if not node.innermost)
+        if all(map(_lists_its_order, (self.model, *inner))):
+            return [node.reference() for node in self.nodes if node.innermost]
+        return self._innermost(self.calls(which).calls)
+
+    def _innermost(self, calls: Iterable[Call]) -> list[Any]:
+        operations = (call.operation for call in calls)
+        return [each for each in operations if self.node_by_id[id(each)].innermost]
 
     def computes_in(self, dtype: str) -> bool:
         """Whether the model or a layer of it computes in a dtype, such as "float16"."""
@@ -257,6 +268,11 @@ def graph_of(model: Any) -> ModelGraph:
         if graph is None or not graph.is_current():
             graph = _GRAPHS[model] = ModelGraph(model)
         return graph
+
+
+def _lists_its_order(model: Any) -> bool:
+    """Whether a model lists its operations in the order in which they run."""
+    return hasattr(model, "operations") or isinstance(model, keras.Sequential)
 
 
 def forget(model: Any) -> None:

@@ -16,7 +16,7 @@ import keras
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
-from tfcam.model.tokens import known_grid, map_shape, token_shape
+from tfcam.model.tokens import known_grid, map_shapes, token_shape
 from tfcam.utils.terminal_text import printable
 
 
@@ -42,13 +42,12 @@ def default_layer(calls: CallGraph, grid: tuple[int, int] | None = None) -> Defa
     Raises:
         ValueError: If no operation of the model has a map.
     """
-    maps = [call for call in mapped_calls(calls, grid) if calls.sees_explained(call)]
+    maps = calls.explained(mapped_calls(calls, grid))
     if not maps:
         raise ValueError(_no_map(calls))
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
-    for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
-        pools = isinstance(call.operation, GLOBAL_POOLINGS) and call.inputs
-        if pools and calls.sees_explained(call):
+    for call in calls.explained(calls.calls[calls.calls.index(maps[-1]) + 1 :]):
+        if isinstance(call.operation, GLOBAL_POOLINGS) and call.inputs:
             reason = f"feeds {call.path}, the last global pooling"
             return DefaultLayer(calls.source_name(call), reason)
     tokens = known_grid(calls, maps[-1], grid)
@@ -96,8 +95,8 @@ def _last_attended(calls: CallGraph, grid: tuple[int, int] | None) -> Call | Non
 
 def mapped_calls(calls: CallGraph, grid: tuple[int, int] | None = None) -> list[Call]:
     """List the calls that give a map, but for whole models, which only pass on what is inside."""
-    maps = [call for call in calls.calls if map_shape(calls, call, grid)]
-    return [call for call in maps if not isinstance(call.operation, keras.Model)]
+    models = keras.Model
+    return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), models)]
 
 
 def list_layers(calls: CallGraph, head: Head | HeadError) -> LayerList:
@@ -108,12 +107,13 @@ def list_layers(calls: CallGraph, head: Head | HeadError) -> LayerList:
         head: Its head.
     """
     pooled = None if isinstance(head, HeadError) else head.tensor
+    shapes = map_shapes(calls)
     entries = [
         LayerInfo(
             index,
             calls.call_name(call),
             type(call.operation).__name__,
-            map_shape(calls, call) or (),
+            shapes[call],
             isinstance(call.operation, CONVOLUTIONS),
             call.output == pooled and not _has_prefix(calls, call),
         )

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.model.tree import child_ids
+
 _PLAIN = (bool, int, float, str, type(None))
 # Arrays and tensors refer to no model, and are kept so that no other can come to have their id.
 _ARRAYS = (np.ndarray, tf.Tensor, keras.Variable)
@@ -19,17 +21,12 @@ _ARRAYS = (np.ndarray, tf.Tensor, keras.Variable)
 class _Constants(NamedTuple):
     """The public attributes of one of Keras's own layers: values that are compared, and objects."""
 
-    read_values: Callable[[Any], Any]
-    values: Any
-    read_objects: Callable[[Any], Any]
+    operation: weakref.ref[Any]
+    read_values: Callable[[Any], tuple[Any, ...]]
+    values: tuple[Any, ...]
+    read_objects: Callable[[Any], tuple[Any, ...]]
     ids: tuple[int, ...]
     kept: list[Any]
-
-
-class _Part(NamedTuple):
-    reference: weakref.ref[Any]
-    children: tuple[int, ...]
-    constants: _Constants
 
 
 class Snapshot:
@@ -42,60 +39,52 @@ class Snapshot:
     Args:
         model: The model; it is not kept alive.
         operations: Every operation inside.
-        children: Lists the operations directly inside a model or layer.
     """
 
-    def __init__(
-        self, model: Any, operations: Sequence[Any], children: Callable[[Any], list[Any]]
-    ) -> None:
-        self._children = children
-        self._variables = _variables(model)
-        self._own = self._ids(model)
-        unique = {id(operation): operation for operation in operations}
-        self._parts = [
-            _Part(weakref.ref(each), self._ids(each), _constants(each)) for each in unique.values()
-        ]
+    def __init__(self, model: Any, operations: Sequence[Any]) -> None:
+        unique = list({id(operation): operation for operation in operations}.values())
+        self._operations = [weakref.ref(operation) for operation in unique]
+        self._children = child_ids([model, *unique])
+        self._variables = _ids(model.variables)
+        own = (each for each in unique if type(each).__module__.startswith("keras."))
+        self._constants = [_constants(each) for each in own if not isinstance(each, keras.Model)]
 
     def holds(self, model: Any) -> bool:
         """Whether the model is still as it was."""
-        if self._ids(model) != self._own:
-            return False
-        for part in self._parts:
-            operation = part.reference()
-            if operation is None or self._ids(operation) != part.children:
-                return False
-            own, constants = vars(operation), part.constants
-            try:
-                if constants.read_values(own) != constants.values:
-                    return False
-                if tuple(map(id, constants.read_objects(own))) != constants.ids:
-                    return False
-            except KeyError:
-                return False
-        return _variables(model) == self._variables
-
-    def _ids(self, operation: Any) -> tuple[int, ...]:
-        return tuple(map(id, self._children(operation)))
+        operations = [reference() for reference in self._operations]
+        return (
+            child_ids([model, *operations]) == self._children
+            and _ids(model.variables) == self._variables
+            and all(map(_is_unchanged, self._constants))
+        )
 
 
-def _variables(model: Any) -> tuple[int, ...]:
-    return tuple(map(id, model.variables))
+def _ids(objects: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(map(id, objects))
 
 
 def _constants(operation: Any) -> _Constants:
-    own: dict[str, Any] = {}
-    if type(operation).__module__.startswith("keras.") and not isinstance(operation, keras.Model):
-        own = {name: value for name, value in vars(operation).items() if name[0] != "_"}
+    own = {name: value for name, value in vars(operation).items() if name[0] != "_"}
     plain = [name for name, value in own.items() if _is_plain(value)]
     objects = [name for name in own if name not in plain]
     read_values, read_objects = _reader(plain), _reader(objects)
     return _Constants(
+        weakref.ref(operation),
         read_values,
         tuple(map(_copied, read_values(own))),
         read_objects,
-        tuple(map(id, read_objects(own))),
+        _ids(read_objects(own)),
         [own[name] for name in objects if isinstance(own[name], _ARRAYS)],
     )
+
+
+def _is_unchanged(constants: _Constants) -> bool:
+    own = vars(constants.operation())
+    try:
+        values, objects = constants.read_values(own), constants.read_objects(own)
+    except KeyError:
+        return False
+    return values == constants.values and _ids(objects) == constants.ids
 
 
 def _is_plain(value: Any) -> bool:
@@ -109,9 +98,8 @@ def _copied(value: Any) -> Any:
     return list(map(_copied, value)) if isinstance(value, list) else value
 
 
-def _reader(names: Sequence[str]) -> Callable[[Any], Any]:
-    """A function that reads these attributes, as a tuple, from a layer's ``vars``."""
-    if not names:
-        return lambda own: ()
-    # Of one name itemgetter gives the value alone.
-    return itemgetter(*names, *names[-1:]) if len(names) == 1 else itemgetter(*names)
+def _reader(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that reads these attributes from a layer's ``vars``."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda own: tuple(own[name] for name in names)

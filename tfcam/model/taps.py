@@ -184,7 +184,7 @@ def resolve(tree: ModelTree, layer: str | keras.Operation) -> Tap:
             f"No layer {name!r} in {tree.name!r}.{suggestion} "
             f"tfcam.layers(model) lists all that have a map.{sealed_hint(sealed_path(tree))}"
         )
-    return Tap(*matching[0], number, side)
+    return Tap(matching[0].path, matching[0].reference, number, side)
 
 
 def _parse(layer: str) -> tuple[str, int | None, Side]:

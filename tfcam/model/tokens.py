@@ -6,7 +6,6 @@ registers), then one for each patch, row by row. Attention scores are (B, heads,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -112,7 +111,7 @@ def _fitting(count: int, height: int, width: int) -> Grid | None:
 
 def _from_maps(calls: CallGraph, call: Call, count: int) -> set[Grid]:
     """The grid of the last map that fits."""
-    shapes = [each.shape or () for each in _before(calls, call) if calls.has_map(each)]
+    shapes = _maps_before(calls, call)
     grids = [
         _fitting(count, shape[1], shape[2])
         for shape in shapes
@@ -126,8 +125,7 @@ def _from_maps(calls: CallGraph, call: Call, count: int) -> set[Grid]:
 
 def _from_patches(calls: CallGraph, call: Call, count: int) -> set[Grid]:
     """The grids of square patches: of the input, else of the first map that can be cut so."""
-    maps = [each.shape or () for each in _before(calls, call) if calls.has_map(each)]
-    for height, width in [calls.sides, *(shape[1:3] for shape in maps)]:
+    for height, width in [calls.sides, *(shape[1:3] for shape in _maps_before(calls, call))]:
         if height is None or width is None:
             continue
         if height == width:
@@ -140,19 +138,24 @@ def _from_patches(calls: CallGraph, call: Call, count: int) -> set[Grid]:
     return set()
 
 
-def _before(calls: CallGraph, call: Call) -> Sequence[Call]:
-    return calls.calls[: calls.calls.index(call)]
+def _maps_before(calls: CallGraph, call: Call) -> list[Shape]:
+    before = set(map(id, calls.calls[: calls.calls.index(call)]))
+    return [each.shape or () for each in calls.maps if id(each) in before]
 
 
-def map_shape(calls: CallGraph, call: Call, given: tuple[int, int] | None = None) -> Shape | None:
-    """The shape (h, w, K) of the map that a call gives, also as tokens; None where it has none.
+def map_shapes(calls: CallGraph, given: tuple[int, int] | None = None) -> dict[Call, Shape]:
+    """The shape (h, w, K) of each map that a model's calls give, also as tokens, in their order.
 
-    Tokens whose grid can't be told, or only supposed in a network without attention, are none.
+    Tokens whose grid can't be told, or only supposed in a network without attention, are no map.
     """
-    if calls.has_map(call):
-        return (call.shape or ())[1:]
-    grid = known_grid(calls, call, given)
-    return None if grid is None else (grid.height, grid.width, (call.shape or ())[-1])
+    shapes: dict[Call, Shape] = {}
+    maps = set(map(id, calls.maps))
+    for call in calls.calls:
+        if id(call) in maps:
+            shapes[call] = (call.shape or ())[1:]
+        elif (grid := known_grid(calls, call, given)) is not None:
+            shapes[call] = (grid.height, grid.width, (call.shape or ())[-1])
+    return shapes
 
 
 def known_grid(

@@ -61,7 +61,6 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
     """
     taken: list[Input] = tf.nest.flatten(structure)
     rank = len(taken[which].sides) + 2
-    references = {id(node.reference()): node.reference for node in tree.nodes}
     calls: list[Call] = []
     inputs: dict[tuple[int, int], tuple[tuple[str, ...], Shape | None]] = {}
 
@@ -79,8 +78,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         names, first = inputs.get((id(operation), number), ((), None))
         calls.append(
             Call(
-                tree.path(operation) or operation.name,
-                references[id(operation)],
+                *tree.node_by_id[id(operation)][:2],
                 number,
                 names,
                 None if single is None else tensor_name(single),

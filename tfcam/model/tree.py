@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import keras
-
-from tfcam.model.snapshot import Snapshot
 
 
 class Node(NamedTuple):
@@ -18,10 +16,12 @@ class Node(NamedTuple):
     Attributes:
         path: Its path, such as ``resnet50/conv5_block3_out``.
         reference: The layer or operation; it is not kept alive.
+        innermost: Whether no other operation is inside of it.
     """
 
     path: str
     reference: weakref.ref[Any]
+    innermost: bool
 
 
 class ModelTree:
@@ -38,8 +38,10 @@ class ModelTree:
     def __init__(self, model: Any) -> None:
         self._reference = weakref.ref(model)
         self.name: str = model.name
-        self.nodes = tuple(Node(path, weakref.ref(inner)) for path, inner in walk(model))
-        self._snapshot = Snapshot(model, self.operations, children)
+        self.nodes = tuple(
+            Node(path, weakref.ref(operation), not children(operation))
+            for path, operation in walk(model)
+        )
 
     @property
     def model(self) -> Any:
@@ -56,31 +58,25 @@ class ModelTree:
     @property
     def operations(self) -> list[Any]:
         """The operation of each node."""
-        return [reference() for _, reference in self.nodes]
+        return [node.reference() for node in self.nodes]
 
     def items(self) -> list[tuple[str, Any]]:
         """The path and the operation of each node."""
-        return [(path, reference()) for path, reference in self.nodes]
+        return [(node.path, node.reference()) for node in self.nodes]
 
     @cached_property
-    def _paths(self) -> dict[int, str]:
-        return {id(node.reference()): node.path for node in reversed(self.nodes)}
+    def node_by_id(self) -> dict[int, Node]:
+        """The first node of each operation, by its ``id``."""
+        return {id(node.reference()): node for node in reversed(self.nodes)}
 
     def path(self, operation: Any) -> str | None:
         """The first path of an operation; None of one that is not inside."""
-        return self._paths.get(id(operation))
-
-    def is_current(self) -> bool:
-        """Whether the model still has the structure, variables and configuration it was read with.
-
-        What a layer of one's own reads from its attributes while it is called is not seen.
-        """
-        model = self._reference()
-        return model is not None and self._snapshot.holds(model)
+        node = self.node_by_id.get(id(operation))
+        return None if node is None else node.path
 
 
 def children(operation: Any) -> list[Any]:
-    """The operations directly inside a model or layer, in the order in which it lists them."""
+    """List the operations directly inside a model or layer, in its own order."""
     listed: list[Any] = []
     # Nearly all have none.
     if not isinstance(operation, keras.Model) and not getattr(operation, "_layers", True):
@@ -94,6 +90,11 @@ def children(operation: Any) -> list[Any]:
         id(child): child for child in listed if not isinstance(child, keras.layers.InputLayer)
     }
     return list(unique.values())
+
+
+def child_ids(operations: Iterable[Any]) -> list[tuple[int, ...]]:
+    """The ``id`` of every operation directly inside each of some models and layers."""
+    return [tuple(map(id, children(operation))) for operation in operations]
 
 
 def walk(
