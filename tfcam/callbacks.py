@@ -18,7 +18,8 @@ from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP
 from tfcam.images.loading import is_prepared, load_image
-from tfcam.metrics.localisation import box_iou, checked_boxes, pointing_game
+from tfcam.metrics.checks import checked_boxes
+from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.results.comparison import reduced
@@ -110,7 +111,9 @@ class ExplainCallback(keras.callbacks.Callback):
             raise ValueError(f"max_share must be in (0, 1], or None; got {max_share}.")
         self._every, self._max_share = check_count("every", every), max_share
         self._log_dir, self._folder = log_dir, None if folder is None else Path(folder)
-        self._asked, self._targets = {"layer": layer, "method": method, **options}, targets
+        # Keras shows how far the training is.
+        self._asked = {"layer": layer, "method": method, "progress": False, **options}
+        self._targets = targets
         self._writer: Any = None
         self.explanations: Explanations | None = None
         self.scores: dict[str, float] = {}

@@ -147,7 +147,7 @@ class AttentionLoss:
         Args:
             images: (B, H, W, C), as the model takes them.
             masks: (B, H, W) or (B, H, W, 1), True or 1 where it should look, of any resolution;
-                of boxes, ``tfcam.metrics.localisation.truth_mask`` makes one.
+                of boxes, ``tfcam.metrics.truth_mask`` makes one.
             targets: (B,) class indices, or (B, C) what each logit counts for, such as one-hot
                 labels.
 

@@ -10,8 +10,8 @@ import keras
 from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import rendered
-from tfcam.metrics.randomisation import Randomisation
 from tfcam.metrics.sanity import randomisation
+from tfcam.metrics.sanity_result import Randomisation
 from tfcam.utils.files import write_whole
 
 METHODS = ("saliency", "grad_cam", "layer_cam", "eigen_cam", "guided_backprop", "guided_grad_cam")

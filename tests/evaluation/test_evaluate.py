@@ -20,9 +20,10 @@ from tests import networks
 from tfcam import maps
 from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, SetCount, Tally
+from tfcam.evaluation.names import seed_of
 from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
-from tfcam.metrics.baselines import BASELINES, random_map, seed_of
+from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.registry import METRICS, chosen_metrics
 from tfcam.model.labels import class_of
@@ -94,7 +95,7 @@ def test_numbers_of_the_model_are_those_of_the_metrics_called_by_hand(shapes, da
     small = np.stack([maps.heatmap(each, (128, 128)) for each in raws])
     wanted = {
         "insertion(steps=5)": curves.insertion(probe, small, steps=5).area,
-        "road(fractions=[0.5])": curves.road_combined(probe, small, fractions=[0.5]),
+        "road(fractions=[0.5])": curves.road(probe, small, fractions=[0.5]),
         "average_drop": faithfulness.average_drop(probe, small),
         "entropy": complexity.entropy(small),
     }

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from tfcam.evaluation.names import seed_of
 from tfcam.evaluation.statistics import LEVEL
 from tfcam.figures import overlays as drawing
-from tfcam.metrics.baselines import seed_of
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
 FRACTIONS = np.linspace(0, 1, 101)
@@ -33,16 +33,6 @@ SHOWN, _SIDE = 3, 200
 
 
 Key = tuple[str, ...]
-
-
-def candidate_name(method: str, layer: str) -> str:
-    """A method and its layer in words.
-
-    Example:
-        >>> candidate_name("grad_cam", "features"), candidate_name("sobel_edges", "")
-        ('grad_cam at features', 'sobel_edges')
-    """
-    return f"{method} at {layer}" if layer else method
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
-from tfcam.evaluation.aggregate import candidate_name
+from tfcam.evaluation.names import candidate_name, seed_of
 from tfcam.methods.registry import METHODS, Request
 from tfcam.methods.selection import (
     MethodChoice,
@@ -23,7 +23,7 @@ from tfcam.methods.selection import (
     one_pass_methods,
     request_name,
 )
-from tfcam.metrics.baselines import BASELINES, seed_of
+from tfcam.metrics.baselines import BASELINES
 from tfcam.model.taps import Layer
 from tfcam.targets.classes import NOTHING
 

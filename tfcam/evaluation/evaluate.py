@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +60,7 @@ def evaluate(
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
     skip_broken: bool = True,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Evaluation:
     """Measure how far the maps of several methods can be trusted, on many pictures.
 
@@ -77,16 +76,16 @@ def evaluate(
             Annotations, or with a JSON file of COCO's form; a ``tf.data.Dataset`` of images, of
             (image, label), or of dicts as tensorflow_datasets gives them; the name of a data set
             of tensorflow_datasets that is on this machine; a list of pictures, of (picture, label)
-            or of ``tfcam.examples.Example``. Boxes refer to the picture as it is stored; where a
+            or of ``tfcam.Example``. Boxes refer to the picture as it is stored; where a
             file says the size of the picture as EXIF turns it, to that.
         methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
             takes those that ``tfcam.compare`` takes.
-        metrics: Names of ``tfcam.metrics.table.METRICS``, or (name, options); None takes the usual
+        metrics: Names of ``tfcam.metrics.METRICS``, or (name, options); None takes the usual
             ones. The first that gives a number for a picture chooses the best and worst pictures.
         layer: See ``explain``; of a list each is explained by itself.
         target: None for the class that the model predicts, "label" for each picture's own (of
             several classes in a picture, each with its boxes), a class index, or a label.
-        baselines: Names of ``tfcam.trivial_maps.BASELINES``.
+        baselines: Names of ``tfcam.metrics.BASELINES``.
         explainers: Others by name: each takes a list of pictures (H, W, 3) uint8 and a list of
             classes, as an ``Explainer`` does, and returns a heatmap (H, W) or an ``Explanation``
             for each.
@@ -104,7 +103,7 @@ def evaluate(
         seed: Of random maps and of the intervals.
         skip_broken: Whether a picture that can't be used is left out, and listed in ``skipped``;
             else it is an error.
-        progress: Whether to show a bar in a terminal.
+        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
 
     Returns:
         An ``Evaluation``: the ``table`` of all numbers, the ``summary`` with intervals, the
@@ -180,9 +179,8 @@ def evaluate(
         )
 
     seen = {name for part in parts for name in part["image"].unique()}
-    with progress_bar(progress) as bar:
-        task = bar.add_task("evaluating", total=source.count, completed=tally.position)
-        advance = functools.partial(bar.advance, task)
+    done = tally.position
+    with progress_bar(source.count, "evaluating", progress, "pictures", done) as advance:
         reader = source.read(max(tally.position - 1, 0))
         if tally.position:
             _check_same(next(reader, None), tally)
@@ -200,7 +198,7 @@ def evaluate(
             parts.append(pd.DataFrame(rows, columns=_COLUMNS).astype({"value": float}))
             if store:
                 store.write(len(parts) - 1, parts[-1], tally.state())
-            bar.update(task, completed=tally.position)
+            advance(len(chunk) - len(asked))  # pictures that were left out, or have several classes
     table = pd.concat([each for each in parts if len(each)] or parts[:1], ignore_index=True)
     if not tally.pictures:
         reasons = tally.skipped[0] if tally.skipped else (source.name, "there is none")

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.evaluation.aggregate import candidate_name
 from tfcam.evaluation.evaluate import evaluate
+from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
@@ -88,7 +88,7 @@ def recommend(
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Recommendation:
     """Find the layer and the method whose maps say best what a model looks at, on your pictures.
 
@@ -112,7 +112,7 @@ def recommend(
         batch_size: How many pictures are computed at once.
         to: A folder that keeps what is done; see ``tfcam.evaluate``.
         seed: Of what is drawn.
-        progress: Whether to show a bar in a terminal.
+        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
 
     Returns:
         A ``Recommendation``: the best method and layer, the ranked ``table``, and a sentence that

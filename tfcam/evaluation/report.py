@@ -15,7 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import Key, Shown, candidate_name
+from tfcam.evaluation.aggregate import Key, Shown
+from tfcam.evaluation.names import candidate_name
 from tfcam.figures.charts import BANDS, Curve, Means, draw_curves, draw_means
 
 _ARROWS = {"higher": "↑", "lower": "↓"}

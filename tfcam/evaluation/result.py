@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import FRACTIONS, Key, Shown, Tally, candidate_name
+from tfcam.evaluation.aggregate import FRACTIONS, Key, Shown, Tally
+from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.report import named, panels_of, render
 from tfcam.evaluation.statistics import compare_pairs, mean_interval
 from tfcam.figures.charts import draw_means

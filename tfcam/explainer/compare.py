@@ -31,8 +31,8 @@ from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
-from tfcam.utils.progress import counted_steps
-from tfcam.utils.validation import check_flag, shown
+from tfcam.utils.progress import progress_bar
+from tfcam.utils.validation import shown
 
 
 def compare(
@@ -71,7 +71,7 @@ def compare(
         output: Which output of a model that has several.
         grid: (height, width) of a transformer's patches.
         batch_size: How many images methods that ask again compute at once.
-        progress: Whether to show a bar; None shows one for slow methods in a terminal.
+        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
 
     Returns:
         A ``Comparison``: methods x layers, methods x classes, or models x methods. Layers and
@@ -104,19 +104,17 @@ def compare(
     requests = [as_request(each) for each in methods or one_pass_methods()]
     if len(places) > 1 and not any(is_placed(each.method) for each in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
-    if progress is not None:
-        check_flag("progress", progress)
     subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
-    for number, group in counted_steps(
-        steps, progress, any(each.method.loops for each in requests)
-    ):
-        made = subjects[number].explain(
-            [requests[each] for each in group], places, chosen, settings
-        )
-        found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+    with progress_bar(len(steps), "comparing", progress) as advance:
+        for number, group in steps:
+            made = subjects[number].explain(
+                [requests[each] for each in group], places, chosen, settings
+            )
+            found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+            advance()
     names = numbered([request_name(each) for each in requests])
     if len(models) > 1:
         cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]

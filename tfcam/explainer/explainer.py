@@ -6,6 +6,7 @@ import copy
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
+from tfcam.utils.progress import Advance, progress_bar
 from tfcam.utils.validation import check_flag
 
 
@@ -52,6 +54,7 @@ def explain(
     eigen: bool = False,
     batch_size: int = 32,
     words: Sequence[Any] | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> Any:
     """Show which parts of an image made a model decide as it did.
@@ -88,6 +91,8 @@ def explain(
         batch_size: How many images are computed at once.
         words: The word of each position of a text, which the result shows; of a batch of texts a
             list of these. Without it the numbers of the text are shown.
+        progress: Whether to show how far it is; None shows it in a terminal or a notebook, where
+            it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
@@ -120,6 +125,7 @@ def explain(
         augment=augment,
         eigen=eigen,
         batch_size=batch_size,
+        progress=progress,
         **options,
     )
     return explainer(image, target, words)
@@ -148,6 +154,7 @@ class Explainer:
         freeze: Whether to build the weights into what is compiled, as they are at the first call
             with images of a shape. On a CPU that is faster than the network by itself, as layers
             are folded together; after training on, make another Explainer.
+        progress: Whether a call shows how far it is.
         options: The method's own options.
 
     Raises:
@@ -181,13 +188,14 @@ class Explainer:
         eigen: bool = False,
         batch_size: int = 32,
         freeze: bool = False,
+        progress: bool | None = None,
         **options: Any,
     ) -> None:
         maps.check_fusion(fuse)
         check_flag("augment", augment)
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
-        self._fuse, self._augment = fuse, augment
+        self._fuse, self._augment, self._progress = fuse, augment, progress
         self._opened, self._input = open_model(model, input), input
         request = ask(method, options)
         self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid, freeze))
@@ -215,7 +223,8 @@ class Explainer:
             several = isinstance(target, Top | list | tuple)
             chosen = self._targets(target, 1, several)
             beside = self._others(others, 1)
-            results = self._explain([explained], chosen, beside, [words])
+            with self._progress_bar(1):
+                results = self._explain([explained], chosen, beside, [words])
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
@@ -223,10 +232,12 @@ class Explainer:
         (chosen,) = self._targets(target, len(batch), several=False)
         beside = self._others(others, len(batch))
         results = []
-        for start in range(0, len(batch), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            mine = [each[part] for each in beside]
-            results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
+        with self._progress_bar(len(batch)) as advance:
+            for start in range(0, len(batch), self._batch_size):
+                part = slice(start, start + self._batch_size)
+                mine = [each[part] for each in beside]
+                results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
+                advance(len(spoken[part]))
         return Explanations(results)
 
     def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
@@ -277,6 +288,12 @@ class Explainer:
         same = copy.copy(self)
         same._preprocess = None
         return same
+
+    def _progress_bar(self, count: int) -> AbstractContextManager[Advance]:
+        """The bar of some pictures; it can't tell parts of those that are computed at once."""
+        known = count > self._batch_size
+        total, unit = (count, "pictures") if known else (None, "")
+        return progress_bar(total, "explaining", self._progress, unit)
 
     def _refresh(self) -> None:
         """Open the model anew where it has been changed: what is compiled would not know."""

@@ -24,7 +24,7 @@ from tfcam.model.taps import Tap, resolve
 from tfcam.passes.outputs import are_probabilities, probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.utils.progress import counted
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count, check_output, kind_of, shown
 from tfcam.utils.versions import versions
 
@@ -72,7 +72,7 @@ def dream(
         output: Which output of a model that has several, for objectives of a class.
         seed: Of the noise and the transforms. On a CPU the same seed gives the same picture, bit
             for bit.
-        progress: Whether to show a bar; None shows it in a terminal.
+        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
         options: What is changed in the preset, by name: ``parametrisation``, ``transforms``,
             ``steps``, ``rate``, ``ascent``, ``decay``, ``blur``, ``blur_every``,
             ``norm_percentile``, ``contribution_percentile``; see ``tfcam.recipes.Recipe``.
@@ -121,9 +121,11 @@ def dream(
     first = _as_bytes(recipe.parametrisation.images(state[0], shape))
     climb = tf.function(step, autograph=False).get_concrete_function(tf.constant(0), *state)
     curve = np.empty((recipe.steps, count), np.float32)
-    for number in counted(recipe.steps, progress):
-        values, state = climb(tf.constant(number), *state)
-        curve[number] = _finite(values.numpy(), number, recipe.rate)
+    with progress_bar(recipe.steps, "dreaming", progress, "steps") as advance:
+        for number in range(recipe.steps):
+            values, state = climb(tf.constant(number), *state)
+            curve[number] = _finite(values.numpy(), number, recipe.rate)
+            advance()
     last = _as_bytes(recipe.parametrisation.images(state[0], shape))
     ((start, _), (scores, chances)), kind = studio.measure(first, last)
     return Dream(

@@ -16,28 +16,24 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
 from tfcam.explainer.explainer import Explainer
+from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.random_weights import kept_weights, reinitialise, stages
-from tfcam.metrics.randomisation import Mode, Randomisation, means_and_deviations
-from tfcam.metrics.similarity import (
+from tfcam.metrics.sanity_result import Mode, Randomisation
+from tfcam.metrics.similarity import spearman
+from tfcam.metrics.similarity_table import (
     SIMILARITIES,
     absolute_map,
-    hog_spearman,
-    signed_map,
-    spearman,
-    ssim,
+    means_and_deviations,
+    similarities,
 )
 from tfcam.model.graph import graph_of
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
 
-MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
-
-
-METHODS = ("saliency", "grad_cam", "guided_backprop")
+CHECKED_METHODS = ("saliency", "grad_cam", "guided_backprop")
 
 
 def randomisation(
@@ -45,7 +41,7 @@ def randomisation(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] = CHECKED_METHODS,
     mode: Mode = "cascading",
     target: Literal["original", "randomised"] = "original",
     steps: int = 10,
@@ -105,7 +101,7 @@ def randomisation(
                 heatmaps[name].append(after[0].heatmap)
                 rows += [
                     {"method": name, "step": step, "layer": lowest, "image": number, **alike}
-                    for number, alike in enumerate(map(_similarities, before, after))
+                    for number, alike in enumerate(map(similarities, before, after))
                 ]
     first = next(iter(originals.values()))[0].image
     unrelated = {name: _unrelated(each) for name, each in originals.items()}
@@ -117,7 +113,7 @@ def class_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] = CHECKED_METHODS,
     preprocess: Preprocess = "auto",
     batch_size: int = 32,
 ) -> pd.DataFrame:
@@ -152,7 +148,7 @@ def class_sensitivity(
     rows = []
     for name, explainer in _explainers(model, layer, methods, preprocess, batch_size).items():
         pair = (_explained(explainer, images, each) for each in (likely, unlikely))
-        rows += [{"method": name, **alike} for alike in map(_similarities, *pair)]
+        rows += [{"method": name, **alike} for alike in map(similarities, *pair)]
     return means_and_deviations(pd.DataFrame(rows), ["method"], SIMILARITIES)
 
 
@@ -161,7 +157,7 @@ def input_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] = CHECKED_METHODS,
     radius: float = 0.05,
     samples: int = 20,
     preprocess: Preprocess = "auto",
@@ -283,9 +279,8 @@ def _explainers(
     found: dict[str, Explainer] = {}
     for choice in methods:
         method, options = choice if isinstance(choice, tuple) else (choice, {})
-        explainer = Explainer(
-            model, layer, method=method, preprocess=preprocess, batch_size=batch_size, **options
-        )
+        shared: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size}
+        explainer = Explainer(model, layer, method=method, progress=False, **shared, **options)
         stated = ", ".join(f"{key}={value}" for key, value in options.items())
         name = method if isinstance(method, str) else getattr(method, "__name__", "method")
         found[f"{name}({stated})" if stated else name] = explainer
@@ -344,17 +339,3 @@ def _unrelated(maps: Sequence[Explanation]) -> float | None:
         return None
     following = [*ranked[1:], ranked[0]]
     return float(np.mean([spearman(*pair) for pair in zip(ranked, following, strict=True)]))
-
-
-def _similarities(before: Explanation, after: Explanation) -> dict[str, float]:
-    """How alike two explanations of one image are."""
-    axes = before.heatmap.ndim
-    return {
-        "ssim": ssim(before.heatmap, after.heatmap),
-        "spearman": spearman(signed_map(before.raw, axes), signed_map(after.raw, axes)),
-        "spearman_absolute": spearman(
-            absolute_map(before.raw, axes), absolute_map(after.raw, axes)
-        ),
-        "hog": hog_spearman(before.heatmap, after.heatmap),
-        "empty": not after.heatmap.any(),
-    }

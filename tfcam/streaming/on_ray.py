@@ -15,7 +15,7 @@ from tfcam.data.sources import open_data
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.streaming.stream import explain_shards, left, prepare_work
-from tfcam.utils.progress import shown
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
 
 # What says which data are meant, besides their name.
@@ -53,7 +53,7 @@ def stream_on_ray(
         num_cpus: How many CPUs each is counted as.
         target: See ``tfcam.stream``; so for all others.
         shard_size: How many pictures a file is of; more shards than actors keep all of them busy.
-        progress: Whether to show how far it is.
+        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
         options: What else ``tfcam.stream`` takes.
 
     Returns:
@@ -106,7 +106,8 @@ def stream_on_ray(
                 num_gpus=num_gpus,
                 num_cpus=num_cpus,
             )
-            with shown(source.count, shard_size * len(store.done()), progress) as advance:
+            done = shard_size * len(store.done())
+            with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
                 for row in explained.iter_rows():
                     advance(int(row["pictures"]))
         if store.finished is None:

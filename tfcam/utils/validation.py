@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -28,7 +28,7 @@ def kind_of(value: object) -> str:
     return f"{shown(value)} of type {type(value).__name__}"
 
 
-def check_choice(name: str, value: object, known: Sequence[str]) -> None:
+def check_choice(name: str, value: object, known: Collection[str]) -> None:
     """Refuse what is none of the known names.
 
     Raises:
