@@ -11,6 +11,7 @@ from tests.laws import law
 from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.full_grad import completeness_error, full_gradient_map
 from tfcam.model.graph import graph_of
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 
 
@@ -19,7 +20,9 @@ def decomposed(model, inputs, target=0, taps=None):
     images = tf.constant(inputs)
     taps = bias_taps(graph_of(model)) if taps is None else taps
     chosen = target if callable(target) else tf.fill([len(inputs)], target)
-    read = SubModel(graph_of(model), taps, heads=True).read(images, chosen, image_gradients=True)
+    read = SubModel(graph_of(model), taps, heads=True).read(
+        images, chosen, Need.GRADIENTS | Need.IMAGE_GRADIENTS
+    )
     readings, scores = read[0], read[2]
     parts = [
         biases(tap.operation(), each.activations) * each.gradients

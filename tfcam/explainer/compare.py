@@ -19,7 +19,6 @@ from tfcam.methods.selection import (
     MethodChoice,
     as_request,
     groups,
-    is_placed,
     numbered,
     one_pass_methods,
     request_name,
@@ -102,7 +101,7 @@ def compare(
             "of them, or one model."
         )
     requests = [as_request(each) for each in methods or one_pass_methods()]
-    if len(places) > 1 and not any(is_placed(each.method) for each in requests):
+    if len(places) > 1 and not any(each.method.placed for each in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
     subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
@@ -157,7 +156,7 @@ class _Subject:
         """The explanations of each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output)
         asked = chosen_targets(targets, 1, True, self.labels, classes)
-        placed = any(is_placed(each.method) for each in requests)
+        placed = any(each.method.placed for each in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)

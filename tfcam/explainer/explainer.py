@@ -25,7 +25,7 @@ from tfcam.explainer.words import checked_words, word_lists
 from tfcam.methods.registry import ask
 from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.results.explanation import Explanation, Explanations
@@ -205,7 +205,7 @@ class Explainer:
     @property
     def layer(self) -> str | None:
         """The path of the explained layer; None for maps of pixels that need no layer."""
-        rollout = "attentions" in self._engine.needs
+        rollout = Need.ATTENTIONS in self._engine.needs
         return None if rollout else joined(self._engine.layers)
 
     def __call__(

@@ -104,7 +104,9 @@ def dream(
     prepared = _preprocessing(opened, preprocess)
     shape = (count, *_sides(opened.graph, taken, size, picture), taken.shape[2] or 3)
     taps = [_tap(opened, layer) for layer in objective.layers]
-    submodel = SubModel(model, taps, output=check_output(output), which=opened.which, heads=True)
+    submodel = SubModel(
+        opened.graph, taps, output=check_output(output), which=opened.which, heads=True
+    )
     known, _ = opened.graph.labels(labels)
     studio = _Studio(submodel, objective, prepared, known, taken.dtype)
 
