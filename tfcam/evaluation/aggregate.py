@@ -11,14 +11,14 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from tfcam.evaluation.names import seed_of
-from tfcam.evaluation.statistics import LEVEL
+from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
+from tfcam.evaluation.statistics import LEVEL, Interval
 from tfcam.figures import overlays as drawing
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
@@ -30,9 +30,6 @@ RESAMPLES = 200
 
 
 SHOWN, _SIDE = 3, 200
-
-
-Key = tuple[str, ...]
 
 
 @dataclass
@@ -50,6 +47,20 @@ class Shown:
     image: str
     label: str
     jpeg: bytes
+
+
+class Gallery(NamedTuple):
+    """The pictures that a method explains best by the leading metric, and worst."""
+
+    best: list[Shown]
+    worst: list[Shown]
+
+
+class MeanCurve(NamedTuple):
+    """A mean curve at ``FRACTIONS``, and 1.96 standard errors of it; NaN where it does not go."""
+
+    mean: np.ndarray
+    error: np.ndarray
 
 
 @dataclass
@@ -86,7 +97,7 @@ class SetCount:
         self.samples = [a + b for a, b in zip(earlier, grown, strict=True)]
         self.images += 1
 
-    def interval(self) -> tuple[float, float, float]:
+    def interval(self) -> Interval:
         """The metric of all pictures, and its 95 % interval.
 
         Source: Chamandy et al. 2012, "Estimating uncertainty for massive data streams".
@@ -99,7 +110,7 @@ class SetCount:
         self._assign(own)
         tail = 100 * (1 - LEVEL) / 2
         low, high = np.percentile(results, [tail, 100 - tail])
-        return mean, float(low), float(high)
+        return Interval(mean, float(low), float(high))
 
     def state(self) -> list[np.ndarray]:
         return [np.array(self.images), *self._values(), *self.samples]
@@ -141,12 +152,12 @@ class Tally:
         self.notes: dict[str, str] = {}
         self.pictures, self.leading = 0, ""
         self.empty: dict[str, int] = {}
-        self.sets: dict[Key, SetCount] = {}
-        self._curves: dict[Key, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
-        self._best: dict[Key, list[Shown]] = defaultdict(list)
-        self._worst: dict[Key, list[Shown]] = defaultdict(list)
+        self.sets: dict[MetricKey, SetCount] = {}
+        self._curves: dict[MetricKey, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
+        self._best: dict[CandidateKey, list[Shown]] = defaultdict(list)
+        self._worst: dict[CandidateKey, list[Shown]] = defaultdict(list)
 
-    def add_to_set(self, key: Key, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
+    def add_to_set(self, key: MetricKey, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
         """Add a picture to a set-level metric.
 
         Args:
@@ -156,10 +167,10 @@ class Tally:
             truth: Boxes or a mask of the same size.
         """
         if key not in self.sets:
-            self.sets[key] = SetCount(self._makers[key[-1]]())
+            self.sets[key] = SetCount(self._makers[key.metric]())
         self.sets[key].add(heatmap, truth, seed_of(name, self._seed))
 
-    def add_curve(self, key: Key, fractions: np.ndarray, values: np.ndarray) -> None:
+    def add_curve(self, key: MetricKey, fractions: np.ndarray, values: np.ndarray) -> None:
         """Add a picture's curve, as far as it goes.
 
         Args:
@@ -171,21 +182,18 @@ class Tally:
         sums = self._curves.setdefault(key, np.zeros((3, len(FRACTIONS))))
         sums += [np.ones_like(curve), curve, curve**2]
 
-    def curves(self) -> dict[Key, tuple[np.ndarray, np.ndarray]]:
-        """For each method, layer and metric the mean curve, and 1.96 standard errors of it.
-
-        NaN where the curve does not go.
-        """
+    def curves(self) -> dict[MetricKey, MeanCurve]:
+        """The mean curve of each method, layer and metric that has one."""
         found = {}
         for key, (count, total, squares) in self._curves.items():
             mean = total / count
             variance = np.maximum(squares / count - mean**2, 0) / np.maximum(count - 1, 1)
-            found[key] = (mean, 1.96 * np.sqrt(variance))
+            found[key] = MeanCurve(mean, 1.96 * np.sqrt(variance))
         return found
 
     def show(
         self,
-        key: Key,
+        key: CandidateKey,
         value: float,
         name: str,
         label: str,
@@ -216,9 +224,9 @@ class Tally:
                 kept.insert(place, made)
                 del kept[SHOWN:]
 
-    def shown(self) -> dict[Key, tuple[list[Shown], list[Shown]]]:
+    def shown(self) -> dict[CandidateKey, Gallery]:
         """For each method and layer the best pictures, best first, and the worst, worst first."""
-        return {key: (self._best[key], self._worst[key]) for key in self._best}
+        return {key: Gallery(self._best[key], self._worst[key]) for key in self._best}
 
     def state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
@@ -252,17 +260,17 @@ class Tally:
         for name in ("position", "last", "notes", "pictures", "empty", "leading"):
             setattr(self, name, facts[name])
         self.skipped = [(name, reason) for name, reason in facts["skipped"]]
-        for place, key in enumerate(facts["sets"]):
-            prefix = f"set-{place}-"
+        for place, parts in enumerate(facts["sets"]):
+            key, prefix = MetricKey(*parts), f"set-{place}-"
             count = sum(name.startswith(prefix) for name in state)
-            self.sets[tuple(key)] = SetCount(self._makers[key[-1]]())
-            self.sets[tuple(key)].restore([state[f"{prefix}{number}"] for number in range(count)])
-        for place, key in enumerate(facts["curves"]):
-            self._curves[tuple(key)] = state[f"curve-{place}"]
+            self.sets[key] = SetCount(self._makers[key.metric]())
+            self.sets[key].restore([state[f"{prefix}{number}"] for number in range(count)])
+        for place, parts in enumerate(facts["curves"]):
+            self._curves[MetricKey(*parts)] = state[f"curve-{place}"]
         for name, gallery in (("best", self._best), ("worst", self._worst)):
             for place, (*key, value, image, label) in enumerate(facts[name]):
                 content = state[f"{name}-{place}"].tobytes()
-                gallery[tuple(key)].append(Shown(value, image, label, content))
+                gallery[CandidateKey(*key)].append(Shown(value, image, label, content))
 
 
 def _thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray | None) -> bytes:
