@@ -6,20 +6,17 @@ that a run that was stopped can go on.
 
 from __future__ import annotations
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
-from PIL import Image
 
+from tfcam.evaluation.gallery import Gallery, Shown
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
 from tfcam.evaluation.statistics import LEVEL, Interval
-from tfcam.figures import overlays as drawing
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
 FRACTIONS = np.linspace(0, 1, 101)
@@ -29,31 +26,7 @@ FRACTIONS = np.linspace(0, 1, 101)
 RESAMPLES = 200
 
 
-SHOWN, _SIDE = 3, 200
-
-
-@dataclass
-class Shown:
-    """A picture among the best or worst of a method.
-
-    Attributes:
-        value: Of the leading metric.
-        image: The picture's name.
-        label: What was explained, in words.
-        jpeg: The picture under its heatmap, as a JPEG file.
-    """
-
-    value: float
-    image: str
-    label: str
-    jpeg: bytes
-
-
-class Gallery(NamedTuple):
-    """The pictures that a method explains best by the leading metric, and worst."""
-
-    best: list[Shown]
-    worst: list[Shown]
+_GALLERY = ("best", "worst")
 
 
 class MeanCurve(NamedTuple):
@@ -143,6 +116,8 @@ class Tally:
         pictures: How many were measured.
         empty: How many maps of each candidate were zero everywhere.
         leading: The metric that chooses the best and worst pictures.
+        sets: The set-level metrics of each candidate.
+        galleries: The best and worst pictures of each candidate.
     """
 
     def __init__(self, makers: dict[str, Callable[[], Any]], seed: int) -> None:
@@ -154,8 +129,7 @@ class Tally:
         self.empty: dict[str, int] = {}
         self.sets: dict[MetricKey, SetCount] = {}
         self._curves: dict[MetricKey, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
-        self._best: dict[CandidateKey, list[Shown]] = defaultdict(list)
-        self._worst: dict[CandidateKey, list[Shown]] = defaultdict(list)
+        self.galleries: dict[CandidateKey, Gallery] = defaultdict(Gallery)
 
     def add_to_set(self, key: MetricKey, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
         """Add a picture to a set-level metric.
@@ -191,43 +165,6 @@ class Tally:
             found[key] = MeanCurve(mean, 1.96 * np.sqrt(variance))
         return found
 
-    def show(
-        self,
-        key: CandidateKey,
-        value: float,
-        name: str,
-        label: str,
-        higher: bool,
-        picture: np.ndarray,
-        heatmap: Callable[[], np.ndarray],
-        boxes: np.ndarray | None = None,
-    ) -> None:
-        """Keep a picture if it is among the best or worst so far.
-
-        Args:
-            key: Method and layer.
-            value: Of the leading metric.
-            name: The picture's.
-            label: What was explained.
-            higher: Whether more is better.
-            picture: (H, W, 3) uint8.
-            heatmap: Makes its heatmap (H, W).
-            boxes: The true boxes (n, 4), which are drawn.
-        """
-        good = value if higher else -value
-        made: Shown | None = None
-        for kept, sign in ((self._best[key], -1), (self._worst[key], 1)):
-            goods = [each.value if higher else -each.value for each in kept]
-            place = int(np.searchsorted([sign * each for each in goods], sign * good, "right"))
-            if place < SHOWN:
-                made = made or Shown(value, name, label, _thumbnail(picture, heatmap(), boxes))
-                kept.insert(place, made)
-                del kept[SHOWN:]
-
-    def shown(self) -> dict[CandidateKey, Gallery]:
-        """For each method and layer the best pictures, best first, and the worst, worst first."""
-        return {key: Gallery(self._best[key], self._worst[key]) for key in self._best}
-
     def state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
         facts: dict[str, Any] = {
@@ -247,11 +184,15 @@ class Tally:
                 arrays[f"set-{place}-{number}"] = array
         for place, sums in enumerate(self._curves.values()):
             arrays[f"curve-{place}"] = sums
-        for name, gallery in (("best", self._best), ("worst", self._worst)):
-            listed = [(key, each) for key, kept in gallery.items() for each in kept]
-            facts[name] = [[*key, each.value, each.image, each.label] for key, each in listed]
-            for place, (_, each) in enumerate(listed):
-                arrays[f"{name}-{place}"] = np.frombuffer(each.jpeg, np.uint8)
+        for name in _GALLERY:
+            listed = [
+                (key, shown)
+                for key, gallery in self.galleries.items()
+                for shown in getattr(gallery, name)
+            ]
+            facts[name] = [[*key, shown.value, shown.image, shown.label] for key, shown in listed]
+            for place, (_, shown) in enumerate(listed):
+                arrays[f"{name}-{place}"] = np.frombuffer(shown.jpeg, np.uint8)
         return {"facts": np.array(json.dumps(facts)), **arrays}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -267,21 +208,7 @@ class Tally:
             self.sets[key].restore([state[f"{prefix}{number}"] for number in range(count)])
         for place, parts in enumerate(facts["curves"]):
             self._curves[MetricKey(*parts)] = state[f"curve-{place}"]
-        for name, gallery in (("best", self._best), ("worst", self._worst)):
-            for place, (*key, value, image, label) in enumerate(facts[name]):
-                content = state[f"{name}-{place}"].tobytes()
-                gallery[CandidateKey(*key)].append(Shown(value, image, label, content))
-
-
-def _thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray | None) -> bytes:
-    """A small picture under its heatmap, with the true boxes, as a JPEG file."""
-    factor = min(1.0, _SIDE / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    heat = cv2.resize(heatmap, size, interpolation=cv2.INTER_AREA)
-    stream = io.BytesIO()
-    mixed = drawing.overlaid(small, np.clip(heat, 0, 1), 0.5, drawing.COLORMAP)
-    for x0, y0, x1, y1 in [] if boxes is None else (boxes * factor).round().astype(int).tolist():
-        cv2.rectangle(mixed, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), (255, 255, 255), 1)
-    Image.fromarray(mixed).save(stream, "JPEG", quality=85)
-    return stream.getvalue()
+        for name in _GALLERY:
+            for place, (*parts, value, image, label) in enumerate(facts[name]):
+                shown = Shown(value, image, label, state[f"{name}-{place}"].tobytes())
+                getattr(self.galleries[CandidateKey(*parts)], name).append(shown)

@@ -13,6 +13,7 @@ from tfcam import maps
 from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import Tally
 from tfcam.evaluation.candidates import Candidate, Candidates
+from tfcam.evaluation.gallery import Shown, thumbnail
 from tfcam.evaluation.names import MetricKey
 from tfcam.metrics.curves import Curve
 from tfcam.metrics.localisation import truth_mask
@@ -217,14 +218,13 @@ def _show(made: CandidateMaps, values: Sequence[Value], tally: Tally) -> None:
         tally.leading = values[0].measure.name
     for place, measure, number in values:
         if measure.name == tally.leading:
-            example = made.batch.examples[place]
-            tally.show(
-                made.candidate.key,
-                number,
-                example.id,
-                made.batch.labels[place],
-                measure.better == "higher",
-                example.image,
-                functools.partial(maps.heatmap, made.raws[place], example.image.shape[:2]),
-                example.boxes,
-            )
+            draw = functools.partial(_drawn, made, place, number)
+            tally.galleries[made.candidate.key].add(number, measure.better == "higher", draw)
+
+
+def _drawn(made: CandidateMaps, place: int, number: float) -> Shown:
+    """A picture under its heatmap."""
+    example = made.batch.examples[place]
+    heatmap = maps.heatmap(made.raws[place], example.image.shape[:2])
+    jpeg = thumbnail(example.image, heatmap, example.boxes)
+    return Shown(number, example.id, made.batch.labels[place], jpeg)

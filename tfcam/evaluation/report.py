@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import Gallery, Shown
+from tfcam.evaluation.gallery import Gallery, Shown
 from tfcam.evaluation.names import CandidateKey, candidate_name
 from tfcam.figures.charts import BANDS, Curve, Means, draw_curves, draw_means
 
@@ -74,10 +74,10 @@ def render(
         shown=[
             {
                 "name": candidate_name(*key),
-                "best": [_picture(each) for each in best],
-                "worst": [_picture(each) for each in worst],
+                "best": [_picture(each) for each in gallery.best],
+                "worst": [_picture(each) for each in gallery.worst],
             }
-            for key, (best, worst) in shown.items()
+            for key, gallery in shown.items()
         ],
         leading=settings.get("leading", ""),
         skipped=skipped.to_dict("records"),

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import FRACTIONS, Gallery, Tally
+from tfcam.evaluation.aggregate import FRACTIONS, Tally
+from tfcam.evaluation.gallery import Gallery
 from tfcam.evaluation.names import CandidateKey, MetricKey, candidate_name
 from tfcam.evaluation.report import named, panels_of, render
 from tfcam.evaluation.statistics import compare_pairs, mean_interval
@@ -180,7 +181,7 @@ def conclude(
         compared(table, better, seed),
         _curves(tally),
         pd.DataFrame(tally.skipped, columns=["image", "reason"]),
-        tally.shown(),
+        dict(tally.galleries),
         {
             **settings,
             **tally.notes,
