@@ -32,8 +32,9 @@ def counted(steps: int, progress: bool | None) -> Iterable[int]:
     return track(range(steps), "dreaming", console=console, transient=terminal, disable=not asked)
 
 
-def progress_bar(progress: bool) -> Progress:
+def progress_bar(progress: bool | None) -> Progress:
     console = Console(stderr=True)
+    shown = console.is_terminal or console.is_jupyter if progress is None else progress
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -41,7 +42,7 @@ def progress_bar(progress: bool) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not (progress and (console.is_terminal or console.is_jupyter)),
+        disable=not shown,
     )
 
 
