@@ -18,10 +18,8 @@ from tfcam.engine.doors import DOORS
 PUBLIC = {
     name: value
     for place in (tfcam, metrics, callbacks, losses)
-    for name in getattr(place, "__all__", dir(place))
-    if inspect.isroutine(value := getattr(place, name)) or inspect.isclass(value)
-    if not name.startswith("_")
-    and (hasattr(place, "__all__") or value.__module__ == place.__name__)
+    for name in (tfcam.__all__ if place is tfcam else DOORS)
+    if inspect.isroutine(value := getattr(place, name, None)) or inspect.isclass(value)
 }
 
 
