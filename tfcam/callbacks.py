@@ -120,7 +120,9 @@ class ExplainCallback(keras.callbacks.Callback):
             raise ValueError(f"max_share must be in (0, 1], or None; got {max_share}.")
         self._every, self._max_share = check_count("every", every), max_share
         self._log_dir, self._folder = log_dir, None if folder is None else Path(folder)
-        self._asked, self._target = {"layer": layer, "method": method, **options}, target
+        # Keras shows how far the training is.
+        self._asked = {"layer": layer, "method": method, "progress": False, **options}
+        self._target = target
         self._writer: Any = None
         self.explanations: Explanations | None = None
         self.scores: dict[str, float] = {}

@@ -16,7 +16,7 @@ from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, ask
 from tfcam.model.inputs import inputs_of
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.targets.classes import NOTHING
 from tfcam.utils.validation import check_choice, kind_of
 
@@ -24,7 +24,7 @@ from tfcam.utils.validation import check_choice, kind_of
 _LEAST = 1e-20
 
 
-_NEEDS = {"gradients", "class_weights"}
+_NEEDS = Need.GRADIENTS | Need.CLASS_WEIGHTS
 
 
 def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -259,7 +259,7 @@ def _scaled(maps: tf.Tensor) -> tf.Tensor:
 
 
 def _is_formula(method: Method) -> bool:
-    return set(method.needs) <= _NEEDS and method.class_specific and method.contrast is None
+    return method.needs in _NEEDS and method.class_specific and method.contrast is None
 
 
 def _checked_masks(masks: Any) -> tf.Tensor:

@@ -10,6 +10,7 @@ from tests import networks, replicas
 from tests.laws import law
 from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.full_grad import completeness_error, full_gradient_map
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 
 
@@ -18,7 +19,9 @@ def decomposed(model, inputs, target=0, taps=None):
     images = tf.constant(inputs)
     taps = bias_taps(model) if taps is None else taps
     chosen = target if callable(target) else tf.fill([len(inputs)], target)
-    read = SubModel(model, taps, heads=True).read(images, chosen, image_gradients=True)
+    read = SubModel(model, taps, heads=True).read(
+        images, chosen, Need.GRADIENTS | Need.IMAGE_GRADIENTS
+    )
     readings, scores = read[0], read[2]
     parts = [
         biases(tap.operation(), each.activations) * each.gradients

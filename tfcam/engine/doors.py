@@ -51,11 +51,11 @@ _MEASURED = (METHODS, CLASS_OF_DATA, OUTPUT, *_READ, *_DATA, BATCH_SIZE, KEEP, S
 DOORS: dict[str, tuple[Option, ...]] = {
     "explain": (
         *(LAYERS_FUSED, TARGETS, WORDS, SCORE, *_PLACE, METHOD, *_MAP),
-        *(*_READ, BATCH_SIZE),
+        *(*_READ, BATCH_SIZE, PROGRESS),
     ),
     "Explainer": (
         *(LAYERS_FUSED, SCORE, *_PLACE, METHOD, *_MAP),
-        *(*_READ, BATCH_SIZE, FREEZE),
+        *(*_READ, BATCH_SIZE, FREEZE, PROGRESS),
     ),
     "Explainer.__call__": (TARGETS, WORDS),
     "Explainer.export": (TARGET,),

@@ -25,6 +25,7 @@ from tfcam.model.taps import Layers, Tap, open_layers
 from tfcam.model.tree import walk
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.outputs import pick_output
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import KEPT, SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
@@ -128,7 +129,7 @@ class OpenedModel:
         head = find_head(self.model, self.record)
         if isinstance(head, HeadError):
             others = ", ".join(
-                each.name for each in METHODS.values() if "class_weights" not in each.needs
+                each.name for each in METHODS.values() if Need.CLASS_WEIGHTS not in each.needs
             )
             raise ValueError(
                 "CAM needs a linear head: global pooling, then one linear layer, then the output. "
@@ -195,14 +196,14 @@ class OpenedModel:
             open_layers(self.model, layer, lambda: self.record, settings.grid) if layered else []
         )
         taps = [tap for tap, _ in places]
-        if any("attentions" in each.method.needs for each in requests):
+        if any(Need.ATTENTIONS in each.method.needs for each in requests):
             with reading_attentions(self.model):  # refuses what can't be read
                 _check_tokens(taps)
         heads: list[Head | None] = [None] * len(taps)
-        if any("class_weights" in each.method.needs for each in requests):
+        if any(Need.CLASS_WEIGHTS in each.method.needs for each in requests):
             heads = [self.head_at(tap) for tap in taps]
         elif settings.score == "logit" and any(
-            "class_weights" in each.method.wants for each in requests
+            Need.CLASS_WEIGHTS in each.method.wants for each in requests
         ):
             heads = [self.average_head_at(tap) for tap in taps]
         for tap in taps:

@@ -15,18 +15,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tfcam.engine.option import Option, count, flag
 from tfcam.maps.scaling import Fusion
-from tfcam.utils.validation import check_choice, check_flag, check_grid, check_output
+from tfcam.utils.validation import check_choice, check_grid, check_output, check_progress
 
 Score = Literal["logit", "probability"]
-
-
-def check_progress(value: Any) -> bool | None:
-    """True, False or None, as it is."""
-    return None if value is None else check_flag("progress", value)
 
 
 # --- What is explained ----------------------------------------------------------------------
@@ -250,7 +245,8 @@ PROGRESS = Option(
     "progress",
     "bool | None",
     None,
-    "Show a progress bar on the error stream; by default in a terminal or a notebook.",
+    "Show a progress bar on the error stream; by default in a terminal or a notebook, where it "
+    "takes more than a second.",
     check=check_progress,
 )
 STORE = Option(

@@ -18,7 +18,6 @@ from tfcam.methods.selection import (
     MethodChoice,
     as_request,
     groups,
-    is_placed,
     numbered,
     one_pass_methods,
     request_name,
@@ -99,12 +98,12 @@ class Candidates:
         self.all: list[Candidate] = []
         for group in groups(requests):
             asked = [requests[each] for each in group]
-            placed = any(is_placed(each.method) for each in asked)
+            placed = any(each.method.placed for each in asked)
             several = list(layers) if len(layers) > 1 and placed else layers[0]
             engine = opened.engine(several, asked, settings, shared=False)
             cells = []
             for number, request in enumerate(asked):
-                here = engine.layers if is_placed(request.method) else [""]
+                here = engine.layers if request.method.placed else [""]
                 for place, path in enumerate(here):
                     self.all.append(Candidate(names[group[number]], path, "method"))
                     cells.append((number, place))

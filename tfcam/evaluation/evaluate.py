@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +118,8 @@ def evaluate(
         seed: Random seed, at least 0: the same seed gives the same result.
         skip_broken: Leave out a picture that can't be used, and list it in ``skipped``; else it is
             an error.
-        progress: Show a progress bar on the error stream; by default in a terminal or a notebook.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         An ``Evaluation``: the ``table`` of all numbers, the ``summary`` with intervals, the
@@ -195,9 +195,8 @@ def evaluate(
         )
 
     seen = {name for part in parts for name in part["image"].unique()}
-    with progress_bar(progress) as bar:
-        task = bar.add_task("evaluating", total=source.count, completed=tally.position)
-        advance = functools.partial(bar.advance, task)
+    done = tally.position
+    with progress_bar(source.count, "evaluating", progress, "pictures", done) as advance:
         reader = source.read(max(tally.position - 1, 0))
         if tally.position:
             _check_same(next(reader, None), tally)
@@ -215,7 +214,7 @@ def evaluate(
             parts.append(pd.DataFrame(rows, columns=_COLUMNS).astype({"value": float}))
             if store:
                 store.write(len(parts) - 1, parts[-1], tally.state())
-            bar.update(task, completed=tally.position)
+            advance(len(chunk) - len(asked))  # pictures that were left out, or have several classes
     table = pd.concat([each for each in parts if len(each)] or parts[:1], ignore_index=True)
     if not tally.pictures:
         reasons = tally.skipped[0] if tally.skipped else (source.name, "there is none")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tfcam.metrics import localisation
 from tfcam.metrics.curves import Curve
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.registry import Measure
+from tfcam.utils.progress import Advance
 
 
 def measured(
@@ -25,7 +26,7 @@ def measured(
     measures: Sequence[Measure],
     tally: Tally,
     labels: Sequence[str] | None,
-    advance: Callable[[float], None],
+    advance: Advance,
 ) -> list[tuple[Any, ...]]:
     """The rows of a batch.
 

@@ -124,7 +124,8 @@ def recommend(
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
         seed: Random seed, at least 0: the same seed gives the same result.
-        progress: Show a progress bar on the error stream; by default in a terminal or a notebook.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Recommendation``: the best method and layer, the ranked ``table``, and a sentence that

@@ -20,6 +20,7 @@ from tfcam.model.applications import family_of
 from tfcam.model.inputs import inputs_of
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import Grid
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared
@@ -55,13 +56,13 @@ def of_result(
     found = of_input(engine.submodel.model, prepared, explained.image)
     findings += [found] if found else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
-    if "deconvnet_gradients" in method.needs and shown and not engine.gates.maxima:
+    if Need.DECONVNET_GRADIENTS in method.needs and shown and not engine.gates.maxima:
         asked = explained.target if callable(explained.target) else explained.pairs
         findings += of_deconvnet(engine.submodel, prepared, asked, explained.image)
     if not method.layered:
         return findings
     findings += of_tokens([engine.submodel.taps[place] for place in places])
-    if "attentions" not in method.needs:
+    if method.placed:
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.engine.options import PROGRESS, Score
+from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import explanation
 from tfcam.findings import Finding
@@ -20,7 +20,6 @@ from tfcam.methods.selection import (
     MethodChoice,
     as_request,
     groups,
-    is_placed,
     numbered,
     one_pass_methods,
     request_name,
@@ -34,7 +33,7 @@ from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
-from tfcam.utils.progress import counted_steps
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import shown
 
 
@@ -86,7 +85,8 @@ def compare(
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
         batch_size: Number of images that are computed at once; fewer take less memory.
-        progress: Show a progress bar on the error stream; by default in a terminal or a notebook.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Comparison``: methods x layers, methods x classes, or models x methods. Layers and
@@ -117,20 +117,19 @@ def compare(
             "of them, or one model."
         )
     requests = [as_request(each) for each in methods or one_pass_methods()]
-    if len(places) > 1 and not any(is_placed(each.method) for each in requests):
+    if len(places) > 1 and not any(each.method.placed for each in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
-    PROGRESS.check(progress)
     subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
-    for number, group in counted_steps(
-        steps, progress, any(each.method.loops for each in requests)
-    ):
-        made = subjects[number].explain(
-            [requests[each] for each in group], places, chosen, settings
-        )
-        found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+    with progress_bar(len(steps), "comparing", progress) as advance:
+        for number, group in steps:
+            made = subjects[number].explain(
+                [requests[each] for each in group], places, chosen, settings
+            )
+            found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+            advance()
     names = numbered([request_name(each) for each in requests])
     if len(models) > 1:
         cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
@@ -173,7 +172,7 @@ class _Subject:
         """The explanations of each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output)
         asked = chosen_targets(targets, 1, True, self.labels, classes)
-        placed = any(is_placed(each.method) for each in requests)
+        placed = any(each.method.placed for each in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)

@@ -26,7 +26,7 @@ from tfcam.model.taps import Layer, Tap, open_layer
 from tfcam.model.tokens import known_grid
 from tfcam.model.tree import walk
 from tfcam.passes.guided_relu import count_gates
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import NoGradientError
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
@@ -217,10 +217,10 @@ _LOOKS = {
         "it is not on the way to the explained output, or an argmax, a rounding, a stop_gradient "
         "or NumPy code stands between"
     ),
-    Method("activations", _read_activations, needs=()): (
+    Method("activations", _read_activations, Need.NOTHING): (
         "it is part of the model, but was not called for this input"
     ),
-    Method("outputs", _read_outputs, needs=(), pixels=True): "",
+    Method("outputs", _read_outputs, Need.NOTHING, pixels=True): "",
 }
 
 

@@ -6,6 +6,7 @@ import copy
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -26,13 +27,14 @@ from tfcam.methods.registry import ask
 from tfcam.model.inputs import inputs_of, split_batch
 from tfcam.model.labels import find_labels
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
+from tfcam.utils.progress import Advance, progress_bar
 
 
 def explain(
@@ -53,6 +55,7 @@ def explain(
     eigen: bool = False,
     batch_size: int = 32,
     words: Sequence[Any] | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> Any:
     """Show which parts of an image made a model decide as it did.
@@ -97,6 +100,8 @@ def explain(
         batch_size: Number of images that are computed at once; fewer take less memory.
         words: The word of each position of a text, shown instead of its numbers; of a batch of
             texts a list of these.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
@@ -129,6 +134,7 @@ def explain(
         augment=augment,
         eigen=eigen,
         batch_size=batch_size,
+        progress=progress,
         **options,
     )
     return explainer(image, target, words)
@@ -170,6 +176,8 @@ class Explainer:
         freeze: Build the weights into what is compiled, as they are at the first call with images
             of a shape. On a CPU that is faster than the network by itself, as layers are folded
             together; it does not see later training.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: The method's own options.
 
     Raises:
@@ -203,13 +211,14 @@ class Explainer:
         eigen: bool = False,
         batch_size: int = 32,
         freeze: bool = False,
+        progress: bool | None = None,
         **options: Any,
     ) -> None:
         FUSE.check(fuse)
         AUGMENT.check(augment)
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
-        self._fuse, self._augment = fuse, augment
+        self._fuse, self._augment, self._progress = fuse, augment, progress
         self._opened, self._input = open_model(model, input), input
         request = ask(method, options)
         self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid, freeze))
@@ -219,7 +228,7 @@ class Explainer:
     @property
     def layer(self) -> str | None:
         """The path of the explained layer; None for maps of pixels that need no layer."""
-        rollout = "attentions" in self._engine.needs
+        rollout = Need.ATTENTIONS in self._engine.needs
         return None if rollout else joined(self._engine.layers)
 
     def __call__(
@@ -251,7 +260,8 @@ class Explainer:
             several = isinstance(target, Top | list | tuple)
             chosen = self._targets(target, 1, several)
             beside = self._others(others, 1)
-            results = self._explain([explained], chosen, beside, [words])
+            with self._progress_bar(1):
+                results = self._explain([explained], chosen, beside, [words])
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
@@ -259,10 +269,12 @@ class Explainer:
         (chosen,) = self._targets(target, len(batch), several=False)
         beside = self._others(others, len(batch))
         results = []
-        for start in range(0, len(batch), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            mine = [each[part] for each in beside]
-            results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
+        with self._progress_bar(len(batch)) as advance:
+            for start in range(0, len(batch), self._batch_size):
+                part = slice(start, start + self._batch_size)
+                mine = [each[part] for each in beside]
+                results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
+                advance(len(spoken[part]))
         return Explanations(results)
 
     def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
@@ -315,6 +327,12 @@ class Explainer:
         same = copy.copy(self)
         same._preprocess = None
         return same
+
+    def _progress_bar(self, count: int) -> AbstractContextManager[Advance]:
+        """The bar of some pictures; it can't tell parts of those that are computed at once."""
+        known = count > self._batch_size
+        total, unit = (count, "pictures") if known else (None, "")
+        return progress_bar(total, "explaining", self._progress, unit)
 
     def _refresh(self) -> None:
         """Open the model anew where it has been changed: what is compiled would not know."""

@@ -19,6 +19,7 @@ from tfcam.model.tokens import to_map
 from tfcam.model.tree import walk
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, select
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 
@@ -89,7 +90,7 @@ def of_layers(
     raws: Sequence[np.ndarray],
 ) -> list[Finding]:
     """Why maps are empty, or smaller than float16 holds: one more pass for those that are."""
-    slopes = "gradients" in method.needs and method.contrast is None
+    slopes = Need.GRADIENTS in method.needs and method.contrast is None
     sizes = [np.abs(raw).max() for raw in raws]
     if not np.isfinite(sizes).all():
         return []
@@ -174,7 +175,8 @@ def _probe(
 
         scaled = [lambda outputs, by=by: by * scores(outputs) for by in _LARGER if half]
         targets = [target, *scaled] if slopes else [target]
-        _, answers = submodel.beside(others).read_each(images, targets, slopes)
+        needs = Need.GRADIENTS if slopes else Need.NOTHING
+        _, answers = submodel.beside(others).read_each(images, targets, needs)
         taken = [each.network.activations for each in answers[0].readings]
         return taken, [[each.gradients for each in a.readings] for a in answers if slopes]
 

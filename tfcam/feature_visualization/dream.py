@@ -25,7 +25,7 @@ from tfcam.model.taps import Tap, open_layer, resolve
 from tfcam.passes.outputs import are_probabilities, probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.utils.progress import counted
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count, check_output, kind_of, shown
 from tfcam.utils.versions import versions
 
@@ -77,7 +77,8 @@ def dream(
             networks.
         output: Which output is explained of a model that has several, by name or index.
         seed: Random seed, at least 0: the same seed gives the same result.
-        progress: Show a progress bar on the error stream; by default in a terminal or a notebook.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: What is changed in the preset, by name: ``parametrisation``, ``transforms``,
             ``steps``, ``rate``, ``ascent``, ``decay``, ``blur``, ``blur_every``,
             ``norm_percentile``, ``contribution_percentile``; see ``tfcam.recipes.Recipe``.
@@ -126,9 +127,11 @@ def dream(
     first = _as_bytes(recipe.parametrisation.images(state[0], shape))
     climb = tf.function(step, autograph=False).get_concrete_function(tf.constant(0), *state)
     curve = np.empty((recipe.steps, count), np.float32)
-    for number in counted(recipe.steps, progress):
-        values, state = climb(tf.constant(number), *state)
-        curve[number] = _finite(values.numpy(), number, recipe.rate)
+    with progress_bar(recipe.steps, "dreaming", progress, "steps") as advance:
+        for number in range(recipe.steps):
+            values, state = climb(tf.constant(number), *state)
+            curve[number] = _finite(values.numpy(), number, recipe.rate)
+            advance()
     last = _as_bytes(recipe.parametrisation.images(state[0], shape))
     ((start, _), (scores, chances)), kind = studio.measure(first, last)
     return Dream(

@@ -304,9 +304,8 @@ def _explainers(
     found: dict[str, Explainer] = {}
     for choice in methods:
         method, options = choice if isinstance(choice, tuple) else (choice, {})
-        explainer = Explainer(
-            model, layer, method=method, preprocess=preprocess, batch_size=batch_size, **options
-        )
+        shared: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size}
+        explainer = Explainer(model, layer, method=method, progress=False, **shared, **options)
         stated = ", ".join(f"{key}={value}" for key, value in options.items())
         name = method if isinstance(method, str) else getattr(method, "__name__", "method")
         found[f"{name}({stated})" if stated else name] = explainer

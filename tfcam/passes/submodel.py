@@ -5,12 +5,12 @@ The only file with a GradientTape. ``B`` images; activations and gradients are (
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ from tfcam.passes.outputs import (
     select,
     spread,
 )
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Top
@@ -182,19 +182,17 @@ class SubModel:
         return read_outputs(pick_output(outputs, self.output, names), self.score)
 
     def read(
-        self, images: tf.Tensor, target: Any, gradients: bool = True, image_gradients: bool = False
+        self, images: tf.Tensor, target: Any, needs: Need = Need.GRADIENTS
     ) -> tuple[list[Reading], Outputs, tf.Tensor, Any]:
         """``read_each`` for one target: its readings, the outputs, its scores, its classes."""
-        outputs, (answer,) = self.read_each(images, [target], gradients, image_gradients)
+        outputs, (answer,) = self.read_each(images, [target], needs)
         return answer.readings, outputs, answer.readings[0].scores, answer.pairs[:, 0]
 
     def read_each(
         self,
         images: tf.Tensor,
         targets: Sequence[Any],
-        gradients: bool = True,
-        image_gradients: bool = False,
-        attentions: bool = False,
+        needs: Need = Need.GRADIENTS,
         contrast: Contrast | None = None,
     ) -> tuple[Outputs, list[Answer]]:
         """One forward pass and, where gradients are asked for, each target's backward pass.
@@ -203,9 +201,8 @@ class SubModel:
             images: The model's input, (B, H, W, C).
             targets: Each (B, 2) pairs of classes, (B,) classes, a ``Top`` for one image, or a
                 callable outputs -> (B,).
-            gradients: Whether gradients by the activations are needed.
-            image_gradients: Whether gradients by the images are: a whole backward pass.
-            attentions: Whether attention scores are.
+            needs: Which of gradients by the activations, gradients by the images (a whole backward
+                pass) and attention scores are read.
             contrast: Turns logits and pairs of classes into what each logit counts for.
 
         Returns:
@@ -215,14 +212,14 @@ class SubModel:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
         targets = [told_format(each, self._swapped is not None) for each in targets]
+        gradients, image_gradients = Need.GRADIENTS in needs, Need.IMAGE_GRADIENTS in needs
         half = self.half
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             if image_gradients:
                 tape.watch(images)
             # Open before the taps are: each attention is called once more for its scores.
-            nothing: Any = contextlib.nullcontext([])
-            with reading_attentions(self.model) if attentions else nothing as attended:
+            with self._attending(Need.ATTENTIONS in needs) as attended:
                 outputs, taken = self.forward(images, tape.watch if gradients else None)
             chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
@@ -259,6 +256,10 @@ class SubModel:
             ]
             answers.append(Answer(readings, each.pairs, each.weights))
         return outputs, answers
+
+    def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
+        """A scope with a list that fills with attention scores, where they are wanted."""
+        return reading_attentions(self.model) if wanted else nullcontext([])
 
     def _map(self, index: int, values: tf.Tensor | None) -> tf.Tensor | None:
         """Activations or gradients as float32, those of tokens on their grid."""

@@ -16,7 +16,7 @@ from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.streaming.stream import explain_shards, left, prepare_work
 from tfcam.targets.classes import Target
-from tfcam.utils.progress import shown
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
 
 # What says which data are meant, besides their name.
@@ -58,7 +58,8 @@ def stream_on_ray(
             ``tfcam.Segmentation``.
         shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
             fewer are better where a method takes long.
-        progress: Show a progress bar on the error stream; by default in a terminal or a notebook.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: What else ``tfcam.stream`` takes.
 
     Returns:
@@ -111,7 +112,8 @@ def stream_on_ray(
                 num_gpus=num_gpus,
                 num_cpus=num_cpus,
             )
-            with shown(source.count, shard_size * len(store.done()), progress) as advance:
+            done = shard_size * len(store.done())
+            with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
                 for row in explained.iter_rows():
                     advance(int(row["pictures"]))
         if store.finished is None:

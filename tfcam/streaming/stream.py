@@ -27,13 +27,13 @@ from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
-from tfcam.utils.progress import shown
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import digest
 from tfcam.utils.validation import check_count
 from tfcam.utils.versions import versions
 
 # Settings whose meaning is told in other words than the user's.
-_TOLD_APART = ("layer", "method", "labels", "preprocess")
+_TOLD_APART = ("layer", "method", "labels", "preprocess", "progress")
 
 
 def stream(
@@ -95,7 +95,8 @@ def stream(
         batch_size: Number of images that are computed at once; fewer take less memory.
         shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
             fewer are better where a method takes long.
-        progress: Show a progress bar on the error stream; by default in a terminal or a notebook.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: What else an ``Explainer`` takes, such as the method's own options. ``freeze`` is
             True here unless told otherwise.
 
@@ -132,7 +133,8 @@ def stream(
     store = Shards(Path(to), shard_size)
     with store.alone(settings):
         if store.finished is None:
-            with shown(source.count, shard_size * len(store.done()), progress) as advance:
+            done = shard_size * len(store.done())
+            with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
                 explain_shards(work, store, left(store, source), advance)
             if not store.done():
                 raise ValueError(f"data must hold at least one picture; {source.name} holds none.")
@@ -211,7 +213,7 @@ def explain_shards(
     work: ShardExplainer,
     store: Shards,
     shards: Iterable[int],
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> None:
     """Explain shards and write them.
 

@@ -128,6 +128,22 @@ def check_labels(labels: Any) -> list[str] | None:
     )
 
 
+def check_progress(value: Any) -> bool | None:
+    """True, False or None, as it is.
+
+    Raises:
+        TypeError: If it is something else.
+
+    Example:
+        >>> check_progress("yes")
+        Traceback (most recent call last):
+        TypeError: progress must be None, True or False; got 'yes' of type str.
+    """
+    if not isinstance(value, bool | None):
+        raise TypeError(f"progress must be None, True or False; got {kind_of(value)}.")
+    return value
+
+
 def check_grid(grid: Any) -> tuple[int, int] | None:
     """The grid as two ints.
 
