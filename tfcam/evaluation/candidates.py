@@ -12,7 +12,7 @@ import numpy as np
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
-from tfcam.evaluation.names import candidate_name, seed_of
+from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
 from tfcam.methods.registry import METHODS, Request
 from tfcam.methods.selection import (
     MethodChoice,
@@ -45,8 +45,13 @@ class Candidate:
     kind: str
 
     @property
-    def name(self) -> str:
+    def key(self) -> CandidateKey:
         """Method and layer."""
+        return CandidateKey(self.method, self.layer)
+
+    @property
+    def name(self) -> str:
+        """Method and layer in words."""
         return candidate_name(self.method, self.layer)
 
 

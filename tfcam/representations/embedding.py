@@ -26,8 +26,8 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import activations
-from tfcam.results.comparison import check_path
-from tfcam.utils.files import write_whole
+from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import printable
 from tfcam.utils.validation import check_choice, check_count
 
@@ -44,8 +44,8 @@ _FEWEST = 4
 _MARKERS = "osD^vPX*<>"
 
 
-@dataclass(frozen=True, repr=False)
-class Embedding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding(Archived):
     """Pictures as points, one panel for each layer; in a notebook it shows itself.
 
     Attributes:
@@ -95,10 +95,10 @@ class Embedding:
         return figure
 
     def save(self, path: str | os.PathLike[str], thumbnails: bool = True) -> Path:
-        """Write the figure that ``plot`` draws.
+        """Write the figure that ``plot`` draws, or everything (``.npz``); whole or not at all.
 
         Args:
-            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            path: Where to; ``.png``, ``.pdf``, ``.svg`` or ``.npz``.
             thumbnails: As in ``plot``.
 
         Returns:
@@ -108,8 +108,11 @@ class Embedding:
             ValueError: If it ends in none of these.
             FileNotFoundError: If its folder does not exist.
         """
-        path = check_path(path)
-        write_whole(path, rendered(self.plot(thumbnails), path.suffix[1:], 150))
+        path = check_target(path, "An embedding", (".png", ".pdf", ".svg", ".npz"))
+        if path.suffix == ".npz":
+            save_archive(path, self)
+        else:
+            write_whole(path, rendered(self.plot(thumbnails), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:

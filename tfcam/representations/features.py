@@ -20,8 +20,8 @@ from tfcam.model.taps import Layer
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.representations.activations import activations
-from tfcam.results.comparison import check_path
-from tfcam.utils.files import write_whole
+from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import printable
 from tfcam.utils.validation import check_choice, check_count
 
@@ -34,8 +34,8 @@ _COLUMNS = 5
 _SIDE = 160  # pixels of a channel in the figure
 
 
-@dataclass(frozen=True, repr=False)
-class Features:
+@dataclass(frozen=True, eq=False, repr=False)
+class Features(Archived):
     """The strongest channels of a layer for one picture; in a notebook it shows itself.
 
     Attributes:
@@ -73,10 +73,10 @@ class Features:
         return figure
 
     def save(self, path: str | os.PathLike[str], colormap: str = COLORMAP) -> Path:
-        """Write the figure that ``plot`` draws.
+        """Write the figure that ``plot`` draws, or everything (``.npz``); whole or not at all.
 
         Args:
-            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            path: Where to; ``.png``, ``.pdf``, ``.svg`` or ``.npz``.
             colormap: As in ``plot``.
 
         Returns:
@@ -86,8 +86,11 @@ class Features:
             ValueError: If it ends in none of these.
             FileNotFoundError: If its folder does not exist.
         """
-        path = check_path(path)
-        write_whole(path, rendered(self.plot(colormap), path.suffix[1:], 150))
+        path = check_target(path, "A grid of channels", (".png", ".pdf", ".svg", ".npz"))
+        if path.suffix == ".npz":
+            save_archive(path, self)
+        else:
+            write_whole(path, rendered(self.plot(colormap), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
