@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tfcam.feature_visualization.dream import dream
     from tfcam.feature_visualization.result import Dream
     from tfcam.methods import METHODS
-    from tfcam.model.layers import layers
+    from tfcam.model.graph import layers
     from tfcam.passes.reading import Reading
     from tfcam.representations.embedding import embed
     from tfcam.representations.features import features
@@ -103,7 +103,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "explain": "explainer.explainer",
     "features": "representations.features",
-    "layers": "model.layers",
+    "layers": "model.graph",
     "open_store": "streaming.store",
     "recommend": "evaluation.recommend",
     "stream": "streaming.stream",

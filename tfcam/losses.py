@@ -14,7 +14,6 @@ import tensorflow as tf
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, ask
-from tfcam.model.inputs import inputs_of
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need, Reading
 from tfcam.targets.classes import NOTHING
@@ -131,7 +130,7 @@ class AttentionLoss:
         if not callable(loss):
             check_choice("loss", loss, tuple(_LOSSES))
         opened = open_model(model)
-        taken = inputs_of(model)
+        taken = opened.graph.inputs
         if len(taken) > 1 or not taken[0].is_image:
             raise ValueError(
                 f"The model must take one image (H, W, C); {model.name!r} takes "

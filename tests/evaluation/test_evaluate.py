@@ -21,6 +21,7 @@ from tfcam import maps
 from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, SetCount, Tally
 from tfcam.evaluation.names import seed_of
+from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
 from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
@@ -267,7 +268,7 @@ def test_classes_are_found_by_index_name_or_wordnet_number(monkeypatch):
 def test_without_a_target_the_predicted_class_is_explained(shapes, data):
     found = tfcam.evaluate(shapes, data[:3], methods=["cam"], metrics=["energy"], baselines=())
     predicted = shapes.predict(
-        np.stack([tfcam.images.resize_image(each.image, (128, 128)) for each in data[:3]]),
+        np.stack([resize_image(each.image, (128, 128)) for each in data[:3]]),
         verbose=0,
     )
     assert found.table.target.tolist() == predicted.argmax(axis=1).tolist()

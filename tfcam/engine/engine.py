@@ -20,10 +20,10 @@ from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.contract import MethodMap, check_question, checked_map
 from tfcam.methods.registry import Request
+from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import inputs_of
-from tfcam.model.taps import Tap
+from tfcam.model.taps import Place
 from tfcam.passes.guided_relu import Gates, Rule
 from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import Outputs
@@ -66,7 +66,7 @@ class Engine:
     """Computes the maps of some layers of a model by some methods.
 
     Args:
-        model: The model; it is not kept alive.
+        graph: What is known of the model.
         places: Where it is opened, and why there.
         requests: The methods; those with a contrast stand alone.
         settings: How scores and maps are made.
@@ -76,8 +76,8 @@ class Engine:
 
     def __init__(
         self,
-        model: Any,
-        places: Sequence[tuple[Tap, str]],
+        graph: ModelGraph,
+        places: Sequence[Place],
         requests: Sequence[Request],
         settings: Settings,
         which: int,
@@ -96,16 +96,15 @@ class Engine:
         self.needs = functools.reduce(
             operator.or_, (each.method.needs for each in requests), Need.NOTHING
         )
-        self.submodel = SubModel(model, taps, settings.score, settings.output, which)
+        self.submodel = SubModel(graph, taps, settings.score, settings.output, which)
         self._heads = tuple(heads)
-        inputs = inputs_of(model)
-        self._input = inputs[which].name if len(inputs) > 1 else None
+        self._input = graph.inputs[which].name if len(graph.inputs) > 1 else None
         self._biased: SubModel | None = None
         if Need.BIAS_ATTRIBUTIONS in self.needs:
             if settings.score != "logit":
                 raise ValueError("full_grad explains the logit; score='probability' is not linear.")
-            taps = bias_taps(model)
-            self._biased = SubModel(model, taps, output=settings.output, heads=True)
+            taps = bias_taps(graph)
+            self._biased = SubModel(graph, taps, output=settings.output, heads=True)
         self._found = False
         self.gates = Gates()
         self._seen: OrderedDict[Any, Any] = OrderedDict()
@@ -250,7 +249,7 @@ class Engine:
         """A reading with all that the methods need."""
         head = self._heads[network.tap] if self._heads else None
         if head is not None and not callable(answer.target):
-            weights, _ = head.weights(self.submodel.model, reading.activations.shape[-1])
+            weights, _ = head.weights(reading.activations.shape[-1])
             own = (
                 class_weights(weights, answer.pairs)
                 if answer.weights is None

@@ -23,7 +23,6 @@ from tfcam.methods.selection import (
     request_name,
 )
 from tfcam.metrics.baselines import BASELINES
-from tfcam.model.inputs import inputs_of
 from tfcam.model.taps import Layer
 from tfcam.targets.classes import NOTHING
 
@@ -80,7 +79,7 @@ class Candidates:
         seed: int,
     ) -> None:
         opened = open_model(model, input)
-        taken = inputs_of(model)
+        taken = opened.graph.inputs
         if len(taken) > 1 or not taken[opened.which].is_image:
             raise ValueError(
                 f"A model with one input, of images, is needed; {model.name!r} has "

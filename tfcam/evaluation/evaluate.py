@@ -27,7 +27,8 @@ from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.baselines import BASELINES
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.registry import MetricChoice, chosen_metrics
-from tfcam.model.labels import class_of, find_labels
+from tfcam.model.graph import graph_of
+from tfcam.model.labels import class_of
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.utils.progress import progress_bar
@@ -125,7 +126,7 @@ def evaluate(
     """
     if not isinstance(target, str | Integral | None):
         raise TypeError(f"target must be None, 'label', a class index or a label; got {target!r}.")
-    known, _ = find_labels(model, labels)
+    known, _ = graph_of(model).labels(labels)
     measures = chosen_metrics(metrics)
     settings = Settings(score, output, False, batch_size)
     layers = list(layer) if isinstance(layer, list | tuple) else [layer]

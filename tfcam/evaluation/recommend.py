@@ -21,7 +21,7 @@ from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, chosen_metrics
-from tfcam.model.layers import LayerList, list_layers
+from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.utils.terminal_text import printable
@@ -199,7 +199,7 @@ def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
 
 def _candidates(opened: OpenedModel) -> list[str]:
     """The layer explained by default, and the last of each of the two larger map sizes before."""
-    listed = list_layers(opened.model, opened.record)
+    listed = opened.graph.layers(opened.which)
     before = list(itertools.takewhile(lambda each: each.path != listed.default, listed))
     chosen, height = [listed.default], 0
     for each in reversed(before if len(before) < len(listed) else []):

@@ -23,8 +23,6 @@ from tfcam.methods.selection import (
     one_pass_methods,
     request_name,
 )
-from tfcam.model.labels import find_labels
-from tfcam.model.layers import list_layers
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
@@ -146,7 +144,7 @@ class _Subject:
     ) -> _Subject:
         opened = open_model(model, name)
         prepared = opened.prepare_one(image, preprocess, "compare")
-        return cls(opened, prepared, *find_labels(model, labels))
+        return cls(opened, prepared, *opened.graph.labels(labels))
 
     def explain(
         self,
@@ -190,7 +188,8 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
         if isinstance(layer, list | tuple):
             raise ValueError(f"layers must be a list of single layers; got {shown(layer)} in it.")
         if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
-            listed = list_layers(models[0], open_model(models[0], name).record)
+            opened = open_model(models[0], name)
+            listed = opened.graph.layers(opened.which)
             places += [each.path for each in listed if each.convolution]
         else:
             places.append(layer)

@@ -17,13 +17,11 @@ from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method, Request
-from tfcam.model.call_graph import trace
-from tfcam.model.heads import HeadError, find_head
-from tfcam.model.labels import find_labels
-from tfcam.model.layers import default_layer
-from tfcam.model.taps import Layer, Tap, open_layer
+from tfcam.model.graph import ModelGraph
+from tfcam.model.heads import HeadError
+from tfcam.model.taps import Layer, Place
 from tfcam.model.tokens import known_grid
-from tfcam.model.tree import walk
+from tfcam.model.tracing import trace
 from tfcam.passes.guided_relu import count_gates
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import NoGradientError
@@ -139,7 +137,7 @@ def diagnose(
     if isinstance(layer, list | tuple):
         raise ValueError(f"diagnose takes one layer; got {shown(layer)}.")
     settings = Settings(score=score, output=output, grid=grid)
-    known, missing = find_labels(model, labels)
+    known, missing = opened.graph.labels(labels)
     prepared = opened.prepare_one(image, preprocess, "diagnose")
     targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output))
     place, default = _places(opened, layer, grid)
@@ -158,7 +156,7 @@ def diagnose(
         "preprocessing": prepared.description,
         "output": kind,
         "explained": f"{name}, {computed.scores[0]:.6g}",
-        "dtype policy": ", ".join(_policies(model)),
+        "dtype policy": ", ".join(_policies(opened.graph)),
     }
     if layer is None:
         del facts["default layer"]
@@ -167,15 +165,15 @@ def diagnose(
 
 def _places(
     opened: OpenedModel, layer: Layer, grid: tuple[int, int] | None
-) -> tuple[tuple[Tap, str] | None, str]:
+) -> tuple[Place | None, str]:
     """The layer to look at and why, None where there is none; the one by default, in words."""
-    model, calls = opened.model, opened.record
+    graph, which = opened.graph, opened.which
     try:
-        path, reason = default_layer(model, calls, grid)
+        path, reason = graph.default_layer(which, grid)
     except ValueError:
         default = "none: no layer has a map, and only methods on the input apply"
-        return None if layer is None else open_layer(model, layer, lambda: calls, grid), default
-    return open_layer(model, layer, lambda: calls, grid), f"{path} ({reason})"
+        return None if layer is None else graph.open_layer(layer, which, grid), default
+    return graph.open_layer(layer, which, grid), f"{path} ({reason})"
 
 
 def _read_gradients(reading: Reading) -> Any:
@@ -216,7 +214,7 @@ _LOOKS = {
 def _look(
     opened: OpenedModel,
     layer: Layer,
-    place: tuple[Tap, str] | None,
+    place: Place | None,
     settings: Settings,
     prepared: Prepared,
     targets: list[Any],
@@ -260,8 +258,7 @@ def _found(
 
 def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
     """Whether and where CAM applies."""
-    calls = opened.record
-    head = find_head(opened.model, calls)
+    calls, head = opened.calls, opened.graph.head(opened.which)
     if isinstance(head, HeadError):
         return f"does not apply: {head.reason}"
     source = calls.producer(head.tensor)
@@ -270,24 +267,24 @@ def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
     tokens = known_grid(calls, source, grid)
     if tokens is not None and tokens.prefix:
         return f"does not apply: {tokens.prefix} tokens of no patch are pooled with the others"
-    return f"applies at {calls.name(source)}"
+    return f"applies at {calls.call_name(source)}"
 
 
 def _gates(opened: OpenedModel) -> tuple[str, list[Finding]]:
     """Whether guided backpropagation applies, and a finding where there is no ReLU."""
-    name, calls = opened.model.name, len(opened.record.calls)
-    function, _ = trace(opened.model, lambda operation, number, side, value: value)
+    graph, count = opened.graph, len(opened.calls.calls)
+    function, _ = trace(graph, graph.structure, lambda operation, number, side, value: value)
     gates = count_gates(function.graph)
     if gates.unreached:
         return f"does not apply: {gates.unreached} ReLUs are inside a tf.function of their own", []
     if not gates.gated:
-        found = finding("nothing_to_gate", model=name, count=calls)
+        found = finding("nothing_to_gate", model=graph.name, count=count)
         return "does not apply: there is no ReLU", [found]
     return f"applies: {gates.gated} ReLU{'s' * (gates.gated > 1)}", []
 
 
-def _policies(model: Any) -> list[str]:
+def _policies(graph: ModelGraph) -> list[str]:
     """The dtype policies of a model and what is inside, each once."""
-    inside = [model, *(operation for _, operation in walk(model))]
+    inside = [graph.model, *graph.operations]
     policies = (getattr(each, "dtype_policy", None) for each in inside)
     return list(dict.fromkeys(each.name for each in policies if each is not None))

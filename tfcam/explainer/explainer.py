@@ -23,8 +23,7 @@ from tfcam.explainer.assemble import explanation, joined
 from tfcam.explainer.export import save
 from tfcam.explainer.words import checked_words, word_lists
 from tfcam.methods.registry import ask
-from tfcam.model.inputs import inputs_of, split_batch
-from tfcam.model.labels import find_labels
+from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need, Reading
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
@@ -201,7 +200,7 @@ class Explainer:
         request = ask(method, options)
         self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid, freeze))
         self._engine = self._opened.engine(*self._asked)
-        self._labels, self._label_finding = find_labels(model, labels)
+        self._labels, self._label_finding = self._opened.graph.labels(labels)
 
     @property
     def layer(self) -> str | None:
@@ -273,9 +272,9 @@ class Explainer:
             raise ValueError("augment=True needs several passes and can't be exported.")
         opened = self._opened
         (chosen,) = self._targets(target, 1, several=False)
-        pictures = self._preprocess is not None and inputs_of(self.model)[opened.which].is_image
+        pictures = self._preprocess is not None and opened.input.is_image
         how = self._preprocess if pictures else None
-        done = choose_preprocessing(self.model, how, lambda: opened.record)
+        done = choose_preprocessing(opened.graph, how, opened.which)
         own = callable(chosen) and not isinstance(chosen, BY_VALUE)
         engine = self._own_engine if own else self._engine
         save(path, engine, chosen, done if pictures else None, self._fuse, self._labels)
@@ -308,9 +307,7 @@ class Explainer:
     def _others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
         """The inputs that are not explained, prepared."""
         opened = self._opened
-        return prepare_others(
-            self.model, values, opened.which, count, self._preprocess, lambda: opened.record
-        )
+        return prepare_others(opened.graph, values, opened.which, count, self._preprocess)
 
     def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
         output = self._asked[2].output
@@ -333,12 +330,11 @@ class Explainer:
 
     def _prepare(self, pictures: Sequence[Any], shown: bool = True) -> Prepared:
         opened = self._opened
-        how = (self._preprocess, lambda: opened.record, opened.which)
-        return prepare(self.model, pictures, *how, shown)
+        return prepare(opened.graph, pictures, self._preprocess, opened.which, shown)
 
     def _compute(self, prepared: Prepared, targets: list[Any]) -> tuple[Engine, list[Computed]]:
         if self._augment:
-            if not inputs_of(self.model)[self._opened.which].is_image:
+            if not self._opened.input.is_image:
                 raise ValueError("augment=True mirrors and zooms images; this input is none.")
             for each in targets:
                 views.check_target(each)

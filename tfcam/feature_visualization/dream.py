@@ -18,10 +18,9 @@ from tfcam.feature_visualization.recipes import Recipe, State, chosen_recipe
 from tfcam.feature_visualization.result import Dream
 from tfcam.feature_visualization.transforms import transformed
 from tfcam.images.loading import load_image, resize_image, to_channels
-from tfcam.model.applications import family_of
-from tfcam.model.inputs import Input, inputs_of
-from tfcam.model.labels import find_labels
-from tfcam.model.taps import Tap, open_layer, resolve
+from tfcam.model.graph import ModelGraph
+from tfcam.model.inputs import Input
+from tfcam.model.taps import Tap, resolve
 from tfcam.passes.outputs import are_probabilities, probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
@@ -103,10 +102,12 @@ def dream(
     opened, taken = _opened(model)
     picture = _picture(image, preset, count)
     prepared = _preprocessing(opened, preprocess)
-    shape = (count, *_sides(model, taken, size, picture), taken.shape[2] or 3)
+    shape = (count, *_sides(opened.graph, taken, size, picture), taken.shape[2] or 3)
     taps = [_tap(opened, layer) for layer in objective.layers]
-    submodel = SubModel(model, taps, output=check_output(output), which=opened.which, heads=True)
-    known, _ = find_labels(model, labels)
+    submodel = SubModel(
+        opened.graph, taps, output=check_output(output), which=opened.which, heads=True
+    )
+    known, _ = opened.graph.labels(labels)
     studio = _Studio(submodel, objective, prepared, known, taken.dtype)
 
     def step(number: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, State]:
@@ -218,7 +219,8 @@ def _objective(given: Any) -> Objective:
 def _opened(model: Any) -> tuple[OpenedModel, Input]:
     if not tf.executing_eagerly():
         raise ValueError("A dream needs values, which there are none inside a tf.function.")
-    opened, taken = open_model(model), inputs_of(model)
+    opened = open_model(model)
+    taken = opened.graph.inputs
     if len(taken) > 1 or not taken[0].is_image or "int" in taken[0].dtype:
         shapes = " and ".join(f"{each.shape} {each.dtype}" for each in taken)
         raise ValueError(
@@ -235,7 +237,7 @@ def _preprocessing(opened: OpenedModel, preprocess: Preprocess) -> Preprocessing
             "of such: 'auto', 'raw' (as they are), 'unit', 'tf', 'torch', 'caffe', a family's "
             "name or a callable; got None."
         )
-    return choose_preprocessing(opened.model, preprocess, lambda: opened.record)
+    return choose_preprocessing(opened.graph, preprocess, opened.which)
 
 
 def _picture(image: Any, preset: str | Recipe, count: int) -> np.ndarray | None:
@@ -250,13 +252,15 @@ def _picture(image: Any, preset: str | Recipe, count: int) -> np.ndarray | None:
 
 def _tap(opened: OpenedModel, layer: Layer) -> Tap:
     if isinstance(layer, int):
-        return open_layer(opened.model, layer, lambda: opened.record)[0]
-    return resolve(opened.model, layer)
+        return opened.graph.open_layer(layer, opened.which).tap
+    return resolve(opened.graph, layer)
 
 
-def _sides(model: Any, taken: Input, size: Any, picture: np.ndarray | None) -> tuple[int, int]:
+def _sides(
+    graph: ModelGraph, taken: Input, size: Any, picture: np.ndarray | None
+) -> tuple[int, int]:
     """Height and width of the picture: the model's, those asked for, or usual ones."""
-    fixed, family = taken.shape[:2], family_of(model)
+    fixed, family = taken.shape[:2], graph.family
     usual = (family.size if family else _SIZE,) * 2 if picture is None else picture.shape[:2]
     if size is not None:
         if not isinstance(size, list | tuple) or len(size) != 2:

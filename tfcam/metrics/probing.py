@@ -13,8 +13,7 @@ import tensorflow as tf
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import split_batch, structure
-from tfcam.model.labels import find_labels
+from tfcam.model.inputs import split_batch
 from tfcam.passes.outputs import are_probabilities, of_logits
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
@@ -91,6 +90,7 @@ class Probe:
         settings = Settings(output=output, at_once=batch_size)  # checks them
         opened = open_model(model, input)
         self.model, self._size, self._which = model, batch_size, opened.which
+        self._structure = opened.graph.structure
         explained, others = opened.split(images)
         batch = split_batch(explained, opened.axes)
         pictures = [explained] if batch is None else batch
@@ -100,18 +100,17 @@ class Probe:
             target,
             len(pictures),
             False,
-            find_labels(model, labels)[0],
+            opened.graph.labels(labels)[0],
             lambda: opened.classes(output),
         )
-        how = (preprocess, lambda: opened.record)
-        prepared = prepare(model, pictures, *how, opened.which)
+        prepared = prepare(opened.graph, pictures, preprocess, opened.which)
         if prepared.inputs.dtype.kind != "f":
             raise ValueError(
                 "Metrics change the input bit by bit, and the model takes whole numbers, "
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
-        self._others = prepare_others(model, others, opened.which, len(pictures), *how)
+        self._others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
         self._asked = _one_by_one(chosen, len(pictures))
         self._is_class = np.array([isinstance(each, ClassScore) for each in self._asked])
         given = (self.inputs, *self._others)
@@ -154,7 +153,7 @@ class Probe:
         Returns:
             An array, or a list or dict of the inputs; channels where the model has them.
         """
-        wanted = structure(self.model)
+        wanted = self._structure
         values = list(self._others)
         values.insert(self._which, images)
         values = [

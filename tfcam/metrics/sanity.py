@@ -26,8 +26,9 @@ from tfcam.metrics.similarity_table import (
     means_and_deviations,
     similarities,
 )
+from tfcam.model.graph import graph_of
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import inputs_of, run, split_batch
+from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
@@ -194,7 +195,7 @@ def input_sensitivity(
         True
     """
     values = _prepared(model, images, preprocess)
-    if inputs_of(model)[0].channels_first:  # prepared ones have the channels last
+    if graph_of(model).inputs[0].channels_first:  # prepared ones have the channels last
         values = [np.moveaxis(each, -1, 1) for each in values]
     rows = []
     for name, explainer in _explainers(model, layer, methods, None, batch_size).items():
@@ -297,12 +298,12 @@ def _explained(explainer: Explainer, images: Any, targets: Any = None) -> list[E
 
 def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarray]:
     """Each image as the model takes it, (1, H, W, C)."""
-    if len(inputs_of(model)) > 1:
+    opened = open_model(model)
+    if len(opened.graph.inputs) > 1:
         raise ValueError(
             f"Sensitivity is measured on models with one input; {model.name!r} has several. Use "
             "max_sensitivity with a function of your own."
         )
-    opened = open_model(model)
     batch = split_batch(images, opened.axes)
     batch = [images] if batch is None else batch
     return [opened.prepare_one(each, preprocess, "sanity").inputs for each in batch]
@@ -310,7 +311,8 @@ def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarra
 
 def _outputs(model: Any, images: Any, preprocess: Preprocess) -> np.ndarray:
     """(B, classes): what the model says of each image."""
-    outputs = [run(model, [tf.constant(each)]) for each in _prepared(model, images, preprocess)]
+    graph, prepared = graph_of(model), _prepared(model, images, preprocess)
+    outputs = [graph.run([tf.constant(image)]) for image in prepared]
     if not all(tf.is_tensor(each) and each.shape.rank == 2 for each in outputs):
         raise ValueError("class_sensitivity needs a model with one output of classes, (B, C).")
     return np.concatenate([each.numpy() for each in outputs])

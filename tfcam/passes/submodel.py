@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,11 +14,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import Side, observed
-from tfcam.model.inputs import inputs_of, run, swapped
+from tfcam.model.inputs import swapped
+from tfcam.model.outputs import pick_output
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
-from tfcam.model.tree import walk
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.guided_relu import Gates, Rule, check_gates, count_gates, gated_relus
 from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
@@ -27,7 +27,6 @@ from tfcam.passes.outputs import (
     Contrast,
     Outputs,
     logits,
-    pick_output,
     read_outputs,
     select,
     spread,
@@ -86,7 +85,7 @@ class SubModel:
     """A model opened at some of its layers; it keeps the model alive no longer than its owner.
 
     Args:
-        model: A built Keras model.
+        graph: What is known of the model.
         taps: Where to open it.
         score: "logit" for scores before the final softmax or sigmoid, "probability" for the
             model's own output.
@@ -101,21 +100,20 @@ class SubModel:
 
     def __init__(
         self,
-        model: Any,
+        graph: ModelGraph,
         taps: Sequence[Tap],
         score: str = "logit",
         output: str | int | None = None,
         which: int = 0,
         heads: bool = False,
     ) -> None:
-        self._model = weakref.ref(model)
+        self.graph = graph
         self.taps = tuple(taps)
         self.score, self.output, self.which, self._heads = score, output, which, heads
         self._traced: OrderedDict[Any, Any] = OrderedDict()
         self._others: tuple[tf.Tensor, ...] = ()
-        inside = (model, *(operation for _, operation in walk(model)))
-        self.half = any(getattr(each, "compute_dtype", None) == "float16" for each in inside)
-        taken = inputs_of(model)[which]
+        self.half = graph.computes_in("float16")
+        taken = graph.inputs[which]
         self._rank = None if heads else len(taken.sides) + 2
         self._swapped = len(taken.shape) + 1 if taken.channels_first else None
 
@@ -134,10 +132,7 @@ class SubModel:
     @property
     def model(self) -> Any:
         """The opened model."""
-        model = self._model()
-        if model is None:
-            raise ReferenceError("The explained model no longer exists; keep a reference to it.")
-        return model
+        return self.graph.model
 
     def forward(
         self,
@@ -178,8 +173,8 @@ class SubModel:
                         value = swapped(taken[index], to_first=True) if swaps else taken[index]
             return value
 
-        with observed(self.model, [tap.operation() for tap in self.taps], visit):
-            outputs = run(self.model, self._values(images))
+        with observed(self.graph, [tap.operation() for tap in self.taps], visit):
+            outputs = self.graph.run(self._values(images))
         for index, tap in enumerate(self.taps):
             check_reached(tap, calls[index], index in taken)
         return Forward(self._outputs(outputs), [taken[n] for n in range(len(self.taps))])
@@ -272,7 +267,7 @@ class SubModel:
 
     def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
         """A scope with a list that fills with attention scores, where they are wanted."""
-        return reading_attentions(self.model) if wanted else nullcontext([])
+        return reading_attentions(self.graph) if wanted else nullcontext([])
 
     def _map(self, index: int, values: tf.Tensor | None) -> tf.Tensor | None:
         """Activations or gradients as float32, those of tokens on their grid."""
@@ -304,7 +299,7 @@ class SubModel:
         key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
         concrete = self.traced(key, self._gated(target, rule), (images, *given))
         gates = count_gates(concrete.graph)
-        check_gates(gates, self.model.name)
+        check_gates(gates, self.graph.name)
         # The override map is honoured only where the tape is outside of the traced function.
         _, gradients = self.ascent(lambda given_images: concrete(given_images, *given), images)
         return gradients, gates

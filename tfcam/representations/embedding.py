@@ -21,9 +21,7 @@ from tfcam.engine.opened_model import open_model
 from tfcam.figures.contact_sheet import rendered
 from tfcam.figures.overlays import LINE_COLOURS, as_html
 from tfcam.images.loading import resize_image
-from tfcam.model.inputs import check_one_image
-from tfcam.model.labels import find_labels
-from tfcam.model.taps import Layers, open_layers
+from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
@@ -215,7 +213,7 @@ def embed(
     check_choice("by", by, get_args(By))
     check_count("batch_size", batch_size)
     opened = open_model(model)
-    check_one_image(model, "embed")
+    opened.graph.check_one_image("embed")
     source = open_data(images, split=split, data_dir=data_dir)
     read = list(source.read(0))
     examples = [each for each in read if isinstance(each, Example)]
@@ -230,20 +228,20 @@ def embed(
         raise ValueError(
             f"classes must have one for each picture; got {len(classes)} for {len(examples)}."
         )
-    taps = [tap for tap, _ in open_layers(model, layer, lambda: opened.record, grid)]
-    submodel = SubModel(model, taps)
+    taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, grid)]
+    submodel = SubModel(opened.graph, taps)
     pooled: list[list[np.ndarray]] = [[] for _ in taps]
     predicted: list[int] = []
     for start in range(0, len(examples), batch_size):
         pictures = [each.image for each in examples[start : start + batch_size]]
-        prepared = prepare(model, pictures, preprocess, lambda: opened.record, opened.which)
+        prepared = prepare(opened.graph, pictures, preprocess, opened.which)
         given, outputs = activations(submodel, prepared)
         for kept, values in zip(pooled, given, strict=True):
             kept.append(values.mean(axis=(1, 2)))
         if np.ndim(outputs) == 2:
             predicted += outputs.argmax(axis=1).tolist()
     found = tuple(np.concatenate(each) for each in pooled)
-    known, _ = find_labels(model, labels)
+    known, _ = opened.graph.labels(labels)
     named = _classes(examples, classes, source.label_names, predicted, known)
     projected = [_projected(each, by, seed) for each in found]
     return Embedding(

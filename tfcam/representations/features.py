@@ -16,7 +16,7 @@ from tfcam import maps
 from tfcam.engine.opened_model import open_model
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading, rendered
 from tfcam.figures.overlays import COLORMAP, as_html, colours
-from tfcam.model.taps import Layer, open_layer
+from tfcam.model.taps import Layer
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.representations.activations import activations
@@ -177,8 +177,9 @@ def features(
     prepared = opened.prepare_one(image, preprocess, "features")
     if prepared.axes != 2:
         raise ValueError("features draws the maps of images; this input is none.")
-    tap, _ = open_layer(model, layer, lambda: opened.record, grid)
-    (values,), _ = activations(SubModel(model, [tap], which=opened.which), prepared)
+    tap, _ = opened.graph.open_layer(layer, opened.which, grid)
+    submodel = SubModel(opened.graph, [tap], which=opened.which)
+    (values,), _ = activations(submodel, prepared)
     flat = values.reshape(-1, values.shape[-1])
     strengths = flat.mean(axis=0) if by == "mean" else flat.max(axis=0)
     # Of equal ones the first.

@@ -17,7 +17,7 @@ from tfcam.data.example import Source
 from tfcam.data.sources import open_data
 from tfcam.engine.replicas import over_replicas
 from tfcam.explainer.explainer import Explainer
-from tfcam.model.inputs import check_one_image
+from tfcam.model.graph import graph_of
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
@@ -149,7 +149,7 @@ def prepare_work(
     # Nobody trains the model on meanwhile; replicas hold variables of their own.
     asked = {"freeze": replicas == 1} | asked
     explainer = Explainer(model, **asked)
-    check_one_image(model, "stream")
+    graph_of(model).check_one_image("stream")
     explainer._engine = engine = explainer._engine.compiling
     explainer._own_engine = explainer._own_engine.compiling
     if strategy is not None and replicas > 1:
@@ -234,7 +234,7 @@ def _preprocessing(explainer: Explainer, preprocess: Preprocess) -> str:
     """What is done to pictures, in words."""
     try:
         opened = explainer._opened
-        return choose_preprocessing(opened.model, preprocess, lambda: opened.record).description
+        return choose_preprocessing(opened.graph, preprocess, opened.which).description
     except ValueError:
         if preprocess != "auto":
             raise
