@@ -20,7 +20,8 @@ from tests import networks
 from tfcam import maps
 from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, SetCount, Tally
-from tfcam.evaluation.names import seed_of
+from tfcam.evaluation.gallery import Shown, thumbnail
+from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
 from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
 from tfcam.metrics.baselines import BASELINES, random_map
@@ -223,20 +224,22 @@ def test_mean_curves_and_what_is_kept_come_back_from_arrays(rng):
     tally = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
     curves = rng.random((5, 11))
     for number, curve in enumerate(curves):
-        tally.add_curve(("cam", "x", "deletion"), np.linspace(0, 1, 11), curve)
+        tally.add_curve(MetricKey("cam", "x", "deletion"), np.linspace(0, 1, 11), curve)
         heatmap, box = rng.random((8, 8)).astype(np.float32), np.array([[1, 1, 6, 6]])
-        tally.add_to_set(("cam", "x", "v1"), str(number), heatmap, box)
+        tally.add_to_set(MetricKey("cam", "x", "v1"), str(number), heatmap, box)
         picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        tally.show(("cam", "x"), curve[0], str(number), "dog", True, picture, lambda m=heatmap: m)
+        jpeg = thumbnail(picture, heatmap, None)
+        shown = Shown(curve[0], str(number), "dog", jpeg)
+        tally.galleries[CandidateKey("cam", "x")].add(curve[0], True, lambda kept=shown: kept)
     tally.skipped, tally.position, tally.leading = [("a", "why")], 6, "deletion"
     mean, error = tally.curves()["cam", "x", "deletion"]
     assert mean[::10] == pytest.approx(curves.mean(axis=0))
     assert error[::10] == pytest.approx(1.96 * curves.std(axis=0, ddof=1) / np.sqrt(5))
     assert len(mean) == len(FRACTIONS)
-    best, worst = tally.shown()["cam", "x"]
+    gallery = tally.galleries["cam", "x"]
     order = np.argsort(curves[:, 0])
-    assert [each.image for each in best] == [str(n) for n in order[::-1][:3]]
-    assert [each.image for each in worst] == [str(n) for n in order[:3]]
+    assert [each.image for each in gallery.best] == [str(n) for n in order[::-1][:3]]
+    assert [each.image for each in gallery.worst] == [str(n) for n in order[:3]]
     again = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
     again.restore(tally.state())
     assert again.state().keys() == tally.state().keys()

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import zlib
+from typing import NamedTuple
+
+
+class CandidateKey(NamedTuple):
+    """A method and the layer that it explains; "" where it needs none."""
+
+    method: str
+    layer: str
+
+
+class MetricKey(NamedTuple):
+    """A metric of a method at a layer."""
+
+    method: str
+    layer: str
+    metric: str
 
 
 def candidate_name(method: str, layer: str) -> str:
-    """A method and its layer in words.
+    """Say a method and its layer in words.
 
     Example:
         >>> candidate_name("grad_cam", "features"), candidate_name("sobel_edges", "")
@@ -16,11 +32,11 @@ def candidate_name(method: str, layer: str) -> str:
 
 
 def seed_of(name: str, seed: int) -> int:
-    """A picture's own seed, the same wherever it stands among others.
+    """Derive a picture's own seed, the same wherever it stands among others.
 
     Args:
-        name: The picture's.
-        seed: That of the whole.
+        name: The picture's name.
+        seed: The seed of the whole evaluation.
 
     Example:
         >>> seed_of("dog.jpg", 0) == seed_of("dog.jpg", 0) != seed_of("cat.jpg", 0)

@@ -89,7 +89,7 @@ class SubModel:
         taps: Where to open it.
         score: "logit" for scores before the final softmax or sigmoid, "probability" for the
             model's own output.
-        output: Which output, by name or index; None where the model has one, or for all.
+        output: Which output is explained of a model that has several, by name or index.
         which: Which input is explained, in their flat order.
         heads: Whether layers without a map may be tapped as well; of one that ends in a softmax or
             sigmoid, what goes into that is taken. All is read as the layers lay it out.
