@@ -90,9 +90,12 @@ class AttentionLoss:
 
     Args:
         model: A built Keras model with one image input.
-        layer: Which layer, see ``tfcam.explain``.
-        method: A method of ``tfcam.METHODS`` that is one formula of activations and gradients,
-            such as "grad_cam", "cam" or "layer_cam", or a function Reading -> (B, h, w).
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
         loss: "outside_energy", "squared_error", or a function of maps and masks, (B, H, W) each,
             that returns (B,).
         options: The method's own options.

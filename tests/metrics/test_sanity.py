@@ -351,13 +351,13 @@ def test_the_class_of_the_randomised_model():
         return explained(explainer, images, targets)
 
     explained = sanity._explained
-    for target in ("original", "randomised"):
+    for whose in ("original", "randomised"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sanity, "_explained", spy)
             found = sanity.randomisation(
-                model, images, methods=["grad_cam"], target=target, preprocess=None, steps=1
+                model, images, methods=["grad_cam"], explained=whose, preprocess=None, steps=1
             )
-        assert found.target == target
+        assert found.explained == whose
     predicted = model.predict(images, verbose=0).argmax(axis=-1).tolist()
     assert asked == [None, predicted, predicted, None, None, None]
 
@@ -449,7 +449,7 @@ def test_figures(checked):
     ("options", "match"),
     [
         ({"mode": "down"}, "mode must be 'cascading' or 'independent'; got 'down'"),
-        ({"target": 3}, "target must be 'original' or 'randomised'; got 3"),
+        ({"explained": 3}, "explained must be 'original' or 'randomised'; got 3"),
         ({"methods": []}, r"methods must be a list that holds at least one; got \[\]"),
         ({"methods": "cam"}, "methods must be a list that holds at least one; got 'cam'"),
         ({"steps": 0}, "steps must be at least 1; got 0"),

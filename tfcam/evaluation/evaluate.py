@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tfcam.data.sources import open_data
+from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.candidates import Candidates, OwnExplainer
 from tfcam.evaluation.question import Question
@@ -39,7 +40,7 @@ def evaluate(
     annotations: str | os.PathLike[str] | None = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
     batch_size: int = 32,
@@ -53,6 +54,9 @@ def evaluate(
     Every method is measured on the same pictures, beside baselines that ask no model. All one-pass
     methods share one pass for each batch. Pictures are read one by one and none is kept.
 
+    The first metric that gives a number for a picture chooses the best and worst pictures. With
+    ``target="label"`` a picture of several classes counts once for each, with its boxes.
+
     Measures against boxes and masks are taken at the size of the picture; those of the whole set,
     such as MaxBoxAcc, and those that ask the model at the size of the model's input.
 
@@ -64,32 +68,45 @@ def evaluate(
             of tensorflow_datasets that is on this machine; a list of pictures, of (picture, label)
             or of ``tfcam.Example``. Boxes refer to the picture as it is stored; where a
             file says the size of the picture as EXIF turns it, to that.
-        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
-            takes those that ``tfcam.compare`` takes.
-        metrics: Names of ``tfcam.metrics.METRICS``, or (name, options); None takes the usual
-            ones. The first that gives a number for a picture chooses the best and worst pictures.
-        layer: See ``explain``; of a list each is explained by itself.
-        target: None for the class that the model predicts, "label" for each picture's own (of
-            several classes in a picture, each with its boxes), a class index, or a label.
-        baselines: Names of ``tfcam.metrics.BASELINES``.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
+            weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
+            as in ("score_cam", {"channels": 32}), are taken, too.
+        metrics: The metrics, by their names in ``tfcam.metrics.METRICS``; by default the usual
+            ones. Names with options, as in ("deletion", {"steps": 10}), are taken, too.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Of several each is taken by itself. Several are a list; layer objects
+            are taken, too.
+        target: The class that is explained: an index, a label, or "label" for each picture's own;
+            by default the one that the model predicts.
+        baselines: Names of ``tfcam.metrics.BASELINES``, maps that ask no model; by
+            default all.
         explainers: Others by name: each takes a list of pictures (H, W, 3) uint8 and a list of
             classes, as an ``Explainer`` does, and returns a heatmap (H, W) or an ``Explanation``
             for each.
-        split: Which part of a data set of tensorflow_datasets.
-        data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
-        annotations: Of a folder: a folder of XML files or a JSON file, if not in its usual place.
-        preprocess: See ``explain``.
-        labels: The label of each class.
-        score: "logit" or "probability".
-        input: Which input of the model, by name or index.
-        output: Which output of a model that has several.
-        batch_size: How many pictures are computed at once.
-        to: A folder that keeps what is done. A run that was stopped goes on where it was when it
-            is called again with the same settings, and ends as if it had not been stopped.
-        seed: Of random maps and of the intervals.
-        skip_broken: Whether a picture that can't be used is left out, and listed in ``skipped``;
-            else it is an error.
-        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
+        split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
+        data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        to: A folder that keeps what is done. A run that was stopped goes on there where it was,
+            when it is called again with the same settings, and ends as if it had not been stopped.
+        seed: Random seed, at least 0: the same seed gives the same result.
+        skip_broken: Leave out a picture that can't be used, and list it in ``skipped``; else it is
+            an error.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         An ``Evaluation``: the ``table`` of all numbers, the ``summary`` with intervals, the

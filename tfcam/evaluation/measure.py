@@ -12,7 +12,7 @@ import numpy as np
 from tfcam import maps
 from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import Tally
-from tfcam.evaluation.candidates import Candidate, Candidates
+from tfcam.evaluation.candidates import Candidate, Candidates, Pictures
 from tfcam.evaluation.gallery import Shown, thumbnail
 from tfcam.evaluation.names import MetricKey
 from tfcam.metrics.curves import Curve
@@ -118,8 +118,8 @@ def measured(
     Returns:
         The rows, those of a picture together.
     """
-    names, pictures = [each.id for each in examples], [each.image for each in examples]
-    all_raws = candidates(names, pictures, probe.inputs, probe.targets)
+    names, images = [each.id for each in examples], [each.image for each in examples]
+    all_raws = candidates(Pictures(names, images, probe.inputs, probe.targets))
     tally.pictures += len(examples)
     tally.notes["preprocessing"] = probe.preprocessing
     regions = [_region(example, probe.inputs.shape[1:3], tally) for example in examples]

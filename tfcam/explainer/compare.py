@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import explanation
 from tfcam.findings import Finding
@@ -43,7 +44,7 @@ def compare(
     targets: Sequence[Target] | Top | None = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
@@ -57,20 +58,33 @@ def compare(
 
     Args:
         model: A model, or several: then the rows are models and the columns methods.
-        image: One image; see ``explain``.
-        layers: Layers, each as in ``explain``; None takes the default one.
-        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
-            takes all one-pass methods that weight the channels of any layer.
-        targets: Targets, each as in ``explain``, or ``tfcam.Top(k)``; None takes the predicted
-            class.
-        preprocess: See ``explain``.
-        labels: The label of each class.
-        score: "logit" or "probability".
-        input: Which input of a model that has several is explained.
-        output: Which output of a model that has several.
-        grid: (height, width) of a transformer's patches.
-        batch_size: How many images methods that ask again compute at once.
-        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
+        image: One image, as ``tfcam.explain`` takes it.
+        layers: The layers, each a path ("resnet50/conv5_block3_out"), a bare name where it is
+            unique, or an index of ``tfcam.layers``; by default the map that feeds the last global
+            pooling, or else the last map. Layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
+            weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
+            as in ("score_cam", {"channels": 32}), are taken, too.
+        targets: The classes that are explained, each an index, or a label where labels are known;
+            by default the one that the model predicts. Also ``tfcam.Difference``, or a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+            ``tfcam.Segmentation``, and ``tfcam.Top(k)`` instead of the list.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Comparison``: methods x layers, methods x classes, or models x methods. Layers and

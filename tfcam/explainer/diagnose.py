@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import Score
 from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
@@ -96,7 +97,7 @@ def diagnose(
     target: Target = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
@@ -106,15 +107,25 @@ def diagnose(
     Args:
         model: Any built Keras 3 model; it is left as it is.
         image: One image, as ``tfcam.explain`` takes it.
-        layer: Which layer, as ``tfcam.explain`` takes it; None for the one explained by default.
-        target: A class index, a label, ``tfcam.Difference``, a callable outputs -> (B,), or None
-            for the class that the model predicts.
-        preprocess: As ``tfcam.explain`` takes it.
-        labels: The label of each class; known by itself for ImageNet networks.
-        score: "logit" or "probability".
-        input: Which input of a model that has several, by name or index.
-        output: Which output of a model that has several, by name or index.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Layer objects are taken, too.
+        target: The class that is explained: an index, or a label where labels are known; by default
+            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
+            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
 
     Returns:
         A ``Diagnosis``: ``facts`` about the model, and the ``findings``. It prints as a table. That

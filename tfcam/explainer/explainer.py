@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfcam import maps
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import open_model
+from tfcam.engine.options import AUGMENT, FUSE, Score
 from tfcam.engine.settings import Computed, Settings
 from tfcam.explainer import augmentation as views
 from tfcam.explainer.assemble import explanation, joined
@@ -30,10 +31,9 @@ from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.callables import part_of
-from tfcam.targets.classes import Target, Top
+from tfcam.targets.classes import Target, Targets, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
 from tfcam.utils.progress import Advance, progress_bar
-from tfcam.utils.validation import check_flag
 
 
 def explain(
@@ -41,11 +41,11 @@ def explain(
     image: Any,
     layer: Layers = None,
     *,
-    target: Target = None,
+    target: Target | Targets = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
@@ -67,32 +67,40 @@ def explain(
             volume (D, H, W, C) is given prepared. A prepared array has the model's own shape, be
             its channels last or first. Of a model with several inputs, a list or dict of them all,
             as the model takes it.
-        layer: Path ("resnet50/conv5_block3_out"), bare name where unique, layer object, index of
-            ``tfcam.layers(model)``; None takes the map that feeds the last global pooling, or the
-            last map. A list of these, or "all_convolutions": the maps of all are fused.
-        target: A class index, a label where labels are known, ``tfcam.Difference``, a callable
-            outputs -> (B,) on the outputs before the final softmax or sigmoid (such as
-            ``tfcam.Segmentation``), or None for the class that the model predicts. For a batch, a
-            list of these, one for each image; for one image, a list of these or ``tfcam.Top(k)``
-            gives an explanation of each in one forward pass.
-        method: A name of ``tfcam.METHODS``, or a function Reading -> (B, h, w).
-        preprocess: "auto", a mode such as "unit" or "caffe", the name of a keras.applications
-            family, a callable on (B, H, W, 3) float32 pixels of 0..255, or None.
-        labels: The label of each class; known by itself for ImageNet networks.
-        score: "logit" for scores before the final softmax or sigmoid, or "probability".
-        input: Which input of a model that has several is explained, by name or index; None takes
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        target: The class that is explained: an index, or a label where labels are known; by default
+            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
+            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
+            Of a batch a list of these, one for each image; of one image a list of these, or
+            ``tfcam.Top(k)``, gives an explanation of each in one forward pass.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
-        output: Which output of a model that has several, by name or index.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
-        fuse: How several layers become one map: "max", "mean", "product" or "tanh_max".
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
+            or "tanh_max", which lifts what is faint in shallow layers.
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
-        batch_size: How many images are computed at once.
-        words: The word of each position of a text, which the result shows; of a batch of texts a
-            list of these. Without it the numbers of the text are shown.
-        progress: Whether to show how far it is; None shows it in a terminal or a notebook, where
-            it takes more than a second.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        words: The word of each position of a text, shown instead of its numbers; of a batch of
+            texts a list of these.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
@@ -138,23 +146,37 @@ class Explainer:
     must not change what it refers to, give another one instead.
 
     Args:
-        model: See ``explain``; so for all others.
-        layer: Which layer.
-        method: Which method.
-        preprocess: What is done to pictures.
-        labels: The label of each class.
-        score: "logit" or "probability".
-        input: Which input of the model.
-        output: Which output of the model.
-        grid: (height, width) of a transformer's patches.
-        fuse: How several layers become one map.
-        augment: Whether to average the maps of several views.
-        eigen: Whether to combine channels to their first principal component.
-        batch_size: How many images are computed at once.
-        freeze: Whether to build the weights into what is compiled, as they are at the first call
-            with images of a shape. On a CPU that is faster than the network by itself, as layers
-            are folded together; after training on, make another Explainer.
-        progress: Whether a call shows how far it is.
+        model: Any built Keras 3 model; it is left as it is.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
+            or "tanh_max", which lifts what is faint in shallow layers.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        freeze: Build the weights into what is compiled, as they are at the first call with images
+            of a shape. On a CPU that is faster than the network by itself, as layers are folded
+            together; it does not see later training.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: The method's own options.
 
     Raises:
@@ -179,7 +201,7 @@ class Explainer:
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         preprocess: Preprocess = "auto",
         labels: Sequence[str] | None = None,
-        score: str = "logit",
+        score: Score = "logit",
         input: str | int | None = None,
         output: str | int | None = None,
         grid: tuple[int, int] | None = None,
@@ -191,8 +213,8 @@ class Explainer:
         progress: bool | None = None,
         **options: Any,
     ) -> None:
-        maps.check_fusion(fuse)
-        check_flag("augment", augment)
+        FUSE.check(fuse)
+        AUGMENT.check(augment)
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
         self._fuse, self._augment, self._progress = fuse, augment, progress
@@ -209,9 +231,23 @@ class Explainer:
         return None if rollout else joined(self._engine.layers)
 
     def __call__(
-        self, images: Any, target: Target = None, words: Sequence[Any] | None = None
+        self,
+        images: Any,
+        target: Target | Targets = None,
+        words: Sequence[Any] | None = None,
     ) -> Any:
-        """Explain one image or a batch; see ``explain`` for what they may be.
+        """Explain one image or a batch.
+
+        Args:
+            images: One image or a batch, as ``tfcam.explain`` takes them.
+            target: The class that is explained: an index, or a label where labels are known; by
+                default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+                outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+                ``tfcam.Segmentation``. Of a batch a list of these, one for each image; of one image
+                a list of these, or ``tfcam.Top(k)``, gives an explanation of each in one forward
+                pass.
+            words: The word of each position of a text, shown instead of its numbers; of a batch of
+                texts a list of these.
 
         Returns:
             An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
@@ -251,8 +287,10 @@ class Explainer:
 
         Args:
             path: The folder to write.
-            target: What is explained of every image: a class, a label, a ``Difference``, a callable
-                on the outputs, or None for the class that the model predicts.
+            target: The class that is explained: an index, or a label where labels are known; by
+                default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+                outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+                ``tfcam.Segmentation``.
 
         Raises:
             ValueError: If the model has several inputs, the method runs the network many times, or

@@ -59,20 +59,25 @@ def dream(
         model: Any built Keras model with one image input; it is left as it was.
         objective: A class index, a label, or a sum of ``tfcam.objectives``, such as
             ``objectives.channel("conv", 5) - 0.1 * objectives.layer("conv")``.
-        preset: How: "fourier" (Olah et al. 2017: waves, colours as in photographs, and what
-            survives small changes), "plain" (pixels, and nothing against noise), "yosinski"
+        preset: How it is made: "fourier" (Olah et al. 2017: waves, colours as in photographs, and
+            what survives small changes), "plain" (pixels, and nothing against noise), "yosinski"
             (Yosinski et al. 2015: decay and blur), "deep_dream" (from a picture), or a ``Recipe``
             of ``tfcam.recipes``.
-        image: A picture to start from: path, URL, bytes, PIL image or uint8 array.
-        count: How many pictures, each from other noise.
-        size: (height, width) in pixels, where the model leaves them open.
-        preprocess: How pixels of 0..255 become the model's input; see ``explain``. A callable must
-            compute with TensorFlow or ``keras.ops``.
-        labels: The label of each class.
-        output: Which output of a model that has several, for objectives of a class.
-        seed: Of the noise and the transforms. On a CPU the same seed gives the same picture, bit
-            for bit.
-        progress: Whether to show how far it is; None shows it in a terminal or a notebook.
+        image: A picture to start from: path, URL, bytes, PIL image or uint8 array (H, W, C); by
+            default it starts from faint noise.
+        count: Number of pictures that are made, each from other noise.
+        size: Height and width of the picture in pixels, where the model leaves them open; by
+            default those of ``image``, or else the usual ones of the network's family.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        output: Which output is explained of a model that has several, by name or index.
+        seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: What is changed in the preset, by name: ``parametrisation``, ``transforms``,
             ``steps``, ``rate``, ``ascent``, ``decay``, ``blur``, ``blur_every``,
             ``norm_percentile``, ``contribution_percentile``; see ``tfcam.recipes.Recipe``.

@@ -44,14 +44,23 @@ class Probe:
     new probe.
 
     Args:
-        model: See ``tfcam.explain``; so for all others.
-        images: One image or a batch; of a model with several inputs, all of them.
-        target: What is asked for; None for the class predicted for the unchanged image.
-        preprocess: What is done to pictures.
-        labels: The label of each class.
-        input: Which input of the model is changed; the others stay.
-        output: Which output of the model.
-        batch_size: How many images are computed at once.
+        model: Any built Keras 3 model; it is left as it is.
+        images: One image or a batch, as ``tfcam.explain`` takes them; of a model with several
+            inputs, all of them.
+        target: The class that is explained: an index, or a label where labels are known; by default
+            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
+            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
+            Of a batch a list of these, one for each image.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        batch_size: Number of images that are computed at once; fewer take less memory.
 
     Attributes:
         model: The model.
@@ -79,7 +88,7 @@ class Probe:
         self,
         model: keras.Model,
         images: Any,
-        target: Target = None,
+        target: Target | Sequence[Target] | np.ndarray = None,
         *,
         preprocess: Preprocess = "auto",
         labels: Sequence[str] | None = None,

@@ -41,9 +41,9 @@ def randomisation(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = CHECKED_METHODS,
+    methods: Sequence[MethodChoice] | None = None,
     mode: Mode = "cascading",
-    target: Literal["original", "randomised"] = "original",
+    explained: Literal["original", "randomised"] = "original",
     steps: int = 10,
     preprocess: Preprocess = "auto",
     batch_size: int = 32,
@@ -57,17 +57,26 @@ def randomisation(
 
     Args:
         model: Any model that ``explain`` takes.
-        images: A batch, or one image; see ``explain``. One picture tells little.
-        layer: Which layer is explained; see ``explain``.
-        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options).
+        images: A batch or one image, as ``tfcam.explain`` takes them. One picture tells little.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
+            guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
+            ("score_cam", {"channels": 32}), are taken, too.
         mode: "cascading" keeps what was randomised before; "independent" randomises one group of
             layers at a time.
-        target: "original" explains the class that the original model predicts; "randomised" what
+        explained: "original" explains the class that the original model predicts; "randomised" what
             the randomised one does, as the authors' notebook.
-        steps: Into how many groups the layers are split; the logits' layer is one of its own.
-        preprocess: See ``explain``.
-        batch_size: How many images are computed at once.
-        seed: Which weights are drawn.
+        steps: Number of groups into which the layers are split; the logits' layer is one of its
+            own.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         A ``Randomisation``: its ``table``, ``verdicts``, ``plot()`` and ``show()``.
@@ -86,8 +95,8 @@ def randomisation(
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be 'cascading' or 'independent'; got {mode!r}.")
-    if target not in ("original", "randomised"):
-        raise ValueError(f"target must be 'original' or 'randomised'; got {target!r}.")
+    if explained not in ("original", "randomised"):
+        raise ValueError(f"explained must be 'original' or 'randomised'; got {explained!r}.")
     explainers = _explainers(model, layer, methods, preprocess, batch_size)
     rows: list[dict[str, Any]] = []
     with LOCK, kept_weights(model):
@@ -96,7 +105,7 @@ def randomisation(
         for step, lowest in _randomised(model, mode, steps, seed):
             for name, explainer in explainers.items():
                 before = originals[name]
-                targets = [each.target for each in before] if target == "original" else None
+                targets = [each.target for each in before] if explained == "original" else None
                 after = _explained(explainer, images, targets)
                 heatmaps[name].append(after[0].heatmap)
                 rows += [
@@ -105,7 +114,7 @@ def randomisation(
                 ]
     first = next(iter(originals.values()))[0].image
     unrelated = {name: _unrelated(each) for name, each in originals.items()}
-    return Randomisation(pd.DataFrame(rows), mode, target, first, heatmaps, unrelated)
+    return Randomisation(pd.DataFrame(rows), mode, explained, first, heatmaps, unrelated)
 
 
 def class_sensitivity(
@@ -113,7 +122,7 @@ def class_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = CHECKED_METHODS,
+    methods: Sequence[MethodChoice] | None = None,
     preprocess: Preprocess = "auto",
     batch_size: int = 32,
 ) -> pd.DataFrame:
@@ -121,11 +130,19 @@ def class_sensitivity(
 
     Args:
         model: Any model with one output of classes.
-        images: A batch, or one image; see ``explain``.
-        layer: Which layer is explained.
-        methods: See ``randomisation``.
-        preprocess: See ``explain``.
-        batch_size: How many images are computed at once.
+        images: A batch or one image, as ``tfcam.explain`` takes them.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
+            guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
+            ("score_cam", {"channels": 32}), are taken, too.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        batch_size: Number of images that are computed at once; fewer take less memory.
 
     Returns:
         One row for each method: mean and deviation of each similarity, as in ``Randomisation``.
@@ -157,7 +174,7 @@ def input_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = CHECKED_METHODS,
+    methods: Sequence[MethodChoice] | None = None,
     radius: float = 0.05,
     samples: int = 20,
     preprocess: Preprocess = "auto",
@@ -168,14 +185,22 @@ def input_sensitivity(
 
     Args:
         model: Any model that ``explain`` takes.
-        images: A batch, or one image; see ``explain``.
-        layer: Which layer is explained.
-        methods: See ``randomisation``.
+        images: A batch or one image, as ``tfcam.explain`` takes them.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
+            guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
+            ("score_cam", {"channels": 32}), are taken, too.
         radius: Largest change of a value, as a fraction of the range of the image's values.
-        samples: How many changed images are tried for each one.
-        preprocess: See ``explain``.
-        batch_size: How many images are computed at once.
-        seed: Which changes; the same for each method.
+        samples: Number of changed images that are tried for each one.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         One row for each method: ``max_sensitivity``, the mean over the images, and its deviation.
@@ -229,8 +254,8 @@ def max_sensitivity(
         explain: Images (B, ...) -> maps (B, ...).
         image: One image, as ``explain`` takes it.
         radius: r, in the units of the image's values.
-        samples: How many d are drawn.
-        seed: Which d.
+        samples: Number of changes d that are drawn.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         At least 0; infinite where the map was all zero and is no longer.
@@ -269,11 +294,12 @@ def max_sensitivity(
 def _explainers(
     model: Any,
     layer: Layers,
-    methods: Sequence[MethodChoice],
+    methods: Sequence[MethodChoice] | None,
     preprocess: Preprocess,
     batch_size: int,
 ) -> dict[str, Explainer]:
     """An explainer for each method, by its name."""
+    methods = CHECKED_METHODS if methods is None else methods
     if isinstance(methods, str) or not methods:
         raise ValueError(f"methods must be a list that holds at least one; got {methods!r}.")
     found: dict[str, Explainer] = {}

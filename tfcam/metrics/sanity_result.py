@@ -62,7 +62,7 @@ class Randomisation:
             ``spearman_absolute`` of their absolute values, ``hog`` of oriented gradients), and
             ``empty``: whether the new heatmap is all zero.
         mode: "cascading" or "independent".
-        target: "original" or "randomised".
+        explained: "original" or "randomised": whose prediction is explained.
         image: (H, W, 3) uint8, the first picture.
         heatmaps: Of each method, the first picture's heatmap at each step.
         unrelated: Of each method, the mean rank correlation of absolute values between the original
@@ -71,7 +71,7 @@ class Randomisation:
 
     frame: pd.DataFrame
     mode: Mode
-    target: str
+    explained: str
     image: np.ndarray
     heatmaps: dict[str, list[np.ndarray]]
     unrelated: dict[str, float | None]

@@ -183,18 +183,27 @@ def embed(
 
     Args:
         model: Any built Keras 3 model with one image input.
-        images: As the data of ``tfcam.evaluate``: a folder, a list of pictures, a data set.
-        layer: One layer or a list of them, see ``tfcam.explain``; a panel for each.
-        classes: The class of each picture, in words; None takes those of the data, or else those
+        images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Of several each is taken by itself. Several are a list; layer objects
+            are taken, too.
+        classes: The class of each picture, in words; by default those of the data, or else those
             that the model predicts.
-        by: "pca", the first two principal components, or "tsne".
-        preprocess: See ``tfcam.explain``.
-        labels: The label of each class of the model.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
-        split: Which part of a data set of tensorflow_datasets.
-        data_dir: Where tensorflow_datasets keeps it.
-        batch_size: How many pictures are computed at once.
-        seed: Of t-SNE.
+        by: How points are found: "pca", the first two principal components, or "tsne", which
+            keeps neighbours together and begins at random.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
+        data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         An ``Embedding``, which draws itself.

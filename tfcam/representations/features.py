@@ -152,12 +152,19 @@ def features(
     Args:
         model: Any built Keras 3 model.
         image: One image, as ``tfcam.explain`` takes it.
-        layer: See ``tfcam.explain``.
-        count: How many channels, at most as many as there are.
-        by: "mean" or "max".
-        preprocess: See ``tfcam.explain``.
-        input: Which input of a model that has several.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Layer objects are taken, too.
+        count: Number of channels that are shown, if there are so many.
+        by: What the strength of a channel is: its "mean" or its "max" over all positions.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
 
     Returns:
         ``Features``: the channels, their maps and their strengths, which draw themselves.

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tfcam.utils.validation import kind_of
+from tfcam.utils.validation import check_progress
 
 # Work that takes less has no bar where nobody asked for one, in seconds.
 _PATIENCE = 1.0
@@ -64,8 +64,7 @@ def progress_bar(
         ...     for _ in range(3):
         ...         advance()
     """
-    if not isinstance(show, bool | None):
-        raise TypeError(f"progress must be None, True or False; got {kind_of(show)}.")
+    check_progress(show)
     console = Console(stderr=True)
     is_live = console.is_interactive or console.is_jupyter
     is_outermost = _outermost.acquire(blocking=False)
