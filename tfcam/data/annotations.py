@@ -146,7 +146,7 @@ def checked_boxes(boxes: Any, where: str) -> np.ndarray:
     return array
 
 
-def upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -> Annotation:
+def turn_upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -> Annotation:
     """The annotation on the picture as it is seen, which EXIF may have turned.
 
     Boxes refer to the picture as it is stored, as in VOC and COCO, unless the size that the
@@ -162,7 +162,7 @@ def upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -
 
     Example:
         >>> drawn = Annotation(np.float32([[0, 0, 2, 1]]), ("dog",), (10, 20), "a.xml")
-        >>> upright(drawn, (10, 20), 6).boxes  # a quarter to the right: 20 high, 10 wide
+        >>> turn_upright(drawn, (10, 20), 6).boxes  # a quarter to the right: 20 high, 10 wide
         array([[ 9.,  0., 10.,  2.]], dtype=float32)
     """
     turned = orientation >= 5
@@ -181,10 +181,10 @@ def upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -
         if orientation in (3, 4, 7, 8):
             y0, y1 = height - y1, height - y0
         boxes = np.stack([x0, y0, x1, y1], axis=-1).astype(np.float32)
-    return replace(annotation, boxes=inside(boxes, seen, annotation.path), size=seen)
+    return replace(annotation, boxes=clip_boxes(boxes, seen, annotation.path), size=seen)
 
 
-def inside(boxes: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
+def clip_boxes(boxes: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
     """Boxes cut to the picture.
 
     Args:

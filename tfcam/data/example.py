@@ -69,14 +69,14 @@ class Source:
     place: Mapping[str, str | None] | None = None
 
 
-def by_class(example: Example) -> list[Example]:
+def split_by_class(example: Example) -> list[Example]:
     """An example for each class in a picture, with the boxes of that class alone.
 
     Example:
         >>> boxes = np.float32([[0, 0, 1, 1], [1, 1, 2, 2]])
         >>> picture = np.zeros((2, 2, 3), np.uint8)
         >>> two = Example("a.jpg", picture, boxes, box_labels=("cat", "dog"))
-        >>> [(each.id, each.label, each.boxes.tolist()) for each in by_class(two)]
+        >>> [(each.id, each.label, each.boxes.tolist()) for each in split_by_class(two)]
         [('a.jpg#cat', 'cat', [[0.0, 0.0, 1.0, 1.0]]), ('a.jpg#dog', 'dog', [[1.0, 1.0, 2.0, 2.0]])]
     """
     kinds = list(dict.fromkeys(example.box_labels))

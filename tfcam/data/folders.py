@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tfcam.data.annotations import Annotation, AnnotationError, read_coco, read_voc, upright
+from tfcam.data.annotations import Annotation, AnnotationError, read_coco, read_voc, turn_upright
 from tfcam.data.example import Example, Skipped, Source, digest_of
-from tfcam.images.loading import FORMATS, ImageError, load_image, stored_form
+from tfcam.images.loading import FORMATS, ImageError, load_image, read_stored_form
 
 # Where Pascal VOC and COCO keep what belongs to their pictures.
 _PICTURES, _ANNOTATIONS = "JPEGImages", ("Annotations", "annotations")
@@ -99,7 +99,7 @@ def _from_file(path: Path, name: str, annotation: Annotation | None) -> Example:
     label = inner or None
     if annotation is None:
         return Example(name, image, label=label)
-    annotation = upright(annotation, *stored_form(path))
+    annotation = turn_upright(annotation, *read_stored_form(path))
     if not len(annotation.boxes):
         return Example(name, image, label=label)
     kinds = set(annotation.names)

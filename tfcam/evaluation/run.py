@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfcam.data.example import Example, Skipped, Source, by_class
+from tfcam.data.example import Example, Skipped, Source, split_by_class
 from tfcam.evaluation.aggregate import Tally
 from tfcam.evaluation.candidates import Candidates
 from tfcam.evaluation.measure import Row, measured
@@ -160,7 +160,7 @@ class EvaluationRun:
         usable: list[Example] = []
         for picture in pictures:
             if isinstance(picture, Example):
-                usable += by_class(picture) if self._question.target == "label" else [picture]
+                usable += split_by_class(picture) if self._question.target == "label" else [picture]
             elif self._skip_broken:
                 self._tally.skipped.append((picture.id, picture.reason))
             else:

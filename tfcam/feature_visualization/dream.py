@@ -14,9 +14,9 @@ import tensorflow as tf
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.feature_visualization.objectives import Layer, Objective, Seen, class_logit
 from tfcam.feature_visualization.parametrisations import Shape
-from tfcam.feature_visualization.recipes import Recipe, State, chosen_recipe
+from tfcam.feature_visualization.recipes import Recipe, State, choose_recipe
 from tfcam.feature_visualization.result import Dream
-from tfcam.feature_visualization.transforms import transformed
+from tfcam.feature_visualization.transforms import apply_transforms
 from tfcam.images.loading import load_image, resize_image, to_channels
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
@@ -102,7 +102,7 @@ def dream(
         >>> bool(made.scores[0] > 10 * made.start[0]), bool(made.probabilities[0] > 0.9)
         (True, True)
     """
-    recipe, objective = chosen_recipe(preset, options), _objective(objective)
+    recipe, objective = choose_recipe(preset, options), _objective(objective)
     count, seed = check_count("count", count), check_count("seed", seed, least=0)
     opened, taken = _opened(model)
     picture = _picture(image, preset, count)
@@ -118,7 +118,7 @@ def dream(
     def step(number: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, State]:
         def value(parameters: tf.Tensor) -> tf.Tensor:
             images = recipe.parametrisation.images(parameters, shape)
-            changed = transformed(images, recipe.transforms, seed, number)
+            changed = apply_transforms(images, recipe.transforms, seed, number)
             return objective(studio.see(images, changed))
 
         values, slope = submodel.ascent(value, state[0])

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.passes.outputs import Outputs
 from tfcam.targets.classes import class_index, class_outputs
 from tfcam.utils.validation import check_count, kind_of, shown
@@ -427,7 +427,7 @@ def blur(width: float = 1.0) -> Objective:
     return _one(
         f"blur({width:g})",
         lambda seen: _over_positions(
-            tf.reduce_mean((seen.images - blurred(seen.images, width)) ** 2, -1)
+            tf.reduce_mean((seen.images - blur_images(seen.images, width)) ** 2, -1)
         ),
     )
 

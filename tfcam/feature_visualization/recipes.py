@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.feature_visualization.parametrisations import Fourier, Parametrisation, Pixels
 from tfcam.feature_visualization.transforms import Jitter, Pad, Rotate, Scale, Transform
 from tfcam.utils.validation import check_choice, check_count, kind_of, shown
@@ -126,10 +126,10 @@ class Recipe:
             pixels *= 1 - self.decay
         if self.blur:
             due = tf.equal((step + 1) % self.blur_every, 0)
-            pixels = tf.cond(due, lambda: blurred(pixels, self.blur), lambda: pixels)
+            pixels = tf.cond(due, lambda: blur_images(pixels, self.blur), lambda: pixels)
         norms, gains = tf.norm(pixels, axis=-1), tf.abs(tf.reduce_sum(pixels * slope, axis=-1))
-        pixels = without_least(pixels, norms, self.norm_percentile)
-        pixels = without_least(pixels, gains, self.contribution_percentile)
+        pixels = drop_least(pixels, norms, self.norm_percentile)
+        pixels = drop_least(pixels, gains, self.contribution_percentile)
         if isinstance(self.parametrisation, Pixels) and not self.parametrisation.sigmoid:
             # What has left the range would get no gradient that brings it back.
             shape = tuple(pixels.shape)
@@ -137,7 +137,7 @@ class Recipe:
         return pixels
 
 
-def without_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -> tf.Tensor:
+def drop_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -> tf.Tensor:
     """Make grey the pixels of least importance.
 
     Args:
@@ -150,7 +150,7 @@ def without_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -
 
     Example:
         >>> pixels = tf.reshape(tf.constant([3.0, -1.0, 2.0, 4.0]), (1, 2, 2, 1))
-        >>> without_least(pixels, tf.abs(pixels[..., 0]), 50).numpy().ravel()
+        >>> drop_least(pixels, tf.abs(pixels[..., 0]), 50).numpy().ravel()
         array([3., 0., 0., 4.], dtype=float32)
     """
     if not percentile:
@@ -184,7 +184,7 @@ PRESETS = {
 }
 
 
-def chosen_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
+def choose_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
     """A recipe by name or as it is, with some of its fields changed.
 
     Raises:

@@ -118,7 +118,7 @@ class Pad:
         return _matrix([[high, 0.0, 0.0], [0.0, wide, 0.0]])
 
 
-def transformed(
+def apply_transforms(
     images: tf.Tensor, transforms: Sequence[Transform], seed: int, step: tf.Tensor
 ) -> tf.Tensor:
     """Change pictures by all transforms, the first of them first; each step anew.
@@ -134,7 +134,7 @@ def transformed(
 
     Example:
         >>> images = tf.reshape(tf.range(4.0) / 4, (1, 2, 2, 1))
-        >>> transformed(images, [Pad(1)], 0, tf.constant(0)).numpy().ravel()
+        >>> apply_transforms(images, [Pad(1)], 0, tf.constant(0)).numpy().ravel()
         array([0.375 , 0.4375, 0.5   , 0.5625], dtype=float32)
     """
     if not transforms:
@@ -145,10 +145,10 @@ def transformed(
         drawn = tf.stack([tf.cast(step, tf.int32), tf.constant(number)])
         drawn = tf.random.experimental.stateless_fold_in(drawn, seed)
         matrix = tf.matmul(matrix, transform(drawn, size))
-    return sampled(images, matrix)
+    return sample(images, matrix)
 
 
-def sampled(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+def sample(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     """Take each pixel from where a matrix says, linearly between the four pixels there.
 
     Args:

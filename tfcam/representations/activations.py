@@ -12,7 +12,7 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 
 
-def activations(submodel: SubModel, prepared: Prepared) -> tuple[list[np.ndarray], Any]:
+def compute_activations(submodel: SubModel, prepared: Prepared) -> tuple[list[np.ndarray], Any]:
     """What the tapped layers give for pictures, (B, h, w, K) float32 each, and what the model does.
 
     Tokens are laid out on their grid. Several pictures are computed by a compiled pass: eagerly,

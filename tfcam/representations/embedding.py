@@ -18,17 +18,17 @@ from matplotlib.transforms import ScaledTranslation
 from tfcam.data.example import Example, Skipped
 from tfcam.data.sources import open_data
 from tfcam.engine.opened_model import open_model
-from tfcam.figures.contact_sheet import rendered
-from tfcam.figures.overlays import LINE_COLOURS, as_html
+from tfcam.figures.overlays import LINE_COLOURS, embed_png
+from tfcam.figures.rendering import render
 from tfcam.images.loading import resize_image
 from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
-from tfcam.representations.activations import activations
+from tfcam.representations.activations import compute_activations
 from tfcam.utils.archive import Archived, save_archive
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 from tfcam.utils.validation import check_choice, check_count
 
 By = Literal["pca", "tsne"]
@@ -112,7 +112,7 @@ class Embedding(Archived):
         if path.suffix == ".npz":
             save_archive(path, self)
         else:
-            write_whole(path, rendered(self.plot(thumbnails), path.suffix[1:], 150))
+            write_whole(path, render(self.plot(thumbnails), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
@@ -121,13 +121,13 @@ class Embedding(Archived):
         for layer, near in zip(self.layers, self.neighbours, strict=True):
             lines.append(f"  {layer}: the nearest picture is of the same class for {near:.0%}")
         lines += [f"  left out {each.id}: {each.reason}" for each in self.skipped]
-        return printable("\n".join(lines))
+        return make_printable("\n".join(lines))
 
     def _repr_png_(self) -> bytes:
-        return rendered(self.plot(), "png", 100)
+        return render(self.plot(), "png", 100)
 
     def _repr_html_(self) -> str:
-        return as_html(self._repr_png_(), repr(self))
+        return embed_png(self._repr_png_(), repr(self))
 
     def _draw(self, axes: Axes, number: int, thumbnails: bool) -> None:
         points = self.points[number]
@@ -247,7 +247,7 @@ def embed(
     for start in range(0, len(examples), batch_size):
         pictures = [each.image for each in examples[start : start + batch_size]]
         prepared = prepare(opened.graph, pictures, preprocess, opened.which)
-        given, outputs = activations(submodel, prepared)
+        given, outputs = compute_activations(submodel, prepared)
         for kept, values in zip(pooled, given, strict=True):
             kept.append(values.mean(axis=(1, 2)))
         if np.ndim(outputs) == 2:
