@@ -31,17 +31,17 @@ class Recipe:
         parametrisation: ``Fourier`` or ``Pixels``, of ``tfcam.parametrisations``.
         transforms: What is done to the picture before the model sees it, from
             ``tfcam.transforms``; or a function (seed, size) -> matrix of your own.
-        steps: How many.
+        steps: The number of steps of the ascent.
         rate: Of the ascent.
         ascent: "adam", or "even": the gradient over its mean absolute value, so that a value
             moves by ``rate`` a step on average, whatever the network.
         decay: What part of each pixel's distance from grey is lost in each step.
         blur: Deviation of a Gaussian blur, in pixels; 0 for none.
-        blur_every: How many steps lie between two blurs.
-        norm_percentile: How many percent of the pixels, those nearest to grey, become grey in each
-            step.
-        contribution_percentile: How many percent of the pixels, those that do least for the
-            objective, |sum_c x_c dy/dx_c|, become grey in each step.
+        blur_every: The number of steps from one blur to the next.
+        norm_percentile: The percentage of the pixels, those nearest to grey, that become grey in
+            each step.
+        contribution_percentile: The percentage of the pixels, those that do least for the
+            objective, |sum_c x_c dy/dx_c|, that become grey in each step.
     """
 
     parametrisation: Parametrisation = field(default_factory=Fourier)
@@ -89,10 +89,10 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """Its fields as plain values and texts, as a result keeps them."""
-        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | {
             "parametrisation": str(self.parametrisation),
-            "transforms": [str(each) for each in self.transforms],
+            "transforms": [str(transform) for transform in self.transforms],
         }
 
     def start(self, parameters: tf.Tensor) -> State:
@@ -143,7 +143,7 @@ def drop_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -> t
     Args:
         pixels: (n, H, W, C), less grey.
         importance: (n, H, W).
-        percentile: How many percent; of pixels that are equally important all stay.
+        percentile: Their percentage; of pixels that are equally important all stay.
 
     Returns:
         (n, H, W, C).
@@ -194,7 +194,7 @@ def choose_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
     if not isinstance(preset, Recipe):
         check_choice("preset", preset, list(PRESETS))
         preset = PRESETS[preset]
-    known = [each.name for each in dataclasses.fields(Recipe)]
+    known = [field.name for field in dataclasses.fields(Recipe)]
     if unknown := [name for name in options if name not in known]:
         raise TypeError(f"dream has no option {unknown[0]!r}; a recipe has {', '.join(known)}.")
     return dataclasses.replace(preset, **options)

@@ -72,9 +72,9 @@ class Dream(Archived):
         rows = math.ceil(count / columns)
         size = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3)
         sheet = np.full(size, 255, np.uint8)
-        for number, each in enumerate(shown):
+        for number, picture in enumerate(shown):
             top, left = (number // columns) * (height + _GAP), (number % columns) * (width + _GAP)
-            sheet[top : top + height, left : left + width] = each
+            sheet[top : top + height, left : left + width] = picture
         return sheet
 
     @property

@@ -27,7 +27,7 @@ class Jitter:
     """Move the picture by up to so many whole pixels to each side.
 
     Args:
-        pixels: How many.
+        pixels: The farthest it is moved along each axis, in pixels.
 
     Example:
         >>> Jitter(0)(tf.constant([1, 2]), (8, 8)).numpy()[0]
@@ -78,7 +78,7 @@ class Rotate:
     """Turn the picture about its middle by up to so many degrees either way.
 
     Args:
-        degrees: How many.
+        degrees: The most it is turned.
     """
 
     degrees: float
@@ -178,8 +178,8 @@ def sample(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
                 rest[:, 1] if right else 1 - rest[:, 1]
             )
             held = tf.clip_by_value(corner, 0, [height - 1, width - 1])
-            found = tf.gather(flat, held[:, 0] * width + held[:, 1])
-            total += tf.where(inside, weight, 0.0)[:, tf.newaxis] * found
+            values = tf.gather(flat, held[:, 0] * width + held[:, 1])
+            total += tf.where(inside, weight, 0.0)[:, tf.newaxis] * values
     back = tf.reshape(total, (height, width, count, channels))
     return tf.transpose(back, [2, 0, 1, 3]) + _GREY
 

@@ -121,8 +121,8 @@ class Features(Archived):
         size = _size(self.image)
         small = maps.resize(self.image, size).round().clip(0, 255).astype(np.uint8)
         cells = [Cell(small, "the picture")]
-        for channel, strength, each in zip(self.channels, self.strengths, shared, strict=True):
-            colour = apply_colormap(np.clip(maps.resize(each, size), 0, 1), colormap)
+        for channel, strength, heatmap in zip(self.channels, self.strengths, shared, strict=True):
+            colour = apply_colormap(np.clip(maps.resize(heatmap, size), 0, 1), colormap)
             drawn = np.round(255 * colour).astype(np.uint8)
             cells.append(Cell(drawn, f"channel {channel}\n{self.by} {strength:.3g}"))
         blank = Cell(np.full((*size, 3), 255, np.uint8))
@@ -176,10 +176,10 @@ def features(
     Example:
         >>> import tfcam
         >>> scene = tfcam.scenes.draw_scene(1, kinds=["star"])
-        >>> found = tfcam.features(tfcam.demo_model(), scene.image, count=3)
-        >>> found.layer, found.maps.shape, found.count
+        >>> features = tfcam.features(tfcam.demo_model(), scene.image, count=3)
+        >>> features.layer, features.maps.shape, features.count
         ('features', (3, 16, 16), 64)
-        >>> bool(found.strengths[0] >= found.strengths[2])
+        >>> bool(features.strengths[0] >= features.strengths[2])
         True
     """
     check_choice("by", by, get_args(By))
@@ -190,7 +190,7 @@ def features(
         raise ValueError("features draws the maps of images; this input is none.")
     tap, _ = opened.graph.open_layer(layer, opened.which, grid)
     submodel = SubModel(opened.graph, [tap], which=opened.which)
-    (values,), _ = compute_activations(submodel, prepared)
+    (values,) = compute_activations(submodel, prepared).maps
     flat = values.reshape(-1, values.shape[-1])
     strengths = flat.mean(axis=0) if by == "mean" else flat.max(axis=0)
     # Of equal ones the first.
