@@ -104,7 +104,7 @@ def means(panels, methods=("grad_cam", "layer_cam"), layer=""):
 
 def curves(panels=2, methods=5):
     x, numbers = np.linspace(0, 1, 5), np.tile([0.5, 0.4, 0.6], (5, 1))
-    drawn = [charts.Curve(f"method {n}", x, numbers, n > 6) for n in range(methods)]
+    drawn = [charts.Line(f"method {n}", x, numbers, n > 6) for n in range(methods)]
     return charts.draw_curves({f"metric {n}": drawn for n in range(panels)})
 
 

@@ -45,7 +45,7 @@ class Means:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class Line:
     """A line with a band around it.
 
     Attributes:
@@ -97,7 +97,7 @@ def draw_means(panels: Sequence[Means]) -> Figure:
     return figure
 
 
-def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
+def draw_curves(panels: Mapping[str, Sequence[Line]]) -> Figure:
     """Draw panels of curves, two beside each other, under one legend; few have their bands.
 
     Args:
