@@ -55,7 +55,7 @@ def read_voc(path: Path) -> Annotation:
             continue
         corners = [thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
         try:
-            x0, y0, x1, y1 = (float(each or "") for each in corners)
+            x0, y0, x1, y1 = (float(corner or "") for corner in corners)
         except ValueError:
             raise AnnotationError(
                 f"{path}: each object must have a bndbox of xmin, ymin, xmax, ymax; got {corners}."
@@ -85,13 +85,13 @@ def read_coco(path: Path) -> dict[str, Annotation]:
     except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path} must be a JSON file of COCO's form: {error}.") from None
     try:
-        names = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
+        names = {kind["id"]: str(kind["name"]) for kind in content.get("categories", ())}
         marked: dict[Any, list[Any]] = defaultdict(list)
-        for each in content["annotations"]:
-            if not each.get("iscrowd"):
-                x, y, width, height = each["bbox"]
-                label = each.get("category_id")
-                marked[each["image_id"]].append(
+        for thing in content["annotations"]:
+            if not thing.get("iscrowd"):
+                x, y, width, height = thing["bbox"]
+                label = thing.get("category_id")
+                marked[thing["image_id"]].append(
                     ([x, y, x + width, y + height], names.get(label, str(label)))
                 )
         return {
@@ -118,7 +118,7 @@ def _size(picture: Any) -> tuple[int, int] | None:
 
 
 def checked_boxes(boxes: Any, where: str) -> np.ndarray:
-    """Boxes (n, 4) float32, refused where one has no area.
+    """Check boxes, (n, 4) float32: each must have an area.
 
     Args:
         boxes: n of [x0, y0, x1, y1).
@@ -147,7 +147,7 @@ def checked_boxes(boxes: Any, where: str) -> np.ndarray:
 
 
 def turn_upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -> Annotation:
-    """The annotation on the picture as it is seen, which EXIF may have turned.
+    """Turn an annotation as EXIF turns its picture: to the picture as it is seen.
 
     Boxes refer to the picture as it is stored, as in VOC and COCO, unless the size that the
     annotation states is that of the picture as it is seen alone.
@@ -185,7 +185,7 @@ def turn_upright(annotation: Annotation, stored: tuple[int, int], orientation: i
 
 
 def clip_boxes(boxes: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
-    """Boxes cut to the picture.
+    """Clip boxes to the picture.
 
     Args:
         boxes: (n, 4) [x0, y0, x1, y1).

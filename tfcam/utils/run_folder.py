@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tfcam.utils.files import write_whole
 
@@ -59,21 +56,6 @@ def keep_settings(
             f"The folder {str(folder)!r} holds {what} with other settings ({changes}). "
             "Give another folder, or the same settings."
         )
-
-
-def digest(*arrays: Any) -> str:
-    """Condense arrays to 16 letters that tell them from others.
-
-    Example:
-        >>> digest(np.arange(3)) == digest(np.arange(3)) != digest(np.arange(4))
-        True
-    """
-    hashed = hashlib.sha256()
-    for values in arrays:
-        array = np.ascontiguousarray(values)
-        hashed.update(f"{array.dtype} {array.shape}".encode())
-        hashed.update(array.tobytes())
-    return hashed.hexdigest()[:16]
 
 
 def _short(value: Any) -> str:
