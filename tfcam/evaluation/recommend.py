@@ -24,7 +24,7 @@ from tfcam.metrics.registry import MetricChoice, chosen_metrics
 from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 # What a map that explains the model must do: bring its score up, and down, sooner than others.
 # In coarse steps, as many candidates are measured.
@@ -65,7 +65,7 @@ class Recommendation:
     def __repr__(self) -> str:
         metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
         shown = self.table[["method", "layer", "rank", *metrics, "p"]].round(3)
-        return printable(f"{self.sentence}\n\n{shown.to_string(index=False)}")
+        return make_printable(f"{self.sentence}\n\n{shown.to_string(index=False)}")
 
     def _repr_html_(self) -> str:
         sentence = html.escape(self.sentence, quote=False)
