@@ -42,7 +42,7 @@ class Advance(Protocol):
 def progress_bar(
     total: int | None, description: str, show: bool | None, unit: str = "", done: int = 0
 ) -> Iterator[Advance]:
-    """Show on the error stream how far work is, with the time taken and the time left.
+    """Show a progress bar on the error stream, with the time taken and the time left.
 
     Inside the block of another bar nothing is shown, as that one is of the whole.
 
