@@ -27,7 +27,7 @@ from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
 from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.registry import METRICS, chosen_metrics
+from tfcam.metrics.registry import METRICS, find_metrics
 from tfcam.model.labels import class_of
 from tfcam.utils.archive import save_archive
 
@@ -430,7 +430,7 @@ def test_what_can_not_be_measured_is_refused(shapes, data, options, message):
 
 def test_a_metric_has_its_own_options_only():
     with pytest.raises(TypeError, match="'box_iou' has no option 'size'; it has threshold"):
-        chosen_metrics([("box_iou", {"size": 3})])
+        find_metrics([("box_iou", {"size": 3})])
 
 
 def test_models_of_other_inputs_are_refused(data):
@@ -447,7 +447,7 @@ def test_every_metric_says_what_it_is(name):
     assert measure.name == name
     assert measure.meaning.endswith(".")
     assert measure.better in ("higher", "lower")
-    assert chosen_metrics([name])[0].described == name
+    assert find_metrics([name])[0].described == name
 
 
 # Stopped and gone on

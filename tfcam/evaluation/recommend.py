@@ -20,7 +20,7 @@ from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
-from tfcam.metrics.registry import MetricChoice, chosen_metrics
+from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
@@ -167,7 +167,7 @@ def recommend(
         seed=seed,
         progress=progress,
     )
-    table = ranked(result.table, {each.name: each.better for each in chosen_metrics(metrics)})
+    table = ranked(result.table, {each.name: each.better for each in find_metrics(metrics)})
     for metric, rows in result.summary.groupby("metric", sort=False):
         numbers = rows.set_index(["method", "layer"])[["mean", "low", "high"]]
         numbers.columns = pd.Index([str(metric), f"{metric}_low", f"{metric}_high"])

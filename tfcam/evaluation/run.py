@@ -54,7 +54,7 @@ class EvaluationRun:
         self._source, self._seed, self._skip_broken = source, seed, skip_broken
         self._settings = self._described()
         self._store = None if folder is None else Store(folder, self._settings)
-        of_sets = {measure.name: measure.made for measure in measures if measure.kind == "set"}
+        of_sets = {measure.name: measure.make for measure in measures if measure.kind == "set"}
         self._tally = Tally(of_sets, seed)
         self._batches: list[pd.DataFrame] = []
         self._names: set[str] = set()  # of the pictures that were measured
