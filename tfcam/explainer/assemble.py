@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfcam import maps
-from tfcam.engine import settings
 from tfcam.engine.engine import Engine
-from tfcam.engine.settings import Computed
+from tfcam.engine.settings import Computed, Explained
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
-from tfcam.passes.reading import Need
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import ClassScore, Each, label
@@ -22,100 +21,176 @@ from tfcam.targets.classes import PREDICTED
 from tfcam.utils.versions import versions
 
 
-def explanation(
-    engine: Engine,
-    prepared: Prepared,
-    computed: Computed,
-    target: Any,
-    labels: Sequence[str] | None,
-    *,
-    image: int,
-    request: int = 0,
-    place: int | None = None,
-    fuse: maps.Fusion = "max",
-    found: Sequence[Finding] = (),
-    options: dict[str, Any] | None = None,
-    words: tuple[str, ...] = (),
-) -> Explanation:
-    """The result for one image, method and layer, or for all layers fused.
+@dataclass(frozen=True)
+class Run:
+    """What was computed of some images, and what is said of all its results.
 
-    Args:
+    Attributes:
         engine: What computed it.
-        prepared: The pictures.
-        computed: What was computed.
-        target: The callable that was explained; anything else where it was a class.
+        prepared: The images.
+        targets: What was explained, for each answer.
+        answers: The maps of each target.
         labels: The label of each class.
-        image: Which of the pictures.
+        findings: What was found before.
+        fuse: How several layers become one map.
+        options: What else the results say of how they were made.
+    """
+
+    engine: Engine
+    prepared: Prepared
+    targets: Sequence[Any]
+    answers: Sequence[Computed]
+    labels: Sequence[str] | None = None
+    findings: Sequence[Finding] = ()
+    fuse: maps.Fusion = "max"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Cell(NamedTuple):
+    """Which of what was computed an explanation is of.
+
+    Attributes:
+        run: What was computed.
+        target: Which of the targets.
+        image: Which of the images.
         request: Which of the engine's methods.
         place: Which of the engine's layers; None for all that the method explains.
-        fuse: How several layers become one map.
-        found: What was found before.
-        options: What else the result should say of how it was made.
         words: Of a text, the word of each position.
     """
-    asked = engine.requests[request]
-    raws = [raw[image] for raw in computed.raws[request]]
-    if asked.method.pixels and prepared.bgr:
-        raws = [np.ascontiguousarray(r[..., ::-1]) if r.ndim == 3 else r for r in raws]
-    places = range(len(raws)) if place is None or not asked.method.layered else [place]
-    raws, paths = [raws[each] for each in places], [*engine.layers]
-    paths = [paths[each] for each in places] if asked.method.layered else []
-    picture, score = prepared.images[image], float(computed.scores[image])
-    size = picture.shape[: prepared.axes]
-    pair = computed.pairs[image]
-    given = target
-    if isinstance(target, Each):
-        target = target.targets[image]
-    if isinstance(target, ClassScore) and computed.values is not None:
-        best = int(computed.values[image].argmax())
-        pair, target = np.array([best if c == PREDICTED else c for c in target.pair]), None
-    name = label(target, pair, labels)
-    chosen = int(pair[0]) if pair[0] >= 0 else None
-    if not asked.method.placed:
-        paths = []
-    findings = list(found)
-    if broken := sum(np.count_nonzero(~np.isfinite(r)) for r in raws) + (not np.isfinite(score)):
-        start = numeric_checks.start_of_nan(engine.submodel, prepared, image)
-        holder = "The map and its score"
-        findings.append(finding("not_finite", holder=holder, count=broken, start=start))
-        heatmap = np.zeros(size, np.float32)
-    else:
-        # Of an input without channels, whose own map of pixels is signed, the absolute value.
-        shown = [np.abs(each) if asked.method.pixels else each for each in raws]
-        heatmaps = [maps.heatmap(each, size) for each in shown]
-        heatmap = heatmaps[0] if len(raws) == 1 else maps.fuse(heatmaps, fuse)
-        if not heatmap.any():
-            findings.append(finding("no_positive_evidence", target=name or f"class {chosen}"))
-    for path, raw in zip(paths, raws, strict=False):
-        if raw.size == 1:
-            findings.append(finding("one_position", layer=path))
-    probability = computed.probability(image, chosen)
-    kind = "callable" if callable(target) else computed.kind
-    findings += checks.of_probability(kind, engine.settings.score, probability)
-    explained = settings.Explained(given, computed.pairs, image, name or f"class {chosen}")
-    findings += checks.of_result(engine, prepared, explained, asked.method, places, raws)
-    measured = computed.measured[request][places[0]]
-    several = len(paths) > 1
+
+    run: Run
+    target: int
+    image: int
+    request: int = 0
+    place: int | None = None
+    words: tuple[str, ...] = ()
+
+    @property
+    def answer(self) -> Computed:
+        """The maps of the target."""
+        return self.run.answers[self.target]
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+        return self.run.engine.requests[self.request].method
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The image as it is shown."""
+        return self.run.prepared.images[self.image]
+
+
+class _Chosen(NamedTuple):
+    """What was explained of an image: its class, what that is called, and its score."""
+
+    target: int | None
+    label: str | None
+    score: float
+    kind: str
+    probability: float | None
+
+    @property
+    def name(self) -> str:
+        return self.label or f"class {self.target}"
+
+
+class _Layers(NamedTuple):
+    """The raw map of each layer, which it is, and its path; no paths where none is explained."""
+
+    places: Sequence[int]
+    paths: list[str]
+    raws: list[np.ndarray]
+
+
+def explanation(cell: Cell) -> Explanation:
+    """The result for one image, target and method, at one layer or for all layers fused."""
+    run, answer, method = cell.run, cell.answer, cell.method
+    chosen, layers = _chosen(cell), _layers(cell)
+    broken = sum(int(np.count_nonzero(~np.isfinite(raw))) for raw in layers.raws)
+    broken += not np.isfinite(chosen.score)
+    size = cell.picture.shape[: run.prepared.axes]
+    heatmap = np.zeros(size, np.float32) if broken else _heatmap(cell, layers.raws, size)
+    several = len(layers.paths) > 1
+    options = run.engine.options(run.engine.requests[cell.request]) | run.options
+    measured = answer.measured[cell.request][layers.places[0]]
     return Explanation(
         heatmap=heatmap,
-        raw=heatmap if several else raws[0],
-        image=picture,
-        target=chosen,
-        label=name,
-        score=score,
-        score_kind="contrast" if asked.method.contrast else kind,
-        probability=probability,
-        layer=joined(paths),
-        layer_reason=_reason(engine, asked.method, places, paths, fuse),
-        method=asked.method.name,
-        options=engine.options(asked) | ({"fuse": fuse} if several else {}) | (options or {}),
-        preprocessing=prepared.description,
-        findings=tuple(findings),
+        raw=heatmap if several else layers.raws[0],
+        image=cell.picture,
+        target=chosen.target,
+        label=chosen.label,
+        score=chosen.score,
+        score_kind="contrast" if method.contrast else chosen.kind,
+        probability=chosen.probability,
+        layer=joined(layers.paths),
+        layer_reason=_reason(cell, layers),
+        method=method.name,
+        options=options | ({"fuse": run.fuse} if several else {}),
+        preprocessing=run.prepared.description,
+        findings=tuple(_findings(cell, chosen, layers, heatmap, broken)),
         versions=versions(),
-        measured={key: float(values[image]) for key, values in measured.items()},
-        parts=dict(zip(paths, raws, strict=True)) if several else {},
-        words=words,
+        measured={name: float(values[cell.image]) for name, values in measured.items()},
+        parts=dict(zip(layers.paths, layers.raws, strict=True)) if several else {},
+        words=cell.words,
     )
+
+
+def _chosen(cell: Cell) -> _Chosen:
+    answer, image, target = cell.answer, cell.image, cell.run.targets[cell.target]
+    pair = answer.pairs[image]
+    if isinstance(target, Each):
+        target = target.targets[image]
+    if isinstance(target, ClassScore) and answer.values is not None:
+        best = int(answer.values[image].argmax())
+        pair, target = np.array([best if c == PREDICTED else c for c in target.pair]), None
+    number = int(pair[0]) if pair[0] >= 0 else None
+    return _Chosen(
+        number,
+        label(target, pair, cell.run.labels),
+        float(answer.scores[image]),
+        "callable" if callable(target) else answer.kind,
+        answer.probability(image, number),
+    )
+
+
+def _layers(cell: Cell) -> _Layers:
+    method, names = cell.method, cell.run.engine.layers
+    raws = [raw[cell.image] for raw in cell.answer.raws[cell.request]]
+    if method.pixels and cell.run.prepared.bgr:
+        raws = [np.ascontiguousarray(r[..., ::-1]) if r.ndim == 3 else r for r in raws]
+    place = cell.place if method.layered else None
+    places = range(len(raws)) if place is None else [place]
+    paths = [names[place] for place in places] if method.placed else []
+    return _Layers(places, paths, [raws[place] for place in places])
+
+
+def _heatmap(cell: Cell, raws: Sequence[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
+    # Of an input without channels, whose own map of pixels is signed, the absolute value.
+    shown = [np.abs(raw) if cell.method.pixels else raw for raw in raws]
+    heatmaps = [maps.heatmap(raw, size) for raw in shown]
+    return heatmaps[0] if len(raws) == 1 else maps.fuse(heatmaps, cell.run.fuse)
+
+
+def _findings(
+    cell: Cell, chosen: _Chosen, layers: _Layers, heatmap: np.ndarray, broken: int
+) -> list[Finding]:
+    run, answer = cell.run, cell.answer
+    engine, prepared = run.engine, run.prepared
+    findings = list(run.findings)
+    if broken:
+        start = numeric_checks.start_of_nan(engine.submodel, prepared, cell.image)
+        holder = "The map and its score"
+        findings.append(finding("not_finite", holder=holder, count=broken, start=start))
+    elif not heatmap.any():
+        findings.append(finding("no_positive_evidence", target=chosen.name))
+    for path, raw in zip(layers.paths, layers.raws, strict=False):
+        if raw.size == 1:
+            findings.append(finding("one_position", layer=path))
+    findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)
+    explained = Explained(run.targets[cell.target], answer.pairs, cell.image, chosen.name)
+    places, raws = layers.places, layers.raws
+    return findings + checks.of_result(engine, prepared, explained, cell.method, places, raws)
 
 
 def joined(paths: Sequence[str]) -> str | None:
@@ -125,13 +200,12 @@ def joined(paths: Sequence[str]) -> str | None:
     return " + ".join(paths) or None
 
 
-def _reason(
-    engine: Engine, method: Method, places: Sequence[int], paths: Sequence[str], fuse: str
-) -> str:
-    if Need.ATTENTIONS in method.needs:
-        return f"every self-attention, on the grid of {engine.layers[places[0]]}"
-    if not paths:
+def _reason(cell: Cell, layers: _Layers) -> str:
+    engine, first = cell.run.engine, layers.places[0]
+    if not cell.method.layered:
         return "the method explains the input"
-    if len(paths) > 1:
-        return f"{len(paths)} layers as given, fused by {fuse}"
-    return engine.reasons[places[0]]
+    if not cell.method.placed:
+        return f"every self-attention, on the grid of {engine.layers[first]}"
+    if len(layers.paths) > 1:
+        return f"{len(layers.paths)} layers as given, fused by {cell.run.fuse}"
+    return engine.reasons[first]

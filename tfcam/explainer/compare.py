@@ -13,7 +13,7 @@ import keras
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
-from tfcam.explainer.assemble import explanation
+from tfcam.explainer.assemble import Cell, Run, explanation
 from tfcam.findings import Finding
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
@@ -175,21 +175,12 @@ class _Subject:
         shared = all(map(is_by_value, asked))
         engine = self.opened.engine(layer, requests, settings, shared)
         answers = engine(self.prepared.inputs, asked, self.prepared.others)
+        run = Run(engine, self.prepared, spread_targets(asked), answers, self.labels, self.found)
         return [
             [
-                explanation(
-                    engine,
-                    self.prepared,
-                    answer,
-                    target,
-                    self.labels,
-                    image=0,
-                    request=request,
-                    place=place,
-                    found=self.found,
-                )
+                explanation(Cell(run, target, 0, request, place))
                 for place in (range(len(layers)) if placed else [0] * len(layers))
-                for answer, target in zip(answers, spread_targets(asked), strict=True)
+                for target in range(len(answers))
             ]
             for request in range(len(requests))
         ]

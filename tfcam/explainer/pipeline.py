@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import AUGMENT, FUSE
 from tfcam.engine.runner import Runner
-from tfcam.engine.settings import Computed, Settings
+from tfcam.engine.settings import Settings
 from tfcam.explainer import augmentation
-from tfcam.explainer.assemble import explanation, joined
+from tfcam.explainer.assemble import Cell, Run, explanation, joined
 from tfcam.explainer.words import checked_words
 from tfcam.methods.registry import Request
 from tfcam.model.taps import Layers
@@ -25,23 +25,6 @@ from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preproce
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.results.explanation import Explanation
 from tfcam.targets.resolve import chosen_targets, is_by_value, spread_targets
-
-
-@dataclass(frozen=True)
-class Run:
-    """What was computed of some images.
-
-    Attributes:
-        engine: What computed it.
-        prepared: The images.
-        targets: What was explained of all of them, for each answer.
-        answers: The maps of each target.
-    """
-
-    engine: Engine
-    prepared: Prepared
-    targets: Sequence[Any]
-    answers: Sequence[Computed]
 
 
 class Pipeline:
@@ -195,7 +178,9 @@ class Pipeline:
                 augmentation.averaged(engine, prepared, answer, target)
                 for answer, target in zip(answers, spread, strict=True)
             ]
-        return Run(engine, prepared, spread, answers)
+        how = {"augment": True} if self.augment else {}
+        about = (self.labels, self._findings, self.fuse, how)
+        return Run(engine, prepared, spread, answers, *about)
 
     def engine_for(self, targets: Sequence[Any]) -> Engine:
         """What computes some targets: a user's callable is kept in an engine that nobody shares."""
@@ -219,18 +204,7 @@ class Pipeline:
             for own, text in zip(each_words, prepared.images, strict=True)
         ]
         return [
-            explanation(
-                run.engine,
-                prepared,
-                answer,
-                target,
-                self.labels,
-                image=image,
-                fuse=self.fuse,
-                found=self._findings,
-                options={"augment": True} if self.augment else None,
-                words=spoken[image],
-            )
-            for answer, target in zip(run.answers, run.targets, strict=True)
-            for image in range(len(spoken))
+            explanation(Cell(run, target, image, words=own))
+            for target in range(len(run.answers))
+            for image, own in enumerate(spoken)
         ]

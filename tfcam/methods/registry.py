@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -59,37 +60,37 @@ class Method:
         """Whether the map tells classes apart."""
         return self.of_class != "no"
 
-    @property
+    @functools.cached_property
     def layered(self) -> bool:
         """Whether it explains a layer."""
         return not self.pixels or Need.GRADIENTS in self.needs
 
-    @property
+    @functools.cached_property
     def placed(self) -> bool:
         """Whether it explains one layer: not the input, and not all attentions together."""
         return self.layered and Need.ATTENTIONS not in self.needs
 
-    @property
+    @functools.cached_property
     def needs_class(self) -> bool:
         """Whether it explains nothing but classes."""
         return Need.CLASS_WEIGHTS in self.needs or self.contrast is not None
 
-    @property
+    @functools.cached_property
     def loops(self) -> bool:
         """Whether it asks the network, or its head, again and again."""
         return bool(self.needs & (Need.NETWORK | Need.HEAD))
 
-    @property
+    @functools.cached_property
     def gates_relus(self) -> bool:
         """Whether its gradients pass through gated ReLUs."""
         return bool(self.needs & (Need.GUIDED_GRADIENTS | Need.DECONVNET_GRADIENTS))
 
-    @property
+    @functools.cached_property
     def stands_alone(self) -> bool:
         """Whether it shares its pass with no other method."""
         return self.loops or self.contrast is not None or Need.ATTENTIONS in self.needs
 
-    @property
+    @functools.cached_property
     def changes_input(self) -> bool:
         """Whether it changes the input a little, or asks what that would do."""
         return self.pixels or Need.NETWORK in self.needs
