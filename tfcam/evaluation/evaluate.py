@@ -43,6 +43,7 @@ def evaluate(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -99,6 +100,8 @@ def evaluate(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
@@ -131,7 +134,7 @@ def evaluate(
         raise TypeError(f"target must be None, 'label', a class index or a label; got {target!r}.")
     measures = chosen_metrics(metrics)
     question = Question(
-        model, target, preprocess, labels, input, Settings(score, output, False, batch_size)
+        model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )
     candidates = Candidates(
         model,

@@ -100,5 +100,6 @@ class Question:
             "score": self.settings.score,
             "input": self.input,
             "output": self.settings.output,
+            "grid": None if self.settings.grid is None else list(self.settings.grid),
             "batch_size": self.settings.at_once,
         }

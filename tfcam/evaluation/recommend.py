@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import Score
 from tfcam.evaluation.evaluate import evaluate
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, chosen_metrics
+from tfcam.model.graph import layers as list_layers
 from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
@@ -82,9 +83,13 @@ def recommend(
     target: str | int | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
+    score: Score = "logit",
+    input: str | int | None = None,
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -113,13 +118,21 @@ def recommend(
             by default the one that the model predicts.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
         labels: The label of each class, in the order of the classes; by default known of ImageNet
             networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
@@ -147,21 +160,24 @@ def recommend(
         ('features', 2)
     """
     metrics = MEASURES if metrics is None else metrics
-    opened = open_model(model)
-    chosen = _candidates(opened) if layers is None else list(layers)
+    chosen = _candidates(list_layers(model, input=input, grid=grid)) if layers is None else layers
     result = evaluate(
         model,
         images,
         methods=methods,
         metrics=metrics,
-        layer=chosen,
+        layer=list(chosen),
         target=target,
         baselines=(),
         split=split,
         data_dir=data_dir,
+        annotations=annotations,
         preprocess=preprocess,
         labels=labels,
+        score=score,
+        input=input,
         output=output,
+        grid=grid,
         batch_size=batch_size,
         to=to,
         seed=seed,
@@ -211,9 +227,8 @@ def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
     return frame.assign(p=p, differs=p < _SIGNIFICANT)
 
 
-def _candidates(opened: OpenedModel) -> list[str]:
+def _candidates(listed: LayerList) -> list[str]:
     """The layer explained by default, and the last of each of the two larger map sizes before."""
-    listed = opened.graph.layers(opened.which)
     before = list(itertools.takewhile(lambda each: each.path != listed.default, listed))
     chosen, height = [listed.default], 0
     for each in reversed(before if len(before) < len(listed) else []):

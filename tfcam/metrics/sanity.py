@@ -6,6 +6,7 @@ the network.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
@@ -15,9 +16,10 @@ import pandas as pd
 import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
+from tfcam.engine.options import OUTPUT, SEED, Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.methods.selection import MethodChoice
-from tfcam.metrics.random_weights import kept_weights, reinitialise, stages
+from tfcam.metrics.random_weights import Stage, kept_weights, reinitialise, stages
 from tfcam.metrics.sanity_result import Mode, Randomisation
 from tfcam.metrics.similarity import spearman
 from tfcam.metrics.similarity_table import (
@@ -32,6 +34,7 @@ from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
+from tfcam.utils.progress import progress_bar
 
 CHECKED_METHODS = ("saliency", "grad_cam", "guided_backprop")
 
@@ -46,8 +49,13 @@ def randomisation(
     explained: Literal["original", "randomised"] = "original",
     steps: int = 10,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> Randomisation:
     """The model parameter randomisation test: do maps change when the weights are drawn anew?
 
@@ -75,8 +83,17 @@ def randomisation(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Randomisation``: its ``table``, ``verdicts``, ``plot()`` and ``show()``.
@@ -97,12 +114,17 @@ def randomisation(
         raise ValueError(f"mode must be 'cascading' or 'independent'; got {mode!r}.")
     if explained not in ("original", "randomised"):
         raise ValueError(f"explained must be 'original' or 'randomised'; got {explained!r}.")
-    explainers = _explainers(model, layer, methods, preprocess, batch_size)
-    rows: list[dict[str, Any]] = []
-    with LOCK, kept_weights(model):
-        originals = {name: _explained(each, images) for name, each in explainers.items()}
+    shared = {"preprocess": preprocess, "score": score, "input": input, "output": output}
+    explainers = _explainers(methods, model, layer, **shared, grid=grid, batch_size=batch_size)
+    groups, rows = stages(model, steps), []
+    total = len(explainers) * (len(groups) + 2)
+    with LOCK, kept_weights(model), progress_bar(total, "randomising", progress) as advance:
+        originals = {}
+        for name, explainer in explainers.items():
+            originals[name] = _explained(explainer, images)
+            advance()
         heatmaps: dict[str, list[np.ndarray]] = {name: [] for name in explainers}
-        for step, lowest in _randomised(model, mode, steps, seed):
+        for step, lowest in _randomised(model, mode, groups, SEED.check(seed)):
             for name, explainer in explainers.items():
                 before = originals[name]
                 targets = [each.target for each in before] if explained == "original" else None
@@ -112,6 +134,7 @@ def randomisation(
                     {"method": name, "step": step, "layer": lowest, "image": number, **alike}
                     for number, alike in enumerate(map(similarities, before, after))
                 ]
+                advance()
     first = next(iter(originals.values()))[0].image
     unrelated = {name: _unrelated(each) for name, each in originals.items()}
     return Randomisation(pd.DataFrame(rows), mode, explained, first, heatmaps, unrelated)
@@ -124,7 +147,11 @@ def class_sensitivity(
     *,
     methods: Sequence[MethodChoice] | None = None,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """How alike the maps of the most and the least likely class are: low where they tell classes.
 
@@ -142,7 +169,14 @@ def class_sensitivity(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         One row for each method: mean and deviation of each similarity, as in ``Randomisation``.
@@ -160,12 +194,16 @@ def class_sensitivity(
         >>> found[["method", "spearman"]].round(2).values.tolist()[1]
         ['eigen_cam', 1.0]
     """
-    scores = _outputs(model, images, preprocess)
+    shared = {"preprocess": preprocess, "score": score, "output": output, "grid": grid}
+    explainers = _explainers(methods, model, layer, **shared, batch_size=batch_size)
+    scores = _outputs(model, images, preprocess, output)
     likely, unlikely = scores.argmax(axis=-1).tolist(), scores.argmin(axis=-1).tolist()
     rows = []
-    for name, explainer in _explainers(model, layer, methods, preprocess, batch_size).items():
-        pair = (_explained(explainer, images, each) for each in (likely, unlikely))
-        rows += [{"method": name, **alike} for alike in map(similarities, *pair)]
+    with progress_bar(len(explainers), "comparing classes", progress) as advance:
+        for name, explainer in explainers.items():
+            pair = (_explained(explainer, images, each) for each in (likely, unlikely))
+            rows += [{"method": name, **alike} for alike in map(similarities, *pair)]
+            advance()
     return means_and_deviations(pd.DataFrame(rows), ["method"], SIMILARITIES)
 
 
@@ -178,8 +216,12 @@ def input_sensitivity(
     radius: float = 0.05,
     samples: int = 20,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """How much maps change with small changes of the image: ``max_sensitivity`` of each method.
 
@@ -199,8 +241,15 @@ def input_sensitivity(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         One row for each method: ``max_sensitivity``, the mean over the images, and its deviation.
@@ -222,9 +271,12 @@ def input_sensitivity(
     values = _prepared(model, images, preprocess)
     if graph_of(model).inputs[0].channels_first:  # prepared ones have the channels last
         values = [np.moveaxis(each, -1, 1) for each in values]
+    shared = {"preprocess": None, "score": score, "output": output, "grid": grid}
+    explainers = _explainers(methods, model, layer, **shared, batch_size=batch_size)
     rows = []
-    for name, explainer in _explainers(model, layer, methods, None, batch_size).items():
-        for image in values:
+    steps = list(itertools.product(explainers.items(), values))
+    with progress_bar(len(steps), "changing images", progress) as advance:
+        for (name, explainer), image in steps:
             target = _explained(explainer, image)[0].target
 
             def maps(batch: np.ndarray, explainer: Explainer = explainer, of: Any = target) -> Any:
@@ -234,6 +286,7 @@ def input_sensitivity(
                 maps, image[0], radius=radius * float(np.ptp(image)), samples=samples, seed=seed
             )
             rows.append({"method": name, "max_sensitivity": found})
+            advance()
     return means_and_deviations(pd.DataFrame(rows), ["method"], ["max_sensitivity"])
 
 
@@ -292,20 +345,15 @@ def max_sensitivity(
 
 
 def _explainers(
-    model: Any,
-    layer: Layers,
-    methods: Sequence[MethodChoice] | None,
-    preprocess: Preprocess,
-    batch_size: int,
+    methods: Sequence[MethodChoice] | None, model: Any, layer: Layers, **shared: Any
 ) -> dict[str, Explainer]:
-    """An explainer for each method, by its name."""
+    """An explainer for each method, by its name; ``shared`` is what they have in common."""
     methods = CHECKED_METHODS if methods is None else methods
     if isinstance(methods, str) or not methods:
         raise ValueError(f"methods must be a list that holds at least one; got {methods!r}.")
     found: dict[str, Explainer] = {}
     for choice in methods:
         method, options = choice if isinstance(choice, tuple) else (choice, {})
-        shared: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size}
         explainer = Explainer(model, layer, method=method, progress=False, **shared, **options)
         stated = ", ".join(f"{key}={value}" for key, value in options.items())
         name = method if isinstance(method, str) else getattr(method, "__name__", "method")
@@ -335,20 +383,27 @@ def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarra
     return [opened.prepare_one(each, preprocess, "sanity").inputs for each in batch]
 
 
-def _outputs(model: Any, images: Any, preprocess: Preprocess) -> np.ndarray:
+def _outputs(
+    model: Any, images: Any, preprocess: Preprocess, output: str | int | None
+) -> np.ndarray:
     """(B, classes): what the model says of each image."""
-    graph, prepared = graph_of(model), _prepared(model, images, preprocess)
-    outputs = [graph.run([tf.constant(image)]) for image in prepared]
+    submodel = open_model(model).bare(OUTPUT.check(output))
+    prepared = _prepared(model, images, preprocess)
+    outputs = [submodel.forward(tf.constant(image))[0].values for image in prepared]
     if not all(tf.is_tensor(each) and each.shape.rank == 2 for each in outputs):
-        raise ValueError("class_sensitivity needs a model with one output of classes, (B, C).")
+        raise ValueError(
+            "class_sensitivity needs one output of classes, (B, C); of a model with several say "
+            "which with output=."
+        )
     return np.concatenate([each.numpy() for each in outputs])
 
 
-def _randomised(model: Any, mode: Mode, steps: int, seed: int) -> Iterator[tuple[int, str]]:
-    """Draw weights step by step; at each yield the model is as that step wants it."""
-    chosen = stages(model, steps)
+def _randomised(
+    model: Any, mode: Mode, groups: Sequence[Stage], seed: int
+) -> Iterator[tuple[int, str]]:
+    """Draw weights group by group; at each yield the model is as that step wants it."""
     yield 0, "nothing"
-    for step, stage in enumerate(chosen, 1):
+    for step, stage in enumerate(groups, 1):
         if mode == "cascading":
             reinitialise(stage, seed)
             yield step, stage.name

@@ -48,11 +48,15 @@ def stream(
     labels: Sequence[str] | None = None,
     score: Score = "logit",
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+    augment: bool = False,
+    eigen: bool = False,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
     batch_size: int = 32,
     shard_size: int = 1024,
+    freeze: bool = True,
     progress: bool | None = None,
     **options: Any,
 ) -> MapStore:
@@ -88,6 +92,11 @@ def stream(
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of
@@ -95,10 +104,11 @@ def stream(
         batch_size: Number of images that are computed at once; fewer take less memory.
         shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
             fewer are better where a method takes long.
+        freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
+            several replicas share a batch.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
-        options: What else an ``Explainer`` takes, such as the method's own options. ``freeze`` is
-            True here unless told otherwise.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
         The store, as ``tfcam.open_store`` gives it.
@@ -123,6 +133,10 @@ def stream(
         "labels": labels,
         "score": score,
         "output": output,
+        "grid": grid,
+        "augment": augment,
+        "eigen": eigen,
+        "freeze": freeze,
         "batch_size": check_count("batch_size", batch_size),
         **options,
     }
@@ -159,8 +173,8 @@ def prepare_work(
     """
     strategy = getattr(model, "distribute_strategy", None)
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
-    # Nobody trains the model on meanwhile; replicas hold variables of their own.
-    asked = {"freeze": replicas == 1} | asked
+    # Replicas hold variables of their own.
+    asked = asked | {"freeze": asked["freeze"] and replicas == 1}
     explainer = Explainer(model, **asked)
     graph_of(model).check_one_image("stream")
     explainer._engine = engine = explainer._engine.compiling
