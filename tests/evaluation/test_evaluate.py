@@ -421,8 +421,11 @@ def test_models_of_other_inputs_are_refused(data):
     inputs = [keras.Input((8, 8, 3), name="a"), keras.Input((8, 8, 3), name="b")]
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
-    with pytest.raises(ValueError, match="one input, of images, is needed; .* has 2"):
+    with pytest.raises(ValueError, match="what the model takes beside it, b, as others of its"):
         tfcam.evaluate(model, data)
+    facts = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="The explained input must be of images, .* takes .*4,"):
+        tfcam.evaluate(facts, data)
 
 
 @pytest.mark.parametrize("name", METRICS)

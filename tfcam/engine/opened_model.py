@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import tensorflow as tf
+
 from tfcam.engine.engine import Engine
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
@@ -42,6 +44,11 @@ class OpenedModel:
         return self.graph.inputs[self.which]
 
     @property
+    def others(self) -> list[Input]:
+        """The inputs that are not explained."""
+        return [each for number, each in enumerate(self.graph.inputs) if number != self.which]
+
+    @property
     def calls(self) -> CallGraph:
         """What the model calls, as seen from the explained input."""
         return self.graph.calls(self.which)
@@ -72,6 +79,12 @@ class OpenedModel:
                 f"got a {type(given).__name__}."
             )
         return values.pop(self.which), values
+
+    def joined(self, explained: Any, others: Sequence[Any]) -> Any:
+        """What a user gives for the model, of the explained input and the others: see ``split``."""
+        values = list(others)
+        values.insert(self.which, explained)
+        return tf.nest.pack_sequence_as(self.graph.structure, values)
 
     def prepare_one(self, given: Any, preprocess: Preprocess, asked: str) -> Prepared:
         """One image, with the model's other inputs.

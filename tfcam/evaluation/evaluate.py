@@ -62,7 +62,8 @@ def evaluate(
     such as MaxBoxAcc, and those that ask the model at the size of the model's input.
 
     Args:
-        model: Any built Keras 3 model with one image input; it is left as it is.
+        model: Any built Keras 3 model; it is left as it is. Of one with several inputs, images are
+            explained, and each ``tfcam.Example`` of the data has what else it takes.
         data: A folder of pictures, with XML files of Pascal VOC's form beside them or in a folder
             Annotations, or with a JSON file of COCO's form; a ``tf.data.Dataset`` of images, of
             (image, label), or of dicts as tensorflow_datasets gives them; the name of a data set

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfcam.data.example import Example
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
@@ -32,7 +32,7 @@ class Question:
     """What is asked of the model about each picture.
 
     Attributes:
-        model: A built Keras model with one image input.
+        model: A built Keras model.
         target: None for the predicted class, "label" for each picture's own, an index or a label.
         preprocess: What is done to pictures.
         labels: The label of each class, as the user gives them.
@@ -47,6 +47,10 @@ class Question:
     input: str | int | None
     settings: Settings
 
+    @property
+    def _opened(self) -> OpenedModel:
+        return open_model(self.model, self.input)
+
     @cached_property
     def known_labels(self) -> Sequence[str] | None:
         """The label of each class, where they are known."""
@@ -55,7 +59,7 @@ class Question:
     @cached_property
     def classes(self) -> int | None:
         """How many classes the model tells apart."""
-        return open_model(self.model, self.input).classes(self.settings.output)
+        return self._opened.classes(self.settings.output)
 
     def case(self, example: Example, label_names: Sequence[str] | None) -> Case:
         """Find the class that is explained of a picture.
@@ -67,6 +71,12 @@ class Question:
         Raises:
             ValueError: If its own is asked for and it has none, or the model has no such class.
         """
+        names = [each.name for each in self._opened.others]
+        if len(example.others) != len(names):
+            raise ValueError(
+                f"it must have what the model takes beside it, {', '.join(names) or 'nothing'}, as "
+                f"others of its tfcam.Example; it has {len(example.others)}."
+            )
         if self.target != "label":
             return Case(example, self.target)
         if example.label is None:
@@ -75,9 +85,11 @@ class Question:
 
     def probe(self, cases: Sequence[Case]) -> Probe:
         """Ask the model about pictures, to be asked about changed ones."""
+        images = [case.example.image for case in cases]
+        others = [list(each) for each in zip(*(case.example.others for case in cases), strict=True)]
         return Probe(
             self.model,
-            [case.example.image for case in cases],
+            self._opened.joined(images, others),
             None if self.target is None else [case.target for case in cases],
             preprocess=self.preprocess,
             labels=self.labels,

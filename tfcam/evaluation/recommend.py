@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tfcam.engine.options import Score
+from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import GRID, Score
 from tfcam.evaluation.evaluate import evaluate
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, chosen_metrics
-from tfcam.model.graph import layers as list_layers
 from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
@@ -102,7 +102,7 @@ def recommend(
     again on others where a number is to be quoted.
 
     Args:
-        model: Any built Keras 3 model with one image input.
+        model: Any built Keras 3 model, as ``tfcam.evaluate`` takes it.
         images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data;
             twenty pictures say more than five.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
@@ -160,7 +160,7 @@ def recommend(
         ('features', 2)
     """
     metrics = MEASURES if metrics is None else metrics
-    chosen = _candidates(list_layers(model, input=input, grid=grid)) if layers is None else layers
+    chosen = _candidates(open_model(model, input), GRID.check(grid)) if layers is None else layers
     result = evaluate(
         model,
         images,
@@ -227,14 +227,16 @@ def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
     return frame.assign(p=p, differs=p < _SIGNIFICANT)
 
 
-def _candidates(listed: LayerList) -> list[str]:
+def _candidates(opened: OpenedModel, grid: tuple[int, int] | None) -> list[str]:
     """The layer explained by default, and the last of each of the two larger map sizes before."""
+    listed, calls = opened.graph.layers(opened.which, grid), opened.calls
+    seen = {calls.call_name(call) for call in calls.explained(calls.calls)}
     before = list(itertools.takewhile(lambda each: each.path != listed.default, listed))
     chosen, height = [listed.default], 0
     for each in reversed(before if len(before) < len(listed) else []):
         padded = each.kind.startswith(("ZeroPadding", "Cropping"))
         side = each.shape[0]
-        if side is None or padded or len(chosen) == _LAYERS:
+        if side is None or padded or each.path not in seen or len(chosen) == _LAYERS:
             continue
         height = height or _side(listed)
         if side >= 1.5 * height:

@@ -65,6 +65,7 @@ class Probe:
     Attributes:
         model: The model.
         inputs: (B, H, W, C) float32, the images as the model takes them.
+        others: (B, ...) each, the other inputs of a model that has several.
         targets: (B,) int32, the classes; -1 where the target is a callable.
         probabilities: (B,) float32, of the unchanged images.
         preprocessing: What was done to the pictures, in words.
@@ -119,10 +120,10 @@ class Probe:
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
-        self._others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
+        self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
         self._asked = _one_by_one(chosen, len(pictures))
         self._is_class = np.array([isinstance(each, ClassScore) for each in self._asked])
-        given = (self.inputs, *self._others)
+        given = (self.inputs, *self.others)
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
         self._function = _compiled(opened.bare(settings.output), batch_size, *kinds, given)
         self._start()
@@ -163,7 +164,7 @@ class Probe:
             An array, or a list or dict of the inputs; channels where the model has them.
         """
         wanted = self._structure
-        values = list(self._others)
+        values = list(self.others)
         values.insert(self._which, images)
         values = [
             np.moveaxis(value, -1, 1) if taken.channels_first else value
@@ -226,7 +227,7 @@ class Probe:
             self._check(batch, len(which), start, len(index))
             filled = np.stack(batch + [batch[-1]] * (self._size - len(batch)))
             full = np.concatenate([which, np.repeat(which[-1:], self._size - len(which))])
-            given = [filled.astype(self.inputs.dtype), *(each[full] for each in self._others)]
+            given = [filled.astype(self.inputs.dtype), *(each[full] for each in self.others)]
             values, whole, scores = self._function(*map(tf.constant, given))
             count = len(which)
             yield which, values[:count].numpy(), whole[:count, 0].numpy(), scores

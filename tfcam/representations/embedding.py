@@ -261,7 +261,7 @@ def embed(
             given, outputs = activations(submodel, prepared)
             for kept, values in zip(pooled, given, strict=True):
                 kept.append(values.mean(axis=(1, 2)))
-            if np.ndim(outputs) == 2:
+            if isinstance(outputs, np.ndarray) and outputs.ndim == 2:
                 predicted += outputs.argmax(axis=1).tolist()
             advance(len(pictures))
     found = tuple(np.concatenate(each) for each in pooled)
