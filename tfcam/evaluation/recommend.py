@@ -227,7 +227,7 @@ def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
     return frame.assign(p=p, differs=p < _SIGNIFICANT)
 
 
-def _candidates(opened: OpenedModel, grid: tuple[int, int] | None) -> list[str]:
+def _candidates(opened: OpenedModel, grid: tuple[int, int] | None = None) -> list[str]:
     """The layer explained by default, and the last of each of the two larger map sizes before."""
     listed, calls = opened.graph.layers(opened.which, grid), opened.calls
     seen = {calls.call_name(call) for call in calls.explained(calls.calls)}
