@@ -25,7 +25,7 @@ from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.results.comparison import reduced
+from tfcam.results.comparison import shrink
 from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.classes import Target
 from tfcam.utils.files import write_whole
@@ -254,7 +254,7 @@ class ExplainCallback(keras.callbacks.Callback):
         headline = f"epoch {epoch + 1} of {self.params.get('epochs')}: {found.method}{where}"
         boxed = any(each is not None for each in self._boxes)
         foot = ["The true boxes are drawn in white."] if boxed else []
-        return _sheet(rows, headline, foot, "of each map's maximum").rendered("png", _DPI)
+        return _sheet(rows, headline, foot, "of each map's maximum").render("png", _DPI)
 
     def _log(self, folder: str, epoch: int, cells: list[Cell]) -> None:
         """One picture each, as wide as TensorBoard shows them: all in one could not be read."""
@@ -262,7 +262,7 @@ class ExplainCallback(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(tf.io.gfile.join(folder, "explain"))
         with self._writer.as_default(step=epoch):
             for number, cell in enumerate(cells, 1):
-                picture = _sheet([[cell]], "", [], None).pixels(_DPI)
+                picture = _sheet([[cell]], "", [], None).rasterize(_DPI)
                 tf.summary.image(f"explain/image_{number:02d}", picture[np.newaxis])
             for name, value in self.scores.items():
                 tf.summary.scalar(name.replace("_", "/", 1), value)
@@ -307,7 +307,7 @@ def _against(found: Explanation, truths: np.ndarray) -> tuple[float, float]:
 def _cell(
     found: Explanation, truths: np.ndarray | None, measured: tuple[float, float] | None
 ) -> Cell:
-    small = reduced(found)
+    small = shrink(found)
     picture = small.picture().copy()
     if truths is not None:
         step = found.heatmap.shape[1] / small.heatmap.shape[1]

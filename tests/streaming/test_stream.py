@@ -21,7 +21,7 @@ import tfcam
 from tfcam.images.loading import load_image
 from tfcam.scenes import KINDS, draw_scene
 from tfcam.streaming.shards import Shards, ShardWriter
-from tfcam.utils.files import whole_file
+from tfcam.utils.files import open_whole
 
 ROOT = Path(__file__).parents[2]
 SIZES = [(128, 128), (90, 200), (300, 170), (128, 64), (55, 77), (256, 256), (140, 141)]
@@ -468,7 +468,7 @@ def test_settings_say_what_made_the_store(shapes, folder, tmp_path):
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     def write():
-        with whole_file(tmp_path / "a") as file:
+        with open_whole(tmp_path / "a") as file:
             file.write(b"half")
             raise KeyError
 

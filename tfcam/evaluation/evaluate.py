@@ -19,7 +19,7 @@ from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.run import EvaluationRun
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.baselines import BASELINES
-from tfcam.metrics.registry import MetricChoice, chosen_metrics
+from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.utils.progress import progress_bar
@@ -133,7 +133,7 @@ def evaluate(
     """
     if not isinstance(target, str | Integral | None):
         raise TypeError(f"target must be None, 'label', a class index or a label; got {target!r}.")
-    measures = chosen_metrics(metrics)
+    measures = find_metrics(metrics)
     question = Question(
         model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from tfcam.data.example import Example
 from tfcam.engine.opened_model import OpenedModel, open_model
@@ -17,7 +16,7 @@ from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.utils.run_folder import digest
+from tfcam.utils.digest import digest_names
 
 
 class Case(NamedTuple):
@@ -107,7 +106,7 @@ class Question:
         known = self.known_labels
         return {
             "target": "the predicted class" if self.target is None else self.target,
-            "labels_digest": None if known is None else digest(np.array(list(known))),
+            "labels_digest": None if known is None else digest_names(known),
             "preprocess": getattr(self.preprocess, "__name__", self.preprocess),
             "score": self.settings.score,
             "input": self.input,

@@ -21,11 +21,11 @@ from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
-from tfcam.metrics.registry import MetricChoice, chosen_metrics
+from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 # What a map that explains the model must do: bring its score up, and down, sooner than others.
 # In coarse steps, as many candidates are measured.
@@ -66,7 +66,7 @@ class Recommendation:
     def __repr__(self) -> str:
         metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
         shown = self.table[["method", "layer", "rank", *metrics, "p"]].round(3)
-        return printable(f"{self.sentence}\n\n{shown.to_string(index=False)}")
+        return make_printable(f"{self.sentence}\n\n{shown.to_string(index=False)}")
 
     def _repr_html_(self) -> str:
         sentence = html.escape(self.sentence, quote=False)
@@ -183,7 +183,7 @@ def recommend(
         seed=seed,
         progress=progress,
     )
-    table = ranked(result.table, {each.name: each.better for each in chosen_metrics(metrics)})
+    table = ranked(result.table, {each.name: each.better for each in find_metrics(metrics)})
     for metric, rows in result.summary.groupby("metric", sort=False):
         numbers = rows.set_index(["method", "layer"])[["mean", "low", "high"]]
         numbers.columns = pd.Index([str(metric), f"{metric}_low", f"{metric}_high"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfcam import maps
 from tfcam.engine.engine import Engine
 from tfcam.engine.freezing import frozen
-from tfcam.maps.tensors import resized
+from tfcam.maps.tensors import fused, heatmaps
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input, swapped
 from tfcam.preprocessing.modes import Preprocessing
@@ -54,16 +54,15 @@ def save(
     def explained(image: tf.Tensor) -> dict[str, tf.Tensor]:
         images, shown = image, tf.unstack(tf.shape(image)[1 : 1 + len(size)])
         if preprocessing is not None:
-            images = _prepared(image, taken, preprocessing)
+            images = prepare_pictures(image, taken, preprocessing)
         elif taken.channels_first:
             images, shown = swapped(image, to_first=False), tf.unstack(tf.shape(image)[2:])
         batch = tf.shape(images)[0]
         chosen = target if callable(target) else tf.tile(tf.constant(target), [batch, 1])
         (answer,) = engine.compute(engine.submodel, images, [chosen]).answers
-        made = {
-            "score": answer.scores,
-            "heatmap": _heatmap(answer.raws[0], shown, pixels, fusion),
-        }
+        layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in answer.raws[0]]
+        heatmap = fused(layers, fusion) if len(layers) > 1 else layers[0]
+        made = {"score": answer.scores, "heatmap": heatmap}
         if not callable(target):
             made["class"] = answer.pairs[:, 0]
         if labels is not None and "class" in made:
@@ -100,8 +99,8 @@ def _check_method(engine: Engine) -> None:
             )
 
 
-def _prepared(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> tf.Tensor:
-    """Pictures (B, H, W, 3) uint8 as the model takes them: as ``images.resize_image`` and on."""
+def prepare_pictures(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> tf.Tensor:
+    """Prepare pictures (B, H, W, 3) uint8 inside a graph, as ``preprocessing.prepare`` does."""
     size, given = tf.constant(taken.sides), tf.shape(image)[1:3]
     pixels = tf.cast(image, tf.float32)
     factor = tf.maximum(1, tf.reduce_min(given // (2 * size)))
@@ -118,33 +117,3 @@ def _prepared(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> t
             f"keras.ops; this one failed: {error}. Name a mode, or export with preprocess=None."
         ) from None
     return tf.cast(made, taken.dtype)
-
-
-def _heatmap(
-    raws: Sequence[tf.Tensor], size: Sequence[tf.Tensor], pixels: bool, fusion: maps.Fusion
-) -> tf.Tensor:
-    """The heatmaps (B, *size) in [0, 1], as ``maps.heatmap`` and ``maps.fuse`` make them."""
-    raws = [tf.abs(each) for each in raws] if pixels else raws
-    scaled = [_scaled(_at_size(each, size)) for each in raws]
-    if len(scaled) == 1:
-        return scaled[0]
-    stack = tf.stack(scaled)
-    by: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-        "max": lambda each: tf.reduce_max(each, axis=0),
-        "mean": lambda each: tf.reduce_mean(each, axis=0),
-        "product": lambda each: tf.reduce_prod(each, axis=0),
-        "tanh_max": lambda each: tf.reduce_max(tf.tanh(2 * each), axis=0),
-    }
-    return _scaled(by[fusion](stack))
-
-
-def _at_size(raw: tf.Tensor, size: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Maps (B, h, w), or of pixels (B, h, w, C), at another size: (B, *size)."""
-    flat = tf.reduce_max(raw, axis=-1) if raw.shape.rank == len(size) + 2 else raw
-    return resized(flat[..., tf.newaxis], size)[..., 0]
-
-
-def _scaled(values: tf.Tensor) -> tf.Tensor:
-    positive = tf.nn.relu(values)
-    axes = list(range(1, values.shape.rank))
-    return tf.math.divide_no_nan(positive, tf.reduce_max(positive, axis=axes, keepdims=True))

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.passes.outputs import Outputs
 from tfcam.targets.classes import class_index, class_outputs
 from tfcam.utils.validation import check_count, kind_of, shown
@@ -92,8 +92,8 @@ class Objective:
     @property
     def target(self) -> int | str | None:
         """The class that it raises; None where there is none, or more than one."""
-        found = [t.target for weight, t in self.terms if t.target is not None and weight > 0]
-        return found[0] if len(found) == 1 else None
+        targets = [t.target for weight, t in self.terms if t.target is not None and weight > 0]
+        return targets[0] if len(targets) == 1 else None
 
     def __add__(self, other: object) -> Objective:
         if not isinstance(other, Objective):
@@ -209,8 +209,9 @@ def channel(layer: Layer, index: int) -> Objective:
     """The mean of one channel of a layer over all positions.
 
     Args:
-        layer: See ``of_layer``. Of one that ends in a softmax or sigmoid, what goes into that.
-        index: Which channel.
+        layer: The layer, by path, unique name or index. Of one that ends in a softmax or sigmoid,
+            what goes into that.
+        index: The channel, from 0.
 
     Returns:
         The objective mean_ij A_ij^k.
@@ -238,8 +239,8 @@ def neuron(layer: Layer, index: int, position: Sequence[int] | None = None) -> O
     """One channel of a layer at one position.
 
     Args:
-        layer: See ``of_layer``.
-        index: Which channel.
+        layer: The layer, by path, unique name or index.
+        index: The channel, from 0.
         position: (row, column), or one number for tokens; None takes the middle.
 
     Returns:
@@ -258,7 +259,7 @@ def neuron(layer: Layer, index: int, position: Sequence[int] | None = None) -> O
     index = check_count("channel", index, least=0)
     if position is not None:
         listed = [position] if isinstance(position, Integral) else list(position)
-        position = tuple(check_count("position", each, least=0) for each in listed)
+        position = tuple(check_count("position", place, least=0) for place in listed)
 
     def value(activations: tf.Tensor) -> tf.Tensor:
         _check_channel(layer, index, activations)
@@ -281,7 +282,7 @@ def direction(layer: Layer, vector: Any) -> Objective:
     """How far a layer's channels go in one direction, the mean over all positions.
 
     Args:
-        layer: See ``of_layer``.
+        layer: The layer, by path, unique name or index.
         vector: (K,), a number for each channel; only its direction counts.
 
     Returns:
@@ -320,7 +321,7 @@ def layer(layer: Layer) -> Objective:
     """All of a layer: the mean of its squared activations, as in DeepDream.
 
     Args:
-        layer: See ``of_layer``.
+        layer: The layer, by path, unique name or index.
 
     Returns:
         The objective mean_ijk (A_ij^k)^2.
@@ -345,7 +346,7 @@ def diversity(layer: Layer) -> Objective:
     the others.
 
     Args:
-        layer: See ``of_layer``.
+        layer: The layer, by path, unique name or index.
 
     Returns:
         The objective, in [-1, 1].
@@ -427,7 +428,7 @@ def blur(width: float = 1.0) -> Objective:
     return _one(
         f"blur({width:g})",
         lambda seen: _over_positions(
-            tf.reduce_mean((seen.images - blurred(seen.images, width)) ** 2, -1)
+            tf.reduce_mean((seen.images - blur_images(seen.images, width)) ** 2, -1)
         ),
     )
 

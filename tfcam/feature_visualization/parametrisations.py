@@ -75,7 +75,7 @@ class Pixels:
 
     def images(self, parameters: tf.Tensor, shape: Shape) -> tf.Tensor:
         """The pictures, (n, H, W, C) in [0, 1]."""
-        values = correlated(parameters) if _are_colours(self, shape) else parameters
+        values = correlate(parameters) if _are_colours(self, shape) else parameters
         if self.sigmoid:
             return tf.sigmoid(values)
         return tf.clip_by_value(values + _MIDDLE, 0.0, 1.0)
@@ -83,7 +83,7 @@ class Pixels:
     def parameters(self, images: tf.Tensor) -> tf.Tensor:
         """What stands for given pictures, (n, H, W, C)."""
         values = _before_sigmoid(images) if self.sigmoid else images - _MIDDLE
-        return decorrelated(values) if _are_colours(self, images.shape) else values
+        return decorrelate(values) if _are_colours(self, images.shape) else values
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,12 @@ class Fourier:
         waves = tf.complex(scaled[..., 0], scaled[..., 1])
         values = tf.signal.irfft2d(waves, [height, width]) / _CONTRAST
         values = tf.transpose(values, [0, 2, 3, 1])
-        return tf.sigmoid(correlated(values) if _are_colours(self, shape) else values)
+        return tf.sigmoid(correlate(values) if _are_colours(self, shape) else values)
 
     def parameters(self, images: tf.Tensor) -> tf.Tensor:
         """What stands for given pictures, (n, C, H, W // 2 + 1, 2)."""
         values = _before_sigmoid(images)
-        values = decorrelated(values) if _are_colours(self, images.shape) else values
+        values = decorrelate(values) if _are_colours(self, images.shape) else values
         height, width = values.shape[1:3]
         waves = tf.signal.rfft2d(_CONTRAST * tf.transpose(values, [0, 3, 1, 2]))
         parts = tf.stack([tf.math.real(waves), tf.math.imag(waves)], axis=-1)
@@ -159,7 +159,7 @@ def wave_scale(height: int, width: int, power: float) -> tf.Tensor:
     return tf.constant(scale, tf.float32)
 
 
-def correlated(values: tf.Tensor) -> tf.Tensor:
+def correlate(values: tf.Tensor) -> tf.Tensor:
     """Independent numbers as red, green and blue that vary together as in photographs.
 
     Args:
@@ -169,17 +169,17 @@ def correlated(values: tf.Tensor) -> tf.Tensor:
         (..., 3).
 
     Example:
-        >>> correlated(tf.constant([[1.0, 0.0, 0.0]])).numpy().round(2)
+        >>> correlate(tf.constant([[1.0, 0.0, 0.0]])).numpy().round(2)
         array([[0.56, 0.58, 0.58]], dtype=float32)
     """
     return tf.matmul(values, tf.constant(COLOURS.T, values.dtype))
 
 
-def decorrelated(values: tf.Tensor) -> tf.Tensor:
-    """The inverse of ``correlated``.
+def decorrelate(values: tf.Tensor) -> tf.Tensor:
+    """The inverse of ``correlate``.
 
     Example:
-        >>> decorrelated(correlated(tf.constant([[3.0, 2.0, 1.0]]))).numpy().round(4)
+        >>> decorrelate(correlate(tf.constant([[3.0, 2.0, 1.0]]))).numpy().round(4)
         array([[3., 2., 1.]], dtype=float32)
     """
     return tf.matmul(values, tf.constant(np.linalg.inv(COLOURS).T, values.dtype))

@@ -101,7 +101,7 @@ def load_image(
     )
 
 
-def stored_form(path: str | os.PathLike) -> tuple[tuple[int, int], int]:
+def read_stored_form(path: str | os.PathLike) -> tuple[tuple[int, int], int]:
     """Tells how a picture lies in its file: what is drawn on it may refer to that.
 
     Args:

@@ -1,4 +1,4 @@
-"""New random weights for parts of a model, for a while: each layer draws as when it was made."""
+"""Random weights for parts of a model, for a while: each layer draws as when it was made."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stage:
 
 
 def stages(model: Any, count: int) -> list[Stage]:
-    """A model's layers with weights, from the logits down, in groups of consecutive ones.
+    """Split the layers with weights into groups of consecutive ones, from the logits down.
 
     The first group is the layer of the logits alone, the others hold about equally many; a single
     group holds all. What prepares the data (``Normalization``) is left out: training did not learn
@@ -37,7 +37,7 @@ def stages(model: Any, count: int) -> list[Stage]:
 
     Args:
         model: A Keras model.
-        count: How many groups at most, at least 1.
+        count: The largest number of groups, at least 1.
 
     Returns:
         The groups, those nearest to the output first.
@@ -76,7 +76,7 @@ def stages(model: Any, count: int) -> list[Stage]:
 
 
 def own_weights(operation: Any) -> list[Any]:
-    """The weights that a layer holds itself, not in a layer inside it."""
+    """List the weights that a layer holds itself, not in a layer inside it."""
     inner = {id(each) for child in children(operation) for each in getattr(child, "weights", [])}
     return [each for each in getattr(operation, "weights", []) if id(each) not in inner]
 
@@ -100,8 +100,8 @@ def reinitialise(stage: Stage, seed: int) -> None:
     draws depends on the seed and its place in the model only.
 
     Args:
-        stage: Which layers.
-        seed: Which weights.
+        stage: The layers.
+        seed: The seed of the weights.
 
     Raises:
         ValueError: If a layer can't be made anew from its configuration.

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP, LINE_COLOURS, STROKES, colours
+from tfcam.figures.overlays import COLORMAP, LINE_COLOURS, STROKES, apply_colormap
 from tfcam.metrics.similarity_table import SIMILARITIES, means_and_deviations
 
 Mode = Literal["cascading", "independent"]
@@ -176,4 +176,4 @@ class Randomisation:
 
 def _coloured(heatmap: np.ndarray) -> np.ndarray:
     limit = np.percentile(heatmap, 99) or heatmap.max() or 1.0
-    return np.round(255 * colours(np.clip(heatmap / limit, 0, 1), COLORMAP)).astype(np.uint8)
+    return np.round(255 * apply_colormap(np.clip(heatmap / limit, 0, 1), COLORMAP)).astype(np.uint8)

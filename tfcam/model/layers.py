@@ -17,7 +17,7 @@ from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
 from tfcam.model.tokens import known_grid, map_shapes, token_shape
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 
 class DefaultLayer(NamedTuple):
@@ -194,6 +194,6 @@ class LayerList(Sequence[LayerInfo]):
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         lines.append(f"Explained by default: {self.default} ({self.reason}).")
-        return printable("\n".join(lines))
+        return make_printable("\n".join(lines))
 
     __repr__ = __str__

@@ -22,7 +22,7 @@ from tfcam.model.graph import graph_of
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
 from tfcam.streaming.shards import Row
-from tfcam.utils.prefetch import ahead, in_order
+from tfcam.utils.prefetch import map_in_order, work_ahead
 
 # Pictures that wait are small: no more than the network takes of each.
 _THREADS = min(8, os.cpu_count() or 1)
@@ -101,7 +101,7 @@ class ShardExplainer:
         Args:
             shards: Their numbers, rising; where the data end, so does this.
         """
-        return ahead(self._computed(ahead(self._prepared(self._grouped(shards)))))
+        return work_ahead(self._computed(work_ahead(self._prepared(self._grouped(shards)))))
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -120,13 +120,13 @@ class ShardExplainer:
             def load(place: tuple[int, int]) -> tuple[int, int, Read | Skipped]:
                 return *place, self._shrunk(place[1], item(place[1]))
 
-            yield from in_order(load, places, _THREADS, depth)
+            yield from map_in_order(load, places, _THREADS, depth)
             return
 
         def shrink(given: tuple[int, int, Example | Skipped]) -> tuple[int, int, Read | Skipped]:
             return given[0], given[1], self._shrunk(given[1], given[2])
 
-        yield from in_order(shrink, self._one_by_one(shards), _THREADS, depth)
+        yield from map_in_order(shrink, self._one_by_one(shards), _THREADS, depth)
 
     def _one_by_one(self, shards: Iterable[int]) -> Iterator[tuple[int, int, Example | Skipped]]:
         reader, at = None, 0

@@ -27,8 +27,8 @@ from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
+from tfcam.utils.digest import digest_arrays, digest_names
 from tfcam.utils.progress import progress_bar
-from tfcam.utils.run_folder import digest
 from tfcam.utils.validation import check_count
 from tfcam.utils.versions import versions
 
@@ -204,7 +204,7 @@ def prepare_work(
     others = {name: _plain(value) for name, value in chosen.items() if name not in _TOLD_APART}
     settings = {
         "model": model.name,
-        "weights_digest": digest(*(np.asarray(each) for each in model.variables)),
+        "weights_digest": digest_arrays(*(np.asarray(weight) for weight in model.variables)),
         "data": source.name,
         "place": source.place,
         "pictures": source.count,
@@ -213,7 +213,7 @@ def prepare_work(
         "layer": explainer.layer,
         "pixels": method.pixels,
         "target": _target_in_words(target),
-        "labels_digest": None if (e := explainer._labels) is None else digest(np.array(list(e))),
+        "labels_digest": None if (e := explainer._labels) is None else digest_names(e),
         "preprocessing": _preprocessing(explainer, asked.get("preprocess", "auto")),
         **others,
         "shard_size": shard_size,
