@@ -109,7 +109,7 @@ def dream(
     objective = _objective(target, layer, channel)
     path = check_path(file or Path(f"dream_{_file_name(target, layer, channel)}.png"))
     network, options["labels"] = load_network(model, options["labels"], unsafe)
-    changes = method_options(option, options)
+    changes = method_options(option, DOORS["dream"])
     result = make(
         network,
         objective,

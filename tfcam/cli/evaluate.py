@@ -39,7 +39,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--baseline",
-            help="Names of baselines, maps that ask no model; by default all. May be repeated.",
+            help="Baselines, maps that ask no model, by name; by default all. May be repeated.",
             metavar="NAME",
             rich_help_panel=HOW,
         ),

@@ -25,10 +25,13 @@ from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET
 
+_EXPLAINED = (TARGET, *DOORS["Explainer"])
+
+
 Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
 
 
-@flags(TARGET, *DOORS["Explainer"])
+@flags(*_EXPLAINED)
 def explain(
     images: Annotated[list[str], typer.Argument(help="Files, folders, globs or http(s) URLs.")],
     model: Model,
@@ -69,7 +72,7 @@ def explain(
     network, options["labels"] = load_network(model, options["labels"], unsafe)
     if choose_layer:
         options["layer"] = ask_layer(network, options["input"], options["grid"])
-    explainer = Explainer(network, **options, **method_options(option, options))
+    explainer = Explainer(network, **options, **method_options(option, _EXPLAINED))
     wanted = file is not None or not as_json
     files = outputs(paths, options["method"], file) if wanted else [None] * len(paths)
     records, failed = [], False

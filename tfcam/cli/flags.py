@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,32 +61,6 @@ def sides(text: str | None) -> tuple[int, int] | None:
     if not found:
         raise ValueError(f"HEIGHT,WIDTH must be two whole numbers, such as 14,7; got {text!r}.")
     return int(found[1]), int(found[2])
-
-
-def method_options(texts: list[str] | None, flags: Collection[str]) -> dict[str, Any]:
-    """NAME=VALUE as options: numbers, True, False and None as such, all else as text.
-
-    Args:
-        texts: As they are typed.
-        flags: The names of the options that have a flag of their own.
-
-    Raises:
-        ValueError: If it is no NAME=VALUE, or one that has a flag.
-    """
-    options: dict[str, Any] = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not (name.isidentifier() and equals):
-            raise ValueError(f"--option must be NAME=VALUE, such as samples=16; got {text!r}.")
-        if name in flags:
-            raise ValueError(
-                f"--option is for what has no flag of its own: give --{name.replace('_', '-')}."
-            )
-        try:
-            options[name] = ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            options[name] = value
-    return options
 
 
 @dataclass(frozen=True)
@@ -152,6 +126,33 @@ def words(option: Option) -> str:
     command = re.compile(r"``tfcam\.(?:metrics\.)?(\w+)``")
     text = command.sub(lambda name: f"tfcam {name[1].lower()}", option.words)
     return f"{text} {_KINDS[option.type].hint}".strip()
+
+
+def method_options(texts: list[str] | None, options: Iterable[Option]) -> dict[str, Any]:
+    """NAME=VALUE as options: numbers, True, False and None as such, all else as text.
+
+    Args:
+        texts: As they are typed.
+        options: Those that have a flag of their own.
+
+    Raises:
+        ValueError: If it is no NAME=VALUE, or one that has a flag.
+    """
+    own = {"model": "--model"} | {option.name: spelled(option) for option in options}
+    values: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ValueError(f"--option must be NAME=VALUE, such as samples=16; got {text!r}.")
+        if name in own:
+            raise ValueError(
+                f"--option is for what has none of its own: give {own[name]} {value!r}."
+            )
+        try:
+            values[name] = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            values[name] = value
+    return values
 
 
 def flags(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -29,7 +29,7 @@ def explain_dataset(
     complete = to.is_dir() and before.finished is not None
     started = time.monotonic()
     try:
-        store = stream(network, data, **options, **method_options(option, options))
+        store = stream(network, data, **options, **method_options(option, DOORS["stream"]))
     except KeyboardInterrupt:
         complain(f"stopped; what is done is kept in {to}. Type the same again to go on.")
         raise typer.Exit(130) from None

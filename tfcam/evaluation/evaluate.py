@@ -81,8 +81,8 @@ def evaluate(
             are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts.
-        baselines: Names of ``tfcam.metrics.BASELINES``, maps that ask no model; by
-            default all.
+        baselines: Baselines, maps that ask no model, by their names in
+            ``tfcam.metrics.BASELINES``; by default all.
         explainers: Others by name: each takes a list of pictures (H, W, 3) uint8 and a list of
             classes, as an ``Explainer`` does, and returns a heatmap (H, W) or an ``Explanation``
             for each.
