@@ -251,7 +251,7 @@ def test_what_is_done_is_not_read_again(shapes, folder, tmp_path, monkeypatch):
     read = []
     load = load_image
     monkeypatch.setattr(
-        "tfcam.images.loading.load_image", lambda path: read.append(path) or load(path)
+        "tfcam.data.folders.load_image", lambda path: read.append(path) or load(path)
     )
     store = tfcam.stream(shapes, folder, to=tmp_path, **asked)
     assert len(read) == 2
@@ -393,7 +393,6 @@ def test_pictures_wait_in_bounded_number(shapes, tmp_path):
 
     spec = tf.TensorSpec((128, 128, 3), tf.uint8)
     data = tf.data.Dataset.from_generator(endless, output_signature=spec)
-    import tfcam.shards
 
     class Slow(ShardWriter):
         def add(self, rows):

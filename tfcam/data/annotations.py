@@ -65,7 +65,7 @@ def read_voc(path: Path) -> Annotation:
     sides = [root.findtext(f"size/{side}") or "" for side in ("height", "width")]
     known = all(side.strip().isdecimal() and int(side) > 0 for side in sides)
     size = (int(sides[0]), int(sides[1])) if known else None
-    return Annotation(checked_boxes(boxes, str(path)), tuple(names), size, str(path))
+    return Annotation(check_boxes(boxes, str(path)), tuple(names), size, str(path))
 
 
 def read_coco(path: Path) -> dict[str, Annotation]:
@@ -96,7 +96,7 @@ def read_coco(path: Path) -> dict[str, Annotation]:
                 )
         return {
             picture["file_name"]: Annotation(
-                checked_boxes([box for box, _ in marked[picture["id"]]], str(path)),
+                check_boxes([box for box, _ in marked[picture["id"]]], str(path)),
                 tuple(name for _, name in marked[picture["id"]]),
                 _size(picture),
                 str(path),
@@ -117,7 +117,7 @@ def _size(picture: Any) -> tuple[int, int] | None:
     return (int(height), int(width)) if height and width else None
 
 
-def checked_boxes(boxes: Any, where: str) -> np.ndarray:
+def check_boxes(boxes: Any, where: str) -> np.ndarray:
     """Check boxes, (n, 4) float32: each must have an area.
 
     Args:
@@ -128,7 +128,7 @@ def checked_boxes(boxes: Any, where: str) -> np.ndarray:
         AnnotationError: If one is empty or not finite.
 
     Example:
-        >>> checked_boxes([[0, 0, 2, 1]], "a.xml")
+        >>> check_boxes([[0, 0, 2, 1]], "a.xml")
         array([[0., 0., 2., 1.]], dtype=float32)
     """
     try:

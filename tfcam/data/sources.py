@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcam.data.annotations import AnnotationError, checked_boxes, clip_boxes
+from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
 from tfcam.data.example import Example, Skipped, Source
 from tfcam.data.folders import open_folder
 from tfcam.images.loading import ImageError, as_numpy, is_prepared, load_image
@@ -119,7 +119,7 @@ def _checked(example: Example) -> Example:
         )
     if example.boxes is None:
         return example
-    boxes = clip_boxes(checked_boxes(example.boxes, example.id), size, example.id)
+    boxes = clip_boxes(check_boxes(example.boxes, example.id), size, example.id)
     if example.box_labels and len(example.box_labels) != len(boxes):
         raise AnnotationError(
             f"{example.id}: each box must have a label; got {len(example.box_labels)} for "

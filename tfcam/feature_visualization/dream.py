@@ -182,7 +182,7 @@ class _Studio:
     dtype: str
 
     def see(self, images: tf.Tensor, changed: tf.Tensor) -> Seen:
-        """One forward pass of pictures in [0, 1], as they are and as the model gets them."""
+        """Run the model once on pictures in [0, 1], as they are and as it gets them."""
         outputs, tapped = self.submodel.forward(self._inputs(changed))
         maps = map(self.submodel.channels_last, tapped)
         layers = dict(zip(self.objective.layers, maps, strict=True))

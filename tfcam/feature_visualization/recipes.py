@@ -88,7 +88,7 @@ class Recipe:
             )
 
     def settings(self) -> dict[str, Any]:
-        """Its fields as plain values and texts, as a result keeps them."""
+        """Describe its fields as plain values and texts, as a result keeps them."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | {
             "parametrisation": str(self.parametrisation),
@@ -96,11 +96,11 @@ class Recipe:
         }
 
     def start(self, parameters: tf.Tensor) -> State:
-        """The state before the first step."""
+        """Make the state before the first step."""
         return parameters, tf.zeros_like(parameters), tf.zeros_like(parameters)
 
     def climb(self, state: State, slope: tf.Tensor, step: tf.Tensor) -> State:
-        """The state after a step.
+        """Take a step, and return the state after it.
 
         Args:
             state: Parameters, and Adam's two means.
@@ -185,7 +185,7 @@ PRESETS = {
 
 
 def choose_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
-    """A recipe by name or as it is, with some of its fields changed.
+    """Choose a recipe, by name or as it is, and change some of its fields.
 
     Raises:
         ValueError: If there is no such preset, or a field is out of range.

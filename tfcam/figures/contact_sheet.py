@@ -49,7 +49,7 @@ class Font:
         return "bold" if self.bold else "normal"
 
     def width(self, text: str) -> float:
-        """The most that one line of text is wide."""
+        """Measure a line of text: the most that it is wide, in inches."""
         properties = FontProperties(size=self.size, weight=self.weight)
         width, _, _ = _TEXT.get_text_width_height_descent(text, properties, False)
         return 1.06 * width / 72  # letters are set to whole pixels when they are drawn
@@ -152,7 +152,7 @@ class Cell:
     notes: tuple[str, ...] = ()
 
     def set(self, width: float) -> _SetCell:
-        """The cell with its texts broken into lines."""
+        """Break the texts of the cell into lines."""
         notes = [line for note in self.notes for line in fit(note, width, NOTE, 2).split("\n")]
         return self.picture, [(_lines(self.caption, width, CAPTION), CAPTION)], [(notes, NOTE)]
 
@@ -220,13 +220,13 @@ class ContactSheet:
         pen.write(_MARGIN, pen.height - bottom, self._foot, "left")
 
     def render(self, kind: str, dpi: int) -> bytes:
-        """The sheet as a file, "png", "pdf" or "svg"; no figure stays open."""
+        """Write the sheet as a file's content, "png", "pdf" or "svg"; no figure stays open."""
         figure = Figure()
         self.draw(figure)
         return render(figure, kind, dpi)
 
     def rasterize(self, dpi: int) -> np.ndarray:
-        """The sheet as (H, W, 3) uint8: what is not to be a file need not be compressed."""
+        """Draw the sheet as (H, W, 3) uint8: what is to be no file need not be compressed."""
         figure = Figure(dpi=dpi)
         self.draw(figure)
         canvas = FigureCanvasAgg(figure)

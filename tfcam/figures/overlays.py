@@ -56,7 +56,7 @@ def apply_colormap(heatmap: np.ndarray, colormap: str) -> np.ndarray:
 
 
 def check_colormap(colormap: str) -> None:
-    """Refuse what is no colormap.
+    """Check the name of a matplotlib colormap.
 
     Raises:
         ValueError: If there is no such colormap.
@@ -66,7 +66,7 @@ def check_colormap(colormap: str) -> None:
 
 
 def overlay(picture: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str) -> np.ndarray:
-    """A picture under a coloured heatmap.
+    """Lay a coloured heatmap over a picture.
 
     Args:
         picture: (..., 3) uint8.

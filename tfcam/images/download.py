@@ -73,7 +73,7 @@ def fetch(url: str, *, timeout: float, max_seconds: float, max_bytes: int) -> by
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one that the whole internet can reach.
+    """Tell whether the whole internet can reach an IP address.
 
     Example:
         >>> [is_public(each) for each in ("8.8.8.8", "127.0.0.1", "10.0.0.1", "::ffff:10.0.0.1")]
@@ -106,14 +106,14 @@ class _Journey:
                 return self._body(response)
 
     def stop(self) -> None:
-        """End it soon, whatever it waits for."""
+        """End the download soon, whatever it waits for."""
         self.stopped = True
         for connection in self.sockets:
             with contextlib.suppress(OSError):  # it has ended already
                 connection.shutdown(socket.SHUT_RDWR)
 
     def meet(self, connected: socket.socket) -> None:
-        """Look at whom we are connected with, before anything is asked."""
+        """Check whom we are connected with, before anything is sent."""
         self.sockets.append(connected)
         address = str(connected.getpeername()[0])
         if self.stopped:

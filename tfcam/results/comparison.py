@@ -137,7 +137,7 @@ class Comparison:
         return path
 
     def table(self) -> str:
-        """A text table: what each cell explains, its score, layer, method and findings."""
+        """Write a text table: what each cell explains, its score, layer, method and findings."""
         labels = {
             "row": [row for row in self.rows for _ in self.columns],
             "column": list(self.columns) * len(self.rows),

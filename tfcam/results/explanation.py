@@ -105,7 +105,7 @@ class Explanation(Archived):
         components: maps.Components = "largest",
         by: maps.By = "maximum",
     ) -> np.ndarray:
-        """Boxes around what the heatmap marks, (n, 4) half-open [x0, y0, x1, y1) in pixels.
+        """Find boxes around what the heatmap marks, (n, 4) half-open [x0, y0, x1, y1) in pixels.
 
         See ``tfcam.maps.boxes``: connected parts above a fraction of the maximum, or, with
         ``by="quantile"``, of the pixels.
@@ -154,7 +154,7 @@ class Explanation(Archived):
             )
 
     def picture(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
-        """What ``plot`` and ``save`` show: the overlay, or the signed values of a map of pixels.
+        """Draw what ``plot`` and ``save`` show: the overlay, or a map of pixels by itself.
 
         A map of pixels is drawn in its own colours: grey is zero, and the full range is its
         99th percentile of absolute values.
@@ -246,7 +246,7 @@ class Explanation(Archived):
         return lettering.words_to_html(self.words, self.heatmap, self.title, findings, COLORMAP)
 
     def colored(self, colormap: str = COLORMAP) -> Text:
-        """The words of a text on their colours, to print in a terminal with ``rich.print``.
+        """Colour the words of a text, to print in a terminal with ``rich.print``.
 
         Args:
             colormap: The name of a matplotlib colormap.

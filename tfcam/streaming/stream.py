@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfcam.data.example import Source
 from tfcam.data.sources import open_data
 from tfcam.engine.options import Score
-from tfcam.engine.replicas import over_replicas
+from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
 from tfcam.model.graph import graph_of
 from tfcam.model.taps import Layer
@@ -177,15 +177,14 @@ def prepare_work(
     asked = asked | {"freeze": asked["freeze"] and replicas == 1}
     explainer = Explainer(model, **asked)
     graph_of(model).check_one_image("stream")
-    explainer._engine = engine = explainer._engine.compiling
-    explainer._own_engine = explainer._own_engine.compiling
-    if strategy is not None and replicas > 1:
-        if asked["batch_size"] % replicas:
-            raise ValueError(
-                f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
-                f"got {asked['batch_size']}."
-            )
-        explainer._engine = explainer._own_engine = over_replicas(engine, strategy)
+    if asked["batch_size"] % replicas:
+        raise ValueError(
+            f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
+            f"got {asked['batch_size']}."
+        )
+    runner = Replicated(strategy) if replicas > 1 else Frozen() if asked["freeze"] else Compiled()
+    engine = explainer._opened.engine(*explainer._asked, runner=runner)
+    explainer._engine = explainer._own_engine = engine
     if len(engine.layers) > 1:
         raise ValueError(
             "A store holds one map of each picture, as the layer has it; got "

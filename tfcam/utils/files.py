@@ -49,7 +49,7 @@ def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]
 
 @contextlib.contextmanager
 def open_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that is there whole after the block, or not at all where it fails.
+    """Open a file to write that is there whole after the block, or not at all where it fails.
 
     It is written beside its place under a name of its own, which nothing else has: what stands at
     that name, or is linked there, is never written to.
