@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tfcam import maps
 from tfcam.engine.engine import Engine
 from tfcam.engine.freezing import frozen
+from tfcam.explainer.pipeline import Pipeline
 from tfcam.maps.tensors import fused, heatmaps
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input, swapped
@@ -19,29 +18,24 @@ from tfcam.preprocessing.modes import Preprocessing
 _LUMA = (0.299, 0.587, 0.114)  # as images.to_channels
 
 
-def save(
-    path: str | os.PathLike[str],
-    engine: Engine,
-    target: Any,
-    preprocessing: Preprocessing | None,
-    fusion: maps.Fusion,
-    labels: Sequence[str] | None,
-) -> None:
+def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Any) -> None:
     """Write a SavedModel whose signature ``serving_default`` takes images and explains them.
 
     Args:
         path: The folder to write.
-        engine: What computes.
-        target: One pair of classes (1, 2) for all images, or a callable outputs -> (B,).
-        preprocessing: What is done to pictures of 0..255; None where the images come prepared.
-        fusion: How several layers become one map.
-        labels: The label of each class.
+        pipeline: What explains.
+        target: What is explained of every image, as ``tfcam.explain`` takes it.
 
     Raises:
         ValueError: If the model has several inputs or asks for a size that is not known, or the
             method or the preprocessing needs values.
     """
-    graph = engine.submodel.graph
+    if pipeline.augment:
+        raise ValueError("augment=True needs several passes and can't be exported.")
+    (chosen,) = pipeline.targets(target, 1)
+    pictures = pipeline.preprocess is not None and pipeline.opened.input.is_image
+    preprocessing = pipeline.preprocessing if pictures else None
+    engine, graph = pipeline.engine_for([chosen]), pipeline.opened.graph
     (taken,) = _single(graph)
     _check_method(engine)
     size, pixels = taken.sides, engine.requests[0].method.pixels
@@ -58,15 +52,15 @@ def save(
         elif taken.channels_first:
             images, shown = swapped(image, to_first=False), tf.unstack(tf.shape(image)[2:])
         batch = tf.shape(images)[0]
-        chosen = target if callable(target) else tf.tile(tf.constant(target), [batch, 1])
-        (answer,) = engine.compute(engine.submodel, images, [chosen]).answers
+        own = chosen if callable(chosen) else tf.tile(tf.constant(chosen), [batch, 1])
+        (answer,) = engine.compute(engine.submodel, images, [own]).answers
         layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in answer.raws[0]]
-        heatmap = fused(layers, fusion) if len(layers) > 1 else layers[0]
+        heatmap = fused(layers, pipeline.fuse) if len(layers) > 1 else layers[0]
         made = {"score": answer.scores, "heatmap": heatmap}
-        if not callable(target):
+        if not callable(chosen):
             made["class"] = answer.pairs[:, 0]
-        if labels is not None and "class" in made:
-            made["label"] = tf.gather(tf.constant(list(labels)), made["class"])
+        if pipeline.labels is not None and "class" in made:
+            made["label"] = tf.gather(tf.constant(list(pipeline.labels)), made["class"])
         return made
 
     spec = (

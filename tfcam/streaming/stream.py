@@ -18,10 +18,11 @@ from tfcam.data.sources import open_data
 from tfcam.engine.options import Score
 from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
+from tfcam.explainer.pipeline import Pipeline
 from tfcam.model.graph import graph_of
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
-from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
+from tfcam.preprocessing.modes import Preprocess
 from tfcam.streaming.pipeline import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
@@ -175,7 +176,7 @@ def prepare_work(
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
     # Replicas hold variables of their own.
     asked = asked | {"freeze": asked["freeze"] and replicas == 1}
-    explainer = Explainer(model, **asked)
+    pipeline = Explainer(model, **asked).pipeline
     graph_of(model).check_one_image("stream")
     if asked["batch_size"] % replicas:
         raise ValueError(
@@ -183,8 +184,8 @@ def prepare_work(
             f"got {asked['batch_size']}."
         )
     runner = Replicated(strategy) if replicas > 1 else Frozen() if asked["freeze"] else Compiled()
-    engine = explainer._opened.engine(*explainer._asked, runner=runner)
-    explainer._engine = explainer._own_engine = engine
+    pipeline = pipeline.run_by(runner)
+    engine = pipeline.engine
     if len(engine.layers) > 1:
         raise ValueError(
             "A store holds one map of each picture, as the layer has it; got "
@@ -196,7 +197,7 @@ def prepare_work(
             f"{type(target).__name__}."
         )
     if target != "label":
-        explainer._targets(target, 1, several=False)  # refused before any picture is read
+        pipeline.targets(target, 1)  # refused before any picture is read
     method = engine.requests[0].method
     usual = inspect.signature(Explainer).parameters.items()
     chosen = {name: each.default for name, each in usual if each.default is not each.empty} | asked
@@ -209,16 +210,16 @@ def prepare_work(
         "pictures": source.count,
         "pictures_digest": source.key,
         "method": method.name,
-        "layer": explainer.layer,
+        "layer": pipeline.layer,
         "pixels": method.pixels,
         "target": _target_in_words(target),
-        "labels_digest": None if (e := explainer._labels) is None else digest_names(e),
-        "preprocessing": _preprocessing(explainer, asked.get("preprocess", "auto")),
+        "labels_digest": None if (e := pipeline.labels) is None else digest_names(e),
+        "preprocessing": _preprocessing(pipeline),
         **others,
         "shard_size": shard_size,
         "versions": versions(),
     }
-    work = ShardExplainer(explainer, source, target, asked["batch_size"], shard_size)
+    work = ShardExplainer(pipeline, source, target, asked["batch_size"], shard_size)
     return work, settings
 
 
@@ -256,13 +257,12 @@ def left(store: Shards, source: Source) -> Iterator[int]:
     return (each for each in shards if each not in done)
 
 
-def _preprocessing(explainer: Explainer, preprocess: Preprocess) -> str:
+def _preprocessing(pipeline: Pipeline) -> str:
     """What is done to pictures, in words."""
     try:
-        opened = explainer._opened
-        return choose_preprocessing(opened.graph, preprocess, opened.which).description
+        return pipeline.preprocessing.description
     except ValueError:
-        if preprocess != "auto":
+        if pipeline.preprocess != "auto":
             raise
         return "auto"  # fine where arrays are given prepared; told with the first picture else
 
