@@ -91,7 +91,9 @@ _KINDS = {
         ("str", "Score", "maps.Fusion", "Preprocess", "str | Callable[[Reading], tf.Tensor]"),
         _TEXT,
     ),
-    **dict.fromkeys(("Layer", "Target", "Target | Targets", "str | int | None"), _NAME),
+    **dict.fromkeys(
+        ("Layer", "Target", "Target | Targets | np.ndarray", "str | int | None"), _NAME
+    ),
     "Layers": Kind(list[str] | None, one_or_listed, "NAME", "May be repeated."),
     **dict.fromkeys(
         (

@@ -92,7 +92,7 @@ ClassTarget = int | str | Difference | None
 Target = ClassTarget | Callable[[Any], Any]
 
 
-Targets = Top | Sequence[Target] | np.ndarray
+Targets = Top | Sequence[Target]
 
 
 def class_indices(
