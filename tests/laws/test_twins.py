@@ -10,7 +10,7 @@ from scipy import ndimage
 import tfcam
 from tfcam import maps, metrics
 from tfcam.explainer.export import prepare_pictures
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.losses import outside_energy, squared_error
 from tfcam.maps import tensors
 from tfcam.model.graph import graph_of
@@ -128,7 +128,7 @@ def test_the_cosine_of_features_is_the_target_similarity():
 @pytest.mark.parametrize("width", [0.4, 1.5, 3.0])
 def test_a_blur_with_a_gradient_is_the_blur_without(rng, width):
     images = rng.random((2, 20, 25, 3)).astype(np.float32)
-    found = blurred(tf.constant(images), width)
+    found = blur_images(tf.constant(images), width)
     wanted = ndimage.gaussian_filter(images, (0, width, width, 0), mode="reflect", truncate=4.0)
     np.testing.assert_allclose(found, wanted, **CLOSE)
 
