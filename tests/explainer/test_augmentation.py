@@ -6,19 +6,13 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks, replicas
+from tests.tolerances import ROUNDED, relative
 from tfcam.explainer import augmentation as views
 from tfcam.explainer.augmentation import OTHERS, View
 from tfcam.model.taps import resolve
 from tfcam.passes.submodel import SubModel
 
 ALL = (View(False, 1.0), *OTHERS)
-
-
-def relative(found, wanted):
-    """The largest difference, relative to the largest value."""
-    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
-    assert found.shape == wanted.shape
-    return np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-30)
 
 
 # --- views ----------------------------------------------------------------------------------
@@ -119,10 +113,10 @@ def test_maps_that_are_the_same_everywhere_stay_so(shape):
 
 def test_the_average_equals_the_replica(rng):
     maps = rng.normal(0, 1, (6, 2, 7, 8, 3)).astype(np.float32)
-    assert relative(views.average(maps[0], maps[1:]), averaged(maps.astype(np.float64))) < 1e-6
+    assert relative(views.average(maps[0], maps[1:]), averaged(maps.astype(np.float64))) < ROUNDED
     flat = maps[..., 0]
     wanted = averaged(maps[..., :1].astype(np.float64))[..., 0]
-    assert relative(views.average(flat[0], flat[1:]), wanted) < 1e-6
+    assert relative(views.average(flat[0], flat[1:]), wanted) < ROUNDED
 
 
 # --- augment=True ---------------------------------------------------------------------------
@@ -280,7 +274,7 @@ def test_components_of_several_layers():
     for path in ("first", "features"):
         single = tfcam.explain(model, x, path, target=1, eigen=True)
         for each, alone in zip(results, single, strict=True):
-            assert relative(each.parts[path], alone.raw) < 1e-6
+            assert relative(each.parts[path], alone.raw) < ROUNDED
 
 
 def test_a_component_by_hand():
