@@ -12,7 +12,7 @@ from pathlib import Path
 import pdoc
 
 import tfcam
-from tfcam.metrics import faithfulness
+from tfcam import metrics
 
 TEMPLATES = Path(__file__).parent.parent / ".docs"
 MODULES = (
@@ -23,12 +23,14 @@ MODULES = (
     "tfcam.scenes",
     "tfcam.callbacks",
     "tfcam.losses",
-    "tfcam.objectives",
-    "tfcam.recipes",
-    "tfcam.methods",
-    "tfcam.sampling",
-    "tfcam.attribution",
+    "tfcam.feature_visualization.objectives",
+    "tfcam.feature_visualization.parametrisations",
+    "tfcam.feature_visualization.recipes",
+    "tfcam.feature_visualization.transforms",
     "tfcam.metrics",
+    "tfcam.targets",
+    "tfcam.methods",
+    *sorted({method.function.__module__ for method in tfcam.METHODS.values()}),
 )
 
 
@@ -38,10 +40,11 @@ def write(output: Path) -> None:
     Raises:
         Warning: If pdoc warns of something, such as a type or a module that it can't find.
     """
-    # pdoc sees what a module holds, and tfcam's names come when they are asked for.
-    vars(tfcam).update({name: getattr(tfcam, name) for name in tfcam.__all__})
+    # pdoc sees what a module holds, and these names come when they are asked for.
+    for module in (tfcam, metrics):
+        vars(module).update({name: getattr(module, name) for name in module.__all__})
     # The constructor of a NamedTuple says that its types are of no module.
-    for record in (faithfulness.Adcc, faithfulness.Win):
+    for record in (metrics.Adcc, metrics.Win):
         record.__new__.__module__ = record.__module__
     pdoc.render.configure(
         docformat="google",

@@ -1,73 +1,16 @@
-"""The rooms of the house: a room imports only from lower floors; files are small.
-
-``FLOORS`` is the whole plan. A new file in a room needs no entry anywhere.
-"""
+"""The rules of the house: a room imports only from lower floors; files are small."""
 
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "tfcam"
-FILES = sorted(PACKAGE.rglob("*.py"))
-# From the roof to the ground: a room is a folder, or a file that lies in tfcam/ itself.
-FLOORS = (
-    ("__main__",),
-    ("cli", "__init__"),
-    ("callbacks", "evaluation"),
-    ("metrics", "streaming"),
-    ("explainer", "feature_visualization", "losses", "representations"),
-    ("engine",),
-    ("methods",),
-    ("passes", "preprocessing", "results"),
-    ("figures", "model"),
-    ("data", "maps", "targets"),
-    ("demo", "findings", "images", "scenes", "utils"),
-)
-FLOOR = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
+from tests.rooms import FILES, FLOOR, MODULES, PACKAGE, ROOT, imported_modules, imports
+
 EMPTY_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
 # Rooms that hand on names; the others have a docstring alone.
 FACES = {"tfcam", "cli", "images", "maps", "methods", "metrics", "targets"}
-
-
-def module_name(path):
-    """ "metrics/complexity.py" is "metrics.complexity"; a room's face is the room."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in FILES}
-
-
-def imports(path):
-    """What a file imports of tfcam, wherever it does: pairs of a module and a name of it."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            package, _, inner = node.module.partition(".")
-            if package == "tfcam":
-                found += [(inner, alias.name) for alias in node.names]
-            elif package in ("training", "tests"):
-                found += [(package, alias.name) for alias in node.names]
-        elif isinstance(node, ast.Import):
-            found += [
-                (alias.name.removeprefix("tfcam."), "")
-                for alias in node.names
-                if alias.name.startswith("tfcam.")
-            ]
-    return found
-
-
-def imported_modules(path):
-    """The modules of tfcam that a file imports."""
-    names = set()
-    for module, name in imports(path):
-        inner = f"{module}.{name}".strip(".")
-        names.add(inner if inner in MODULES else module)
-    return names - {""}
 
 
 def cycle(graph):

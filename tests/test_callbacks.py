@@ -151,7 +151,7 @@ def test_the_maps_are_those_of_the_epoch(tmp_path):
             wanted = tfcam.explain(fresh, images, "features", target=labels.tolist())
             kept.append((look.explanations, wanted, dict(logs)))
 
-    look = looking(tmp_path, targets=labels)
+    look = looking(tmp_path, target=labels)
     learn([look, Keep()], epochs=4)
     assert len({found.heatmaps.tobytes() for found, _, _ in kept}) == 4
     for found, wanted, logs in kept:
@@ -215,7 +215,7 @@ def test_the_figure_says_what_it_shows(tmp_path, monkeypatch):
             super().__init__(*given)
 
     monkeypatch.setattr(callbacks, "ContactSheet", Spied)
-    look = looking(tmp_path, labels=["cat", "dog", "owl"], targets=["cat", "dog", "owl"])
+    look = looking(tmp_path, labels=["cat", "dog", "owl"], target=["cat", "dog", "owl"])
     learn(look, epochs=2)
     (row,), _, _, headline, foot, *_ = next(each for each in reversed(sheets) if each[3])
     assert headline == "epoch 2 of 2: grad_cam at features"
@@ -386,7 +386,7 @@ def test_wrong_requests_are_told_at_once(tmp_path):
     ("options", "words"),
     [
         ({"layer": "nowhere"}, "nowhere"),
-        ({"targets": [0, 7, 1]}, "7"),
+        ({"target": [0, 7, 1]}, "7"),
         ({"boxes": [np.array([[90, 90, 99, 99]])] * 3}, "must hold at least one pixel"),
     ],
 )

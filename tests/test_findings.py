@@ -13,12 +13,13 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam import findings
-from tfcam.explainer import checks
+from tfcam.explainer import numeric_checks
 from tfcam.explainer.checks import Range
 from tfcam.explainer.numeric_checks import underflowed
 from tfcam.findings import FINDINGS, Finding, finding
 from tfcam.methods.registry import METHODS
 from tfcam.model import labels as asking
+from tfcam.passes.reading import Need
 from tfcam.targets.classes import Difference, Top
 
 FACTS = {
@@ -137,8 +138,8 @@ def test_a_sound_map_has_no_findings_and_is_not_looked_at_again(method, monkeypa
     def fail(*given):
         pytest.fail("another pass of the network")
 
-    monkeypatch.setattr(checks, "_probe", fail)
-    monkeypatch.setattr(checks, "start_of_nan", fail)
+    monkeypatch.setattr(numeric_checks, "_probe", fail)
+    monkeypatch.setattr(numeric_checks, "start_of_nan", fail)
     result, codes = explained(network(), made={"method": method})
     assert codes == ignoring(method)
     assert result.heatmap.max() == 1.0
@@ -232,7 +233,7 @@ def test_saturated(method):
     result, codes = explained(model, made=made, target=0)
     assert result.probability == 1.0
     empty = ["no_positive_evidence"] * (not result.heatmap.any())
-    stopped = ["gradient_absent"] * bool(empty and METHODS[method].needs == ("gradients",))
+    stopped = ["gradient_absent"] * bool(empty and METHODS[method].needs == Need.GRADIENTS)
     if method in ("guided_grad_cam", "finer_cam"):  # more than a gradient, or not of the class
         stopped = [code for code in codes if code == "gradient_absent"]
     assert codes == [*empty, "saturated", *agnostic(method), *stopped]

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tfcam.feature_visualization.dream import dream
     from tfcam.feature_visualization.result import Dream
     from tfcam.methods import METHODS
-    from tfcam.model.layers import layers
+    from tfcam.model.graph import layers
     from tfcam.passes.reading import Reading
-    from tfcam.representations.embedding import embed
-    from tfcam.representations.features import features
+    from tfcam.representations.embedding import Embedding, embed
+    from tfcam.representations.features import Features, features
     from tfcam.results.comparison import Comparison
     from tfcam.results.explanation import Explanation, Explanations
     from tfcam.streaming.on_ray import stream_on_ray
@@ -39,11 +39,13 @@ __all__ = [
     "Diagnosis",
     "Difference",
     "Dream",
+    "Embedding",
     "Evaluation",
     "Example",
     "Explainer",
     "Explanation",
     "Explanations",
+    "Features",
     "Reading",
     "Recommendation",
     "Regression",
@@ -84,11 +86,13 @@ _HOMES = {
     "Diagnosis": "explainer.diagnose",
     "Difference": "targets",
     "Dream": "feature_visualization.result",
+    "Embedding": "representations.embedding",
     "Evaluation": "evaluation.result",
     "Example": "data.example",
     "Explainer": "explainer.explainer",
     "Explanation": "results.explanation",
     "Explanations": "results.explanation",
+    "Features": "representations.features",
     "Reading": "passes.reading",
     "Recommendation": "evaluation.recommend",
     "Regression": "targets",
@@ -103,7 +107,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "explain": "explainer.explainer",
     "features": "representations.features",
-    "layers": "model.layers",
+    "layers": "model.graph",
     "open_store": "streaming.store",
     "recommend": "evaluation.recommend",
     "stream": "streaming.stream",

@@ -18,11 +18,13 @@ from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP
 from tfcam.images.loading import is_prepared, load_image
-from tfcam.metrics.localisation import box_iou, checked_boxes, pointing_game
+from tfcam.metrics.checks import checked_boxes
+from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.results.comparison import reduced
 from tfcam.results.explanation import Explanation, Explanations
+from tfcam.targets.classes import Target
 from tfcam.utils.files import write_whole
 from tfcam.utils.validation import check_count
 
@@ -49,17 +51,25 @@ class ExplainCallback(keras.callbacks.Callback):
     not fit before an epoch is lost.
 
     Args:
-        images: Pictures to explain, a handful, see ``tfcam.explain``; files are read once.
-        layer: Which layer, see ``tfcam.explain``.
+        images: The pictures to explain, a handful, as ``tfcam.explain`` takes them; files are read
+            once.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
         boxes: The true boxes of each image, (n, 4) [x0, y0, x1, y1) in its pixels; None for an
             image that has none.
-        targets: What is explained of each image, a list or array; None for the predicted classes.
-        method: A name of ``tfcam.METHODS``, or a function Reading -> (B, h, w).
-        every: Explain after so many epochs.
+        target: The class that is explained: an index, or a label where labels are known; by default
+            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
+            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
+            Of a batch a list of these, one for each image.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
+        every: Number of epochs from one explanation to the next.
         max_share: The share of the training time that it may take, in (0, 1]; None for no bound.
-        log_dir: TensorBoard's folder; the run is called "explain" there. An epoch's step is its
-            index from 0, as in Keras's own TensorBoard callback.
-        folder: Where to write ``epoch_001.png`` and so on.
+        log_dir: TensorBoard's folder; by default nothing is logged. The run is called "explain"
+            there. An epoch's step is its index from 0, as in Keras's own TensorBoard callback.
+        folder: The folder where ``epoch_001.png`` and so on are written; by default none is.
         options: Further options of ``tfcam.Explainer``, such as ``labels`` or ``preprocess``.
 
     Attributes:
@@ -79,7 +89,7 @@ class ExplainCallback(keras.callbacks.Callback):
         >>> model.compile("sgd", "sparse_categorical_crossentropy")
         >>> images = np.stack([each.image for each in scenes])
         >>> labels = np.array([each.labels[0] for each in scenes])
-        >>> look = ExplainCallback(images, targets=labels, boxes=[each.boxes for each in scenes])
+        >>> look = ExplainCallback(images, target=labels, boxes=[each.boxes for each in scenes])
         >>> history = model.fit(images, labels, epochs=2, verbose=0, callbacks=[look]).history
         >>> history["explain_pointing_game"]
         [1.0, 1.0]
@@ -91,7 +101,7 @@ class ExplainCallback(keras.callbacks.Callback):
         layer: Layers = None,
         *,
         boxes: Sequence[Any] | None = None,
-        targets: Any = None,
+        target: Target | Sequence[Target] | np.ndarray = None,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         every: int = 1,
         max_share: float | None = 0.03,
@@ -110,7 +120,9 @@ class ExplainCallback(keras.callbacks.Callback):
             raise ValueError(f"max_share must be in (0, 1], or None; got {max_share}.")
         self._every, self._max_share = check_count("every", every), max_share
         self._log_dir, self._folder = log_dir, None if folder is None else Path(folder)
-        self._asked, self._targets = {"layer": layer, "method": method, **options}, targets
+        # Keras shows how far the training is.
+        self._asked = {"layer": layer, "method": method, "progress": False, **options}
+        self._target = target
         self._writer: Any = None
         self.explanations: Explanations | None = None
         self.scores: dict[str, float] = {}
@@ -174,7 +186,7 @@ class ExplainCallback(keras.callbacks.Callback):
     def _explain(self) -> Explanations:
         if self._explainer is None:
             self._explainer = Explainer(self.model, **self._asked)
-        return self._explainer(self._images, self._targets)
+        return self._explainer(self._images, self._target)
 
     def _measured(self, found: Explanations) -> list[tuple[float, float] | None]:
         """Of each image with boxes their overlap, and whether the map points at one of them."""

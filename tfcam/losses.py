@@ -14,9 +14,8 @@ import tensorflow as tf
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, ask
-from tfcam.model.inputs import inputs_of
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.targets.classes import NOTHING
 from tfcam.utils.validation import check_choice, kind_of
 
@@ -24,7 +23,7 @@ from tfcam.utils.validation import check_choice, kind_of
 _LEAST = 1e-20
 
 
-_NEEDS = {"gradients", "class_weights"}
+_NEEDS = Need.GRADIENTS | Need.CLASS_WEIGHTS
 
 
 def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -91,9 +90,12 @@ class AttentionLoss:
 
     Args:
         model: A built Keras model with one image input.
-        layer: Which layer, see ``tfcam.explain``.
-        method: A method of ``tfcam.METHODS`` that is one formula of activations and gradients,
-            such as "grad_cam", "cam" or "layer_cam", or a function Reading -> (B, h, w).
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
         loss: "outside_energy", "squared_error", or a function of maps and masks, (B, H, W) each,
             that returns (B,).
         options: The method's own options.
@@ -131,7 +133,7 @@ class AttentionLoss:
         if not callable(loss):
             check_choice("loss", loss, tuple(_LOSSES))
         opened = open_model(model)
-        taken = inputs_of(model)
+        taken = opened.graph.inputs
         if len(taken) > 1 or not taken[0].is_image:
             raise ValueError(
                 f"The model must take one image (H, W, C); {model.name!r} takes "
@@ -148,7 +150,7 @@ class AttentionLoss:
         Args:
             images: (B, H, W, C), as the model takes them.
             masks: (B, H, W) or (B, H, W, 1), True or 1 where it should look, of any resolution;
-                of boxes, ``tfcam.metrics.localisation.truth_mask`` makes one.
+                of boxes, ``tfcam.metrics.truth_mask`` makes one.
             targets: (B,) class indices, or (B, C) what each logit counts for, such as one-hot
                 labels.
 
@@ -256,7 +258,7 @@ def _scaled(maps: tf.Tensor) -> tf.Tensor:
 
 
 def _is_formula(method: Method) -> bool:
-    return set(method.needs) <= _NEEDS and method.class_specific and method.contrast is None
+    return method.needs in _NEEDS and method.class_specific and method.contrast is None
 
 
 def _checked_masks(masks: Any) -> tf.Tensor:

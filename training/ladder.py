@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from tfcam import maps
+from tfcam.engine.options import Score
 from tfcam.metrics import localisation
 
 
@@ -35,7 +36,7 @@ class Rung:
 
     name: str
     paper: bool = True
-    score: str = "probability"
+    score: Score = "probability"
     heatmap: bool = False
     largest: bool = False
     upright: bool = False

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import keras
 
-from tfcam.model.applications import build, family_of
+from tfcam.model.applications import build
+from tfcam.model.graph import graph_of
 from training.data import SIZE
 from training.recipes import Recipe
 
@@ -55,7 +56,7 @@ def build_network(
 def _prepared(image: keras.KerasTensor, backbone: keras.Model, recipe: Recipe) -> keras.KerasTensor:
     if recipe.preprocessing == "unit":
         return keras.layers.Rescaling(1 / 255, name="rescaling")(image)
-    family = family_of(backbone, nested=False)
+    family = graph_of(backbone).own_family
     if family is None:
         raise ValueError(f"How {backbone.name!r} wants its pictures is not known.")
     if family.mode == "raw":

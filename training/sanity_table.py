@@ -10,8 +10,8 @@ import keras
 from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import rendered
-from tfcam.metrics.randomisation import Randomisation
 from tfcam.metrics.sanity import randomisation
+from tfcam.metrics.sanity_result import Randomisation
 from tfcam.utils.files import write_whole
 
 METHODS = ("saliency", "grad_cam", "layer_cam", "eigen_cam", "guided_backprop", "guided_grad_cam")
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("sanity"), help="a folder to write to")
     parser.add_argument("--count", type=int, default=8, help="how many photos, evenly spread")
     parser.add_argument("--mode", choices=["cascading", "independent"], default="cascading")
-    parser.add_argument("--target", choices=["original", "randomised"], default="original")
+    parser.add_argument("--explained", choices=["original", "randomised"], default="original")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seed", type=int, default=0)
@@ -56,7 +56,7 @@ def main() -> None:
         chosen,
         methods=given.methods,
         mode=given.mode,
-        target=given.target,
+        explained=given.explained,
         steps=given.steps,
         seed=given.seed,
     )

@@ -26,6 +26,7 @@ import pandas as pd
 import tensorflow as tf
 
 import tfcam
+from tfcam.engine.options import Score
 from tfcam.evaluation.statistics import compare_pairs, mean_interval
 from tfcam.methods.selection import one_pass_methods
 from tfcam.metrics import localisation
@@ -74,7 +75,7 @@ def open_run(folder: Path, data_dir: Path | None, download: bool = True) -> Trai
     return Trained(keras.saving.load_model(folder / "model.keras", compile=False), run, dogs)
 
 
-def raw_maps(model: keras.Model, part: tf.data.Dataset, score: str) -> dict[str, np.ndarray]:
+def raw_maps(model: keras.Model, part: tf.data.Dataset, score: Score) -> dict[str, np.ndarray]:
     """The raw maps of each picture's own breed, (N, h, w) by method, and whether it is named so.
 
     CAM where the network has the head for it; it knows no probability, so that its map is the

@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, spearmanr
 
 import tfcam
 from tfcam.metrics import localisation
-from tfcam.metrics.curves import deletion, insertion, road_combined
+from tfcam.metrics.curves import deletion, insertion, road
 from tfcam.metrics.faithfulness import average_drop
 from tfcam.metrics.probing import Probe
 from tfcam.scenes import KINDS, Scene
@@ -63,7 +63,7 @@ def measured(scenes: list[Scene], heatmaps: dict[str, np.ndarray]) -> pd.DataFra
             "IoU": np.mean([localisation.box_iou(m, s.boxes[:1], THRESHOLD) for m, s in pairs]),
             "deletion": -deletion(probe, maps).area.mean(),
             "insertion": insertion(probe, maps).area.mean(),
-            "ROAD": road_combined(probe, maps, fractions=ROAD).mean(),
+            "ROAD": road(probe, maps, fractions=ROAD).mean(),
             "average drop": -average_drop(probe, maps).mean(),
         }
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)

@@ -20,8 +20,11 @@ from tests import networks
 from tfcam import maps
 from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, SetCount, Tally
+from tfcam.evaluation.gallery import Shown, thumbnail
+from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
+from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
-from tfcam.metrics.baselines import BASELINES, random_map, seed_of
+from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.registry import METRICS, chosen_metrics
 from tfcam.model.labels import class_of
@@ -93,7 +96,7 @@ def test_numbers_of_the_model_are_those_of_the_metrics_called_by_hand(shapes, da
     small = np.stack([maps.heatmap(each, (128, 128)) for each in raws])
     wanted = {
         "insertion(steps=5)": curves.insertion(probe, small, steps=5).area,
-        "road(fractions=[0.5])": curves.road_combined(probe, small, fractions=[0.5]),
+        "road(fractions=[0.5])": curves.road(probe, small, fractions=[0.5]),
         "average_drop": faithfulness.average_drop(probe, small),
         "entropy": complexity.entropy(small),
     }
@@ -221,20 +224,22 @@ def test_mean_curves_and_what_is_kept_come_back_from_arrays(rng):
     tally = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
     curves = rng.random((5, 11))
     for number, curve in enumerate(curves):
-        tally.add_curve(("cam", "x", "deletion"), np.linspace(0, 1, 11), curve)
+        tally.add_curve(MetricKey("cam", "x", "deletion"), np.linspace(0, 1, 11), curve)
         heatmap, box = rng.random((8, 8)).astype(np.float32), np.array([[1, 1, 6, 6]])
-        tally.add_to_set(("cam", "x", "v1"), str(number), heatmap, box)
+        tally.add_to_set(MetricKey("cam", "x", "v1"), str(number), heatmap, box)
         picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        tally.show(("cam", "x"), curve[0], str(number), "dog", True, picture, lambda m=heatmap: m)
+        jpeg = thumbnail(picture, heatmap, None)
+        shown = Shown(curve[0], str(number), "dog", jpeg)
+        tally.galleries[CandidateKey("cam", "x")].add(curve[0], True, lambda kept=shown: kept)
     tally.skipped, tally.position, tally.leading = [("a", "why")], 6, "deletion"
     mean, error = tally.curves()["cam", "x", "deletion"]
     assert mean[::10] == pytest.approx(curves.mean(axis=0))
     assert error[::10] == pytest.approx(1.96 * curves.std(axis=0, ddof=1) / np.sqrt(5))
     assert len(mean) == len(FRACTIONS)
-    best, worst = tally.shown()["cam", "x"]
+    gallery = tally.galleries["cam", "x"]
     order = np.argsort(curves[:, 0])
-    assert [each.image for each in best] == [str(n) for n in order[::-1][:3]]
-    assert [each.image for each in worst] == [str(n) for n in order[:3]]
+    assert [each.image for each in gallery.best] == [str(n) for n in order[::-1][:3]]
+    assert [each.image for each in gallery.worst] == [str(n) for n in order[:3]]
     again = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
     again.restore(tally.state())
     assert again.state().keys() == tally.state().keys()
@@ -266,7 +271,7 @@ def test_classes_are_found_by_index_name_or_wordnet_number(monkeypatch):
 def test_without_a_target_the_predicted_class_is_explained(shapes, data):
     found = tfcam.evaluate(shapes, data[:3], methods=["cam"], metrics=["energy"], baselines=())
     predicted = shapes.predict(
-        np.stack([tfcam.images.resize_image(each.image, (128, 128)) for each in data[:3]]),
+        np.stack([resize_image(each.image, (128, 128)) for each in data[:3]]),
         verbose=0,
     )
     assert found.table.target.tolist() == predicted.argmax(axis=1).tolist()

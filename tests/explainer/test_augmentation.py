@@ -9,6 +9,7 @@ from tests import networks, replicas
 from tests.tolerances import ROUNDED, relative
 from tfcam.explainer import augmentation as views
 from tfcam.explainer.augmentation import OTHERS, View
+from tfcam.model.graph import graph_of
 from tfcam.model.taps import resolve
 from tfcam.passes.submodel import SubModel
 
@@ -215,7 +216,7 @@ def component(weighted, towards):
 
 
 def readings(model, x, layer, target):
-    sub = SubModel(model, [resolve(model, layer)])
+    sub = SubModel(graph_of(model), [resolve(graph_of(model), layer)])
     (read,), *_ = sub.read(tf.constant(x), tf.constant(target))
     return read.activations.numpy().astype(np.float64), read.gradients.numpy().astype(np.float64)
 

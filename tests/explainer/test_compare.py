@@ -83,7 +83,7 @@ def test_top_classes_of_one_image_take_one_forward_pass(counted):
 def test_many_targets_of_one_image_are_each_by_itself(name):
     model, x = networks.flat(), networks.pictures(1)[0]
     targets = [2, Difference(0, 1), None]
-    if "class_weights" not in METHODS[name].needs and METHODS[name].contrast is None:
+    if not METHODS[name].needs_class:
         targets.append(lambda outputs: outputs[:, 0] + outputs[:, 2])
     if METHODS[name].contrast is not None:
         targets.remove(Difference(0, 1))

@@ -362,3 +362,17 @@ def test_pictures_come_back_in_their_own_size(rng):
     assert results[0].probability is None
     with pytest.raises(ValueError, match="here are 2"):
         _ = results.heatmaps
+
+
+def test_progress_is_shown_where_it_is_asked_for(shapes, capfd):
+    pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(5)]
+    options = {"method": "score_cam", "channels": 4}
+    quiet = tfcam.explain(shapes, pictures, batch_size=2, **options)
+    assert capfd.readouterr().err == ""
+    shown = tfcam.explain(shapes, pictures, batch_size=2, progress=True, **options)
+    assert "5/5, " in (err := capfd.readouterr().err)
+    assert " pictures/s" in err
+    np.testing.assert_array_equal(shown.raws, quiet.raws)
+    tfcam.Explainer(shapes, progress=True, **options)(pictures[0])
+    assert "explaining" in (err := capfd.readouterr().err)
+    assert "pictures" not in err

@@ -22,8 +22,8 @@ from tests.results import test_comparison, test_explanation
 from tfcam.cli.demo_figure import run_demo
 from tfcam.figures import charts
 from tfcam.figures import overlays as drawing
-from tfcam.metrics.randomisation import Randomisation
-from tfcam.metrics.similarity import SIMILARITIES
+from tfcam.metrics.sanity_result import Randomisation
+from tfcam.metrics.similarity_table import SIMILARITIES
 from tfcam.results.comparison import Comparison
 from training import study_figures
 

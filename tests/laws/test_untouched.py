@@ -19,8 +19,8 @@ from keras import layers
 
 import tfcam
 from tests import kinds, networks
-from tfcam.engine import opened_model as opening
 from tfcam.model import hooks as tapping
+from tfcam.model.graph import forget, graph_of
 
 SMALL = [name for name in kinds.BUILDABLE if kinds.KINDS[name].small]
 CHEAP = {
@@ -118,11 +118,11 @@ def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next
         return tfcam.explain(model, inputs, "second", **options).raws
 
     wanted, before, clean = explained(), networks.snapshot(model, inputs), networks.marks(model)
-    operations = list({id(each): each for _, each in tapping.walk(model)}.values())
+    operations = list({id(each): each for each in graph_of(model).operations}.values())
     failed = 0
     for place, (operation, when) in enumerate(itertools.product(operations, range(4))):
         error = (ToldToFailError, KeyboardInterrupt)[(place + place // 4) % 2]
-        opening._OPENED.clear()
+        forget(model)
         undo = failing(operation, error, when)
         changed = networks.marks(model)
         try:
@@ -161,7 +161,8 @@ def test_threads_that_explain_at_once_find_what_one_alone_does(kind, count):
 
     asked = [(number, step) for number in range(count) for step in range(3)]
     wanted = {each: explained(*each) for each in asked}
-    opening._OPENED.clear()
+    for model in models:
+        forget(model)
     found, failures, start = {}, [], threading.Barrier(count)
 
     def work(number):

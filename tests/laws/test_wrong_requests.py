@@ -26,8 +26,8 @@ from typer.testing import CliRunner
 import tfcam
 from tests import networks
 from tfcam.cli.commands import app
-from tfcam.engine import opened_model as opening
 from tfcam.images.loading import load_image
+from tfcam.model.graph import forget
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (12, 12, 3), dtype=np.uint8)
@@ -460,7 +460,7 @@ def test_a_wrong_request_is_one_clear_error_and_changes_nothing(case, call, mode
         with contextlib.suppress(ValueError):
             ask(model, case.good)
     else:
-        opening._OPENED.pop(model, None)
+        forget(model)
     asked = {"image": PICTURE, "preprocess": "unit"} | case.good | filled(case.bad, place[1])
     with pytest.raises(case.error, match=case.match) as caught:
         tfcam.explain(model, **asked)
@@ -564,7 +564,7 @@ def test_a_wrong_comparison_is_one_clear_error_and_changes_nothing(case, call, m
         tfcam.compare(**good)
         tfcam.compare(**good)
     else:
-        opening._OPENED.pop(model, None)
+        forget(model)
     with pytest.raises(case.error, match=case.match) as caught:
         tfcam.compare(**(good | case.bad))
     assert_told(caught)
@@ -731,7 +731,7 @@ def test_a_wrong_command_is_one_line_and_code_2_and_writes_nothing(
     if call == "compiled":
         ask(model, {"image": "good.png", "preprocess": "auto"})
     else:
-        opening._OPENED.pop(model, None)
+        forget(model)
     files = contents()
     result = run(command, place[1])
     assert result.exit_code == 2, result.exception

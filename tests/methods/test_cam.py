@@ -10,6 +10,7 @@ from tests import networks, replicas
 from tests.laws import law
 from tests.tolerances import ROUNDED, relative
 from tfcam.methods.cam import cam, grad_cam, grad_cam_pp
+from tfcam.model.graph import graph_of
 from tfcam.model.taps import resolve
 from tfcam.passes.reading import Reading
 from tfcam.passes.submodel import SubModel
@@ -147,7 +148,8 @@ def test_normalised_grad_cam_pp_is_the_authors_form(rng, shape):
 def test_options_reach_the_method_and_the_result():
     model, inputs = networks.flat(), networks.pictures(2)
     kernel = model.get_layer("head").get_weights()[0]
-    A = SubModel(model, [resolve(model, "features")]).forward(tf.constant(inputs))[1][0]
+    graph = graph_of(model)
+    A = SubModel(graph, [resolve(graph, "features")]).forward(tf.constant(inputs))[1][0]
     for _ in range(2):
         plain = tfcam.explain(model, inputs, target=1, method="grad_cam_pp")
         results = tfcam.explain(model, inputs, target=1, method="grad_cam_pp", normalize_alpha=True)
@@ -215,7 +217,7 @@ def test_hand_computed_maps(hand, call):
 
 def gradients(model, inputs, target, **options):
     """Readings of the flat network at "features"."""
-    sub = SubModel(model, [resolve(model, "features")], **options)
+    sub = SubModel(graph_of(model), [resolve(graph_of(model), "features")], **options)
     return sub.read(tf.constant(inputs), tf.constant(target))[0][0]
 
 

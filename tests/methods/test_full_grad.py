@@ -10,15 +10,19 @@ from tests import networks, replicas
 from tests.laws import law
 from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.full_grad import completeness_error, full_gradient_map
+from tfcam.model.graph import graph_of
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 
 
 def decomposed(model, inputs, target=0, taps=None):
     """x, df/dx, every b df/dz, and f."""
     images = tf.constant(inputs)
-    taps = bias_taps(model) if taps is None else taps
+    taps = bias_taps(graph_of(model)) if taps is None else taps
     chosen = target if callable(target) else tf.fill([len(inputs)], target)
-    read = SubModel(model, taps, heads=True).read(images, chosen, image_gradients=True)
+    read = SubModel(graph_of(model), taps, heads=True).read(
+        images, chosen, Need.GRADIENTS | Need.IMAGE_GRADIENTS
+    )
     readings, scores = read[0], read[2]
     parts = [
         biases(tap.operation(), each.activations) * each.gradients
@@ -28,7 +32,7 @@ def decomposed(model, inputs, target=0, taps=None):
 
 
 def names(model):
-    return [(tap.path, tap.number) for tap in bias_taps(model)]
+    return [(tap.path, tap.number) for tap in bias_taps(graph_of(model))]
 
 
 def filled(model, seed=3, spread=0.4):
@@ -51,7 +55,7 @@ def assert_complete(model, inputs, target=0):
     for index in range(len(parts)):
         fewer = parts[:index] + parts[index + 1 :]
         left = completeness_error(images, gradients, fewer, scores)
-        assert np.abs(left).max() > 1e-4 * scale, bias_taps(model)[index].path
+        assert np.abs(left).max() > 1e-4 * scale, bias_taps(graph_of(model))[index].path
 
 
 def hand_set(activation="relu"):
@@ -273,7 +277,7 @@ def test_pixels_and_biases_sum_up_to_the_score(make, rng):
     model = filled(make())
     inputs = rng.normal(0, 1, (3, *model.input_shape[1:])).astype(np.float32)
     before = networks.snapshot(model, inputs)
-    assert [tap.path for tap in bias_taps(model)] == SMALL[make]
+    assert [tap.path for tap in bias_taps(graph_of(model))] == SMALL[make]
     assert networks.snapshot(model, inputs) == before
     assert_complete(model, inputs, 1)
     assert_complete(model, inputs, lambda outputs: outputs[:, 2] - 3 * outputs[:, 0])
@@ -286,7 +290,7 @@ def test_a_shared_layer_counts_once_for_each_call():
 @pytest.mark.parametrize("kind", networks.KINDS)
 def test_every_kind_of_model_has_the_same_parts(kind):
     model, inputs = networks.make(kind), networks.pictures(2)
-    taps = bias_taps(model)
+    taps = bias_taps(graph_of(model))
     assert [tap.path.split("/")[-1] for tap in taps] == ["first", "second", "norm", "head"]
     found, wanted = decomposed(model, inputs, 2), decomposed(networks.flat(), inputs, 2)
     for each, other in zip(found[2], wanted[2], strict=True):
@@ -296,7 +300,7 @@ def test_every_kind_of_model_has_the_same_parts(kind):
 
 def test_a_compiled_pass_has_the_same_parts():
     model, inputs = networks.flat(), networks.pictures(2)
-    taps = bias_taps(model)
+    taps = bias_taps(graph_of(model))
     traced = tf.function(lambda: decomposed(model, inputs, taps=taps), autograph=False)
     for each, other in zip(traced()[2], decomposed(model, inputs)[2], strict=True):
         np.testing.assert_allclose(each, other, rtol=1e-4, atol=1e-6)
@@ -343,7 +347,7 @@ def test_networks_of_keras_applications_are_complete(name, count, rng):
     error = completeness_error(images, gradients, parts, scores)
     # The parts are far larger than the score, and cancel: rounding is relative to them.
     sums = {"pixels": total(images * gradients)}
-    for tap, part in zip(bias_taps(model), parts, strict=True):
+    for tap, part in zip(bias_taps(graph_of(model)), parts, strict=True):
         kind = type(tap.operation()).__name__
         sums[kind] = sums.get(kind, 0) + total(part)
     scale = max(np.abs(each).max() for each in sums.values())
@@ -374,7 +378,7 @@ def test_a_network_with_its_real_weights_is_complete(mobilenet, rng):
 def test_networks_that_are_not_piecewise_linear_are_refused(name, reason):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match=f"piecewise linear.*{reason}.*Use 'grad_cam'"):
-        bias_taps(model)
+        bias_taps(graph_of(model))
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -423,14 +427,14 @@ CURVED = {
 def test_what_is_not_piecewise_linear_is_named(reason):
     start = ends(6)
     with pytest.raises(ValueError, match=f"piecewise linear.*({reason})"):
-        bias_taps(headed(CURVED[reason](start), start))
+        bias_taps(graph_of(headed(CURVED[reason](start), start)))
 
 
 def test_what_is_in_no_layer_is_named_by_the_model():
     model = Root()
     model(networks.pictures(1))
     with pytest.raises(ValueError, match="piecewise linear.*'root' computes Sqrt"):
-        bias_taps(model)
+        bias_taps(graph_of(model))
 
 
 UNKNOWN = {
@@ -454,7 +458,7 @@ def test_constants_that_no_known_layer_adds_are_refused(reason):
     start = ends(6)
     model = headed(UNKNOWN[reason](start), start)
     with pytest.raises(ValueError, match=f"every constant.*{reason}.*Let a layer of Keras add it"):
-        bias_taps(model)
+        bias_taps(graph_of(model))
 
 
 def test_biases_of_an_unknown_layer_are_refused():

@@ -12,6 +12,7 @@ from tests.laws import law
 from tests.tolerances import ROUNDED, relative
 from tfcam.methods.perturbation import _unit
 from tfcam.methods.smoothing import noisy
+from tfcam.model.graph import graph_of
 from tfcam.model.taps import resolve
 from tfcam.passes.submodel import SubModel
 
@@ -76,7 +77,7 @@ def test_the_network_in_float64_is_the_network():
     model, x = small(), images()
     exact = np.stack([softmax(tail(model, forward(model, each))) for each in x])
     np.testing.assert_allclose(model(x, training=False), exact, rtol=1e-5)
-    read = SubModel(model, [resolve(model, "map")])
+    read = SubModel(graph_of(model), [resolve(graph_of(model), "map")])
     (reading,), *_ = read.read(tf.constant(x), tf.constant([1, 0, 2]))
     for index, c in enumerate([1, 0, 2]):
         A = forward(model, x[index])
@@ -415,7 +416,7 @@ def test_the_closed_form_is_what_injection_gives(make):
     # A callable has no class weights: each channel is really taken out.
     injected = raws(model, x, "ablation_cam", layer="features", target=lambda o: o[:, 1])
     assert relative(closed, injected) < 1e-5
-    read = SubModel(model, [resolve(model, "features")])
+    read = SubModel(graph_of(model), [resolve(graph_of(model), "features")])
     (reading,), *_ = read.read(tf.constant(x), tf.constant([1, 1, 1]))
     A, G = (v.numpy().astype(np.float64) for v in (reading.activations, reading.gradients))
     # On such a head W_kc = Z G_kc, so that w_k = W_kc mean(A_k) = sum_ij G_k A_k.

@@ -9,8 +9,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam.methods.transformers import rollout_map
-from tfcam.model.call_graph import record
-from tfcam.model.taps import open_layer
+from tfcam.model.graph import graph_of
 from tfcam.passes.attention import attention_scores
 from tfcam.passes.submodel import SubModel
 
@@ -34,10 +33,10 @@ PIXELS = ["saliency", "smooth_grad", "integrated_gradients"]
 
 def tokens_of(model, inputs, target, layer=None):
     """The layer's tap, and its tokens' activations and gradients by a tap of one's own."""
-    calls = record(model)
-    tap, _ = open_layer(model, layer, lambda: calls)
+    graph = graph_of(model)
+    tap, _ = graph.open_layer(layer)
     with tf.GradientTape() as tape:
-        outputs, (tokens,) = SubModel(model, [tap]).forward(tf.constant(inputs), tape.watch)
+        outputs, (tokens,) = SubModel(graph, [tap]).forward(tf.constant(inputs), tape.watch)
         score = tf.reduce_sum(outputs.scores[:, target])
     return tap, tokens.numpy(), tape.gradient(score, tokens).numpy()
 
@@ -84,7 +83,7 @@ def test_ablations_leave_the_prefix_as_it_is(fill):
     """y_k by a pass of the whole model in which the patches' channel k is replaced."""
     model, inputs = networks.vit(prefix=1), networks.pictures(2)
     tap, tokens, _ = tokens_of(model, inputs, 0)
-    sub = SubModel(model, [tap])
+    sub = SubModel(graph_of(model), [tap])
 
     def score(given):
         return sub.forward(tf.constant(inputs), inject=[tf.constant(given)])[0].scores.numpy()[:, 0]
@@ -110,7 +109,7 @@ def test_pooled_tokens_without_a_prefix_have_the_closed_form():
 def test_attention_rollout_is_that_of_the_scores(prefix):
     model, inputs = networks.vit(prefix=prefix), networks.pictures(2)
     tap, *_ = tokens_of(model, inputs, 0)
-    wanted = rollout_map(attention_scores(model, tf.constant(inputs)), tap.grid)
+    wanted = rollout_map(attention_scores(graph_of(model), tf.constant(inputs)), tap.grid)
     explainer = tfcam.Explainer(model, method="attention_rollout")
     for _ in range(2):  # eager, compiled
         results = explainer(inputs, 2)

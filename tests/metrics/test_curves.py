@@ -12,7 +12,7 @@ from tfcam.metrics.curves import (
     Curve,
     deletion,
     insertion,
-    road_combined,
+    road,
     road_lerf,
     road_morf,
 )
@@ -21,7 +21,7 @@ from tfcam.metrics.probing import Probe
 
 SIDE = 6
 STEPPED = (deletion, insertion)
-ROADS = (road_morf, road_lerf, road_combined)
+ROADS = (road_morf, road_lerf, road)
 
 
 def points(result):
@@ -129,7 +129,7 @@ def test_a_constant_model_has_flat_curves(rng, heatmaps, function):
     model.get_layer("head").set_weights([weights * 0, bias])
     probe = Probe(model, networks.pictures(3))
     found = function(probe, heatmaps)
-    if function is road_combined:
+    if function is road:
         assert found.tolist() == [0, 0, 0]
     else:
         np.testing.assert_allclose(found.probabilities, probe.probabilities[0], rtol=1e-6)
@@ -155,9 +155,9 @@ def test_road_removes_the_fraction_that_it_says_from_either_end():
     np.testing.assert_allclose(most.fractions * 36, [0, 6, 12, 24])
     np.testing.assert_allclose(most.probabilities[0], [1 / 3, 1 / 6, 0, 0], atol=1e-6)
     np.testing.assert_allclose(least.probabilities[0], [1 / 3] * 4, atol=1e-6)
-    combined = road_combined(probe, heatmap, **options)[0]
+    combined = road(probe, heatmap, **options)[0]
     assert combined == pytest.approx((0 + 1 / 6 + 1 / 3 + 1 / 3) / 4 / 2, abs=1e-6)
-    against = road_combined(probe, 1 - heatmap, **options)[0]
+    against = road(probe, 1 - heatmap, **options)[0]
     assert against == pytest.approx(-combined, abs=1e-6)
 
 
@@ -166,7 +166,7 @@ def test_road_is_seeded_and_half_the_difference_of_its_means(probe, heatmaps):
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
     most, least = (f(probe, heatmaps).probabilities.mean(axis=1) for f in (road_morf, road_lerf))
-    np.testing.assert_allclose(road_combined(probe, heatmaps), (least - most) / 2, atol=1e-6)
+    np.testing.assert_allclose(road(probe, heatmaps), (least - most) / 2, atol=1e-6)
     assert road_morf(probe, heatmaps).fractions == pytest.approx(
         [round(each * 144) / 144 for each in FRACTIONS]
     )
@@ -244,4 +244,4 @@ def test_real_photos(data, mobilenet):
     against = [1 - each.heatmap for each in results]
     assert (deletion(probe, results, steps=8).area < deletion(probe, against, steps=8).area).all()
     assert (insertion(probe, results, steps=8).area > insertion(probe, against, steps=8).area).all()
-    assert road_combined(probe, results, fractions=[0.3, 0.6]).mean() > 0
+    assert road(probe, results, fractions=[0.3, 0.6]).mean() > 0

@@ -8,8 +8,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.model import test_data_format
-from tfcam.metrics import average_drop as running
-from tfcam.metrics import faithfulness
+from tfcam.metrics import confidence, faithfulness
 from tfcam.metrics.faithfulness import (
     adcc,
     average_drop,
@@ -22,7 +21,7 @@ from tfcam.metrics.faithfulness import (
     win,
 )
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.ranking import ranks, top
+from tfcam.metrics.ranking import ranks, top_pixels
 
 SIDE = 6
 
@@ -78,10 +77,10 @@ def test_ranks_are_stable_and_the_top_is_exact(rng):
     assert ranks(np.array([[0.5, 0.1, 0.5]])).tolist() == [[0, 2, 1]]
     for heatmap in (np.ones((5, 7)), np.zeros((5, 7)), rng.integers(0, 3, (5, 7)) / 2):
         for fraction in (0, 0.25, 0.5, 0.77, 1):
-            assert top(heatmap, fraction).sum() == round(fraction * 35)
-        chosen = top(heatmap, 0.5)
+            assert top_pixels(heatmap, fraction).sum() == round(fraction * 35)
+        chosen = top_pixels(heatmap, 0.5)
         assert heatmap[chosen].min() >= heatmap[~chosen].max()
-    assert top(np.ones((2, 4)), 0.5).tolist() == [[True] * 4, [False] * 4]
+    assert top_pixels(np.ones((2, 4)), 0.5).tolist() == [[True] * 4, [False] * 4]
 
 
 def test_the_metrics_are_their_formulas_in_float64(probe, heatmaps):
@@ -168,7 +167,7 @@ def test_removal_by_each_fill_by_hand(rng):
     image = rng.random((1, SIDE, SIDE, 1)).astype("f4")
     probe = linear_probe(image)
     heatmap = rng.random((1, SIDE, SIDE))
-    removed = top(heatmap[0].astype("f4"), 0.25)
+    removed = top_pixels(heatmap[0].astype("f4"), 0.25)
     gone = image[0, removed].sum()
     assert removal(probe, heatmap)[0] == pytest.approx(-gone / 36, abs=1e-6)
     mean = (9 * image.mean() - gone) / 36
@@ -348,15 +347,15 @@ def test_one_masked_image_exists_at_a_time(probe, heatmaps):
     assert max(largest) == 1
 
 
-@pytest.mark.parametrize("kind", [running.AverageDrop, running.IncreaseInConfidence])
+@pytest.mark.parametrize("kind", [confidence.AverageDrop, confidence.IncreaseInConfidence])
 def test_metrics_of_keras_add_up_to_the_mean_and_are_serialisable(kind, rng):
     before, after = rng.random((2, 30)).astype("f4")
     before[3] = 0
     metric = kind()
     for part in (slice(0, 7), slice(7, 30)):
         metric.update_state(before[part], after[part, np.newaxis])
-    drops = kind is running.AverageDrop
-    each = (running.relative_drop if drops else running.increased)(before, after)
+    drops = kind is confidence.AverageDrop
+    each = (confidence.relative_drop if drops else confidence.confidence_increased)(before, after)
     assert float(metric.result()) == pytest.approx(np.mean(each), rel=1e-5)
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert type(again) is kind
@@ -369,7 +368,7 @@ def test_metrics_of_keras_add_up_to_the_mean_and_are_serialisable(kind, rng):
 def test_metrics_of_keras_work_in_evaluate(rng):
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
     model.set_weights([np.array([[0.5]], np.float32)])
-    model.compile(loss="mse", metrics=[running.AverageDrop(), running.IncreaseInConfidence()])
+    model.compile(loss="mse", metrics=[confidence.AverageDrop(), confidence.IncreaseInConfidence()])
     values = rng.random((20, 1)).astype("f4")
     results = model.evaluate(values, values[:, 0] * 0.75, batch_size=8, verbose=0, return_dict=True)
     assert results["average_drop"] == pytest.approx(1 / 3, rel=1e-5)
@@ -377,9 +376,11 @@ def test_metrics_of_keras_work_in_evaluate(rng):
 
 
 def test_the_drop_by_hand():
-    drop = np.asarray(running.relative_drop([0.8, 0.5, 0.0, 0.0], [0.2, 0.9, 0.0, 0.3]))
+    drop = np.asarray(confidence.relative_drop([0.8, 0.5, 0.0, 0.0], [0.2, 0.9, 0.0, 0.3]))
     np.testing.assert_allclose(drop, [0.75, 0, 0, 0], rtol=1e-6)
-    assert np.asarray(running.increased([0.8, 0.5, 0.5], [0.2, 0.9, 0.5])).tolist() == [0, 1, 0]
+    assert np.asarray(
+        confidence.confidence_increased([0.8, 0.5, 0.5], [0.2, 0.9, 0.5])
+    ).tolist() == [0, 1, 0]
 
 
 def test_real_photos(data, mobilenet):
@@ -390,7 +391,7 @@ def test_real_photos(data, mobilenet):
     most, least = removal(probe, results), removal(probe, [1 - r.heatmap for r in results])
     assert most.mean() < least.mean() - 0.05  # the map's top quarter counts for more
     drops = average_drop(probe, results)
-    masked = faithfulness.masked(probe, results)
+    masked = faithfulness.masked_images(probe, results)
     after = mobilenet(masked).numpy()[np.arange(8), probe.targets]
     wanted = np.maximum(probe.probabilities - after, 0) / probe.probabilities
     np.testing.assert_allclose(drops, wanted, atol=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfcam.metrics import imputation
-from tfcam.metrics.imputation import Fill, impute, noisy_linear
+from tfcam.metrics.imputation import Fill, impute, impute_noisy_linear
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def inner():
 
 
 def linear(image, removed, seed=0, noise=0.0):
-    return noisy_linear(image, removed, np.random.default_rng(seed), noise)
+    return impute_noisy_linear(image, removed, np.random.default_rng(seed), noise)
 
 
 @pytest.mark.parametrize("fill", get_args(Fill))

@@ -12,9 +12,9 @@ from keras import layers
 
 import tfcam
 from tests.networks import KINDS, PrefixTokens, flat, make, pictures, snapshot
-from tfcam.metrics import random_weights as reinitialising
-from tfcam.metrics import sanity, similarity
-from tfcam.metrics.randomisation import Randomisation, means_and_deviations
+from tfcam.metrics import random_weights, sanity, similarity, similarity_table
+from tfcam.metrics.sanity_result import Randomisation
+from tfcam.metrics.similarity_table import SIMILARITIES, means_and_deviations, similarities
 
 
 def constant(reading):
@@ -89,9 +89,9 @@ def test_small_heatmaps_have_no_ssim():
 
 def test_signed_and_absolute_maps():
     raw = np.array([[[1.0, -4.0], [0.5, 0.25]]])
-    assert similarity.signed_map(raw, 2).tolist() == [[-3, 0.75]]
-    assert similarity.absolute_map(raw, 2).tolist() == [[5, 0.75]]
-    assert similarity.absolute_map(raw[0], 2).tolist() == [[1, 4], [0.5, 0.25]]
+    assert similarity_table.signed_map(raw, 2).tolist() == [[-3, 0.75]]
+    assert similarity_table.absolute_map(raw, 2).tolist() == [[5, 0.75]]
+    assert similarity_table.absolute_map(raw[0], 2).tolist() == [[1, 4], [0.5, 0.25]]
 
 
 # --- weights --------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def bits(model):
 @pytest.mark.parametrize("kind", KINDS)
 def test_stages_go_from_the_logits_down(kind):
     model = make(kind)
-    found = reinitialising.stages(model, 10)
+    found = random_weights.stages(model, 10)
     assert [each.name.split("/")[-1] for each in found] == ["head", "norm", "second", "first"]
     assert [layer.name for each in found for _, layer in each.layers] == [
         "head",
@@ -128,15 +128,15 @@ def test_stages_go_from_the_logits_down(kind):
     ],
 )
 def test_stages_hold_consecutive_layers(count, expected):
-    found = reinitialising.stages(flat(), count)
+    found = random_weights.stages(flat(), count)
     assert [[layer.name for _, layer in each.layers] for each in found] == expected
     assert [each.name for each in found] == [each[-1] for each in expected]
 
 
 def test_each_layer_draws_as_when_it_was_made():
     model = flat()
-    for stage in reinitialising.stages(model, 10):
-        reinitialising.reinitialise(stage, 3)
+    for stage in random_weights.stages(model, 10):
+        random_weights.reinitialise(stage, 3)
     norm = model.get_layer("norm")
     for variable, value in [
         (norm.gamma, 1),
@@ -158,8 +158,8 @@ def test_an_initialiser_of_its_own_is_kept():
     model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
     for variable in model.variables:
         variable.assign(variable * 0 - 5)
-    for stage in reinitialising.stages(model, 9):
-        reinitialising.reinitialise(stage, 0)
+    for stage in random_weights.stages(model, 9):
+        random_weights.reinitialise(stage, 0)
     np.testing.assert_array_equal(model.layers[1].get_weights()[0], np.ones((3, 3, 3, 2)))
     np.testing.assert_array_equal(model.layers[1].get_weights()[1], np.ones(2))
 
@@ -170,8 +170,8 @@ def test_what_is_drawn_depends_on_the_seed_and_the_place_alone():
         model = flat()
         random.seed(5)
         before, tf_before = random.getstate(), np.random.get_state()[1].tolist()
-        for stage in reinitialising.stages(model, 10)[::order]:
-            reinitialising.reinitialise(stage, seed)
+        for stage in random_weights.stages(model, 10)[::order]:
+            random_weights.reinitialise(stage, seed)
         assert random.getstate() == before  # the user's own draws stay as they were
         assert np.random.get_state()[1].tolist() == tf_before
         drawn.append(bits(model))
@@ -194,9 +194,9 @@ def test_weights_come_back_bit_for_bit_also_when_interrupted(error, mode, call, 
         seen.append(bits(model))
         if len(seen) == call:
             raise error("now")
-        return dict.fromkeys(similarity.SIMILARITIES, 0.0) | {"empty": False}
+        return dict.fromkeys(SIMILARITIES, 0.0) | {"empty": False}
 
-    monkeypatch.setattr(sanity, "_similarities", interrupting)
+    monkeypatch.setattr(sanity, "similarities", interrupting)
     options = {"methods": [method], "mode": mode, "preprocess": None, "steps": 4}
     with pytest.raises(error, match="now"):
         sanity.randomisation(model, pictures(2), **options)
@@ -229,12 +229,12 @@ def test_normalization_and_a_model_without_weights():
     adapted.adapt(pictures(2))
     x = layers.Conv2D(2, 3, name="mine")(adapted(normal(inputs)))
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-    assert [each.name for each in reinitialising.stages(model, 9)] == ["mine"]
+    assert [each.name for each in random_weights.stages(model, 9)] == ["mine"]
     bare = keras.Model(inputs, layers.GlobalAveragePooling2D()(layers.ReLU()(inputs)))
     with pytest.raises(ValueError, match="no weights to draw anew"):
-        reinitialising.stages(bare, 9)
+        random_weights.stages(bare, 9)
     with pytest.raises(ValueError, match="steps must be at least 1; got 0"):
-        reinitialising.stages(model, 0)
+        random_weights.stages(model, 0)
 
 
 def test_weights_inside_layers_are_drawn_once():
@@ -242,15 +242,15 @@ def test_weights_inside_layers_are_drawn_once():
     x = PrefixTokens(2, name="prefix")(inputs)
     x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
     model = keras.Model(inputs, layers.Dense(2, name="head")(x[:, 0]))
-    found = reinitialising.stages(model, 99)
+    found = random_weights.stages(model, 99)
     names = [layer.name for each in found for _, layer in each.layers]
     assert (names[0], names[-1]) == ("head", "prefix")
     assert set(names[1:-1]) == {"attention_output", "value", "key", "query"}
-    held = [id(v) for s in found for _, each in s.layers for v in reinitialising.own_weights(each)]
+    held = [id(v) for s in found for _, each in s.layers for v in random_weights.own_weights(each)]
     assert sorted(held) == sorted(map(id, model.weights))
     before = bits(model)
     for stage in found:
-        reinitialising.reinitialise(stage, 0)
+        random_weights.reinitialise(stage, 0)
     changed = [a != b for a, b in zip(before, bits(model), strict=True)]
     biases = ["bias" in each.path for each in model.variables]
     assert [not each for each in changed] == biases  # those are zero again
@@ -268,7 +268,7 @@ def test_weights_of_the_model_itself_are_refused():
     model = Own()
     model(pictures(1))
     with pytest.raises(ValueError, match="scale.* belongs to the model itself. Put it"):
-        reinitialising.stages(model, 3)
+        random_weights.stages(model, 3)
 
 
 # --- the test of random weights -------------------------------------------------------------
@@ -292,13 +292,13 @@ def test_nothing_randomised_is_the_same(checked):
     zero = checked.frame[checked.frame["step"] == 0]
     assert len(zero) == 3 * 7
     # The first run is as it is, the second compiled: alike to rounding.
-    np.testing.assert_allclose(zero[list(similarity.SIMILARITIES)].to_numpy(float), 1, atol=1e-6)
+    np.testing.assert_allclose(zero[list(SIMILARITIES)].to_numpy(float), 1, atol=1e-6)
 
 
 def test_eigen_cam_knows_nothing_of_the_head(checked):
     head = rows(checked, "eigen_cam", 1)
     assert head["layer"].unique() == ["head"]
-    np.testing.assert_allclose(head[list(similarity.SIMILARITIES)].to_numpy(float), 1, atol=1e-6)
+    np.testing.assert_allclose(head[list(SIMILARITIES)].to_numpy(float), 1, atol=1e-6)
     assert rows(checked, "eigen_cam", 4)["spearman"].mean() < 0.9
     for method in ("cam", "grad_cam"):
         assert rows(checked, method, 1)["spearman"].mean() < 0.9
@@ -324,23 +324,21 @@ def test_each_step_is_an_explanation_of_the_randomised_network(mode):
     found = sanity.randomisation(
         model, images, methods=["cam", "grad_cam", "saliency"], mode=mode, preprocess=None, steps=3
     )
-    stage = reinitialising.stages(model, 3)
+    stage = random_weights.stages(model, 3)
     for step in range(4):
         other = flat()
-        others = reinitialising.stages(other, 3)
+        others = random_weights.stages(other, 3)
         chosen = others[:step] if mode == "cascading" else others[max(step - 1, 0) : step]
         for each in chosen:
-            reinitialising.reinitialise(each, 0)
+            random_weights.reinitialise(each, 0)
         for method in ("cam", "grad_cam", "saliency"):
             before = tfcam.explain(model, images, target=targets, method=method)
             after = tfcam.explain(other, images, target=targets, method=method)
             seen = rows(found, method, step)
             assert seen["layer"].unique() == ["nothing" if step == 0 else stage[step - 1].name]
             np.testing.assert_allclose(found.heatmaps[method][step], after[0].heatmap, atol=1e-5)
-            for name in similarity.SIMILARITIES:
-                expected = [
-                    sanity._similarities(*pair)[name] for pair in zip(before, after, strict=True)
-                ]
+            for name in SIMILARITIES:
+                expected = [similarities(*pair)[name] for pair in zip(before, after, strict=True)]
                 np.testing.assert_allclose(seen[name], expected, atol=1e-4)
 
 
@@ -353,13 +351,13 @@ def test_the_class_of_the_randomised_model():
         return explained(explainer, images, targets)
 
     explained = sanity._explained
-    for target in ("original", "randomised"):
+    for whose in ("original", "randomised"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sanity, "_explained", spy)
             found = sanity.randomisation(
-                model, images, methods=["grad_cam"], target=target, preprocess=None, steps=1
+                model, images, methods=["grad_cam"], explained=whose, preprocess=None, steps=1
             )
-        assert found.target == target
+        assert found.explained == whose
     predicted = model.predict(images, verbose=0).argmax(axis=-1).tolist()
     assert asked == [None, predicted, predicted, None, None, None]
 
@@ -390,7 +388,7 @@ def by_hand():
                 (2, "conv", 1, 0.5, 0.3, True),
             ]
         ],
-        columns=["method", "step", "layer", "image", *similarity.SIMILARITIES, "empty"],
+        columns=["method", "step", "layer", "image", *SIMILARITIES, "empty"],
     )
     heatmaps = {"cam": [np.ones((4, 4))] * 3}
     return Randomisation(
@@ -451,7 +449,7 @@ def test_figures(checked):
     ("options", "match"),
     [
         ({"mode": "down"}, "mode must be 'cascading' or 'independent'; got 'down'"),
-        ({"target": 3}, "target must be 'original' or 'randomised'; got 3"),
+        ({"explained": 3}, "explained must be 'original' or 'randomised'; got 3"),
         ({"methods": []}, r"methods must be a list that holds at least one; got \[\]"),
         ({"methods": "cam"}, "methods must be a list that holds at least one; got 'cam'"),
         ({"steps": 0}, "steps must be at least 1; got 0"),
@@ -470,7 +468,7 @@ def test_class_sensitivity_compares_the_likeliest_with_the_least_likely():
     found = sanity.class_sensitivity(
         model, images, methods=["grad_cam", "eigen_cam"], preprocess=None
     ).set_index("method")
-    assert (found.loc["eigen_cam", list(similarity.SIMILARITIES)] == 1).all()
+    assert (found.loc["eigen_cam", list(SIMILARITIES)] == 1).all()
     scores = model.predict(images, verbose=0)
     pairs = [
         [tfcam.explain(model, image, target=int(target)).raw for target in (a, b)]

@@ -9,11 +9,10 @@ import pytest
 
 import tfcam
 from tests.model.test_functional_graph import assert_read_is_traced
-from tfcam.model.applications import build, builder_names, family_of
-from tfcam.model.call_graph import record
-from tfcam.model.heads import Head, find_head
+from tfcam.model.applications import build, builder_names
+from tfcam.model.graph import graph_of
+from tfcam.model.heads import Head
 from tfcam.model.labels import imagenet_labels
-from tfcam.model.layers import default_layer
 from tfcam.preprocessing.modes import choose_preprocessing
 
 # What methods.md found, network by network: the tensor to explain (a pattern where Keras numbers
@@ -65,10 +64,6 @@ TABLE = {
 }
 
 
-def never():
-    raise AssertionError("the layers of these networks are in order: no record is needed")
-
-
 def test_the_table_is_complete():
     assert set(TABLE) == set(builder_names().values())
 
@@ -77,22 +72,22 @@ def test_the_table_is_complete():
 def test_the_default_layer_head_and_preprocessing_of(name):
     layer, shape, cam, mode = TABLE[name]
     model = getattr(keras.applications, name)(weights=None)
-    calls = record(model)
+    calls = graph_of(model).calls()
     if None not in model.input_shape[1:]:
         assert_read_is_traced(model)
-    path, reason = default_layer(model, calls)
+    path, reason = graph_of(model).default_layer()
     assert re.fullmatch(layer, path)
     pooled = "no global pooling" if name.startswith("VGG") else "the last global pooling"
     assert pooled in reason
-    (call,) = (each for each in calls.calls if calls.name(each) == path)
+    (call,) = (each for each in calls.calls if calls.call_name(each) == path)
     assert call.shape[1:] == shape
-    head = find_head(model, calls)
+    head = graph_of(model).head()
     assert isinstance(head, Head) is cam
     if cam:
         assert head.tensor == call.output
-    assert family_of(model).mode == mode
+    assert graph_of(model).family.mode == mode
     pixels = np.full((1, 2, 2, 3), 200.0, np.float32)
-    prepared = choose_preprocessing(model, "auto", never).function(pixels.copy())
+    prepared = choose_preprocessing(graph_of(model), "auto").function(pixels.copy())
     module = getattr(keras.applications, name).__module__.rsplit(".", 1)[-1]
     wanted = getattr(keras.applications, module).preprocess_input(pixels.copy())
     np.testing.assert_allclose(prepared, wanted, rtol=1e-6)
@@ -124,7 +119,7 @@ def test_the_default_layer_head_and_preprocessing_of(name):
 )
 def test_networks_built_without_their_preprocessing_get_it_from_outside(make, mode):
     pixels = np.full((1, 2, 2, 3), 200.0, np.float32)
-    prepared = choose_preprocessing(make(), "auto", never).function(pixels.copy())
+    prepared = choose_preprocessing(graph_of(make()), "auto").function(pixels.copy())
     wanted = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
     np.testing.assert_allclose(prepared, wanted)
 

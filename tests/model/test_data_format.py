@@ -10,7 +10,7 @@ import tfcam
 from tests import kinds, networks
 from tests.networks import seeded
 from tfcam import Segmentation
-from tfcam.model.inputs import inputs_of
+from tfcam.model.graph import graph_of
 
 SIDES = (16, 12)
 RNG = np.random.default_rng(0)
@@ -251,7 +251,7 @@ def test_a_flatten_says_nothing_of_the_format():
 
 def test_the_format_is_read_anew_where_the_layers_are_others():
     model = keras.Sequential([keras.Input((8, 8, 8)), layers.Conv2D(2, 3)])
-    assert not inputs_of(model)[0].channels_first
+    assert not graph_of(model).inputs[0].channels_first
     model.pop()
     model.add(layers.Conv2D(2, 3, data_format="channels_first"))
-    assert inputs_of(model)[0].channels_first
+    assert graph_of(model).inputs[0].channels_first

@@ -5,7 +5,9 @@ import pytest
 from keras import layers
 
 from tests import kinds, networks
-from tfcam.model.call_graph import read_record, record, trace_record
+from tfcam.model.functional_graph import read_calls
+from tfcam.model.graph import graph_of
+from tfcam.model.tracing import trace_calls
 
 # Kinds whose layers call what no graph shows.
 TRACED = {
@@ -24,14 +26,14 @@ TRACED = {
 
 
 def named_in_order(calls):
-    """A record whose tensors are named by when they are first seen, so that two can be equal."""
+    """The calls, their tensors named by when they are first seen, so that two can be equal."""
     seen = {}
 
     def name(tensor):
         return None if tensor is None else seen.setdefault(tensor, len(seen))
 
     steps = [
-        (each.path, each.position, each.number, [*map(name, each.inputs)], name(each.output))
+        (each.path, each.operation, each.number, [*map(name, each.inputs)], name(each.output))
         for each in calls.calls
     ]
     shapes = [(each.shape, each.input_shape) for each in calls.calls]
@@ -41,15 +43,16 @@ def named_in_order(calls):
 
 
 def assert_read_is_traced(model, which=0):
-    read = read_record(model, which)
+    graph = graph_of(model)
+    read = read_calls(graph, graph.inputs, which)
     assert read is not None
-    assert named_in_order(read) == named_in_order(trace_record(model, which))
+    assert named_in_order(read) == named_in_order(trace_calls(graph, graph.structure, which))
 
 
 @pytest.mark.parametrize("kind", sorted({*kinds.BUILDABLE} - {"videos with channels first"}))
 def test_the_graph_of_every_kind_is_read_as_it_is_traced_or_not_at_all(kind):
     model = kinds.case(kind).model
-    assert (read_record(model, 0) is None) is (kind in TRACED)
+    assert (read_calls(graph_of(model), graph_of(model).inputs, 0) is None) is (kind in TRACED)
     if kind in TRACED:
         return
     for which in range(len(model.inputs)):
@@ -102,10 +105,11 @@ def test_what_no_graph_tells_is_traced():
         "an open size": keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 1)]),
     }
     for model in unknown.values():
-        assert read_record(model, 0) is None
-    assert [call.path for call in record(unknown["a layer of the user's"]).calls] == ["doubled"]
+        assert read_calls(graph_of(model), graph_of(model).inputs, 0) is None
+    calls = graph_of(unknown["a layer of the user's"]).calls().calls
+    assert [call.path for call in calls] == ["doubled"]
 
 
 def test_a_network_that_is_read_is_not_traced(monkeypatch):
-    monkeypatch.setattr("tfcam.model.call_graph.trace", None)
-    assert record(networks.flat()).calls
+    monkeypatch.setattr("tfcam.model.graph.trace_calls", None)
+    assert graph_of(networks.flat()).calls().calls

@@ -8,8 +8,8 @@ from keras import layers
 
 import tfcam
 from tests import replicas
-from tfcam.model.call_graph import record
-from tfcam.model.heads import Head, find_head
+from tfcam.model.graph import graph_of
+from tfcam.model.heads import Head
 
 INPUTS = keras.Input((8, 8, 3))
 
@@ -84,11 +84,10 @@ def inputs(rng):
 @pytest.mark.parametrize("head", EXACT)
 def test_the_mean_of_cam_plus_the_bias_is_the_logit(head, inputs):
     model = EXACT[head]()
-    calls = record(model)
-    found = find_head(model, calls)
+    found = graph_of(model).head()
     assert isinstance(found, Head), found
     channels = 4 if head == "convolution-GAP" else 5
-    _, bias = found.weights(model, channels)
+    _, bias = found.weights(channels)
     for target in range(4):
         results = tfcam.explain(model, inputs, target=target, method="cam")
         scores = [each.score for each in results]
@@ -102,8 +101,8 @@ def test_the_folded_batch_norm_equals_its_replica():
     model = EXACT["GAP-BatchNorm-Dense"]()
     pool, norm, dense = model.layers[-3:]
     assert isinstance(pool, layers.GlobalAveragePooling2D)
-    found = find_head(model, record(model))
-    weights, bias = (value.numpy() for value in found.weights(model, 5))
+    found = graph_of(model).head()
+    weights, bias = (value.numpy() for value in found.weights(5))
     pooled = np.random.default_rng(0).normal(0, 1, (6, 5))
     gamma, beta, mean, variance = (w.astype(np.float64) for w in norm.get_weights())
     kernel, offset = (w.astype(np.float64) for w in dense.get_weights())
@@ -127,7 +126,7 @@ def test_max_pooling_weighs_the_whole_map(inputs):
     for index in range(3):
         wanted = replicas.cam(maps[index], kernel[:, 1])
         np.testing.assert_allclose(result[index].raw, wanted, rtol=1e-4, atol=1e-6)
-    found = find_head(model, record(model))
+    found = graph_of(model).head()
     assert found.pooling == "max"
 
 

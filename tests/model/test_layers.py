@@ -7,13 +7,12 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam.model.call_graph import record
-from tfcam.model.layers import default_layer
+from tfcam.model.graph import graph_of
 from tfcam.model.taps import resolve
 
 
 def chosen(model):
-    return default_layer(model, record(model))
+    return graph_of(model).default_layer()
 
 
 def test_the_list_of_the_flat_network():
@@ -67,17 +66,17 @@ def test_an_ambiguous_name_lists_the_paths():
     model = keras.Model(ends, layers.Add()([backbone(ends) for backbone in backbones]))
     with pytest.raises(ValueError, match="'second' names 2 layers.*'a/second', 'b/second'"):
         tfcam.explain(model, networks.pictures(1), "second")
-    assert resolve(model, "b/second").operation() is backbones[1].get_layer("second")
+    assert resolve(graph_of(model), "b/second").operation() is backbones[1].get_layer("second")
 
 
 def test_wrong_names_get_near_ones_suggested():
     model = networks.make("backbone in a Sequential")
     with pytest.raises(ValueError, match="Did you mean 'backbone/second'"):
-        resolve(model, "secnod")
+        resolve(graph_of(model), "secnod")
     with pytest.raises(ValueError, match="Did you mean 'backbone/features'"):
-        resolve(model, "Features")
+        resolve(graph_of(model), "Features")
     with pytest.raises(ValueError, match=r"No layer 'zzz'.*tfcam\.layers\(model\) lists"):
-        resolve(model, "zzz")
+        resolve(graph_of(model), "zzz")
 
 
 def shared():

@@ -12,7 +12,8 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.networks import seeded
-from tfcam.model import call_graph as recording
+from tfcam.images.loading import resize_image
+from tfcam.model.graph import graph_of
 
 SIZE, OTHER = 12, 8
 RNG = np.random.default_rng(4)
@@ -243,7 +244,7 @@ def test_a_layer_must_see_the_input():
 
 
 def test_the_sources_of_each_layer():
-    made = recording.record(as_list(), 0)
+    made = graph_of(as_list()).calls(0)
     seen = {call.path: made.sources[call.output] for call in made.calls if call.output}
     assert seen["left_last"] == {0}
     assert seen["right_pool"] == {1}
@@ -329,7 +330,7 @@ def test_pictures_for_two_inputs_are_both_prepared():
     assert result.heatmap.shape == (20, 30)
     np.testing.assert_array_equal(result.image, picture)
     sized = [
-        tfcam.images.resize_image(each, (side, side)) / np.float32(255)
+        resize_image(each, (side, side)) / np.float32(255)
         for each, side in ((picture, SIZE), (other, OTHER))
     ]
     wanted = tfcam.explain(as_list(), [*sized, FACTS[0]], target=0)

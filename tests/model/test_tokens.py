@@ -13,9 +13,8 @@ from tests import networks, replicas
 from tests.laws import law
 from tfcam.methods.cam import cam, grad_cam
 from tfcam.methods.transformers import rollout, rollout_map
-from tfcam.model.call_graph import Call, Record, record
-from tfcam.model.layers import default_layer
-from tfcam.model.taps import open_layer
+from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.graph import graph_of
 from tfcam.model.tokens import Grid, grid_of, to_map
 from tfcam.passes.attention import attention_scores, reading_attentions
 from tfcam.passes.reading import Reading
@@ -23,14 +22,13 @@ from tfcam.passes.submodel import SubModel
 
 
 def opened(model, layer=None, **options):
-    calls = record(model)
-    return open_layer(model, layer, lambda: calls, **options)
+    return graph_of(model).open_layer(layer, **options)
 
 
 def read(model, layer, inputs, target):
     """The reading as maps, and the tokens of the gradient."""
     tap, _ = opened(model, layer)
-    sub = SubModel(model, [replace(tap, grid=None)])
+    sub = SubModel(graph_of(model), [replace(tap, grid=None)])
     sub._rank = None  # tokens as they are, which no user gets
     (reading,), *_ = sub.read(tf.constant(inputs), tf.constant([target] * len(inputs)))
     A, G = (to_map(each, tap.grid) for each in (reading.activations, reading.gradients))
@@ -42,9 +40,9 @@ def read(model, layer, inputs, target):
 
 def tokens_after(*shapes, sides=(12, 12), tokens=(1, 17, 8)):
     """A record of maps of these shapes and then tokens."""
-    maps = [Call(f"map{i}", i, 0, (), f"m{i}", (1, *shape, 4)) for i, shape in enumerate(shapes)]
-    last = Call("block", len(maps), 0, (), "t", tokens)
-    return Record((*maps, last), (), None, 4, sides, frozenset({"attention"})), last
+    maps = [Call(f"map{i}", None, 0, (), f"m{i}", (1, *shape, 4)) for i, shape in enumerate(shapes)]
+    last = Call("block", None, 0, (), "t", tokens)
+    return CallGraph((*maps, last), (), None, 4, sides, frozenset({"attention"})), last
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_token_layers_are_listed_with_their_grid(prefix, size):
 
 def test_the_default_still_has_gradients_where_the_head_reads_the_class_token():
     model, inputs = networks.vit(), networks.pictures(2)
-    path, reason = default_layer(model, record(model))
+    path, reason = graph_of(model).default_layer()
     assert path == "norm1"
     assert reason.startswith("goes into attention1, the last attention: later patch tokens get no")
     _, G = read(model, "block1", inputs, 1)
@@ -146,7 +144,7 @@ def test_the_default_still_has_gradients_where_the_head_reads_the_class_token():
 
 def test_the_default_is_the_pooled_tokens_where_they_are_pooled():
     model = networks.vit(prefix=0)
-    assert default_layer(model, record(model)) == (
+    assert graph_of(model).default_layer() == (
         "last_norm",
         "feeds pool, the last global pooling",
     )
@@ -156,7 +154,7 @@ def test_the_default_without_a_prefix_is_the_last_map():
     inner = networks.vit(prefix=0)
     x = layers.Flatten()(inner.get_layer("last_norm").output)
     model = keras.Model(inner.input, layers.Dense(2)(x))
-    assert default_layer(model, record(model))[0] == "last_norm"
+    assert graph_of(model).default_layer()[0] == "last_norm"
 
 
 def test_the_default_inside_other_models():
@@ -164,9 +162,9 @@ def test_the_default_inside_other_models():
     backbone = keras.Model(inner.input, inner.get_layer("last_norm").output, name="backbone")
     ends = keras.Input((12, 12, 3))
     nested = keras.Model(ends, layers.Dense(2)(backbone(ends)[:, 0]))
-    assert default_layer(nested, record(nested))[0] == "backbone/norm1"
+    assert graph_of(nested).default_layer()[0] == "backbone/norm1"
     own = keras.Model(backbone.input, layers.Dense(2)(backbone(backbone.input)[:, 0]))
-    assert default_layer(own, record(own))[0] == "backbone/norm1"
+    assert graph_of(own).default_layer()[0] == "backbone/norm1"
 
 
 class PostNorm(keras.Model):
@@ -194,7 +192,7 @@ class PostNorm(keras.Model):
 def test_what_goes_into_attention_is_tapped_in_all_its_arguments():
     model, inputs = PostNorm(), networks.pictures(2)
     model(inputs)
-    assert default_layer(model, record(model))[0] == "attention:input"
+    assert graph_of(model).default_layer()[0] == "attention:input"
     _, G = read(model, None, inputs, 2)
     with tf.GradientTape() as tape:
         x = model.tokens(inputs)
@@ -204,26 +202,21 @@ def test_what_goes_into_attention_is_tapped_in_all_its_arguments():
     assert np.abs(G[:, 1:]).min() > 0
 
 
-def test_layers_are_opened_with_their_grid():
-    model, asked = networks.vit(size=(8, 16)), []
-    recorded = record(model)
-
-    def calls():
-        asked.append(1)
-        return recorded
-
-    assert open_layer(model, "patches", calls)[0].grid is None
-    assert not asked  # a convolution's rank is known without tracing the model
+def test_layers_are_opened_with_their_grid(monkeypatch):
+    model = networks.vit(size=(8, 16))
+    with monkeypatch.context() as patched:  # a convolution's rank is known without tracing
+        patched.setattr("tfcam.model.graph.read_calls", None)
+        assert graph_of(model).open_layer("patches")[0].grid is None
     grid = Grid(2, 4, 1)
     for way in ("block0", 8, model.get_layer("block0"), "attention1:input", "attention1"):
-        assert open_layer(model, way, calls)[0].grid == grid
-    assert open_layer(model, "attention1/attention_output", calls)[0].grid == grid
-    assert open_layer(model, "block0", calls, grid=(4, 2))[0].grid == Grid(4, 2, 1)
-    assert open_layer(model, None, calls, grid=(1, 8))[0].grid == Grid(1, 8, 1)
+        assert graph_of(model).open_layer(way)[0].grid == grid
+    assert graph_of(model).open_layer("attention1/attention_output")[0].grid == grid
+    assert graph_of(model).open_layer("block0", grid=(4, 2))[0].grid == Grid(4, 2, 1)
+    assert graph_of(model).open_layer(None, grid=(1, 8))[0].grid == Grid(1, 8, 1)
     with pytest.raises(ValueError, match="for layers that give tokens.*'patches' does not"):
-        open_layer(model, "patches", calls, grid=(2, 4))
+        graph_of(model).open_layer("patches", grid=(2, 4))
     with pytest.raises(ValueError, match="must hold all 9 tokens of 'block0'"):
-        open_layer(model, "block0", calls, grid=(3, 4))
+        graph_of(model).open_layer("block0", grid=(3, 4))
 
 
 class Patches(layers.Layer):
@@ -326,7 +319,7 @@ def test_scores_are_read_and_the_model_is_left_as_it_was(call):
     before = networks.snapshot(model, inputs)
 
     def found(images):
-        return attention_scores(model, images)
+        return attention_scores(graph_of(model), images)
 
     if call != "eager":
         found = tf.function(found, autograph=False, jit_compile=call == "XLA")
@@ -340,9 +333,9 @@ def test_scores_are_read_and_the_model_is_left_as_it_was(call):
 
 def test_outputs_are_the_same_to_the_last_bit_while_scores_are_read_and_layers_tapped():
     model, inputs = networks.vit(), tf.constant(networks.pictures(3))
-    sub = SubModel(model, [opened(model)[0], opened(model, "attention0")[0]])
+    sub = SubModel(graph_of(model), [opened(model)[0], opened(model, "attention0")[0]])
     plain, taken = sub.forward(inputs)
-    with reading_attentions(model) as scores:
+    with reading_attentions(graph_of(model)) as scores:
         outputs, again = sub.forward(inputs)
     assert [tuple(each.shape) for each in scores] == [(3, 2, 10, 10)] * 2
     np.testing.assert_array_equal(outputs.values, model(inputs, training=False))
@@ -353,8 +346,8 @@ def test_outputs_are_the_same_to_the_last_bit_while_scores_are_read_and_layers_t
 
 def test_each_image_has_its_own_scores():
     model, inputs = networks.vit(), networks.pictures(3)
-    together = attention_scores(model, tf.constant(inputs))
-    alone = [attention_scores(model, tf.constant(inputs[i : i + 1])) for i in range(3)]
+    together = attention_scores(graph_of(model), tf.constant(inputs))
+    alone = [attention_scores(graph_of(model), tf.constant(inputs[i : i + 1])) for i in range(3)]
     for number, scores in enumerate(together):
         single = np.concatenate([each[number] for each in alone])
         np.testing.assert_allclose(scores, single, rtol=1e-5, atol=1e-7)
@@ -388,7 +381,7 @@ def test_shared_nested_and_decorated_attention():
 
     model, inputs = attending(attend), networks.pictures(1)
     before = networks.snapshot(model, inputs)
-    scores = attention_scores(model, tf.constant(inputs))
+    scores = attention_scores(graph_of(model), tf.constant(inputs))
     assert networks.snapshot(model, inputs) == before
     x = keras.Model(model.input, model.get_layer("tokens").output)(inputs)
     assert len(scores) == 3
@@ -412,7 +405,7 @@ def test_shared_nested_and_decorated_attention():
 def test_every_attention_of_keras_is_read(attention, heads):
     model, inputs = attending(attention), networks.pictures(2)
     before = networks.snapshot(model, inputs)
-    (scores,) = attention_scores(model, tf.constant(inputs))
+    (scores,) = attention_scores(graph_of(model), tf.constant(inputs))
     assert networks.snapshot(model, inputs) == before
     assert scores.shape == (2, heads, 9, 9)
     np.testing.assert_allclose(tf.reduce_sum(scores, -1), 1.0, rtol=1e-5)
@@ -430,7 +423,7 @@ def test_masks_are_still_there_for_the_models_own_call():
             return 1.0 * self.attention(x, x)
 
     model, inputs = attending(Masked()), tf.constant(networks.pictures(1))
-    with reading_attentions(model) as scores:
+    with reading_attentions(graph_of(model)) as scores:
         outputs = model(inputs, training=False)
     np.testing.assert_array_equal(outputs, model(inputs, training=False))
     np.testing.assert_array_equal(scores[0][0, :, :5, 5:], np.zeros((2, 5, 4)))
@@ -439,13 +432,13 @@ def test_masks_are_still_there_for_the_models_own_call():
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_gives_float32_scores(policy):
     inputs = tf.constant(networks.pictures(1))
-    wanted = attention_scores(networks.vit(), inputs)
+    wanted = attention_scores(graph_of(networks.vit()), inputs)
     keras.mixed_precision.set_global_policy(policy)
     try:
         model = networks.vit()
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    for found, scores in zip(attention_scores(model, inputs), wanted, strict=True):
+    for found, scores in zip(attention_scores(graph_of(model), inputs), wanted, strict=True):
         assert found.dtype == tf.float32
         np.testing.assert_allclose(found, scores, atol=0.03)
     assert opened(model)[0].grid == Grid(3, 3, 1)
@@ -466,14 +459,14 @@ class WindowAttention(layers.Layer):
 def test_attention_that_can_not_be_read_is_refused_with_the_reason():
     inputs = tf.constant(networks.pictures(1))
     with pytest.raises(ValueError, match="needs a network with attention; 'flat' has none"):
-        attention_scores(networks.flat(), inputs)
+        attention_scores(graph_of(networks.flat()), inputs)
     model = attending(lambda x: WindowAttention(name="own")(x))
     with pytest.raises(ValueError, match="'own' .WindowAttention. computes its own.*It reads"):
-        attention_scores(model, inputs)
+        attention_scores(graph_of(model), inputs)
     model = attending(lambda x: Fused(2, 4, name="fused")(x, x))
     before = networks.snapshot(model, inputs)
     with pytest.raises(ValueError, match="'fused' does not return them when it is asked"):
-        attention_scores(model, inputs)
+        attention_scores(graph_of(model), inputs)
     assert networks.snapshot(model, inputs) == before
 
 
@@ -483,7 +476,7 @@ def test_cross_attention_is_refused(traced):
     model = attending(lambda x: cross(x, layers.Dense(8)(x)))
     found = tf.function(attention_scores, autograph=False) if traced else attention_scores
     with pytest.raises(ValueError, match="needs self-attention; 'cross' attends from one tensor"):
-        found(model, tf.constant(networks.pictures(1)))
+        found(graph_of(model), tf.constant(networks.pictures(1)))
 
 
 # Rollout
@@ -601,7 +594,7 @@ def test_transformers_of_keras_hub(rng, kind, pooling, prefix, shape):
     assert tap.grid == Grid(shape[0] // 4, shape[1] // 4, prefix)
     _, G = read(model, None, inputs, 0)
     assert (np.abs(G[:, prefix:]).max(-1) > 0).all()
-    scores = attention_scores(model, tf.constant(inputs))
+    scores = attention_scores(graph_of(model), tf.constant(inputs))
     count = prefix + shape[0] * shape[1] // 16
     assert [tuple(each.shape) for each in scores] == [(2, 2, count, count)] * 2
     raw = rollout_map(scores, tap.grid).numpy()
@@ -622,4 +615,4 @@ def test_windows_of_keras_hub_are_explained_by_gradients_but_not_by_rollout(rng)
     reading, _ = read(model, None, inputs, 0)
     assert float(tf.reduce_max(tf.abs(reading.gradients))) > 0
     with pytest.raises(ValueError, match="WindowAttention. computes its own and does not give"):
-        attention_scores(model, tf.constant(inputs))
+        attention_scores(graph_of(model), tf.constant(inputs))

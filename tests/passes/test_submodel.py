@@ -9,12 +9,13 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.tolerances import rounding
+from tfcam.model.graph import graph_of
 from tfcam.model.taps import resolve
 from tfcam.passes.submodel import SubModel
 
 
 def opened(model, *names, **options):
-    return SubModel(model, [resolve(model, name) for name in names], **options)
+    return SubModel(graph_of(model), [resolve(graph_of(model), name) for name in names], **options)
 
 
 def truth(model, names, inputs, target):

@@ -11,7 +11,7 @@ from PIL import Image
 
 import tfcam
 from tfcam.images.loading import resize_image
-from tfcam.model.call_graph import record
+from tfcam.model.graph import graph_of
 from tfcam.preprocessing.modes import choose_preprocessing
 from tfcam.preprocessing.prepare import prepare
 
@@ -19,7 +19,7 @@ PICTURE = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8)
 
 
 def ready(model, pictures, preprocess="auto"):
-    return prepare(model, pictures, preprocess, lambda: record(model))
+    return prepare(graph_of(model), pictures, preprocess)
 
 
 def network(begin=lambda x: x, shape=(8, 8, 3), name=None):
@@ -284,13 +284,11 @@ def test_an_unknown_name_is_told(plain):
         ready(plain, [PICTURE], "zip")
 
 
-def test_the_record_is_asked_for_only_where_it_is_needed(plain):
-    def never():
-        raise AssertionError
-
+def test_calls_are_read_only_where_they_are_needed(plain, monkeypatch):
+    monkeypatch.setattr("tfcam.model.graph.read_calls", None)
     for model in (network(layers.Rescaling(1 / 255)), in_sequential(network(name="vgg16"))):
-        assert choose_preprocessing(model, "auto", never).description
-    assert choose_preprocessing(plain, "unit", never).description
+        assert choose_preprocessing(graph_of(model), "auto").description
+    assert choose_preprocessing(graph_of(plain), "unit").description
 
 
 # --- arrays of floats: already prepared -----------------------------------------------------

@@ -87,6 +87,18 @@ def test_the_figure_says_what_it_shows(thumbnails, tmp_path):
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_it_is_saved_whole_and_loaded_equal(tmp_path):
+    pictures = [*PICTURES, b"no picture"]
+    found = tfcam.embed(tfcam.demo_model(), pictures, ["stem_relu", "features"])
+    loaded = tfcam.Embedding.load(found.save(tmp_path / "points.npz"))
+    assert loaded == found
+    assert (loaded.skipped, loaded.explained) == (found.skipped, found.explained)
+    assert [each.dtype for each in loaded.features] == [np.float32] * 2
+    assert repr(loaded) == repr(found)
+    with pytest.raises(ValueError, match="holds no features; give a .npz that Features.save wrote"):
+        tfcam.Features.load(tmp_path / "points.npz")
+
+
 def test_bad_requests_are_told():
     demo = tfcam.demo_model()
     with pytest.raises(ValueError, match="At least 4 pictures are needed; got 2"):

@@ -1,5 +1,7 @@
 """The strongest channels of a layer are those that plain Keras and NumPy find."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -64,6 +66,14 @@ def test_channels_are_drawn_on_one_scale(tmp_path):
         assert f"channel {channel}\nmean {strength:.3g}" in texts
     assert "strongest 4 of 64 channels of features" in texts
     assert found.save(tmp_path / "channels.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_they_are_saved_whole_and_loaded_equal(tmp_path):
+    found = tfcam.features(tfcam.demo_model(), PICTURE, count=4)
+    loaded = tfcam.Features.load(found.save(tmp_path / "channels.npz"))
+    assert loaded == found
+    assert (loaded.channels, repr(loaded)) == (found.channels, repr(found))
+    assert loaded != dataclasses.replace(found, strengths=found.strengths + 1)
     assert "channel" in repr(found)
     assert found._repr_png_()[:4] == b"\x89PNG"
 
@@ -87,7 +97,7 @@ def test_bad_requests_are_told():
         tfcam.features(demo, PICTURE, "featurs")
     with pytest.raises(ValueError, match="features takes one image"):
         tfcam.features(demo, [PICTURE, PICTURE])
-    with pytest.raises(ValueError, match=r"saved as .png, .pdf or .svg"):
+    with pytest.raises(ValueError, match="A grid of channels is saved as .png, .pdf, .svg or"):
         tfcam.features(demo, PICTURE, count=1).save("channels.txt")
     series = keras.Sequential(
         [keras.Input((8, 2)), layers.Conv1D(3, 3, name="conv"), layers.GlobalAveragePooling1D()]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks
-from tfcam.passes.outputs import pick_output
+from tfcam.model.outputs import pick_output
 from tfcam.targets.callables import (
     as_callable,
     checked_scores,

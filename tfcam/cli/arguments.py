@@ -195,19 +195,19 @@ def ask_layer(model: Any) -> str:
     Raises:
         ValueError: If nobody can be asked.
     """
-    from tfcam.model.call_graph import record
-    from tfcam.model.layers import layers
-    from tfcam.model.taps import open_layer
+    from tfcam.model.graph import graph_of
 
     if not is_terminal():
         raise ValueError(
             "--choose-layer asks in a terminal; here there is none: name the layer with --layer."
         )
-    listed, calls = layers(model), record(model)
+    graph = graph_of(model)
+    which = graph.find_input()
+    listed = graph.layers(which)
     say(listed, error_stream=True)
     while True:
         answer = numbered(typer.prompt("Index or name", default=listed.default, err=True).strip())
         try:
-            return open_layer(model, answer, lambda: calls)[0].name
+            return graph.open_layer(answer, which).tap.name
         except ValueError as error:
             say(error, error_stream=True)

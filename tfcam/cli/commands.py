@@ -28,7 +28,7 @@ app = typer.Typer(
 def layers(model: Model, unsafe: Unsafe = False) -> None:
     """List every layer that has a map, and the one explained by default."""
     with errors():
-        from tfcam.model.layers import layers as list_layers
+        from tfcam.model.graph import layers as list_layers
 
         say(list_layers(load_network(model, unsafe=unsafe)[0]))
 

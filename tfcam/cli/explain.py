@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from tfcam.cli.arguments import (
     Labels,
@@ -64,6 +62,7 @@ def explain(
     """Explain images, and write the overlay of each."""
     with errors():
         from tfcam.explainer.explainer import Explainer
+        from tfcam.utils.progress import progress_bar
 
         paths = expand(images)
         network, known = load_network(model, labels, unsafe)
@@ -78,28 +77,26 @@ def explain(
         )
         files = outputs(paths, method, output) if output or not as_json else [None] * len(paths)
     chosen = numbered(target)
-    console, records, failed = Console(stderr=True), [], False
-    for path, file in track(
-        list(zip(paths, files, strict=True)),
-        description="explaining",
-        console=console,
-        disable=len(paths) == 1 or not console.is_terminal,
-        transient=True,
-    ):
-        try:
-            result = explainer(read_image(path), chosen)
-            if file is not None:
-                if file != output:
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                result.save(file)
-        except (ValueError, TypeError, OSError) as error:
-            failed = True
-            complain(f"{path}: {error}" if len(paths) > 1 else error)
-            continue
-        records.append(_record(path, result, file))
-        if not as_json:
-            say(result)
-            say(f"  wrote          {file}")
+    records, failed = [], False
+    total, unit = (len(paths), "pictures") if len(paths) > 1 else (None, "")
+    with progress_bar(total, "explaining", None, unit) as advance:
+        for path, file in zip(paths, files, strict=True):
+            try:
+                result = explainer(read_image(path), chosen)
+                if file is not None:
+                    if file != output:
+                        file.parent.mkdir(parents=True, exist_ok=True)
+                    result.save(file)
+            except (ValueError, TypeError, OSError) as error:
+                failed = True
+                complain(f"{path}: {error}" if len(paths) > 1 else error)
+                continue
+            finally:
+                advance()
+            records.append(_record(path, result, file))
+            if not as_json:
+                say(result)
+                say(f"  wrote          {file}")
     if as_json:
         print(json.dumps(records, indent=2))
     if failed:

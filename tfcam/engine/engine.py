@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,13 +19,13 @@ from tfcam.engine.settings import Computed, Settings
 from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.registry import Method, Request
+from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import inputs_of
-from tfcam.model.taps import Tap
-from tfcam.passes.guided_relu import Gates
+from tfcam.model.taps import Place
+from tfcam.passes.guided_relu import Gates, Rule
 from tfcam.passes.outputs import Outputs
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import KEPT, Answer, SubModel
 from tfcam.targets.classes import NOTHING, class_index, class_weights
 
@@ -32,11 +33,14 @@ from tfcam.targets.classes import NOTHING, class_index, class_weights
 _MANY = 16
 
 
+_GATED: dict[Rule, Need] = {"guided": Need.GUIDED_GRADIENTS, "deconvnet": Need.DECONVNET_GRADIENTS}
+
+
 class Engine:
     """Computes the maps of some layers of a model by some methods.
 
     Args:
-        model: The model; it is not kept alive.
+        graph: What is known of the model.
         places: Where it is opened, and why there.
         requests: The methods; those with a contrast stand alone.
         settings: How scores and maps are made.
@@ -46,8 +50,8 @@ class Engine:
 
     def __init__(
         self,
-        model: Any,
-        places: Sequence[tuple[Tap, str]],
+        graph: ModelGraph,
+        places: Sequence[Place],
         requests: Sequence[Request],
         settings: Settings,
         which: int,
@@ -63,17 +67,18 @@ class Engine:
                     f"eigen=True combines channels in another way, and {each.method.name!r} "
                     "combines none; leave it out."
                 )
-        self.needs = {need for each in requests for need in each.method.needs}
-        self.submodel = SubModel(model, taps, settings.score, settings.output, which)
+        self.needs = functools.reduce(
+            operator.or_, (each.method.needs for each in requests), Need.NOTHING
+        )
+        self.submodel = SubModel(graph, taps, settings.score, settings.output, which)
         self._heads = tuple(heads)
-        inputs = inputs_of(model)
-        self._input = inputs[which].name if len(inputs) > 1 else None
+        self._input = graph.inputs[which].name if len(graph.inputs) > 1 else None
         self._biased: SubModel | None = None
-        if "bias_attributions" in self.needs:
+        if Need.BIAS_ATTRIBUTIONS in self.needs:
             if settings.score != "logit":
                 raise ValueError("full_grad explains the logit; score='probability' is not linear.")
-            taps = bias_taps(model)
-            self._biased = SubModel(model, taps, output=settings.output, heads=True)
+            taps = bias_taps(graph)
+            self._biased = SubModel(graph, taps, output=settings.output, heads=True)
         self._found = False
         self.gates = Gates()
         self._seen: OrderedDict[Any, Any] = OrderedDict()
@@ -93,7 +98,7 @@ class Engine:
         asked = {"input": self._input, "output": settings.output, "grid": settings.grid}
         said |= {name: value for name, value in asked.items() if value is not None}
         said |= {name: True for name in ("eigen", "freeze") if getattr(settings, name)}
-        if {"guided_gradients", "deconvnet_gradients"} & set(request.method.needs):
+        if request.method.gates_relus:
             said["gated_activations"] = self.gates.gated
         return said
 
@@ -114,9 +119,7 @@ class Engine:
                 "outside of it. What runs is compiled by itself from the second call on."
             )
         for request in self.requests:
-            if any(map(callable, targets)) and (
-                "class_weights" in request.method.needs or request.method.contrast
-            ):
+            if request.method.needs_class and any(map(callable, targets)):
                 raise ValueError(
                     f"{request.method.name!r} needs a class: an index, a label or None; got a "
                     "callable. grad_cam takes callables."
@@ -203,9 +206,7 @@ class Engine:
         outputs, answers = submodel.read_each(
             images,
             targets,
-            "gradients" in self.needs,
-            "image_gradients" in self.needs,
-            "attentions" in self.needs,
+            self.needs,
             *contrasts,
         )
         self._found = outputs.found
@@ -232,14 +233,14 @@ class Engine:
         filled["network"] = replace(reading.network, at_once=self.settings.at_once)
         head = self._heads[index] if self._heads else None
         if head is not None and not callable(target):
-            weights, _ = head.weights(self.submodel.model, reading.activations.shape[-1])
+            weights, _ = head.weights(reading.activations.shape[-1])
             filled["class_weights"] = (
                 class_weights(weights, answer.pairs)
                 if answer.weights is None
                 else tf.matmul(answer.weights, weights, transpose_b=True)
             )
-        for rule in ("guided", "deconvnet"):
-            if f"{rule}_gradients" in self.needs:
+        for rule, need in _GATED.items():
+            if need in self.needs:
                 gated = reading.network.submodel.gated_gradients(images, target, rule)
                 gradients, self.gates = gated
                 filled[f"{rule}_gradients"] = gradients
@@ -275,7 +276,7 @@ def _hashable(target: Any) -> Any:
 
 def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict[str, Any]:
     """What each layer's bias gave to the score, and the gradients by the images."""
-    readings, *_ = biased.read(images, target, image_gradients=True)
+    readings, *_ = biased.read(images, target, Need.GRADIENTS | Need.IMAGE_GRADIENTS)
     layers = [tap.operation() for tap in biased.taps]
     parts = [
         biased.channels_last(biases(layer, reading.activations) * reading.gradients)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcam.engine.options import BATCH_SIZE, EIGEN, FREEZE, GRID, OUTPUT, SCORE, Score
 from tfcam.targets.classes import NOTHING, PREDICTED
-from tfcam.utils.validation import check_choice, check_count, check_flag, check_grid, check_output
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Settings:
         freeze: Whether the weights are built into what is compiled.
     """
 
-    score: str = "logit"
+    score: Score = "logit"
     output: str | int | None = None
     eigen: bool = False
     at_once: int = 32
@@ -32,13 +32,10 @@ class Settings:
     freeze: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("score", self.score, ("logit", "probability"))
-        check_flag("eigen", self.eigen)
-        check_flag("freeze", self.freeze)
-        # Equal settings share an engine, and True equals 1.
-        object.__setattr__(self, "output", check_output(self.output))
-        object.__setattr__(self, "at_once", check_count("batch_size", self.at_once))
-        object.__setattr__(self, "grid", check_grid(self.grid))
+        # Equal settings share an engine, and True equals 1: each is kept as its check gives it.
+        for option in (SCORE, EIGEN, FREEZE, OUTPUT, GRID):
+            object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
+        object.__setattr__(self, "at_once", BATCH_SIZE.check(self.at_once))
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,17 @@ that a run that was stopped can go on.
 
 from __future__ import annotations
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
-from PIL import Image
 
-from tfcam.evaluation.statistics import LEVEL
-from tfcam.figures import overlays as drawing
-from tfcam.metrics.baselines import seed_of
+from tfcam.evaluation.gallery import Gallery, Shown
+from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
+from tfcam.evaluation.statistics import LEVEL, Interval
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
 FRACTIONS = np.linspace(0, 1, 101)
@@ -29,37 +26,14 @@ FRACTIONS = np.linspace(0, 1, 101)
 RESAMPLES = 200
 
 
-SHOWN, _SIDE = 3, 200
+_GALLERY = ("best", "worst")
 
 
-Key = tuple[str, ...]
+class MeanCurve(NamedTuple):
+    """A mean curve at ``FRACTIONS``, and 1.96 standard errors of it; NaN where it does not go."""
 
-
-def candidate_name(method: str, layer: str) -> str:
-    """A method and its layer in words.
-
-    Example:
-        >>> candidate_name("grad_cam", "features"), candidate_name("sobel_edges", "")
-        ('grad_cam at features', 'sobel_edges')
-    """
-    return f"{method} at {layer}" if layer else method
-
-
-@dataclass
-class Shown:
-    """A picture among the best or worst of a method.
-
-    Attributes:
-        value: Of the leading metric.
-        image: The picture's name.
-        label: What was explained, in words.
-        jpeg: The picture under its heatmap, as a JPEG file.
-    """
-
-    value: float
-    image: str
-    label: str
-    jpeg: bytes
+    mean: np.ndarray
+    error: np.ndarray
 
 
 @dataclass
@@ -96,7 +70,7 @@ class SetCount:
         self.samples = [a + b for a, b in zip(earlier, grown, strict=True)]
         self.images += 1
 
-    def interval(self) -> tuple[float, float, float]:
+    def interval(self) -> Interval:
         """The metric of all pictures, and its 95 % interval.
 
         Source: Chamandy et al. 2012, "Estimating uncertainty for massive data streams".
@@ -109,7 +83,7 @@ class SetCount:
         self._assign(own)
         tail = 100 * (1 - LEVEL) / 2
         low, high = np.percentile(results, [tail, 100 - tail])
-        return mean, float(low), float(high)
+        return Interval(mean, float(low), float(high))
 
     def state(self) -> list[np.ndarray]:
         return [np.array(self.images), *self._values(), *self.samples]
@@ -142,6 +116,8 @@ class Tally:
         pictures: How many were measured.
         empty: How many maps of each candidate were zero everywhere.
         leading: The metric that chooses the best and worst pictures.
+        sets: The set-level metrics of each candidate.
+        galleries: The best and worst pictures of each candidate.
     """
 
     def __init__(self, makers: dict[str, Callable[[], Any]], seed: int) -> None:
@@ -151,12 +127,11 @@ class Tally:
         self.notes: dict[str, str] = {}
         self.pictures, self.leading = 0, ""
         self.empty: dict[str, int] = {}
-        self.sets: dict[Key, SetCount] = {}
-        self._curves: dict[Key, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
-        self._best: dict[Key, list[Shown]] = defaultdict(list)
-        self._worst: dict[Key, list[Shown]] = defaultdict(list)
+        self.sets: dict[MetricKey, SetCount] = {}
+        self._curves: dict[MetricKey, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
+        self.galleries: dict[CandidateKey, Gallery] = defaultdict(Gallery)
 
-    def add_to_set(self, key: Key, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
+    def add_to_set(self, key: MetricKey, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
         """Add a picture to a set-level metric.
 
         Args:
@@ -166,10 +141,10 @@ class Tally:
             truth: Boxes or a mask of the same size.
         """
         if key not in self.sets:
-            self.sets[key] = SetCount(self._makers[key[-1]]())
+            self.sets[key] = SetCount(self._makers[key.metric]())
         self.sets[key].add(heatmap, truth, seed_of(name, self._seed))
 
-    def add_curve(self, key: Key, fractions: np.ndarray, values: np.ndarray) -> None:
+    def add_curve(self, key: MetricKey, fractions: np.ndarray, values: np.ndarray) -> None:
         """Add a picture's curve, as far as it goes.
 
         Args:
@@ -181,54 +156,14 @@ class Tally:
         sums = self._curves.setdefault(key, np.zeros((3, len(FRACTIONS))))
         sums += [np.ones_like(curve), curve, curve**2]
 
-    def curves(self) -> dict[Key, tuple[np.ndarray, np.ndarray]]:
-        """For each method, layer and metric the mean curve, and 1.96 standard errors of it.
-
-        NaN where the curve does not go.
-        """
+    def curves(self) -> dict[MetricKey, MeanCurve]:
+        """The mean curve of each method, layer and metric that has one."""
         found = {}
         for key, (count, total, squares) in self._curves.items():
             mean = total / count
             variance = np.maximum(squares / count - mean**2, 0) / np.maximum(count - 1, 1)
-            found[key] = (mean, 1.96 * np.sqrt(variance))
+            found[key] = MeanCurve(mean, 1.96 * np.sqrt(variance))
         return found
-
-    def show(
-        self,
-        key: Key,
-        value: float,
-        name: str,
-        label: str,
-        higher: bool,
-        picture: np.ndarray,
-        heatmap: Callable[[], np.ndarray],
-        boxes: np.ndarray | None = None,
-    ) -> None:
-        """Keep a picture if it is among the best or worst so far.
-
-        Args:
-            key: Method and layer.
-            value: Of the leading metric.
-            name: The picture's.
-            label: What was explained.
-            higher: Whether more is better.
-            picture: (H, W, 3) uint8.
-            heatmap: Makes its heatmap (H, W).
-            boxes: The true boxes (n, 4), which are drawn.
-        """
-        good = value if higher else -value
-        made: Shown | None = None
-        for kept, sign in ((self._best[key], -1), (self._worst[key], 1)):
-            goods = [each.value if higher else -each.value for each in kept]
-            place = int(np.searchsorted([sign * each for each in goods], sign * good, "right"))
-            if place < SHOWN:
-                made = made or Shown(value, name, label, _thumbnail(picture, heatmap(), boxes))
-                kept.insert(place, made)
-                del kept[SHOWN:]
-
-    def shown(self) -> dict[Key, tuple[list[Shown], list[Shown]]]:
-        """For each method and layer the best pictures, best first, and the worst, worst first."""
-        return {key: (self._best[key], self._worst[key]) for key in self._best}
 
     def state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
@@ -249,11 +184,15 @@ class Tally:
                 arrays[f"set-{place}-{number}"] = array
         for place, sums in enumerate(self._curves.values()):
             arrays[f"curve-{place}"] = sums
-        for name, gallery in (("best", self._best), ("worst", self._worst)):
-            listed = [(key, each) for key, kept in gallery.items() for each in kept]
-            facts[name] = [[*key, each.value, each.image, each.label] for key, each in listed]
-            for place, (_, each) in enumerate(listed):
-                arrays[f"{name}-{place}"] = np.frombuffer(each.jpeg, np.uint8)
+        for name in _GALLERY:
+            listed = [
+                (key, shown)
+                for key, gallery in self.galleries.items()
+                for shown in getattr(gallery, name)
+            ]
+            facts[name] = [[*key, shown.value, shown.image, shown.label] for key, shown in listed]
+            for place, (_, shown) in enumerate(listed):
+                arrays[f"{name}-{place}"] = np.frombuffer(shown.jpeg, np.uint8)
         return {"facts": np.array(json.dumps(facts)), **arrays}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -262,28 +201,14 @@ class Tally:
         for name in ("position", "last", "notes", "pictures", "empty", "leading"):
             setattr(self, name, facts[name])
         self.skipped = [(name, reason) for name, reason in facts["skipped"]]
-        for place, key in enumerate(facts["sets"]):
-            prefix = f"set-{place}-"
+        for place, parts in enumerate(facts["sets"]):
+            key, prefix = MetricKey(*parts), f"set-{place}-"
             count = sum(name.startswith(prefix) for name in state)
-            self.sets[tuple(key)] = SetCount(self._makers[key[-1]]())
-            self.sets[tuple(key)].restore([state[f"{prefix}{number}"] for number in range(count)])
-        for place, key in enumerate(facts["curves"]):
-            self._curves[tuple(key)] = state[f"curve-{place}"]
-        for name, gallery in (("best", self._best), ("worst", self._worst)):
-            for place, (*key, value, image, label) in enumerate(facts[name]):
-                content = state[f"{name}-{place}"].tobytes()
-                gallery[tuple(key)].append(Shown(value, image, label, content))
-
-
-def _thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray | None) -> bytes:
-    """A small picture under its heatmap, with the true boxes, as a JPEG file."""
-    factor = min(1.0, _SIDE / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    heat = cv2.resize(heatmap, size, interpolation=cv2.INTER_AREA)
-    stream = io.BytesIO()
-    mixed = drawing.overlaid(small, np.clip(heat, 0, 1), 0.5, drawing.COLORMAP)
-    for x0, y0, x1, y1 in [] if boxes is None else (boxes * factor).round().astype(int).tolist():
-        cv2.rectangle(mixed, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), (255, 255, 255), 1)
-    Image.fromarray(mixed).save(stream, "JPEG", quality=85)
-    return stream.getvalue()
+            self.sets[key] = SetCount(self._makers[key.metric]())
+            self.sets[key].restore([state[f"{prefix}{number}"] for number in range(count)])
+        for place, parts in enumerate(facts["curves"]):
+            self._curves[MetricKey(*parts)] = state[f"curve-{place}"]
+        for name in _GALLERY:
+            for place, (*parts, value, image, label) in enumerate(facts[name]):
+                shown = Shown(value, image, label, state[f"{name}-{place}"].tobytes())
+                getattr(self.galleries[CandidateKey(*parts)], name).append(shown)

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from tfcam.engine.engine import Engine
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
-from tfcam.evaluation.aggregate import candidate_name
+from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
 from tfcam.methods.registry import METHODS, Request
 from tfcam.methods.selection import (
     MethodChoice,
     as_request,
     groups,
-    is_placed,
     numbered,
     one_pass_methods,
     request_name,
 )
-from tfcam.metrics.baselines import BASELINES, seed_of
-from tfcam.model.inputs import inputs_of
+from tfcam.metrics.baselines import BASELINES
+from tfcam.metrics.checks import Heatmap, heatmap_of
 from tfcam.model.taps import Layer
 from tfcam.targets.classes import NOTHING
 
 # An explainer of one's own: (pictures (H, W, 3) uint8, classes) -> a heatmap (H, W) for each.
-OwnExplainer = Callable[[list[np.ndarray], list[int]], Any]
+OwnExplainer = Callable[[list[np.ndarray], list[int]], Iterable[Heatmap]]
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,30 @@ class Candidate:
     kind: str
 
     @property
-    def name(self) -> str:
+    def key(self) -> CandidateKey:
         """Method and layer."""
+        return CandidateKey(self.method, self.layer)
+
+    @property
+    def name(self) -> str:
+        """Method and layer in words."""
         return candidate_name(self.method, self.layer)
+
+
+class Pictures(NamedTuple):
+    """A batch of pictures.
+
+    Attributes:
+        names: The name of each.
+        images: (H, W, 3) uint8 each.
+        inputs: (B, h, w, C), the same as the model takes them; at most as many as a batch.
+        classes: (B,), the explained class of each.
+    """
+
+    names: Sequence[str]
+    images: list[np.ndarray]
+    inputs: np.ndarray
+    classes: np.ndarray
 
 
 class Candidates:
@@ -65,13 +87,17 @@ class Candidates:
         input: Which input of the model.
         seed: Of random maps.
 
+    Attributes:
+        all: The candidates.
+        described: The methods with what tells them from others.
+
     Raises:
         ValueError: If something does not fit the model, or two have the same name.
     """
 
     def __init__(
         self,
-        model: Any,
+        model: keras.Model,
         methods: Sequence[MethodChoice] | None,
         layers: Sequence[Layer],
         explainers: Mapping[str, OwnExplainer],
@@ -81,88 +107,100 @@ class Candidates:
         seed: int,
     ) -> None:
         opened = open_model(model, input)
-        taken = inputs_of(model)
-        if len(taken) > 1 or not taken[opened.which].is_image:
-            raise ValueError(
-                f"A model with one input, of images, is needed; {model.name!r} has "
-                f"{len(taken)}: {', '.join(f'{each.name!r} {each.shape}' for each in taken)}."
-            )
-        if strange := [each for each in baselines if each not in BASELINES]:
+        _check_input(opened)
+        if strange := [name for name in baselines if name not in BASELINES]:
             raise ValueError(f"Baselines are {', '.join(BASELINES)}; got {strange[0]!r}.")
         chosen = one_pass_methods() if methods is None else methods
-        requests = [as_request(each) for each in chosen]
-        names = numbered([request_name(each) for each in requests])
-        self.described = [_described(each) for each in requests]
-        self._size, self._seed = settings.at_once, seed
-        self._engines: list[tuple[Engine, list[tuple[int, int]]]] = []
-        self._warm = False
-        self.all: list[Candidate] = []
-        for group in groups(requests):
-            asked = [requests[each] for each in group]
-            placed = any(is_placed(each.method) for each in asked)
-            several = list(layers) if len(layers) > 1 and placed else layers[0]
-            engine = opened.engine(several, asked, settings, shared=False)
-            cells = []
-            for number, request in enumerate(asked):
-                here = engine.layers if is_placed(request.method) else [""]
-                for place, path in enumerate(here):
-                    self.all.append(Candidate(names[group[number]], path, "method"))
-                    cells.append((number, place))
-            self._engines.append((engine, cells))
-        self._explainers = dict(explainers)
-        self._baselines = list(baselines)
-        self.all += [Candidate(name, "", "explainer") for name in self._explainers]
-        self.all += [Candidate(name, "", "baseline") for name in self._baselines]
-        if not self.all:
-            raise ValueError("At least one method, explainer or baseline is needed; got none.")
-        twice = [each for place, each in enumerate(self.all) if each in self.all[:place]]
-        called = [each.method for each in self.all if each.kind != "method"]
-        if twice or set(called) & set(names) or len(set(called)) < len(called):
-            raise ValueError(
-                "Methods, explainers and baselines must have different names; got "
-                f"{', '.join(each.name for each in self.all)}."
+        requests = [as_request(method) for method in chosen]
+        names = numbered([request_name(request) for request in requests])
+        self.described = [_described(request) for request in requests]
+        passes = [
+            _Pass(
+                opened,
+                [requests[number] for number in group],
+                [names[number] for number in group],
+                layers,
+                settings,
             )
+            for group in groups(requests)
+        ]
+        self._makers: list[Callable[[Pictures], list[list[np.ndarray]]]] = [
+            *passes,
+            *(partial(_explained, name, explainer) for name, explainer in explainers.items()),
+            *(partial(_drawn, name, seed) for name in baselines),
+        ]
+        self.all = [candidate for shared in passes for candidate in shared.candidates]
+        self.all += [Candidate(name, "", "explainer") for name in explainers]
+        self.all += [Candidate(name, "", "baseline") for name in baselines]
+        _check_names(self.all, names)
 
-    def __call__(
-        self,
-        ids: Sequence[str],
-        pictures: list[np.ndarray],
-        inputs: np.ndarray,
-        classes: np.ndarray,
-    ) -> list[list[np.ndarray]]:
-        """The raw maps of each candidate, of each picture.
-
-        Args:
-            ids: The pictures' names.
-            pictures: (H, W, 3) uint8 each.
-            inputs: (B, h, w, C), the same as the model takes them; at most as many as a batch.
-            classes: (B,), the explained class of each.
+    def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
+        """Make the raw maps of each candidate, of each picture.
 
         Returns:
             For each candidate, for each picture, (h, w) not smaller than zero where it counts, or
             (h, w, C) signed of pixels: what ``tfcam.maps.heatmap`` takes.
         """
-        raws: list[list[np.ndarray]] = []
-        count = len(inputs)
+        return [raws for make in self._makers for raws in make(pictures)]
+
+
+class _Pass:
+    """Methods that share a pass, each at each layer that it explains."""
+
+    def __init__(
+        self,
+        opened: OpenedModel,
+        requests: Sequence[Request],
+        names: Sequence[str],
+        layers: Sequence[Layer],
+        settings: Settings,
+    ) -> None:
+        placed = any(request.method.placed for request in requests)
+        several = list(layers) if len(layers) > 1 and placed else layers[0]
+        self._engine: Engine = opened.engine(several, requests, settings, shared=False)
+        self._size, self._warm = settings.at_once, False
+        self.candidates = [
+            Candidate(name, path, "method")
+            for name, request in zip(names, requests, strict=True)
+            for path in (self._engine.layers if request.method.placed else [""])
+        ]
+
+    def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
+        count = len(pictures.inputs)
         # Always a full batch: another shape would be traced anew, and eager at first.
         rows = np.minimum(np.arange(self._size), count - 1)
-        pairs = np.stack([classes, np.full(count, NOTHING)], axis=-1).astype(np.int32)[rows]
-        for engine, cells in self._engines:
-            if not self._warm:  # compiled from the start, so that a run in two parts ends equal
-                engine(inputs[rows], [pairs])
-            (computed,) = engine(inputs[rows], [pairs])
-            for number, place in cells:
-                made = computed.raws[number][place][:count]
-                pixels = engine.requests[number].method.pixels
-                raws.append(list(np.abs(made) if pixels else made))
-        self._warm = True
-        for name, explainer in self._explainers.items():
-            raws.append(_own(name, explainer, pictures, classes))
-        for name in self._baselines:
-            seeded = (seed_of(each, self._seed) for each in ids)
-            drawn = zip(pictures, seeded, strict=True)
-            raws.append([BASELINES[name](picture, own) for picture, own in drawn])
-        return raws
+        pairs = np.stack([pictures.classes, np.full(count, NOTHING)], axis=-1)
+        given = pictures.inputs[rows], [pairs.astype(np.int32)[rows]]
+        if not self._warm:  # compiled from the start, so that a run in two parts ends equal
+            self._engine(*given)
+            self._warm = True
+        (computed,) = self._engine(*given)
+        return [
+            list(np.abs(raw[:count]) if request.method.pixels else raw[:count])
+            for request, raws in zip(self._engine.requests, computed.raws, strict=True)
+            for raw in (raws if request.method.placed else raws[:1])
+        ]
+
+
+def _explained(name: str, explainer: OwnExplainer, pictures: Pictures) -> list[list[np.ndarray]]:
+    """What an explainer of the user's makes, checked."""
+    classes = [int(index) for index in pictures.classes]
+    made = [
+        np.asarray(heatmap_of(heatmap), np.float32)
+        for heatmap in explainer(pictures.images, classes)
+    ]
+    if len(made) != len(pictures.images) or any(heatmap.ndim != 2 for heatmap in made):
+        raise ValueError(
+            f"The explainer {name!r} must return a heatmap (H, W) for each of "
+            f"{len(pictures.images)} pictures; it returned {[array.shape for array in made]}."
+        )
+    return [made]
+
+
+def _drawn(name: str, seed: int, pictures: Pictures) -> list[list[np.ndarray]]:
+    """A baseline's maps."""
+    pairs = zip(pictures.images, pictures.names, strict=True)
+    return [[BASELINES[name](image, seed_of(own, seed)) for image, own in pairs]]
 
 
 def _described(request: Request) -> str:
@@ -177,17 +215,24 @@ def _described(request: Request) -> str:
     return f"{request_name(request)} {mark}".strip()
 
 
-def _own(
-    name: str, explainer: OwnExplainer, pictures: list[np.ndarray], classes: np.ndarray
-) -> list[np.ndarray]:
-    """What an explainer of the user's makes, checked."""
-    made = [
-        np.asarray(getattr(each, "heatmap", each), np.float32)
-        for each in explainer(pictures, [int(each) for each in classes])
-    ]
-    if len(made) != len(pictures) or any(each.ndim != 2 for each in made):
+def _check_input(opened: OpenedModel) -> None:
+    """Refuse a model that takes something else than one image."""
+    inputs = opened.graph.inputs
+    if len(inputs) > 1 or not inputs[opened.which].is_image:
         raise ValueError(
-            f"The explainer {name!r} must return a heatmap (H, W) for each of {len(pictures)} "
-            f"pictures; it returned {[each.shape for each in made]}."
+            f"A model with one input, of images, is needed; {opened.graph.model.name!r} has "
+            f"{len(inputs)}: {', '.join(f'{taken.name!r} {taken.shape}' for taken in inputs)}."
         )
-    return made
+
+
+def _check_names(candidates: Sequence[Candidate], methods: Sequence[str]) -> None:
+    """Refuse none at all, and two of the same name."""
+    if not candidates:
+        raise ValueError("At least one method, explainer or baseline is needed; got none.")
+    others = [candidate.method for candidate in candidates if candidate.kind != "method"]
+    distinct = len(set(candidates)) == len(candidates) and len(set(others)) == len(others)
+    if not distinct or set(others) & set(methods):
+        raise ValueError(
+            "Methods, explainers and baselines must have different names; got "
+            f"{', '.join(candidate.name for candidate in candidates)}."
+        )

@@ -15,13 +15,13 @@ import pandas as pd
 from scipy import stats
 
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.evaluation.aggregate import candidate_name
 from tfcam.evaluation.evaluate import evaluate
+from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, chosen_metrics
-from tfcam.model.layers import LayerList, list_layers
+from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.utils.terminal_text import printable
@@ -78,7 +78,7 @@ def recommend(
     *,
     methods: Sequence[MethodChoice] | None = None,
     layers: Sequence[Layer] | None = None,
-    metrics: Sequence[MetricChoice] = MEASURES,
+    metrics: Sequence[MetricChoice] | None = None,
     target: str | int | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
@@ -88,7 +88,7 @@ def recommend(
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Recommendation:
     """Find the layer and the method whose maps say best what a model looks at, on your pictures.
 
@@ -98,21 +98,34 @@ def recommend(
 
     Args:
         model: Any built Keras 3 model with one image input.
-        images: As the data of ``tfcam.evaluate``; twenty pictures say more than five.
-        methods: As ``tfcam.evaluate`` takes them.
-        layers: Layers, each as in ``explain``; None takes the one explained by default and, of
-            each of the two map sizes before it, the last.
-        metrics: What is measured, as ``tfcam.evaluate`` takes it.
-        target: As ``tfcam.evaluate`` takes it.
-        split: Which part of a data set of tensorflow_datasets.
-        data_dir: Where tensorflow_datasets keeps it.
-        preprocess: See ``explain``.
-        labels: The label of each class.
-        output: Which output of a model that has several.
-        batch_size: How many pictures are computed at once.
-        to: A folder that keeps what is done; see ``tfcam.evaluate``.
-        seed: Of what is drawn.
-        progress: Whether to show a bar in a terminal.
+        images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data;
+            twenty pictures say more than five.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
+            weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
+            as in ("score_cam", {"channels": 32}), are taken, too.
+        layers: The layers, each a path ("resnet50/conv5_block3_out"), a bare name where it is
+            unique, or an index of ``tfcam.layers``; by default the one that ``tfcam.explain`` takes
+            and, of each of the two map sizes before it, the last. Layer objects are taken, too.
+        metrics: The metrics, by their names in ``tfcam.metrics.METRICS``; by default insertion,
+            deletion and ROAD, in coarse steps as many candidates are measured. Names with options,
+            as in ("deletion", {"steps": 10}), are taken, too.
+        target: The class that is explained: an index, a label, or "label" for each picture's own;
+            by default the one that the model predicts.
+        split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
+        data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        output: Which output is explained of a model that has several, by name or index.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        to: A folder that keeps what is done. A run that was stopped goes on there where it was,
+            when it is called again with the same settings, and ends as if it had not been stopped.
+        seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Recommendation``: the best method and layer, the ranked ``table``, and a sentence that
@@ -133,6 +146,7 @@ def recommend(
         >>> found.layer, len(found.table)
         ('features', 2)
     """
+    metrics = MEASURES if metrics is None else metrics
     opened = open_model(model)
     chosen = _candidates(opened) if layers is None else list(layers)
     result = evaluate(
@@ -199,7 +213,7 @@ def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
 
 def _candidates(opened: OpenedModel) -> list[str]:
     """The layer explained by default, and the last of each of the two larger map sizes before."""
-    listed = list_layers(opened.model, opened.record)
+    listed = opened.graph.layers(opened.which)
     before = list(itertools.takewhile(lambda each: each.path != listed.default, listed))
     chosen, height = [listed.default], 0
     for each in reversed(before if len(before) < len(listed) else []):

@@ -15,7 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import Key, Shown, candidate_name
+from tfcam.evaluation.gallery import Gallery, Shown
+from tfcam.evaluation.names import CandidateKey, candidate_name
 from tfcam.figures.charts import BANDS, Curve, Means, draw_curves, draw_means
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
@@ -27,7 +28,7 @@ def render(
     comparisons: pd.DataFrame,
     curves: pd.DataFrame,
     skipped: pd.DataFrame,
-    shown: Mapping[Key, tuple[list[Shown], list[Shown]]],
+    shown: Mapping[CandidateKey, Gallery],
     settings: Mapping[str, Any],
     pictures: int,
 ) -> str:
@@ -73,10 +74,10 @@ def render(
         shown=[
             {
                 "name": candidate_name(*key),
-                "best": [_picture(each) for each in best],
-                "worst": [_picture(each) for each in worst],
+                "best": [_picture(each) for each in gallery.best],
+                "worst": [_picture(each) for each in gallery.worst],
             }
-            for key, (best, worst) in shown.items()
+            for key, gallery in shown.items()
         ],
         leading=settings.get("leading", ""),
         skipped=skipped.to_dict("records"),

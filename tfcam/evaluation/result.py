@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import FRACTIONS, Key, Shown, Tally, candidate_name
+from tfcam.evaluation.aggregate import FRACTIONS, Tally
+from tfcam.evaluation.gallery import Gallery
+from tfcam.evaluation.names import CandidateKey, MetricKey, candidate_name
 from tfcam.evaluation.report import named, panels_of, render
 from tfcam.evaluation.statistics import compare_pairs, mean_interval
 from tfcam.figures.charts import draw_means
@@ -54,7 +56,7 @@ class Evaluation:
     comparisons: pd.DataFrame
     curves: pd.DataFrame
     skipped: pd.DataFrame
-    shown: Mapping[Key, tuple[list[Shown], list[Shown]]] = field(default_factory=dict)
+    shown: Mapping[CandidateKey, Gallery] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def best(self, metric: str) -> str:
@@ -145,7 +147,7 @@ def conclude(
     table: pd.DataFrame,
     tally: Tally,
     better: Mapping[str, str],
-    kinds: Mapping[Key, str],
+    kinds: Mapping[CandidateKey, str],
     settings: Mapping[str, Any],
     seed: int,
 ) -> Evaluation:
@@ -165,7 +167,7 @@ def conclude(
     summary = []
     for metric, direction in better.items():
         for who, kind in kinds.items():
-            if (key := (*who, metric)) in values:
+            if (key := MetricKey(*who, metric)) in values:
                 numbers, count = mean_interval(values[key], seed), len(values[key])
             elif key in tally.sets:
                 numbers, count = tally.sets[key].interval(), tally.sets[key].images
@@ -179,7 +181,7 @@ def conclude(
         compared(table, better, seed),
         _curves(tally),
         pd.DataFrame(tally.skipped, columns=["image", "reason"]),
-        tally.shown(),
+        dict(tally.galleries),
         {
             **settings,
             **tally.notes,
@@ -206,12 +208,12 @@ def compared(table: pd.DataFrame, better: Mapping[str, str], seed: int) -> pd.Da
             continue
         wide = wide[list(dict.fromkeys(zip(part["method"], part["layer"], strict=True)))]
         columns = [wide[each].to_numpy() for each in wide.columns]
-        for a, b, difference, low, high, p, corrected in compare_pairs(columns, seed):
-            first, second = (candidate_name(*wide.columns[each]) for each in (a, b))
-            won = first if (difference > 0) == (direction == "higher") else second
-            best = won if corrected < 0.05 else ""
-            numbers = (difference, low, high, p, corrected, len(wide))
-            rows.append((metric, first, second, *numbers, best))
+        names = [candidate_name(*key) for key in wide.columns]
+        for pair in compare_pairs(columns, seed):
+            first, second = names[pair.first], names[pair.second]
+            won = first if (pair.difference > 0) == (direction == "higher") else second
+            better_one = won if pair.p_corrected < 0.05 else ""
+            rows.append((metric, first, second, *pair[2:], len(wide), better_one))
     return pd.DataFrame(rows, columns=_COMPARED)
 
 

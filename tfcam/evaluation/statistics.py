@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -18,9 +19,29 @@ LEVEL = 0.95
 _AT_ONCE = 10_000_000
 
 
+class Interval(NamedTuple):
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class PairTest(NamedTuple):
+    """How two methods differ on the same pictures: the mean of the first less the second."""
+
+    first: int
+    second: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_corrected: float
+
+
 def mean_interval(
     values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float, float]:
+) -> Interval:
     """The mean over pictures, and its 95 % interval by the bootstrap.
 
     The 2.5th and 97.5th percentile of the means of samples of n pictures, drawn with replacement.
@@ -31,7 +52,7 @@ def mean_interval(
         resamples: How many.
 
     Returns:
-        Mean, low, high. Of a single picture all three are its value.
+        The mean and its interval. Of a single picture all three numbers are its value.
 
     Raises:
         ValueError: If there is none, or one is NaN or infinite.
@@ -45,7 +66,7 @@ def mean_interval(
     """
     numbers = _checked(values)
     if (numbers == numbers[0]).all():  # else their means would differ by rounding
-        return (float(numbers[0]),) * 3
+        return Interval(*(float(numbers[0]),) * 3)
     rng = np.random.default_rng(seed)
     rows, means = max(1, _AT_ONCE // len(numbers)), []
     for start in range(0, resamples, rows):
@@ -53,7 +74,7 @@ def mean_interval(
         means.append(numbers[rng.integers(len(numbers), size=size)].mean(axis=1))
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
-    return float(numbers.mean()), float(low), float(high)
+    return Interval(float(numbers.mean()), float(low), float(high))
 
 
 def wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
@@ -115,30 +136,28 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     return corrected
 
 
-def compare_pairs(
-    values: Sequence[np.ndarray], seed: int = 0
-) -> list[tuple[int, int, float, float, float, float, float]]:
-    """Every pair of methods on the same pictures.
+def compare_pairs(values: Sequence[np.ndarray], seed: int = 0) -> list[PairTest]:
+    """Test every pair of methods on the same pictures.
 
     Args:
         values: (n,) of each method, of the same pictures in the same order.
         seed: Of the intervals.
 
     Returns:
-        For each pair: the two numbers, the mean of first less second, its interval's low and high,
-        p by Wilcoxon, and p corrected by Holm for all pairs.
+        For each pair, by their places in ``values``: the mean difference with its interval, p by
+        Wilcoxon, and p corrected by Holm for all pairs.
 
     Example:
         >>> better, worse = np.arange(10) + 1.0, np.arange(10) * 1.0
         >>> [pair] = compare_pairs([better, worse])
-        >>> pair[:5], round(pair[5], 4)  # 2 / 2^10
-        ((0, 1, 1.0, 1.0, 1.0), 0.002)
+        >>> pair.difference, pair.low, pair.high, round(pair.p, 4)  # 2 / 2^10
+        (1.0, 1.0, 1.0, 0.002)
     """
     pairs = list(itertools.combinations(range(len(values)), 2))
     tests = [wilcoxon(values[a], values[b]) for a, b in pairs]
     corrected = holm(tests)
     return [
-        (a, b, *mean_interval(values[a] - values[b], seed), test, float(fixed))
+        PairTest(a, b, *mean_interval(values[a] - values[b], seed), test, float(fixed))
         for (a, b), test, fixed in zip(pairs, tests, corrected, strict=True)
     ]
 

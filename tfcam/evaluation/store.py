@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tfcam.utils.files import write_whole
 from tfcam.utils.run_folder import STATE, keep_settings, make_folder
+
+
+class Stored(NamedTuple):
+    """The rows of the batches that are done, and the state after them; both empty at the start."""
+
+    batches: list[pd.DataFrame]
+    state: dict[str, np.ndarray]
 
 
 class Store:
@@ -33,15 +40,15 @@ class Store:
         make_folder(folder)
         keep_settings(folder, settings, "an evaluation")
 
-    def read(self) -> tuple[list[pd.DataFrame], dict[str, np.ndarray]]:
-        """The rows of the batches that are done, and the state; both empty at the start."""
+    def read(self) -> Stored:
+        """Read what is done."""
         file = self._folder / STATE
         if not file.exists():
-            return [], {}
+            return Stored([], {})
         with np.load(file, allow_pickle=False) as content:
             state = {name: content[name] for name in content.files}
         done = int(state.pop("batches"))
-        return [pd.read_parquet(self._part(number)) for number in range(done)], state
+        return Stored([pd.read_parquet(self._part(number)) for number in range(done)], state)
 
     def write(self, number: int, rows: pd.DataFrame, state: dict[str, np.ndarray]) -> None:
         """Add a batch.

@@ -14,6 +14,7 @@ from tfcam.engine.settings import Computed
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
+from tfcam.passes.reading import Need
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import ClassScore, Each, label
@@ -70,7 +71,7 @@ def explanation(
         pair, target = np.array([best if c == PREDICTED else c for c in target.pair]), None
     name = label(target, pair, labels)
     chosen = int(pair[0]) if pair[0] >= 0 else None
-    if "attentions" in asked.method.needs:
+    if not asked.method.placed:
         paths = []
     findings = list(found)
     if broken := sum(np.count_nonzero(~np.isfinite(r)) for r in raws) + (not np.isfinite(score)):
@@ -127,7 +128,7 @@ def joined(paths: Sequence[str]) -> str | None:
 def _reason(
     engine: Engine, method: Method, places: Sequence[int], paths: Sequence[str], fuse: str
 ) -> str:
-    if "attentions" in method.needs:
+    if Need.ATTENTIONS in method.needs:
         return f"every self-attention, on the grid of {engine.layers[places[0]]}"
     if not paths:
         return "the method explains the input"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,24 +10,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
-from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Explained
 from tfcam.explainer.numeric_checks import of_layers
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
-from tfcam.model.applications import family_of
-from tfcam.model.inputs import inputs_of
+from tfcam.model.graph import ModelGraph
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import Grid
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared
 
 # Pixels divided by 255, also with mean and deviation taken out, are within this.
 _SCALED_DOWN = 3.0
-
-
-_RANGES: weakref.WeakKeyDictionary[Any, Range | None] = weakref.WeakKeyDictionary()
 
 
 def of_result(
@@ -52,16 +47,16 @@ def of_result(
     findings = []
     if explained.named and not method.class_specific:
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
-    found = of_input(engine.submodel.model, prepared, explained.image)
+    found = of_input(engine.submodel.graph, prepared, explained.image)
     findings += [found] if found else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
-    if "deconvnet_gradients" in method.needs and shown and not engine.gates.maxima:
+    if Need.DECONVNET_GRADIENTS in method.needs and shown and not engine.gates.maxima:
         asked = explained.target if callable(explained.target) else explained.pairs
         findings += of_deconvnet(engine.submodel, prepared, asked, explained.image)
     if not method.layered:
         return findings
     findings += of_tokens([engine.submodel.taps[place] for place in places])
-    if "attentions" not in method.needs:
+    if method.placed:
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
 
@@ -122,39 +117,37 @@ class Range:
         return bool((np.abs(differences - np.round(differences)) < 1e-3).all())
 
 
-def known_range(model: Any) -> Range | None:
+def known_range(graph: ModelGraph) -> Range | None:
     """What values a model takes; None where it is not known for certain.
 
     It is where a Rescaling is inside, or where the model is a network of keras.applications with
     its 1000 classes: one with another head may have been trained in another way.
     """
-    if model not in _RANGES:
-        _RANGES[model] = _find_range(model)
-    return _RANGES[model]
+    return graph.once("range", lambda: _find_range(graph))
 
 
-def _find_range(model: Any) -> Range | None:
-    if len(inputs_of(model)) > 1 or not inputs_of(model)[0].is_image:
+def _find_range(graph: ModelGraph) -> Range | None:
+    if len(graph.inputs) > 1 or not graph.inputs[0].is_image:
         return None
     try:
-        chosen = choose_preprocessing(model, "auto", lambda: open_model(model).record)
+        chosen = choose_preprocessing(graph, "auto")
     except ValueError:
         return None
-    shape = getattr(model, "output_shape", None)
+    shape = getattr(graph.model, "output_shape", None)
     classes = shape[-1] if isinstance(shape, tuple) else None
-    whole = family_of(model, nested=False) is not None and classes == 1000
+    whole = graph.own_family is not None and classes == 1000
     trained = whole and chosen.description.endswith("was trained")
     if not (chosen.description.endswith("Rescaling is inside") or trained):
         return None
-    channels = inputs_of(model)[0].shape[-1] or 3
+    channels = graph.inputs[0].shape[-1] or 3
     black, white = (np.full((1, 1, 1, channels), each, np.float32) for each in (0, 255))
     ends = np.concatenate([np.asarray(chosen.function(each)) for each in (black, white)])
     return Range(float(ends.min()), float(ends.max()), chosen.description)
 
 
-def of_input(model: Any, prepared: Prepared, image: int) -> Finding | None:
+def of_input(graph: ModelGraph, prepared: Prepared, image: int) -> Finding | None:
     """Whether an input that was prepared elsewhere, or as the user said, can't be what it takes."""
-    known = known_range(model)
+    known = known_range(graph)
     if known is None or prepared.description.rsplit(", ", 1)[0] == known.preparation:
         return None
     values = prepared.inputs[image] if isinstance(prepared.inputs, np.ndarray) else None
@@ -198,4 +191,4 @@ def of_deconvnet(submodel: SubModel, prepared: Prepared, target: Any, image: int
     )
     if not np.allclose(own, same, rtol=0, atol=_SAME * np.abs(own).max()):
         return []
-    return [finding("image_ignored", model=submodel.model.name)]
+    return [finding("image_ignored", model=submodel.graph.name)]

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import explanation
 from tfcam.findings import Finding
@@ -19,13 +20,10 @@ from tfcam.methods.selection import (
     MethodChoice,
     as_request,
     groups,
-    is_placed,
     numbered,
     one_pass_methods,
     request_name,
 )
-from tfcam.model.labels import find_labels
-from tfcam.model.layers import list_layers
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
@@ -33,8 +31,8 @@ from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
-from tfcam.utils.progress import counted_steps
-from tfcam.utils.validation import check_flag, shown
+from tfcam.utils.progress import progress_bar
+from tfcam.utils.validation import shown
 
 
 def compare(
@@ -46,7 +44,7 @@ def compare(
     targets: Sequence[Target] | Top | None = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
@@ -60,20 +58,33 @@ def compare(
 
     Args:
         model: A model, or several: then the rows are models and the columns methods.
-        image: One image; see ``explain``.
-        layers: Layers, each as in ``explain``; None takes the default one.
-        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options); None
-            takes all one-pass methods that weight the channels of any layer.
-        targets: Targets, each as in ``explain``, or ``tfcam.Top(k)``; None takes the predicted
-            class.
-        preprocess: See ``explain``.
-        labels: The label of each class.
-        score: "logit" or "probability".
-        input: Which input of a model that has several is explained.
-        output: Which output of a model that has several.
-        grid: (height, width) of a transformer's patches.
-        batch_size: How many images methods that ask again compute at once.
-        progress: Whether to show a bar; None shows one for slow methods in a terminal.
+        image: One image, as ``tfcam.explain`` takes it.
+        layers: The layers, each a path ("resnet50/conv5_block3_out"), a bare name where it is
+            unique, or an index of ``tfcam.layers``; by default the map that feeds the last global
+            pooling, or else the last map. Layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
+            weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
+            as in ("score_cam", {"channels": 32}), are taken, too.
+        targets: The classes that are explained, each an index, or a label where labels are known;
+            by default the one that the model predicts. Also ``tfcam.Difference``, or a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+            ``tfcam.Segmentation``, and ``tfcam.Top(k)`` instead of the list.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Comparison``: methods x layers, methods x classes, or models x methods. Layers and
@@ -104,21 +115,19 @@ def compare(
             "of them, or one model."
         )
     requests = [as_request(each) for each in methods or one_pass_methods()]
-    if len(places) > 1 and not any(is_placed(each.method) for each in requests):
+    if len(places) > 1 and not any(each.method.placed for each in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
-    if progress is not None:
-        check_flag("progress", progress)
     subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
     settings = Settings(score, output, False, batch_size, grid)
     found: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
-    for number, group in counted_steps(
-        steps, progress, any(each.method.loops for each in requests)
-    ):
-        made = subjects[number].explain(
-            [requests[each] for each in group], places, chosen, settings
-        )
-        found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+    with progress_bar(len(steps), "comparing", progress) as advance:
+        for number, group in steps:
+            made = subjects[number].explain(
+                [requests[each] for each in group], places, chosen, settings
+            )
+            found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+            advance()
     names = numbered([request_name(each) for each in requests])
     if len(models) > 1:
         cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
@@ -149,7 +158,7 @@ class _Subject:
     ) -> _Subject:
         opened = open_model(model, name)
         prepared = opened.prepare_one(image, preprocess, "compare")
-        return cls(opened, prepared, *find_labels(model, labels))
+        return cls(opened, prepared, *opened.graph.labels(labels))
 
     def explain(
         self,
@@ -161,7 +170,7 @@ class _Subject:
         """The explanations of each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output)
         asked = chosen_targets(targets, 1, True, self.labels, classes)
-        placed = any(is_placed(each.method) for each in requests)
+        placed = any(each.method.placed for each in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
         engine = self.opened.engine(layer, requests, settings, shared)
@@ -193,7 +202,8 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
         if isinstance(layer, list | tuple):
             raise ValueError(f"layers must be a list of single layers; got {shown(layer)} in it.")
         if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
-            listed = list_layers(models[0], open_model(models[0], name).record)
+            opened = open_model(models[0], name)
+            listed = opened.graph.layers(opened.which)
             places += [each.path for each in listed if each.convolution]
         else:
             places.append(layer)

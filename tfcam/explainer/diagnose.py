@@ -13,19 +13,18 @@ import tensorflow as tf
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import Score
 from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method, Request
-from tfcam.model.call_graph import trace
-from tfcam.model.heads import HeadError, find_head
-from tfcam.model.labels import find_labels
-from tfcam.model.layers import default_layer
-from tfcam.model.taps import Layer, Tap, open_layer
+from tfcam.model.graph import ModelGraph
+from tfcam.model.heads import HeadError
+from tfcam.model.taps import Layer, Place
 from tfcam.model.tokens import known_grid
-from tfcam.model.tree import walk
+from tfcam.model.tracing import trace
 from tfcam.passes.guided_relu import count_gates
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import NoGradientError
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
@@ -98,7 +97,7 @@ def diagnose(
     target: Target = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
@@ -108,15 +107,25 @@ def diagnose(
     Args:
         model: Any built Keras 3 model; it is left as it is.
         image: One image, as ``tfcam.explain`` takes it.
-        layer: Which layer, as ``tfcam.explain`` takes it; None for the one explained by default.
-        target: A class index, a label, ``tfcam.Difference``, a callable outputs -> (B,), or None
-            for the class that the model predicts.
-        preprocess: As ``tfcam.explain`` takes it.
-        labels: The label of each class; known by itself for ImageNet networks.
-        score: "logit" or "probability".
-        input: Which input of a model that has several, by name or index.
-        output: Which output of a model that has several, by name or index.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Layer objects are taken, too.
+        target: The class that is explained: an index, or a label where labels are known; by default
+            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
+            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
 
     Returns:
         A ``Diagnosis``: ``facts`` about the model, and the ``findings``. It prints as a table. That
@@ -139,7 +148,7 @@ def diagnose(
     if isinstance(layer, list | tuple):
         raise ValueError(f"diagnose takes one layer; got {shown(layer)}.")
     settings = Settings(score=score, output=output, grid=grid)
-    known, missing = find_labels(model, labels)
+    known, missing = opened.graph.labels(labels)
     prepared = opened.prepare_one(image, preprocess, "diagnose")
     targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output))
     place, default = _places(opened, layer, grid)
@@ -158,7 +167,7 @@ def diagnose(
         "preprocessing": prepared.description,
         "output": kind,
         "explained": f"{name}, {computed.scores[0]:.6g}",
-        "dtype policy": ", ".join(_policies(model)),
+        "dtype policy": ", ".join(_policies(opened.graph)),
     }
     if layer is None:
         del facts["default layer"]
@@ -167,15 +176,15 @@ def diagnose(
 
 def _places(
     opened: OpenedModel, layer: Layer, grid: tuple[int, int] | None
-) -> tuple[tuple[Tap, str] | None, str]:
+) -> tuple[Place | None, str]:
     """The layer to look at and why, None where there is none; the one by default, in words."""
-    model, calls = opened.model, opened.record
+    graph, which = opened.graph, opened.which
     try:
-        path, reason = default_layer(model, calls, grid)
+        path, reason = graph.default_layer(which, grid)
     except ValueError:
         default = "none: no layer has a map, and only methods on the input apply"
-        return None if layer is None else open_layer(model, layer, lambda: calls, grid), default
-    return open_layer(model, layer, lambda: calls, grid), f"{path} ({reason})"
+        return None if layer is None else graph.open_layer(layer, which, grid), default
+    return graph.open_layer(layer, which, grid), f"{path} ({reason})"
 
 
 def _read_gradients(reading: Reading) -> Any:
@@ -206,17 +215,17 @@ _LOOKS = {
         "it is not on the way to the explained output, or an argmax, a rounding, a stop_gradient "
         "or NumPy code stands between"
     ),
-    Method("activations", _read_activations, needs=()): (
+    Method("activations", _read_activations, Need.NOTHING): (
         "it is part of the model, but was not called for this input"
     ),
-    Method("outputs", _read_outputs, needs=(), pixels=True): "",
+    Method("outputs", _read_outputs, Need.NOTHING, pixels=True): "",
 }
 
 
 def _look(
     opened: OpenedModel,
     layer: Layer,
-    place: tuple[Tap, str] | None,
+    place: Place | None,
     settings: Settings,
     prepared: Prepared,
     targets: list[Any],
@@ -260,8 +269,7 @@ def _found(
 
 def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
     """Whether and where CAM applies."""
-    calls = opened.record
-    head = find_head(opened.model, calls)
+    calls, head = opened.calls, opened.graph.head(opened.which)
     if isinstance(head, HeadError):
         return f"does not apply: {head.reason}"
     source = calls.producer(head.tensor)
@@ -270,24 +278,24 @@ def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
     tokens = known_grid(calls, source, grid)
     if tokens is not None and tokens.prefix:
         return f"does not apply: {tokens.prefix} tokens of no patch are pooled with the others"
-    return f"applies at {calls.name(source)}"
+    return f"applies at {calls.call_name(source)}"
 
 
 def _gates(opened: OpenedModel) -> tuple[str, list[Finding]]:
     """Whether guided backpropagation applies, and a finding where there is no ReLU."""
-    name, calls = opened.model.name, len(opened.record.calls)
-    function, _ = trace(opened.model, lambda operation, number, side, value: value)
+    graph, count = opened.graph, len(opened.calls.calls)
+    function, _ = trace(graph, graph.structure, lambda operation, number, side, value: value)
     gates = count_gates(function.graph)
     if gates.unreached:
         return f"does not apply: {gates.unreached} ReLUs are inside a tf.function of their own", []
     if not gates.gated:
-        found = finding("nothing_to_gate", model=name, count=calls)
+        found = finding("nothing_to_gate", model=graph.name, count=count)
         return "does not apply: there is no ReLU", [found]
     return f"applies: {gates.gated} ReLU{'s' * (gates.gated > 1)}", []
 
 
-def _policies(model: Any) -> list[str]:
+def _policies(graph: ModelGraph) -> list[str]:
     """The dtype policies of a model and what is inside, each once."""
-    inside = [model, *(operation for _, operation in walk(model))]
+    inside = [graph.model, *graph.operations]
     policies = (getattr(each, "dtype_policy", None) for each in inside)
     return list(dict.fromkeys(each.name for each in policies if each is not None))

@@ -6,6 +6,7 @@ import copy
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -16,23 +17,23 @@ import tensorflow as tf
 from tfcam import maps
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import open_model
+from tfcam.engine.options import AUGMENT, FUSE, Score
 from tfcam.engine.settings import Computed, Settings
 from tfcam.explainer import augmentation as views
 from tfcam.explainer.assemble import explanation, joined
 from tfcam.explainer.export import save
 from tfcam.explainer.words import checked_words, word_lists
 from tfcam.methods.registry import ask
-from tfcam.model.inputs import inputs_of, split_batch
-from tfcam.model.labels import find_labels
+from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.callables import part_of
-from tfcam.targets.classes import Target, Top
+from tfcam.targets.classes import Target, Targets, Top
 from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
-from tfcam.utils.validation import check_flag
+from tfcam.utils.progress import Advance, progress_bar
 
 
 def explain(
@@ -40,11 +41,11 @@ def explain(
     image: Any,
     layer: Layers = None,
     *,
-    target: Target = None,
+    target: Target | Targets = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
@@ -53,6 +54,7 @@ def explain(
     eigen: bool = False,
     batch_size: int = 32,
     words: Sequence[Any] | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> Any:
     """Show which parts of an image made a model decide as it did.
@@ -65,30 +67,40 @@ def explain(
             volume (D, H, W, C) is given prepared. A prepared array has the model's own shape, be
             its channels last or first. Of a model with several inputs, a list or dict of them all,
             as the model takes it.
-        layer: Path ("resnet50/conv5_block3_out"), bare name where unique, layer object, index of
-            ``tfcam.layers(model)``; None takes the map that feeds the last global pooling, or the
-            last map. A list of these, or "all_convolutions": the maps of all are fused.
-        target: A class index, a label where labels are known, ``tfcam.Difference``, a callable
-            outputs -> (B,) on the outputs before the final softmax or sigmoid (such as
-            ``tfcam.Segmentation``), or None for the class that the model predicts. For a batch, a
-            list of these, one for each image; for one image, a list of these or ``tfcam.Top(k)``
-            gives an explanation of each in one forward pass.
-        method: A name of ``tfcam.METHODS``, or a function Reading -> (B, h, w).
-        preprocess: "auto", a mode such as "unit" or "caffe", the name of a keras.applications
-            family, a callable on (B, H, W, 3) float32 pixels of 0..255, or None.
-        labels: The label of each class; known by itself for ImageNet networks.
-        score: "logit" for scores before the final softmax or sigmoid, or "probability".
-        input: Which input of a model that has several is explained, by name or index; None takes
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        target: The class that is explained: an index, or a label where labels are known; by default
+            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
+            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
+            Of a batch a list of these, one for each image; of one image a list of these, or
+            ``tfcam.Top(k)``, gives an explanation of each in one forward pass.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
-        output: Which output of a model that has several, by name or index.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
-        fuse: How several layers become one map: "max", "mean", "product" or "tanh_max".
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
+            or "tanh_max", which lifts what is faint in shallow layers.
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
-        batch_size: How many images are computed at once.
-        words: The word of each position of a text, which the result shows; of a batch of texts a
-            list of these. Without it the numbers of the text are shown.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        words: The word of each position of a text, shown instead of its numbers; of a batch of
+            texts a list of these.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
@@ -121,6 +133,7 @@ def explain(
         augment=augment,
         eigen=eigen,
         batch_size=batch_size,
+        progress=progress,
         **options,
     )
     return explainer(image, target, words)
@@ -133,22 +146,37 @@ class Explainer:
     must not change what it refers to, give another one instead.
 
     Args:
-        model: See ``explain``; so for all others.
-        layer: Which layer.
-        method: Which method.
-        preprocess: What is done to pictures.
-        labels: The label of each class.
-        score: "logit" or "probability".
-        input: Which input of the model.
-        output: Which output of the model.
-        grid: (height, width) of a transformer's patches.
-        fuse: How several layers become one map.
-        augment: Whether to average the maps of several views.
-        eigen: Whether to combine channels to their first principal component.
-        batch_size: How many images are computed at once.
-        freeze: Whether to build the weights into what is compiled, as they are at the first call
-            with images of a shape. On a CPU that is faster than the network by itself, as layers
-            are folded together; after training on, make another Explainer.
+        model: Any built Keras 3 model; it is left as it is.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
+            or "tanh_max", which lifts what is faint in shallow layers.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        freeze: Build the weights into what is compiled, as they are at the first call with images
+            of a shape. On a CPU that is faster than the network by itself, as layers are folded
+            together; it does not see later training.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: The method's own options.
 
     Raises:
@@ -173,7 +201,7 @@ class Explainer:
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         preprocess: Preprocess = "auto",
         labels: Sequence[str] | None = None,
-        score: str = "logit",
+        score: Score = "logit",
         input: str | int | None = None,
         output: str | int | None = None,
         grid: tuple[int, int] | None = None,
@@ -182,29 +210,44 @@ class Explainer:
         eigen: bool = False,
         batch_size: int = 32,
         freeze: bool = False,
+        progress: bool | None = None,
         **options: Any,
     ) -> None:
-        maps.check_fusion(fuse)
-        check_flag("augment", augment)
+        FUSE.check(fuse)
+        AUGMENT.check(augment)
         self.model = model
         self._preprocess, self._batch_size = preprocess, batch_size
-        self._fuse, self._augment = fuse, augment
+        self._fuse, self._augment, self._progress = fuse, augment, progress
         self._opened, self._input = open_model(model, input), input
         request = ask(method, options)
         self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid, freeze))
         self._engine = self._opened.engine(*self._asked)
-        self._labels, self._label_finding = find_labels(model, labels)
+        self._labels, self._label_finding = self._opened.graph.labels(labels)
 
     @property
     def layer(self) -> str | None:
         """The path of the explained layer; None for maps of pixels that need no layer."""
-        rollout = "attentions" in self._engine.needs
+        rollout = Need.ATTENTIONS in self._engine.needs
         return None if rollout else joined(self._engine.layers)
 
     def __call__(
-        self, images: Any, target: Target = None, words: Sequence[Any] | None = None
+        self,
+        images: Any,
+        target: Target | Targets = None,
+        words: Sequence[Any] | None = None,
     ) -> Any:
-        """Explain one image or a batch; see ``explain`` for what they may be.
+        """Explain one image or a batch.
+
+        Args:
+            images: One image or a batch, as ``tfcam.explain`` takes them.
+            target: The class that is explained: an index, or a label where labels are known; by
+                default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+                outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+                ``tfcam.Segmentation``. Of a batch a list of these, one for each image; of one image
+                a list of these, or ``tfcam.Top(k)``, gives an explanation of each in one forward
+                pass.
+            words: The word of each position of a text, shown instead of its numbers; of a batch of
+                texts a list of these.
 
         Returns:
             An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
@@ -216,7 +259,8 @@ class Explainer:
             several = isinstance(target, Top | list | tuple)
             chosen = self._targets(target, 1, several)
             beside = self._others(others, 1)
-            results = self._explain([explained], chosen, beside, [words])
+            with self._progress_bar(1):
+                results = self._explain([explained], chosen, beside, [words])
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
@@ -224,10 +268,12 @@ class Explainer:
         (chosen,) = self._targets(target, len(batch), several=False)
         beside = self._others(others, len(batch))
         results = []
-        for start in range(0, len(batch), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            mine = [each[part] for each in beside]
-            results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
+        with self._progress_bar(len(batch)) as advance:
+            for start in range(0, len(batch), self._batch_size):
+                part = slice(start, start + self._batch_size)
+                mine = [each[part] for each in beside]
+                results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
+                advance(len(spoken[part]))
         return Explanations(results)
 
     def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
@@ -241,8 +287,10 @@ class Explainer:
 
         Args:
             path: The folder to write.
-            target: What is explained of every image: a class, a label, a ``Difference``, a callable
-                on the outputs, or None for the class that the model predicts.
+            target: The class that is explained: an index, or a label where labels are known; by
+                default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+                outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+                ``tfcam.Segmentation``.
 
         Raises:
             ValueError: If the model has several inputs, the method runs the network many times, or
@@ -262,9 +310,9 @@ class Explainer:
             raise ValueError("augment=True needs several passes and can't be exported.")
         opened = self._opened
         (chosen,) = self._targets(target, 1, several=False)
-        pictures = self._preprocess is not None and inputs_of(self.model)[opened.which].is_image
+        pictures = self._preprocess is not None and opened.input.is_image
         how = self._preprocess if pictures else None
-        done = choose_preprocessing(self.model, how, lambda: opened.record)
+        done = choose_preprocessing(opened.graph, how, opened.which)
         own = callable(chosen) and not isinstance(chosen, BY_VALUE)
         engine = self._own_engine if own else self._engine
         save(path, engine, chosen, done if pictures else None, self._fuse, self._labels)
@@ -279,6 +327,12 @@ class Explainer:
         same._preprocess = None
         return same
 
+    def _progress_bar(self, count: int) -> AbstractContextManager[Advance]:
+        """The bar of some pictures; it can't tell parts of those that are computed at once."""
+        known = count > self._batch_size
+        total, unit = (count, "pictures") if known else (None, "")
+        return progress_bar(total, "explaining", self._progress, unit)
+
     def _refresh(self) -> None:
         """Open the model anew where it has been changed: what is compiled would not know."""
         if self._asked[2].freeze:  # nor is it to know
@@ -291,9 +345,7 @@ class Explainer:
     def _others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
         """The inputs that are not explained, prepared."""
         opened = self._opened
-        return prepare_others(
-            self.model, values, opened.which, count, self._preprocess, lambda: opened.record
-        )
+        return prepare_others(opened.graph, values, opened.which, count, self._preprocess)
 
     def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
         output = self._asked[2].output
@@ -316,12 +368,11 @@ class Explainer:
 
     def _prepare(self, pictures: Sequence[Any], shown: bool = True) -> Prepared:
         opened = self._opened
-        how = (self._preprocess, lambda: opened.record, opened.which)
-        return prepare(self.model, pictures, *how, shown)
+        return prepare(opened.graph, pictures, self._preprocess, opened.which, shown)
 
     def _compute(self, prepared: Prepared, targets: list[Any]) -> tuple[Engine, list[Computed]]:
         if self._augment:
-            if not inputs_of(self.model)[self._opened.which].is_image:
+            if not self._opened.input.is_image:
                 raise ValueError("augment=True mirrors and zooms images; this input is none.")
             for each in targets:
                 views.check_target(each)

@@ -12,7 +12,8 @@ from tfcam import maps
 from tfcam.engine.engine import Engine
 from tfcam.engine.freezing import frozen
 from tfcam.maps.tensors import resized
-from tfcam.model.inputs import Input, inputs_of, swapped
+from tfcam.model.graph import ModelGraph
+from tfcam.model.inputs import Input, swapped
 from tfcam.preprocessing.modes import Preprocessing
 
 _LUMA = (0.299, 0.587, 0.114)  # as images.to_channels
@@ -40,13 +41,13 @@ def save(
         ValueError: If the model has several inputs or asks for a size that is not known, or the
             method or the preprocessing needs values.
     """
-    model = engine.submodel.model
-    (taken,) = _single(model)
+    graph = engine.submodel.graph
+    (taken,) = _single(graph)
     _check_method(engine)
     size, pixels = taken.sides, engine.requests[0].method.pixels
     if None in taken.shape:
         raise ValueError(
-            f"A model's input must have a size to be exported; {model.name!r} takes {taken.shape}. "
+            f"A model's input must have a size to be exported; {graph.name!r} takes {taken.shape}. "
             "Build it with the size that it will see."
         )
 
@@ -81,10 +82,10 @@ def save(
     tf.saved_model.save(module, os.fspath(path), {"serving_default": serving}, options)
 
 
-def _single(model: Any) -> list[Input]:
-    inputs = inputs_of(model)
+def _single(graph: ModelGraph) -> list[Input]:
+    inputs = graph.inputs
     if len(inputs) > 1:
-        raise ValueError(f"A model of one input can be exported; {model.name!r} has {len(inputs)}.")
+        raise ValueError(f"A model of one input can be exported; {graph.name!r} has {len(inputs)}.")
     return inputs
 
 

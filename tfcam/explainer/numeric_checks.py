@@ -13,12 +13,11 @@ from tfcam.engine.settings import Explained
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
 from tfcam.model.hooks import observed
-from tfcam.model.inputs import run
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
-from tfcam.model.tree import walk
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, select
+from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 
@@ -39,14 +38,11 @@ def start_of_nan(submodel: SubModel, prepared: Prepared, image: int) -> str:
         prepared: What it took.
         image: Which of the images.
     """
-    model, values = submodel.model, [*prepared.others]
+    graph, values = submodel.graph, [*prepared.others]
     values.insert(submodel.which, prepared.inputs)
     one = [tf.convert_to_tensor(each[image : image + 1]) for each in values]
     if count := _not_finite(one):
         return f"They start in the model's input, which holds {count}."
-    paths: dict[int, str] = {}
-    for path, operation in walk(model):
-        paths.setdefault(id(operation), path)
     seen: list[tuple[Any, int, int]] = []
     calls = Counter[int]()
 
@@ -56,12 +52,12 @@ def start_of_nan(submodel: SubModel, prepared: Prepared, image: int) -> str:
             seen.append((operation, number, count))
         return value
 
-    with observed(model, [operation for _, operation in walk(model)], visit):
-        run(model, one)
+    with observed(graph, graph.operations, visit):
+        graph.run(one)
     if not seen:
         return "No layer gives such values: they arise in the score, its gradient or the method."
     (operation, number, count), *_ = seen
-    path = paths[id(operation)]
+    path = graph.path(operation)
     path = f"{path}:{number}" if calls[id(operation)] > 1 else path
     weights = _not_finite([each.value for each in getattr(operation, "weights", ())])
     held = f"its weights hold {weights}" if weights else "its weights are finite"
@@ -89,7 +85,7 @@ def of_layers(
     raws: Sequence[np.ndarray],
 ) -> list[Finding]:
     """Why maps are empty, or smaller than float16 holds: one more pass for those that are."""
-    slopes = "gradients" in method.needs and method.contrast is None
+    slopes = Need.GRADIENTS in method.needs and method.contrast is None
     sizes = [np.abs(raw).max() for raw in raws]
     if not np.isfinite(sizes).all():
         return []
@@ -174,7 +170,8 @@ def _probe(
 
         scaled = [lambda outputs, by=by: by * scores(outputs) for by in _LARGER if half]
         targets = [target, *scaled] if slopes else [target]
-        _, answers = submodel.beside(others).read_each(images, targets, slopes)
+        needs = Need.GRADIENTS if slopes else Need.NOTHING
+        _, answers = submodel.beside(others).read_each(images, targets, needs)
         taken = [each.network.activations for each in answers[0].readings]
         return taken, [[each.gradients for each in a.readings] for a in answers if slopes]
 

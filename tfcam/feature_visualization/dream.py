@@ -18,14 +18,13 @@ from tfcam.feature_visualization.recipes import Recipe, State, chosen_recipe
 from tfcam.feature_visualization.result import Dream
 from tfcam.feature_visualization.transforms import transformed
 from tfcam.images.loading import load_image, resize_image, to_channels
-from tfcam.model.applications import family_of
-from tfcam.model.inputs import Input, inputs_of
-from tfcam.model.labels import find_labels
-from tfcam.model.taps import Tap, open_layer, resolve
+from tfcam.model.graph import ModelGraph
+from tfcam.model.inputs import Input
+from tfcam.model.taps import Tap, resolve
 from tfcam.passes.outputs import are_probabilities, probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.utils.progress import counted
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count, check_output, kind_of, shown
 from tfcam.utils.versions import versions
 
@@ -60,20 +59,25 @@ def dream(
         model: Any built Keras model with one image input; it is left as it was.
         objective: A class index, a label, or a sum of ``tfcam.objectives``, such as
             ``objectives.channel("conv", 5) - 0.1 * objectives.layer("conv")``.
-        preset: How: "fourier" (Olah et al. 2017: waves, colours as in photographs, and what
-            survives small changes), "plain" (pixels, and nothing against noise), "yosinski"
+        preset: How it is made: "fourier" (Olah et al. 2017: waves, colours as in photographs, and
+            what survives small changes), "plain" (pixels, and nothing against noise), "yosinski"
             (Yosinski et al. 2015: decay and blur), "deep_dream" (from a picture), or a ``Recipe``
             of ``tfcam.recipes``.
-        image: A picture to start from: path, URL, bytes, PIL image or uint8 array.
-        count: How many pictures, each from other noise.
-        size: (height, width) in pixels, where the model leaves them open.
-        preprocess: How pixels of 0..255 become the model's input; see ``explain``. A callable must
-            compute with TensorFlow or ``keras.ops``.
-        labels: The label of each class.
-        output: Which output of a model that has several, for objectives of a class.
-        seed: Of the noise and the transforms. On a CPU the same seed gives the same picture, bit
-            for bit.
-        progress: Whether to show a bar; None shows it in a terminal.
+        image: A picture to start from: path, URL, bytes, PIL image or uint8 array (H, W, C); by
+            default it starts from faint noise.
+        count: Number of pictures that are made, each from other noise.
+        size: Height and width of the picture in pixels, where the model leaves them open; by
+            default those of ``image``, or else the usual ones of the network's family.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        output: Which output is explained of a model that has several, by name or index.
+        seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: What is changed in the preset, by name: ``parametrisation``, ``transforms``,
             ``steps``, ``rate``, ``ascent``, ``decay``, ``blur``, ``blur_every``,
             ``norm_percentile``, ``contribution_percentile``; see ``tfcam.recipes.Recipe``.
@@ -103,10 +107,12 @@ def dream(
     opened, taken = _opened(model)
     picture = _picture(image, preset, count)
     prepared = _preprocessing(opened, preprocess)
-    shape = (count, *_sides(model, taken, size, picture), taken.shape[2] or 3)
+    shape = (count, *_sides(opened.graph, taken, size, picture), taken.shape[2] or 3)
     taps = [_tap(opened, layer) for layer in objective.layers]
-    submodel = SubModel(model, taps, output=check_output(output), which=opened.which, heads=True)
-    known, _ = find_labels(model, labels)
+    submodel = SubModel(
+        opened.graph, taps, output=check_output(output), which=opened.which, heads=True
+    )
+    known, _ = opened.graph.labels(labels)
     studio = _Studio(submodel, objective, prepared, known, taken.dtype)
 
     def step(number: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, State]:
@@ -122,9 +128,11 @@ def dream(
     first = _as_bytes(recipe.parametrisation.images(state[0], shape))
     climb = tf.function(step, autograph=False).get_concrete_function(tf.constant(0), *state)
     curve = np.empty((recipe.steps, count), np.float32)
-    for number in counted(recipe.steps, progress):
-        values, state = climb(tf.constant(number), *state)
-        curve[number] = _finite(values.numpy(), number, recipe.rate)
+    with progress_bar(recipe.steps, "dreaming", progress, "steps") as advance:
+        for number in range(recipe.steps):
+            values, state = climb(tf.constant(number), *state)
+            curve[number] = _finite(values.numpy(), number, recipe.rate)
+            advance()
     last = _as_bytes(recipe.parametrisation.images(state[0], shape))
     ((start, _), (scores, chances)), kind = studio.measure(first, last)
     return Dream(
@@ -216,7 +224,8 @@ def _objective(given: Any) -> Objective:
 def _opened(model: Any) -> tuple[OpenedModel, Input]:
     if not tf.executing_eagerly():
         raise ValueError("A dream needs values, which there are none inside a tf.function.")
-    opened, taken = open_model(model), inputs_of(model)
+    opened = open_model(model)
+    taken = opened.graph.inputs
     if len(taken) > 1 or not taken[0].is_image or "int" in taken[0].dtype:
         shapes = " and ".join(f"{each.shape} {each.dtype}" for each in taken)
         raise ValueError(
@@ -233,7 +242,7 @@ def _preprocessing(opened: OpenedModel, preprocess: Preprocess) -> Preprocessing
             "of such: 'auto', 'raw' (as they are), 'unit', 'tf', 'torch', 'caffe', a family's "
             "name or a callable; got None."
         )
-    return choose_preprocessing(opened.model, preprocess, lambda: opened.record)
+    return choose_preprocessing(opened.graph, preprocess, opened.which)
 
 
 def _picture(image: Any, preset: str | Recipe, count: int) -> np.ndarray | None:
@@ -248,13 +257,15 @@ def _picture(image: Any, preset: str | Recipe, count: int) -> np.ndarray | None:
 
 def _tap(opened: OpenedModel, layer: Layer) -> Tap:
     if isinstance(layer, int):
-        return open_layer(opened.model, layer, lambda: opened.record)[0]
-    return resolve(opened.model, layer)
+        return opened.graph.open_layer(layer, opened.which).tap
+    return resolve(opened.graph, layer)
 
 
-def _sides(model: Any, taken: Input, size: Any, picture: np.ndarray | None) -> tuple[int, int]:
+def _sides(
+    graph: ModelGraph, taken: Input, size: Any, picture: np.ndarray | None
+) -> tuple[int, int]:
     """Height and width of the picture: the model's, those asked for, or usual ones."""
-    fixed, family = taken.shape[:2], family_of(model)
+    fixed, family = taken.shape[:2], graph.family
     usual = (family.size if family else _SIZE,) * 2 if picture is None else picture.shape[:2]
     if size is not None:
         if not isinstance(size, list | tuple) or len(size) != 2:

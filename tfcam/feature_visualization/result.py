@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
-import json
 import math
 import os
 from dataclasses import dataclass
@@ -14,11 +11,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, PngImagePlugin
 
 from tfcam.figures.contact_sheet import rendered
 from tfcam.figures.overlays import as_html
-from tfcam.utils.files import write_whole
+from tfcam.utils.archive import Archived, save_archive, save_picture
+from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import printable
 
 _GAP = 4  # pixels between pictures
@@ -28,7 +25,7 @@ _WIDE = 4  # pictures in a row
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Dream:
+class Dream(Archived):
     """Pictures that were made to raise an objective.
 
     Attributes:
@@ -129,62 +126,12 @@ class Dream:
             ValueError: If it ends in neither ``.png`` nor ``.npz``.
             FileNotFoundError: If its folder does not exist.
         """
-        path, stream = check_path(path), io.BytesIO()
-        facts = json.dumps(self._facts())
-        if path.suffix == ".png":
-            text = PngImagePlugin.PngInfo()
-            text.add_itxt("tfcam", facts)
-            Image.fromarray(self.picture).save(stream, "png", pnginfo=text)
+        path = check_path(path)
+        if path.suffix == ".npz":
+            save_archive(path, self)
         else:
-            arrays: dict[str, Any] = self._arrays()
-            np.savez_compressed(stream, facts=np.array(facts), **arrays)
-        write_whole(path, stream.getvalue())
+            save_picture(path, self.picture, self)
         return path
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Dream:
-        """Read back what ``save`` wrote as ``.npz``, equal to what it was.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it holds no dream.
-        """
-        if not Path(path).exists():
-            raise FileNotFoundError(f"No file {str(path)!r}.")
-        try:
-            # np.load would leave a broken file that it opened itself open.
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
-                facts = json.loads(str(held["facts"]))
-                arrays = {name: held[name] for name in held.files if name != "facts"}
-            return cls(**{"probabilities": None, **arrays, **facts})
-        except Exception:
-            raise ValueError(
-                f"{str(path)!r} holds no dream; give a .npz that Dream.save wrote."
-            ) from None
-
-    def _facts(self) -> dict[str, Any]:
-        facts = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return {
-            name: value
-            for name, value in facts.items()
-            if value is not None and not isinstance(value, np.ndarray)
-        }
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        facts = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return {name: value for name, value in facts.items() if isinstance(value, np.ndarray)}
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Dream):
-            return NotImplemented
-        mine, its = self._arrays(), other._arrays()
-        return (
-            self._facts() == other._facts()
-            and mine.keys() == its.keys()
-            and all(np.array_equal(array, its[name]) for name, array in mine.items())
-        )
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         count, height, width = self.images.shape[:3]
@@ -211,12 +158,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         ValueError: If it ends in neither ``.png`` nor ``.npz``.
         FileNotFoundError: If its folder does not exist.
     """
-    path = Path(path)
-    if path.suffix not in (".png", ".npz"):
-        raise ValueError(f"A dream is saved as .png or .npz; got {str(path)!r}.")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
-    return path
+    return check_target(path, "A dream", (".png", ".npz"))
 
 
 def _coloured(images: np.ndarray) -> np.ndarray:

@@ -11,5 +11,6 @@ from tfcam.methods import (  # noqa: F401
     transformers,
 )
 from tfcam.methods.registry import METHODS, Method, method
+from tfcam.passes.reading import Need
 
-__all__ = ["METHODS", "Method", "method"]
+__all__ = ["METHODS", "Method", "Need", "method"]

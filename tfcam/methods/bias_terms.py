@@ -14,12 +14,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcam.model.call_graph import trace
+from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import Side
-from tfcam.model.inputs import inputs_of
 from tfcam.model.layer_types import CONVOLUTIONS
 from tfcam.model.taps import Tap
-from tfcam.model.tree import walk
+from tfcam.model.tracing import trace
 from tfcam.passes.outputs import logits
 
 # TensorFlow's operations that are piecewise linear in all their floating-point inputs together.
@@ -102,7 +101,7 @@ class _Span:
     end: int
 
 
-def bias_taps(model: Any) -> list[Tap]:
+def bias_taps(graph: ModelGraph) -> list[Tap]:
     """Where a network adds constants on the way to its score, if it is piecewise linear.
 
     The model is traced once, and every TensorFlow operation between image and score is looked at:
@@ -111,7 +110,7 @@ def bias_taps(model: Any) -> list[Tap]:
     between as long as they add no constant.
 
     Args:
-        model: A built Keras model with one input.
+        graph: What is known of a model with one input.
 
     Returns:
         A tap for each call that adds a constant, in the order of the calls. The last layer is
@@ -127,14 +126,15 @@ def bias_taps(model: Any) -> list[Tap]:
         ...     keras.layers.Flatten(name="flat"),
         ...     keras.layers.Dense(2, activation="softmax", name="head"),
         ... ])
-        >>> [tap.path for tap in bias_taps(model)]
+        >>> from tfcam.model.graph import graph_of
+        >>> [tap.path for tap in bias_taps(graph_of(model))]
         ['conv', 'head']
     """
-    spans, visit = _spans(model)
-    traced, ends = trace(model, visit)
-    if len(inputs_of(model)) > 1:
+    spans, visit = _spans(graph)
+    traced, ends = trace(graph, graph.structure, visit)
+    if len(graph.inputs) > 1:
         raise ValueError(
-            f"FullGrad sums up what one input and the biases give; {model.name!r} has several "
+            f"FullGrad sums up what one input and the biases give; {graph.name!r} has several "
             "inputs. Use 'integrated_gradients' or another method."
         )
     operations = traced.graph.get_operations()
@@ -149,29 +149,26 @@ def bias_taps(model: Any) -> list[Tap]:
     adding = [
         (operation.type, maker)
         for operation, maker in zip(operations, makers, strict=True)
-        if operation.name in needed and _adds(operation, moving, model, maker)
+        if operation.name in needed and _adds(operation, moving, graph, maker)
     ]
-    taps = [_tap(kind, maker, model) for kind, maker in adding]
+    taps = [_tap(kind, maker, graph) for kind, maker in adding]
     return list(dict.fromkeys(taps))
 
 
-def _spans(model: Any) -> tuple[list[_Span], Callable[[Any, int, Side, Any], Any]]:
+def _spans(graph: ModelGraph) -> tuple[list[_Span], Callable[[Any, int, Side, Any], Any]]:
     """A list of calls, and the visitor that fills it while the model is traced."""
-    paths: dict[int, str] = {}
-    for path, operation in walk(model):
-        paths.setdefault(id(operation), path)
     starts: dict[tuple[int, int], int] = {}
     spans: list[_Span] = []
 
     def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
-        graph = tf.compat.v1.get_default_graph()
-        now = len(graph.get_operations())
+        traced = tf.compat.v1.get_default_graph()
+        now = len(traced.get_operations())
         key = id(operation), number
         if side == "input":
             starts[key] = now
         else:
-            path, start = paths[id(operation)], starts.get(key, now)
-            spans.append(_Span(path, operation, number, graph, start, now))
+            path, start = graph.path(operation) or operation.name, starts.get(key, now)
+            spans.append(_Span(path, operation, number, traced, start, now))
         return value
 
     return spans, visit
@@ -203,7 +200,9 @@ def _between(scores: Sequence[tf.Tensor], moving: set[str]) -> set[str]:
     return needed
 
 
-def _adds(operation: tf.Operation, moving: set[str], model: Any, maker: _Span | None) -> bool:
+def _adds(
+    operation: tf.Operation, moving: set[str], graph: ModelGraph, maker: _Span | None
+) -> bool:
     """Whether an operation adds a constant, where only ``moving`` tensors depend on the image.
 
     Raises:
@@ -220,7 +219,7 @@ def _adds(operation: tf.Operation, moving: set[str], model: Any, maker: _Span | 
         return False
     raise ValueError(
         "FullGrad needs a network that is piecewise linear up to its score, as those of "
-        f"convolutions, batch normalisation and ReLU are; {_path(maker, model)} computes "
+        f"convolutions, batch normalisation and ReLU are; {_path(maker, graph)} computes "
         f"{_kind(maker, kind)}. Use 'grad_cam' or another method."
     )
 
@@ -235,7 +234,7 @@ def _convolves(operation: tf.Operation) -> bool:
     return {node.op for node in body} <= _CONVOLVING
 
 
-def _tap(kind: str, maker: _Span | None, model: Any) -> Tap:
+def _tap(kind: str, maker: _Span | None, graph: ModelGraph) -> Tap:
     """The tap of a call that adds a constant.
 
     Raises:
@@ -245,14 +244,14 @@ def _tap(kind: str, maker: _Span | None, model: Any) -> Tap:
     if maker is None or unknown:
         raise ValueError(
             "FullGrad must know every constant that is added on the way to the score; "
-            f"{_path(maker, model)} adds one ({kind}), and it {unknown}. Let a layer of Keras add "
+            f"{_path(maker, graph)} adds one ({kind}), and it {unknown}. Let a layer of Keras add "
             "it, or use 'grad_cam' or another method."
         )
     return Tap(maker.path, weakref.ref(maker.operation), maker.number)
 
 
-def _path(maker: _Span | None, model: Any) -> str:
-    return repr(model.name if maker is None else maker.path)
+def _path(maker: _Span | None, graph: ModelGraph) -> str:
+    return repr(graph.name if maker is None else maker.path)
 
 
 def _nonzero(tensor: tf.Tensor) -> bool:

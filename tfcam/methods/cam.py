@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfcam.maps.tensors import first_component
 from tfcam.methods.registry import method
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 
 
 def positions(maps: tf.Tensor) -> list[int]:
@@ -20,7 +20,7 @@ def positions(maps: tf.Tensor) -> list[int]:
     return list(range(1, maps.shape.rank - 1))
 
 
-@method("class_weights", passes="F")
+@method(Need.CLASS_WEIGHTS, passes="F")
 def cam(reading: Reading) -> tf.Tensor:
     """Class activation map: the channels weighted by the class's weights in a linear head.
 
@@ -45,7 +45,7 @@ def cam(reading: Reading) -> tf.Tensor:
     return reading.combine(weights * reading.activations)
 
 
-@method("gradients")
+@method(Need.GRADIENTS)
 def grad_cam(reading: Reading) -> tf.Tensor:
     """Grad-CAM: the channels weighted by the mean of their gradients.
 
@@ -70,7 +70,7 @@ def grad_cam(reading: Reading) -> tf.Tensor:
     return reading.combine(weights * reading.activations)
 
 
-@method("gradients", of_class="partly")
+@method(Need.GRADIENTS, of_class="partly")
 def grad_cam_pp(reading: Reading, *, normalize_alpha: bool = False) -> tf.Tensor:
     """Grad-CAM++: the channels weighted by their positive gradients, each by how rare it is.
 
@@ -108,7 +108,7 @@ def grad_cam_pp(reading: Reading, *, normalize_alpha: bool = False) -> tf.Tensor
     return reading.combine(weights * reading.activations)
 
 
-@method("gradients")
+@method(Need.GRADIENTS)
 def x_grad_cam(reading: Reading) -> tf.Tensor:
     """XGrad-CAM: the channels weighted by their gradients, averaged with the activations' shares.
 
@@ -140,7 +140,7 @@ def x_grad_cam(reading: Reading) -> tf.Tensor:
     return reading.combine(tf.math.divide_no_nan(products, sums) * reading.activations)
 
 
-@method("gradients")
+@method(Need.GRADIENTS)
 def hires_cam(reading: Reading) -> tf.Tensor:
     """HiResCAM: activations times gradients, summed over the channels.
 
@@ -164,7 +164,7 @@ def hires_cam(reading: Reading) -> tf.Tensor:
     return reading.combine(reading.gradients * reading.activations)
 
 
-@method("gradients", of_class="partly")
+@method(Need.GRADIENTS, of_class="partly")
 def layer_cam(reading: Reading) -> tf.Tensor:
     """LayerCAM: each activation weighted by its own positive gradient.
 
@@ -188,7 +188,7 @@ def layer_cam(reading: Reading) -> tf.Tensor:
     return reading.combine(tf.nn.relu(reading.gradients) * reading.activations)
 
 
-@method("gradients", of_class="partly")
+@method(Need.GRADIENTS, of_class="partly")
 def grad_cam_elementwise(reading: Reading) -> tf.Tensor:
     """Element-wise Grad-CAM: what each activation adds to the score, negative additions left out.
 
@@ -236,7 +236,7 @@ def eigen_cam(reading: Reading) -> tf.Tensor:
     return first_component(reading.activations)
 
 
-@method("gradients", of_class="partly")
+@method(Need.GRADIENTS, of_class="partly")
 def eigen_grad_cam(reading: Reading) -> tf.Tensor:
     """Eigen-Grad-CAM: the first principal component of activations times gradients.
 

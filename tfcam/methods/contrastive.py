@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfcam.methods.registry import METHODS, method
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 
 
 def nearest_classes(
@@ -27,7 +27,7 @@ def nearest_classes(
     )
 
 
-@method("gradients", contrast=nearest_classes)
+@method(Need.GRADIENTS, contrast=nearest_classes)
 def finer_cam(
     reading: Reading, *, base: str = "grad_cam", nearest: int = 3, strength: float = 1.0
 ) -> Any:

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tfcam.maps.tensors import resized
 from tfcam.methods.registry import method
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 
 
-@method("bias_attributions", pixels=True, passes="2 F + B", of_class="partly", combines=False)
+@method(Need.BIAS_ATTRIBUTIONS, pixels=True, passes="2 F + B", of_class="partly", combines=False)
 def full_grad(reading: Reading) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """FullGrad: what the image's values and every layer's biases gave to the score.
 

@@ -10,10 +10,10 @@ from tfcam.maps.tensors import resized
 from tfcam.methods.batching import mean_of
 from tfcam.methods.cam import grad_cam
 from tfcam.methods.registry import method
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 
 
-@method("image_gradients", pixels=True)
+@method(Need.IMAGE_GRADIENTS, pixels=True)
 def saliency(reading: Reading) -> tf.Tensor:
     """Saliency: the score's gradient by the image; where a small change would matter most.
 
@@ -35,7 +35,7 @@ def saliency(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.image_gradients)
 
 
-@method("network", pixels=True, passes="2 F + steps (F + B)")
+@method(Need.NETWORK, pixels=True, passes="2 F + steps (F + B)")
 def integrated_gradients(
     reading: Reading, *, steps: int = 32, baseline: float = 0.0
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -78,7 +78,7 @@ def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
     return (tf.cast(step, tf.float32) + 0.5) / steps
 
 
-@method("deconvnet_gradients", pixels=True, passes="2 F + B", of_class="no")
+@method(Need.DECONVNET_GRADIENTS, pixels=True, passes="2 F + B", of_class="no")
 def deconvnet(reading: Reading) -> tf.Tensor:
     """Deconvnet: the score's gradient by the image, through ReLUs that let back what is positive.
 
@@ -103,7 +103,7 @@ def deconvnet(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.deconvnet_gradients)
 
 
-@method("guided_gradients", pixels=True, passes="2 F + B", of_class="no")
+@method(Need.GUIDED_GRADIENTS, pixels=True, passes="2 F + B", of_class="no")
 def guided_backprop(reading: Reading) -> tf.Tensor:
     """Guided backpropagation: the score's gradient by the image, through guided ReLUs.
 
@@ -126,7 +126,7 @@ def guided_backprop(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.guided_gradients)
 
 
-@method("gradients", "guided_gradients", pixels=True, passes="2 (F + B)")
+@method(Need.GRADIENTS | Need.GUIDED_GRADIENTS, pixels=True, passes="2 (F + B)")
 def guided_grad_cam(reading: Reading) -> tf.Tensor:
     """Guided Grad-CAM: guided backpropagation where Grad-CAM finds evidence for the class.
 

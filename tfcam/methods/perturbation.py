@@ -11,10 +11,10 @@ from tfcam.methods.batching import in_chunks
 from tfcam.methods.cam import positions
 from tfcam.methods.registry import method
 from tfcam.passes.network import Network
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 
 
-@method("network", passes="F + K F", of_class="partly")
+@method(Need.NETWORK, passes="F + K F", of_class="partly")
 def score_cam(
     reading: Reading,
     *,
@@ -103,7 +103,7 @@ def _masked_scores(
     return tf.transpose(in_chunks(activations.shape[-1], network.groups, scores))
 
 
-@method("head", wants=("class_weights",), passes="F + K heads")
+@method(Need.HEAD, wants=Need.CLASS_WEIGHTS, passes="F + K heads")
 def ablation_cam(reading: Reading, *, fill: Literal["zero", "mean"] = "zero") -> tf.Tensor:
     """Ablation-CAM: each channel weighted by how much the score falls without it; no gradients.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import LARGEST, check_choice, shown
 
@@ -30,8 +30,8 @@ class Method:
         name: What ``method=`` takes.
         function: Reading -> raw map, or (raw map, {name: number of each image}) where the method
             also measures something, such as its own error.
-        needs: Names of the reading's fields that must be filled.
-        wants: Names of those that are filled where they can be.
+        needs: What must be in its reading.
+        wants: What is there where it can be.
         pixels: Whether the map has the resolution and channels of the model's input.
         passes: What it costs for an image: forward (F) and backward (B) passes of the network.
         of_class: Whether the map is one of the explained class: "yes", "partly" where it also
@@ -43,8 +43,8 @@ class Method:
 
     name: str
     function: Callable[..., Any]
-    needs: tuple[str, ...] = ("gradients",)
-    wants: tuple[str, ...] = ()
+    needs: Need = Need.GRADIENTS
+    wants: Need = Need.NOTHING
     pixels: bool = False
     passes: str = "F + B"
     of_class: str = "yes"
@@ -62,17 +62,37 @@ class Method:
     @property
     def layered(self) -> bool:
         """Whether it explains a layer."""
-        return not self.pixels or "gradients" in self.needs
+        return not self.pixels or Need.GRADIENTS in self.needs
+
+    @property
+    def placed(self) -> bool:
+        """Whether it explains one layer: not the input, and not all attentions together."""
+        return self.layered and Need.ATTENTIONS not in self.needs
+
+    @property
+    def needs_class(self) -> bool:
+        """Whether it explains nothing but classes."""
+        return Need.CLASS_WEIGHTS in self.needs or self.contrast is not None
 
     @property
     def loops(self) -> bool:
         """Whether it asks the network, or its head, again and again."""
-        return bool({"network", "head"} & set(self.needs))
+        return bool(self.needs & (Need.NETWORK | Need.HEAD))
+
+    @property
+    def gates_relus(self) -> bool:
+        """Whether its gradients pass through gated ReLUs."""
+        return bool(self.needs & (Need.GUIDED_GRADIENTS | Need.DECONVNET_GRADIENTS))
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it shares its pass with no other method."""
+        return self.loops or self.contrast is not None or Need.ATTENTIONS in self.needs
 
     @property
     def changes_input(self) -> bool:
         """Whether it changes the input a little, or asks what that would do."""
-        return self.pixels or "network" in self.needs
+        return self.pixels or Need.NETWORK in self.needs
 
     def of(self, options: Mapping[str, Any]) -> Method:
         """The method with these options: it also needs what the method that it stands on needs.
@@ -106,8 +126,22 @@ class Method:
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
 
-def method(*needs: str, **facts: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Store a function in ``METHODS`` under its own name; see ``Method`` for the facts."""
+def method(
+    needs: Need = Need.NOTHING, **facts: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Store a function in ``METHODS`` under its own name.
+
+    Args:
+        needs: What the function must find in its reading; several are joined by ``|``.
+        facts: What else is known of it, such as ``passes="F"``: see the attributes of ``Method``.
+
+    Raises:
+        TypeError: If the needs are no ``Need``, or there is no such fact.
+    """
+    if not isinstance(needs, Need):
+        raise TypeError(
+            f"needs must be of {', '.join(map(str, Need))}, joined by |; got {shown(needs)}."
+        )
 
     def store(function: Callable[..., Any]) -> Callable[..., Any]:
         METHODS[function.__name__] = Method(function.__name__, function, needs, **facts)

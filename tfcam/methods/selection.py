@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.methods.registry import METHODS, Method, Request, ask
-from tfcam.passes.reading import Reading
+from tfcam.methods.registry import METHODS, Request, ask
+from tfcam.passes.reading import Need, Reading
 from tfcam.utils.validation import shown
 
 MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
@@ -16,13 +16,8 @@ MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
 
 def one_pass_methods() -> list[str]:
     """The methods that weight the channels of any layer in one pass."""
-    cams = (each for each in METHODS.values() if set(each.needs) <= {"gradients"})
+    cams = (each for each in METHODS.values() if each.needs in Need.GRADIENTS)
     return [each.name for each in cams if each.contrast is None]
-
-
-def is_placed(method: Method) -> bool:
-    """Whether a method explains one layer."""
-    return method.layered and "attentions" not in method.needs
 
 
 def as_request(method: MethodChoice) -> Request:
@@ -38,10 +33,7 @@ def as_request(method: MethodChoice) -> Request:
 
 def groups(requests: Sequence[Request]) -> list[list[int]]:
     """Which methods are computed together: those of one pass, and each other by itself."""
-    alone = [
-        each.method.loops or each.method.contrast is not None or "attentions" in each.method.needs
-        for each in requests
-    ]
+    alone = [each.method.stands_alone for each in requests]
     together = [[number for number, apart in enumerate(alone) if not apart]]
     return [each for each in together if each] + [[n] for n, apart in enumerate(alone) if apart]
 

@@ -7,10 +7,10 @@ import tensorflow as tf
 from tfcam.methods.batching import fold, mean_of
 from tfcam.methods.cam import positions
 from tfcam.methods.registry import method
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 
 
-@method("network", pixels=True, passes="F + samples (F + B)")
+@method(Need.NETWORK, pixels=True, passes="F + samples (F + B)")
 def smooth_grad(
     reading: Reading,
     *,
@@ -70,7 +70,7 @@ def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Te
     return images + noise * ranges * drawn
 
 
-@method("network", passes="F + samples (F + B)", of_class="partly")
+@method(Need.NETWORK, passes="F + samples (F + B)", of_class="partly")
 def smooth_grad_cam_pp(
     reading: Reading, *, samples: int = 8, noise: float = 0.15, seed: int = 0
 ) -> tf.Tensor:

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tfcam.methods.registry import method
 from tfcam.model.tokens import Grid, to_map
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 
 
-@method("attentions", passes="F", of_class="no", combines=False)
+@method(Need.ATTENTIONS, passes="F", of_class="no", combines=False)
 def attention_rollout(reading: Reading) -> tf.Tensor:
     """Attention rollout: how much each patch reaches the class token through all attentions.
 

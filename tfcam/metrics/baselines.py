@@ -6,7 +6,6 @@ them by name. Only ``random_map`` makes use of the seed.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 
 import cv2
@@ -83,17 +82,3 @@ BASELINES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     each.__name__: each
     for each in (full_image, centred_box, centre_gaussian, random_map, sobel_edges)
 }
-
-
-def seed_of(name: str, seed: int) -> int:
-    """A picture's own seed, the same wherever it stands among others.
-
-    Args:
-        name: The picture's.
-        seed: That of the whole.
-
-    Example:
-        >>> seed_of("dog.jpg", 0) == seed_of("dog.jpg", 0) != seed_of("cat.jpg", 0)
-        True
-    """
-    return zlib.crc32(f"{seed} {name}".encode())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfcam.metrics.ranking import Heatmaps, checked
+from tfcam.metrics.checks import Heatmaps, checked_heatmaps
 
 
 def gini(heatmaps: Heatmaps) -> np.ndarray:
@@ -98,5 +98,5 @@ def _entropy(values: np.ndarray) -> float:
 
 
 def _each(heatmaps: Heatmaps, function: Callable[[np.ndarray], float]) -> np.ndarray:
-    values = [function(each.astype(np.float64).ravel()) for each in checked(heatmaps)]
+    values = [function(each.astype(np.float64).ravel()) for each in checked_heatmaps(heatmaps)]
     return np.array(values, np.float32)

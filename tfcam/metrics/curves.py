@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfcam.metrics.imputation import Fill, check_fill, impute
+from tfcam.metrics.checks import Heatmaps, checked_fraction
+from tfcam.metrics.imputation import FILLS, Fill, impute
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.ranking import Heatmaps, checked_fraction, ranks, sized
+from tfcam.metrics.ranking import on_input, ranks
+from tfcam.utils.validation import check_choice
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -191,7 +193,7 @@ def road_lerf(
     return _road(probe, heatmaps, fractions, fill, seed, highest=False)
 
 
-def road_combined(
+def road(
     probe: Probe,
     heatmaps: Heatmaps,
     *,
@@ -222,7 +224,7 @@ def road_combined(
         >>> import tfcam
         >>> scene = tfcam.scenes.draw_scene(1)
         >>> probe = Probe(tfcam.demo_model(), scene.image)
-        >>> road_combined(probe, scene.masks[:1].astype(float), fractions=[0.25])[0] > 0
+        >>> road(probe, scene.masks[:1].astype(float), fractions=[0.25])[0] > 0
         np.True_
     """
     asked = {"fractions": fractions, "fill": fill, "seed": seed}
@@ -234,13 +236,13 @@ def road_combined(
 def _steps(
     probe: Probe, heatmaps: Heatmaps, steps: int, fill: Fill, seed: int, inserted: bool
 ) -> Curve:
-    check_fill(fill)
+    check_choice("fill", fill, FILLS)
     if fill == "noisy_linear":
         raise ValueError(
             "The curve goes to where no pixel is left to fill the others from; choose zero, mean "
             "or blur, or road_morf."
         )
-    places = [ranks(each) for each in sized(probe, heatmaps)]
+    places = [ranks(each) for each in on_input(probe, heatmaps)]
     pixels = places[0].size
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
         raise ValueError(
@@ -266,10 +268,10 @@ def _road(
     seed: int,
     highest: bool,
 ) -> Curve:
-    check_fill(fill)
+    check_choice("fill", fill, FILLS)
     if not len(fractions) or (np.diff([checked_fraction(each) for each in fractions]) <= 0).any():
         raise ValueError(f"fractions must rise, each in [0, 1]; got {list(fractions)}.")
-    places = [ranks(each) for each in sized(probe, heatmaps)]
+    places = [ranks(each) for each in on_input(probe, heatmaps)]
     pixels = places[0].size
     counts = np.array([round(each * pixels) for each in fractions])
 

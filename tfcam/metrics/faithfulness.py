@@ -16,15 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfcam.explainer.explainer import Explainer
-from tfcam.metrics.average_drop import increased, relative_drop
+from tfcam.metrics.checks import Heatmaps, checked_fraction
 from tfcam.metrics.complexity import mean_value
-from tfcam.metrics.imputation import Fill, check_fill, impute
+from tfcam.metrics.confidence import confidence_increased, relative_drop
+from tfcam.metrics.imputation import FILLS, Fill, impute
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.ranking import Heatmaps, checked_fraction, sized, top
+from tfcam.metrics.ranking import on_input, top_pixels
 from tfcam.results.explanation import Explanation
+from tfcam.utils.validation import check_choice
 
 
-def masked(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
+def masked_images(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
     """What a map lets through of its image: x L, (B, H, W, C) float32.
 
     Args:
@@ -40,10 +42,10 @@ def masked(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
     Example:
         >>> import tfcam
         >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
-        >>> bool((masked(probe, np.ones((1, 128, 128))) == probe.inputs).all())
+        >>> bool((masked_images(probe, np.ones((1, 128, 128))) == probe.inputs).all())
         True
     """
-    return probe.inputs * sized(probe, heatmaps)[..., np.newaxis]
+    return probe.inputs * on_input(probe, heatmaps)[..., np.newaxis]
 
 
 def average_drop(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
@@ -99,7 +101,7 @@ def increase_in_confidence(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
         >>> increase_in_confidence(probe, np.ones((1, 128, 128)))
         array([0.], dtype=float32)
     """
-    return np.asarray(increased(probe.probabilities, _let_through(probe, heatmaps)))
+    return np.asarray(confidence_increased(probe.probabilities, _let_through(probe, heatmaps)))
 
 
 def confidence_change(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
@@ -191,13 +193,13 @@ def removal(
         >>> removal(probe, np.ones((1, 128, 128)), fraction=0.0)
         array([0.], dtype=float32)
     """
-    check_fill(fill)
+    check_choice("fill", fill, FILLS)
     checked_fraction(fraction)
-    found = sized(probe, heatmaps)
+    found = on_input(probe, heatmaps)
 
     def changed() -> Iterator[np.ndarray]:
         for image, heatmap in zip(probe.inputs, found, strict=True):
-            removed = top(heatmap, fraction) != keep
+            removed = top_pixels(heatmap, fraction) != keep
             yield impute(image, removed, fill, seed)[np.newaxis]
 
     return probe(changed(), np.arange(len(probe))) - probe.probabilities
@@ -239,8 +241,8 @@ def faithfulness_correlation(
         >>> faithfulness_correlation(probe, np.ones((1, 128, 128)), subsets=3)
         array([0.], dtype=float32)
     """
-    check_fill(fill)
-    found = sized(probe, heatmaps)
+    check_choice("fill", fill, FILLS)
+    found = on_input(probe, heatmaps)
     pixels = found[0].size
     if subsets < 2 or not 1 <= size < pixels:
         raise ValueError(
@@ -341,8 +343,8 @@ def adcc(
         >>> bool(0 < found.adcc[0] < 1)
         True
     """
-    drop, first = average_drop(probe, heatmaps), sized(probe, heatmaps)
-    again = sized(probe, _again(probe, masked(probe, heatmaps), explain_again))
+    drop, first = average_drop(probe, heatmaps), on_input(probe, heatmaps)
+    again = on_input(probe, _again(probe, masked_images(probe, heatmaps), explain_again))
     both = zip(first.astype(np.float64), again.astype(np.float64), strict=True)
     correlations = [_correlation(one, other, undefined=-1.0) for one, other in both]
     coherency = ((1 + np.array(correlations)) / 2).astype(np.float32)
@@ -373,7 +375,7 @@ def harmonic_adcc(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarra
 
 def _let_through(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
     """The probabilities (B,) of the masked images, one of which exists at a time."""
-    found = sized(probe, heatmaps)[..., np.newaxis]
+    found = on_input(probe, heatmaps)[..., np.newaxis]
     changed = (x[np.newaxis] * L for x, L in zip(probe.inputs, found, strict=True))
     return probe(changed, np.arange(len(probe)))
 

@@ -8,12 +8,14 @@ where the model takes 0..1 or 0..255 ("unit", "raw"). A removed pixel loses all 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
+
+from tfcam.utils.validation import check_choice
 
 Fill = Literal["zero", "mean", "blur", "noisy_linear"]
 
@@ -27,7 +29,7 @@ _NEIGHBOURS = [
 ]
 
 
-def zero(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def impute_zero(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Removed pixels are 0.
 
     Args:
@@ -39,13 +41,14 @@ def zero(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np
         (H, W, C) float32.
 
     Example:
-        >>> zero(np.ones((1, 2, 1)), np.array([[True, False]]), np.random.default_rng(0)).ravel()
+        >>> rng = np.random.default_rng(0)
+        >>> impute_zero(np.ones((1, 2, 1)), np.array([[True, False]]), rng).ravel()
         array([0., 1.], dtype=float32)
     """
     return _replaced(image, removed, 0.0)
 
 
-def mean(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def impute_mean(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Removed pixels are the mean of the whole image, channel by channel.
 
     Args:
@@ -58,13 +61,13 @@ def mean(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np
 
     Example:
         >>> image = np.array([[[0.0], [4.0]]])
-        >>> mean(image, np.array([[True, False]]), np.random.default_rng(0)).ravel()
+        >>> impute_mean(image, np.array([[True, False]]), np.random.default_rng(0)).ravel()
         array([2., 4.], dtype=float32)
     """
     return _replaced(image, removed, image.mean(tuple(range(image.ndim - 1)), dtype=np.float64))
 
 
-def blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def impute_blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Removed pixels are those of the image blurred by RISE's kernel.
 
     The kernel is a Gaussian of sigma 5 on 11 x 11 pixels, what lies outside folded back in, with a
@@ -86,7 +89,8 @@ def blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np
     Example:
         >>> point = np.zeros((11, 11, 1))
         >>> point[5, 5] = 1
-        >>> float(blur(point, np.ones((11, 11), bool), np.random.default_rng(0)).sum().round(4))
+        >>> rng = np.random.default_rng(0)
+        >>> float(impute_blur(point, np.ones((11, 11), bool), rng).sum().round(4))
         1.0
     """
     _check_two_sides(image)
@@ -96,7 +100,7 @@ def blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np
     return _replaced(image, removed, blurred)
 
 
-def noisy_linear(
+def impute_noisy_linear(
     image: np.ndarray, removed: np.ndarray, rng: np.random.Generator, noise: float = 0.01
 ) -> np.ndarray:
     """Each removed pixel is the weighted mean of its eight neighbours, removed or not, and noise.
@@ -129,7 +133,7 @@ def noisy_linear(
         >>> hole = np.zeros((5, 5), bool)
         >>> hole[2, 2:4] = True
         >>> rng = np.random.default_rng(0)
-        >>> noisy_linear(ramp, hole, rng, noise=0)[2].ravel()
+        >>> impute_noisy_linear(ramp, hole, rng, noise=0)[2].ravel()
         array([10., 11., 12., 13., 14.], dtype=float32)
     """
     _check_two_sides(image)
@@ -172,18 +176,8 @@ def impute(
         >>> impute(np.ones((1, 2, 1)), np.array([[True, False]])).ravel()
         array([0., 1.], dtype=float32)
     """
-    return check_fill(fill)(image, removed, np.random.default_rng(seed))
-
-
-def check_fill(fill: str) -> Callable[..., np.ndarray]:
-    """The function of a fill.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    if fill not in get_args(Fill):
-        raise ValueError(f"fill must be one of {', '.join(get_args(Fill))}; got {fill!r}.")
-    return _FILLS[fill]
+    check_choice("fill", fill, FILLS)
+    return FILLS[fill](image, removed, np.random.default_rng(seed))
 
 
 def _replaced(image: np.ndarray, removed: np.ndarray, values: float | np.ndarray) -> np.ndarray:
@@ -222,6 +216,9 @@ def _kernel() -> np.ndarray:
 _KERNEL = _kernel()
 
 
-_FILLS: dict[str, Callable[..., np.ndarray]] = {
-    each.__name__: each for each in (zero, mean, blur, noisy_linear)
+FILLS: dict[Fill, Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]] = {
+    "zero": impute_zero,
+    "mean": impute_mean,
+    "blur": impute_blur,
+    "noisy_linear": impute_noisy_linear,
 }

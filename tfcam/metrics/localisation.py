@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfcam import maps
+from tfcam.metrics.checks import checked_boxes, checked_thresholds
 
 # Of the pointing game, in pixels (Zhang et al. 2016).
 TOLERANCE = 15.0
@@ -79,21 +80,6 @@ def truth_mask(truth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
             "holds none. Are the boxes those of this picture, in pixels?"
         )
     return inside
-
-
-def checked_boxes(boxes: np.ndarray) -> np.ndarray:
-    """The true boxes as float64, at least one.
-
-    Raises:
-        ValueError: If they are not (n, 4), finite, n > 0.
-    """
-    found = np.asarray(boxes, np.float64)
-    if found.ndim != 2 or found.shape[1] != 4 or not len(found) or not np.isfinite(found).all():
-        raise ValueError(
-            "True boxes must be (n, 4), at least one, [x0, y0, x1, y1) in pixels; got an array of "
-            f"shape {found.shape}. An image without an object can't be measured: leave it out."
-        )
-    return found
 
 
 def best_iou(boxes: np.ndarray, truths: np.ndarray) -> float:
@@ -210,19 +196,6 @@ def iou_curve(
             curve[lowest:level] = maps.ious(found, truths).max(initial=0.0)
             lowest = level
     return curve
-
-
-def checked_thresholds(thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Thresholds as a rising float64 array.
-
-    Raises:
-        ValueError: If they do not rise, or are not in [0, 1).
-    """
-    found = np.asarray(thresholds, np.float64)
-    rising = found.ndim == 1 and len(found) > 0 and (np.diff(found) > 0).all()
-    if not rising or not 0 <= found[0] <= found[-1] < 1:
-        raise ValueError(f"Thresholds must rise, 0 <= threshold < 1; got {thresholds}.")
-    return found
 
 
 def pointing_game(heatmap: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) -> bool:

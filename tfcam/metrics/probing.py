@@ -13,8 +13,7 @@ import tensorflow as tf
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import split_batch, structure
-from tfcam.model.labels import find_labels
+from tfcam.model.inputs import split_batch
 from tfcam.passes.outputs import are_probabilities, of_logits
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
@@ -45,14 +44,23 @@ class Probe:
     new probe.
 
     Args:
-        model: See ``tfcam.explain``; so for all others.
-        images: One image or a batch; of a model with several inputs, all of them.
-        target: What is asked for; None for the class predicted for the unchanged image.
-        preprocess: What is done to pictures.
-        labels: The label of each class.
-        input: Which input of the model is changed; the others stay.
-        output: Which output of the model.
-        batch_size: How many images are computed at once.
+        model: Any built Keras 3 model; it is left as it is.
+        images: One image or a batch, as ``tfcam.explain`` takes them; of a model with several
+            inputs, all of them.
+        target: The class that is explained: an index, or a label where labels are known; by default
+            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
+            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
+            Of a batch a list of these, one for each image.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        batch_size: Number of images that are computed at once; fewer take less memory.
 
     Attributes:
         model: The model.
@@ -80,7 +88,7 @@ class Probe:
         self,
         model: keras.Model,
         images: Any,
-        target: Target = None,
+        target: Target | Sequence[Target] | np.ndarray = None,
         *,
         preprocess: Preprocess = "auto",
         labels: Sequence[str] | None = None,
@@ -91,6 +99,7 @@ class Probe:
         settings = Settings(output=output, at_once=batch_size)  # checks them
         opened = open_model(model, input)
         self.model, self._size, self._which = model, batch_size, opened.which
+        self._structure = opened.graph.structure
         explained, others = opened.split(images)
         batch = split_batch(explained, opened.axes)
         pictures = [explained] if batch is None else batch
@@ -100,18 +109,17 @@ class Probe:
             target,
             len(pictures),
             False,
-            find_labels(model, labels)[0],
+            opened.graph.labels(labels)[0],
             lambda: opened.classes(output),
         )
-        how = (preprocess, lambda: opened.record)
-        prepared = prepare(model, pictures, *how, opened.which)
+        prepared = prepare(opened.graph, pictures, preprocess, opened.which)
         if prepared.inputs.dtype.kind != "f":
             raise ValueError(
                 "Metrics change the input bit by bit, and the model takes whole numbers, "
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
-        self._others = prepare_others(model, others, opened.which, len(pictures), *how)
+        self._others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
         self._asked = _one_by_one(chosen, len(pictures))
         self._is_class = np.array([isinstance(each, ClassScore) for each in self._asked])
         given = (self.inputs, *self._others)
@@ -154,7 +162,7 @@ class Probe:
         Returns:
             An array, or a list or dict of the inputs; channels where the model has them.
         """
-        wanted = structure(self.model)
+        wanted = self._structure
         values = list(self._others)
         values.insert(self._which, images)
         values = [

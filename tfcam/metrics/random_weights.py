@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcam.engine.opened_model import open_model
-from tfcam.model.tree import children, walk
+from tfcam.model.graph import graph_of
+from tfcam.model.tree import children
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Stage:
 
     Attributes:
         name: The path of the lowest of them, the one nearest to the image.
-        layers: Each with its position in ``walk(model)``.
+        layers: Each with its place among all operations of the model.
     """
 
     name: str
@@ -52,8 +52,11 @@ def stages(model: Any, count: int) -> list[Stage]:
             f"Weights are drawn anew layer by layer; {own[0].path!r} belongs to the model itself. "
             "Put it into a layer."
         )
-    operations = list(walk(model))
-    called = dict.fromkeys(call.position for call in open_model(model).record.calls)
+    graph = graph_of(model)
+    operations = graph.items()
+    positions = {id(layer): place for place, (_, layer) in reversed([*enumerate(operations)])}
+    calls = graph.calls(graph.find_input()).calls
+    called = dict.fromkeys(positions[id(call.operation)] for call in calls)
     found = [
         (position, operations[position][1])
         for position in reversed(called)

@@ -146,7 +146,7 @@ _ALL = (
     ),
     Measure(
         "road",
-        curves.road_combined,
+        curves.road,
         "probe",
         "higher",
         "",

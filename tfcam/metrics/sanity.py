@@ -16,27 +16,24 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
 from tfcam.explainer.explainer import Explainer
+from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.random_weights import kept_weights, reinitialise, stages
-from tfcam.metrics.randomisation import Mode, Randomisation, means_and_deviations
-from tfcam.metrics.similarity import (
+from tfcam.metrics.sanity_result import Mode, Randomisation
+from tfcam.metrics.similarity import spearman
+from tfcam.metrics.similarity_table import (
     SIMILARITIES,
     absolute_map,
-    hog_spearman,
-    signed_map,
-    spearman,
-    ssim,
+    means_and_deviations,
+    similarities,
 )
+from tfcam.model.graph import graph_of
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import inputs_of, run, split_batch
+from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
 
-MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
-
-
-METHODS = ("saliency", "grad_cam", "guided_backprop")
+CHECKED_METHODS = ("saliency", "grad_cam", "guided_backprop")
 
 
 def randomisation(
@@ -44,9 +41,9 @@ def randomisation(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] | None = None,
     mode: Mode = "cascading",
-    target: Literal["original", "randomised"] = "original",
+    explained: Literal["original", "randomised"] = "original",
     steps: int = 10,
     preprocess: Preprocess = "auto",
     batch_size: int = 32,
@@ -60,17 +57,26 @@ def randomisation(
 
     Args:
         model: Any model that ``explain`` takes.
-        images: A batch, or one image; see ``explain``. One picture tells little.
-        layer: Which layer is explained; see ``explain``.
-        methods: Names of ``tfcam.METHODS``, functions Reading -> map, or (name, options).
+        images: A batch or one image, as ``tfcam.explain`` takes them. One picture tells little.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
+            guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
+            ("score_cam", {"channels": 32}), are taken, too.
         mode: "cascading" keeps what was randomised before; "independent" randomises one group of
             layers at a time.
-        target: "original" explains the class that the original model predicts; "randomised" what
+        explained: "original" explains the class that the original model predicts; "randomised" what
             the randomised one does, as the authors' notebook.
-        steps: Into how many groups the layers are split; the logits' layer is one of its own.
-        preprocess: See ``explain``.
-        batch_size: How many images are computed at once.
-        seed: Which weights are drawn.
+        steps: Number of groups into which the layers are split; the logits' layer is one of its
+            own.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         A ``Randomisation``: its ``table``, ``verdicts``, ``plot()`` and ``show()``.
@@ -89,8 +95,8 @@ def randomisation(
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be 'cascading' or 'independent'; got {mode!r}.")
-    if target not in ("original", "randomised"):
-        raise ValueError(f"target must be 'original' or 'randomised'; got {target!r}.")
+    if explained not in ("original", "randomised"):
+        raise ValueError(f"explained must be 'original' or 'randomised'; got {explained!r}.")
     explainers = _explainers(model, layer, methods, preprocess, batch_size)
     rows: list[dict[str, Any]] = []
     with LOCK, kept_weights(model):
@@ -99,16 +105,16 @@ def randomisation(
         for step, lowest in _randomised(model, mode, steps, seed):
             for name, explainer in explainers.items():
                 before = originals[name]
-                targets = [each.target for each in before] if target == "original" else None
+                targets = [each.target for each in before] if explained == "original" else None
                 after = _explained(explainer, images, targets)
                 heatmaps[name].append(after[0].heatmap)
                 rows += [
                     {"method": name, "step": step, "layer": lowest, "image": number, **alike}
-                    for number, alike in enumerate(map(_similarities, before, after))
+                    for number, alike in enumerate(map(similarities, before, after))
                 ]
     first = next(iter(originals.values()))[0].image
     unrelated = {name: _unrelated(each) for name, each in originals.items()}
-    return Randomisation(pd.DataFrame(rows), mode, target, first, heatmaps, unrelated)
+    return Randomisation(pd.DataFrame(rows), mode, explained, first, heatmaps, unrelated)
 
 
 def class_sensitivity(
@@ -116,7 +122,7 @@ def class_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] | None = None,
     preprocess: Preprocess = "auto",
     batch_size: int = 32,
 ) -> pd.DataFrame:
@@ -124,11 +130,19 @@ def class_sensitivity(
 
     Args:
         model: Any model with one output of classes.
-        images: A batch, or one image; see ``explain``.
-        layer: Which layer is explained.
-        methods: See ``randomisation``.
-        preprocess: See ``explain``.
-        batch_size: How many images are computed at once.
+        images: A batch or one image, as ``tfcam.explain`` takes them.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
+            guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
+            ("score_cam", {"channels": 32}), are taken, too.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        batch_size: Number of images that are computed at once; fewer take less memory.
 
     Returns:
         One row for each method: mean and deviation of each similarity, as in ``Randomisation``.
@@ -151,7 +165,7 @@ def class_sensitivity(
     rows = []
     for name, explainer in _explainers(model, layer, methods, preprocess, batch_size).items():
         pair = (_explained(explainer, images, each) for each in (likely, unlikely))
-        rows += [{"method": name, **alike} for alike in map(_similarities, *pair)]
+        rows += [{"method": name, **alike} for alike in map(similarities, *pair)]
     return means_and_deviations(pd.DataFrame(rows), ["method"], SIMILARITIES)
 
 
@@ -160,7 +174,7 @@ def input_sensitivity(
     images: Any,
     layer: Layers = None,
     *,
-    methods: Sequence[MethodChoice] = METHODS,
+    methods: Sequence[MethodChoice] | None = None,
     radius: float = 0.05,
     samples: int = 20,
     preprocess: Preprocess = "auto",
@@ -171,14 +185,22 @@ def input_sensitivity(
 
     Args:
         model: Any model that ``explain`` takes.
-        images: A batch, or one image; see ``explain``.
-        layer: Which layer is explained.
-        methods: See ``randomisation``.
+        images: A batch or one image, as ``tfcam.explain`` takes them.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
+            list; layer objects are taken, too.
+        methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
+            guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
+            ("score_cam", {"channels": 32}), are taken, too.
         radius: Largest change of a value, as a fraction of the range of the image's values.
-        samples: How many changed images are tried for each one.
-        preprocess: See ``explain``.
-        batch_size: How many images are computed at once.
-        seed: Which changes; the same for each method.
+        samples: Number of changed images that are tried for each one.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         One row for each method: ``max_sensitivity``, the mean over the images, and its deviation.
@@ -198,7 +220,7 @@ def input_sensitivity(
         True
     """
     values = _prepared(model, images, preprocess)
-    if inputs_of(model)[0].channels_first:  # prepared ones have the channels last
+    if graph_of(model).inputs[0].channels_first:  # prepared ones have the channels last
         values = [np.moveaxis(each, -1, 1) for each in values]
     rows = []
     for name, explainer in _explainers(model, layer, methods, None, batch_size).items():
@@ -232,8 +254,8 @@ def max_sensitivity(
         explain: Images (B, ...) -> maps (B, ...).
         image: One image, as ``explain`` takes it.
         radius: r, in the units of the image's values.
-        samples: How many d are drawn.
-        seed: Which d.
+        samples: Number of changes d that are drawn.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         At least 0; infinite where the map was all zero and is no longer.
@@ -272,19 +294,19 @@ def max_sensitivity(
 def _explainers(
     model: Any,
     layer: Layers,
-    methods: Sequence[MethodChoice],
+    methods: Sequence[MethodChoice] | None,
     preprocess: Preprocess,
     batch_size: int,
 ) -> dict[str, Explainer]:
     """An explainer for each method, by its name."""
+    methods = CHECKED_METHODS if methods is None else methods
     if isinstance(methods, str) or not methods:
         raise ValueError(f"methods must be a list that holds at least one; got {methods!r}.")
     found: dict[str, Explainer] = {}
     for choice in methods:
         method, options = choice if isinstance(choice, tuple) else (choice, {})
-        explainer = Explainer(
-            model, layer, method=method, preprocess=preprocess, batch_size=batch_size, **options
-        )
+        shared: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size}
+        explainer = Explainer(model, layer, method=method, progress=False, **shared, **options)
         stated = ", ".join(f"{key}={value}" for key, value in options.items())
         name = method if isinstance(method, str) else getattr(method, "__name__", "method")
         found[f"{name}({stated})" if stated else name] = explainer
@@ -302,12 +324,12 @@ def _explained(explainer: Explainer, images: Any, targets: Any = None) -> list[E
 
 def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarray]:
     """Each image as the model takes it, (1, H, W, C)."""
-    if len(inputs_of(model)) > 1:
+    opened = open_model(model)
+    if len(opened.graph.inputs) > 1:
         raise ValueError(
             f"Sensitivity is measured on models with one input; {model.name!r} has several. Use "
             "max_sensitivity with a function of your own."
         )
-    opened = open_model(model)
     batch = split_batch(images, opened.axes)
     batch = [images] if batch is None else batch
     return [opened.prepare_one(each, preprocess, "sanity").inputs for each in batch]
@@ -315,7 +337,8 @@ def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarra
 
 def _outputs(model: Any, images: Any, preprocess: Preprocess) -> np.ndarray:
     """(B, classes): what the model says of each image."""
-    outputs = [run(model, [tf.constant(each)]) for each in _prepared(model, images, preprocess)]
+    graph, prepared = graph_of(model), _prepared(model, images, preprocess)
+    outputs = [graph.run([tf.constant(image)]) for image in prepared]
     if not all(tf.is_tensor(each) and each.shape.rank == 2 for each in outputs):
         raise ValueError("class_sensitivity needs a model with one output of classes, (B, C).")
     return np.concatenate([each.numpy() for each in outputs])
@@ -342,17 +365,3 @@ def _unrelated(maps: Sequence[Explanation]) -> float | None:
         return None
     following = [*ranked[1:], ranked[0]]
     return float(np.mean([spearman(*pair) for pair in zip(ranked, following, strict=True)]))
-
-
-def _similarities(before: Explanation, after: Explanation) -> dict[str, float]:
-    """How alike two explanations of one image are."""
-    axes = before.heatmap.ndim
-    return {
-        "ssim": ssim(before.heatmap, after.heatmap),
-        "spearman": spearman(signed_map(before.raw, axes), signed_map(after.raw, axes)),
-        "spearman_absolute": spearman(
-            absolute_map(before.raw, axes), absolute_map(after.raw, axes)
-        ),
-        "hog": hog_spearman(before.heatmap, after.heatmap),
-        "empty": not after.heatmap.any(),
-    }

@@ -11,9 +11,6 @@ from scipy.stats import spearmanr
 from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
-SIMILARITIES = ("ssim", "spearman", "spearman_absolute", "hog")
-
-
 _WINDOW = 11  # pixels, of the Gaussian that SSIM weights neighbours with
 
 
@@ -96,13 +93,3 @@ def hog_spearman(one: np.ndarray, other: np.ndarray) -> float:
     cell = min(_CELL, min(one.shape) // 3)
     options = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3)}
     return spearman(hog(one, **options), hog(other, **options))
-
-
-def signed_map(raw: np.ndarray, axes: int) -> np.ndarray:
-    """A raw map as one signed number for each position: of pixels the sum over the channels."""
-    return raw if raw.ndim == axes else raw.sum(axis=-1)
-
-
-def absolute_map(raw: np.ndarray, axes: int) -> np.ndarray:
-    """A raw map's absolute values: of pixels their sum over the channels."""
-    return np.abs(raw) if raw.ndim == axes else np.abs(raw).sum(axis=-1)

@@ -19,16 +19,17 @@ import numpy as np
 
 from tfcam import maps
 from tfcam.metrics import localisation
+from tfcam.metrics.checks import Heatmap, checked_thresholds, heatmap_of
 
 THRESHOLDS = tuple(np.arange(100) / 100)
 
 
 def _grid(thresholds: Sequence[float] | None) -> np.ndarray:
-    return localisation.checked_thresholds(THRESHOLDS if thresholds is None else thresholds)
+    return checked_thresholds(THRESHOLDS if thresholds is None else thresholds)
 
 
-def _arrays(heatmaps: Iterable[Any]) -> list[np.ndarray]:
-    return [np.asarray(getattr(each, "heatmap", each)) for each in heatmaps]
+def _arrays(heatmaps: Iterable[Heatmap]) -> list[np.ndarray]:
+    return [heatmap_of(heatmap) for heatmap in heatmaps]
 
 
 class _Counting(keras.metrics.Metric):
@@ -63,11 +64,11 @@ class BoxIoU(_Counting):
         super().__init__(name=name)
         maps.mask_boxes(np.zeros((1, 1), bool), components)  # refuses what there is not
         self.threshold, self.components = threshold, components
-        self._thresholds = localisation.checked_thresholds(np.atleast_1d(threshold))
+        self._thresholds = checked_thresholds(np.atleast_1d(threshold))
         self._total = self._count("total", len(self._thresholds))
         self._images = self._count("images")
 
-    def update_state(self, heatmaps: Iterable[Any], boxes: Iterable[np.ndarray]) -> None:
+    def update_state(self, heatmaps: Iterable[Heatmap], boxes: Iterable[np.ndarray]) -> None:
         """Add heatmaps (H, W) and the true boxes (n, 4) of each."""
         for heatmap, truths in zip(_arrays(heatmaps), boxes, strict=True):
             curve = localisation.iou_curve(heatmap, truths, self._thresholds, self.components)
@@ -128,7 +129,7 @@ class MaxBoxAccuracy(_Counting):
         self._right = self._count("right", len(self.deltas), len(self._thresholds))
         self._images = self._count("images")
 
-    def update_state(self, heatmaps: Iterable[Any], boxes: Iterable[np.ndarray]) -> None:
+    def update_state(self, heatmaps: Iterable[Heatmap], boxes: Iterable[np.ndarray]) -> None:
         """Add heatmaps (H, W) and the true boxes (n, 4) of each."""
         deltas = np.array(self.deltas)[:, np.newaxis]
         for heatmap, truths in zip(_arrays(heatmaps), boxes, strict=True):
@@ -199,7 +200,7 @@ class PixelAveragePrecision(_Counting):
 
     def update_state(
         self,
-        heatmaps: Iterable[Any],
+        heatmaps: Iterable[Heatmap],
         masks: Iterable[np.ndarray],
         ignored: Iterable[np.ndarray] | None = None,
     ) -> None:
@@ -245,7 +246,7 @@ class PixelAveragePrecision(_Counting):
 class PointingGame(_Counting):
     """The share of heatmaps whose maximum lies on the object, averaged over the classes.
 
-    See ``tfcam.metrics.localisation.pointing_game`` for one heatmap.
+    See ``tfcam.metrics.pointing_game`` for one heatmap.
 
     Args:
         classes: How many classes there are; 1 for the plain share over all images.
@@ -277,7 +278,7 @@ class PointingGame(_Counting):
 
     def update_state(
         self,
-        heatmaps: Iterable[Any],
+        heatmaps: Iterable[Heatmap],
         truths: Iterable[np.ndarray],
         labels: Iterable[int] | None = None,
     ) -> None:

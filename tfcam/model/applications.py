@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from tfcam.model.tree import walk
 from tfcam.utils.suggestions import similar_names
 
 
@@ -55,9 +55,9 @@ FAMILIES = (
 )
 
 
-def family_of(model: Any, nested: bool = True) -> Family | None:
-    """The family of a network, told by its own name or, ``nested``, that of one inside it."""
-    for operation in (model, *(operation for _, operation in walk(model) if nested)):
+def find_family(models: Iterable[Any]) -> Family | None:
+    """Find the family of the first of some networks whose name tells one."""
+    for operation in models:
         if isinstance(operation, keras.Model):
             for family in FAMILIES:
                 if re.fullmatch(family.pattern, operation.name, re.IGNORECASE):
@@ -65,9 +65,9 @@ def family_of(model: Any, nested: bool = True) -> Family | None:
     return None
 
 
-def alike(model: Any) -> Family | None:
-    """A family that has a layer of the same name as one of the model's: a hint, no proof."""
-    names = {operation.name for _, operation in walk(model)}
+def find_similar_family(operations: Iterable[Any]) -> Family | None:
+    """Find a family that has a layer of the same name as one of these: a hint, no proof."""
+    names = {operation.name for operation in operations}
     return next((family for family in reversed(FAMILIES) if family.layer in names), None)
 
 

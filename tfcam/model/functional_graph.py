@@ -1,4 +1,4 @@
-"""The record of a functional model, read from Keras's own graph: nothing has to be traced.
+"""The calls of a functional model, read from Keras's own graph: nothing has to be traced.
 
 Only for graphs of which it is known what each layer calls: Keras's own layers without layers
 inside them. All others are traced.
@@ -13,15 +13,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcam.model.inputs import Input, inputs_of
-from tfcam.model.tree import children, walk
-
-Shape = tuple[int | None, ...]
-
-
-# position and path in walk(model), number, tensors in, tensor out, its shape, that of the first in
-Step = tuple[int, str, int, tuple[str, ...], str | None, Shape | None, Shape | None]
-
+from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
+from tfcam.model.inputs import Input
+from tfcam.model.layer_types import attentions, sealed_path
+from tfcam.model.tree import ModelTree
 
 _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
 
@@ -55,20 +50,19 @@ class Reader:
     """Goes through a functional model's graph in the order in which it would run.
 
     Args:
-        model: A built Keras model.
+        tree: A built Keras model.
+        rank: The rank of a map where the model has its channels first; None where they are last.
 
     Attributes:
-        steps: The calls, in the order in which they end.
+        calls: The calls, in the order in which they end.
         sources: Which inputs each tensor depends on.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.steps: list[Step] = []
+    def __init__(self, tree: ModelTree, rank: int | None) -> None:
+        self.calls: list[Call] = []
         self.sources: dict[str, frozenset[int]] = {}
+        self._nodes, self._rank = tree.node_by_id, rank
         self._numbers = Counter[int]()
-        self._positions: dict[int, tuple[int, str]] = {}
-        for position, (path, operation) in enumerate(walk(model)):
-            self._positions.setdefault(id(operation), (position, path))
 
     def run(self, model: Any, given: Sequence[str]) -> list[str]:
         """The names of the tensors that a model returns for those that it is given."""
@@ -86,10 +80,11 @@ class Reader:
 
     def _call(self, node: Any, names: dict[int, str]) -> None:
         operation, arguments = node.operation, node.arguments
-        if id(operation) not in self._positions or any(
+        if id(operation) not in self._nodes or any(
             id(each) not in names for each in arguments.keras_tensors
         ):
             raise _UnknownError
+        path, reference, innermost = self._nodes[id(operation)]
         first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
         taken = [t for t in tf.nest.flatten(first) if isinstance(t, keras.KerasTensor)]
         given = [names[id(tensor)] for tensor in taken]
@@ -98,8 +93,8 @@ class Reader:
         if hasattr(operation, "_nodes_by_depth") or isinstance(operation, keras.Model):
             made = self.run(operation, given)
         else:
-            _check_known(operation)
-            fresh = [f"{len(self.steps)}:{index}" for index in range(len(node.outputs))]
+            _check_known(operation, innermost)
+            fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
             made = given if _passes(operation) else fresh
         seen = (self.sources[names[id(each)]] for each in arguments.keras_tensors)
         together = frozenset[int]().union(*seen)
@@ -107,43 +102,60 @@ class Reader:
             names[id(tensor)] = name
             self.sources.setdefault(name, together)
         single = node.outputs[0] if len(node.outputs) == 1 else None
-        self.steps.append(
-            (
-                *self._positions[id(operation)],
+        self.calls.append(
+            Call(
+                path,
+                reference,
                 number,
                 tuple(given),
                 None if single is None else made[0],
-                None if single is None else _shape(single),
-                _shape(taken[0]) if taken else None,
+                None if single is None else self._shape(single),
+                self._shape(taken[0]) if taken else None,
             )
         )
 
+    def _shape(self, tensor: Any) -> Shape | None:
+        shape = _shape(tensor)
+        return shape if self._rank is None else channels_last(shape, self._rank)
 
-def read_graph(model: Any) -> tuple[list[Step], list[str], Shape | None, dict[str, Any]] | None:
-    """What a model calls, if that can be read from its graph; None where it must be traced.
+
+def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGraph | None:
+    """Read what a model calls from its graph, if that tells it; None where it must be traced.
 
     Args:
-        model: A built Keras model.
+        tree: A built Keras model.
+        inputs: What it takes.
+        which: Which of them is explained.
 
     Returns:
-        The calls in the order in which they end, the names of the tensors that it returns, the
-        shape of its output where it is one, and which inputs each tensor depends on. Shapes are
-        those of a batch of one, laid out as the layers have them.
+        The calls; shapes are those of a batch of one.
     """
-    inputs = inputs_of(model)
-    if any(None in each.shape for each in inputs):
+    if any(None in taken.shape for taken in inputs):
         return None
+    explained = inputs[which]
+    rank = len(explained.sides) + 2
     names = [f"input:{number}" for number in range(len(inputs))]
-    reader = Reader(model)
+    reader = Reader(tree, rank if explained.channels_first else None)
     reader.sources |= {name: frozenset({number}) for number, name in enumerate(names)}
     try:
-        graph = _graph(model)
+        graph = _graph(tree.model)
         _check_order(graph.inputs, inputs)
-        ends = reader.run(model, names)
-        shape = _shape(graph.outputs[0]) if len(ends) == 1 else None
+        outputs = reader.run(tree.model, names)
+        shape = _shape(graph.outputs[0]) if len(outputs) == 1 else None
     except _UnknownError:
         return None
-    return reader.steps, ends, shape, reader.sources
+    return CallGraph(
+        tuple(reader.calls),
+        tuple(outputs),
+        shape,
+        rank,
+        tuple(side for side in explained.sides if side),
+        frozenset(path for path, _ in attentions(tree)),
+        reader.sources if len(inputs) > 1 else {},
+        which,
+        tree.name,
+        sealed_path(tree),
+    )
 
 
 def _graph(model: Any) -> Any:
@@ -160,7 +172,7 @@ def _check_order(tensors: Sequence[Any], inputs: Sequence[Input]) -> None:
         raise _UnknownError
 
 
-def _check_known(operation: Any) -> None:
+def _check_known(operation: Any, innermost: bool) -> None:
     kind = type(operation)
     activation = getattr(operation, "activation", None)
     if (
@@ -168,7 +180,7 @@ def _check_known(operation: Any) -> None:
         or kind.__module__.startswith(_OPAQUE_MODULE)
         or isinstance(operation, _OPAQUE)
         or "call" in operation.__dict__
-        or (isinstance(operation, keras.layers.Layer) and children(operation))
+        or not innermost
         or not getattr(activation, "__module__", "keras.").startswith("keras.")
     ):
         raise _UnknownError

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, Record
+from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.layer_types import GLOBAL_POOLINGS, POINTWISE
-from tfcam.model.tree import walk
 
 _RESHAPING = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout)
 
@@ -20,19 +20,19 @@ _LINEAR = ("linear", "softmax", "sigmoid")
 
 @dataclass(frozen=True)
 class Head:
-    """A linear head: which tensor it pools, and the positions of its layers in ``walk(model)``.
+    """A linear head: which tensor it pools, and its layers; they are not kept alive.
 
     Attributes:
-        tensor: The pooled tensor's name in the record.
+        tensor: The pooled tensor's name in the call graph.
         pooling: "average" or "max".
         affine: The batch normalisations and the linear layer, in the order in which they act.
     """
 
     tensor: str
     pooling: str
-    affine: tuple[int, ...]
+    affine: tuple[Callable[[], Any], ...]
 
-    def weights(self, model: Any, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def weights(self, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Fold the head into one linear layer of the pooled channels.
 
         Batch normalisation y = (p - mu) gamma / sqrt(var + eps) + beta is linear in p, so that
@@ -42,8 +42,7 @@ class Head:
             Weights (K, C) and biases (C,), float32.
         """
         factor, weights, bias = tf.ones(channels), None, tf.zeros(channels)
-        operations = [operation for _, operation in walk(model)]
-        for layer in (operations[position] for position in self.affine):
+        for layer in (reference() for reference in self.affine):
             if isinstance(layer, keras.layers.BatchNormalization):
                 variance = tf.convert_to_tensor(layer.moving_variance)
                 slope = tf.math.rsqrt(variance + layer.epsilon)
@@ -77,7 +76,7 @@ class HeadError:
     reason: str
 
 
-def find_head(model: Any, calls: Record) -> Head | HeadError:
+def find_head(calls: CallGraph) -> Head | HeadError:
     """Walk back from the output to the global pooling, through what CAM can fold.
 
     Returns:
@@ -85,15 +84,14 @@ def find_head(model: Any, calls: Record) -> Head | HeadError:
     """
     if len(calls.outputs) != 1:
         return HeadError(f"it has {len(calls.outputs)} outputs")
-    operations = [operation for _, operation in walk(model)]
-    tensor, affine = calls.outputs[0], list[int]()
+    tensor, affine = calls.outputs[0], list[Callable[[], Any]]()
     linear = False
     while (call := calls.producer(tensor)) is not None and len(call.inputs) == 1:
-        operation = operations[call.position]
+        operation = call.operation
         if pooling := _pooling(operation, call):
             return Head(call.inputs[0], pooling, tuple(reversed(affine)))
         if isinstance(operation, keras.layers.BatchNormalization):
-            affine.append(call.position)
+            affine.append(call.reference)
         elif isinstance(operation, keras.layers.Dense) or _pointwise(operation, call):
             if linear:
                 return HeadError(
@@ -104,7 +102,7 @@ def find_head(model: Any, calls: Record) -> Head | HeadError:
             if not _is_linear(operation, at_output=not affine):
                 return HeadError(f"{call.path!r} is not linear after the pooling")
             linear = True
-            affine.append(call.position)
+            affine.append(call.reference)
         elif not (_is_activation(operation) and not affine) and not isinstance(
             operation, _RESHAPING
         ):

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from tfcam.model.tree import walk
+from tfcam.model.tree import ModelTree
 
 Side = Literal["input", "output"]
 
@@ -30,7 +30,7 @@ LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
-def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[None]:
+def observed(tree: ModelTree, operations: Iterable[Any], visit: Visitor) -> Iterator[None]:
     """Let ``visit(operation, call, side, value)`` see and replace values while the model runs.
 
     ``call`` counts the calls of one operation from 0, ``side`` is ``"input"`` (the first argument)
@@ -62,7 +62,7 @@ def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[
 
         return call
 
-    with rewired(model, operations, watch):
+    with rewired(tree, operations, watch):
         try:
             yield
         except Exception:
@@ -72,13 +72,13 @@ def observed(model: Any, operations: Iterable[Any], visit: Visitor) -> Iterator[
 
 
 @contextlib.contextmanager
-def rewired(model: Any, operations: Iterable[Any], wrap: Wrapper) -> Iterator[None]:
+def rewired(tree: ModelTree, operations: Iterable[Any], wrap: Wrapper) -> Iterator[None]:
     """Let some operations call ``wrap(operation, its call)`` in place of their call.
 
     Only for this thread: calls from others pass untouched.
     """
     owner = threading.get_ident()
-    inside = [model, *(child for _, child in walk(model))]
+    inside = [tree.model, *tree.operations]
     chosen = {id(operation) for operation in operations}
 
     def wrapped(operation: Any, original: Callable[..., Any]) -> Callable[..., Any]:

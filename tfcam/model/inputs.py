@@ -5,7 +5,6 @@ All of tfcam has channels last; a model that takes (B, C, H, W) gets them so her
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.images.loading import as_numpy
-from tfcam.model.tree import walk
-from tfcam.utils.validation import check_model
+from tfcam.model.tree import ModelTree
 
 _STEPPED = (
     keras.layers.ConvLSTM1D,
@@ -24,10 +22,6 @@ _STEPPED = (
     keras.layers.ConvLSTM3D,
     keras.layers.TimeDistributed,
 )
-
-
-# Of each model: what it was found for, and whether it has its channels first.
-_FIRST: weakref.WeakKeyDictionary[Any, tuple[tuple[int, ...], bool]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -73,25 +67,24 @@ class Input:
         )
 
 
-def structure(model: Any) -> Any:
-    """The model's inputs as it takes them: one ``Input``, or a list, tuple or dict of them.
+def read_structure(tree: ModelTree) -> Any:
+    """Read what a model takes: one ``Input``, or a list, tuple or dict of them.
 
     Raises:
-        TypeError: If it is no Keras model.
         ValueError: If it is not built, or does not say what it takes.
     """
-    check_model(model)
+    model = tree.model
     if not model.built:
         raise ValueError(
             f"The model must be built before it can be explained; {model.name!r} has never been "
             "called. Call it once on a batch of images, or build it with its input shape."
         )
-    found = _structure(model)
-    most = max(len(each.shape) for each in tf.nest.flatten(found))
-    if most < 2 or not _is_channels_first(model, most + 1):
-        return found
+    taken = _structure(model)
+    most = max(len(each.shape) for each in tf.nest.flatten(taken))
+    if most < 2 or not _is_channels_first(tree, most + 1):
+        return taken
     return tf.nest.map_structure(
-        lambda each: _channels_first(each) if len(each.shape) == most else each, found
+        lambda each: _channels_first(each) if len(each.shape) == most else each, taken
     )
 
 
@@ -127,42 +120,34 @@ def _channels_first(taken: Input) -> Input:
     return replace(taken, shape=(*taken.shape[1:], taken.shape[0]), channels_first=True)
 
 
-def _is_channels_first(model: Any, axes: int) -> bool:
-    """Whether a model's maps of so many axes are (B, C, ...); looked up once for its layers.
+def _is_channels_first(tree: ModelTree, axes: int) -> bool:
+    """Whether a model's maps of so many axes are (B, C, ...).
 
     Raises:
         ValueError: If some are and others are not.
     """
-    key = (axes, *map(id, model.layers))
-    known = _FIRST.get(model)
-    if known is None or known[0] != key:
-        known = _FIRST[model] = key, _find_channels_first(model, axes)
-    return known[1]
-
-
-def _find_channels_first(model: Any, axes: int) -> bool:
-    found: dict[str, str] = {}
-    for path, operation in walk(model):
-        _check_steps(model, path, operation)
+    formats: dict[str, str] = {}
+    for path, operation in tree.items():
+        _check_steps(tree, path, operation)
         spec = getattr(operation, "input_spec", None)
         if axes in (getattr(spec, "ndim", None), getattr(spec, "min_ndim", None)):
-            found.setdefault(getattr(operation, "data_format", "none"), path)
-    first, last = found.get("channels_first"), found.get("channels_last")
+            formats.setdefault(getattr(operation, "data_format", "none"), path)
+    first, last = formats.get("channels_first"), formats.get("channels_last")
     if first and last:
         raise ValueError(
-            f"A model must have one data_format; {first!r} of {model.name!r} has channels_first, "
+            f"A model must have one data_format; {first!r} of {tree.name!r} has channels_first, "
             f"{last!r} channels_last. Give both the same."
         )
     return first is not None
 
 
-def _check_steps(model: Any, path: str, operation: Any) -> None:
+def _check_steps(tree: ModelTree, path: str, operation: Any) -> None:
     """Refuse steps in time whose channels are neither the first of the axes nor the last."""
     stepped = getattr(operation, "layer", operation)
     first = getattr(stepped, "data_format", None) == "channels_first"
     if first and isinstance(operation, _STEPPED):
         raise ValueError(
-            f"Channels must be the last of the axes or the first; {path!r} of {model.name!r} has "
+            f"Channels must be the last of the axes or the first; {path!r} of {tree.name!r} has "
             "data_format='channels_first', and thus its channels after the steps in time: "
             "(B, time, channels, ...). Build it with data_format='channels_last'."
         )
@@ -179,56 +164,37 @@ def _is_shape(given: Any) -> bool:
     return all(size is None or isinstance(size, int) for size in given)
 
 
-def inputs_of(model: Any) -> list[Input]:
-    """The model's inputs in their flat order."""
-    return tf.nest.flatten(structure(model))
-
-
-def check_one_image(model: Any, asked: str) -> None:
-    """Refuse a model that takes something else than one image.
-
-    Args:
-        model: A built Keras model.
-        asked: What is for models with one, such as "stream".
-
-    Raises:
-        ValueError: If it does.
-    """
-    known = inputs_of(model)
-    if len(known) > 1 or not known[0].is_image:
-        names = ", ".join(repr(each.name) for each in known)
-        raise ValueError(
-            f"{asked} is for models with one image input; {model.name!r} takes {names}."
-        )
-
-
-def find_input(model: Any, name: str | int | None = None) -> int:
-    """Which input is meant; the first one with most axes where none is named.
+def find_input(inputs: Sequence[Input], name: str | int | None = None) -> int:
+    """Find which input is meant; the first one with most axes where none is named.
 
     Raises:
         ValueError: If there is no such input.
     """
-    known = inputs_of(model)
     if name is None:
-        return max(range(len(known)), key=lambda n: (len(known[n].shape), -n))
-    names = [each.name for each in known]
+        return max(range(len(inputs)), key=lambda n: (len(inputs[n].shape), -n))
+    names = [taken.name for taken in inputs]
     index = names.index(name) if name in names else name
-    if isinstance(index, str) or not 0 <= index < len(known):
+    if isinstance(index, str) or not 0 <= index < len(inputs):
         raise ValueError(
             f"input must be one of {', '.join(map(repr, names))}, or an index in "
-            f"0..{len(known) - 1}; got {name!r}."
+            f"0..{len(inputs) - 1}; got {name!r}."
         )
     return index
 
 
-def run(model: Any, values: Sequence[tf.Tensor]) -> Any:
-    """Call the model in inference mode with its inputs in their flat order, channels last."""
-    wanted = structure(model)
+def run(model: Any, structure: Any, values: Sequence[tf.Tensor]) -> Any:
+    """Call a model in inference mode.
+
+    Args:
+        model: A Keras model.
+        structure: Its inputs in the structure in which it takes them.
+        values: What it is given, in their flat order, the channels last.
+    """
     given = [
         swapped(value, to_first=True) if taken.channels_first else value
-        for taken, value in zip(tf.nest.flatten(wanted), values, strict=True)
+        for taken, value in zip(tf.nest.flatten(structure), values, strict=True)
     ]
-    return model(tf.nest.pack_sequence_as(wanted, given), training=False)
+    return model(tf.nest.pack_sequence_as(structure, given), training=False)
 
 
 def split_batch(value: Any, axes: int) -> list[Any] | None:

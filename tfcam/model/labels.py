@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfcam.findings import Finding, finding
-from tfcam.model.applications import family_of
+from tfcam.model.applications import Family
 from tfcam.targets.classes import class_index
 from tfcam.utils.validation import check_labels
 
@@ -45,17 +45,23 @@ def imagenet_classes() -> tuple[tuple[str, str], ...] | None:
 
 
 def find_labels(
-    model: Any, labels: Sequence[str] | None
+    family: Family | None, shape: Any, labels: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
-    """The labels of a model's classes, and a finding where they should be known but are not."""
-    shape, labels = getattr(model, "output_shape", None), check_labels(labels)
+    """Find the labels of a model's classes, and a finding where they should be known but are not.
+
+    Args:
+        family: The family of keras.applications that the model itself is of.
+        shape: The shape of its outputs.
+        labels: What the user says.
+    """
+    labels = check_labels(labels)
     if labels is not None:
         if isinstance(shape, tuple) and len(labels) != shape[-1]:
             raise ValueError(
                 f"labels must name each of the model's {shape[-1]} classes; got {len(labels)}."
             )
         return labels, ()
-    if family_of(model, nested=False) is None or not shape or shape[-1] != 1000:
+    if family is None or not shape or shape[-1] != 1000:
         return None, ()
     known = imagenet_labels()
     return known, () if known else (finding("no_labels"),)

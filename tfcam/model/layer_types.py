@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfcam.model.tree import walk
+from tfcam.model.tree import ModelTree, inner_operations
 
 
 def _kinds(pattern: str) -> tuple[type, ...]:
@@ -37,18 +37,24 @@ PASSING = (*_kinds("MaxPooling{}"), *_kinds("AveragePooling{}"), keras.layers.Dr
 PASSING += _kinds("SpatialDropout{}")
 
 
-def attentions(model: Any) -> list[tuple[str, Any]]:
-    """The layers that can return attention scores, with their paths: the innermost ones.
+def attentions(tree: ModelTree) -> list[tuple[str, Any]]:
+    """List the layers that can return attention scores, with their paths: the innermost ones.
 
     These are ``keras.layers.MultiHeadAttention`` and its like, and any layer whose ``call`` takes
     ``return_attention_scores``.
     """
-    found = [(path, each) for path, each in walk(model) if _returns_scores(each)]
+    readable = [(path, layer) for path, layer in tree.items() if _returns_scores(layer)]
     return [
-        (path, each)
-        for path, each in found
-        if not any(_returns_scores(child) for _, child in walk(each))
+        (path, layer)
+        for path, layer in readable
+        if not any(map(_returns_scores, inner_operations(layer)))
     ]
+
+
+def sealed_path(tree: ModelTree) -> str | None:
+    """The path of an exported network inside a model, which can't be opened; None without one."""
+    sealed = (p for p, layer in tree.items() if isinstance(layer, keras.layers.TFSMLayer))
+    return next(sealed, None)
 
 
 def _returns_scores(operation: Any) -> bool:

@@ -9,143 +9,120 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import NamedTuple, overload
 
 import keras
 
-from tfcam.model.call_graph import Call, Record, record
-from tfcam.model.heads import HeadError, find_head
+from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.heads import Head, HeadError
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
-from tfcam.model.tokens import known_grid, map_shape, token_shape
-from tfcam.model.tree import walk
+from tfcam.model.tokens import known_grid, map_shapes, token_shape
 from tfcam.utils.terminal_text import printable
 
 
-def default_layer(
-    model: Any, calls: Record, given: tuple[int, int] | None = None
-) -> tuple[str, str]:
-    """Which map to explain when none is named, and why.
+class DefaultLayer(NamedTuple):
+    """The layer that is explained when none is named.
+
+    Attributes:
+        path: Its path.
+        reason: Why this one, in one clause.
+    """
+
+    path: str
+    reason: str
+
+
+def default_layer(calls: CallGraph, grid: tuple[int, int] | None = None) -> DefaultLayer:
+    """Choose which map to explain when none is named.
 
     Args:
-        model: A built Keras model.
-        calls: Its record.
-        given: (height, width) of its tokens' grid where the user says it.
-
-    Returns:
-        The path, and the reason in one clause.
+        calls: What the model calls.
+        grid: (height, width) of its tokens' grid where the user says it.
 
     Raises:
         ValueError: If no operation of the model has a map.
     """
-    mapped, operations = mapped_calls(model, calls, given)
-    maps = [each for each in mapped if calls.sees_explained(each)]
+    maps = calls.explained(mapped_calls(calls, grid))
     if not maps:
-        tokens = [call.path for call in calls.calls if token_shape(calls, call)]
-        hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
-        raise ValueError(
-            f"A layer with a map is needed; {model.name!r} has none (no output of rank "
-            f"{calls.rank} with more than one position). Methods of pixels, such as saliency, "
-            f"need no layer.{hint}{sealed(model)}"
-        )
+        raise ValueError(_no_map(calls))
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
-    for call in calls.calls[calls.calls.index(maps[-1]) + 1 :]:
-        pools = isinstance(operations[call.position], GLOBAL_POOLINGS) and call.inputs
-        if pools and calls.sees_explained(call):
-            source = calls.producer(call.inputs[0])
-            path = f"{calls.name(call)}:input" if source is None else calls.name(source)
-            return path, f"feeds {call.path}, the last global pooling"
-    grid = known_grid(calls, maps[-1], given)
-    attended = _last_attended(calls, given)
-    if grid is not None and grid.prefix and attended is not None:
-        source = calls.producer(attended.inputs[0])
-        path = f"{calls.name(attended)}:input" if source is None else calls.name(source)
-        return path, (
+    for call in calls.explained(calls.calls[calls.calls.index(maps[-1]) + 1 :]):
+        if isinstance(call.operation, GLOBAL_POOLINGS) and call.inputs:
+            reason = f"feeds {call.path}, the last global pooling"
+            return DefaultLayer(calls.source_name(call), reason)
+    tokens = known_grid(calls, maps[-1], grid)
+    attended = _last_attended(calls, grid)
+    if tokens is not None and tokens.prefix and attended is not None:
+        return DefaultLayer(
+            calls.source_name(attended),
             f"goes into {attended.path}, the last attention: later patch tokens get no gradient "
-            "where the head reads the class token"
+            "where the head reads the class token",
         )
     for call in reversed(maps):
-        if not isinstance(operations[call.position], PASSING):
-            return calls.name(call), "the last map of the network, which has no global pooling"
-    return calls.name(maps[-1]), "the last map of the network"
+        if not isinstance(call.operation, PASSING):
+            reason = "the last map of the network, which has no global pooling"
+            return DefaultLayer(calls.call_name(call), reason)
+    return DefaultLayer(calls.call_name(maps[-1]), "the last map of the network")
 
 
-def sealed(model: Any) -> str:
+def _no_map(calls: CallGraph) -> str:
+    tokens = [call.path for call in calls.calls if token_shape(calls, call)]
+    hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
+    return (
+        f"A layer with a map is needed; {calls.name!r} has none (no output of rank "
+        f"{calls.rank} with more than one position). Methods of pixels, such as saliency, "
+        f"need no layer.{hint}{sealed_hint(calls.sealed)}"
+    )
+
+
+def sealed_hint(sealed: str | None) -> str:
     """What to say of an exported network inside, whose layers are layers no more."""
-    for path, operation in walk(model):
-        if isinstance(operation, keras.layers.TFSMLayer):
-            return (
-                f" What is inside {path!r}, an exported SavedModel, can't be opened: saliency, "
-                "smooth_grad and integrated_gradients still work."
-            )
-    return ""
+    if sealed is None:
+        return ""
+    return (
+        f" What is inside {sealed!r}, an exported SavedModel, can't be opened: saliency, "
+        "smooth_grad and integrated_gradients still work."
+    )
 
 
-def _last_attended(calls: Record, given: tuple[int, int] | None) -> Call | None:
+def _last_attended(calls: CallGraph, grid: tuple[int, int] | None) -> Call | None:
     """The last attention from tokens that have a grid."""
     for call in reversed(calls.calls):
-        if call.path in calls.attentions and known_grid(calls, call, given, "input"):
+        if call.path in calls.attentions and known_grid(calls, call, grid, "input"):
             return call
     return None
 
 
-def layers(model: keras.Model) -> LayerList:
-    """List every layer that has a map, with its path, index, kind and shape.
+def mapped_calls(calls: CallGraph, grid: tuple[int, int] | None = None) -> list[Call]:
+    """List the calls that give a map, but for whole models, which only pass on what is inside."""
+    models = keras.Model
+    return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), models)]
+
+
+def list_layers(calls: CallGraph, head: Head | HeadError) -> LayerList:
+    """List the layers that have a map.
 
     Args:
-        model: Any built Keras model with one input.
-
-    Returns:
-        The layers in the order in which the model calls them. It prints as a table. Sizes that
-        the model leaves open are those for pictures of 224 x 224.
-
-    Raises:
-        ValueError: If the model is not built, or none of its layers has a map.
-
-    Example:
-        >>> import keras, tfcam
-        >>> model = keras.Sequential([
-        ...     keras.Input((8, 8, 3)),
-        ...     keras.layers.Conv2D(4, 3, name="conv"),
-        ...     keras.layers.GlobalAveragePooling2D(name="pool"),
-        ...     keras.layers.Dense(2, name="head"),
-        ... ])
-        >>> tfcam.layers(model)
-        index  layer  kind    map        convolution  CAM
-        0      conv   Conv2D  6 x 6 x 4  yes          yes
-        Explained by default: conv (feeds pool, the last global pooling).
+        calls: What the model calls.
+        head: Its head.
     """
-    return list_layers(model, record(model))
-
-
-def mapped_calls(
-    model: Any, calls: Record, given: tuple[int, int] | None = None
-) -> tuple[list[Call], list[Any]]:
-    """The calls that give a map, but for whole models, which only pass on what is inside them."""
-    operations = [operation for _, operation in walk(model)]
-    maps = [call for call in calls.calls if map_shape(calls, call, given)]
-    return [c for c in maps if not isinstance(operations[c.position], keras.Model)], operations
-
-
-def list_layers(model: Any, calls: Record) -> LayerList:
-    """The layers of ``layers(model)``, from a record that is already there."""
-    mapped, operations = mapped_calls(model, calls)
-    head = find_head(model, calls)
     pooled = None if isinstance(head, HeadError) else head.tensor
+    shapes = map_shapes(calls)
     entries = [
         LayerInfo(
             index,
-            calls.name(call),
-            type(operations[call.position]).__name__,
-            map_shape(calls, call) or (),
-            isinstance(operations[call.position], CONVOLUTIONS),
+            calls.call_name(call),
+            type(call.operation).__name__,
+            shapes[call],
+            isinstance(call.operation, CONVOLUTIONS),
             call.output == pooled and not _has_prefix(calls, call),
         )
-        for index, call in enumerate(mapped)
+        for index, call in enumerate(mapped_calls(calls))
     ]
-    return LayerList(entries, *default_layer(model, calls))
+    return LayerList(entries, *default_layer(calls))
 
 
-def _has_prefix(calls: Record, call: Call) -> bool:
+def _has_prefix(calls: CallGraph, call: Call) -> bool:
     """Whether tokens come before those of patches, which no map can show."""
     grid = known_grid(calls, call)
     return grid is not None and grid.prefix > 0

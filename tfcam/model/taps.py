@@ -6,16 +6,16 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
-from tfcam.model.call_graph import Record
+from tfcam.model.call_graph import CallGraph
 from tfcam.model.hooks import Side
-from tfcam.model.inputs import inputs_of
-from tfcam.model.layers import default_layer, list_layers, mapped_calls, sealed
+from tfcam.model.layer_types import sealed_path
+from tfcam.model.layers import default_layer, mapped_calls, sealed_hint
 from tfcam.model.tokens import Grid, grid_of
-from tfcam.model.tree import walk
+from tfcam.model.tree import ModelTree
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of, shown
 
@@ -36,7 +36,7 @@ class Tap:
     """
 
     path: str
-    operation: weakref.ref[Any]
+    operation: Callable[[], Any]
     number: int | None = None
     side: Side = "output"
     grid: Grid | None = None
@@ -48,48 +48,54 @@ class Tap:
         return f"{self.path}{number}{':input' if self.side == 'input' else ''}"
 
 
+class Place(NamedTuple):
+    """Where a model is opened, and why there."""
+
+    tap: Tap
+    reason: str
+
+
 def open_layer(
-    model: Any,
+    tree: ModelTree,
     layer: Layer,
-    calls: Callable[[], Record],
+    calls: Callable[[], CallGraph],
     grid: tuple[int, int] | None = None,
-) -> tuple[Tap, str]:
+    images: bool = True,
+) -> Place:
     """Find the layer that a user asks for in any of the ways to name one.
 
     Args:
-        model: A built Keras model.
+        tree: A built Keras model.
         layer: A path, a bare name, a layer object, an index of ``layers(model)``, or None.
-        calls: Gives the model's record; asked for only where the names do not do.
+        calls: Gives what the model calls; asked for only where the names do not do.
         grid: (height, width) of the tokens' grid, where it is not that of a map before them.
-
-    Returns:
-        The tap, and why this layer.
+        images: Whether one of the model's inputs is of images.
 
     Raises:
         ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
             grid can't be told.
     """
-    tap, reason = _open(model, layer, calls, grid)
-    return _with_grid(model, tap, calls, grid), reason
+    place = _open(tree, layer, calls, grid)
+    return place._replace(tap=_with_grid(place.tap, calls, grid, images))
 
 
 def _with_grid(
-    model: Any, tap: Tap, calls: Callable[[], Record], given: tuple[int, int] | None
+    tap: Tap, calls: Callable[[], CallGraph], grid: tuple[int, int] | None, images: bool
 ) -> Tap:
     """The tap, with the grid of its tokens where it has tokens."""
     # Only where Keras's graph does not say that there are as many axes as in an image.
     known = getattr(getattr(tap.operation(), tap.side, None), "shape", ())
-    if given is None and (len(known) == 4 or not any(each.is_image for each in inputs_of(model))):
+    if grid is None and (len(known) == 4 or not images):
         return tap
-    operations = [operation for _, operation in walk(model)]
-    for call in calls().calls:
-        same = operations[call.position] is tap.operation() and tap.number in (None, call.number)
+    graph = calls()
+    for call in graph.calls:
+        same = call.operation is tap.operation() and tap.number in (None, call.number)
         shape = call.shape if tap.side == "output" else call.input_shape
-        if same and shape is not None and len(shape) == 3 and calls().rank == 4:
-            return replace(tap, grid=grid_of(calls(), call, given, tap.side))
+        if same and shape is not None and len(shape) == 3 and graph.rank == 4:
+            return replace(tap, grid=grid_of(graph, call, grid, tap.side))
         if same:
             break
-    if given is not None:
+    if grid is not None:
         raise ValueError(
             f"grid=(height, width) is for layers that give tokens (B, T, D); {tap.path!r} does "
             "not. Leave it out."
@@ -98,56 +104,47 @@ def _with_grid(
 
 
 def _open(
-    model: Any, layer: Layer, calls: Callable[[], Record], grid: tuple[int, int] | None
-) -> tuple[Tap, str]:
+    tree: ModelTree,
+    layer: Layer,
+    calls: Callable[[], CallGraph],
+    grid: tuple[int, int] | None,
+) -> Place:
     if layer is None:
-        path, reason = default_layer(model, calls(), grid)
-        return resolve(model, path), reason
+        path, reason = default_layer(calls(), grid)
+        return Place(resolve(tree, path), reason)
     if not isinstance(layer, Integral) or isinstance(layer, bool):
-        return resolve(model, layer), "as given"
+        return Place(resolve(tree, layer), "as given")
     layer = int(layer)
-    mapped, operations = mapped_calls(model, calls(), grid)
+    mapped = mapped_calls(calls(), grid)
     if not -len(mapped) <= layer < len(mapped):
         raise ValueError(
-            f"A layer's index must be in 0..{len(mapped) - 1}, as {model.name!r} has {len(mapped)} "
+            f"A layer's index must be in 0..{len(mapped) - 1}, as {tree.name!r} has {len(mapped)} "
             f"layers with a map; got {layer}. tfcam.layers(model) lists them."
         )
     call = mapped[layer]
-    number = None if calls().name(call) == call.path else call.number
-    tap = Tap(call.path, weakref.ref(operations[call.position]), number)
-    return tap, f"index {layer} of tfcam.layers(model)"
+    number = None if calls().call_name(call) == call.path else call.number
+    tap = Tap(call.path, call.reference, number)
+    return Place(tap, f"index {layer} of tfcam.layers(model)")
 
 
-def open_layers(
-    model: Any, layer: Layers, calls: Callable[[], Record], grid: tuple[int, int] | None = None
-) -> list[tuple[Tap, str]]:
-    """Find one layer, a list of layers, or "all_convolutions"; see ``open_layer``.
+def check_layers(layer: Layers) -> None:
+    """Refuse what can't name a layer or several.
 
     Raises:
-        ValueError: If there is no such layer, none at all, or one is named twice.
+        TypeError: If something in it is of the wrong kind.
+        ValueError: If the list is empty.
     """
-    if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
-        layer = [each.index for each in list_layers(model, calls()) if each.convolution]
-        if not layer:
-            raise ValueError(f"{model.name!r} has no convolution that gives a map.")
-    for each in layer if isinstance(layer, list | tuple) else [layer]:
-        if isinstance(each, bool) or not isinstance(each, str | Integral | keras.Operation | None):
+    for name in layer if isinstance(layer, list | tuple) else [layer]:
+        if isinstance(name, bool) or not isinstance(name, str | Integral | keras.Operation | None):
             raise TypeError(
                 "A layer must be a path, a name, an index, a layer of the model or None, or a list "
-                f"of these; got {shown(each)}."
+                f"of these; got {shown(name)}."
             )
-    if not isinstance(layer, list | tuple):
-        return [open_layer(model, layer, calls, grid)]
-    if not layer:
+    if isinstance(layer, list | tuple) and not layer:
         raise ValueError("A list of layers must name at least one; got an empty one.")
-    opened = [open_layer(model, each, calls, grid) for each in layer]
-    names = [tap.name for tap, _ in opened]
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"A list of layers must name each once; {repeated[0]!r} is there twice.")
-    return opened
 
 
-def resolve(model: Any, layer: str | keras.Operation) -> Tap:
+def resolve(tree: ModelTree, layer: str | keras.Operation) -> Tap:
     """Find the operation that a path, a bare name or an object names.
 
     A path may end in ``:1`` (the second call of a shared layer) and in ``:input`` (the tensor that
@@ -158,38 +155,36 @@ def resolve(model: Any, layer: str | keras.Operation) -> Tap:
             part of the model.
         TypeError: If it can't name one.
     """
-    nodes = list(walk(model))
     if not isinstance(layer, str):
         if not isinstance(layer, keras.Operation):
             raise TypeError(
                 "A layer must be a path, a name, an index, a layer object, or a list of these; "
                 f"got {kind_of(layer)}."
             )
-        found = next(((path, node) for path, node in nodes if node is layer), None)
-        if found is None:
+        path = tree.path(layer)
+        if path is None:
             raise ValueError(
                 f"The layer must be part of the model; {getattr(layer, 'name', layer)!r} "
-                f"is not inside {model.name!r}."
+                f"is not inside {tree.name!r}."
             )
-        return Tap(found[0], weakref.ref(found[1]))
+        return Tap(path, weakref.ref(layer))
     name, number, side = _parse(layer)
-    matching = [(path, node) for path, node in nodes if path == name] or [
-        (path, node) for path, node in nodes if f"/{path}".endswith(f"/{name}")
+    matching = [node for node in tree.nodes if node.path == name] or [
+        node for node in tree.nodes if f"/{node.path}".endswith(f"/{name}")
     ]
-    if len({id(node) for _, node in matching}) > 1:
-        paths = ", ".join(repr(path) for path, _ in matching[:8])
+    if len({node.reference for node in matching}) > 1:
+        paths = ", ".join(repr(node.path) for node in matching[:8])
         raise ValueError(
             f"A layer's name must be unique; {name!r} names {len(matching)} layers of "
-            f"{model.name!r}: {paths}. Give the whole path, the layer object or its index."
+            f"{tree.name!r}: {paths}. Give the whole path, the layer object or its index."
         )
     if not matching:
-        suggestion = did_you_mean(name, (path for path, _ in nodes))
+        suggestion = did_you_mean(name, (node.path for node in tree.nodes))
         raise ValueError(
-            f"No layer {name!r} in {model.name!r}.{suggestion} "
-            f"tfcam.layers(model) lists all that have a map.{sealed(model)}"
+            f"No layer {name!r} in {tree.name!r}.{suggestion} "
+            f"tfcam.layers(model) lists all that have a map.{sealed_hint(sealed_path(tree))}"
         )
-    path, node = matching[0]
-    return Tap(path, weakref.ref(node), number, side)
+    return Tap(matching[0].path, matching[0].reference, number, side)
 
 
 def _parse(layer: str) -> tuple[str, int | None, Side]:

@@ -6,12 +6,11 @@ registers), then one for each patch, row by row. Attention scores are (B, heads,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, Record
+from tfcam.model.call_graph import Call, CallGraph, Shape
 from tfcam.model.hooks import Side
 
 # A class token, a distillation token and some registers.
@@ -33,7 +32,7 @@ class Grid:
     prefix: int = 0
 
 
-def token_shape(calls: Record, call: Call, side: Side = "output") -> tuple[int | None, ...] | None:
+def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | None:
     """The shape (1, T, D) of what a call gives or takes, None where these are no tokens.
 
     Tokens need a model of images (B, H, W, C) and more than one position. Windows of an image,
@@ -46,7 +45,7 @@ def token_shape(calls: Record, call: Call, side: Side = "output") -> tuple[int |
 
 
 def grid_of(
-    calls: Record, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
+    calls: CallGraph, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
 ) -> Grid:
     """Find how the tokens of a call lie in the image.
 
@@ -55,7 +54,7 @@ def grid_of(
     are taken to be squares that cover the image, behind at most one token.
 
     Args:
-        calls: The model's record.
+        calls: What the model calls.
         call: One of its calls.
         given: (height, width) where the user says it.
         side: Whether the call gives or takes the tokens.
@@ -67,10 +66,10 @@ def grid_of(
         ValueError: If these are no tokens, the given grid does not fit, or none is found.
 
     Example:
-        >>> from tfcam.model.call_graph import Call, Record
-        >>> embedding = Call("patches", 0, 0, (), "a", (1, 4, 6, 8))
-        >>> block = Call("block", 1, 0, (), "b", (1, 25, 8))
-        >>> grid_of(Record((embedding, block), (), None, 4, (32, 48)), block)
+        >>> from tfcam.model.call_graph import Call, CallGraph, Shape
+        >>> embedding = Call("patches", None, 0, (), "a", (1, 4, 6, 8))
+        >>> block = Call("block", None, 0, (), "b", (1, 25, 8))
+        >>> grid_of(CallGraph((embedding, block), (), None, 4, (32, 48)), block)
         Grid(height=4, width=6, prefix=1)
     """
     shape = token_shape(calls, call, side)
@@ -110,9 +109,9 @@ def _fitting(count: int, height: int, width: int) -> Grid | None:
     return Grid(height, width, prefix) if fits else None
 
 
-def _from_maps(calls: Record, call: Call, count: int) -> set[Grid]:
+def _from_maps(calls: CallGraph, call: Call, count: int) -> set[Grid]:
     """The grid of the last map that fits."""
-    shapes = [each.shape or () for each in _before(calls, call) if calls.has_map(each)]
+    shapes = _maps_before(calls, call)
     grids = [
         _fitting(count, shape[1], shape[2])
         for shape in shapes
@@ -124,10 +123,9 @@ def _from_maps(calls: Record, call: Call, count: int) -> set[Grid]:
     return set((wide or fitting)[-1:])
 
 
-def _from_patches(calls: Record, call: Call, count: int) -> set[Grid]:
+def _from_patches(calls: CallGraph, call: Call, count: int) -> set[Grid]:
     """The grids of square patches: of the input, else of the first map that can be cut so."""
-    maps = [each.shape or () for each in _before(calls, call) if calls.has_map(each)]
-    for height, width in [calls.sides, *(shape[1:3] for shape in maps)]:
+    for height, width in [calls.sides, *(shape[1:3] for shape in _maps_before(calls, call))]:
         if height is None or width is None:
             continue
         if height == width:
@@ -140,25 +138,28 @@ def _from_patches(calls: Record, call: Call, count: int) -> set[Grid]:
     return set()
 
 
-def _before(calls: Record, call: Call) -> Sequence[Call]:
-    return calls.calls[: calls.calls.index(call)]
+def _maps_before(calls: CallGraph, call: Call) -> list[Shape]:
+    before = set(map(id, calls.calls[: calls.calls.index(call)]))
+    return [each.shape or () for each in calls.maps if id(each) in before]
 
 
-def map_shape(
-    calls: Record, call: Call, given: tuple[int, int] | None = None
-) -> tuple[int | None, ...] | None:
-    """The shape (h, w, K) of the map that a call gives, also as tokens; None where it has none.
+def map_shapes(calls: CallGraph, given: tuple[int, int] | None = None) -> dict[Call, Shape]:
+    """The shape (h, w, K) of each map that a model's calls give, also as tokens, in their order.
 
-    Tokens whose grid can't be told, or only supposed in a network without attention, are none.
+    Tokens whose grid can't be told, or only supposed in a network without attention, are no map.
     """
-    if calls.has_map(call):
-        return (call.shape or ())[1:]
-    grid = known_grid(calls, call, given)
-    return None if grid is None else (grid.height, grid.width, (call.shape or ())[-1])
+    shapes: dict[Call, Shape] = {}
+    maps = set(map(id, calls.maps))
+    for call in calls.calls:
+        if id(call) in maps:
+            shapes[call] = (call.shape or ())[1:]
+        elif (grid := known_grid(calls, call, given)) is not None:
+            shapes[call] = (grid.height, grid.width, (call.shape or ())[-1])
+    return shapes
 
 
 def known_grid(
-    calls: Record, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
+    calls: CallGraph, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
 ) -> Grid | None:
     """The grid of a call's tokens, None where there are none or it takes supposing too much."""
     shape = token_shape(calls, call, side)

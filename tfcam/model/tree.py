@@ -1,17 +1,84 @@
-"""The tree of a model's layers and operations, with the path of each."""
+"""The tree of a model's layers and operations, with the path of each: walked once a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import weakref
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import keras
 
 
+class Node(NamedTuple):
+    """One operation of a model.
+
+    Attributes:
+        path: Its path, such as ``resnet50/conv5_block3_out``.
+        reference: The layer or operation; it is not kept alive.
+        innermost: Whether no other operation is inside of it.
+    """
+
+    path: str
+    reference: weakref.ref[Any]
+    innermost: bool
+
+
+class ModelTree:
+    """Every layer and operation inside a model, with its path; the model is not kept alive.
+
+    Args:
+        model: A Keras model.
+
+    Attributes:
+        name: The model's name.
+        nodes: The operations in the order in which the model lists them, outer before inner ones.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._reference = weakref.ref(model)
+        self.name: str = model.name
+        self.nodes = tuple(
+            Node(path, weakref.ref(operation), not children(operation))
+            for path, operation in walk(model)
+        )
+
+    @property
+    def model(self) -> Any:
+        """The model itself.
+
+        Raises:
+            ReferenceError: If it no longer exists.
+        """
+        model = self._reference()
+        if model is None:
+            raise ReferenceError("The explained model no longer exists; keep a reference to it.")
+        return model
+
+    @property
+    def operations(self) -> list[Any]:
+        """The operation of each node."""
+        return [node.reference() for node in self.nodes]
+
+    def items(self) -> list[tuple[str, Any]]:
+        """The path and the operation of each node."""
+        return [(node.path, node.reference()) for node in self.nodes]
+
+    @cached_property
+    def node_by_id(self) -> dict[int, Node]:
+        """The first node of each operation, by its ``id``."""
+        return {id(node.reference()): node for node in reversed(self.nodes)}
+
+    def path(self, operation: Any) -> str | None:
+        """The first path of an operation; None of one that is not inside."""
+        node = self.node_by_id.get(id(operation))
+        return None if node is None else node.path
+
+
 def children(operation: Any) -> list[Any]:
-    """The operations directly inside a model or layer, in the order in which it lists them."""
+    """List the operations directly inside a model or layer, in its own order."""
     listed: list[Any] = []
-    # Nearly all have none, and models are walked for each image.
+    # Nearly all have none.
     if not isinstance(operation, keras.Model) and not getattr(operation, "_layers", True):
         return listed
     if isinstance(operation, keras.Model):
@@ -25,10 +92,15 @@ def children(operation: Any) -> list[Any]:
     return list(unique.values())
 
 
+def child_ids(operations: Iterable[Any]) -> list[tuple[int, ...]]:
+    """The ``id`` of every operation directly inside each of some models and layers."""
+    return [tuple(map(id, children(operation))) for operation in operations]
+
+
 def walk(
     operation: Any, prefix: str = "", above: tuple[int, ...] = ()
 ) -> Iterator[tuple[str, Any]]:
-    """Every operation inside a model with its path, such as ``resnet50/conv5_block3_out``."""
+    """Go through every operation inside a model or layer, with its path from there."""
     above = (*above, id(operation))
     for child in children(operation):
         if id(child) in above:  # a layer may keep a reference to the model that holds it
@@ -36,3 +108,8 @@ def walk(
         path = f"{prefix}{child.name}"
         yield path, child
         yield from walk(child, f"{path}/", above)
+
+
+def inner_operations(layer: Any) -> list[Any]:
+    """List every operation inside a layer, however deep."""
+    return [operation for _, operation in walk(layer)]

@@ -9,22 +9,22 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.model.call_graph import tensor_name
+from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import rewired
-from tfcam.model.inputs import run
 from tfcam.model.layer_types import attentions
-from tfcam.model.tree import walk
+from tfcam.model.tracing import tensor_name
+from tfcam.model.tree import inner_operations
 
 
 @contextlib.contextmanager
-def reading_attentions(model: Any) -> Iterator[list[tf.Tensor]]:
+def reading_attentions(graph: ModelGraph) -> Iterator[list[tf.Tensor]]:
     """Read the attention scores of every self-attention while the model runs inside this scope.
 
     What the model returns is the same to the last bit: each attention is asked for its scores in
     a call of its own. Open other taps on the model inside this scope.
 
     Args:
-        model: A built Keras model.
+        graph: What is known of the model.
 
     Yields:
         A list that fills with (B, heads, T, T) float32, one for each call, in their order.
@@ -33,8 +33,8 @@ def reading_attentions(model: Any) -> Iterator[list[tf.Tensor]]:
         ValueError: If the model has no attention, or one whose scores can't be read; while it
             runs, if one attends from some tokens to others.
     """
-    readable = attentions(model)
-    _check_readable(model, readable)
+    readable = attentions(graph)
+    _check_readable(graph, readable)
     paths = {id(layer): path for path, layer in reversed(readable)}
     scores: list[tf.Tensor] = []
 
@@ -55,15 +55,15 @@ def reading_attentions(model: Any) -> Iterator[list[tf.Tensor]]:
 
         return call
 
-    with rewired(model, [layer for _, layer in readable], read):
+    with rewired(graph, [layer for _, layer in readable], read):
         yield scores
 
 
-def attention_scores(model: Any, images: tf.Tensor) -> list[tf.Tensor]:
+def attention_scores(graph: ModelGraph, images: tf.Tensor) -> list[tf.Tensor]:
     """The attention scores of every self-attention, for a batch of images.
 
     Args:
-        model: A built Keras model with one input.
+        graph: What is known of a model with one input.
         images: Its input, (B, H, W, C).
 
     Returns:
@@ -72,28 +72,28 @@ def attention_scores(model: Any, images: tf.Tensor) -> list[tf.Tensor]:
     Raises:
         ValueError: If the scores can't be read; see ``reading_attentions``.
     """
-    with reading_attentions(model) as scores:
-        run(model, [images])
+    with reading_attentions(graph) as scores:
+        graph.run([images])
     return list(scores)
 
 
-def _check_readable(model: Any, readable: list[tuple[str, Any]]) -> None:
+def _check_readable(graph: ModelGraph, readable: list[tuple[str, Any]]) -> None:
     how = (
         "It reads keras.layers.MultiHeadAttention, and any layer whose call takes "
         "return_attention_scores=True and then returns (outputs, scores)."
     )
     known = {id(layer) for _, layer in readable}
-    known |= {id(inner) for _, layer in readable for _, inner in walk(layer)}
-    for path, each in walk(model):
+    known |= {id(inner) for _, layer in readable for inner in inner_operations(layer)}
+    for path, each in graph.items():
         named = "attention" in type(each).__name__.lower()
-        if named and not known & {id(each), *(id(inner) for _, inner in walk(each))}:
+        if named and not known & {id(each), *map(id, inner_operations(each))}:
             raise ValueError(
                 f"Attention rollout needs the scores of every attention; {path!r} "
                 f"({type(each).__name__}) computes its own and does not give them. {how}"
             )
     if not readable:
         raise ValueError(
-            f"Attention rollout needs a network with attention; {model.name!r} has none that can "
+            f"Attention rollout needs a network with attention; {graph.name!r} has none that can "
             f"be read. {how}"
         )
 
@@ -133,7 +133,7 @@ def _score(path: str, outputs: Any) -> tf.Tensor:
 @contextlib.contextmanager
 def _left_as_it_was(layer: Any, values: Any) -> Iterator[None]:
     """Undo what a call leaves behind: layers remember it, and attention takes off its masks."""
-    inside = [layer, *(inner for _, inner in walk(layer))]
+    inside = [layer, *inner_operations(layer)]
     before = [(each, dict(vars(each))) for each in inside]
     masked = [
         (tensor, tensor._keras_mask)

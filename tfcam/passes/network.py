@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfcam.passes.outputs import Outputs, probabilities, select
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.targets.callables import ClassScore
 
 
@@ -46,7 +46,7 @@ class Network:
     def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
         """The gradients of the scores by other images (B, H, W, C)."""
         bare = self.submodel.at([])
-        (reading,), *_ = bare.read(images, self.target, gradients=False, image_gradients=True)
+        (reading,), *_ = bare.read(images, self.target, Need.IMAGE_GRADIENTS)
         return reading.image_gradients
 
     def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:

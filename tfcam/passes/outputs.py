@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tfcam.targets.callables import checked_scores
 from tfcam.targets.classes import NOTHING, PREDICTED, Top, class_outputs, class_scores, resolved
-from tfcam.utils.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -145,41 +144,3 @@ def logits(output: tf.Tensor) -> tf.Tensor | None:
     while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
         operation = operation.inputs[0].op
     return operation.inputs[0] if operation.type in ("Softmax", "Sigmoid") else None
-
-
-def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = ()) -> Any:
-    """One of several outputs of a model.
-
-    Args:
-        outputs: A tensor, or a list, tuple or dict of these.
-        output: A key of the dict, a name of ``names``, or an index; None for all as they are.
-        names: The names of the outputs, flattened: ``model.output_names`` where it has them.
-
-    Returns:
-        The chosen output.
-
-    Raises:
-        ValueError: If there is no such output, or the name is that of several.
-
-    Example:
-        >>> pick_output([tf.zeros(2), tf.ones(2)], "boxes", ["classes", "boxes"]).numpy()
-        array([1., 1.], dtype=float32)
-    """
-    if output is None:
-        return outputs
-    whole = isinstance(outputs, Mapping | list | tuple)
-    keys = list(outputs) if isinstance(outputs, Mapping) else range(len(outputs) if whole else 1)
-    if isinstance(output, str | int) and not isinstance(output, bool) and output in keys:
-        return outputs[output] if whole else outputs
-    leaves = tf.nest.flatten(outputs)
-    known: list[Any] = list(names) if len(names) == len(leaves) else []
-    if known.count(output) == 1:
-        return leaves[known.index(output)]
-    if output in known:
-        found = [index for index, name in enumerate(known) if name == output]
-        raise ValueError(f"The name {output!r} is that of outputs {found}; give one's index.")
-    words = [each for each in dict.fromkeys([*keys, *known]) if isinstance(each, str)]
-    choice = [*map(repr, keys), *(repr(each) for each in dict.fromkeys(known) if each not in keys)]
-    raise ValueError(
-        f"output must be one of {', '.join(choice)}; got {output!r}.{did_you_mean(output, words)}"
-    )

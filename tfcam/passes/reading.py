@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,36 @@ import tensorflow as tf
 
 from tfcam.maps.tensors import first_component
 from tfcam.model.tokens import Grid
+
+
+class Need(enum.Flag):
+    """What a method asks for besides the activations of its layer and the scores.
+
+    Several are joined by ``|``; ``Need.GRADIENTS in needs`` asks for one.
+
+    Attributes:
+        NOTHING: Activations alone will do.
+        GRADIENTS: Of the scores by the activations.
+        IMAGE_GRADIENTS: Of the scores by the images.
+        GUIDED_GRADIENTS: Of the scores by the images, through guided ReLUs.
+        DECONVNET_GRADIENTS: Of the scores by the images, through ReLUs as deconvnet has them.
+        CLASS_WEIGHTS: Of a linear head, those of the explained class.
+        BIAS_ATTRIBUTIONS: What each layer's biases gave to the scores, with the image gradients.
+        ATTENTIONS: The scores of every self-attention.
+        NETWORK: The network, to be asked about other images.
+        HEAD: What follows the layer, to be asked about other activations.
+    """
+
+    NOTHING = 0
+    GRADIENTS = enum.auto()
+    IMAGE_GRADIENTS = enum.auto()
+    GUIDED_GRADIENTS = enum.auto()
+    DECONVNET_GRADIENTS = enum.auto()
+    CLASS_WEIGHTS = enum.auto()
+    BIAS_ATTRIBUTIONS = enum.auto()
+    ATTENTIONS = enum.auto()
+    NETWORK = enum.auto()
+    HEAD = enum.auto()
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,22 @@ The only file with a GradientTape. ``B`` images; activations and gradients are (
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
+from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import Side, observed
-from tfcam.model.inputs import inputs_of, run, swapped
+from tfcam.model.inputs import swapped
+from tfcam.model.outputs import pick_output
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
-from tfcam.model.tree import walk
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.guided_relu import Gates, Rule, check_gates, count_gates, gated_relus
 from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
@@ -29,12 +29,11 @@ from tfcam.passes.outputs import (
     Contrast,
     Outputs,
     logits,
-    pick_output,
     read_outputs,
     select,
     spread,
 )
-from tfcam.passes.reading import Reading
+from tfcam.passes.reading import Need, Reading
 from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Top
@@ -66,11 +65,11 @@ class SubModel:
     """A model opened at some of its layers; it keeps the model alive no longer than its owner.
 
     Args:
-        model: A built Keras model.
+        graph: What is known of the model.
         taps: Where to open it.
         score: "logit" for scores before the final softmax or sigmoid, "probability" for the
             model's own output.
-        output: Which output, by name or index; None where the model has one, or for all.
+        output: Which output is explained of a model that has several, by name or index.
         which: Which input is explained, in their flat order.
         heads: Whether layers without a map may be tapped as well; of one that ends in a softmax or
             sigmoid, what goes into that is taken. All is read as the layers lay it out.
@@ -81,21 +80,20 @@ class SubModel:
 
     def __init__(
         self,
-        model: Any,
+        graph: ModelGraph,
         taps: Sequence[Tap],
         score: str = "logit",
         output: str | int | None = None,
         which: int = 0,
         heads: bool = False,
     ) -> None:
-        self._model = weakref.ref(model)
+        self.graph = graph
         self.taps = tuple(taps)
         self.score, self.output, self.which, self._heads = score, output, which, heads
         self._traced: OrderedDict[Any, Any] = OrderedDict()
         self._others: tuple[tf.Tensor, ...] = ()
-        inside = (model, *(operation for _, operation in walk(model)))
-        self.half = any(getattr(each, "compute_dtype", None) == "float16" for each in inside)
-        taken = inputs_of(model)[which]
+        self.half = graph.computes_in("float16")
+        taken = graph.inputs[which]
         self._rank = None if heads else len(taken.sides) + 2
         self._swapped = len(taken.shape) + 1 if taken.channels_first else None
 
@@ -114,10 +112,7 @@ class SubModel:
     @property
     def model(self) -> Any:
         """The opened model."""
-        model = self._model()
-        if model is None:
-            raise ReferenceError("The explained model no longer exists; keep a reference to it.")
-        return model
+        return self.graph.model
 
     def forward(
         self,
@@ -158,8 +153,8 @@ class SubModel:
                         value = swapped(taken[index], to_first=True) if swaps else taken[index]
             return value
 
-        with observed(self.model, [tap.operation() for tap in self.taps], visit):
-            outputs = run(self.model, self._values(images))
+        with observed(self.graph, [tap.operation() for tap in self.taps], visit):
+            outputs = self.graph.run(self._values(images))
         for index, tap in enumerate(self.taps):
             check_reached(tap, calls[index], index in taken)
         return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
@@ -182,19 +177,17 @@ class SubModel:
         return read_outputs(pick_output(outputs, self.output, names), self.score)
 
     def read(
-        self, images: tf.Tensor, target: Any, gradients: bool = True, image_gradients: bool = False
+        self, images: tf.Tensor, target: Any, needs: Need = Need.GRADIENTS
     ) -> tuple[list[Reading], Outputs, tf.Tensor, Any]:
         """``read_each`` for one target: its readings, the outputs, its scores, its classes."""
-        outputs, (answer,) = self.read_each(images, [target], gradients, image_gradients)
+        outputs, (answer,) = self.read_each(images, [target], needs)
         return answer.readings, outputs, answer.readings[0].scores, answer.pairs[:, 0]
 
     def read_each(
         self,
         images: tf.Tensor,
         targets: Sequence[Any],
-        gradients: bool = True,
-        image_gradients: bool = False,
-        attentions: bool = False,
+        needs: Need = Need.GRADIENTS,
         contrast: Contrast | None = None,
     ) -> tuple[Outputs, list[Answer]]:
         """One forward pass and, where gradients are asked for, each target's backward pass.
@@ -203,9 +196,8 @@ class SubModel:
             images: The model's input, (B, H, W, C).
             targets: Each (B, 2) pairs of classes, (B,) classes, a ``Top`` for one image, or a
                 callable outputs -> (B,).
-            gradients: Whether gradients by the activations are needed.
-            image_gradients: Whether gradients by the images are: a whole backward pass.
-            attentions: Whether attention scores are.
+            needs: Which of gradients by the activations, gradients by the images (a whole backward
+                pass) and attention scores are read.
             contrast: Turns logits and pairs of classes into what each logit counts for.
 
         Returns:
@@ -215,14 +207,14 @@ class SubModel:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
         targets = [told_format(each, self._swapped is not None) for each in targets]
+        gradients, image_gradients = Need.GRADIENTS in needs, Need.IMAGE_GRADIENTS in needs
         half = self.half
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             if image_gradients:
                 tape.watch(images)
             # Open before the taps are: each attention is called once more for its scores.
-            nothing: Any = contextlib.nullcontext([])
-            with reading_attentions(self.model) if attentions else nothing as attended:
+            with self._attending(Need.ATTENTIONS in needs) as attended:
                 outputs, taken = self.forward(images, tape.watch if gradients else None)
             chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
@@ -260,6 +252,10 @@ class SubModel:
             answers.append(Answer(readings, each.pairs, each.weights))
         return outputs, answers
 
+    def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
+        """A scope with a list that fills with attention scores, where they are wanted."""
+        return reading_attentions(self.graph) if wanted else nullcontext([])
+
     def _map(self, index: int, values: tf.Tensor | None) -> tf.Tensor | None:
         """Activations or gradients as float32, those of tokens on their grid."""
         if values is None:
@@ -290,7 +286,7 @@ class SubModel:
         key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
         concrete = self.traced(key, self._gated(target, rule), (images, *given))
         gates = count_gates(concrete.graph)
-        check_gates(gates, self.model.name)
+        check_gates(gates, self.graph.name)
         # The override map is honoured only where the tape is outside of the traced function.
         _, gradients = self.ascent(lambda given_images: concrete(given_images, *given), images)
         return gradients, gates

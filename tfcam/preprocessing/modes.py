@@ -9,10 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcam.model.applications import FAMILIES, alike, family_of
-from tfcam.model.call_graph import Record
-from tfcam.model.inputs import inputs_of
-from tfcam.model.tree import children, walk
+from tfcam.model.applications import FAMILIES
+from tfcam.model.graph import ModelGraph
 from tfcam.utils.validation import shown
 
 Preprocess = str | Callable[[np.ndarray], Any] | None
@@ -51,15 +49,15 @@ class Preprocessing:
 
 
 def choose_preprocessing(
-    model: Any, preprocess: Preprocess, calls: Callable[[], Record]
+    graph: ModelGraph, preprocess: Preprocess, which: int = 0
 ) -> Preprocessing:
     """Find out how a model wants its pictures, or say that it must be told.
 
     Args:
-        model: A built Keras model.
+        graph: What is known of the model.
         preprocess: "auto", a mode ("raw", "unit", "tf", "torch", "caffe"), the name of a family
             of keras.applications, a callable, or None where the input is already prepared.
-        calls: Gives the model's record; asked for only where the order of layers is not known.
+        which: Which of the model's inputs is prepared.
 
     Raises:
         ValueError: If the name is unknown, or "auto" can't be answered.
@@ -76,12 +74,12 @@ def choose_preprocessing(
                 f"got {shown(preprocess)}."
             )
         return _mode(modes[preprocess], "as given")
-    told = _told(model, calls)
+    told = _told(graph, which)
     if told is not None:
         return told
-    hint = alike(model)
+    hint = graph.similar_family
     raise ValueError(
-        f"How {model.name!r} wants its pictures can't be read from it: it is no keras.applications "
+        f"How {graph.name!r} wants its pictures can't be read from it: it is no keras.applications "
         "network by name and has no Rescaling or Normalization. Pass preprocess='unit' (0..1), "
         "'tf' (-1..1), 'torch', 'caffe', 'raw' (0..255), a callable, or None if already prepared."
         + (f" Its layers are named as in {hint.name!r} ({_MODES[hint.mode]})." if hint else "")
@@ -102,9 +100,9 @@ def _mode(mode: str, reason: str) -> Preprocessing:
     return Preprocessing(function, f"{_MODES[mode]}, {reason}", mode == "caffe")
 
 
-def _told(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
+def _told(graph: ModelGraph, which: int) -> Preprocessing | None:
     """The range that the model takes, as its first operations or else its family tell."""
-    for operation in _in_order(model, calls):
+    for operation in graph.input_operations(which):
         kind = type(operation).__name__
         if kind == "Rescaling":
             # A factor above 1 takes pixels of 0..1 up; a small one takes those of 0..255 down.
@@ -123,23 +121,10 @@ def _told(model: Any, calls: Callable[[], Record]) -> Preprocessing | None:
             return None
         if getattr(operation, "weights", None):
             break
-    family = family_of(model)
+    family = graph.family
     if family is None:
         return None
     return _mode(family.bare or family.mode, f"as {family.name} was trained")
-
-
-def _in_order(model: Any, calls: Callable[[], Record]) -> list[Any]:
-    """A model's innermost operations in the order in which they run, on the explained input."""
-    inside = [operation for _, operation in walk(model)]
-    if len(inputs_of(model)) > 1:
-        seen = [c for c in calls().calls if calls().sees_only_explained(c)]
-        return [inside[c.position] for c in seen if not children(inside[c.position])]
-    outer = [each for each in (model, *inside) if children(each)]
-    if all(hasattr(each, "operations") or isinstance(each, keras.Sequential) for each in outer):
-        return [each for each in inside if not children(each)]
-    called = (inside[call.position] for call in calls().calls)
-    return [each for each in called if not children(each)]
 
 
 def function_name(function: Callable[..., Any]) -> str:

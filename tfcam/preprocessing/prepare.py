@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image, to_channels
-from tfcam.model.applications import family_of
-from tfcam.model.call_graph import Record
-from tfcam.model.inputs import Input, inputs_of, split_batch
+from tfcam.model.graph import ModelGraph
+from tfcam.model.inputs import Input, split_batch
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.utils.validation import check_shape
 
@@ -40,21 +38,19 @@ class Prepared:
 
 
 def prepare(
-    model: Any,
+    graph: ModelGraph,
     pictures: Sequence[Any],
     preprocess: Preprocess,
-    calls: Callable[[], Record],
     which: int = 0,
     shown: bool = True,
 ) -> Prepared:
     """Load, resize and preprocess pictures for a model; what is given is never changed.
 
     Args:
-        model: A built Keras model.
+        graph: What is known of the model.
         pictures: Each a path, URL, bytes, PIL image or uint8 array, or, already prepared, a
             float array (h, w, C).
         preprocess: See ``choose_preprocessing``.
-        calls: See ``choose_preprocessing``.
         which: Which of the model's inputs they are.
         shown: Whether inputs that were given prepared are made a picture to look at; else it is
             black.
@@ -62,9 +58,9 @@ def prepare(
     Raises:
         ValueError: If pictures and prepared arrays are mixed, or sizes do not fit.
     """
-    taken = inputs_of(model)[which]
+    taken = graph.inputs[which]
     if not taken.is_image:
-        return _as_given(model, pictures, preprocess, taken)
+        return _as_given(graph, pictures, preprocess, taken)
     shape = taken.shape
     prepared = [is_prepared(picture) for picture in pictures]
     unsaid = preprocess is None or (isinstance(preprocess, str) and preprocess == "auto")
@@ -76,13 +72,13 @@ def prepare(
             )
         return _already_prepared(pictures, taken, shown)
     # What is wrong with a picture is told before what can't be known of the model.
-    chosen = None if unsaid else choose_preprocessing(model, preprocess, calls)
+    chosen = None if unsaid else choose_preprocessing(graph, preprocess, which)
     loaded = [
         _as_picture(picture) if floats else load_image(picture)
         for picture, floats in zip(pictures, prepared, strict=True)
     ]
-    chosen = chosen or choose_preprocessing(model, preprocess, calls)
-    size = size_for(model, shape, loaded)
+    chosen = chosen or choose_preprocessing(graph, preprocess, which)
+    size = size_for(graph, shape, loaded)
     channels = loaded[0].shape[2] if shape[2] is None else shape[2]
     resized = [to_channels(resize_image(image, size), channels) for image in loaded]
     pixels = np.stack(resized, dtype=np.float32)
@@ -99,31 +95,29 @@ def prepare(
 
 
 def prepare_others(
-    model: Any,
+    graph: ModelGraph,
     values: Sequence[Any],
     which: int,
     count: int,
     preprocess: Preprocess,
-    calls: Callable[[], Record],
 ) -> list[np.ndarray]:
     """The inputs that are not explained, (count, ...) each: pictures prepared, all else as given.
 
     A callable is for pictures where a picture is explained, else for the explained input alone.
 
     Args:
-        model: A built Keras model with several inputs.
+        graph: What is known of a model with several inputs.
         values: What is given for each of the others, with or without the batch axis.
         which: Which of the model's inputs is explained.
         count: How many examples there are.
         preprocess: See ``choose_preprocessing``.
-        calls: See ``choose_preprocessing``.
 
     Raises:
         ValueError: If a value has another shape than its input.
     """
     if not values:
         return []
-    known = inputs_of(model)
+    known = graph.inputs
     numbers = [number for number in range(len(known)) if number != which]
     if callable(preprocess) and not known[which].is_image:
         preprocess = "auto"
@@ -137,19 +131,16 @@ def prepare_others(
                 f"All inputs must be of as many examples; {taken.name!r} has {len(examples)}, "
                 f"the explained one {count}."
             )
-        prepared.append(prepare(model, examples, how, partial(_at, calls, number), number).inputs)
+        prepared.append(prepare(graph, examples, how, number).inputs)
     return prepared
 
 
-def _at(calls: Callable[[], Record], which: int) -> Record:
-    """The record as it would be if another input were explained."""
-    return replace(calls(), which=which)
-
-
-def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: Input) -> Prepared:
+def _as_given(
+    graph: ModelGraph, values: Sequence[Any], preprocess: Preprocess, taken: Input
+) -> Prepared:
     """Series, texts, volumes: taken as prepared, or handed to a callable."""
-    pictures = any(each.is_image for each in inputs_of(model))  # a mode is for these
-    if not (pictures or preprocess in ("auto", None) or callable(preprocess)):
+    # A mode is for pictures.
+    if not (graph.takes_images or preprocess in ("auto", None) or callable(preprocess)):
         raise ValueError(
             f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
             f"{taken.shape}. Give it prepared, or a callable."
@@ -173,14 +164,16 @@ def _as_given(model: Any, values: Sequence[Any], preprocess: Preprocess, taken: 
     return Prepared(arrays, batch, described, axes=len(taken.sides))
 
 
-def size_for(model: Any, shape: tuple[Any, ...], images: Sequence[np.ndarray]) -> tuple[int, int]:
+def size_for(
+    graph: ModelGraph, shape: tuple[Any, ...], images: Sequence[np.ndarray]
+) -> tuple[int, int]:
     """The (height, width) that pictures are resized to for a model that takes ``shape``."""
     if None not in shape[:2]:
         return shape[0], shape[1]
-    family = family_of(model)
+    family = graph.family
     if family is None and len({image.shape[:2] for image in images}) > 1:
         raise ValueError(
-            f"{model.name!r} takes pictures of any size, and those of this batch have several; "
+            f"{graph.name!r} takes pictures of any size, and those of this batch have several; "
             "give them one by one, or resize them to one size."
         )
     nominal = (family.size, family.size) if family else images[0].shape[:2]

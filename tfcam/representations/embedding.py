@@ -21,15 +21,13 @@ from tfcam.engine.opened_model import open_model
 from tfcam.figures.contact_sheet import rendered
 from tfcam.figures.overlays import LINE_COLOURS, as_html
 from tfcam.images.loading import resize_image
-from tfcam.model.inputs import check_one_image
-from tfcam.model.labels import find_labels
-from tfcam.model.taps import Layers, open_layers
+from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import activations
-from tfcam.results.comparison import check_path
-from tfcam.utils.files import write_whole
+from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import printable
 from tfcam.utils.validation import check_choice, check_count
 
@@ -46,8 +44,8 @@ _FEWEST = 4
 _MARKERS = "osD^vPX*<>"
 
 
-@dataclass(frozen=True, repr=False)
-class Embedding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding(Archived):
     """Pictures as points, one panel for each layer; in a notebook it shows itself.
 
     Attributes:
@@ -97,10 +95,10 @@ class Embedding:
         return figure
 
     def save(self, path: str | os.PathLike[str], thumbnails: bool = True) -> Path:
-        """Write the figure that ``plot`` draws.
+        """Write the figure that ``plot`` draws, or everything (``.npz``); whole or not at all.
 
         Args:
-            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            path: Where to; ``.png``, ``.pdf``, ``.svg`` or ``.npz``.
             thumbnails: As in ``plot``.
 
         Returns:
@@ -110,8 +108,11 @@ class Embedding:
             ValueError: If it ends in none of these.
             FileNotFoundError: If its folder does not exist.
         """
-        path = check_path(path)
-        write_whole(path, rendered(self.plot(thumbnails), path.suffix[1:], 150))
+        path = check_target(path, "An embedding", (".png", ".pdf", ".svg", ".npz"))
+        if path.suffix == ".npz":
+            save_archive(path, self)
+        else:
+            write_whole(path, rendered(self.plot(thumbnails), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
@@ -182,18 +183,27 @@ def embed(
 
     Args:
         model: Any built Keras 3 model with one image input.
-        images: As the data of ``tfcam.evaluate``: a folder, a list of pictures, a data set.
-        layer: One layer or a list of them, see ``tfcam.explain``; a panel for each.
-        classes: The class of each picture, in words; None takes those of the data, or else those
+        images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Of several each is taken by itself. Several are a list; layer objects
+            are taken, too.
+        classes: The class of each picture, in words; by default those of the data, or else those
             that the model predicts.
-        by: "pca", the first two principal components, or "tsne".
-        preprocess: See ``tfcam.explain``.
-        labels: The label of each class of the model.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
-        split: Which part of a data set of tensorflow_datasets.
-        data_dir: Where tensorflow_datasets keeps it.
-        batch_size: How many pictures are computed at once.
-        seed: Of t-SNE.
+        by: How points are found: "pca", the first two principal components, or "tsne", which
+            keeps neighbours together and begins at random.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
+        data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        seed: Random seed, at least 0: the same seed gives the same result.
 
     Returns:
         An ``Embedding``, which draws itself.
@@ -215,7 +225,7 @@ def embed(
     check_choice("by", by, get_args(By))
     check_count("batch_size", batch_size)
     opened = open_model(model)
-    check_one_image(model, "embed")
+    opened.graph.check_one_image("embed")
     source = open_data(images, split=split, data_dir=data_dir)
     read = list(source.read(0))
     examples = [each for each in read if isinstance(each, Example)]
@@ -230,20 +240,20 @@ def embed(
         raise ValueError(
             f"classes must have one for each picture; got {len(classes)} for {len(examples)}."
         )
-    taps = [tap for tap, _ in open_layers(model, layer, lambda: opened.record, grid)]
-    submodel = SubModel(model, taps)
+    taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, grid)]
+    submodel = SubModel(opened.graph, taps)
     pooled: list[list[np.ndarray]] = [[] for _ in taps]
     predicted: list[int] = []
     for start in range(0, len(examples), batch_size):
         pictures = [each.image for each in examples[start : start + batch_size]]
-        prepared = prepare(model, pictures, preprocess, lambda: opened.record, opened.which)
+        prepared = prepare(opened.graph, pictures, preprocess, opened.which)
         given, outputs = activations(submodel, prepared)
         for kept, values in zip(pooled, given, strict=True):
             kept.append(values.mean(axis=(1, 2)))
         if np.ndim(outputs) == 2:
             predicted += outputs.argmax(axis=1).tolist()
     found = tuple(np.concatenate(each) for each in pooled)
-    known, _ = find_labels(model, labels)
+    known, _ = opened.graph.labels(labels)
     named = _classes(examples, classes, source.label_names, predicted, known)
     projected = [_projected(each, by, seed) for each in found]
     return Embedding(

@@ -16,12 +16,12 @@ from tfcam import maps
 from tfcam.engine.opened_model import open_model
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading, rendered
 from tfcam.figures.overlays import COLORMAP, as_html, colours
-from tfcam.model.taps import Layer, open_layer
+from tfcam.model.taps import Layer
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.representations.activations import activations
-from tfcam.results.comparison import check_path
-from tfcam.utils.files import write_whole
+from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import printable
 from tfcam.utils.validation import check_choice, check_count
 
@@ -34,8 +34,8 @@ _COLUMNS = 5
 _SIDE = 160  # pixels of a channel in the figure
 
 
-@dataclass(frozen=True, repr=False)
-class Features:
+@dataclass(frozen=True, eq=False, repr=False)
+class Features(Archived):
     """The strongest channels of a layer for one picture; in a notebook it shows itself.
 
     Attributes:
@@ -73,10 +73,10 @@ class Features:
         return figure
 
     def save(self, path: str | os.PathLike[str], colormap: str = COLORMAP) -> Path:
-        """Write the figure that ``plot`` draws.
+        """Write the figure that ``plot`` draws, or everything (``.npz``); whole or not at all.
 
         Args:
-            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            path: Where to; ``.png``, ``.pdf``, ``.svg`` or ``.npz``.
             colormap: As in ``plot``.
 
         Returns:
@@ -86,8 +86,11 @@ class Features:
             ValueError: If it ends in none of these.
             FileNotFoundError: If its folder does not exist.
         """
-        path = check_path(path)
-        write_whole(path, rendered(self.plot(colormap), path.suffix[1:], 150))
+        path = check_target(path, "A grid of channels", (".png", ".pdf", ".svg", ".npz"))
+        if path.suffix == ".npz":
+            save_archive(path, self)
+        else:
+            write_whole(path, rendered(self.plot(colormap), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
@@ -149,12 +152,19 @@ def features(
     Args:
         model: Any built Keras 3 model.
         image: One image, as ``tfcam.explain`` takes it.
-        layer: See ``tfcam.explain``.
-        count: How many channels, at most as many as there are.
-        by: "mean" or "max".
-        preprocess: See ``tfcam.explain``.
-        input: Which input of a model that has several.
-        grid: (height, width) of a transformer's patches; needed only where it can't be found.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Layer objects are taken, too.
+        count: Number of channels that are shown, if there are so many.
+        by: What the strength of a channel is: its "mean" or its "max" over all positions.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
 
     Returns:
         ``Features``: the channels, their maps and their strengths, which draw themselves.
@@ -177,8 +187,9 @@ def features(
     prepared = opened.prepare_one(image, preprocess, "features")
     if prepared.axes != 2:
         raise ValueError("features draws the maps of images; this input is none.")
-    tap, _ = open_layer(model, layer, lambda: opened.record, grid)
-    (values,), _ = activations(SubModel(model, [tap], which=opened.which), prepared)
+    tap, _ = opened.graph.open_layer(layer, opened.which, grid)
+    submodel = SubModel(opened.graph, [tap], which=opened.which)
+    (values,), _ = activations(submodel, prepared)
     flat = values.reshape(-1, values.shape[-1])
     strengths = flat.mean(axis=0) if by == "mean" else flat.max(axis=0)
     # Of equal ones the first.

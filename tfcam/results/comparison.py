@@ -18,7 +18,7 @@ from tfcam import maps
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP, as_html
 from tfcam.results.explanation import Explanation
-from tfcam.utils.files import write_whole
+from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.terminal_text import printable
 
@@ -279,12 +279,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         ValueError: If it is not ``.png``, ``.pdf`` or ``.svg``.
         FileNotFoundError: If its folder does not exist.
     """
-    path = Path(path)
-    if path.suffix not in _ENDINGS:
-        raise ValueError(f"A comparison is saved as .png, .pdf or .svg; got {str(path)!r}.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
-    return path
+    return check_target(path, "A comparison", _ENDINGS)
 
 
 def _position(kind: str, labels: tuple[str, ...], place: int | str) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from rich.text import Text
 
 from tfcam import maps
@@ -24,12 +22,13 @@ from tfcam.figures import text as lettering
 from tfcam.figures.contact_sheet import rendered
 from tfcam.figures.overlays import COLORMAP
 from tfcam.findings import Finding
-from tfcam.utils.files import write_whole
+from tfcam.utils.archive import Archived, save_archive, save_picture
+from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import printable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
+class Explanation(Archived):
     """Which parts of one image made a model decide as it did; or of a series, text or volume.
 
     Attributes:
@@ -291,71 +290,15 @@ class Explanation:
             ValueError: If it ends in neither ``.png`` nor ``.npz``.
             FileNotFoundError: If its folder does not exist.
         """
-        path = Path(path)
-        stream = io.BytesIO()
-        if path.suffix == ".png":
-            text = PngImagePlugin.PngInfo()
-            text.add_itxt("tfcam", json.dumps(self._facts()))
-            if self._kind == "image":
-                shown = Image.fromarray(self.picture())
-            else:
-                shown = Image.open(io.BytesIO(self._rendered(150))).convert("RGB")
-            shown.save(stream, "png", pnginfo=text)
-        elif path.suffix == ".npz":
-            facts = np.array(json.dumps(self._facts()))
-            arrays: dict[str, Any] = self._arrays()
-            np.savez_compressed(stream, facts=facts, **arrays)
+        path = check_target(path, "An explanation", (".png", ".npz"))
+        if path.suffix == ".npz":
+            save_archive(path, self)
+        elif self._kind == "image":
+            save_picture(path, self.picture(), self)
         else:
-            raise ValueError(f"An explanation is saved as .png or .npz; got {str(path)!r}.")
-        write_whole(path, stream.getvalue())
+            figure = Image.open(io.BytesIO(self._rendered(150)))
+            save_picture(path, np.asarray(figure.convert("RGB")), self)
         return path
-
-    def _facts(self) -> dict[str, Any]:
-        facts = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        facts["findings"] = [dataclasses.asdict(each) for each in self.findings]
-        facts["parts"] = list(self.parts)
-        return {key: value for key, value in facts.items() if not isinstance(value, np.ndarray)}
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        parts = {f"part_{number}": raw for number, raw in enumerate(self.parts.values())}
-        return {"heatmap": self.heatmap, "raw": self.raw, "image": self.image, **parts}
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Explanation:
-        """Read back what ``save`` wrote as ``.npz``, equal to what it was.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it holds no explanation.
-        """
-        if not Path(path).exists():
-            raise FileNotFoundError(f"No file {str(path)!r}.")
-        try:
-            # np.load would leave a broken file that it opened itself open.
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in ("heatmap", "raw", "image")}
-                facts = json.loads(str(held["facts"]))
-                parts = [held[f"part_{number}"] for number in range(len(facts["parts"]))]
-            facts["findings"] = tuple(Finding(**each) for each in facts["findings"])
-            facts["parts"] = dict(zip(facts["parts"], parts, strict=True))
-            facts["words"] = tuple(facts["words"])
-            return cls(**arrays, **facts)
-        except Exception:
-            raise ValueError(
-                f"{str(path)!r} holds no explanation; give a .npz that Explanation.save wrote."
-            ) from None
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Explanation):
-            return NotImplemented
-        # As text, so that a score that is NaN equals itself after it was saved and loaded.
-        facts = (json.dumps(each._facts(), sort_keys=True) for each in (self, other))
-        return next(facts) == next(facts) and all(
-            np.array_equal(array, other._arrays()[name], equal_nan=True)
-            for name, array in self._arrays().items()
-        )
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 class Explanations(Sequence[Explanation]):

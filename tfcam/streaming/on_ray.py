@@ -15,7 +15,8 @@ from tfcam.data.sources import open_data
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.streaming.stream import explain_shards, left, prepare_work
-from tfcam.utils.progress import shown
+from tfcam.targets.classes import Target
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
 
 # What says which data are meant, besides their name.
@@ -30,7 +31,7 @@ def stream_on_ray(
     actors: int = 2,
     num_gpus: float = 0,
     num_cpus: float = 1,
-    target: Any = None,
+    target: Target = None,
     shard_size: int = 1024,
     progress: bool | None = None,
     **options: Any,
@@ -47,13 +48,18 @@ def stream_on_ray(
             makes it.
         data: As ``tfcam.stream`` takes it, or a function that gives that: a ``tf.data.Dataset``
             can only be given so. Each machine must have it at the same place.
-        to: The store's folder, which all machines must share.
-        actors: How many work at once.
-        num_gpus: How many GPUs each has; less than 1 where several share one.
-        num_cpus: How many CPUs each is counted as.
-        target: See ``tfcam.stream``; so for all others.
-        shard_size: How many pictures a file is of; more shards than actors keep all of them busy.
-        progress: Whether to show how far it is.
+        to: The folder of the store. A run that was stopped goes on there where it was.
+        actors: Number of actors that work at once.
+        num_gpus: Number of GPUs that each actor has; less than 1 where several share one.
+        num_cpus: Number of CPUs that Ray counts for each actor.
+        target: The class that is explained: an index, a label, or "label" for each picture's own;
+            by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+            ``tfcam.Segmentation``.
+        shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
+            fewer are better where a method takes long.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: What else ``tfcam.stream`` takes.
 
     Returns:
@@ -106,7 +112,8 @@ def stream_on_ray(
                 num_gpus=num_gpus,
                 num_cpus=num_cpus,
             )
-            with shown(source.count, shard_size * len(store.done()), progress) as advance:
+            done = shard_size * len(store.done())
+            with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
                 for row in explained.iter_rows():
                     advance(int(row["pictures"]))
         if store.finished is None:

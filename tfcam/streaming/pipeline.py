@@ -18,8 +18,7 @@ import numpy as np
 from tfcam.data.example import Example, Skipped, Source
 from tfcam.explainer.explainer import Explainer
 from tfcam.images.loading import is_prepared, resize_image
-from tfcam.model.applications import family_of
-from tfcam.model.inputs import inputs_of
+from tfcam.model.graph import graph_of
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
 from tfcam.streaming.shards import Row
@@ -89,12 +88,12 @@ class ShardExplainer:
     ) -> None:
         self.explainer, self.source, self.target = explainer, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
-        taken = inputs_of(explainer.model)[0]
-        model = explainer.model
-        open_sides = None in taken.shape[:2] and family_of(model) is None
+        self._graph = graph_of(explainer.model)
+        taken = self._graph.inputs[0]
+        open_sides = None in taken.shape[:2] and self._graph.family is None
         self._shape, self._size = taken.shape, None
         if not open_sides:
-            self._size = size_for(model, taken.shape, [np.zeros((1, 1, 3), np.uint8)])
+            self._size = size_for(self._graph, taken.shape, [np.zeros((1, 1, 3), np.uint8)])
 
     def batches(self, shards: Iterable[int]) -> Generator[Batch]:
         """The batches of shards with what the network gave, in order.
@@ -157,7 +156,7 @@ class ShardExplainer:
         size = None
         if not is_prepared(image):
             size = (image.shape[0], image.shape[1])
-            wanted = self._size or size_for(self.explainer.model, self._shape, [image])
+            wanted = self._size or size_for(self._graph, self._shape, [image])
             pixels = resize_image(image, wanted)
         return Read(number, given.id, pixels, size, given.label, target)
 

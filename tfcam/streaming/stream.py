@@ -15,10 +15,11 @@ import tensorflow as tf
 
 from tfcam.data.example import Source
 from tfcam.data.sources import open_data
+from tfcam.engine.options import Score
 from tfcam.engine.replicas import over_replicas
 from tfcam.explainer.explainer import Explainer
-from tfcam.model.inputs import check_one_image
-from tfcam.model.taps import Layers
+from tfcam.model.graph import graph_of
+from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
 from tfcam.streaming.pipeline import ShardExplainer
@@ -26,13 +27,13 @@ from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
-from tfcam.utils.progress import shown
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import digest
 from tfcam.utils.validation import check_count
 from tfcam.utils.versions import versions
 
 # Settings whose meaning is told in other words than the user's.
-_TOLD_APART = ("layer", "method", "labels", "preprocess")
+_TOLD_APART = ("layer", "method", "labels", "preprocess", "progress")
 
 
 def stream(
@@ -40,12 +41,12 @@ def stream(
     data: Any,
     *,
     to: str | os.PathLike[str],
-    layer: Layers = None,
+    layer: Layer = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     target: Target = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
-    score: str = "logit",
+    score: Score = "logit",
     output: str | int | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
@@ -68,23 +69,34 @@ def stream(
             as tensorflow_datasets gives them, that always gives the same in the same order; the
             name of a data set of tensorflow_datasets that is on this machine; a list of pictures.
             Images are uint8 (H, W, 3) of any size, or floats, which are taken as already prepared.
-        to: The store's folder.
-        layer: Which layer, see ``explain``; one, not several.
-        method: Which method.
-        target: None for the class that the model predicts, "label" for each picture's own, a class
-            index, a label, ``tfcam.Difference`` or a callable.
-        preprocess: See ``explain``.
-        labels: The label of each class.
-        score: "logit" or "probability".
-        output: Which output of a model that has several.
-        split: Which part of a data set of tensorflow_datasets.
-        data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
-        annotations: Of a folder: where the files with labels are, as ``tfcam.evaluate`` takes them.
-        batch_size: How many pictures are computed at once.
-        shard_size: How many pictures a file is of. After a stop, as many are explained anew at
-            most: give fewer where a method takes long.
-        progress: Whether to show how far it is, with the rate and the time left; None where the
-            error stream is a terminal.
+        to: The folder of the store. A run that was stopped goes on there where it was.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Layer objects are taken, too.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
+        target: The class that is explained: an index, a label, or "label" for each picture's own;
+            by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+            ``tfcam.Segmentation``.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
+        data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
+        batch_size: Number of images that are computed at once; fewer take less memory.
+        shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
+            fewer are better where a method takes long.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
         options: What else an ``Explainer`` takes, such as the method's own options. ``freeze`` is
             True here unless told otherwise.
 
@@ -121,7 +133,8 @@ def stream(
     store = Shards(Path(to), shard_size)
     with store.alone(settings):
         if store.finished is None:
-            with shown(source.count, shard_size * len(store.done()), progress) as advance:
+            done = shard_size * len(store.done())
+            with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
                 explain_shards(work, store, left(store, source), advance)
             if not store.done():
                 raise ValueError(f"data must hold at least one picture; {source.name} holds none.")
@@ -149,7 +162,7 @@ def prepare_work(
     # Nobody trains the model on meanwhile; replicas hold variables of their own.
     asked = {"freeze": replicas == 1} | asked
     explainer = Explainer(model, **asked)
-    check_one_image(model, "stream")
+    graph_of(model).check_one_image("stream")
     explainer._engine = engine = explainer._engine.compiling
     explainer._own_engine = explainer._own_engine.compiling
     if strategy is not None and replicas > 1:
@@ -200,7 +213,7 @@ def explain_shards(
     work: ShardExplainer,
     store: Shards,
     shards: Iterable[int],
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> None:
     """Explain shards and write them.
 
@@ -234,7 +247,7 @@ def _preprocessing(explainer: Explainer, preprocess: Preprocess) -> str:
     """What is done to pictures, in words."""
     try:
         opened = explainer._opened
-        return choose_preprocessing(opened.model, preprocess, lambda: opened.record).description
+        return choose_preprocessing(opened.graph, preprocess, opened.which).description
     except ValueError:
         if preprocess != "auto":
             raise

@@ -89,7 +89,10 @@ class Top:
 ClassTarget = int | str | Difference | None
 
 
-Target = ClassTarget | Top | Callable[[Any], Any] | Sequence[ClassTarget | Callable[[Any], Any]]
+Target = ClassTarget | Callable[[Any], Any]
+
+
+Targets = Top | Sequence[Target] | np.ndarray
 
 
 def class_indices(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,32 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with whole_file(path) as file:
         file.write(content)
+
+
+def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:
+    """Refuse, before the work, a file that could not be written after it.
+
+    Args:
+        path: The file.
+        what: What is saved, as a sentence begins with it, such as "A dream".
+        endings: Those that it may have.
+
+    Raises:
+        ValueError: If it ends in none of these.
+        FileNotFoundError: If its folder does not exist.
+
+    Example:
+        >>> check_target("map.gif", "A map", [".png", ".npz"])
+        Traceback (most recent call last):
+        ValueError: A map is saved as .png or .npz; got 'map.gif'.
+    """
+    path, (*others, last) = Path(path), endings
+    if path.suffix not in endings:
+        known = f"{', '.join(others)} or {last}"
+        raise ValueError(f"{what} is saved as {known}; got {str(path)!r}.")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
+    return path
 
 
 @contextlib.contextmanager

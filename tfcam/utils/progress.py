@@ -1,70 +1,127 @@
-"""Progress bars."""
+"""The progress bar of all that takes long."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import functools
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
-    track,
 )
+from rich.text import Text
+
+from tfcam.utils.validation import check_progress
+
+# Work that takes less has no bar where nobody asked for one, in seconds.
+_PATIENCE = 1.0
 
 
-def counted_steps(steps: list[Any], progress: bool | None, slow: bool) -> Iterable[Any]:
-    console = Console(stderr=True)
-    shown = (slow and console.is_terminal) if progress is None else progress
-    return track(steps, "comparing", console=console, disable=not shown, transient=True)
+# What loops may call what loops: the outermost alone has a bar, or has none.
+_outermost = threading.Lock()
 
 
-def counted(steps: int, progress: bool | None) -> Iterable[int]:
-    console = Console(stderr=True)
-    terminal = console.is_terminal or console.is_jupyter
-    asked = terminal if progress is None else progress
-    # Where lines can't be drawn over, the last one stays.
-    return track(range(steps), "dreaming", console=console, transient=terminal, disable=not asked)
+class Advance(Protocol):
+    """Tells a bar how much more is done."""
 
-
-def progress_bar(progress: bool) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not (progress and (console.is_terminal or console.is_jupyter)),
-    )
+    def __call__(self, count: float = 1, /) -> object: ...
 
 
 @contextlib.contextmanager
-def shown(total: int | None, done: int, progress: bool | None) -> Iterator[Callable[[int], None]]:
-    """A bar with the rate and the time left; gives what it is told progress with."""
+def progress_bar(
+    total: int | None, description: str, show: bool | None, unit: str = "", done: int = 0
+) -> Iterator[Advance]:
+    """Show on the error stream how far work is, with the time taken and the time left.
+
+    Inside the block of another bar nothing is shown, as that one is of the whole.
+
+    Args:
+        total: What there is to do; None where it is not known, or its parts can't be told apart.
+        description: What is done, such as "explaining".
+        show: True shows the bar, False does not; None shows it in a terminal or a notebook, once
+            the work has taken a second.
+        unit: What is counted, such as "pictures"; "" where it is not worth saying how fast.
+        done: What was done before.
+
+    Yields:
+        What to call with how much more is done.
+
+    Raises:
+        TypeError: If ``show`` is none of these.
+
+    Example:
+        >>> with progress_bar(3, "counting", show=False) as advance:
+        ...     for _ in range(3):
+        ...         advance()
+    """
+    check_progress(show)
     console = Console(stderr=True)
-    shown = console.is_terminal or console.is_jupyter if progress is None else progress
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f} pictures/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not shown) as bar:
-        task = bar.add_task("explaining", total=total, completed=min(done, total or done), rate=0.0)
-        started, explained = time.monotonic(), 0
+    is_live = console.is_interactive or console.is_jupyter
+    is_outermost = _outermost.acquire(blocking=False)
+    try:
+        if is_outermost and (is_live if show is None else show):
+            columns = [TextColumn("{task.description}"), BarColumn(bar_width=20)]
+            columns += [_Count(unit, done), TimeElapsedColumn()]
+            columns += [TimeRemainingColumn()] if total else []
+            with _shown(columns, console, is_live, after=0.0 if show else _PATIENCE) as bar:
+                task = bar.add_task(description, total=total, completed=min(done, total or done))
+                yield functools.partial(bar.advance, task)
+        else:
+            yield _ignore
+    finally:
+        if is_outermost:
+            _outermost.release()
 
-        def advance(count: int) -> None:
-            nonlocal explained
-            explained += count
-            rate = explained / max(time.monotonic() - started, 1e-9)
-            bar.update(task, advance=count, rate=rate)
 
-        yield advance
+def _ignore(count: float = 1, /) -> None:
+    pass
+
+
+class _Count(ProgressColumn):
+    """How much is done, of how much, and how fast."""
+
+    def __init__(self, unit: str, before: int) -> None:
+        super().__init__()
+        self._unit, self._before = unit, before
+
+    def render(self, task: Task) -> Text:
+        counted = [f"{int(task.completed)}/{int(task.total)}"] if task.total else []
+        seconds = task.finished_time or task.elapsed
+        if self._unit and seconds:
+            rate = (task.completed - self._before) / seconds
+            counted.append(f"{rate:.{1 if rate >= 1 else 2}f} {self._unit}/s")
+        return Text(", ".join(counted))
+
+
+@contextlib.contextmanager
+def _shown(
+    columns: Sequence[ProgressColumn], console: Console, is_live: bool, after: float
+) -> Iterator[Progress]:
+    """A bar that is shown once some seconds have passed, until the block ends."""
+    # What is printed meanwhile stands above the bar, unless it goes somewhere else.
+    above = sys.stdout is not None and sys.stdout.isatty()
+    # Where lines can't be drawn over, the last one stays.
+    bar = Progress(*columns, console=console, transient=is_live, redirect_stdout=above)
+    timer = threading.Timer(after, bar.start)
+    if after:
+        timer.start()
+    else:
+        bar.start()
+    try:
+        yield bar
+    finally:
+        timer.cancel()
+        if after:
+            timer.join()
+        if bar.live.is_started:
+            bar.stop()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
-import keras
 import numpy as np
 
 LARGEST = 2**31 - 1
@@ -28,8 +27,8 @@ def kind_of(value: object) -> str:
     return f"{shown(value)} of type {type(value).__name__}"
 
 
-def check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    """Refuse what is none of the known names.
+def check_choice(name: str, value: Any, known: Collection[str]) -> str:
+    """One of the known names, as it is.
 
     Raises:
         ValueError: If it is none.
@@ -41,6 +40,7 @@ def check_choice(name: str, value: object, known: Sequence[str]) -> None:
     """
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}; got {shown(value)}.")
+    return value
 
 
 def check_model(model: object) -> None:
@@ -54,6 +54,8 @@ def check_model(model: object) -> None:
         Traceback (most recent call last):
         TypeError: model must be a built Keras model; got 'resnet50' of type str.
     """
+    import keras  # here, as the command line's --help is to be quick
+
     if isinstance(model, keras.Model):
         return
     hint = ""
@@ -62,8 +64,8 @@ def check_model(model: object) -> None:
     raise TypeError(f"model must be a built Keras model; got {kind_of(model)}.{hint}")
 
 
-def check_flag(name: str, value: object) -> None:
-    """Refuse what is neither True nor False: "no" and [0] would count as true.
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, as it is: "no" and [0] would count as true.
 
     Raises:
         TypeError: If it is neither.
@@ -75,6 +77,7 @@ def check_flag(name: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False; got {kind_of(value)}.")
+    return value
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:
@@ -123,6 +126,22 @@ def check_labels(labels: Any) -> list[str] | None:
     raise TypeError(
         f"labels must be a list of texts, one for each class in order; got {kind_of(labels)}."
     )
+
+
+def check_progress(value: Any) -> bool | None:
+    """True, False or None, as it is.
+
+    Raises:
+        TypeError: If it is something else.
+
+    Example:
+        >>> check_progress("yes")
+        Traceback (most recent call last):
+        TypeError: progress must be None, True or False; got 'yes' of type str.
+    """
+    if not isinstance(value, bool | None):
+        raise TypeError(f"progress must be None, True or False; got {kind_of(value)}.")
+    return value
 
 
 def check_grid(grid: Any) -> tuple[int, int] | None:

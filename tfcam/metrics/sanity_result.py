@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP, LINE_COLOURS, STROKES, colours
-from tfcam.metrics.similarity import SIMILARITIES
+from tfcam.metrics.similarity_table import SIMILARITIES, means_and_deviations
 
 Mode = Literal["cascading", "independent"]
 
@@ -63,7 +62,7 @@ class Randomisation:
             ``spearman_absolute`` of their absolute values, ``hog`` of oriented gradients), and
             ``empty``: whether the new heatmap is all zero.
         mode: "cascading" or "independent".
-        target: "original" or "randomised".
+        explained: "original" or "randomised": whose prediction is explained.
         image: (H, W, 3) uint8, the first picture.
         heatmaps: Of each method, the first picture's heatmap at each step.
         unrelated: Of each method, the mean rank correlation of absolute values between the original
@@ -72,7 +71,7 @@ class Randomisation:
 
     frame: pd.DataFrame
     mode: Mode
-    target: str
+    explained: str
     image: np.ndarray
     heatmaps: dict[str, list[np.ndarray]]
     unrelated: dict[str, float | None]
@@ -173,29 +172,6 @@ class Randomisation:
     def _steps(self) -> list[str]:
         steps = self.frame.drop_duplicates("step").sort_values("step")
         return [str(each) for each in steps["layer"]]
-
-
-def means_and_deviations(
-    frame: pd.DataFrame, by: Sequence[str], columns: Sequence[str]
-) -> pd.DataFrame:
-    """The mean of each column, and beside it its deviation, such as ``ssim`` and ``ssim_std``.
-
-    Args:
-        frame: One row for each measurement.
-        by: Which columns tell the groups.
-        columns: Which columns are numbers.
-
-    Returns:
-        One row for each group, in the order in which they come; the deviation of one is 0.
-
-    Example:
-        >>> frame = pd.DataFrame({"method": ["cam", "cam"], "ssim": [0.5, 1.0]})
-        >>> means_and_deviations(frame, ["method"], ["ssim"]).values.tolist()
-        [['cam', 0.75, 0.25]]
-    """
-    groups = frame.groupby(list(by), sort=False)[list(columns)]
-    table = groups.mean().join(groups.std(ddof=0).add_suffix("_std"))
-    return table[[f"{name}{end}" for name in columns for end in ("", "_std")]].reset_index()
 
 
 def _coloured(heatmap: np.ndarray) -> np.ndarray:

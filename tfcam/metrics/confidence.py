@@ -30,7 +30,7 @@ def relative_drop(before: Any, after: Any) -> Any:
     return ops.where(fall > 0, fall / ops.where(before > 0, before, 1.0), 0.0)
 
 
-def increased(before: Any, after: Any) -> Any:
+def confidence_increased(before: Any, after: Any) -> Any:
     """Where the probability rises: 1 where Y < O, else 0.
 
     Args:
@@ -44,7 +44,7 @@ def increased(before: Any, after: Any) -> Any:
 
     Example:
         >>> import numpy as np
-        >>> np.asarray(increased(np.array([0.5, 0.5]), np.array([0.375, 0.9])))
+        >>> np.asarray(confidence_increased(np.array([0.5, 0.5]), np.array([0.375, 0.9])))
         array([0., 1.], dtype=float32)
     """
     return ops.cast(_flat(before) < _flat(after), "float32")
@@ -98,4 +98,4 @@ class IncreaseInConfidence(keras.metrics.Mean):
 
     def update_state(self, before: Any, after: Any, sample_weight: Any = None) -> None:
         """Add the probabilities (B,) of unchanged and changed images."""
-        super().update_state(increased(before, after), sample_weight)
+        super().update_state(confidence_increased(before, after), sample_weight)

@@ -1,0 +1,55 @@
+"""What a method says of itself, and what follows from it."""
+
+import re
+
+import pytest
+
+from tfcam.methods import METHODS, Method, Need, method
+
+
+def test_needs_say_what_follows():
+    facts = {
+        "grad_cam": (True, False, False, False, False),
+        "cam": (True, False, True, False, False),
+        "guided_grad_cam": (True, False, False, True, False),
+        "score_cam": (True, True, False, False, True),
+        "ablation_cam": (True, True, False, False, True),
+        "finer_cam": (True, False, True, False, True),
+        "attention_rollout": (False, False, False, False, True),
+        "saliency": (False, False, False, False, False),
+        "deconvnet": (False, False, False, True, False),
+        "integrated_gradients": (False, True, False, False, True),
+    }
+    for name, wanted in facts.items():
+        m = METHODS[name]
+        assert (m.placed, m.loops, m.needs_class, m.gates_relus, m.stands_alone) == wanted, name
+
+
+def test_a_method_that_stands_on_another_needs_what_that_needs():
+    assert METHODS["finer_cam"].of({"base": "score_cam"}).needs == Need.NETWORK
+    assert METHODS["finer_cam"].of({}).needs == Need.GRADIENTS
+
+
+def test_a_decorated_function_is_stored_with_what_is_said_of_it():
+    try:
+
+        @method(Need.GRADIENTS | Need.GUIDED_GRADIENTS, pixels=True, of_class="no")
+        def my_map(reading):
+            """My map: a test's."""
+
+        stored = METHODS["my_map"]
+    finally:
+        METHODS.pop("my_map", None)
+    both = Need.GRADIENTS | Need.GUIDED_GRADIENTS
+    assert stored == Method("my_map", my_map, both, pixels=True, of_class="no")
+    assert (stored.summary, stored.layered, stored.class_specific) == (
+        "My map: a test's.",
+        True,
+        False,
+    )
+
+
+@pytest.mark.parametrize("needs", ["gradients", ("gradients",), len])
+def test_needs_are_flags(needs):
+    with pytest.raises(TypeError, match=re.escape("needs must be of Need.GRADIENTS, Need.IMAGE_")):
+        method(needs)

@@ -1,0 +1,104 @@
+"""What is asked of the model about each picture: of which class, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from tfcam.data.example import Example
+from tfcam.engine.opened_model import open_model
+from tfcam.engine.settings import Settings
+from tfcam.metrics.probing import Probe
+from tfcam.model.graph import graph_of
+from tfcam.model.labels import class_of
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.utils.run_folder import digest
+
+
+class Case(NamedTuple):
+    """A picture and the class that is explained of it, None for the predicted one."""
+
+    example: Example
+    target: str | int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked of the model about each picture.
+
+    Attributes:
+        model: A built Keras model with one image input.
+        target: None for the predicted class, "label" for each picture's own, an index or a label.
+        preprocess: What is done to pictures.
+        labels: The label of each class, as the user gives them.
+        input: Which input of the model.
+        settings: How scores are made.
+    """
+
+    model: keras.Model
+    target: str | int | None
+    preprocess: Preprocess
+    labels: Sequence[str] | None
+    input: str | int | None
+    settings: Settings
+
+    @cached_property
+    def known_labels(self) -> Sequence[str] | None:
+        """The label of each class, where they are known."""
+        return graph_of(self.model).labels(self.labels)[0]
+
+    @cached_property
+    def classes(self) -> int | None:
+        """How many classes the model tells apart."""
+        return open_model(self.model, self.input).classes(self.settings.output)
+
+    def case(self, example: Example, label_names: Sequence[str] | None) -> Case:
+        """Find the class that is explained of a picture.
+
+        Args:
+            example: The picture.
+            label_names: The names of the data's classes, where they have some.
+
+        Raises:
+            ValueError: If its own is asked for and it has none, or the model has no such class.
+        """
+        if self.target != "label":
+            return Case(example, self.target)
+        if example.label is None:
+            raise ValueError("it has no label, and target='label' explains that.")
+        return Case(example, class_of(example.label, label_names, self.classes, self.known_labels))
+
+    def probe(self, cases: Sequence[Case]) -> Probe:
+        """Ask the model about pictures, to be asked about changed ones."""
+        return Probe(
+            self.model,
+            [case.example.image for case in cases],
+            None if self.target is None else [case.target for case in cases],
+            preprocess=self.preprocess,
+            labels=self.labels,
+            input=self.input,
+            output=self.settings.output,
+            batch_size=self.settings.at_once,
+        )
+
+    def label(self, target: int) -> str:
+        """A class in words."""
+        return str(target) if self.known_labels is None else self.known_labels[target]
+
+    def described(self) -> dict[str, Any]:
+        """What the numbers depend on, as JSON can hold it."""
+        known = self.known_labels
+        return {
+            "target": "the predicted class" if self.target is None else self.target,
+            "labels_digest": None if known is None else digest(np.array(list(known))),
+            "preprocess": getattr(self.preprocess, "__name__", self.preprocess),
+            "score": self.settings.score,
+            "input": self.input,
+            "output": self.settings.output,
+            "batch_size": self.settings.at_once,
+        }

@@ -1,0 +1,202 @@
+"""One evaluation: pictures are read, explained, measured and kept batch by batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfcam.data.example import Example, Skipped, Source, by_class
+from tfcam.evaluation.aggregate import Tally
+from tfcam.evaluation.candidates import Candidates
+from tfcam.evaluation.measure import Row, measured
+from tfcam.evaluation.question import Case, Question
+from tfcam.evaluation.result import Evaluation, conclude
+from tfcam.evaluation.store import Store
+from tfcam.metrics.registry import Measure
+from tfcam.utils.progress import Advance
+from tfcam.utils.run_folder import digest
+from tfcam.utils.versions import versions
+
+
+class EvaluationRun:
+    """An evaluation, which can be stopped after each batch and goes on from there.
+
+    Args:
+        question: What is asked of the model.
+        candidates: What is compared.
+        measures: What is measured.
+        source: The pictures.
+        folder: Where what is done is kept; None for nowhere.
+        seed: Of random maps and of the intervals.
+        skip_broken: Whether a picture that can't be used is left out; else it is an error.
+
+    Raises:
+        ValueError: If the folder holds another run.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        candidates: Candidates,
+        measures: Sequence[Measure],
+        source: Source,
+        folder: Path | None,
+        seed: int,
+        skip_broken: bool,
+    ) -> None:
+        self._question, self._candidates, self._measures = question, candidates, measures
+        self._source, self._seed, self._skip_broken = source, seed, skip_broken
+        self._settings = self._described()
+        self._store = None if folder is None else Store(folder, self._settings)
+        of_sets = {measure.name: measure.made for measure in measures if measure.kind == "set"}
+        self._tally = Tally(of_sets, seed)
+        self._batches: list[pd.DataFrame] = []
+        self._names: set[str] = set()  # of the pictures that were measured
+        self._pictures: Iterator[Example | Skipped] = iter(())
+
+    @property
+    def position(self) -> int:
+        """How many pictures of the source are done."""
+        return self._tally.position
+
+    def resume(self) -> None:
+        """Take up what the folder holds, and go to the first picture that is not done.
+
+        Raises:
+            ValueError: If the source gives another picture where it stopped.
+        """
+        if self._store:
+            self._batches, state = self._store.read()
+            if state:
+                self._tally.restore(state)
+        self._names = {name for batch in self._batches for name in batch["image"].unique()}
+        self._pictures = self._source.read(max(self.position - 1, 0))
+        if self.position:
+            last = next(self._pictures, None)
+            if last is None or _mark(last) != self._tally.last:
+                raise ValueError(
+                    "The data must give the same pictures in the same order to go on with a run "
+                    f"that was stopped; number {self.position - 1} is another now. Do not shuffle, "
+                    "or begin anew in another folder."
+                )
+
+    def step(self, advance: Advance) -> bool:
+        """Measure the next batch of pictures and keep what comes of it.
+
+        Args:
+            advance: Told by how many pictures the work has gone on.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            ValueError: If a picture can't be used and none is to be left out.
+        """
+        size = self._question.settings.at_once
+        pictures = list(itertools.islice(self._pictures, size))
+        if not pictures:
+            return False
+        cases = self._explainable(self._usable(pictures))
+        rows: list[Row] = []
+        for start in range(0, len(cases), size):
+            rows += self._measured(cases[start : start + size], advance)
+        self._tally.position += len(pictures)
+        self._tally.last = _mark(pictures[-1])
+        self._batches.append(pd.DataFrame(rows, columns=Row._fields).astype({"value": float}))
+        if self._store:
+            number = len(self._batches) - 1
+            self._store.write(number, self._batches[-1], self._tally.state())
+        advance(len(pictures) - len(cases))  # those that were left out, or have several classes
+        return True
+
+    def conclude(self) -> Evaluation:
+        """Sum up what was measured.
+
+        Raises:
+            ValueError: If nothing could be measured.
+        """
+        if not self._tally.pictures:
+            none = [(self._source.name, "there is none")]
+            name, reason = (self._tally.skipped or none)[0]
+            raise ValueError(f"No picture could be measured. The first: {name}: {reason}")
+        full = [batch for batch in self._batches if len(batch)]
+        return conclude(
+            pd.concat(full or self._batches[:1], ignore_index=True),
+            self._tally,
+            {measure.name: measure.better for measure in self._measures},
+            {candidate.key: candidate.kind for candidate in self._candidates.all},
+            {
+                **{name: value for name, value in self._settings.items() if value is not None},
+                "meanings": {measure.name: measure.meaning for measure in self._measures},
+                "versions": versions(),
+            },
+            self._seed,
+        )
+
+    def _described(self) -> dict[str, Any]:
+        """What the run depends on, as JSON can hold it."""
+        model = self._question.model
+        return {
+            "model": model.name,
+            "weights_digest": digest(*(np.asarray(weight) for weight in model.variables)),
+            "data": self._source.name,
+            "pictures_digest": self._source.key,
+            "compared": [candidate.name for candidate in self._candidates.all],
+            "methods": self._candidates.described,
+            "metrics": [measure.described for measure in self._measures],
+            **self._question.described(),
+            "seed": self._seed,
+            "skip_broken": self._skip_broken,
+        }
+
+    def _usable(self, pictures: Sequence[Example | Skipped]) -> list[Example]:
+        """What can be read, each by a name that no other has; the rest is noted, or refused."""
+        usable: list[Example] = []
+        for picture in pictures:
+            if isinstance(picture, Example):
+                usable += by_class(picture) if self._question.target == "label" else [picture]
+            elif self._skip_broken:
+                self._tally.skipped.append((picture.id, picture.reason))
+            else:
+                raise ValueError(f"{picture.id} can not be used: {picture.reason}")
+        for place, example in enumerate(usable):
+            if example.id in self._names:
+                usable[place] = replace(example, id=f"{example.id} ({self.position + place})")
+            self._names.add(usable[place].id)
+        return usable
+
+    def _explainable(self, examples: Sequence[Example]) -> list[Case]:
+        """The pictures whose class can be explained, with that class."""
+        cases = []
+        for example in examples:
+            try:
+                cases.append(self._question.case(example, self._source.label_names))
+            except ValueError as error:
+                if not self._skip_broken:
+                    raise ValueError(f"{example.id} can not be explained: {error}") from None
+                self._tally.skipped.append((example.id, str(error)))
+        return cases
+
+    def _measured(self, cases: Sequence[Case], advance: Advance) -> list[Row]:
+        """Measure at most as many pictures as the model is asked about at once."""
+        probe = self._question.probe(cases)
+        return measured(
+            [case.example for case in cases],
+            probe,
+            [self._question.label(target) for target in probe.targets],
+            self._candidates,
+            self._measures,
+            self._tally,
+            advance,
+        )
+
+
+def _mark(picture: Example | Skipped) -> str:
+    """What tells a picture from others."""
+    return digest(picture.image) if isinstance(picture, Example) else picture.id

@@ -1,0 +1,98 @@
+"""What metrics take, refused where it does not fit: heatmaps, boxes, thresholds, fractions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class WithHeatmap(Protocol):
+    """What has a heatmap, such as an ``Explanation``."""
+
+    @property
+    def heatmap(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1]."""
+
+
+Heatmap = np.ndarray | WithHeatmap
+Heatmaps = Heatmap | Iterable[Heatmap]
+
+
+def heatmap_of(heatmap: Heatmap) -> np.ndarray:
+    """Take the heatmap (H, W) of an explanation; an array is one itself."""
+    return np.asarray(getattr(heatmap, "heatmap", heatmap))
+
+
+def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.ndarray]:
+    """Take heatmaps one by one.
+
+    Args:
+        heatmaps: (B, H, W) floats in [0, 1], a list of (H, W), or of ``Explanation``.
+        count: How many there must be.
+
+    Returns:
+        (H, W) float32 each.
+
+    Raises:
+        ValueError: If they are too few or many, empty, not finite or not in [0, 1].
+
+    Example:
+        >>> checked_heatmaps(np.array([[[0.0, 1.0]]]))
+        [array([[0., 1.]], dtype=float32)]
+    """
+    listed = heatmaps if isinstance(heatmaps, Iterable) else [heatmaps]
+    arrays = [np.asarray(heatmap_of(heatmap), np.float32) for heatmap in listed]
+    if count is not None and len(arrays) != count:
+        raise ValueError(
+            f"There must be one heatmap for each image, {count}; got {len(arrays)}. One image "
+            "alone has heatmaps (1, H, W)."
+        )
+    for array in arrays:
+        if not array.size or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            seen = f"{array.min():g} to {array.max():g}" if array.size else "an empty one"
+            raise ValueError(
+                f"A heatmap must hold finite values in [0, 1]; got {seen}. "
+                "tfcam.maps.scale makes one of a raw map."
+            )
+    return arrays
+
+
+def checked_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Take true boxes as float64, at least one.
+
+    Raises:
+        ValueError: If they are not (n, 4), finite, n > 0.
+    """
+    array = np.asarray(boxes, np.float64)
+    if array.ndim != 2 or array.shape[1] != 4 or not len(array) or not np.isfinite(array).all():
+        raise ValueError(
+            "True boxes must be (n, 4), at least one, [x0, y0, x1, y1) in pixels; got an array of "
+            f"shape {array.shape}. An image without an object can't be measured: leave it out."
+        )
+    return array
+
+
+def checked_thresholds(thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Take thresholds as a rising float64 array.
+
+    Raises:
+        ValueError: If they do not rise, or are not in [0, 1).
+    """
+    array = np.asarray(thresholds, np.float64)
+    rising = array.ndim == 1 and len(array) > 0 and (np.diff(array) > 0).all()
+    if not rising or not 0 <= array[0] <= array[-1] < 1:
+        raise ValueError(f"Thresholds must rise, 0 <= threshold < 1; got {thresholds}.")
+    return array
+
+
+def checked_fraction(fraction: float) -> float:
+    """Refuse what is no fraction of the pixels.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"A fraction of the pixels must be in [0, 1]; got {fraction}.")
+    return fraction

@@ -1,0 +1,311 @@
+"""``ModelGraph``: the one owner of all that is known of a model."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import keras
+import tensorflow as tf
+
+from tfcam.findings import Finding
+from tfcam.model.applications import Family, find_family, find_similar_family
+from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.functional_graph import read_calls
+from tfcam.model.heads import Head, HeadError, find_head
+from tfcam.model.hooks import LOCK
+from tfcam.model.inputs import Input, find_input, read_structure, run
+from tfcam.model.labels import find_labels
+from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
+from tfcam.model.outputs import classes_of_shape, pick_output, symbolic_outputs
+from tfcam.model.snapshot import Snapshot
+from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, check_layers, open_layer
+from tfcam.model.tracing import trace_calls
+from tfcam.model.tree import ModelTree
+from tfcam.utils.validation import check_model
+
+T = TypeVar("T")
+
+
+class ModelGraph(ModelTree):
+    """All that is known of a model: found when first asked for, and kept as long as the model.
+
+    ``graph_of(model)`` gives the one that belongs to a model, anew where the model has been
+    changed. Nothing in it keeps the model alive. Of a model with several inputs, ``which`` says
+    which of them is explained, in their flat order.
+
+    Args:
+        model: A Keras model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self._snapshot = Snapshot(model, self.operations)
+        self._kept: dict[Hashable, Any] = {}
+
+    def is_current(self) -> bool:
+        """Whether the model still has the structure, variables and configuration it was read with.
+
+        What a layer of one's own reads from its attributes while it is called is not seen.
+        """
+        return self._snapshot.holds(self.model)
+
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """Find something out about the model once; higher rooms keep here what they find."""
+        with LOCK:
+            if key not in self._kept:
+                self._kept[key] = find()
+            found: T = self._kept[key]
+            return found
+
+    # --- what goes in -----------------------------------------------------------------------
+
+    @cached_property
+    def structure(self) -> Any:
+        """The model's inputs as it takes them: one ``Input``, or a list, tuple or dict of them.
+
+        Raises:
+            ValueError: If the model is not built, or does not say what it takes.
+        """
+        return read_structure(self)
+
+    @cached_property
+    def inputs(self) -> list[Input]:
+        """The model's inputs in their flat order."""
+        flat: list[Input] = tf.nest.flatten(self.structure)
+        return flat
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether one of the inputs is of images."""
+        return any(taken.is_image for taken in self.inputs)
+
+    def find_input(self, name: str | int | None = None) -> int:
+        """Find which input is meant; the first one with most axes where none is named.
+
+        Raises:
+            ValueError: If there is no such input.
+        """
+        return find_input(self.inputs, name)
+
+    def check_one_image(self, door: str) -> Input:
+        """The input of a model that takes one image and nothing else.
+
+        Args:
+            door: What is for such models, as in "stream is for ...".
+
+        Raises:
+            ValueError: If it takes something else.
+        """
+        if len(self.inputs) > 1 or not self.inputs[0].is_image:
+            names = ", ".join(repr(taken.name) for taken in self.inputs)
+            raise ValueError(
+                f"{door} is for models with one image input; {self.name!r} takes {names}."
+            )
+        return self.inputs[0]
+
+    def run(self, values: Sequence[tf.Tensor]) -> Any:
+        """Call the model in inference mode.
+
+        Args:
+            values: Its inputs in their flat order, (B, ...) each, the channels last.
+
+        Returns:
+            What the model returns, in its own structure.
+        """
+        return run(self.model, self.structure, values)
+
+    # --- what happens inside ----------------------------------------------------------------
+
+    def calls(self, which: int = 0) -> CallGraph:
+        """What the model calls and who feeds whom, as seen from one of its inputs."""
+
+        def find() -> CallGraph:
+            # A trace takes longer than a forward pass.
+            read = read_calls(self, self.inputs, which)
+            return read or trace_calls(self, self.structure, which)
+
+        return self.once(("calls", which), find)
+
+    def input_operations(self, which: int = 0) -> list[Any]:
+        """The innermost operations in the order in which they run, on one input alone."""
+        if len(self.inputs) > 1:
+            calls = self.calls(which)
+            return self._innermost(calls.explained_alone())
+        inner = (node.reference() for node in self.nodes if not node.innermost)
+        if all(map(_lists_its_order, (self.model, *inner))):
+            return [node.reference() for node in self.nodes if node.innermost]
+        return self._innermost(self.calls(which).calls)
+
+    def _innermost(self, calls: Iterable[Call]) -> list[Any]:
+        operations = (call.operation for call in calls)
+        return [each for each in operations if self.node_by_id[id(each)].innermost]
+
+    def computes_in(self, dtype: str) -> bool:
+        """Whether the model or a layer of it computes in a dtype, such as "float16"."""
+        inside = (self.model, *self.operations)
+        return any(getattr(layer, "compute_dtype", None) == dtype for layer in inside)
+
+    def layers(self, which: int = 0) -> LayerList:
+        """List every layer that has a map."""
+        calls, head = self.calls(which), self.head(which)
+        return self.once(("layers", which), lambda: list_layers(calls, head))
+
+    def default_layer(self, which: int = 0, grid: tuple[int, int] | None = None) -> DefaultLayer:
+        """Choose which map to explain when none is named.
+
+        Raises:
+            ValueError: If no operation of the model has a map.
+        """
+        return default_layer(self.calls(which), grid)
+
+    def open_layer(
+        self, layer: Layer, which: int = 0, grid: tuple[int, int] | None = None
+    ) -> Place:
+        """Find the layer that a user asks for: a path, a name, an object, an index or None.
+
+        Raises:
+            ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
+                grid can't be told.
+        """
+        return open_layer(self, layer, lambda: self.calls(which), grid, self.takes_images)
+
+    def open_layers(
+        self, layer: Layers, which: int = 0, grid: tuple[int, int] | None = None
+    ) -> list[Place]:
+        """Find one layer, a list of layers, or "all_convolutions"; see ``open_layer``.
+
+        Raises:
+            TypeError: If something in it can't name a layer.
+            ValueError: If there is no such layer, none at all, or one is named twice.
+        """
+        if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
+            layer = [entry.index for entry in self.layers(which) if entry.convolution]
+            if not layer:
+                raise ValueError(f"{self.name!r} has no convolution that gives a map.")
+        check_layers(layer)
+        if not isinstance(layer, list | tuple):
+            return [self.open_layer(layer, which, grid)]
+        places = [self.open_layer(name, which, grid) for name in layer]
+        names = [place.tap.name for place in places]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"A list of layers must name each once; {repeated[0]!r} is there twice."
+            )
+        return places
+
+    # --- what comes out ---------------------------------------------------------------------
+
+    def head(self, which: int = 0) -> Head | HeadError:
+        """The linear head that pools the last map, or the reason why there is none."""
+        calls = self.calls(which)
+        return self.once(("head", which), lambda: find_head(calls))
+
+    def classes(self, output: str | int | None = None, which: int = 0) -> int | None:
+        """How many classes an output tells apart; None where it is of another form."""
+        model = self.model
+        if getattr(model, "outputs", None):
+            names = getattr(model, "output_names", None) or ()
+            chosen = pick_output(symbolic_outputs(model), output, names)
+            return classes_of_shape(getattr(chosen, "shape", None))
+        return classes_of_shape(self.calls(which).shape if output is None else None)
+
+    def labels(
+        self, given: Sequence[str] | None = None
+    ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
+        """The label of each class where they are known, and what to mind about them.
+
+        Args:
+            given: What the user says.
+
+        Raises:
+            ValueError: If there are more or fewer labels than classes.
+        """
+        return find_labels(self.own_family, getattr(self.model, "output_shape", None), given)
+
+    # --- what it is -------------------------------------------------------------------------
+
+    @cached_property
+    def own_family(self) -> Family | None:
+        """The family of keras.applications that the model itself is of, by its name."""
+        return find_family([self.model])
+
+    @cached_property
+    def family(self) -> Family | None:
+        """The family of keras.applications of the model, or else of a network inside it."""
+        return find_family([self.model, *self.operations])
+
+    @cached_property
+    def similar_family(self) -> Family | None:
+        """A family that has a layer of the same name as one of the model's: a hint, no proof."""
+        return find_similar_family(self.operations)
+
+
+_GRAPHS: weakref.WeakKeyDictionary[Any, ModelGraph] = weakref.WeakKeyDictionary()
+
+
+def graph_of(model: Any) -> ModelGraph:
+    """The ``ModelGraph`` of a model, read anew where the model has been changed since.
+
+    Raises:
+        TypeError: If it is no Keras model.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="a")])
+        >>> graph = graph_of(model)
+        >>> [node.path for node in graph.nodes], graph is graph_of(model)
+        (['a'], True)
+        >>> model.add(keras.layers.GlobalAveragePooling2D(name="b"))
+        >>> [node.path for node in graph_of(model).nodes]
+        ['a', 'b']
+    """
+    check_model(model)
+    with LOCK:
+        graph = _GRAPHS.get(model)
+        if graph is None or not graph.is_current():
+            graph = _GRAPHS[model] = ModelGraph(model)
+        return graph
+
+
+def _lists_its_order(model: Any) -> bool:
+    """Whether a model lists its operations in the order in which they run."""
+    return hasattr(model, "operations") or isinstance(model, keras.Sequential)
+
+
+def forget(model: Any) -> None:
+    """Let go of all that is known of a model, so that it is read anew when next asked for."""
+    with LOCK:
+        _GRAPHS.pop(model, None)
+
+
+def layers(model: keras.Model) -> LayerList:
+    """List every layer that has a map, with its path, index, kind and shape.
+
+    Args:
+        model: Any built Keras model with one input.
+
+    Returns:
+        The layers in the order in which the model calls them. It prints as a table. Sizes that
+        the model leaves open are those for pictures of 224 x 224.
+
+    Raises:
+        ValueError: If the model is not built, or none of its layers has a map.
+
+    Example:
+        >>> import keras, tfcam
+        >>> model = keras.Sequential([
+        ...     keras.Input((8, 8, 3)),
+        ...     keras.layers.Conv2D(4, 3, name="conv"),
+        ...     keras.layers.GlobalAveragePooling2D(name="pool"),
+        ...     keras.layers.Dense(2, name="head"),
+        ... ])
+        >>> tfcam.layers(model)
+        index  layer  kind    map        convolution  CAM
+        0      conv   Conv2D  6 x 6 x 4  yes          yes
+        Explained by default: conv (feeds pool, the last global pooling).
+    """
+    graph = graph_of(model)
+    return graph.layers(graph.find_input())

@@ -1,0 +1,124 @@
+"""Tracing a model once, to see what it calls, without computing anything."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
+from tfcam.model.hooks import Side, Visitor, observed
+from tfcam.model.inputs import Input, run
+from tfcam.model.layer_types import attentions, sealed_path
+from tfcam.model.tree import ModelTree
+
+# What stands for the sides that a model leaves open, in pixels.
+_NOMINAL = 224
+
+
+class Traced(NamedTuple):
+    """A model as it was traced.
+
+    Attributes:
+        function: The traced function, whose first inputs are the model's.
+        outputs: The tensors in its graph that the model returns.
+    """
+
+    function: Any
+    outputs: list[tf.Tensor]
+
+
+def trace(tree: ModelTree, structure: Any, visit: Visitor, size: int = _NOMINAL) -> Traced:
+    """Trace a model once on one example, without computing anything.
+
+    Args:
+        tree: The model.
+        structure: Its inputs in the structure in which it takes them.
+        visit: Sees what goes into and comes out of each call of each operation inside.
+        size: What stands for the spatial sizes that the model leaves open, in pixels.
+    """
+    outputs: list[tf.Tensor] = []
+
+    @tf.function(autograph=False)
+    def traced(*values: tf.Tensor) -> Any:
+        with observed(tree, tree.operations, visit):
+            given = run(tree.model, structure, values)
+        outputs.extend(tf.nest.flatten(given))
+        return given
+
+    specs = [taken.spec(size) for taken in tf.nest.flatten(structure)]
+    return Traced(traced.get_concrete_function(*specs), outputs)
+
+
+def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINAL) -> CallGraph:
+    """Trace any model once, and note what it calls.
+
+    Args:
+        tree: The model.
+        structure: Its inputs in the structure in which it takes them.
+        which: Which of them is explained.
+        size: What stands for the spatial sizes that the model leaves open, in pixels.
+    """
+    taken: list[Input] = tf.nest.flatten(structure)
+    rank = len(taken[which].sides) + 2
+    calls: list[Call] = []
+    inputs: dict[tuple[int, int], tuple[tuple[str, ...], Shape | None]] = {}
+
+    def shape_of(tensor: tf.Tensor) -> Shape | None:
+        shape = None if tensor.shape.rank is None else tuple(tensor.shape)
+        return channels_last(shape, rank) if taken[which].channels_first else shape
+
+    def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
+        tensors = [t for t in tf.nest.flatten(value) if isinstance(t, tf.Tensor)]
+        if side == "input":
+            first = shape_of(tensors[0]) if tensors else None
+            inputs[id(operation), number] = tuple(map(tensor_name, tensors)), first
+            return value
+        single = tensors[0] if len(tensors) == 1 else None
+        names, first = inputs.get((id(operation), number), ((), None))
+        calls.append(
+            Call(
+                *tree.node_by_id[id(operation)][:2],
+                number,
+                names,
+                None if single is None else tensor_name(single),
+                None if single is None else shape_of(single),
+                first,
+            )
+        )
+        return value
+
+    function, outputs = trace(tree, structure, visit, size)
+    return CallGraph(
+        tuple(calls),
+        tuple(map(tensor_name, outputs)),
+        tuple(outputs[0].shape) if len(outputs) == 1 else None,
+        rank,
+        tuple(side or size for side in taken[which].sides),
+        frozenset(path for path, _ in attentions(tree)),
+        _sources(function.graph, len(taken)) if len(taken) > 1 else {},
+        which,
+        tree.name,
+        sealed_path(tree),
+    )
+
+
+def _sources(graph: tf.Graph, count: int) -> dict[str, frozenset[int]]:
+    """Which of the first ``count`` inputs of a graph each tensor depends on."""
+    sources: dict[str, frozenset[int]] = {}
+    for number, tensor in enumerate(graph.inputs[:count]):
+        sources[tensor.name] = frozenset({number})
+    for operation in graph.get_operations():
+        seen = frozenset[int]().union(*(sources.get(t.name, ()) for t in operation.inputs))
+        for tensor in operation.outputs:
+            sources.setdefault(tensor.name, seen)
+    return sources
+
+
+def tensor_name(tensor: tf.Tensor) -> str:
+    """A tensor's name in its graph; casts and identities are the tensor that they copy."""
+    if not tf.is_symbolic_tensor(tensor):  # a constant that the model holds, such as positions
+        return f"constant {id(tensor)}"
+    while tensor.op.type in ("Cast", "Identity"):
+        tensor = tensor.op.inputs[0]
+    return tensor.name
