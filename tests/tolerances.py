@@ -27,6 +27,16 @@ def rounding(*terms: object, count: int = 8) -> float:
 ROUNDED = rounding(1.0)
 
 
+def ablation_rounding(scores: object, activations: object) -> float:
+    """Bound the error of sum_k (y - y_k) A_k: a weight keeps the digits that y and y_k don't share.
+
+    Args:
+        scores: The scores y.
+        activations: The activations A (..., K).
+    """
+    return rounding(scores) * float(np.abs(activations).sum(-1).max())
+
+
 def relative(found: object, wanted: object) -> float:
     """Return the largest difference of two arrays of one shape, relative to the largest value."""
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)

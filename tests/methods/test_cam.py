@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfcam
 from tests import networks, replicas
 from tests.laws import law
-from tests.tolerances import ROUNDED, relative
+from tests.tolerances import ROUNDED, relative, rounding
 from tfcam.methods.cam import cam, grad_cam, grad_cam_pp
 from tfcam.model.graph import graph_of
 from tfcam.model.taps import resolve
@@ -200,12 +200,12 @@ def test_hand_computed_maps(hand, call):
     assert raw("layer_cam", 0).raw.tolist() == [[0.5, 0], [0, 1.5]]
     assert raw("grad_cam_elementwise", 0).raw.tolist() == [[0.5, 0], [0, 1.5]]
     # The second channel has one value, the first two: v_1 is the first, of length sqrt(1 + 9).
-    np.testing.assert_allclose(raw("eigen_cam", 0).raw, [[1, 0], [0, 3]], atol=1e-6)
+    np.testing.assert_allclose(raw("eigen_cam", 0).raw, [[1, 0], [0, 3]], atol=rounding(3.0))
     # Gradients by pixels: W / 4 where the ReLU lets through.
     assert raw("saliency", 0).raw[..., 0].tolist() == [[0.5, 0], [0, 0.5]]
     assert raw("saliency", 0).raw[..., 1].tolist() == [[0, -1], [0, 0]]
     # Class 1: G_1 = 2, S_1 = 2: alpha = 1 / 6, w_1 = 4 * 2 / 6 = 4 / 3.
-    np.testing.assert_allclose(raw("grad_cam_pp", 1).raw, [[0, 8 / 3], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(raw("grad_cam_pp", 1).raw, [[0, 8 / 3], [0, 0]], rtol=ROUNDED)
     # The ReLU lets channel 0 through at (0, 0) and (1, 1); its gradient 0.5 is positive there.
     # Channel 1 has the gradient -1, which guided backpropagation stops.
     guided = raw("guided_backprop", 0).raw
@@ -326,7 +326,7 @@ def test_a_batch_is_its_images_one_by_one(name, count):
     for index in range(count):
         alone = tfcam.explain(model, inputs[index], target=targets[index], method=name)
         assert relative(together[index].raw, alone.raw) < ROUNDED
-        assert together[index].score == pytest.approx(alone.score, rel=1e-6)
+        assert together[index].score == pytest.approx(alone.score, rel=ROUNDED)
 
 
 @pytest.mark.parametrize("name", networks.METHODS)
@@ -350,7 +350,7 @@ def test_a_function_of_ones_own_is_a_method():
     model, inputs = networks.flat(), networks.pictures(2)
     results = tfcam.explain(model, inputs, "features", method=brightest)
     wanted = keras.Model(model.inputs, model.get_layer("features").output)([inputs]).numpy().max(-1)
-    np.testing.assert_allclose(results.raws, wanted, rtol=1e-6)
+    np.testing.assert_allclose(results.raws, wanted, rtol=ROUNDED)
     assert results[0].method == "brightest"
 
 

@@ -9,7 +9,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.laws import law
-from tests.tolerances import ROUNDED, relative
+from tests.tolerances import ROUNDED, relative, rounding
 from tfcam.methods.smoothing import noisy
 
 
@@ -86,9 +86,9 @@ def test_integrated_gradients_equal_the_replica(steps, baseline):
         start = np.full(each.shape, float(baseline))
         rise = score(model, each, c) - score(model, start, c)
         # What the result reports is the difference of two float32 numbers of the scores' size.
-        size = np.abs(wanted).sum()
+        off = rounding(np.abs(wanted).sum())
         error = rise - wanted.sum()
-        assert result.measured["completeness_error"] == pytest.approx(error, abs=1e-6 * size)
+        assert result.measured["completeness_error"] == pytest.approx(error, abs=off)
         assert f"completeness_error {result.measured['completeness_error']:.3g}" in repr(result)
 
 
@@ -249,7 +249,7 @@ def test_deconvnet_does_not_ask_what_the_relus_let_through():
     model, x = bent(), images()
     # Of such a network it does not depend on the image at all; guided backpropagation does.
     found, other = (explained(model, x * s, "deconvnet").raws for s in (1, -3))
-    np.testing.assert_allclose(found, other, rtol=1e-6)
+    np.testing.assert_allclose(found, other, rtol=ROUNDED)
     guided, other = (explained(model, x * s, "guided_backprop").raws for s in (1, -3))
     assert relative(other, guided) > 0.1
 
@@ -283,7 +283,7 @@ def test_hand_computed_maps():
     # and 2: 4 * 3/4 * 0.5 for channel 0 at (1, 1), 3 * 2/3 * -1 for channel 1 at (0, 1); the
     # values that stay at 0 or below never pass. Twelve steps meet all of these ends.
     found = raw("integrated_gradients", 0, baseline=-1.0, steps=12)
-    np.testing.assert_allclose(found, [[[0.5, 0], [0, 1.5]], [[0, -2], [0, 0]]], rtol=1e-6)
+    np.testing.assert_allclose(found, [[[0.5, 0], [0, 1.5]], [[0, -2], [0, 0]]], rtol=ROUNDED)
     # Squares of 0.5 and -1 where x > 0.
     options = {"samples": 3, "noise": 0.0, "squared": True}
     assert raw("smooth_grad", 0, **options) == [[[0.25, 0], [0, 0.25]], [[0, 1], [0, 0]]]
@@ -303,7 +303,7 @@ def test_the_model_is_left_as_it_is(method):
         result = explained(model, x, method)[0]
     assert networks.snapshot(model, x) == before
     assert result.layer is None
-    assert result.score == pytest.approx(explained(model, x, "saliency")[0].score, rel=1e-6)
+    assert result.score == pytest.approx(explained(model, x, "saliency")[0].score, rel=ROUNDED)
 
 
 @pytest.mark.parametrize(
