@@ -22,12 +22,14 @@ from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, SetCount, Tally
 from tfcam.evaluation.gallery import Shown, thumbnail
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
+from tfcam.evaluation.store import State, Store
 from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
 from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.registry import METRICS, chosen_metrics
 from tfcam.model.labels import class_of
+from tfcam.utils.archive import save_archive
 
 METHODS = ["cam", "grad_cam_pp", "saliency"]
 OF_BOXES = ["box_iou", "pointing_game", "energy", "max_box_acc_v2"]
@@ -220,7 +222,7 @@ def test_samples_of_a_set_level_metric_count_each_picture_as_often_as_drawn(rng)
     assert float(counted.metric.result()) == pytest.approx(mean)  # as it was before
 
 
-def test_mean_curves_and_what_is_kept_come_back_from_arrays(rng):
+def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
     tally = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
     curves = rng.random((5, 11))
     for number, curve in enumerate(curves):
@@ -241,11 +243,25 @@ def test_mean_curves_and_what_is_kept_come_back_from_arrays(rng):
     assert [each.image for each in gallery.best] == [str(n) for n in order[::-1][:3]]
     assert [each.image for each in gallery.worst] == [str(n) for n in order[:3]]
     again = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
-    again.restore(tally.state())
-    assert again.state().keys() == tally.state().keys()
-    for name, array in tally.state().items():
-        assert (array == again.state()[name]).all(), name
+    state = State(1, tally.state())
+    save_archive(tmp_path / "state.npz", state)
+    again.restore(State.load(tmp_path / "state.npz").tally)
+    assert State(1, again.state()) == state
+    assert again.galleries == tally.galleries
     assert again.sets["cam", "x", "v1"].interval() == tally.sets["cam", "x", "v1"].interval()
+
+
+def test_a_damaged_state_is_told(tmp_path):
+    store = Store(tmp_path / "run", {"seed": 0})
+    assert store.read() == ([], {})
+    rows = pd.DataFrame({"image": ["a"], "value": [0.5]})
+    store.write(0, rows, {"position": 1, "sums": np.ones(3)})
+    (batch,), state = store.read()
+    pd.testing.assert_frame_equal(batch, rows)
+    assert (state["position"], state["sums"].tolist()) == (1, [1.0] * 3)
+    (tmp_path / "run/state.npz").write_bytes(b"half")
+    with pytest.raises(ValueError, match="state.npz' is damaged: begin anew in another folder"):
+        store.read()
 
 
 # What is explained

@@ -23,7 +23,7 @@ def decomposed(model, inputs, target=0, taps=None):
     read = SubModel(graph_of(model), taps, heads=True).read(
         images, chosen, Need.GRADIENTS | Need.IMAGE_GRADIENTS
     )
-    readings, scores = read[0], read[2]
+    readings, scores = read.readings, read.readings[0].scores
     parts = [
         biases(tap.operation(), each.activations) * each.gradients
         for tap, each in zip(taps, readings, strict=True)
@@ -426,8 +426,9 @@ CURVED = {
 @pytest.mark.parametrize("reason", CURVED)
 def test_what_is_not_piecewise_linear_is_named(reason):
     start = ends(6)
+    model = headed(CURVED[reason](start), start)
     with pytest.raises(ValueError, match=f"piecewise linear.*({reason})"):
-        bias_taps(graph_of(headed(CURVED[reason](start), start)))
+        bias_taps(graph_of(model))
 
 
 def test_what_is_in_no_layer_is_named_by_the_model():

@@ -36,8 +36,9 @@ def test_several_layers_in_one_pass_equal_a_model_of_several_outputs(call):
     sub = opened(model, *names)
 
     def read(images):
-        readings, outputs, scores, indices = sub.read(images, tf.constant(target))
-        return [(r.activations, r.gradients) for r in readings], outputs.values, scores, indices
+        outputs, _, (answer,) = sub.read_each(images, [tf.constant(target)])
+        found = [(r.activations, r.gradients) for r in answer.readings]
+        return found, outputs.values, answer.readings[0].scores, answer.pairs[:, 0]
 
     if call != "eager":
         read = tf.function(read, autograph=False, jit_compile=call == "XLA")

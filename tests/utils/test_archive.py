@@ -29,6 +29,7 @@ class Result(Archived):
     shares: tuple[tuple[float, ...], ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     missing: np.ndarray | None = None
+    content: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ FULL = Result(
     {"../../up": np.eye(2, dtype=bool), "b/c:1": np.float32([[1]])},
     ((0.5, 0.25), ()),
     {"steps": [1, 2], "baseline": np.ones(3), "none": None, "deep": {"a": True}},
+    content=b"\x00jpeg\xff\x00",
 )
 
 
@@ -68,6 +70,7 @@ def test_an_archive_holds_no_pickle_and_no_strange_names(tmp_path):
             "by_name.0": (2, 2),
             "by_name.1": (1, 1),
             "options.1": (3,),
+            "content": (7,),
         }
     with pytest.raises(TypeError, match="An array of Python objects can not be saved; array is"):
         save_archive(tmp_path / "b.npz", Other(np.array([None, "a"], object)))
@@ -85,6 +88,7 @@ def test_an_archive_holds_no_pickle_and_no_strange_names(tmp_path):
         {"by_name": {}},
         {"options": {**FULL.options, "baseline": np.zeros(3)}},
         {"missing": np.zeros(1)},
+        {"content": b"\x00jpeg\xff"},
     ],
     ids=str,
 )

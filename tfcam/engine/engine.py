@@ -8,7 +8,7 @@ import operator
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,22 +18,48 @@ from tfcam.engine.freezing import frozen
 from tfcam.engine.settings import Computed, Settings
 from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps, biases
-from tfcam.methods.registry import Method, Request
+from tfcam.methods.contract import MethodMap, check_question, checked_map
+from tfcam.methods.registry import Request
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.hooks import LOCK
 from tfcam.model.taps import Place
 from tfcam.passes.guided_relu import Gates, Rule
+from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import Outputs
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import KEPT, Answer, SubModel
-from tfcam.targets.classes import NOTHING, class_index, class_weights
+from tfcam.targets.classes import class_index, class_weights
 
 # A batch of so many images is compiled at once.
 _MANY = 16
 
 
 _GATED: dict[Rule, Need] = {"guided": Need.GUIDED_GRADIENTS, "deconvnet": Need.DECONVNET_GRADIENTS}
+
+
+class TargetMaps(NamedTuple):
+    """What is computed for one target, as tensors; ``Computed`` says what each is."""
+
+    raws: list[list[tf.Tensor]]
+    measured: list[list[dict[str, tf.Tensor]]]
+    scores: tf.Tensor
+    pairs: tf.Tensor
+    weights: tf.Tensor | None
+
+
+class PassMaps(NamedTuple):
+    """What one pass is made into.
+
+    Attributes:
+        answers: For each target.
+        values: The model's outputs, (B, C); None where they are of another form.
+        hide_logits: Whether logits may be hidden in them.
+    """
+
+    answers: list[TargetMaps]
+    values: tf.Tensor | None
+    hide_logits: tf.Tensor
 
 
 class Engine:
@@ -119,40 +145,22 @@ class Engine:
                 "outside of it. What runs is compiled by itself from the second call on."
             )
         for request in self.requests:
-            if request.method.needs_class and any(map(callable, targets)):
-                raise ValueError(
-                    f"{request.method.name!r} needs a class: an index, a label or None; got a "
-                    "callable. grad_cam takes callables."
-                )
-            pairs = [t for t in targets if isinstance(t, np.ndarray) and t.dtype.kind == "i"]
-            if request.method.contrast and any((each[:, 1] != NOTHING).any() for each in pairs):
-                raise ValueError(
-                    f"{request.method.name!r} holds a class against others by itself; give the "
-                    "class alone, or explain the Difference with another method."
-                )
-            if request.method.changes_input and inputs.dtype.kind in "iu":
-                raise ValueError(
-                    f"{request.method.name!r} changes the input a little, and the model takes "
-                    f"whole numbers, {inputs.dtype.name}. Use a method on a layer, such as "
-                    "grad_cam or ablation_cam."
-                )
+            check_question(request.method, inputs, targets)
         images = tf.convert_to_tensor(inputs)
         function, compiled, given = self._function(images, targets, others)
-        *results, hidden = function(*given)
-        if not compiled and self.settings.score == "logit" and hidden:
+        maps: PassMaps = function(*given)
+        if not compiled and self.settings.score == "logit" and maps.hide_logits:
             # Keras left no note of the logits: a traced graph can be walked back to them.
-            *results, _ = self._function(images, targets, others)[0](*given)
+            maps = self._function(images, targets, others)[0](*given)
+        answers: list[TargetMaps]
         answers, values = keras.tree.map_structure(
-            lambda each: None if each is None else each.numpy(), results
+            lambda tensor: None if tensor is None else tensor.numpy(), maps[:2]
         )
         if values is not None:  # on a GPU, the score of a class that there is not would be 0
-            most = max(int(pairs.max(initial=0)) for _, _, _, pairs, _ in answers)
+            most = max(int(answer.pairs.max(initial=0)) for answer in answers)
             class_index(most, values.shape[1], None)
         kind = self._kind(values)
-        return [
-            Computed(raws, measured, scores, pairs, weights, values, kind)
-            for raws, measured, scores, pairs, weights in answers
-        ]
+        return [Computed(*answer, values, kind) for answer in answers]
 
     def raw(self, images: tf.Tensor, target: Any) -> tf.Tensor:
         """The raw maps by the first method at the first layer, for a tape that is open around it.
@@ -162,8 +170,8 @@ class Engine:
             target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
                 callable outputs -> (B,).
         """
-        ((raws, *_),), *_ = self.compute(self.submodel, images, [target])
-        return raws[0][0]
+        maps = self.compute(self.submodel, images, [target])
+        return maps.answers[0].raws[0][0]
 
     def _function(
         self, images: tf.Tensor, targets: Sequence[Any], others: Sequence[np.ndarray]
@@ -194,68 +202,79 @@ class Engine:
                 self._seen.popitem(last=False)
         return kept or function, compiled, given
 
-    def compute(self, submodel: SubModel, images: tf.Tensor, targets: Sequence[Any]) -> Any:
-        """What is traced: for each target maps, measurements, scores, classes and weights; the
-        outputs (B, C); whether logits may be hidden in them.
+    def compute(self, submodel: SubModel, images: tf.Tensor, targets: Sequence[Any]) -> PassMaps:
+        """The maps of a batch for each target, as tensors: what is traced.
+
+        Args:
+            submodel: The engine's, beside the values of the inputs that are not explained.
+            images: (B, h, w, C), what the model takes.
+            targets: As in a call, but with tensors in place of arrays.
         """
         contrasts = [
             functools.partial(each.method.contrast, **each.options)
             for each in self.requests
             if each.method.contrast is not None
         ]
-        outputs, answers = submodel.read_each(
-            images,
-            targets,
-            self.needs,
-            *contrasts,
-        )
-        self._found = outputs.found
-        made = [self._answer(images, answer) for answer in answers]
-        return made, _class_values(outputs), outputs.hide_logits
+        made = submodel.read_each(images, targets, self.needs, *contrasts)
+        self._found = made.outputs.found
+        answers = []
+        for answer in made.answers:
+            shared = self._shared(submodel, images, answer)
+            asked_again = (submodel, images, answer.target, self.settings.at_once)
+            networks = [
+                ExplainedNetwork(*asked_again, place, tapped)
+                for place, tapped in enumerate(made.tapped or [None])
+            ]
+            readings = [
+                self._filled(reading, network, answer, shared)
+                for reading, network in zip(answer.readings, networks, strict=True)
+            ]
+            answers.append(self._mapped(readings, answer, images))
+        return PassMaps(answers, _class_values(made.outputs), made.outputs.hide_logits)
 
-    def _answer(self, images: tf.Tensor, answer: Answer) -> tuple[Any, ...]:
-        readings = [
-            self._fill(images, answer, reading, index)
-            for index, reading in enumerate(answer.readings)
-        ]
-        raws, measured = [], []
-        for request in self.requests:
-            asked = readings if request.method.layered else readings[:1]
-            made = [self._map(request, reading, images) for reading in asked]
-            raws.append([raw for raw, _ in made])
-            measured.append([facts for _, facts in made])
-        return raws, measured, readings[0].scores, answer.pairs, answer.weights
+    def _shared(self, submodel: SubModel, images: tf.Tensor, answer: Answer) -> dict[str, Any]:
+        """What the methods need besides, and is the same at every layer."""
+        shared: dict[str, Any] = {"principal": self.settings.eigen}
+        for rule, need in _GATED.items():
+            if need in self.needs:
+                gradients, self.gates = submodel.gated_gradients(images, answer.target, rule)
+                shared[f"{rule}_gradients"] = gradients
+        if self._biased is not None:
+            shared |= _bias_attributions(self._biased, images, answer.target)
+        return shared
 
-    def _fill(self, images: tf.Tensor, answer: Answer, reading: Reading, index: int) -> Reading:
-        """Add to a reading what the methods need besides gradients."""
-        target = reading.network.target
-        filled: dict[str, Any] = {"principal": self.settings.eigen}
-        filled["network"] = replace(reading.network, at_once=self.settings.at_once)
-        head = self._heads[index] if self._heads else None
-        if head is not None and not callable(target):
+    def _filled(
+        self, reading: Reading, network: ExplainedNetwork, answer: Answer, shared: dict[str, Any]
+    ) -> Reading:
+        """A reading with all that the methods need."""
+        head = self._heads[network.tap] if self._heads else None
+        if head is not None and not callable(answer.target):
             weights, _ = head.weights(reading.activations.shape[-1])
-            filled["class_weights"] = (
+            own = (
                 class_weights(weights, answer.pairs)
                 if answer.weights is None
                 else tf.matmul(answer.weights, weights, transpose_b=True)
             )
-        for rule, need in _GATED.items():
-            if need in self.needs:
-                gated = reading.network.submodel.gated_gradients(images, target, rule)
-                gradients, self.gates = gated
-                filled[f"{rule}_gradients"] = gradients
-        if self._biased is not None:
-            filled |= _bias_attributions(self._biased, images, target)
-        return replace(reading, **filled)
+            shared = shared | {"class_weights": own}
+        return replace(reading, network=network, **shared)
 
-    def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        made = request.method(reading, **request.options)
-        raw, facts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
-        raw = _checked(raw, request.method, images)
-        _check_facts(facts, request.method, images.shape[0])
-        if self.settings.eigen and raw.shape.rank == images.shape.rank:
-            raw = first_component(raw, towards=tf.reduce_sum(raw, axis=-1))
-        return raw, facts
+    def _mapped(self, readings: Sequence[Reading], answer: Answer, images: tf.Tensor) -> TargetMaps:
+        """The maps of every method at every layer."""
+        raws, measured = [], []
+        for request in self.requests:
+            places = readings if request.method.layered else readings[:1]
+            made = [self._map(request, reading, images) for reading in places]
+            raws.append([each.raw for each in made])
+            measured.append([each.measured for each in made])
+        return TargetMaps(raws, measured, readings[0].scores, answer.pairs, answer.weights)
+
+    def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> MethodMap:
+        returned = request.method(reading, **request.options)
+        made = checked_map(returned, request.method, images)
+        if self.settings.eigen and made.raw.shape.rank == images.shape.rank:
+            towards = tf.reduce_sum(made.raw, axis=-1)
+            return made._replace(raw=first_component(made.raw, towards=towards))
+        return made
 
     def _kind(self, values: np.ndarray | None) -> str:
         if self._found:
@@ -276,7 +295,7 @@ def _hashable(target: Any) -> Any:
 
 def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict[str, Any]:
     """What each layer's bias gave to the score, and the gradients by the images."""
-    readings, *_ = biased.read(images, target, Need.GRADIENTS | Need.IMAGE_GRADIENTS)
+    readings = biased.read(images, target, Need.GRADIENTS | Need.IMAGE_GRADIENTS).readings
     layers = [tap.operation() for tap in biased.taps]
     parts = [
         biased.channels_last(biases(layer, reading.activations) * reading.gradients)
@@ -285,36 +304,8 @@ def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict
     return {"bias_attributions": parts, "image_gradients": readings[0].image_gradients}
 
 
-def _check_facts(facts: Any, method: Method, batch: int) -> None:
-    values = facts.values() if isinstance(facts, dict) else [None]
-    if not all(isinstance(each, tf.Tensor) and each.shape == (batch,) for each in values):
-        raise ValueError(
-            "What a method measures besides its map must be a dict of tensors (B,) by name; "
-            f"{method.name!r} returned something else."
-        )
-
-
 def _class_values(outputs: Outputs) -> tf.Tensor | None:
     values = outputs.values
     if not isinstance(values, tf.Tensor) or any(side != 1 for side in values.shape[1:-1]):
         return None
     return tf.cast(tf.reshape(values, (-1, values.shape[-1])), tf.float32)
-
-
-def _checked(raw: Any, method: Method, images: tf.Tensor) -> tf.Tensor:
-    rank = images.shape.rank
-    positions = max(rank - 2, 1)  # a text has no channels
-    ranks = (positions + 1, rank) if method.pixels else (positions + 1,)
-    if (
-        not isinstance(raw, tf.Tensor)
-        or raw.shape.rank not in ranks
-        or raw.shape[0] != images.shape[0]
-        or not raw.dtype.is_floating
-    ):
-        shape = getattr(raw, "shape", type(raw).__name__)
-        raise ValueError(
-            f"A method must return a tensor (B, h, w) of floats from its reading; "
-            f"{method.name!r} returned "
-            f"{shape} for {images.shape[0]} images."
-        )
-    return raw

@@ -1,14 +1,13 @@
 """What an evaluation keeps besides its rows, in memory that does not grow with the pictures.
 
-Set-level metrics, mean curves, the best and worst pictures, and what was left out; as arrays, so
-that a run that was stopped can go on.
+Set-level metrics, mean curves, the best and worst pictures, and what was left out; as facts and
+arrays, so that a run that was stopped can go on.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,7 +25,8 @@ FRACTIONS = np.linspace(0, 1, 101)
 RESAMPLES = 200
 
 
-_GALLERY = ("best", "worst")
+# What is kept of a tally as it is.
+_FACTS = ("position", "last", "notes", "pictures", "empty", "leading")
 
 
 class MeanCurve(NamedTuple):
@@ -165,50 +165,30 @@ class Tally:
             found[key] = MeanCurve(mean, 1.96 * np.sqrt(variance))
         return found
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All of it as arrays."""
-        facts: dict[str, Any] = {
-            "position": self.position,
-            "last": self.last,
+    def state(self) -> dict[str, Any]:
+        """All of it, as facts and arrays that an archive keeps."""
+        return {
+            **{name: getattr(self, name) for name in _FACTS},
             "skipped": self.skipped,
-            "notes": self.notes,
-            "pictures": self.pictures,
-            "empty": self.empty,
-            "leading": self.leading,
-            "sets": [[*key] for key in self.sets],
-            "curves": [[*key] for key in self._curves],
+            "sets": [(key, counted.state()) for key, counted in self.sets.items()],
+            "curves": list(self._curves.items()),
+            "galleries": list(self.galleries.items()),
         }
-        arrays: dict[str, np.ndarray] = {}
-        for place, counted in enumerate(self.sets.values()):
-            for number, array in enumerate(counted.state()):
-                arrays[f"set-{place}-{number}"] = array
-        for place, sums in enumerate(self._curves.values()):
-            arrays[f"curve-{place}"] = sums
-        for name in _GALLERY:
-            listed = [
-                (key, shown)
-                for key, gallery in self.galleries.items()
-                for shown in getattr(gallery, name)
-            ]
-            facts[name] = [[*key, shown.value, shown.image, shown.label] for key, shown in listed]
-            for place, (_, shown) in enumerate(listed):
-                arrays[f"{name}-{place}"] = np.frombuffer(shown.jpeg, np.uint8)
-        return {"facts": np.array(json.dumps(facts)), **arrays}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take up what ``state`` gave."""
-        facts = json.loads(str(state["facts"]))
-        for name in ("position", "last", "notes", "pictures", "empty", "leading"):
-            setattr(self, name, facts[name])
-        self.skipped = [(name, reason) for name, reason in facts["skipped"]]
-        for place, parts in enumerate(facts["sets"]):
-            key, prefix = MetricKey(*parts), f"set-{place}-"
-            count = sum(name.startswith(prefix) for name in state)
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state`` gave, as an archive gives it back."""
+        for name in _FACTS:
+            setattr(self, name, state[name])
+        self.skipped = [(name, reason) for name, reason in state["skipped"]]
+        for parts, arrays in state["sets"]:
+            key = MetricKey(*parts)
             self.sets[key] = SetCount(self._makers[key.metric]())
-            self.sets[key].restore([state[f"{prefix}{number}"] for number in range(count)])
-        for place, parts in enumerate(facts["curves"]):
-            self._curves[MetricKey(*parts)] = state[f"curve-{place}"]
-        for name in _GALLERY:
-            for place, (*parts, value, image, label) in enumerate(facts[name]):
-                shown = Shown(value, image, label, state[f"{name}-{place}"].tobytes())
-                getattr(self.galleries[CandidateKey(*parts)], name).append(shown)
+            self.sets[key].restore(arrays)
+        self._curves = {MetricKey(*parts): sums for parts, sums in state["curves"]}
+        for parts, gallery in state["galleries"]:
+            best, worst = (list(map(_shown, gallery[name])) for name in ("best", "worst"))
+            self.galleries[CandidateKey(*parts)] = Gallery(best, worst)
+
+
+def _shown(facts: Mapping[str, Any]) -> Shown:
+    return Shown(**{**facts, "jpeg": facts["jpeg"].tobytes()})

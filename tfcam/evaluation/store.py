@@ -6,14 +6,14 @@ batches are done. It is written last: a batch counts when its state is there, wh
 
 from __future__ import annotations
 
-import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from tfcam.utils.files import write_whole
+from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.files import whole_file
 from tfcam.utils.run_folder import STATE, keep_settings, make_folder
 
 
@@ -21,7 +21,20 @@ class Stored(NamedTuple):
     """The rows of the batches that are done, and the state after them; both empty at the start."""
 
     batches: list[pd.DataFrame]
-    state: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class State(Archived):
+    """What is no row.
+
+    Attributes:
+        batches: How many batches are done.
+        tally: See ``Tally.state``.
+    """
+
+    batches: int
+    tally: dict[str, Any]
 
 
 class Store:
@@ -41,16 +54,22 @@ class Store:
         keep_settings(folder, settings, "an evaluation")
 
     def read(self) -> Stored:
-        """Read what is done."""
+        """Read what is done.
+
+        Raises:
+            ValueError: If the state is damaged.
+        """
         file = self._folder / STATE
         if not file.exists():
             return Stored([], {})
-        with np.load(file, allow_pickle=False) as content:
-            state = {name: content[name] for name in content.files}
-        done = int(state.pop("batches"))
-        return Stored([pd.read_parquet(self._part(number)) for number in range(done)], state)
+        try:
+            state = State.load(file)
+        except ValueError:
+            raise ValueError(f"{str(file)!r} is damaged: begin anew in another folder.") from None
+        rows = [pd.read_parquet(self._part(number)) for number in range(state.batches)]
+        return Stored(rows, state.tally)
 
-    def write(self, number: int, rows: pd.DataFrame, state: dict[str, np.ndarray]) -> None:
+    def write(self, number: int, rows: pd.DataFrame, state: dict[str, Any]) -> None:
         """Add a batch.
 
         Args:
@@ -58,12 +77,9 @@ class Store:
             rows: Its rows.
             state: The state after it.
         """
-        stream = io.BytesIO()
-        rows.to_parquet(stream, index=False)
-        write_whole(self._part(number), stream.getvalue())
-        stream = io.BytesIO()
-        np.savez_compressed(stream, batches=np.array(number + 1), **state)  # type: ignore[arg-type]
-        write_whole(self._folder / STATE, stream.getvalue())
+        with whole_file(self._part(number)) as file:
+            rows.to_parquet(file, index=False)
+        save_archive(self._folder / STATE, State(number + 1, state))
 
     def _part(self, number: int) -> Path:
         return self._folder / f"rows-{number:05d}.parquet"

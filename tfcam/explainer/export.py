@@ -59,11 +59,13 @@ def save(
             images, shown = swapped(image, to_first=False), tf.unstack(tf.shape(image)[2:])
         batch = tf.shape(images)[0]
         chosen = target if callable(target) else tf.tile(tf.constant(target), [batch, 1])
-        (answer,), *_ = engine.compute(engine.submodel, images, [chosen])
-        raws, _, scores, pairs, _ = answer
-        made = {"score": scores, "heatmap": _heatmap(raws[0], shown, pixels, fusion)}
+        (answer,) = engine.compute(engine.submodel, images, [chosen]).answers
+        made = {
+            "score": answer.scores,
+            "heatmap": _heatmap(answer.raws[0], shown, pixels, fusion),
+        }
         if not callable(target):
-            made["class"] = pairs[:, 0]
+            made["class"] = answer.pairs[:, 0]
         if labels is not None and "class" in made:
             made["label"] = tf.gather(tf.constant(list(labels)), made["class"])
         return made

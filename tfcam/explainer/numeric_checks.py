@@ -171,9 +171,9 @@ def _probe(
         scaled = [lambda outputs, by=by: by * scores(outputs) for by in _LARGER if half]
         targets = [target, *scaled] if slopes else [target]
         needs = Need.GRADIENTS if slopes else Need.NOTHING
-        _, answers = submodel.beside(others).read_each(images, targets, needs)
-        taken = [each.network.activations for each in answers[0].readings]
-        return taken, [[each.gradients for each in a.readings] for a in answers if slopes]
+        found = submodel.beside(others).read_each(images, targets, needs)
+        slopes_of = [[each.gradients for each in a.readings] for a in found.answers if slopes]
+        return found.tapped, slopes_of
 
     given = [*map(tf.convert_to_tensor, arrays)]
     shapes = tuple((tuple(each.shape), each.dtype) for each in given)

@@ -133,8 +133,8 @@ def mask_boxes(binary: np.ndarray, components: Components = "largest") -> np.nda
     # Twice as fast with 16 bits, where they can number a part in each second row and column.
     short = (height + 1) * (width + 1) < 4 * (2**16 - 2)
     labels = cv2.CV_16U if short else cv2.CV_32S
-    _, _, found, _ = cv2.connectedComponentsWithStats(part, connectivity=8, ltype=labels)
-    x, y, width, height, area = found[1:].T  # the first is the background
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(part, connectivity=8, ltype=labels)
+    x, y, width, height, area = statistics[1:].T  # the first is the background
     x, y = x + left, y + top
     order = np.lexsort((x, y, -area))  # cv2's own order differs between its versions
     if components == "largest":

@@ -35,7 +35,7 @@ def resize(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     if len(size) == 1:
         return resize(values[:, np.newaxis], (*size, 1))[:, 0]
     if len(size) == 3:  # each slice, then along the depth
-        flat = np.stack([resize(each, size[1:]) for each in values])
+        flat = np.stack([resize(plane, size[1:]) for plane in values])
         deep = resize(flat.reshape(len(flat), -1), (size[0], flat[0].size))
         return deep.reshape(size[0], *flat.shape[1:])
     resized = cv2.resize(values.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)

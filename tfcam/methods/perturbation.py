@@ -10,8 +10,7 @@ from tfcam.maps.tensors import resized
 from tfcam.methods.batching import in_chunks
 from tfcam.methods.cam import positions
 from tfcam.methods.registry import method
-from tfcam.passes.network import Network
-from tfcam.passes.reading import Need, Reading
+from tfcam.passes.reading import Need, Network, Reading
 
 
 @method(Need.NETWORK, passes="F + K F", of_class="partly")

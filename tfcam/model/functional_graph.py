@@ -64,12 +64,12 @@ class Reader:
         self._nodes, self._rank = tree.node_by_id, rank
         self._numbers = Counter[int]()
 
-    def run(self, model: Any, given: Sequence[str]) -> list[str]:
+    def run(self, model: Any, inputs: Sequence[str]) -> list[str]:
         """The names of the tensors that a model returns for those that it is given."""
         graph = _graph(model)
-        if len(graph.inputs) != len(given):
+        if len(graph.inputs) != len(inputs):
             raise _UnknownError
-        names = {id(tensor): name for tensor, name in zip(graph.inputs, given, strict=True)}
+        names = {id(tensor): name for tensor, name in zip(graph.inputs, inputs, strict=True)}
         for depth in sorted(graph._nodes_by_depth, reverse=True):
             for node in graph._nodes_by_depth[depth]:
                 if node.operation and not node.is_input:
@@ -81,24 +81,24 @@ class Reader:
     def _call(self, node: Any, names: dict[int, str]) -> None:
         operation, arguments = node.operation, node.arguments
         if id(operation) not in self._nodes or any(
-            id(each) not in names for each in arguments.keras_tensors
+            id(tensor) not in names for tensor in arguments.keras_tensors
         ):
             raise _UnknownError
         path, reference, innermost = self._nodes[id(operation)]
         first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
         taken = [t for t in tf.nest.flatten(first) if isinstance(t, keras.KerasTensor)]
-        given = [names[id(tensor)] for tensor in taken]
+        taken_names = [names[id(tensor)] for tensor in taken]
         number = self._numbers[id(operation)]
         self._numbers[id(operation)] += 1
         if hasattr(operation, "_nodes_by_depth") or isinstance(operation, keras.Model):
-            made = self.run(operation, given)
+            made_names = self.run(operation, taken_names)
         else:
             _check_known(operation, innermost)
             fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
-            made = given if _passes(operation) else fresh
-        seen = (self.sources[names[id(each)]] for each in arguments.keras_tensors)
+            made_names = taken_names if _passes(operation) else fresh
+        seen = (self.sources[names[id(tensor)]] for tensor in arguments.keras_tensors)
         together = frozenset[int]().union(*seen)
-        for tensor, name in zip(node.outputs, made, strict=True):
+        for tensor, name in zip(node.outputs, made_names, strict=True):
             names[id(tensor)] = name
             self.sources.setdefault(name, together)
         single = node.outputs[0] if len(node.outputs) == 1 else None
@@ -107,8 +107,8 @@ class Reader:
                 path,
                 reference,
                 number,
-                tuple(given),
-                None if single is None else made[0],
+                tuple(taken_names),
+                None if single is None else made_names[0],
                 None if single is None else self._shape(single),
                 self._shape(taken[0]) if taken else None,
             )
@@ -168,7 +168,7 @@ def _graph(model: Any) -> Any:
 
 
 def _check_order(tensors: Sequence[Any], inputs: Sequence[Input]) -> None:
-    if [tuple(each.shape[1:]) for each in tensors] != [each.own_shape for each in inputs]:
+    if [tuple(tensor.shape[1:]) for tensor in tensors] != [taken.own_shape for taken in inputs]:
         raise _UnknownError
 
 

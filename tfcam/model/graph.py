@@ -57,8 +57,8 @@ class ModelGraph(ModelTree):
         with LOCK:
             if key not in self._kept:
                 self._kept[key] = find()
-            found: T = self._kept[key]
-            return found
+            kept: T = self._kept[key]
+            return kept
 
     # --- what goes in -----------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class ModelGraph(ModelTree):
 
     def _innermost(self, calls: Iterable[Call]) -> list[Any]:
         operations = (call.operation for call in calls)
-        return [each for each in operations if self.node_by_id[id(each)].innermost]
+        return [operation for operation in operations if self.node_by_id[id(operation)].innermost]
 
     def computes_in(self, dtype: str) -> bool:
         """Whether the model or a layer of it computes in a dtype, such as "float16"."""
@@ -213,17 +213,17 @@ class ModelGraph(ModelTree):
         return classes_of_shape(self.calls(which).shape if output is None else None)
 
     def labels(
-        self, given: Sequence[str] | None = None
+        self, labels: Sequence[str] | None = None
     ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
         """The label of each class where they are known, and what to mind about them.
 
         Args:
-            given: What the user says.
+            labels: What the user says.
 
         Raises:
             ValueError: If there are more or fewer labels than classes.
         """
-        return find_labels(self.own_family, getattr(self.model, "output_shape", None), given)
+        return find_labels(self.own_family, getattr(self.model, "output_shape", None), labels)
 
     # --- what it is -------------------------------------------------------------------------
 

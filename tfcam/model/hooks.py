@@ -56,8 +56,8 @@ def observed(tree: ModelTree, operations: Iterable[Any], visit: Visitor) -> Iter
                 first = args[0] if args else next(iter(kwargs.values()))
                 seen = seen_by(operation, number, "input", first)
                 if seen is not first:
-                    args = tuple(seen if each is first else each for each in args)
-                    kwargs = {k: seen if each is first else each for k, each in kwargs.items()}
+                    args = tuple(seen if a is first else a for a in args)
+                    kwargs = {k: seen if a is first else a for k, a in kwargs.items()}
             return seen_by(operation, number, "output", original(*args, **kwargs))
 
         return call
@@ -92,7 +92,7 @@ def rewired(tree: ModelTree, operations: Iterable[Any], wrap: Wrapper) -> Iterat
         return call
 
     with LOCK, contextlib.ExitStack() as undo:
-        for operation in {id(each): each for each in inside}.values():
+        for operation in {id(operation): operation for operation in inside}.values():
             # A quantised layer computes in another method than `call`.
             quantized = getattr(operation, "quantization_mode", None) is not None
             name = "quantized_call" if quantized else "call"

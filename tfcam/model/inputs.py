@@ -80,11 +80,11 @@ def read_structure(tree: ModelTree) -> Any:
             "called. Call it once on a batch of images, or build it with its input shape."
         )
     taken = _structure(model)
-    most = max(len(each.shape) for each in tf.nest.flatten(taken))
+    most = max(len(one.shape) for one in tf.nest.flatten(taken))
     if most < 2 or not _is_channels_first(tree, most + 1):
         return taken
     return tf.nest.map_structure(
-        lambda each: _channels_first(each) if len(each.shape) == most else each, taken
+        lambda one: _channels_first(one) if len(one.shape) == most else one, taken
     )
 
 
@@ -104,16 +104,16 @@ def _structure(model: Any) -> Any:
     return _inputs(shape)
 
 
-def _inputs(given: Any, name: str | None = None) -> Any:
-    if isinstance(given, dict):
-        return {key: _inputs(value, str(key)) for key, value in given.items()}
-    if isinstance(given, list | tuple) and not _is_shape(given):
-        names = [None if hasattr(each, "name") else f"input_{n}" for n, each in enumerate(given)]
-        return type(given)(map(_inputs, given, names))
-    if isinstance(given, list | tuple):
-        return Input(name or "input", tuple(given[1:]))
-    dtype = given.dtype if "int" in given.dtype else "float32"
-    return Input(name or given.name, tuple(given.shape[1:]), dtype)
+def _inputs(taken: Any, name: str | None = None) -> Any:
+    if isinstance(taken, dict):
+        return {key: _inputs(value, str(key)) for key, value in taken.items()}
+    if isinstance(taken, list | tuple) and not _is_shape(taken):
+        names = [None if hasattr(one, "name") else f"input_{n}" for n, one in enumerate(taken)]
+        return type(taken)(map(_inputs, taken, names))
+    if isinstance(taken, list | tuple):
+        return Input(name or "input", tuple(taken[1:]))
+    dtype = taken.dtype if "int" in taken.dtype else "float32"
+    return Input(name or taken.name, tuple(taken.shape[1:]), dtype)
 
 
 def _channels_first(taken: Input) -> Input:
@@ -160,8 +160,8 @@ def swapped(tensor: tf.Tensor, to_first: bool) -> tf.Tensor:
     return tf.transpose(tensor, [0, *order])
 
 
-def _is_shape(given: Any) -> bool:
-    return all(size is None or isinstance(size, int) for size in given)
+def _is_shape(shape: Any) -> bool:
+    return all(size is None or isinstance(size, int) for size in shape)
 
 
 def find_input(inputs: Sequence[Input], name: str | int | None = None) -> int:
@@ -190,11 +190,11 @@ def run(model: Any, structure: Any, values: Sequence[tf.Tensor]) -> Any:
         structure: Its inputs in the structure in which it takes them.
         values: What it is given, in their flat order, the channels last.
     """
-    given = [
+    ordered = [
         swapped(value, to_first=True) if taken.channels_first else value
         for taken, value in zip(tf.nest.flatten(structure), values, strict=True)
     ]
-    return model(tf.nest.pack_sequence_as(structure, given), training=False)
+    return model(tf.nest.pack_sequence_as(structure, ordered), training=False)
 
 
 def split_batch(value: Any, axes: int) -> list[Any] | None:

@@ -105,7 +105,7 @@ def class_of(
     name = str(label)
     number = _WORDNET.match(name)
     if number and labels is not None and tuple(labels) == imagenet_labels():
-        known = [each for each, _ in imagenet_classes() or ()]
+        known = [wordnet for wordnet, _ in imagenet_classes() or ()]
         if number[0] in known:
             return known.index(number[0])
     if labels is None:

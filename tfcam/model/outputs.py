@@ -50,10 +50,10 @@ def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = (
     if known.count(output) == 1:
         return leaves[known.index(output)]
     if output in known:
-        found = [index for index, name in enumerate(known) if name == output]
-        raise ValueError(f"The name {output!r} is that of outputs {found}; give one's index.")
-    words = [each for each in dict.fromkeys([*keys, *known]) if isinstance(each, str)]
-    choice = [*map(repr, keys), *(repr(each) for each in dict.fromkeys(known) if each not in keys)]
+        places = [index for index, name in enumerate(known) if name == output]
+        raise ValueError(f"The name {output!r} is that of outputs {places}; give one's index.")
+    words = [word for word in dict.fromkeys([*keys, *known]) if isinstance(word, str)]
+    choice = [*map(repr, keys), *(repr(word) for word in dict.fromkeys(known) if word not in keys)]
     raise ValueError(
         f"output must be one of {', '.join(choice)}; got {output!r}.{did_you_mean(output, words)}"
     )

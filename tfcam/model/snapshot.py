@@ -46,8 +46,9 @@ class Snapshot:
         self._operations = [weakref.ref(operation) for operation in unique]
         self._children = child_ids([model, *unique])
         self._variables = _ids(model.variables)
-        own = (each for each in unique if type(each).__module__.startswith("keras."))
-        self._constants = [_constants(each) for each in own if not isinstance(each, keras.Model)]
+        self._constants = [
+            _constants(operation) for operation in unique if _is_own_layer(operation)
+        ]
 
     def holds(self, model: Any) -> bool:
         """Whether the model is still as it was."""
@@ -57,6 +58,13 @@ class Snapshot:
             and _ids(model.variables) == self._variables
             and all(map(_is_unchanged, self._constants))
         )
+
+
+def _is_own_layer(operation: Any) -> bool:
+    """Whether it is one of Keras's own layers or operations; a model is none."""
+    return type(operation).__module__.startswith("keras.") and not isinstance(
+        operation, keras.Model
+    )
 
 
 def _ids(objects: Sequence[Any]) -> tuple[int, ...]:

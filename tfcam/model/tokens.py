@@ -45,7 +45,7 @@ def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | 
 
 
 def grid_of(
-    calls: CallGraph, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
+    calls: CallGraph, call: Call, size: tuple[int, int] | None = None, side: Side = "output"
 ) -> Grid:
     """Find how the tokens of a call lie in the image.
 
@@ -56,14 +56,14 @@ def grid_of(
     Args:
         calls: What the model calls.
         call: One of its calls.
-        given: (height, width) where the user says it.
+        size: (height, width) where the user says it.
         side: Whether the call gives or takes the tokens.
 
     Returns:
         The grid.
 
     Raises:
-        ValueError: If these are no tokens, the given grid does not fit, or none is found.
+        ValueError: If these are no tokens, the given size does not fit, or none is found.
 
     Example:
         >>> from tfcam.model.call_graph import Call, CallGraph, Shape
@@ -74,14 +74,14 @@ def grid_of(
     """
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None:
-        found = call.shape if side == "output" else call.input_shape
+        actual = call.shape if side == "output" else call.input_shape
         raise ValueError(
             "Tokens must be (B, T, D), with a T over 1 that the model fixes, in a model of images; "
-            f"{call.path!r} has {'no one tensor' if found is None else found} there."
+            f"{call.path!r} has {'no one tensor' if actual is None else actual} there."
         )
     count = shape[1]
-    if given is not None:
-        return _given(call, count, given)
+    if size is not None:
+        return _grid_of_size(call, count, size)
     grids = _from_maps(calls, call, count) or _from_patches(calls, call, count)
     if len(grids) != 1:
         raise ValueError(
@@ -92,12 +92,12 @@ def grid_of(
     return grids.pop()
 
 
-def _given(call: Call, count: int, given: tuple[int, int]) -> Grid:
-    grid = _fitting(count, *given)
+def _grid_of_size(call: Call, count: int, size: tuple[int, int]) -> Grid:
+    grid = _fitting(count, *size)
     if grid is None:
         raise ValueError(
             f"grid=(height, width) must hold all {count} tokens of {call.path!r} but at most "
-            f"{_MOST_PREFIX} in front; got {given}, which holds {given[0] * given[1]}."
+            f"{_MOST_PREFIX} in front; got {size}, which holds {size[0] * size[1]}."
         )
     return grid
 
@@ -140,10 +140,10 @@ def _from_patches(calls: CallGraph, call: Call, count: int) -> set[Grid]:
 
 def _maps_before(calls: CallGraph, call: Call) -> list[Shape]:
     before = set(map(id, calls.calls[: calls.calls.index(call)]))
-    return [each.shape or () for each in calls.maps if id(each) in before]
+    return [mapped.shape or () for mapped in calls.maps if id(mapped) in before]
 
 
-def map_shapes(calls: CallGraph, given: tuple[int, int] | None = None) -> dict[Call, Shape]:
+def map_shapes(calls: CallGraph, size: tuple[int, int] | None = None) -> dict[Call, Shape]:
     """The shape (h, w, K) of each map that a model's calls give, also as tokens, in their order.
 
     Tokens whose grid can't be told, or only supposed in a network without attention, are no map.
@@ -153,20 +153,20 @@ def map_shapes(calls: CallGraph, given: tuple[int, int] | None = None) -> dict[C
     for call in calls.calls:
         if id(call) in maps:
             shapes[call] = (call.shape or ())[1:]
-        elif (grid := known_grid(calls, call, given)) is not None:
+        elif (grid := known_grid(calls, call, size)) is not None:
             shapes[call] = (grid.height, grid.width, (call.shape or ())[-1])
     return shapes
 
 
 def known_grid(
-    calls: CallGraph, call: Call, given: tuple[int, int] | None = None, side: Side = "output"
+    calls: CallGraph, call: Call, size: tuple[int, int] | None = None, side: Side = "output"
 ) -> Grid | None:
     """The grid of a call's tokens, None where there are none or it takes supposing too much."""
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None or calls.in_attention(call):
         return None
-    if given is not None:
-        return _fitting(shape[1], *given)
+    if size is not None:
+        return _fitting(shape[1], *size)
     grids = _from_maps(calls, call, shape[1])
     if not grids and calls.attentions:
         grids = _from_patches(calls, call, shape[1])

@@ -42,9 +42,9 @@ def trace(tree: ModelTree, structure: Any, visit: Visitor, size: int = _NOMINAL)
     @tf.function(autograph=False)
     def traced(*values: tf.Tensor) -> Any:
         with observed(tree, tree.operations, visit):
-            given = run(tree.model, structure, values)
-        outputs.extend(tf.nest.flatten(given))
-        return given
+            returned = run(tree.model, structure, values)
+        outputs.extend(tf.nest.flatten(returned))
+        return returned
 
     specs = [taken.spec(size) for taken in tf.nest.flatten(structure)]
     return Traced(traced.get_concrete_function(*specs), outputs)

@@ -9,30 +9,29 @@ import tensorflow as tf
 
 from tfcam.passes.outputs import Outputs, probabilities, select
 from tfcam.passes.reading import Need, Reading
+from tfcam.passes.submodel import SubModel
 from tfcam.targets.callables import ClassScore
 
 
 @dataclass(frozen=True)
-class Network:
-    """The explained network at one layer.
-
-    What is explained stays what it was, also where another class would be predicted.
+class ExplainedNetwork:
+    """The explained network at one layer: a ``Network`` of a reading.
 
     Attributes:
         submodel: The opened model.
-        tap: Which of its taps.
         images: (B, H, W, C), what was explained.
         target: (B, 2) pairs of classes, (B, C) weights of the logits, or a callable.
-        activations: What the layer gave for the images, as it gave it.
-        at_once: How many images are computed at once, at least.
+        at_once: The number of images that are computed at once, at least.
+        tap: Which of the model's taps.
+        activations: What the layer gave for the images, as it gave it; None without a layer.
     """
 
-    submodel: Any
-    tap: int
+    submodel: SubModel
     images: tf.Tensor
     target: Any
-    activations: tf.Tensor = None
-    at_once: int = 32
+    at_once: int
+    tap: int
+    activations: tf.Tensor
 
     @property
     def groups(self) -> int:
@@ -41,13 +40,12 @@ class Network:
 
     def read(self, images: tf.Tensor) -> Reading:
         """The reading of other images (B, H, W, C)."""
-        return self._open().read(images, self.target)[0][0]
+        return self._open().read(images, self.target).readings[0]
 
     def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
         """The gradients of the scores by other images (B, H, W, C)."""
-        bare = self.submodel.at([])
-        (reading,), *_ = bare.read(images, self.target, Need.IMAGE_GRADIENTS)
-        return reading.image_gradients
+        answer = self.submodel.at([]).read(images, self.target, Need.IMAGE_GRADIENTS)
+        return answer.readings[0].image_gradients
 
     def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
         """The scores of n variants of the images.
@@ -60,7 +58,7 @@ class Network:
         Returns:
             (n, B) float32.
         """
-        outputs, _ = self.submodel.at([]).forward(images)
+        outputs = self.submodel.at([]).forward(images).outputs
         scores = self._select(outputs)
         # Of a list of targets those that are classes have a probability.
         each = getattr(self.target, "targets", ()) if callable(self.target) else None
@@ -82,10 +80,9 @@ class Network:
             given = tf.concat([prefix, patches], axis=1)
         # Each variant with its own image, as residual connections pass the layer by.
         images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])
-        outputs, _ = self._open().forward(images, inject=[given])
-        return self._select(outputs)
+        return self._select(self._open().forward(images, inject=[given]).outputs)
 
-    def _open(self) -> Any:
+    def _open(self) -> SubModel:
         """The model opened at this layer alone."""
         return self.submodel.at([self.submodel.taps[self.tap]])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -43,6 +43,33 @@ class Need(enum.Flag):
     HEAD = enum.auto()
 
 
+class Network(Protocol):
+    """What a method may ask of the explained network, opened at one layer.
+
+    What is explained stays what it was, also where another class would be predicted.
+    """
+
+    @property
+    def images(self) -> tf.Tensor:
+        """(B, H, W, C), what was explained."""
+
+    @property
+    def groups(self) -> int:
+        """How many variants of the images are computed at once."""
+
+    def read(self, images: tf.Tensor) -> Reading:
+        """The reading of other images (B, H, W, C): activations, gradients and scores."""
+
+    def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
+        """The gradients of the scores by other images (B, H, W, C)."""
+
+    def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
+        """The scores (n, B) of n variants of the images, (n B, H, W, C), or probabilities."""
+
+    def head(self, activations: tf.Tensor) -> tf.Tensor:
+        """The scores (n, B) of n variants of the activations, (n B, h, w, K)."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a method makes its map from; what its method did not ask for is None.
@@ -58,7 +85,7 @@ class Reading:
         bias_attributions: Of each layer that adds a bias, what it gave to the score, (B, ...).
         attentions: Of each self-attention, its scores (B, heads, T, T) float32.
         grid: Where tokens lie in the image; None for a layer that gives maps.
-        network: The ``Network``, to be asked again about other images or activations.
+        network: To be asked again about other images or activations; there for every method.
         principal: Whether channels are combined to their first principal component.
     """
 
@@ -72,7 +99,7 @@ class Reading:
     bias_attributions: Sequence[tf.Tensor] = ()
     attentions: Sequence[tf.Tensor] = ()
     grid: Grid | None = None
-    network: Any = None
+    network: Network = None  # type: ignore[assignment]  # None in a reading made by hand
     principal: bool = False
 
     def combine(self, weighted: tf.Tensor) -> tf.Tensor:

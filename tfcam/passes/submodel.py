@@ -10,8 +10,7 @@ import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -24,7 +23,6 @@ from tfcam.model.tokens import to_map
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.guided_relu import Gates, Rule, check_gates, count_gates, gated_relus
 from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
-from tfcam.passes.network import Network
 from tfcam.passes.outputs import (
     Contrast,
     Outputs,
@@ -45,8 +43,19 @@ KEPT = 16
 _IMAGES = -1
 
 
-@dataclass(frozen=True)
-class Answer:
+class Forward(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        outputs: The model's.
+        tapped: What each tap gave, as it gave it.
+    """
+
+    outputs: Outputs
+    tapped: list[tf.Tensor]
+
+
+class Answer(NamedTuple):
     """What one pass says of one target.
 
     Attributes:
@@ -54,11 +63,22 @@ class Answer:
         pairs: (B, 2), the explained classes and those they are held against; ``PREDICTED`` and
             ``NOTHING`` where the target is a callable.
         weights: (B, C), what each logit counts for; None but for a contrast.
+        target: What is explained where the network is asked again: the pairs, the weights, or the
+            callable.
     """
 
     readings: list[Reading]
     pairs: tf.Tensor
     weights: tf.Tensor | None
+    target: Any
+
+
+class Pass(NamedTuple):
+    """What one pass gives: that of its forward pass, and an answer for each target."""
+
+    outputs: Outputs
+    tapped: list[tf.Tensor]
+    answers: list[Answer]
 
 
 class SubModel:
@@ -119,7 +139,7 @@ class SubModel:
         images: tf.Tensor,
         watch: Callable[[tf.Tensor], object] | None = None,
         inject: Sequence[tf.Tensor] | None = None,
-    ) -> tuple[Outputs, list[tf.Tensor]]:
+    ) -> Forward:
         """Run the model once in inference mode.
 
         Args:
@@ -157,7 +177,7 @@ class SubModel:
             outputs = self.graph.run(self._values(images))
         for index, tap in enumerate(self.taps):
             check_reached(tap, calls[index], index in taken)
-        return self._outputs(outputs), [taken[index] for index in range(len(self.taps))]
+        return Forward(self._outputs(outputs), [taken[n] for n in range(len(self.taps))])
 
     def channels_last(self, value: tf.Tensor) -> tf.Tensor:
         """What a layer gives, with the channels of a map last."""
@@ -176,12 +196,9 @@ class SubModel:
         names = getattr(self.model, "output_names", None) or ()
         return read_outputs(pick_output(outputs, self.output, names), self.score)
 
-    def read(
-        self, images: tf.Tensor, target: Any, needs: Need = Need.GRADIENTS
-    ) -> tuple[list[Reading], Outputs, tf.Tensor, Any]:
-        """``read_each`` for one target: its readings, the outputs, its scores, its classes."""
-        outputs, (answer,) = self.read_each(images, [target], needs)
-        return answer.readings, outputs, answer.readings[0].scores, answer.pairs[:, 0]
+    def read(self, images: tf.Tensor, target: Any, needs: Need = Need.GRADIENTS) -> Answer:
+        """The answer of ``read_each`` for one target."""
+        return self.read_each(images, [target], needs).answers[0]
 
     def read_each(
         self,
@@ -189,7 +206,7 @@ class SubModel:
         targets: Sequence[Any],
         needs: Need = Need.GRADIENTS,
         contrast: Contrast | None = None,
-    ) -> tuple[Outputs, list[Answer]]:
+    ) -> Pass:
         """One forward pass and, where gradients are asked for, each target's backward pass.
 
         Args:
@@ -199,9 +216,6 @@ class SubModel:
             needs: Which of gradients by the activations, gradients by the images (a whole backward
                 pass) and attention scores are read.
             contrast: Turns logits and pairs of classes into what each logit counts for.
-
-        Returns:
-            The outputs, and the answer for each target.
 
         Raises:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
@@ -215,14 +229,14 @@ class SubModel:
                 tape.watch(images)
             # Open before the taps are: each attention is called once more for its scores.
             with self._attending(Need.ATTENTIONS in needs) as attended:
-                outputs, taken = self.forward(images, tape.watch if gradients else None)
+                outputs, tapped = self.forward(images, tape.watch if gradients else None)
             chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
             totals = [tf.reduce_sum(each.scores) for each in chosen]
             large = [total * HALF_SCALE for total in totals] if half else totals
         wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
-        wanted |= dict(enumerate(taken)) if gradients else {}
+        wanted |= dict(enumerate(tapped)) if gradients else {}
         answers = []
         for each, total, scaled in zip(chosen, totals, large, strict=True):
             found = tape.gradient(scaled, wanted) if wanted else {}
@@ -244,13 +258,12 @@ class SubModel:
                     self._map(index, found.get(index)),
                     image_gradients=found.get(_IMAGES),
                     attentions=tuple(attended),
-                    grid=self.taps[index].grid if taken else None,
-                    network=Network(self, index, images, each.again, activation),
+                    grid=self.taps[index].grid if tapped else None,
                 )
-                for index, activation in enumerate(taken or [None])
+                for index, activation in enumerate(tapped or [None])
             ]
-            answers.append(Answer(readings, each.pairs, each.weights))
-        return outputs, answers
+            answers.append(Answer(readings, each.pairs, each.weights, each.again))
+        return Pass(outputs, tapped, answers)
 
     def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
         """A scope with a list that fills with attention scores, where they are wanted."""
@@ -324,7 +337,7 @@ class SubModel:
         @tf.function(autograph=False)
         def scores(images: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
             with gated_relus(rule):
-                outputs, _ = self.beside(given[: len(self._others)]).forward(images)
+                outputs = self.beside(given[: len(self._others)]).forward(images).outputs
                 return select(outputs, target if callable(target) else given[-1]).scores
 
         return scores
@@ -339,5 +352,4 @@ class SubModel:
 
         Traced, only what follows the tapped layers is computed.
         """
-        outputs, _ = self.forward(images, inject=activations)
-        return select(outputs, target).scores
+        return select(self.forward(images, inject=activations).outputs, target).scores

@@ -67,7 +67,7 @@ def choose_preprocessing(
     if callable(preprocess):
         return Preprocessing(preprocess, f"{function_name(preprocess)}, as given")
     if not (isinstance(preprocess, str) and preprocess == "auto"):
-        modes = {mode: mode for mode in _MODES} | {each.name: each.mode for each in FAMILIES}
+        modes = {mode: mode for mode in _MODES} | {family.name: family.mode for family in FAMILIES}
         if not isinstance(preprocess, str) or preprocess not in modes:
             raise ValueError(
                 f"preprocess must be 'auto', None, a callable or one of {', '.join(modes)}; "

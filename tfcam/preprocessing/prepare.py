@@ -177,7 +177,7 @@ def size_for(
             "give them one by one, or resize them to one size."
         )
     nominal = (family.size, family.size) if family else images[0].shape[:2]
-    height, width = (given or usual for given, usual in zip(shape[:2], nominal, strict=True))
+    height, width = (fixed or usual for fixed, usual in zip(shape[:2], nominal, strict=True))
     return height, width
 
 

@@ -19,7 +19,7 @@ class ByValue:
     _array: ClassVar[tuple[str, int]]
 
     def _key(self) -> tuple[Any, ...]:
-        values = [getattr(self, each.name) for each in fields(self)]  # type: ignore[arg-type]
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
         return type(self), *(
             (v.shape, v.dtype.str, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values
         )

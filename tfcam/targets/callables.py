@@ -82,7 +82,7 @@ class Each:
 
     def for_images(self, part: slice) -> Each:
         """The targets of some of the images."""
-        return Each(tuple(part_of(each, part) for each in self.targets[part]))
+        return Each(tuple(part_of(target, part) for target in self.targets[part]))
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
@@ -93,9 +93,9 @@ class Each:
             )
         scores = tf.zeros(batch)
         for target in dict.fromkeys(self.targets):
-            own = np.array([each == target for each in self.targets])
-            found = checked_scores(target(_only(outputs, own)), batch)
-            scores = tf.where(own, tf.cast(found, tf.float32), scores)
+            own = np.array([other == target for other in self.targets])
+            own_scores = checked_scores(target(_only(outputs, own)), batch)
+            scores = tf.where(own, tf.cast(own_scores, tf.float32), scores)
         return scores
 
 
@@ -137,10 +137,10 @@ def per_image(
     """
     return Each(
         tuple(
-            with_labels(each, labels)
-            if callable(each)
-            else as_callable(class_pair(each, classes, labels))
-            for each in targets
+            with_labels(one, labels)
+            if callable(one)
+            else as_callable(class_pair(one, classes, labels))
+            for one in targets
         )
     )
 
@@ -192,7 +192,7 @@ def checked_scores(scores: Any, batch: int) -> tf.Tensor:
 def told_format(target: Any, channels_first: bool) -> Any:
     """A target of pixels told where the outputs' classes are, if it was not; others as they are."""
     if isinstance(target, Each):
-        return Each(tuple(told_format(each, channels_first) for each in target.targets))
+        return Each(tuple(told_format(one, channels_first) for one in target.targets))
     if is_dataclass(target) and getattr(target, "channels_first", True) is None:
         return replace(target, channels_first=channels_first)  # type: ignore[type-var]
     return target

@@ -82,8 +82,8 @@ class Top:
             raise ValueError(
                 f"k of Top must be at most the number of classes, {scores.shape[1]}; got {self.k}."
             )
-        found = tf.math.top_k(tf.cast(scores[0], tf.float32), self.k).indices
-        return tf.stack([found, tf.fill([self.k], NOTHING)], axis=1)
+        best = tf.math.top_k(tf.cast(scores[0], tf.float32), self.k).indices
+        return tf.stack([best, tf.fill([self.k], NOTHING)], axis=1)
 
 
 ClassTarget = int | str | Difference | None
@@ -131,14 +131,14 @@ def class_indices(
         raise ValueError(
             f"A list of targets must have one for each image; got {len(many)} for {batch} images."
         )
-    pairs = [class_pair(each, classes, labels) for each in many]
+    pairs = [class_pair(one, classes, labels) for one in many]
     return np.asarray(pairs, np.int32).reshape(-1, 2)
 
 
 def class_pair(target: Any, classes: int | None, labels: Sequence[str] | None) -> tuple[int, int]:
     if not isinstance(target, Difference):
         return class_index(target, classes, labels), NOTHING
-    first, second = (class_index(each, classes, labels) for each in (target.a, target.b))
+    first, second = (class_index(side, classes, labels) for side in (target.a, target.b))
     if first == second:
         raise ValueError(
             "A Difference must be of two classes: of a class with itself it is 0 everywhere; "
@@ -171,12 +171,12 @@ def _label_index(label: str, labels: Sequence[str] | None) -> int:
             f"The target {label!r} is a label, but the labels of this model are not known. "
             "Pass labels=[...], one for each class, or give the class index."
         )
-    named = [_plain(each) for each in labels]
-    found = [index for index, each in enumerate(named) if each == _plain(label)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"The label {label!r} names classes {found}; give one of these indices.")
+    named = [_plain(name) for name in labels]
+    indices = [index for index, name in enumerate(named) if name == _plain(label)]
+    if len(indices) == 1:
+        return indices[0]
+    if indices:
+        raise ValueError(f"The label {label!r} names classes {indices}; give one of these indices.")
     suggestion = did_you_mean(_plain(label), named) or " See `labels`."
     raise ValueError(f"No class is labelled {label!r}.{suggestion}")
 
@@ -192,7 +192,7 @@ def pair_name(pair: Sequence[int] | np.ndarray, labels: Sequence[str] | None = N
         >>> pair_name((1, 0)), pair_name((1, NOTHING), ["cat", "dog"])
         ('class 1 and not class 0', 'dog')
     """
-    known = [_class_name(int(each), labels or ()) for each in pair if each != NOTHING]
+    known = [_class_name(int(index), labels or ()) for index in pair if index != NOTHING]
     return " and not ".join(known)
 
 

@@ -113,10 +113,10 @@ def _anchors(
     )
 
 
-def _only_one(keys: list[Any], given: Any, words: tuple[str, ...]) -> Any:
-    """The given key, the only one, or the only one with such a word in its name; else None."""
-    if given is not None:
-        return given
+def _only_one(keys: list[Any], chosen: Any, words: tuple[str, ...]) -> Any:
+    """The chosen key, the only one, or the only one with such a word in its name; else None."""
+    if chosen is not None:
+        return chosen
     if len(keys) > 1:
         keys = [key for key in keys if any(word in str(key).lower() for word in words)]
     return keys[0] if len(keys) == 1 else None

@@ -35,10 +35,10 @@ class Similarity(ByValue):
     _array = ("reference", 1)
 
     def __post_init__(self) -> None:
-        given = np.asarray(self.reference)
-        if given.ndim == 0 or any(side != 1 for side in given.shape[1:-1]):
-            raise ValueError(f"A reference must be (D,) or (B, D); got shape {given.shape}.")
-        reference = given.astype(np.float64).reshape(-1, given.shape[-1])
+        array = np.asarray(self.reference)
+        if array.ndim == 0 or any(side != 1 for side in array.shape[1:-1]):
+            raise ValueError(f"A reference must be (D,) or (B, D); got shape {array.shape}.")
+        reference = array.astype(np.float64).reshape(-1, array.shape[-1])
         if not (np.isfinite(reference).all() and reference.any(axis=-1).all() and len(reference)):
             raise ValueError("A reference must be finite and not all zeros; got one that is not.")
         self._keep("reference", reference[0] if len(reference) == 1 else reference)

@@ -60,8 +60,8 @@ def save_archive(path: Path, result: Any) -> None:
 
     Args:
         path: The file.
-        result: An instance; its fields hold arrays and what JSON can hold, in lists, tuples, dicts
-            or further dataclasses.
+        result: An instance; its fields hold arrays, bytes and what JSON can hold, in lists,
+            tuples, dicts or further dataclasses.
     """
     facts, arrays = _parts(result)
     said = json.dumps({"kind": type(result).__name__, "fields": facts})
@@ -131,6 +131,8 @@ def _parts(result: Any) -> _Parts:
 
 def _packed(value: Any, arrays: dict[str, np.ndarray], name: str = "") -> Any:
     """A value as JSON can hold it; its arrays are put aside, by their place."""
+    if isinstance(value, bytes):
+        value = np.frombuffer(value, np.uint8)
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise TypeError(f"An array of Python objects can not be saved; {name} is one.")
@@ -160,6 +162,8 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
 
 def _typed(value: Any, kind: Any) -> Any:
     """What JSON made of tuples and dataclasses, as these again."""
+    if kind is bytes:
+        return value.tobytes()
     if get_origin(kind) is tuple:
         return tuple(_typed(each, get_args(kind)[0]) for each in value)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
