@@ -1,26 +1,28 @@
-"""How far float32 may be off: the tests' tolerances, derived instead of found on one machine.
+"""How far a result may be off: the tests' tolerances, derived instead of found on one machine.
 
-Processors add in different orders, and each order rounds otherwise. What float32 holds of a sum is
+Processors add in different orders, and each order rounds otherwise. What a float holds of a sum is
 relative to the largest terms in it, of which a difference may leave little.
 """
 
+import ml_dtypes
 import numpy as np
 
-EPSILON = float(np.finfo(np.float32).eps)
-SPARE = 10.0  # no processor is known that comes nearer to a bound than a tenth of it
+SPARE = 10.0
 
 
-def rounding(*terms: object, count: int = 8) -> float:
-    """Bound the error of what float32 makes of terms.
+def rounding(*terms: object, count: int = 20, dtype: str = "float32") -> float:
+    """Bound the error of what is computed of terms, with ``SPARE`` to spare.
 
     Args:
         terms: What is added and subtracted, before anything cancels: arrays of any shape.
         count: How many roundings of the largest term may add up.
+        dtype: What is computed in.
 
     Returns:
-        The bound of the absolute error, in the unit of the terms, with ``SPARE`` to spare.
+        The bound of the absolute error, in the unit of the terms.
     """
-    return SPARE * count * EPSILON * max(float(np.abs(term).max()) for term in terms)
+    size = max(float(np.abs(term).max()) for term in terms)
+    return SPARE * count * float(ml_dtypes.finfo(dtype).eps) * size
 
 
 # The bound of a relative error where no terms cancel.
@@ -28,13 +30,13 @@ ROUNDED = rounding(1.0)
 
 
 def ablation_rounding(scores: object, activations: object) -> float:
-    """Bound the error of sum_k (y - y_k) A_k: a weight keeps the digits that y and y_k don't share.
+    """Bound the error of sum_k (y - y_k) A_k: a weight is known no better than the score y.
 
     Args:
         scores: The scores y.
         activations: The activations A (..., K).
     """
-    return rounding(scores) * float(np.abs(activations).sum(-1).max())
+    return rounding(scores, count=8) * float(np.abs(activations).sum(-1).max())
 
 
 def relative(found: object, wanted: object) -> float:
