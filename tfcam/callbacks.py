@@ -7,13 +7,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam import maps
+from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP
@@ -22,7 +24,8 @@ from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
-from tfcam.results.comparison import reduced
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.results.comparison import shrink
 from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.classes import Target
 from tfcam.utils.files import write_whole
@@ -34,21 +37,33 @@ _SCORES = ("explain_box_iou", "explain_pointing_game")
 _COLUMNS, _DPI = 4, 100
 
 
+class _Localisation(NamedTuple):
+    """How well a map lies on the true boxes.
+
+    Attributes:
+        box_iou: The overlap of its box with the nearest true one.
+        hit: 1 where it points at one of them, else 0.
+    """
+
+    box_iou: float
+    hit: float
+
+
 class ExplainCallback(keras.callbacks.Callback):
     """Explains the same images again and again while a model is trained.
 
-    It does so after the first epoch, then ``every`` so many, and after the last: a card for each
-    image in TensorBoard, one figure for each epoch in a folder. With ``boxes``, the mean overlap of
-    boxes and the share of hits of the pointing game are in the epoch's ``logs`` as
+    It does so after the first epoch, then after each ``every`` epochs, and after the last: a card
+    for each image in TensorBoard, one figure for each epoch in a folder. With ``boxes``, the mean
+    overlap of boxes and the share of hits of the pointing game are in the epoch's ``logs`` as
     ``explain_box_iou`` and ``explain_pointing_game``, for History and for callbacks that come after
     this one, such as CSVLogger or EarlyStopping; between two measurements they keep the last
     numbers.
 
     Training is not changed: the weights are the same bits with and without it. Its cost is
     bounded: while it has taken more than ``max_share`` of the time trained so far, maps that are
-    due are left out, which it says once, and in ``skipped``. Made whatever they cost are the maps
-    of the first and the last epoch, and those of a trial before training, which finds what does
-    not fit before an epoch is lost.
+    due are left out, which it says once, and in ``skipped``. The maps of the first and the last
+    epoch are made whatever they cost, and so are those of a trial before training, which finds
+    what does not fit before an epoch is lost.
 
     Args:
         images: The pictures to explain, a handful, as ``tfcam.explain`` takes them; files are read
@@ -65,18 +80,37 @@ class ExplainCallback(keras.callbacks.Callback):
             Of a batch a list of these, one for each image.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
+            or "tanh_max", which lifts what is faint in shallow layers.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
+        batch_size: Number of images that are computed at once; fewer take less memory.
         every: Number of epochs from one explanation to the next.
         max_share: The share of the training time that it may take, in (0, 1]; None for no bound.
         log_dir: TensorBoard's folder; by default nothing is logged. The run is called "explain"
             there. An epoch's step is its index from 0, as in Keras's own TensorBoard callback.
         folder: The folder where ``epoch_001.png`` and so on are written; by default none is.
-        options: Further options of ``tfcam.Explainer``, such as ``labels`` or ``preprocess``.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Attributes:
         explanations: The newest ``Explanations``.
         scores: The newest numbers, as in the logs.
         skipped: The indices of the epochs whose maps were left out, as they cost too much.
-        seconds: What it has taken of the training time.
+        seconds: The time that it has taken of the training.
 
     Raises:
         ValueError: If nothing would come of it, or the arguments do not fit each other.
@@ -103,6 +137,16 @@ class ExplainCallback(keras.callbacks.Callback):
         boxes: Sequence[Any] | None = None,
         target: Target | Sequence[Target] | np.ndarray = None,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+        preprocess: Preprocess = "auto",
+        labels: Sequence[str] | None = None,
+        score: Score = "logit",
+        input: str | int | None = None,
+        output: str | int | None = None,
+        grid: tuple[int, int] | None = None,
+        fuse: maps.Fusion = "max",
+        augment: bool = False,
+        eigen: bool = False,
+        batch_size: int = 32,
         every: int = 1,
         max_share: float | None = 0.03,
         log_dir: str | os.PathLike[str] | None = None,
@@ -120,10 +164,15 @@ class ExplainCallback(keras.callbacks.Callback):
             raise ValueError(f"max_share must be in (0, 1], or None; got {max_share}.")
         self._every, self._max_share = check_count("every", every), max_share
         self._log_dir, self._folder = log_dir, None if folder is None else Path(folder)
+        if "freeze" in options:
+            raise TypeError("ExplainCallback has no freeze: it explains weights that change.")
+        shared = {"layer": layer, "method": method, "preprocess": preprocess, "labels": labels}
+        shared |= {"score": score, "input": input, "output": output, "grid": grid, "fuse": fuse}
+        shared |= {"augment": augment, "eigen": eigen, "batch_size": batch_size}
         # Keras shows how far the training is.
-        self._asked = {"layer": layer, "method": method, "progress": False, **options}
+        self._options: dict[str, Any] = {**shared, "progress": False, **options}
         self._target = target
-        self._writer: Any = None
+        self._writer: tf.summary.SummaryWriter | None = None
         self.explanations: Explanations | None = None
         self.scores: dict[str, float] = {}
         self.skipped: list[int] = []
@@ -137,7 +186,7 @@ class ExplainCallback(keras.callbacks.Callback):
         self._explainer: Explainer | None = None
         if self.model.built:  # some are not before their first batch
             with self._timed():
-                self._measured(self._explain())
+                self._measure(self._explain())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Explain, where it is due and not too dear, and add the numbers to the logs."""
@@ -185,47 +234,49 @@ class ExplainCallback(keras.callbacks.Callback):
 
     def _explain(self) -> Explanations:
         if self._explainer is None:
-            self._explainer = Explainer(self.model, **self._asked)
+            self._explainer = Explainer(self.model, **self._options)
         return self._explainer(self._images, self._target)
 
-    def _measured(self, found: Explanations) -> list[tuple[float, float] | None]:
-        """Of each image with boxes their overlap, and whether the map points at one of them."""
+    def _measure(self, explanations: Explanations) -> list[_Localisation | None]:
+        """Measure each image that has boxes."""
         return [
-            None if truths is None else _against(each, truths)
-            for each, truths in zip(found, self._boxes, strict=True)
+            None if boxes is None else _localise(explanation, boxes)
+            for explanation, boxes in zip(explanations, self._boxes, strict=True)
         ]
 
     def _show(self, epoch: int) -> None:
+        """Explain the images; draw, log and measure what comes of it."""
         with self._timed():
-            found = self._explain()
-            measured = self._measured(found)
-            known = [each for each in measured if each is not None]
-            if known:
-                self.scores = dict(zip(_SCORES, np.mean(known, axis=0).tolist(), strict=True))
-            self.explanations, self._shown = found, epoch
-            cells = [_cell(*each) for each in zip(found, self._boxes, measured, strict=True)]
+            explanations = self._explain()
+            localisations = self._measure(explanations)
+            measured = [numbers for numbers in localisations if numbers is not None]
+            if measured:
+                self.scores = dict(zip(_SCORES, np.mean(measured, axis=0).tolist(), strict=True))
+            self.explanations, self._shown = explanations, epoch
+            cells = list(map(_cell, explanations, self._boxes, localisations))
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                picture = self._drawn(epoch, found[0], cells)
+                picture = self._draw(epoch, explanations[0], cells)
                 write_whole(self._folder / f"epoch_{epoch + 1:03d}.png", picture)
             if self._log_dir is not None:
                 self._log(os.fspath(self._log_dir), epoch, cells)
 
-    def _drawn(self, epoch: int, found: Explanation, cells: list[Cell]) -> bytes:
-        rows = [cells[at : at + _COLUMNS] for at in range(0, len(cells), _COLUMNS)]
-        where = f" at {found.layer}" if found.layer else ""
-        headline = f"epoch {epoch + 1} of {self.params.get('epochs')}: {found.method}{where}"
-        boxed = any(each is not None for each in self._boxes)
+    def _draw(self, epoch: int, first: Explanation, cells: list[Cell]) -> bytes:
+        """Draw the figure of an epoch as a PNG file."""
+        rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
+        where = f" at {first.layer}" if first.layer else ""
+        headline = f"epoch {epoch + 1} of {self.params.get('epochs')}: {first.method}{where}"
+        boxed = any(boxes is not None for boxes in self._boxes)
         foot = ["The true boxes are drawn in white."] if boxed else []
-        return _sheet(rows, headline, foot, "of each map's maximum").rendered("png", _DPI)
+        return _sheet(rows, headline, foot, "of each map's maximum").render("png", _DPI)
 
     def _log(self, folder: str, epoch: int, cells: list[Cell]) -> None:
-        """One picture each, as wide as TensorBoard shows them: all in one could not be read."""
+        """Log one picture each, as wide as TensorBoard shows them: all in one could not be read."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(tf.io.gfile.join(folder, "explain"))
         with self._writer.as_default(step=epoch):
             for number, cell in enumerate(cells, 1):
-                picture = _sheet([[cell]], "", [], None).pixels(_DPI)
+                picture = _sheet([[cell]], "", [], None).rasterize(_DPI)
                 tf.summary.image(f"explain/image_{number:02d}", picture[np.newaxis])
             for name, value in self.scores.items():
                 tf.summary.scalar(name.replace("_", "/", 1), value)
@@ -238,7 +289,7 @@ def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | No
 
 
 def _pictures(images: Any) -> list[Any]:
-    """The images one by one, those in files read."""
+    """List the images one by one, those in files read."""
     if not isinstance(images, list | tuple) and getattr(images, "ndim", 0) != 4:
         raise TypeError(
             "images must be a list of pictures, or an array (B, H, W, C); got "
@@ -246,7 +297,7 @@ def _pictures(images: Any) -> list[Any]:
         )
     if not len(images):
         raise ValueError("There must be at least one image to explain; got none.")
-    return [each if is_prepared(each) else load_image(each) for each in images]
+    return [image if is_prepared(image) else load_image(image) for image in images]
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:
@@ -257,28 +308,31 @@ def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:
             "boxes must hold the boxes (n, 4) of each image, or None for one that has none; got "
             f"{len(boxes)} for {count} images."
         )
-    return [None if each is None else checked_boxes(each) for each in boxes]
+    return [None if own is None else checked_boxes(own) for own in boxes]
 
 
-def _against(found: Explanation, truths: np.ndarray) -> tuple[float, float]:
-    """A map that is not finite finds nothing: it must not end a training."""
-    if not np.isfinite(found.heatmap).all():
-        return 0.0, 0.0
-    return box_iou(found.heatmap, truths), float(pointing_game(found.heatmap, truths))
+def _localise(explanation: Explanation, boxes: np.ndarray) -> _Localisation:
+    """Measure a map; one that is not finite finds nothing: it must not end a training."""
+    heatmap = explanation.heatmap
+    if not np.isfinite(heatmap).all():
+        return _Localisation(0.0, 0.0)
+    return _Localisation(box_iou(heatmap, boxes), float(pointing_game(heatmap, boxes)))
 
 
 def _cell(
-    found: Explanation, truths: np.ndarray | None, measured: tuple[float, float] | None
+    explanation: Explanation, boxes: np.ndarray | None, localisation: _Localisation | None
 ) -> Cell:
-    small = reduced(found)
+    """Draw an explanation with the true boxes, and note what was measured and found."""
+    small = shrink(explanation)
     picture = small.picture().copy()
-    if truths is not None:
-        step = found.heatmap.shape[1] / small.heatmap.shape[1]
-        _outline(picture, truths / step)
-    notes = [each.code for each in found.findings]
-    if measured is not None:
-        notes.insert(0, f"box IoU {measured[0]:.2f}, points {'at' if measured[1] else 'beside'} it")
-    return Cell(picture, found.title.rsplit("\n", 1)[0], tuple(notes))
+    if boxes is not None:
+        step = explanation.heatmap.shape[1] / small.heatmap.shape[1]
+        _outline(picture, boxes / step)
+    notes = [finding.code for finding in explanation.findings]
+    if localisation is not None:
+        side = "at" if localisation.hit else "beside"
+        notes.insert(0, f"box IoU {localisation.box_iou:.2f}, points {side} it")
+    return Cell(picture, explanation.title.rsplit("\n", 1)[0], tuple(notes))
 
 
 def _outline(picture: np.ndarray, boxes: np.ndarray) -> None:

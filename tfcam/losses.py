@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
+from tfcam.maps.tensors import scaled
 from tfcam.methods.registry import METHODS, Method, ask
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need, Reading
@@ -29,8 +30,8 @@ _NEEDS = Need.GRADIENTS | Need.CLASS_WEIGHTS
 def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
     """The share of a map's energy that lies outside of the mask.
 
-    sum_p M+_p (1 - m_p) / sum_p M+_p = 1 - ``localisation.energy``. It is the same for any multiple
-    of a map: it says where to look, not how much.
+    sum_p M+_p (1 - m_p) / sum_p M+_p = 1 - ``tfcam.metrics.energy``. It is the same for any
+    multiple of a map: it says where to look, not how much.
 
     Args:
         maps: (B, H, W), signed.
@@ -49,9 +50,9 @@ def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         >>> outside_energy(maps, masks).numpy()
         array([0.25], dtype=float32)
     """
-    scaled = _scaled(maps)
-    outside = tf.reduce_sum(scaled * (1.0 - masks), axis=[1, 2])
-    return tf.math.divide_no_nan(outside, tf.reduce_sum(scaled, axis=[1, 2]))
+    energy = scaled(maps, _LEAST)
+    outside = tf.reduce_sum(energy * (1.0 - masks), axis=[1, 2])
+    return tf.math.divide_no_nan(outside, tf.reduce_sum(energy, axis=[1, 2]))
 
 
 def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -75,7 +76,7 @@ def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         >>> squared_error(tf.constant([[[4.0, 2.0]]]), tf.constant([[[1.0, 0.0]]])).numpy()
         array([0.125], dtype=float32)
     """
-    return tf.reduce_mean((_scaled(maps) - masks) ** 2, axis=[1, 2])
+    return tf.reduce_mean((scaled(maps, _LEAST) - masks) ** 2, axis=[1, 2])
 
 
 _LOSSES = {each.__name__: each for each in (outside_energy, squared_error)}
@@ -98,6 +99,9 @@ class AttentionLoss:
             the raw maps.
         loss: "outside_energy", "squared_error", or a function of maps and masks, (B, H, W) each,
             that returns (B,).
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         options: The method's own options.
 
     Raises:
@@ -121,6 +125,8 @@ class AttentionLoss:
         *,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         loss: str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = "outside_energy",
+        output: str | int | None = None,
+        grid: tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
         request = ask(method, options)
@@ -142,7 +148,9 @@ class AttentionLoss:
         self.model = model
         self._loss = loss if callable(loss) else _LOSSES[loss]
         # Not shared: what is computed here is part of the user's graph.
-        self._engine = opened.engine(layer, [request], Settings(), shared=False)
+        self._engine = opened.engine(
+            layer, [request], Settings(output=output, grid=grid), shared=False
+        )
 
     def __call__(self, images: Any, masks: Any, targets: Any) -> tf.Tensor:
         """The loss of each image.
@@ -246,15 +254,6 @@ class AttentionModel(keras.Model):
 def has_mask(masks: tf.Tensor) -> tf.Tensor:
     """Whether something is known of an image: (B, H, W) -> (B,) bool."""
     return tf.reduce_any(masks > 0, axis=[1, 2])
-
-
-def _scaled(maps: tf.Tensor) -> tf.Tensor:
-    """The positive part of each map divided by its maximum; zero where there is none."""
-    positive = tf.nn.relu(maps)
-    largest = tf.reduce_max(positive, axis=[1, 2], keepdims=True)
-    empty = largest < _LEAST
-    # Chosen before the division: the gradient of what is not chosen would be NaN times zero.
-    return tf.where(empty, 0.0, positive) / tf.where(empty, 1.0, largest)
 
 
 def _is_formula(method: Method) -> bool:

@@ -202,7 +202,7 @@ def draw(models: dict[str, keras.Model], scenes: Scenes) -> bytes:
         titles.append(Heading(arm))
     columns = [Heading("")] * len(images)
     bar = "of each map's maximum"
-    return ContactSheet(rows, columns, titles, "", [], bar, COLORMAP).rendered("png", 120)
+    return ContactSheet(rows, columns, titles, "", [], bar, COLORMAP).render("png", 120)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 from matplotlib.figure import Figure
 
-from tfcam.figures.contact_sheet import rendered
+from tfcam.figures.rendering import render
 from tfcam.metrics.sanity import randomisation
 from tfcam.metrics.sanity_result import Randomisation
 from tfcam.utils.files import write_whole
@@ -62,11 +62,11 @@ def main() -> None:
     )
     given.output.mkdir(exist_ok=True, parents=True)
     write_whole(given.output / "sanity.csv", found.frame.to_csv(index=False).encode())
-    write_whole(given.output / "maps.png", rendered(found.show(), "png", 150))
+    write_whole(given.output / "maps.png", render(found.show(), "png", 150))
     for similarity in ("spearman_absolute", "ssim"):
         figure = Figure(figsize=(8, 5), layout="constrained")
         found.plot(figure.subplots(), similarity)
-        write_whole(given.output / f"{similarity}.png", rendered(figure, "png", 110))
+        write_whole(given.output / f"{similarity}.png", render(figure, "png", 110))
     write_whole(given.output / "sanity.md", f"{as_markdown(found)}\n".encode())
     print(as_markdown(found))
     print(found)

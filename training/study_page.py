@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfcam.evaluation.result import Evaluation
-from tfcam.figures.contact_sheet import rendered
+from tfcam.figures.rendering import render
 from tfcam.utils.files import write_whole
 from training.study_figures import NAMES
 
@@ -27,7 +27,7 @@ def write(
     """Write figures as PNG, and study.html that needs no other file."""
     parts = []
     for number, (title, figure) in enumerate(figures.items(), start=1):
-        content = rendered(figure, "png", 110)
+        content = render(figure, "png", 110)
         write_whole(output / f"figure{number}.png", content)
         picture = base64.b64encode(content).decode()
         parts.append(

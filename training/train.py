@@ -28,7 +28,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.figures.contact_sheet import rendered
+from tfcam.figures.rendering import render
 from tfcam.utils.files import write_whole
 from training import data
 from training.epochs import BestModel, EpochLog, draw_curves, read_log
@@ -114,7 +114,7 @@ def train(
         for part in ("validation", "test")
     }
     rows = read_log(output)
-    write_whole(output / "curves.png", rendered(draw_curves(rows, chosen), "png", 120))
+    write_whole(output / "curves.png", render(draw_curves(rows, chosen), "png", 120))
     run |= {
         "labels": dogs.labels,
         "counts": dogs.counts,

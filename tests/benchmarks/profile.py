@@ -16,22 +16,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-import tfcam.explainer
-import tfcam.results
 from tests.benchmarks.contestants import contestant
 from tests.benchmarks.networks import NETWORKS, build, pictures
 from tests.benchmarks.timing import timed
+from tfcam import maps
 from tfcam.engine.engine import Engine
-from tfcam.explainer.explainer import Explainer
+from tfcam.explainer import checks
+from tfcam.explainer.pipeline import Pipeline
 
 # What is timed, where it is called from, and how deep it lies.
 STEPS: tuple[tuple[str, Any, str], ...] = (
-    ("looking for changes of the model", Explainer, "_refresh"),
-    ("preparation", tfcam.explainer, "prepare"),
+    ("looking for changes of the model", Pipeline, "refresh"),
+    ("preparation", Pipeline, "prepare"),
     ("the pass: tensors in, graph, arrays out", Engine, "__call__"),
-    ("results", tfcam.explainer, "explanation"),
-    ("  of these heatmaps", tfcam.results.maps, "heatmap"),
-    ("  of these findings", tfcam.results.checks, "of_result"),
+    ("results", Pipeline, "assemble"),
+    ("  of these heatmaps", maps, "heatmap"),
+    ("  of these findings", checks, "of_result"),
     ("  of these options", Engine, "options"),
 )
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfcam.data.annotations import AnnotationError, inside, read_coco, read_voc
-from tfcam.data.example import Example, Skipped, by_class
+from tfcam.data.annotations import AnnotationError, clip_boxes, read_coco, read_voc
+from tfcam.data.example import Example, Skipped, split_by_class
 from tfcam.data.sources import open_data
 from tfcam.images.loading import load_image
 from tfcam.model.labels import class_of, imagenet_labels
@@ -77,7 +77,7 @@ def test_several_classes_become_an_example_each(tmp_path):
     (example,) = read(tmp_path)
     assert example.label is None
     assert len(example.boxes) == 3  # the cow is difficult
-    cats, dogs = by_class(example)
+    cats, dogs = split_by_class(example)
     assert (cats.id, cats.label, len(cats.boxes)) == ("a.png#cat", "cat", 2)
     assert (dogs.id, dogs.label, dogs.boxes.tolist()) == ("a.png#dog", "dog", [[4, 4, 8, 8]])
 
@@ -143,7 +143,7 @@ def test_boxes_that_can_not_be_true_are_refused(tmp_path, box, size, message):
 
 
 def test_boxes_are_cut_to_the_picture():
-    assert inside(np.float32([[-2, 3, 50, 9]]), (20, 40), "a").tolist() == [[0, 3, 40, 9]]
+    assert clip_boxes(np.float32([[-2, 3, 50, 9]]), (20, 40), "a").tolist() == [[0, 3, 40, 9]]
 
 
 # COCO

@@ -27,7 +27,7 @@ from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
 from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.registry import METRICS, chosen_metrics
+from tfcam.metrics.registry import METRICS, find_metrics
 from tfcam.model.labels import class_of
 from tfcam.utils.archive import save_archive
 
@@ -430,15 +430,18 @@ def test_what_can_not_be_measured_is_refused(shapes, data, options, message):
 
 def test_a_metric_has_its_own_options_only():
     with pytest.raises(TypeError, match="'box_iou' has no option 'size'; it has threshold"):
-        chosen_metrics([("box_iou", {"size": 3})])
+        find_metrics([("box_iou", {"size": 3})])
 
 
 def test_models_of_other_inputs_are_refused(data):
     inputs = [keras.Input((8, 8, 3), name="a"), keras.Input((8, 8, 3), name="b")]
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
-    with pytest.raises(ValueError, match="one input, of images, is needed; .* has 2"):
+    with pytest.raises(ValueError, match="what the model takes beside it, b, as others of its"):
         tfcam.evaluate(model, data)
+    facts = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="The explained input must be of images, .* takes .*4,"):
+        tfcam.evaluate(facts, data)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -447,7 +450,7 @@ def test_every_metric_says_what_it_is(name):
     assert measure.name == name
     assert measure.meaning.endswith(".")
     assert measure.better in ("higher", "lower")
-    assert chosen_metrics([name])[0].described == name
+    assert find_metrics([name])[0].described == name
 
 
 # Stopped and gone on

@@ -185,10 +185,10 @@ def test_a_grid_is_two_numbers(grid):
 
 def test_targets_by_value_are_compiled_once():
     model, x = networks.flat(), networks.pictures(1)
-    engine = tfcam.Explainer(model)._engine
+    engine = tfcam.Explainer(model).pipeline.engine
     for _ in range(2):
         tfcam.explain(model, x, target=tfcam.Regression(1, index=2))
-    assert len([each for each in engine._seen.values() if each is not None]) == 1
+    assert len(engine.runner.compiled.functions) == 1
 
 
 def test_what_can_not_be_compared():

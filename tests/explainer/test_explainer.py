@@ -146,8 +146,8 @@ def test_ever_new_sizes_do_not_pile_up():
         picture = np.ones((size, size, 3), np.float32)
         for _ in range(2):
             assert explainer(picture, 0).raw.shape == (size, size, 3)
-    assert len(explainer._engine._seen) == 16
-    assert len(explainer._engine.submodel._traced) == 16
+    assert len(explainer.pipeline.engine.runner.compiled.functions) == 16
+    assert len(explainer.pipeline.engine.submodel._traced) == 16
 
 
 def test_training_between_calls_is_seen():

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.tolerances import ROUNDED, rounding
 from tfcam.feature_visualization import objectives
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.feature_visualization.objectives import Seen
 from tfcam.passes.outputs import Outputs
 
@@ -143,7 +143,7 @@ def gaussian_blur(x, width):
 
 def test_blur_by_loops_and_by_scipy(pictures):
     wanted = np.stack([gaussian_blur(x.astype(float), 1.2) for x in pictures])
-    found = blurred(tf.constant(pictures), 1.2).numpy()
+    found = blur_images(tf.constant(pictures), 1.2).numpy()
     np.testing.assert_allclose(found, wanted, atol=ROUNDED)
     by_scipy = scipy.ndimage.gaussian_filter(pictures[0].astype(float), (1.2, 1.2, 0))
     np.testing.assert_allclose(found[0], by_scipy, atol=ROUNDED)
@@ -152,11 +152,13 @@ def test_blur_by_loops_and_by_scipy(pictures):
 
 
 def test_blur_wider_than_the_picture_keeps_its_mean(pictures):
-    found = blurred(tf.constant(pictures), 50.0).numpy()
+    found = blur_images(tf.constant(pictures), 50.0).numpy()
     assert np.isfinite(found).all()
-    np.testing.assert_allclose(blurred(tf.ones((1, 3, 3, 1)), 50.0), np.ones((1, 3, 3, 1)), 1e-6)
+    np.testing.assert_allclose(
+        blur_images(tf.ones((1, 3, 3, 1)), 50.0), np.ones((1, 3, 3, 1)), 1e-6
+    )
     with pytest.raises(ValueError, match="width of a blur must be above 0; got 0"):
-        blurred(tf.constant(pictures), 0)
+        blur_images(tf.constant(pictures), 0)
 
 
 def test_objectives_are_a_vector_space(pictures, activations):

@@ -10,8 +10,8 @@ from tfcam.feature_visualization.parametrisations import (
     COLOURS,
     Fourier,
     Pixels,
-    correlated,
-    decorrelated,
+    correlate,
+    decorrelate,
     wave_scale,
 )
 from tfcam.images.loading import load_image
@@ -126,8 +126,8 @@ def test_colours_and_their_inverse(rng):
     wanted = np.zeros(values.shape)
     for c, d in itertools.product(range(3), range(3)):
         wanted[..., c] += COLOURS[c, d] * values[..., d].astype(float)
-    np.testing.assert_allclose(correlated(tf.constant(values)), wanted, atol=1e-6)
-    np.testing.assert_allclose(decorrelated(correlated(tf.constant(values))), values, atol=1e-4)
+    np.testing.assert_allclose(correlate(tf.constant(values)), wanted, atol=1e-6)
+    np.testing.assert_allclose(decorrelate(correlate(tf.constant(values))), values, atol=1e-4)
     assert np.linalg.norm(COLOURS, axis=0).max() == pytest.approx(1)
 
 
@@ -140,6 +140,6 @@ def test_colours_of_photographs_are_nearly_independent_once_decorrelated(data):
         found = np.corrcoef(values.T)
         return np.abs(found[np.triu_indices(3, 1)]).max()
 
-    independent = decorrelated(tf.constant(pixels - 0.5, tf.float32)).numpy()
+    independent = decorrelate(tf.constant(pixels - 0.5, tf.float32)).numpy()
     assert strongest(pixels) > 0.85
     assert strongest(independent) < 0.5

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.feature_visualization.test_objectives import gaussian_blur
 from tests.tolerances import ROUNDED, rounding
 from tfcam.feature_visualization.parametrisations import Fourier, Pixels
-from tfcam.feature_visualization.recipes import PRESETS, Recipe, chosen_recipe, without_least
+from tfcam.feature_visualization.recipes import PRESETS, Recipe, choose_recipe, drop_least
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ def test_clipped_shares_are_exact(rng):
     pixels = tf.constant(rng.normal(size=(2, 10, 10, 3)), tf.float32)
     norms = tf.norm(pixels, axis=-1)
     for percentile in (0, 10, 50, 90, 100):
-        kept = without_least(pixels, norms, percentile)
+        kept = drop_least(pixels, norms, percentile)
         zero = np.all(kept.numpy() == 0, axis=-1).sum(axis=(1, 2))
         assert zero.tolist() == [min(percentile, 99)] * 2
     equal = tf.ones((1, 4, 4, 3))
-    np.testing.assert_array_equal(without_least(equal, equal[..., 0], 50), equal)
+    np.testing.assert_array_equal(drop_least(equal, equal[..., 0], 50), equal)
 
 
 def test_pixels_come_back_into_range(slope):
@@ -103,11 +103,11 @@ def test_pixels_come_back_into_range(slope):
 
 
 def test_presets_and_their_changes():
-    assert chosen_recipe("yosinski", {}) is not None
-    changed = chosen_recipe("yosinski", {"blur": 2.0, "steps": 3})
+    assert choose_recipe("yosinski", {}) is not None
+    changed = choose_recipe("yosinski", {"blur": 2.0, "steps": 3})
     assert (changed.blur, changed.steps, changed.decay) == (2.0, 3, PRESETS["yosinski"].decay)
     own = Recipe(Pixels(), steps=5)
-    assert chosen_recipe(own, {}) == own
+    assert choose_recipe(own, {}) == own
     assert isinstance(PRESETS["fourier"].parametrisation, Fourier)
 
 
@@ -136,4 +136,4 @@ def test_presets_and_their_changes():
 )
 def test_what_makes_no_recipe_is_refused(preset, options, kind, message):
     with pytest.raises(kind, match=message):
-        chosen_recipe(preset, options)
+        choose_recipe(preset, options)

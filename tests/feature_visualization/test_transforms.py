@@ -7,7 +7,14 @@ import pytest
 import tensorflow as tf
 
 from tests.tolerances import ROUNDED
-from tfcam.feature_visualization.transforms import Jitter, Pad, Rotate, Scale, sampled, transformed
+from tfcam.feature_visualization.transforms import (
+    Jitter,
+    Pad,
+    Rotate,
+    Scale,
+    apply_transforms,
+    sample,
+)
 
 SEED = tf.constant([3, 4])
 
@@ -38,30 +45,30 @@ def test_sampling_by_loops(images, rng):
     for _ in range(5):
         matrix = np.eye(3)
         matrix[:2] += rng.normal(size=(2, 3)) * [[0.2, 0.2, 2.0]]
-        found = sampled(tf.constant(images), tf.constant(matrix, tf.float32)).numpy()
+        found = sample(tf.constant(images), tf.constant(matrix, tf.float32)).numpy()
         wanted = [bilinear(image.astype(float), matrix) for image in images]
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
 def test_the_gradient_of_sampling_is_its_transpose(images, rng):
-    """<sampled(x) - sampled(0), g> = <x, gradient>: exact, as sampling is affine in x."""
+    """<sample(x) - sample(0), g> = <x, gradient>: exact, as sampling is affine in x."""
     matrix = tf.constant([[1.1, 0.3, 0.4], [-0.2, 0.9, 1.3], [0.0, 0.0, 1.0]])
     g = rng.normal(size=images.shape).astype("float32")
     x = tf.constant(images)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        total = tf.reduce_sum(g * sampled(x, matrix))
+        total = tf.reduce_sum(g * sample(x, matrix))
     gradient = tape.gradient(total, x).numpy().astype(float)
-    linear = sampled(x, matrix).numpy().astype(float) - sampled(0 * x, matrix).numpy()
+    linear = sample(x, matrix).numpy().astype(float) - sample(0 * x, matrix).numpy()
     assert (linear * g).sum() == pytest.approx((images * gradient).sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize("none", [Jitter(0), Scale(1.0, 1.0), Rotate(0), Pad(0)], ids=str)
 def test_without_strength_nothing_changes(none, images):
     np.testing.assert_array_equal(none(SEED, (6, 9)), np.eye(3))
-    found = transformed(tf.constant(images), [none, none], 5, tf.constant(2))
+    found = apply_transforms(tf.constant(images), [none, none], 5, tf.constant(2))
     np.testing.assert_allclose(found, images, atol=ROUNDED)
-    assert transformed(images, [], 5, tf.constant(2)) is images
+    assert apply_transforms(images, [], 5, tf.constant(2)) is images
 
 
 def test_jitter_moves_by_whole_pixels_to_all_sides(images):
@@ -73,7 +80,7 @@ def test_jitter_moves_by_whole_pixels_to_all_sides(images):
         assert abs(right) <= 1
     assert len(seen) == 9
     right = tf.constant([[1.0, 0, 0], [0, 1, 1], [0, 0, 1]])
-    moved = sampled(tf.constant(images), right).numpy()
+    moved = sample(tf.constant(images), right).numpy()
     np.testing.assert_allclose(moved[:, :, :-1], images[:, :, 1:], atol=ROUNDED)
     np.testing.assert_allclose(moved[:, :, -1], 0.5, atol=ROUNDED)
 
@@ -96,20 +103,20 @@ def test_scale_and_rotation_are_drawn_from_their_whole_range():
 def test_a_quarter_turn_turns_a_square_picture(rng):
     square = rng.random((1, 5, 5, 1)).astype("float32")
     quarter = tf.constant([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    found = sampled(tf.constant(square), quarter)[0]
+    found = sample(tf.constant(square), quarter)[0]
     np.testing.assert_allclose(found, np.rot90(square[0], -1), atol=ROUNDED)
 
 
 def test_padding_shrinks_the_picture_into_a_grey_border():
     white = tf.ones((1, 12, 12, 1))
-    found = transformed(white, [Pad(4)], 0, tf.constant(0)).numpy()[0, :, :, 0]
+    found = apply_transforms(white, [Pad(4)], 0, tf.constant(0)).numpy()[0, :, :, 0]
     # Pixel k is taken from 5.5 + (k - 5.5) 20 / 12: the third from -1/3, a third of it grey.
     side = np.array([0, 0, 2 / 3, 1, 1, 1, 1, 1, 1, 2 / 3, 0, 0])
     np.testing.assert_allclose(found, 0.5 + 0.5 * np.outer(side, side), atol=ROUNDED)
 
 
 def test_transforms_follow_each_other(images):
-    both = transformed(tf.constant(images), [Pad(2), Scale(2.0, 2.0)], 0, tf.constant(0))
+    both = apply_transforms(tf.constant(images), [Pad(2), Scale(2.0, 2.0)], 0, tf.constant(0))
     matrix = np.diag([10 / 6 / 2, 13 / 9 / 2, 1])
     wanted = [bilinear(image.astype(float), matrix) for image in images]
     np.testing.assert_allclose(both, wanted, atol=2e-5)
@@ -118,11 +125,11 @@ def test_transforms_follow_each_other(images):
 def test_a_seed_repeats_and_each_step_and_place_draws_anew(images):
     x = tf.constant(images)
     every = [Jitter(3), Rotate(20), Jitter(3)]
-    first = transformed(x, every, 1, tf.constant(0)).numpy()
-    np.testing.assert_array_equal(first, transformed(x, every, 1, tf.constant(0)))
-    assert not np.array_equal(first, transformed(x, every, 1, tf.constant(1)))
-    assert not np.array_equal(first, transformed(x, every, 2, tf.constant(0)))
-    compiled = tf.function(lambda step: transformed(x, every, 1, step))
+    first = apply_transforms(x, every, 1, tf.constant(0)).numpy()
+    np.testing.assert_array_equal(first, apply_transforms(x, every, 1, tf.constant(0)))
+    assert not np.array_equal(first, apply_transforms(x, every, 1, tf.constant(1)))
+    assert not np.array_equal(first, apply_transforms(x, every, 2, tf.constant(0)))
+    compiled = tf.function(lambda step: apply_transforms(x, every, 1, step))
     np.testing.assert_allclose(compiled(tf.constant(0)), first, atol=ROUNDED)
     drawn = []
 
@@ -130,7 +137,7 @@ def test_a_seed_repeats_and_each_step_and_place_draws_anew(images):
         drawn.append(tuple(seed.numpy()))
         return tf.eye(3)
 
-    transformed(x, [noted, noted], 1, tf.constant(0))
+    apply_transforms(x, [noted, noted], 1, tf.constant(0))
     assert drawn[0] != drawn[1]
 
 

@@ -51,14 +51,14 @@ def test_lightness_by_hand():
 
 
 def test_what_is_more_is_lighter_in_evenly_small_steps():
-    shown = lightness(drawing.colours(np.linspace(0, 1, 256), drawing.COLORMAP))
+    shown = lightness(drawing.apply_colormap(np.linspace(0, 1, 256), drawing.COLORMAP))
     steps = np.diff(shown)
     assert shown[0] < 1
     assert shown[-1] > 95
     assert steps.min() > 0
     assert steps.max() < 2 * steps.mean()
     # The colormap of so many papers: its yellow is lighter than its red, which is the maximum.
-    assert np.diff(lightness(drawing.colours(np.linspace(0, 1, 256), "jet"))).min() < 0
+    assert np.diff(lightness(drawing.apply_colormap(np.linspace(0, 1, 256), "jet"))).min() < 0
 
 
 def test_every_map_has_that_colormap_unless_another_is_asked_for():
@@ -104,7 +104,7 @@ def means(panels, methods=("grad_cam", "layer_cam"), layer=""):
 
 def curves(panels=2, methods=5):
     x, numbers = np.linspace(0, 1, 5), np.tile([0.5, 0.4, 0.6], (5, 1))
-    drawn = [charts.Curve(f"method {n}", x, numbers, n > 6) for n in range(methods)]
+    drawn = [charts.Line(f"method {n}", x, numbers, n > 6) for n in range(methods)]
     return charts.draw_curves({f"metric {n}": drawn for n in range(panels)})
 
 

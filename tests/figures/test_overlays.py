@@ -110,13 +110,13 @@ def test_slices_are_few_evenly_spaced_and_hold_the_hottest(depth):
     for hottest in {0, depth // 2, depth - 1}:
         heatmap = np.zeros((depth, 2, 3))
         heatmap[hottest, 1, 2] = 1
-        slices = list(drawing.chosen_slices(heatmap))
+        slices = list(drawing.choose_slices(heatmap))
         assert hottest in slices
         assert 0 <= slices[0] < slices[-1] + 1 <= depth
         assert len(slices) <= 9
         assert len(slices) >= min(depth, 5)
         assert len(set(np.diff(slices))) <= 1
-        rows, columns = drawing.slice_grid(heatmap.shape)
+        rows, columns = drawing.arrange_slices(heatmap.shape)
         assert rows * columns >= len(slices)
 
 
@@ -172,7 +172,7 @@ def test_a_text_is_words_on_their_colours():
     assert [each.get_text() for each in words] == ["the", "film", "was", "$good$"]
     for value, word, patch in zip(result.heatmap, words, patches, strict=True):
         np.testing.assert_allclose(patch.get_facecolor()[:3], colour(value, "viridis"))
-        assert word.get_color() == lettering.ink(np.array(colour(value, "viridis")))
+        assert word.get_color() == lettering.choose_ink(np.array(colour(value, "viridis")))
     assert axes.get_title() == result.title
     bar = axes.figure.axes[1]
     assert bar.get_xlabel() == "of the map's maximum"
@@ -240,7 +240,7 @@ def test_every_word_can_be_read(colormap):
     for value in np.linspace(0, 1, 101):
         below = np.array(colour(value, colormap))
         above = {"black": (0, 0, 0), "white": (1, 1, 1)}
-        chosen = contrast(above.pop(lettering.ink(below)), below)
+        chosen = contrast(above.pop(lettering.choose_ink(below)), below)
         (other,) = above.values()
         assert chosen >= contrast(other, below)
         assert chosen >= 4.5
@@ -280,7 +280,7 @@ def test_a_notebook_shows_the_words_of_a_text():
     for value, (_, span) in zip(result.heatmap, page.spans, strict=True):
         style = dict(each.split(":") for each in span["style"].split(";"))
         assert style["background"] == mpl.colors.to_hex(colour(value))
-        assert style["color"] == lettering.ink(np.array(colour(value)))
+        assert style["color"] == lettering.choose_ink(np.array(colour(value)))
         assert span["title"] == f"{value:.2f}"
     assert page.seen.startswith("<i>film</i> & more, probability 0.1grad_cam at block5")
     assert page.seen.endswith("of the map's maximumno_labels; one_position")
@@ -300,7 +300,9 @@ def test_a_terminal_shows_the_words_of_a_text():
     assert shown.plain == "".join(f" {' '.join(word.split())} " for word in WORDS)
     for value, span in zip(result.heatmap, shown.spans, strict=True):
         below = colour(value, "viridis")
-        assert span.style == f"{lettering.ink(np.array(below))} on {mpl.colors.to_hex(below)}"
+        assert (
+            span.style == f"{lettering.choose_ink(np.array(below))} on {mpl.colors.to_hex(below)}"
+        )
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=30)
     console.print(shown)
     assert "\x1b[" in console.file.getvalue()

@@ -58,7 +58,7 @@ def test_calls_as_they_run_traced_and_by_xla_agree(policy):
     model, inputs = networks.in_policy(policy, networks.flat), networks.pictures(2)
     explainer = tfcam.Explainer(model, "second", method="hires_cam")
     eager, traced = (explainer(inputs, [0, 2]).raws for _ in range(2))
-    sub, targets = explainer._engine.submodel, tf.constant([0, 2])
+    sub, targets = explainer.pipeline.engine.submodel, tf.constant([0, 2])
 
     @tf.function(autograph=False, jit_compile=True)
     def by_xla(images):

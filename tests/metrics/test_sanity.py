@@ -350,10 +350,10 @@ def test_the_class_of_the_randomised_model():
         asked.append(targets)
         return explained(explainer, images, targets)
 
-    explained = sanity._explained
+    explained = sanity._explain_batch
     for whose in ("original", "randomised"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sanity, "_explained", spy)
+            patch.setattr(sanity, "_explain_batch", spy)
             found = sanity.randomisation(
                 model, images, methods=["grad_cam"], explained=whose, preprocess=None, steps=1
             )

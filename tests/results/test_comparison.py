@@ -15,7 +15,7 @@ from tests.figures.test_contact_sheet import assert_clear
 from tests.results.test_explanation import made as explanation
 from tfcam import maps
 from tfcam.findings import finding
-from tfcam.results.comparison import Comparison, row_heatmaps
+from tfcam.results.comparison import Comparison, scale_row
 
 EMPTY, UNLABELLED = finding("no_positive_evidence", target="it"), finding("no_labels")
 SIZE = (4, 6)
@@ -143,7 +143,7 @@ def test_it_is_frozen_and_equal_in_everything():
 def test_one_scale_of_a_row_by_hand():
     # At twice the width, [a, b] is [a, (3a + b) / 4, (a + 3b) / 4, b].
     row = [made([[-1.0, 2.0]], (1, 4)), made([[1.0, 0.5]], (1, 4)), made([[-3.0, -1.0]], (1, 4))]
-    found = row_heatmaps(row)
+    found = scale_row(row)
     expected = [[0, 0, 0.625, 1], [0.5, 0.4375, 0.3125, 0.25], [0, 0, 0, 0]]
     np.testing.assert_array_equal([each[0] for each in found], expected)
     assert {each.dtype for each in found} == {np.dtype(np.float32)}
@@ -151,7 +151,7 @@ def test_one_scale_of_a_row_by_hand():
 
 def test_one_scale_of_a_row_by_loops(rng):
     row = [made(scale * rng.standard_normal((3, 2)), (9, 8)) for scale in (0.1, 1, 10)]
-    found = row_heatmaps(row)
+    found = scale_row(row)
     resized = [maps.resize(each.raw, (9, 8)).astype(np.float64) for each in row]
     largest = 0.0
     for values in resized:
@@ -164,15 +164,15 @@ def test_one_scale_of_a_row_by_loops(rng):
 
 
 def test_a_row_of_one_map_is_its_own_heatmap():
-    np.testing.assert_array_equal(row_heatmaps([made()])[0], made().heatmap)
-    assert not row_heatmaps([made([[-1.0, 0.0]])])[0].any()
+    np.testing.assert_array_equal(scale_row([made()])[0], made().heatmap)
+    assert not scale_row([made([[-1.0, 0.0]])])[0].any()
 
 
 def test_maps_of_pixels_and_broken_ones_have_no_part_in_the_scale():
     pixels = made(np.full((*SIZE, 3), 100.0))
     broken = made([[np.nan, 1.0]])
     row = [made([[0.0, 1.0]]), pixels, made([[0.0, 0.25]]), broken]
-    found = row_heatmaps(row)
+    found = scale_row(row)
     assert [each.max() for each in found] == [1, 1, 0.25, 0]
     np.testing.assert_array_equal(found[1], pixels.heatmap)
 

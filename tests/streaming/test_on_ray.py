@@ -94,18 +94,18 @@ def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp
                 os._exit(1)
             return compute(*arguments, **options)
 
-        from tfcam.explainer import explainer
+        from tfcam.explainer import pipeline
 
-        compute, explainer.Explainer._compute = explainer.Explainer._compute, count
+        compute, pipeline.Pipeline.compute = pipeline.Pipeline.compute, count
         return made
 
-    from tfcam.explainer.explainer import Explainer
+    from tfcam.explainer.pipeline import Pipeline
 
-    before = Explainer._compute
+    before = Pipeline.compute
     try:
         store = stream_on_ray(model, folder, to=tmp_path / "store", actors=2, **ASKED)
     finally:
-        Explainer._compute = before  # the model is made here as well, to look at it
+        Pipeline.compute = before  # the model is made here as well, to look at it
     assert died.exists()
     assert keys_of(store) == keys_of(tfcam.open_store(local))
     assert same(local, tmp_path / "store")

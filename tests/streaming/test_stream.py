@@ -22,7 +22,7 @@ from tests.tolerances import rounding
 from tfcam.images.loading import load_image
 from tfcam.scenes import KINDS, draw_scene
 from tfcam.streaming.shards import Shards, ShardWriter
-from tfcam.utils.files import whole_file
+from tfcam.utils.files import open_whole
 
 ROOT = Path(__file__).parents[2]
 SIZES = [(128, 128), (90, 200), (300, 170), (128, 64), (55, 77), (256, 256), (140, 141)]
@@ -252,7 +252,7 @@ def test_what_is_done_is_not_read_again(shapes, folder, tmp_path, monkeypatch):
     read = []
     load = load_image
     monkeypatch.setattr(
-        "tfcam.images.loading.load_image", lambda path: read.append(path) or load(path)
+        "tfcam.data.folders.load_image", lambda path: read.append(path) or load(path)
     )
     store = tfcam.stream(shapes, folder, to=tmp_path, **asked)
     assert len(read) == 2
@@ -468,7 +468,7 @@ def test_settings_say_what_made_the_store(shapes, folder, tmp_path):
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     def write():
-        with whole_file(tmp_path / "a") as file:
+        with open_whole(tmp_path / "a") as file:
             file.write(b"half")
             raise KeyError
 

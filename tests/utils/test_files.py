@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfcam.utils.files import whole_file, write_whole
+from tfcam.utils.files import open_whole, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
@@ -18,7 +18,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     path.write_bytes(b"old")
 
     def write():
-        with whole_file(path) as file:
+        with open_whole(path) as file:
             file.write(b"half")
             raise KeyError
 

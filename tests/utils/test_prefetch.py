@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tfcam.utils.prefetch import ahead, in_order
+from tfcam.utils.prefetch import map_in_order, work_ahead
 
 
 def counted(limit, made):
@@ -16,7 +16,7 @@ def counted(limit, made):
 
 def test_items_are_made_ahead_but_no_more_than_there_is_room_for():
     made = []
-    items = ahead(counted(100, made), depth=3)
+    items = work_ahead(counted(100, made), depth=3)
     assert next(items) == 0
     deadline = time.monotonic() + 20
     while len(made) < 5 and time.monotonic() < deadline:  # used, three waiting, one in hand
@@ -31,7 +31,7 @@ def test_what_is_raised_in_the_thread_is_raised_where_it_is_used():
         yield 1
         raise KeyError("two")
 
-    items = ahead(broken())
+    items = work_ahead(broken())
     assert next(items) == 1
     with pytest.raises(KeyError, match="two"):
         next(items)
@@ -48,7 +48,7 @@ def test_closing_ends_the_threads_of_a_chain_and_closes_the_first():
             closed.set()
 
     before = threading.active_count()
-    chain = ahead(each + 1 for each in ahead(first()))
+    chain = work_ahead(each + 1 for each in work_ahead(first()))
     assert [next(chain), next(chain)] == [2, 2]
     assert threading.active_count() == before + 2
     chain.close()
@@ -64,12 +64,12 @@ def test_results_come_in_order_from_several_threads_at_once():
         time.sleep(0.02 * (number % 2 == 0))
         return number
 
-    assert list(in_order(slow, range(6), threads=2, depth=2)) == list(range(6))
+    assert list(map_in_order(slow, range(6), threads=2, depth=2)) == list(range(6))
 
 
 def test_no_more_items_are_taken_than_there_is_room_for():
     made = []
-    results = in_order(abs, counted(100, made), threads=2, depth=4)
+    results = map_in_order(abs, counted(100, made), threads=2, depth=4)
     assert next(results) == 0
     assert len(made) == 5
     results.close()
@@ -78,4 +78,4 @@ def test_no_more_items_are_taken_than_there_is_room_for():
 
 def test_what_is_raised_in_one_of_the_threads_is_raised():
     with pytest.raises(ZeroDivisionError):
-        list(in_order(lambda number: 1 // number, [1, 0, 1], threads=2, depth=2))
+        list(map_in_order(lambda number: 1 // number, [1, 0, 1], threads=2, depth=2))

@@ -109,3 +109,13 @@ def test_what_is_printed_to_a_file_meanwhile_goes_there(terminal, capsys):
         print("a result")
     assert capsys.readouterr().out == "a result\n"
     assert "a result" not in terminal.getvalue()
+
+
+def test_a_notebook_that_can_not_draw_over_its_lines_has_none_unasked(monkeypatch, capfd):
+    console = Console(force_jupyter=True, stderr=True)
+    monkeypatch.setattr(progress, "Console", lambda stderr: console)
+    monkeypatch.setattr(progress, "find_spec", {"ipywidgets": None}.get)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.01)
+    with progress_bar(2, "counting", None):
+        time.sleep(0.05)
+    assert capfd.readouterr() == ("", "")

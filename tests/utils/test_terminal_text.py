@@ -11,7 +11,7 @@ import tfcam
 from tfcam.cli import app
 from tfcam.results.comparison import Comparison
 from tfcam.scenes import KINDS, draw_scene
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 ESCAPE = "\x1b[2J\x1b]0;mine\a"
 
@@ -28,7 +28,7 @@ ESCAPE = "\x1b[2J\x1b]0;mine\a"
     ],
 )
 def test_control_characters_are_replaced_and_letters_kept(text, wanted):
-    assert printable(text) == wanted
+    assert make_printable(text) == wanted
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_results_print_no_escape_of_a_label_or_layer(explanation):
     comparison = Comparison((f"row{ESCAPE}",), ("a", "b"), ((named, named),))
     for printed in (repr(named), repr(comparison)):
         assert printed.count("?[2J?]0;mine?") >= 2
-        assert printable(printed) == printed
+        assert make_printable(printed) == printed
 
 
 def test_a_layer_of_any_name_is_listed():
@@ -52,7 +52,7 @@ def test_a_layer_of_any_name_is_listed():
     convolution.name = f"conv{ESCAPE}"
     listed = str(tfcam.layers(model))
     assert "conv?[2J?]0;mine?" in listed
-    assert printable(listed) == listed
+    assert make_printable(listed) == listed
 
 
 def test_words_of_a_text_are_cleaned_wherever_they_are_shown(explanation):

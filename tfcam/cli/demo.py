@@ -19,13 +19,13 @@ def demo(
     """Explain fresh scenes with the embedded model; measure the maps against the known shapes."""
     with errors():
         from tfcam.cli.demo_figure import run_demo
-        from tfcam.figures.contact_sheet import rendered
+        from tfcam.figures.rendering import render
         from tfcam.utils.files import write_whole
         from tfcam.utils.validation import check_count
 
         check_count("--seed", seed, least=0)
         figure, rows = run_demo(seed)
-        write_whole(output, rendered(figure, "png", 110))
+        write_whole(output, render(figure, "png", 110))
     table = Table("method", title="Maps against the shapes in 30 fresh scenes")
     table.add_column("IoU of the box", justify="right")
     table.add_column("pointing game", justify="right")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import typer
 
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 
 @contextlib.contextmanager
@@ -27,12 +27,12 @@ def errors() -> Iterator[None]:
 
 def say(text: object, error_stream: bool = False) -> None:
     """Print text that may hold names of others, such as of files, labels and layers."""
-    print(printable(text), file=sys.stderr if error_stream else sys.stdout)
+    print(make_printable(text), file=sys.stderr if error_stream else sys.stdout)
 
 
 def complain(error: object) -> None:
     """Say what went wrong, on one line of the error stream."""
-    print("tfcam:", printable(" ".join(str(error).split())), file=sys.stderr)
+    print("tfcam:", make_printable(" ".join(str(error).split())), file=sys.stderr)
 
 
 @contextlib.contextmanager

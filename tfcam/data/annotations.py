@@ -55,7 +55,7 @@ def read_voc(path: Path) -> Annotation:
             continue
         corners = [thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
         try:
-            x0, y0, x1, y1 = (float(each or "") for each in corners)
+            x0, y0, x1, y1 = (float(corner or "") for corner in corners)
         except ValueError:
             raise AnnotationError(
                 f"{path}: each object must have a bndbox of xmin, ymin, xmax, ymax; got {corners}."
@@ -65,7 +65,7 @@ def read_voc(path: Path) -> Annotation:
     sides = [root.findtext(f"size/{side}") or "" for side in ("height", "width")]
     known = all(side.strip().isdecimal() and int(side) > 0 for side in sides)
     size = (int(sides[0]), int(sides[1])) if known else None
-    return Annotation(checked_boxes(boxes, str(path)), tuple(names), size, str(path))
+    return Annotation(check_boxes(boxes, str(path)), tuple(names), size, str(path))
 
 
 def read_coco(path: Path) -> dict[str, Annotation]:
@@ -85,18 +85,18 @@ def read_coco(path: Path) -> dict[str, Annotation]:
     except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path} must be a JSON file of COCO's form: {error}.") from None
     try:
-        names = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
+        names = {kind["id"]: str(kind["name"]) for kind in content.get("categories", ())}
         marked: dict[Any, list[Any]] = defaultdict(list)
-        for each in content["annotations"]:
-            if not each.get("iscrowd"):
-                x, y, width, height = each["bbox"]
-                label = each.get("category_id")
-                marked[each["image_id"]].append(
+        for thing in content["annotations"]:
+            if not thing.get("iscrowd"):
+                x, y, width, height = thing["bbox"]
+                label = thing.get("category_id")
+                marked[thing["image_id"]].append(
                     ([x, y, x + width, y + height], names.get(label, str(label)))
                 )
         return {
             picture["file_name"]: Annotation(
-                checked_boxes([box for box, _ in marked[picture["id"]]], str(path)),
+                check_boxes([box for box, _ in marked[picture["id"]]], str(path)),
                 tuple(name for _, name in marked[picture["id"]]),
                 _size(picture),
                 str(path),
@@ -117,8 +117,8 @@ def _size(picture: Any) -> tuple[int, int] | None:
     return (int(height), int(width)) if height and width else None
 
 
-def checked_boxes(boxes: Any, where: str) -> np.ndarray:
-    """Boxes (n, 4) float32, refused where one has no area.
+def check_boxes(boxes: Any, where: str) -> np.ndarray:
+    """Check boxes, (n, 4) float32: each must have an area.
 
     Args:
         boxes: n of [x0, y0, x1, y1).
@@ -128,7 +128,7 @@ def checked_boxes(boxes: Any, where: str) -> np.ndarray:
         AnnotationError: If one is empty or not finite.
 
     Example:
-        >>> checked_boxes([[0, 0, 2, 1]], "a.xml")
+        >>> check_boxes([[0, 0, 2, 1]], "a.xml")
         array([[0., 0., 2., 1.]], dtype=float32)
     """
     try:
@@ -146,8 +146,8 @@ def checked_boxes(boxes: Any, where: str) -> np.ndarray:
     return array
 
 
-def upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -> Annotation:
-    """The annotation on the picture as it is seen, which EXIF may have turned.
+def turn_upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -> Annotation:
+    """Turn an annotation as EXIF turns its picture: to the picture as it is seen.
 
     Boxes refer to the picture as it is stored, as in VOC and COCO, unless the size that the
     annotation states is that of the picture as it is seen alone.
@@ -162,7 +162,7 @@ def upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -
 
     Example:
         >>> drawn = Annotation(np.float32([[0, 0, 2, 1]]), ("dog",), (10, 20), "a.xml")
-        >>> upright(drawn, (10, 20), 6).boxes  # a quarter to the right: 20 high, 10 wide
+        >>> turn_upright(drawn, (10, 20), 6).boxes  # a quarter to the right: 20 high, 10 wide
         array([[ 9.,  0., 10.,  2.]], dtype=float32)
     """
     turned = orientation >= 5
@@ -181,11 +181,11 @@ def upright(annotation: Annotation, stored: tuple[int, int], orientation: int) -
         if orientation in (3, 4, 7, 8):
             y0, y1 = height - y1, height - y0
         boxes = np.stack([x0, y0, x1, y1], axis=-1).astype(np.float32)
-    return replace(annotation, boxes=inside(boxes, seen, annotation.path), size=seen)
+    return replace(annotation, boxes=clip_boxes(boxes, seen, annotation.path), size=seen)
 
 
-def inside(boxes: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
-    """Boxes cut to the picture.
+def clip_boxes(boxes: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
+    """Clip boxes to the picture.
 
     Args:
         boxes: (n, 4) [x0, y0, x1, y1).

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Example:
         label: Its class, by index or name; None where it is not known.
         box_labels: The class of each box, where several may be in one picture.
         mask: (H, W) bool, the pixels of the object; None where it is not known.
+        others: Of a model with several inputs, what it takes beside the image, in its order.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Example:
     label: Label = None
     box_labels: tuple[int | str, ...] = ()
     mask: np.ndarray | None = None
+    others: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Source:
     Attributes:
         name: What they are, in words.
         read: From a place on, one by one.
-        count: How many there are; None where that is not known.
+        count: Their number; None where that is not known.
         key: What tells them from others.
         label_names: The names of their classes, where labels are indices that have some.
         item: One of them by its place, from several threads at once; None where they can be read
@@ -69,14 +71,14 @@ class Source:
     place: Mapping[str, str | None] | None = None
 
 
-def by_class(example: Example) -> list[Example]:
-    """An example for each class in a picture, with the boxes of that class alone.
+def split_by_class(example: Example) -> list[Example]:
+    """Split a picture by class: an example for each, with the boxes of that class alone.
 
     Example:
         >>> boxes = np.float32([[0, 0, 1, 1], [1, 1, 2, 2]])
         >>> picture = np.zeros((2, 2, 3), np.uint8)
         >>> two = Example("a.jpg", picture, boxes, box_labels=("cat", "dog"))
-        >>> [(each.id, each.label, each.boxes.tolist()) for each in by_class(two)]
+        >>> [(each.id, each.label, each.boxes.tolist()) for each in split_by_class(two)]
         [('a.jpg#cat', 'cat', [[0.0, 0.0, 1.0, 1.0]]), ('a.jpg#dog', 'dog', [[1.0, 1.0, 2.0, 2.0]])]
     """
     kinds = list(dict.fromkeys(example.box_labels))
@@ -84,7 +86,7 @@ def by_class(example: Example) -> list[Example]:
         return [example]
     if len(kinds) == 1:
         return [replace(example, label=kinds[0])]
-    of = [[each == kind for each in example.box_labels] for kind in kinds]
+    of = [[label == kind for label in example.box_labels] for kind in kinds]
     return [
         replace(
             example,
@@ -96,8 +98,3 @@ def by_class(example: Example) -> list[Example]:
         )
         for kind, mine in zip(kinds, of, strict=True)
     ]
-
-
-def digest_of(parts: Sequence[str]) -> str:
-    """What tells a list of names from others."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from tfcam.data.annotations import Annotation, AnnotationError, read_coco, read_voc, upright
-from tfcam.data.example import Example, Skipped, Source, digest_of
-from tfcam.images.loading import FORMATS, ImageError, load_image, stored_form
+from tfcam.data.annotations import Annotation, AnnotationError, read_coco, read_voc, turn_upright
+from tfcam.data.example import Example, Skipped, Source
+from tfcam.images.loading import FORMATS, ImageError, load_image, read_stored_form
+from tfcam.utils.digest import digest_names
 
 # Where Pascal VOC and COCO keep what belongs to their pictures.
 _PICTURES, _ANNOTATIONS = "JPEGImages", ("Annotations", "annotations")
 
 
 def open_folder(folder: Path, annotations: Path | None) -> Source:
-    """The pictures of a folder and of those inside it, in the order of their names.
+    """Open the pictures of a folder and of those inside it, in the order of their names.
 
     Args:
         folder: Where they are, or the folder JPEGImages that holds them.
@@ -32,10 +33,10 @@ def open_folder(folder: Path, annotations: Path | None) -> Source:
     Image.init()
     endings = {e for e, kind in Image.registered_extensions().items() if kind in FORMATS}
     home = folder / _PICTURES if (folder / _PICTURES).is_dir() else folder
-    files = sorted(each for each in home.rglob("*") if each.suffix.lower() in endings)
+    files = sorted(file for file in home.rglob("*") if file.suffix.lower() in endings)
     if not files:
         raise ValueError(f"The folder {str(folder)!r} must hold pictures; it holds none.")
-    names = [each.relative_to(home).as_posix() for each in files]
+    names = [file.relative_to(home).as_posix() for file in files]
     find = _finder(folder, home, annotations, names)
 
     def item(number: int) -> Example | Skipped:
@@ -48,7 +49,7 @@ def open_folder(folder: Path, annotations: Path | None) -> Source:
     def read(start: int) -> Iterator[Example | Skipped]:
         return map(item, range(start, len(files)))
 
-    key = digest_of(
+    key = digest_names(
         [f"{name} {path.stat().st_size}" for name, path in zip(names, files, strict=True)]
     )
     place = {
@@ -69,7 +70,7 @@ def _finder(
     if len(listed) > 1:
         raise ValueError(
             f"The folder {str(folder)!r} must have one JSON file of COCO's form; it has "
-            f"{', '.join(each.name for each in listed)}. Name one: annotations=..."
+            f"{', '.join(file.name for file in listed)}. Name one: annotations=..."
         )
     if listed and listed[0].is_file():
         known = read_coco(listed[0])
@@ -79,15 +80,15 @@ def _finder(
                 f"{next(iter(known), 'none')!r}, there is {names[0]!r}."
             )
         return lambda path, name: known.get(name)
-    roots = [parent / each for parent in (folder, home.parent) for each in _ANNOTATIONS]
-    roots = listed or [each for each in roots if each.is_dir()]
+    roots = [parent / name for parent in (folder, home.parent) for name in _ANNOTATIONS]
+    roots = listed or [root for root in roots if root.is_dir()]
 
     def find(path: Path, name: str) -> Annotation | None:
         inner = Path(name).with_suffix(".xml")
         places = [path.with_suffix(".xml")]
-        places += [root / each for root in roots for each in (inner, inner.name)]
-        found = next((each for each in places if each.is_file()), None)
-        return None if found is None else read_voc(found)
+        places += [root / part for root in roots for part in (inner, inner.name)]
+        file = next((place for place in places if place.is_file()), None)
+        return None if file is None else read_voc(file)
 
     return find
 
@@ -99,7 +100,7 @@ def _from_file(path: Path, name: str, annotation: Annotation | None) -> Example:
     label = inner or None
     if annotation is None:
         return Example(name, image, label=label)
-    annotation = upright(annotation, *stored_form(path))
+    annotation = turn_upright(annotation, *read_stored_form(path))
     if not len(annotation.boxes):
         return Example(name, image, label=label)
     kinds = set(annotation.names)

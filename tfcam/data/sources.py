@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcam.data.annotations import AnnotationError, checked_boxes, inside
-from tfcam.data.example import Example, Skipped, Source, digest_of
+from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
+from tfcam.data.example import Example, Skipped, Source
 from tfcam.data.folders import open_folder
 from tfcam.images.loading import ImageError, as_numpy, is_prepared, load_image
+from tfcam.utils.digest import digest_names
 
 
 def open_data(
@@ -28,7 +29,7 @@ def open_data(
     annotations: str | os.PathLike[str] | None = None,
     floats: bool = False,
 ) -> Source:
-    """Find out what data are, and how to read them.
+    """Open data of any kind: find out what they are, and how to read them.
 
     Args:
         data: A folder of pictures; a ``tf.data.Dataset``; the name of a data set of
@@ -70,43 +71,43 @@ def open_data(
     )
 
 
-def _of_list(given: list[Any], floats: bool) -> Source:
-    if not given:
+def _of_list(items: list[Any], floats: bool) -> Source:
+    if not items:
         raise ValueError("data must hold at least one picture; got an empty list.")
-    ids = [_id_of(each, number) for number, each in enumerate(given)]
+    ids = [_id_of(item, number) for number, item in enumerate(items)]
     if len(set(ids)) < len(ids):
         ids = [f"{number:06d} {name}" for number, name in enumerate(ids)]
 
     def item(number: int) -> Example | Skipped:
-        return _example(ids[number], given[number], floats)
+        return _example(ids[number], items[number], floats)
 
     def read(start: int) -> Iterator[Example | Skipped]:
-        return map(item, range(start, len(given)))
+        return map(item, range(start, len(items)))
 
-    return Source(f"{len(given)} pictures", read, len(given), digest_of(ids), item=item)
+    return Source(f"{len(items)} pictures", read, len(items), digest_names(ids), item=item)
 
 
-def _id_of(given: Any, number: int) -> str:
-    picture = given[0] if isinstance(given, tuple) and len(given) == 2 else given
+def _id_of(item: Any, number: int) -> str:
+    picture = item[0] if isinstance(item, tuple) and len(item) == 2 else item
     if isinstance(picture, Example):
         return picture.id
     return str(picture) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
 
 
-def _example(name: str, given: Any, floats: bool) -> Example | Skipped:
+def _example(name: str, item: Any, floats: bool) -> Example | Skipped:
     """An element of a list: an ``Example``, a picture, or (picture, label)."""
     try:
-        if isinstance(given, Example):
-            return _checked(replace(given, id=name, image=_picture(given.image, floats)))
-        if isinstance(given, tuple) and len(given) == 2:
-            return Example(name, _picture(given[0], floats), label=given[1])
-        return Example(name, _picture(given, floats))
+        if isinstance(item, Example):
+            return _checked(replace(item, id=name, image=_picture(item.image, floats)))
+        if isinstance(item, tuple) and len(item) == 2:
+            return Example(name, _picture(item[0], floats), label=item[1])
+        return Example(name, _picture(item, floats))
     except (ImageError, AnnotationError, OSError) as error:
         return Skipped(name, str(error))
 
 
-def _picture(given: Any, floats: bool) -> np.ndarray:
-    return as_numpy(given) if floats and is_prepared(given) else load_image(given)
+def _picture(picture: Any, floats: bool) -> np.ndarray:
+    return as_numpy(picture) if floats and is_prepared(picture) else load_image(picture)
 
 
 def _checked(example: Example) -> Example:
@@ -118,7 +119,7 @@ def _checked(example: Example) -> Example:
         )
     if example.boxes is None:
         return example
-    boxes = inside(checked_boxes(example.boxes, example.id), size, example.id)
+    boxes = clip_boxes(check_boxes(example.boxes, example.id), size, example.id)
     if example.box_labels and len(example.box_labels) != len(boxes):
         raise AnnotationError(
             f"{example.id}: each box must have a label; got {len(example.box_labels)} for "
@@ -156,7 +157,7 @@ def _of_tf_data(
             number += 1
 
     known = count if count >= 0 else None
-    key = digest_of([name, str(data.element_spec), str(count)])
+    key = digest_names([name, str(data.element_spec), str(count)])
     return Source(name, read, known, key, names, place=place)
 
 
@@ -178,7 +179,7 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
             image,
             None if normalised is None else _in_pixels(normalised, image.shape[:2]),
             _label(element.get("label")),
-            tuple(_label(each) for each in things.get("label", ())),
+            tuple(_label(label) for label in things.get("label", ())),
             None if mask is None else np.asarray(mask, bool).reshape(image.shape[:2]),
         )
         return _checked(example)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import operator
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.engine.freezing import frozen
+from tfcam.engine.runner import Runner
 from tfcam.engine.settings import Computed, Settings
 from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps, biases
@@ -22,18 +20,13 @@ from tfcam.methods.contract import MethodMap, check_question, checked_map
 from tfcam.methods.registry import Request
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
-from tfcam.model.hooks import LOCK
 from tfcam.model.taps import Place
 from tfcam.passes.guided_relu import Gates, Rule
 from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import Outputs
 from tfcam.passes.reading import Need, Reading
-from tfcam.passes.submodel import KEPT, Answer, SubModel
+from tfcam.passes.submodel import Answer, SubModel
 from tfcam.targets.classes import class_index, class_weights
-
-# A batch of so many images is compiled at once.
-_MANY = 16
-
 
 _GATED: dict[Rule, Need] = {"guided": Need.GUIDED_GRADIENTS, "deconvnet": Need.DECONVNET_GRADIENTS}
 
@@ -72,6 +65,7 @@ class Engine:
         settings: How scores and maps are made.
         which: Which of the model's inputs is explained.
         heads: For each place the linear head that pools it, where a method makes use of that.
+        runner: How it is run.
     """
 
     def __init__(
@@ -82,8 +76,9 @@ class Engine:
         settings: Settings,
         which: int,
         heads: Sequence[Head | None],
+        runner: Runner,
     ) -> None:
-        self.settings, self.requests = settings, tuple(requests)
+        self.settings, self.requests, self.runner = settings, tuple(requests), runner
         taps = [tap for tap, _ in places]
         self.layers: list[str] = [tap.name for tap in taps]
         self.reasons = [reason for _, reason in places]
@@ -107,15 +102,6 @@ class Engine:
             self._biased = SubModel(graph, taps, output=settings.output, heads=True)
         self._found = False
         self.gates = Gates()
-        self._seen: OrderedDict[Any, Any] = OrderedDict()
-        self._eager_first = True
-
-    @functools.cached_property
-    def compiling(self) -> Engine:
-        """This, but compiled from the first call on: eagerly, Keras keeps every layer's output."""
-        same = copy.copy(self)
-        same._seen, same._eager_first = OrderedDict(), False
-        return same
 
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
@@ -147,11 +133,21 @@ class Engine:
         for request in self.requests:
             check_question(request.method, inputs, targets)
         images = tf.convert_to_tensor(inputs)
-        function, compiled, given = self._function(images, targets, others)
-        maps: PassMaps = function(*given)
-        if not compiled and self.settings.score == "logit" and maps.hide_logits:
+        fixed = tuple(None if isinstance(each, np.ndarray) else each for each in targets)
+        arrays = (*others, *(each for each in targets if isinstance(each, np.ndarray)))
+        tensors = [images, *map(tf.constant, arrays)]
+        key = (*((*each.shape, each.dtype) for each in tensors), *map(_hashable, fixed))
+
+        def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
+            beside, left = rest[: len(others)], iter(rest[len(others) :])
+            chosen = [next(left) if each is None else each for each in fixed]
+            return self.compute(self.submodel.beside(beside), images, chosen)
+
+        run = self.runner(key, function, tensors)
+        maps = run(*tensors)
+        if run is function and self.settings.score == "logit" and maps.hide_logits:
             # Keras left no note of the logits: a traced graph can be walked back to them.
-            maps = self._function(images, targets, others)[0](*given)
+            maps = self.runner(key, function, tensors)(*tensors)
         answers: list[TargetMaps]
         answers, values = keras.tree.map_structure(
             lambda tensor: None if tensor is None else tensor.numpy(), maps[:2]
@@ -172,35 +168,6 @@ class Engine:
         """
         maps = self.compute(self.submodel, images, [target])
         return maps.answers[0].raws[0][0]
-
-    def _function(
-        self, images: tf.Tensor, targets: Sequence[Any], others: Sequence[np.ndarray]
-    ) -> tuple[Callable[..., Any], bool, list[tf.Tensor]]:
-        """What computes inputs of this shape, whether it is compiled, and what it is given."""
-        fixed = tuple(None if isinstance(each, np.ndarray) else each for each in targets)
-        arrays = (*others, *(t for t in targets if isinstance(t, np.ndarray)))
-        given = [images, *map(tf.constant, arrays)]
-        key = (*((*each.shape, each.dtype) for each in given), *map(_hashable, fixed))
-
-        def function(images: tf.Tensor, *rest: tf.Tensor) -> Any:
-            beside, left = rest[: len(others)], iter(rest[len(others) :])
-            chosen = [next(left) if each is None else each for each in fixed]
-            return self.compute(self.submodel.beside(beside), images, chosen)
-
-        with LOCK:
-            # A loop of passes is worth compiling at once; eager, a large batch takes much memory.
-            at_once = any(each.method.loops for each in self.requests) or len(images) >= _MANY
-            at_once |= self.settings.freeze or not self._eager_first
-            compiled = at_once or key in self._seen
-            if compiled and self._seen.get(key) is None:
-                # One for each shape: a tf.function that held them all would complain of that.
-                traced = tf.function(function, autograph=False).get_concrete_function(*given)
-                self._seen[key] = frozen(traced) if self.settings.freeze else traced
-            kept = self._seen.setdefault(key, None)
-            self._seen.move_to_end(key)
-            if len(self._seen) > KEPT:
-                self._seen.popitem(last=False)
-        return kept or function, compiled, given
 
     def compute(self, submodel: SubModel, images: tf.Tensor, targets: Sequence[Any]) -> PassMaps:
         """The maps of a batch for each target, as tensors: what is traced.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import tensorflow as tf
+
 from tfcam.engine.engine import Engine
+from tfcam.engine.runner import Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
 from tfcam.model.call_graph import CallGraph
@@ -18,9 +20,10 @@ from tfcam.model.inputs import Input, split_batch
 from tfcam.model.taps import Layers, Tap
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.reading import Need
-from tfcam.passes.submodel import KEPT, SubModel
+from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.utils.recent import Recent
 
 
 class OpenedModel:
@@ -33,13 +36,18 @@ class OpenedModel:
 
     def __init__(self, graph: ModelGraph, which: int = 0) -> None:
         self.graph, self.which = graph, which
-        self._engines: OrderedDict[Any, Engine] = OrderedDict()
+        self._engines: Recent[Engine] = Recent()
         self._bare: dict[str | int | None, SubModel] = {}
 
     @property
     def input(self) -> Input:
         """The explained input."""
         return self.graph.inputs[self.which]
+
+    @property
+    def others(self) -> list[Input]:
+        """The inputs that are not explained."""
+        return [each for number, each in enumerate(self.graph.inputs) if number != self.which]
 
     @property
     def calls(self) -> CallGraph:
@@ -72,6 +80,12 @@ class OpenedModel:
                 f"got a {type(given).__name__}."
             )
         return values.pop(self.which), values
+
+    def joined(self, explained: Any, others: Sequence[Any]) -> Any:
+        """What a user gives for the model, of the explained input and the others: see ``split``."""
+        values = list(others)
+        values.insert(self.which, explained)
+        return tf.nest.pack_sequence_as(self.graph.structure, values)
 
     def prepare_one(self, given: Any, preprocess: Preprocess, asked: str) -> Prepared:
         """One image, with the model's other inputs.
@@ -142,17 +156,24 @@ class OpenedModel:
         requests: Sequence[Request],
         settings: Settings,
         shared: bool = True,
+        runner: Runner | None = None,
     ) -> Engine:
-        """The engine for what is asked; ``shared``: the same one when it is asked again.
+        """The engine for what is asked.
 
-        What closes over a user's callable must not be shared: the callable may hold the model; nor
-        what holds the weights as they once were.
+        Args:
+            layer: Which layers.
+            requests: The methods.
+            settings: How scores and maps are made.
+            shared: Whether it may be the same one when it is asked again. What closes over a
+                user's callable must not be: the callable may hold the model; nor what holds the
+                weights as they once were.
+            runner: How it is run, which is then its own; None takes what suits the methods.
 
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
         """
         plain = int | float | str | None
-        shared &= not settings.freeze
+        shared &= not settings.freeze and runner is None
         for each in requests:
             shared &= _is_stored(each.method)
             shared &= all(isinstance(value, plain) for value in each.options.values())
@@ -162,17 +183,17 @@ class OpenedModel:
         several = isinstance(layer, list | tuple)
         key = (several, named, tuple(each.key for each in requests), settings)
         with LOCK:
-            if shared and key in self._engines:
-                self._engines.move_to_end(key)
-                return self._engines[key]
-            engine = self._make(layer, requests, settings)
             if shared:
-                self._engines[key] = engine
-                if len(self._engines) > KEPT:
-                    self._engines.popitem(last=False)
-        return engine
+                return self._engines.get(key, lambda: self._make(layer, requests, settings, None))
+            return self._make(layer, requests, settings, runner)
 
-    def _make(self, layer: Layers, requests: Sequence[Request], settings: Settings) -> Engine:
+    def _make(
+        self,
+        layer: Layers,
+        requests: Sequence[Request],
+        settings: Settings,
+        runner: Runner | None,
+    ) -> Engine:
         layered = any(each.method.layered for each in requests)
         places = self.graph.open_layers(layer, self.which, settings.grid) if layered else []
         taps = [tap for tap, _ in places]
@@ -188,7 +209,10 @@ class OpenedModel:
             heads = [self.average_head_at(tap) for tap in taps]
         for tap in taps:
             self._check_sees_input(tap)
-        return Engine(self.graph, places, requests, settings, self.which, heads)
+        if runner is None:  # a loop of passes is worth compiling at once
+            at_once = any(each.method.loops for each in requests)
+            runner = Frozen() if settings.freeze else Compiled() if at_once else EagerFirst()
+        return Engine(self.graph, places, requests, settings, self.which, heads, runner)
 
     def _check_sees_input(self, tap: Tap) -> None:
         """Refuse to show a layer's map on an input that the layer does not see."""

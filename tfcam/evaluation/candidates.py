@@ -66,19 +66,21 @@ class Pictures(NamedTuple):
         images: (H, W, 3) uint8 each.
         inputs: (B, h, w, C), the same as the model takes them; at most as many as a batch.
         classes: (B,), the explained class of each.
+        others: (B, ...) each, the other inputs of a model that has several.
     """
 
     names: Sequence[str]
     images: list[np.ndarray]
     inputs: np.ndarray
     classes: np.ndarray
+    others: Sequence[np.ndarray] = ()
 
 
 class Candidates:
     """Makes the maps of all candidates for a batch; one-pass methods share one pass.
 
     Args:
-        model: A built Keras model with one image input.
+        model: A built Keras model.
         methods: As ``tfcam.compare`` takes them; None for those of one pass.
         layers: Layers, each by itself.
         explainers: Others by name.
@@ -170,7 +172,8 @@ class _Pass:
         # Always a full batch: another shape would be traced anew, and eager at first.
         rows = np.minimum(np.arange(self._size), count - 1)
         pairs = np.stack([pictures.classes, np.full(count, NOTHING)], axis=-1)
-        given = pictures.inputs[rows], [pairs.astype(np.int32)[rows]]
+        others = [values[rows] for values in pictures.others]
+        given = pictures.inputs[rows], [pairs.astype(np.int32)[rows]], others
         if not self._warm:  # compiled from the start, so that a run in two parts ends equal
             self._engine(*given)
             self._warm = True
@@ -216,12 +219,12 @@ def _described(request: Request) -> str:
 
 
 def _check_input(opened: OpenedModel) -> None:
-    """Refuse a model that takes something else than one image."""
-    inputs = opened.graph.inputs
-    if len(inputs) > 1 or not inputs[opened.which].is_image:
+    """Refuse an explained input that is none of images."""
+    if not opened.input.is_image:
+        inputs = ", ".join(f"{taken.name!r} {taken.shape}" for taken in opened.graph.inputs)
         raise ValueError(
-            f"A model with one input, of images, is needed; {opened.graph.model.name!r} has "
-            f"{len(inputs)}: {', '.join(f'{taken.name!r} {taken.shape}' for taken in inputs)}."
+            f"The explained input must be of images, (height, width, channels); got "
+            f"{opened.input.name!r} of {opened.graph.name!r}, which takes {inputs}."
         )
 
 

@@ -119,7 +119,7 @@ def measured(
         The rows, those of a picture together.
     """
     names, images = [each.id for each in examples], [each.image for each in examples]
-    all_raws = candidates(Pictures(names, images, probe.inputs, probe.targets))
+    all_raws = candidates(Pictures(names, images, probe.inputs, probe.targets, probe.others))
     tally.pictures += len(examples)
     tally.notes["preprocessing"] = probe.preprocessing
     regions = [_region(example, probe.inputs.shape[1:3], tally) for example in examples]

@@ -8,16 +8,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from tfcam.data.example import Example
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.utils.run_folder import digest
+from tfcam.utils.digest import digest_names
 
 
 class Case(NamedTuple):
@@ -32,7 +31,7 @@ class Question:
     """What is asked of the model about each picture.
 
     Attributes:
-        model: A built Keras model with one image input.
+        model: A built Keras model.
         target: None for the predicted class, "label" for each picture's own, an index or a label.
         preprocess: What is done to pictures.
         labels: The label of each class, as the user gives them.
@@ -47,6 +46,10 @@ class Question:
     input: str | int | None
     settings: Settings
 
+    @property
+    def _opened(self) -> OpenedModel:
+        return open_model(self.model, self.input)
+
     @cached_property
     def known_labels(self) -> Sequence[str] | None:
         """The label of each class, where they are known."""
@@ -55,7 +58,7 @@ class Question:
     @cached_property
     def classes(self) -> int | None:
         """How many classes the model tells apart."""
-        return open_model(self.model, self.input).classes(self.settings.output)
+        return self._opened.classes(self.settings.output)
 
     def case(self, example: Example, label_names: Sequence[str] | None) -> Case:
         """Find the class that is explained of a picture.
@@ -67,6 +70,12 @@ class Question:
         Raises:
             ValueError: If its own is asked for and it has none, or the model has no such class.
         """
+        names = [each.name for each in self._opened.others]
+        if len(example.others) != len(names):
+            raise ValueError(
+                f"it must have what the model takes beside it, {', '.join(names) or 'nothing'}, as "
+                f"others of its tfcam.Example; it has {len(example.others)}."
+            )
         if self.target != "label":
             return Case(example, self.target)
         if example.label is None:
@@ -75,9 +84,11 @@ class Question:
 
     def probe(self, cases: Sequence[Case]) -> Probe:
         """Ask the model about pictures, to be asked about changed ones."""
+        images = [case.example.image for case in cases]
+        others = [list(each) for each in zip(*(case.example.others for case in cases), strict=True)]
         return Probe(
             self.model,
-            [case.example.image for case in cases],
+            self._opened.joined(images, others),
             None if self.target is None else [case.target for case in cases],
             preprocess=self.preprocess,
             labels=self.labels,
@@ -95,10 +106,11 @@ class Question:
         known = self.known_labels
         return {
             "target": "the predicted class" if self.target is None else self.target,
-            "labels_digest": None if known is None else digest(np.array(list(known))),
+            "labels_digest": None if known is None else digest_names(known),
             "preprocess": getattr(self.preprocess, "__name__", self.preprocess),
             "score": self.settings.score,
             "input": self.input,
             "output": self.settings.output,
+            "grid": None if self.settings.grid is None else list(self.settings.grid),
             "batch_size": self.settings.at_once,
         }

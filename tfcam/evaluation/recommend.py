@@ -15,16 +15,17 @@ import pandas as pd
 from scipy import stats
 
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import GRID, Score
 from tfcam.evaluation.evaluate import evaluate
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
-from tfcam.metrics.registry import MetricChoice, chosen_metrics
+from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 # What a map that explains the model must do: bring its score up, and down, sooner than others.
 # In coarse steps, as many candidates are measured.
@@ -65,7 +66,7 @@ class Recommendation:
     def __repr__(self) -> str:
         metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
         shown = self.table[["method", "layer", "rank", *metrics, "p"]].round(3)
-        return printable(f"{self.sentence}\n\n{shown.to_string(index=False)}")
+        return make_printable(f"{self.sentence}\n\n{shown.to_string(index=False)}")
 
     def _repr_html_(self) -> str:
         sentence = html.escape(self.sentence, quote=False)
@@ -82,9 +83,13 @@ def recommend(
     target: str | int | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
+    score: Score = "logit",
+    input: str | int | None = None,
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -97,7 +102,7 @@ def recommend(
     again on others where a number is to be quoted.
 
     Args:
-        model: Any built Keras 3 model with one image input.
+        model: Any built Keras 3 model, as ``tfcam.evaluate`` takes it.
         images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data;
             twenty pictures say more than five.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
@@ -113,13 +118,21 @@ def recommend(
             by default the one that the model predicts.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
         labels: The label of each class, in the order of the classes; by default known of ImageNet
             networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
@@ -147,27 +160,30 @@ def recommend(
         ('features', 2)
     """
     metrics = MEASURES if metrics is None else metrics
-    opened = open_model(model)
-    chosen = _candidates(opened) if layers is None else list(layers)
+    chosen = _candidates(open_model(model, input), GRID.check(grid)) if layers is None else layers
     result = evaluate(
         model,
         images,
         methods=methods,
         metrics=metrics,
-        layer=chosen,
+        layer=list(chosen),
         target=target,
         baselines=(),
         split=split,
         data_dir=data_dir,
+        annotations=annotations,
         preprocess=preprocess,
         labels=labels,
+        score=score,
+        input=input,
         output=output,
+        grid=grid,
         batch_size=batch_size,
         to=to,
         seed=seed,
         progress=progress,
     )
-    table = ranked(result.table, {each.name: each.better for each in chosen_metrics(metrics)})
+    table = ranked(result.table, {each.name: each.better for each in find_metrics(metrics)})
     for metric, rows in result.summary.groupby("metric", sort=False):
         numbers = rows.set_index(["method", "layer"])[["mean", "low", "high"]]
         numbers.columns = pd.Index([str(metric), f"{metric}_low", f"{metric}_high"])
@@ -211,15 +227,16 @@ def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
     return frame.assign(p=p, differs=p < _SIGNIFICANT)
 
 
-def _candidates(opened: OpenedModel) -> list[str]:
+def _candidates(opened: OpenedModel, grid: tuple[int, int] | None = None) -> list[str]:
     """The layer explained by default, and the last of each of the two larger map sizes before."""
-    listed = opened.graph.layers(opened.which)
+    listed, calls = opened.graph.layers(opened.which, grid), opened.calls
+    seen = {calls.call_name(call) for call in calls.explained(calls.calls)}
     before = list(itertools.takewhile(lambda each: each.path != listed.default, listed))
     chosen, height = [listed.default], 0
     for each in reversed(before if len(before) < len(listed) else []):
         padded = each.kind.startswith(("ZeroPadding", "Cropping"))
         side = each.shape[0]
-        if side is None or padded or len(chosen) == _LAYERS:
+        if side is None or padded or each.path not in seen or len(chosen) == _LAYERS:
             continue
         height = height or _side(listed)
         if side >= 1.5 * height:

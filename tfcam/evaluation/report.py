@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from tfcam.evaluation.gallery import Gallery, Shown
 from tfcam.evaluation.names import CandidateKey, candidate_name
-from tfcam.figures.charts import BANDS, Curve, Means, draw_curves, draw_means
+from tfcam.figures.charts import BANDS, Line, Means, draw_curves, draw_means
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
@@ -185,11 +185,11 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _curve_panels(curves: pd.DataFrame, summary: pd.DataFrame) -> dict[str, list[Curve]]:
+def _curve_panels(curves: pd.DataFrame, summary: pd.DataFrame) -> dict[str, list[Line]]:
     kinds, names = (_by_candidate(summary, column) for column in ("kind", "name"))
     return {
         metric: [
-            Curve(
+            Line(
                 names[str(method), str(layer)],
                 part["fraction"].to_numpy(),
                 part[["value", "low", "high"]].to_numpy(),

@@ -19,7 +19,7 @@ from tfcam.evaluation.report import named, panels_of, render
 from tfcam.evaluation.statistics import compare_pairs, mean_interval
 from tfcam.figures.charts import draw_means
 from tfcam.utils.files import write_whole
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 _WHO = ["method", "layer"]
 
@@ -134,7 +134,7 @@ class Evaluation:
         model = self.settings.get("model", "a model")
         head = f"Evaluation of {model!r} on {self.pictures} pictures{left}"
         with pd.option_context("display.width", 200, "display.max_columns", 50):
-            return printable(f"{head}\n{self.wide().round(3).to_string()}")
+            return make_printable(f"{head}\n{self.wide().round(3).to_string()}")
 
     def _repr_html_(self) -> str:
         return self.wide().round(3).to_html()

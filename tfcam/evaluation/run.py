@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfcam.data.example import Example, Skipped, Source, by_class
+from tfcam.data.example import Example, Skipped, Source, split_by_class
 from tfcam.evaluation.aggregate import Tally
 from tfcam.evaluation.candidates import Candidates
 from tfcam.evaluation.measure import Row, measured
@@ -19,8 +19,8 @@ from tfcam.evaluation.question import Case, Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
 from tfcam.metrics.registry import Measure
+from tfcam.utils.digest import digest_arrays
 from tfcam.utils.progress import Advance
-from tfcam.utils.run_folder import digest
 from tfcam.utils.versions import versions
 
 
@@ -54,7 +54,7 @@ class EvaluationRun:
         self._source, self._seed, self._skip_broken = source, seed, skip_broken
         self._settings = self._described()
         self._store = None if folder is None else Store(folder, self._settings)
-        of_sets = {measure.name: measure.made for measure in measures if measure.kind == "set"}
+        of_sets = {measure.name: measure.make for measure in measures if measure.kind == "set"}
         self._tally = Tally(of_sets, seed)
         self._batches: list[pd.DataFrame] = []
         self._names: set[str] = set()  # of the pictures that were measured
@@ -144,7 +144,7 @@ class EvaluationRun:
         model = self._question.model
         return {
             "model": model.name,
-            "weights_digest": digest(*(np.asarray(weight) for weight in model.variables)),
+            "weights_digest": digest_arrays(*(np.asarray(weight) for weight in model.variables)),
             "data": self._source.name,
             "pictures_digest": self._source.key,
             "compared": [candidate.name for candidate in self._candidates.all],
@@ -160,7 +160,7 @@ class EvaluationRun:
         usable: list[Example] = []
         for picture in pictures:
             if isinstance(picture, Example):
-                usable += by_class(picture) if self._question.target == "label" else [picture]
+                usable += split_by_class(picture) if self._question.target == "label" else [picture]
             elif self._skip_broken:
                 self._tally.skipped.append((picture.id, picture.reason))
             else:
@@ -199,4 +199,4 @@ class EvaluationRun:
 
 def _mark(picture: Example | Skipped) -> str:
     """What tells a picture from others."""
-    return digest(picture.image) if isinstance(picture, Example) else picture.id
+    return digest_arrays(picture.image) if isinstance(picture, Example) else picture.id

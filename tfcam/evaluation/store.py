@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tfcam.utils.archive import Archived, save_archive
-from tfcam.utils.files import whole_file
+from tfcam.utils.files import open_whole
 from tfcam.utils.run_folder import STATE, keep_settings, make_folder
 
 
@@ -77,7 +77,7 @@ class Store:
             rows: Its rows.
             state: The state after it.
         """
-        with whole_file(self._part(number)) as file:
+        with open_whole(self._part(number)) as file:
             rows.to_parquet(file, index=False)
         save_archive(self._folder / STATE, State(number + 1, state))
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tfcam.engine.engine import Engine
+from tfcam.engine.settings import Computed
+from tfcam.preprocessing.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,23 @@ def average(first: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
 
 def _with_channels(maps: np.ndarray) -> tf.Tensor:
     return tf.constant(maps if maps.ndim == 4 else maps[..., np.newaxis])
+
+
+def averaged(engine: Engine, prepared: Prepared, answer: Computed, target: Any) -> Computed:
+    """An answer with its maps averaged over all views, of the class that was explained first.
+
+    Args:
+        engine: What computed it.
+        prepared: The images.
+        answer: What was computed of the images as they are.
+        target: For which target.
+    """
+    classes = answer.pairs if answer.weights is None else answer.weights
+    fixed = target if callable(target) else classes
+    inputs = (view.see(prepared.inputs) for view in OTHERS)
+    seen = [engine(each, [fixed], prepared.others)[0] for each in inputs]
+    raws = [
+        [average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
+        for r, places in enumerate(answer.raws)
+    ]
+    return replace(answer, raws=raws, measured=[[{} for _ in each] for each in raws])

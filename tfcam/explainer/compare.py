@@ -30,7 +30,7 @@ from tfcam.preprocessing.prepare import Prepared
 from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Top
-from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
+from tfcam.targets.resolve import chosen_targets, is_by_value, spread_targets
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import shown
 
@@ -172,7 +172,7 @@ class _Subject:
         asked = chosen_targets(targets, 1, True, self.labels, classes)
         placed = any(each.method.placed for each in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
-        shared = all(not callable(each) or isinstance(each, BY_VALUE) for each in asked)
+        shared = all(map(is_by_value, asked))
         engine = self.opened.engine(layer, requests, settings, shared)
         answers = engine(self.prepared.inputs, asked, self.prepared.others)
         return [

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import copy
-import functools
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfcam import maps
-from tfcam.engine.engine import Engine
-from tfcam.engine.opened_model import open_model
-from tfcam.engine.options import AUGMENT, FUSE, Score
-from tfcam.engine.settings import Computed, Settings
-from tfcam.explainer import augmentation as views
-from tfcam.explainer.assemble import explanation, joined
+from tfcam.engine.options import Score
+from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
-from tfcam.explainer.words import checked_words, word_lists
+from tfcam.explainer.pipeline import Pipeline
+from tfcam.explainer.words import word_lists
 from tfcam.methods.registry import ask
 from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
-from tfcam.passes.reading import Need, Reading
-from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
-from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
-from tfcam.results.explanation import Explanation, Explanations
+from tfcam.passes.reading import Reading
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.results.explanation import Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
-from tfcam.targets.resolve import BY_VALUE, chosen_targets, spread_targets
 from tfcam.utils.progress import Advance, progress_bar
 
 
@@ -213,22 +205,28 @@ class Explainer:
         progress: bool | None = None,
         **options: Any,
     ) -> None:
-        FUSE.check(fuse)
-        AUGMENT.check(augment)
-        self.model = model
-        self._preprocess, self._batch_size = preprocess, batch_size
-        self._fuse, self._augment, self._progress = fuse, augment, progress
-        self._opened, self._input = open_model(model, input), input
-        request = ask(method, options)
-        self._asked = (layer, [request], Settings(score, output, eigen, batch_size, grid, freeze))
-        self._engine = self._opened.engine(*self._asked)
-        self._labels, self._label_finding = self._opened.graph.labels(labels)
+        self._batch_size, self._progress = batch_size, progress
+        self.pipeline = Pipeline(
+            model,
+            layer,
+            ask(method, options),
+            Settings(score, output, eigen, batch_size, grid, freeze),
+            input=input,
+            preprocess=preprocess,
+            labels=labels,
+            fuse=fuse,
+            augment=augment,
+        )
+
+    @property
+    def model(self) -> keras.Model:
+        """The explained model."""
+        return self.pipeline.model
 
     @property
     def layer(self) -> str | None:
         """The path of the explained layer; None for maps of pixels that need no layer."""
-        rollout = Need.ATTENTIONS in self._engine.needs
-        return None if rollout else joined(self._engine.layers)
+        return self.pipeline.layer
 
     def __call__(
         self,
@@ -252,28 +250,31 @@ class Explainer:
         Returns:
             An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
         """
-        self._refresh()
-        explained, others = self._opened.split(images)
-        batch = split_batch(explained, self._opened.axes)
+        pipeline = self.pipeline
+        pipeline.refresh()
+        explained, others = pipeline.opened.split(images)
+        batch = split_batch(explained, pipeline.opened.axes)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
-            chosen = self._targets(target, 1, several)
-            beside = self._others(others, 1)
+            chosen = pipeline.targets(target, 1, several)
+            beside = pipeline.others(others, 1)
             with self._progress_bar(1):
-                results = self._explain([explained], chosen, beside, [words])
+                prepared = pipeline.prepare([explained], beside)
+                results = pipeline.assemble(pipeline.compute(prepared, chosen), [words])
             return Explanations(results) if several else results[0]
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
         spoken = word_lists(words, len(batch))
-        (chosen,) = self._targets(target, len(batch), several=False)
-        beside = self._others(others, len(batch))
+        (own,) = pipeline.targets(target, len(batch))
+        beside = pipeline.others(others, len(batch))
         results = []
         with self._progress_bar(len(batch)) as advance:
             for start in range(0, len(batch), self._batch_size):
                 part = slice(start, start + self._batch_size)
-                mine = [each[part] for each in beside]
-                results += self._explain(batch[part], [part_of(chosen, part)], mine, spoken[part])
-                advance(len(spoken[part]))
+                prepared = pipeline.prepare(batch[part], [each[part] for each in beside])
+                run = pipeline.compute(prepared, [part_of(own, part)])
+                results += pipeline.assemble(run, spoken[part])
+                advance(len(prepared.images))
         return Explanations(results)
 
     def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
@@ -305,17 +306,8 @@ class Explainer:
             ...     explain(image=tf.constant(scene[None]))["heatmap"].shape
             TensorShape([1, 128, 128])
         """
-        self._refresh()
-        if self._augment:
-            raise ValueError("augment=True needs several passes and can't be exported.")
-        opened = self._opened
-        (chosen,) = self._targets(target, 1, several=False)
-        pictures = self._preprocess is not None and opened.input.is_image
-        how = self._preprocess if pictures else None
-        done = choose_preprocessing(opened.graph, how, opened.which)
-        own = callable(chosen) and not isinstance(chosen, BY_VALUE)
-        engine = self._own_engine if own else self._engine
-        save(path, engine, chosen, done if pictures else None, self._fuse, self._labels)
+        self.pipeline.refresh()
+        save(path, self.pipeline, target)
 
     def prepared(self) -> Explainer:
         """This, for arrays that are already as the model takes them.
@@ -324,7 +316,7 @@ class Explainer:
             An Explainer with ``preprocess=None``, all else the same.
         """
         same = copy.copy(self)
-        same._preprocess = None
+        same.pipeline = self.pipeline.prepared()
         return same
 
     def _progress_bar(self, count: int) -> AbstractContextManager[Advance]:
@@ -332,100 +324,3 @@ class Explainer:
         known = count > self._batch_size
         total, unit = (count, "pictures") if known else (None, "")
         return progress_bar(total, "explaining", self._progress, unit)
-
-    def _refresh(self) -> None:
-        """Open the model anew where it has been changed: what is compiled would not know."""
-        if self._asked[2].freeze:  # nor is it to know
-            return
-        opened = open_model(self.model, self._input)
-        if opened is not self._opened:
-            self._opened, self._engine = opened, opened.engine(*self._asked)
-            self.__dict__.pop("_own_engine", None)
-
-    def _others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
-        """The inputs that are not explained, prepared."""
-        opened = self._opened
-        return prepare_others(opened.graph, values, opened.which, count, self._preprocess)
-
-    def _targets(self, target: Any, count: int, several: bool) -> list[Any]:
-        output = self._asked[2].output
-        return chosen_targets(
-            target, count, several, self._labels, lambda: self._opened.classes(output)
-        )
-
-    def _explain(
-        self,
-        pictures: Sequence[Any],
-        targets: list[Any],
-        others: Sequence[np.ndarray],
-        words: Sequence[Any],
-    ) -> list[Explanation]:
-        prepared = replace(self._prepare(pictures), others=tuple(others))
-        engine, answers = self._compute(prepared, targets)
-        return self._results(engine, prepared, answers, targets, words)
-
-    # In three steps, so that a stream can take each in a thread of its own.
-
-    def _prepare(self, pictures: Sequence[Any], shown: bool = True) -> Prepared:
-        opened = self._opened
-        return prepare(opened.graph, pictures, self._preprocess, opened.which, shown)
-
-    def _compute(self, prepared: Prepared, targets: list[Any]) -> tuple[Engine, list[Computed]]:
-        if self._augment:
-            if not self._opened.input.is_image:
-                raise ValueError("augment=True mirrors and zooms images; this input is none.")
-            for each in targets:
-                views.check_target(each)
-        own = any(callable(each) and not isinstance(each, BY_VALUE) for each in targets)
-        engine = self._own_engine if own else self._engine
-        answers = engine(prepared.inputs, targets, prepared.others)
-        if self._augment:
-            answers = [
-                _averaged(engine, prepared, answer, target)
-                for answer, target in zip(answers, spread_targets(targets), strict=True)
-            ]
-        return engine, answers
-
-    def _results(
-        self,
-        engine: Engine,
-        prepared: Prepared,
-        answers: Sequence[Computed],
-        targets: list[Any],
-        words: Sequence[Any],
-    ) -> list[Explanation]:
-        given = zip(words, prepared.images, strict=True)
-        spoken = [checked_words(each, text.shape[: prepared.axes]) for each, text in given]
-        return [
-            explanation(
-                engine,
-                prepared,
-                answer,
-                target,
-                self._labels,
-                image=image,
-                fuse=self._fuse,
-                found=self._label_finding,
-                options={"augment": True} if self._augment else None,
-                words=spoken[image],
-            )
-            for answer, target in zip(answers, spread_targets(targets), strict=True)
-            for image in range(len(words))
-        ]
-
-    @functools.cached_property
-    def _own_engine(self) -> Engine:
-        return self._opened.engine(*self._asked, shared=False)
-
-
-def _averaged(engine: Engine, prepared: Prepared, answer: Computed, target: Any) -> Computed:
-    """The answer with its maps averaged over views, of the class that was explained first."""
-    classes = answer.pairs if answer.weights is None else answer.weights
-    fixed = target if callable(target) else classes
-    inputs = (view.see(prepared.inputs) for view in views.OTHERS)
-    seen = [engine(each, [fixed], prepared.others)[0] for each in inputs]
-    raws = [
-        [views.average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
-        for r, places in enumerate(answer.raws)
-    ]
-    return replace(answer, raws=raws, measured=[[{} for _ in each] for each in raws])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tfcam import maps
 from tfcam.engine.engine import Engine
 from tfcam.engine.freezing import frozen
-from tfcam.maps.tensors import resized
+from tfcam.explainer.pipeline import Pipeline
+from tfcam.maps.tensors import fused, heatmaps
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input, swapped
 from tfcam.preprocessing.modes import Preprocessing
@@ -19,29 +18,24 @@ from tfcam.preprocessing.modes import Preprocessing
 _LUMA = (0.299, 0.587, 0.114)  # as images.to_channels
 
 
-def save(
-    path: str | os.PathLike[str],
-    engine: Engine,
-    target: Any,
-    preprocessing: Preprocessing | None,
-    fusion: maps.Fusion,
-    labels: Sequence[str] | None,
-) -> None:
+def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Any) -> None:
     """Write a SavedModel whose signature ``serving_default`` takes images and explains them.
 
     Args:
         path: The folder to write.
-        engine: What computes.
-        target: One pair of classes (1, 2) for all images, or a callable outputs -> (B,).
-        preprocessing: What is done to pictures of 0..255; None where the images come prepared.
-        fusion: How several layers become one map.
-        labels: The label of each class.
+        pipeline: What explains.
+        target: What is explained of every image, as ``tfcam.explain`` takes it.
 
     Raises:
         ValueError: If the model has several inputs or asks for a size that is not known, or the
             method or the preprocessing needs values.
     """
-    graph = engine.submodel.graph
+    if pipeline.augment:
+        raise ValueError("augment=True needs several passes and can't be exported.")
+    (chosen,) = pipeline.targets(target, 1)
+    pictures = pipeline.preprocess is not None and pipeline.opened.input.is_image
+    preprocessing = pipeline.preprocessing if pictures else None
+    engine, graph = pipeline.engine_for([chosen]), pipeline.opened.graph
     (taken,) = _single(graph)
     _check_method(engine)
     size, pixels = taken.sides, engine.requests[0].method.pixels
@@ -54,20 +48,19 @@ def save(
     def explained(image: tf.Tensor) -> dict[str, tf.Tensor]:
         images, shown = image, tf.unstack(tf.shape(image)[1 : 1 + len(size)])
         if preprocessing is not None:
-            images = _prepared(image, taken, preprocessing)
+            images = prepare_pictures(image, taken, preprocessing)
         elif taken.channels_first:
             images, shown = swapped(image, to_first=False), tf.unstack(tf.shape(image)[2:])
         batch = tf.shape(images)[0]
-        chosen = target if callable(target) else tf.tile(tf.constant(target), [batch, 1])
-        (answer,) = engine.compute(engine.submodel, images, [chosen]).answers
-        made = {
-            "score": answer.scores,
-            "heatmap": _heatmap(answer.raws[0], shown, pixels, fusion),
-        }
-        if not callable(target):
+        own = chosen if callable(chosen) else tf.tile(tf.constant(chosen), [batch, 1])
+        (answer,) = engine.compute(engine.submodel, images, [own]).answers
+        layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in answer.raws[0]]
+        heatmap = fused(layers, pipeline.fuse) if len(layers) > 1 else layers[0]
+        made = {"score": answer.scores, "heatmap": heatmap}
+        if not callable(chosen):
             made["class"] = answer.pairs[:, 0]
-        if labels is not None and "class" in made:
-            made["label"] = tf.gather(tf.constant(list(labels)), made["class"])
+        if pipeline.labels is not None and "class" in made:
+            made["label"] = tf.gather(tf.constant(list(pipeline.labels)), made["class"])
         return made
 
     spec = (
@@ -100,8 +93,8 @@ def _check_method(engine: Engine) -> None:
             )
 
 
-def _prepared(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> tf.Tensor:
-    """Pictures (B, H, W, 3) uint8 as the model takes them: as ``images.resize_image`` and on."""
+def prepare_pictures(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> tf.Tensor:
+    """Prepare pictures (B, H, W, 3) uint8 inside a graph, as ``preprocessing.prepare`` does."""
     size, given = tf.constant(taken.sides), tf.shape(image)[1:3]
     pixels = tf.cast(image, tf.float32)
     factor = tf.maximum(1, tf.reduce_min(given // (2 * size)))
@@ -118,33 +111,3 @@ def _prepared(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> t
             f"keras.ops; this one failed: {error}. Name a mode, or export with preprocess=None."
         ) from None
     return tf.cast(made, taken.dtype)
-
-
-def _heatmap(
-    raws: Sequence[tf.Tensor], size: Sequence[tf.Tensor], pixels: bool, fusion: maps.Fusion
-) -> tf.Tensor:
-    """The heatmaps (B, *size) in [0, 1], as ``maps.heatmap`` and ``maps.fuse`` make them."""
-    raws = [tf.abs(each) for each in raws] if pixels else raws
-    scaled = [_scaled(_at_size(each, size)) for each in raws]
-    if len(scaled) == 1:
-        return scaled[0]
-    stack = tf.stack(scaled)
-    by: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-        "max": lambda each: tf.reduce_max(each, axis=0),
-        "mean": lambda each: tf.reduce_mean(each, axis=0),
-        "product": lambda each: tf.reduce_prod(each, axis=0),
-        "tanh_max": lambda each: tf.reduce_max(tf.tanh(2 * each), axis=0),
-    }
-    return _scaled(by[fusion](stack))
-
-
-def _at_size(raw: tf.Tensor, size: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Maps (B, h, w), or of pixels (B, h, w, C), at another size: (B, *size)."""
-    flat = tf.reduce_max(raw, axis=-1) if raw.shape.rank == len(size) + 2 else raw
-    return resized(flat[..., tf.newaxis], size)[..., 0]
-
-
-def _scaled(values: tf.Tensor) -> tf.Tensor:
-    positive = tf.nn.relu(values)
-    axes = list(range(1, values.shape.rank))
-    return tf.math.divide_no_nan(positive, tf.reduce_max(positive, axis=axes, keepdims=True))

@@ -8,7 +8,7 @@ import tensorflow as tf
 _REACH = 4.0  # in deviations
 
 
-def blurred(images: tf.Tensor, width: float) -> tf.Tensor:
+def blur_images(images: tf.Tensor, width: float) -> tf.Tensor:
     """Blur pictures with a Gaussian; beyond its edge a picture is mirrored.
 
     Args:
@@ -23,7 +23,7 @@ def blurred(images: tf.Tensor, width: float) -> tf.Tensor:
 
     Example:
         >>> peak = tf.reshape(tf.constant([0.0, 1.0, 0.0]), (1, 1, 3, 1))
-        >>> blurred(peak, 0.5).numpy().ravel().round(3)
+        >>> blur_images(peak, 0.5).numpy().ravel().round(3)
         array([0.107, 0.787, 0.107], dtype=float32)
     """
     if not width > 0:

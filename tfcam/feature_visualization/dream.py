@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,9 +14,9 @@ import tensorflow as tf
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.feature_visualization.objectives import Layer, Objective, Seen, class_logit
 from tfcam.feature_visualization.parametrisations import Shape
-from tfcam.feature_visualization.recipes import Recipe, State, chosen_recipe
+from tfcam.feature_visualization.recipes import Recipe, State, choose_recipe
 from tfcam.feature_visualization.result import Dream
-from tfcam.feature_visualization.transforms import transformed
+from tfcam.feature_visualization.transforms import apply_transforms
 from tfcam.images.loading import load_image, resize_image, to_channels
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
@@ -98,13 +98,13 @@ def dream(
 
     Example:
         >>> import tfcam
-        >>> made = tfcam.dream(tfcam.demo_model(), 1, steps=30)
-        >>> bool(made.scores[0] > 10 * made.start[0]), bool(made.probabilities[0] > 0.9)
+        >>> dream = tfcam.dream(tfcam.demo_model(), 1, steps=30)
+        >>> bool(dream.scores[0] > 10 * dream.start[0]), bool(dream.probabilities[0] > 0.9)
         (True, True)
     """
-    recipe, objective = chosen_recipe(preset, options), _objective(objective)
+    recipe, objective = choose_recipe(preset, options), _objective(objective)
     count, seed = check_count("count", count), check_count("seed", seed, least=0)
-    opened, taken = _opened(model)
+    opened, taken = _open(model)
     picture = _picture(image, preset, count)
     prepared = _preprocessing(opened, preprocess)
     shape = (count, *_sides(opened.graph, taken, size, picture), taken.shape[2] or 3)
@@ -118,7 +118,7 @@ def dream(
     def step(number: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, State]:
         def value(parameters: tf.Tensor) -> tf.Tensor:
             images = recipe.parametrisation.images(parameters, shape)
-            changed = transformed(images, recipe.transforms, seed, number)
+            changed = apply_transforms(images, recipe.transforms, seed, number)
             return objective(studio.see(images, changed))
 
         values, slope = submodel.ascent(value, state[0])
@@ -134,15 +134,15 @@ def dream(
             curve[number] = _finite(values.numpy(), number, recipe.rate)
             advance()
     last = _as_bytes(recipe.parametrisation.images(state[0], shape))
-    ((start, _), (scores, chances)), kind = studio.measure(first, last)
+    measured = studio.measure(first, last)
     return Dream(
         images=last,
         objective=repr(objective),
-        start=start,
-        scores=scores,
+        start=measured.start,
+        scores=measured.scores,
         curve=curve,
-        probabilities=chances,
-        score_kind=kind,
+        probabilities=measured.probabilities,
+        score_kind=measured.kind,
         preprocessing=prepared.description,
         settings={
             "model": model.name,
@@ -153,6 +153,22 @@ def dream(
         },
         versions=versions(),
     )
+
+
+class _Measured(NamedTuple):
+    """What pictures score before and after the ascent, (n,) each, and what kind of score it is."""
+
+    start: np.ndarray
+    scores: np.ndarray
+    probabilities: np.ndarray | None
+    kind: str
+
+
+class _Opened(NamedTuple):
+    """A model and its one input."""
+
+    model: OpenedModel
+    input: Input
 
 
 @dataclass(frozen=True)
@@ -166,7 +182,7 @@ class _Studio:
     dtype: str
 
     def see(self, images: tf.Tensor, changed: tf.Tensor) -> Seen:
-        """One forward pass of pictures in [0, 1], as they are and as the model gets them."""
+        """Run the model once on pictures in [0, 1], as they are and as it gets them."""
         outputs, tapped = self.submodel.forward(self._inputs(changed))
         maps = map(self.submodel.channels_last, tapped)
         layers = dict(zip(self.objective.layers, maps, strict=True))
@@ -187,8 +203,8 @@ class _Studio:
             )
         return tf.cast(inputs, self.dtype)
 
-    def measure(self, *batches: np.ndarray) -> tuple[list[Any], str]:
-        """For each (n, H, W, C) uint8: the objective, and the class's probability; and the kind."""
+    def measure(self, before: np.ndarray, after: np.ndarray) -> _Measured:
+        """Measure pictures, (n, H, W, C) uint8, before and after the ascent."""
         kinds: list[str] = []
 
         @tf.function(autograph=False)
@@ -203,36 +219,35 @@ class _Studio:
             known = seen.outputs.found or tf.reduce_all(are_probabilities(seen.outputs))
             return values, chances, known
 
-        found = []
-        for batch in batches:
-            values, chances, known = measured(tf.constant(batch, tf.float32) / 255)
-            found.append((values.numpy(), chances.numpy() if known else None))
-        return found, kinds[0]
+        start, *_ = measured(tf.constant(before, tf.float32) / 255)
+        scores, chances, known = measured(tf.constant(after, tf.float32) / 255)
+        of_class = chances.numpy() if known else None
+        return _Measured(start.numpy(), scores.numpy(), of_class, kinds[0])
 
 
-def _objective(given: Any) -> Objective:
-    if isinstance(given, Objective):
-        return given
-    if isinstance(given, bool) or not isinstance(given, Integral | str):
+def _objective(objective: Any) -> Objective:
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, bool) or not isinstance(objective, Integral | str):
         raise TypeError(
             "objective must be a class index, a label, or one of tfcam.objectives, such as "
-            f"objectives.channel('conv', 5); got {kind_of(given)}."
+            f"objectives.channel('conv', 5); got {kind_of(objective)}."
         )
-    return class_logit(given if isinstance(given, str) else int(given))
+    return class_logit(objective if isinstance(objective, str) else int(objective))
 
 
-def _opened(model: Any) -> tuple[OpenedModel, Input]:
+def _open(model: Any) -> _Opened:
     if not tf.executing_eagerly():
         raise ValueError("A dream needs values, which there are none inside a tf.function.")
     opened = open_model(model)
     taken = opened.graph.inputs
     if len(taken) > 1 or not taken[0].is_image or "int" in taken[0].dtype:
-        shapes = " and ".join(f"{each.shape} {each.dtype}" for each in taken)
+        shapes = " and ".join(f"{input.shape} {input.dtype}" for input in taken)
         raise ValueError(
             "A dream is a picture: the model must have one input, of (height, width, channels) "
             f"floats; {model.name!r} takes {shapes}."
         )
-    return opened, taken[0]
+    return _Opened(opened, taken[0])
 
 
 def _preprocessing(opened: OpenedModel, preprocess: Preprocess) -> Preprocessing:
@@ -264,18 +279,18 @@ def _tap(opened: OpenedModel, layer: Layer) -> Tap:
 def _sides(
     graph: ModelGraph, taken: Input, size: Any, picture: np.ndarray | None
 ) -> tuple[int, int]:
-    """Height and width of the picture: the model's, those asked for, or usual ones."""
+    """Height and width of the picture: the model's, those of ``size``, or usual ones."""
     fixed, family = taken.shape[:2], graph.family
     usual = (family.size if family else _SIZE,) * 2 if picture is None else picture.shape[:2]
     if size is not None:
         if not isinstance(size, list | tuple) or len(size) != 2:
             raise ValueError(f"size must be (height, width) in pixels; got {shown(size)}.")
-        usual = tuple(check_count("size", each, least=_SMALLEST) for each in size)
-        if any(own not in (None, asked) for own, asked in zip(fixed, usual, strict=True)):
+        usual = tuple(check_count("size", side, least=_SMALLEST) for side in size)
+        if any(own not in (None, wanted) for own, wanted in zip(fixed, usual, strict=True)):
             raise ValueError(
                 f"size must be what the model takes, {fixed}; got {shown(size)}. Leave it out."
             )
-    height, width = (own or each for own, each in zip(fixed, usual, strict=True))
+    height, width = (own or side for own, side in zip(fixed, usual, strict=True))
     return height, width
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.passes.outputs import Outputs
 from tfcam.targets.classes import class_index, class_outputs
 from tfcam.utils.validation import check_count, kind_of, shown
@@ -42,7 +42,7 @@ class Seen:
         return class_outputs(self.outputs.scores)
 
     def class_index(self, target: int | str) -> int:
-        """The index of a class that is given as an index or a label."""
+        """Find the index of a class by its index or label."""
         return class_index(target, self.scores.shape[-1], self.labels)
 
 
@@ -92,8 +92,8 @@ class Objective:
     @property
     def target(self) -> int | str | None:
         """The class that it raises; None where there is none, or more than one."""
-        found = [t.target for weight, t in self.terms if t.target is not None and weight > 0]
-        return found[0] if len(found) == 1 else None
+        targets = [t.target for weight, t in self.terms if t.target is not None and weight > 0]
+        return targets[0] if len(targets) == 1 else None
 
     def __add__(self, other: object) -> Objective:
         if not isinstance(other, Objective):
@@ -149,7 +149,7 @@ def _one(
 
 
 def class_logit(target: int | str) -> Objective:
-    """The score of a class before the softmax or sigmoid.
+    """Raise the score of a class before the softmax or sigmoid.
 
     Args:
         target: A class index or a label.
@@ -177,7 +177,7 @@ def class_logit(target: int | str) -> Objective:
 
 
 def of_layer(name: str, layer: Layer, function: Callable[[tf.Tensor], tf.Tensor]) -> Objective:
-    """An objective of your own, from what a layer gives.
+    """Make an objective of your own, from what a layer gives.
 
     Args:
         name: What it is called.
@@ -206,11 +206,12 @@ def of_layer(name: str, layer: Layer, function: Callable[[tf.Tensor], tf.Tensor]
 
 
 def channel(layer: Layer, index: int) -> Objective:
-    """The mean of one channel of a layer over all positions.
+    """Raise the mean of one channel of a layer over all positions.
 
     Args:
-        layer: See ``of_layer``. Of one that ends in a softmax or sigmoid, what goes into that.
-        index: Which channel.
+        layer: A path, a name, an index of ``tfcam.layers(model)``, or a layer of the model. Of one
+            that ends in a softmax or sigmoid, what goes into that.
+        index: The channel, from 0.
 
     Returns:
         The objective mean_ij A_ij^k.
@@ -235,11 +236,11 @@ def channel(layer: Layer, index: int) -> Objective:
 
 
 def neuron(layer: Layer, index: int, position: Sequence[int] | None = None) -> Objective:
-    """One channel of a layer at one position.
+    """Raise one channel of a layer at one position.
 
     Args:
-        layer: See ``of_layer``.
-        index: Which channel.
+        layer: A path, a name, an index of ``tfcam.layers(model)``, or a layer of the model.
+        index: The channel, from 0.
         position: (row, column), or one number for tokens; None takes the middle.
 
     Returns:
@@ -258,7 +259,7 @@ def neuron(layer: Layer, index: int, position: Sequence[int] | None = None) -> O
     index = check_count("channel", index, least=0)
     if position is not None:
         listed = [position] if isinstance(position, Integral) else list(position)
-        position = tuple(check_count("position", each, least=0) for each in listed)
+        position = tuple(check_count("position", place, least=0) for place in listed)
 
     def value(activations: tf.Tensor) -> tf.Tensor:
         _check_channel(layer, index, activations)
@@ -278,10 +279,10 @@ def neuron(layer: Layer, index: int, position: Sequence[int] | None = None) -> O
 
 
 def direction(layer: Layer, vector: Any) -> Objective:
-    """How far a layer's channels go in one direction, the mean over all positions.
+    """Raise how far a layer's channels go in one direction, the mean over all positions.
 
     Args:
-        layer: See ``of_layer``.
+        layer: A path, a name, an index of ``tfcam.layers(model)``, or a layer of the model.
         vector: (K,), a number for each channel; only its direction counts.
 
     Returns:
@@ -317,10 +318,10 @@ def direction(layer: Layer, vector: Any) -> Objective:
 
 
 def layer(layer: Layer) -> Objective:
-    """All of a layer: the mean of its squared activations, as in DeepDream.
+    """Raise all of a layer: the mean of its squared activations, as in DeepDream.
 
     Args:
-        layer: See ``of_layer``.
+        layer: A path, a name, an index of ``tfcam.layers(model)``, or a layer of the model.
 
     Returns:
         The objective mean_ijk (A_ij^k)^2.
@@ -339,13 +340,13 @@ def layer(layer: Layer) -> Objective:
 
 
 def diversity(layer: Layer) -> Objective:
-    """How much pictures that are made together differ in what channels go together.
+    """Raise how much pictures that are made together differ in what channels go together.
 
     Minus the mean cosine similarity of a picture's Gram matrix, sum_ij A_ij A_ij^T, with those of
     the others.
 
     Args:
-        layer: See ``of_layer``.
+        layer: A path, a name, an index of ``tfcam.layers(model)``, or a layer of the model.
 
     Returns:
         The objective, in [-1, 1].
@@ -375,7 +376,7 @@ def diversity(layer: Layer) -> Objective:
 
 
 def l2() -> Objective:
-    """How far a picture is from grey; to be subtracted.
+    """Measure how far a picture is from grey; to be subtracted.
 
     Returns:
         The objective mean (x - 0.5)^2, of pixels in 0..1.
@@ -390,7 +391,7 @@ def l2() -> Objective:
 
 
 def total_variation() -> Objective:
-    """How much neighbouring pixels differ; to be subtracted.
+    """Measure how much neighbouring pixels differ; to be subtracted.
 
     Returns:
         The objective sum |x_(i+1)j - x_ij| + |x_i(j+1) - x_ij|, over the number of values.
@@ -410,7 +411,7 @@ def total_variation() -> Objective:
 
 
 def blur(width: float = 1.0) -> Objective:
-    """How much a picture differs from itself blurred; to be subtracted.
+    """Measure how much a picture differs from itself blurred; to be subtracted.
 
     Args:
         width: Deviation of the Gaussian, in pixels.
@@ -427,7 +428,7 @@ def blur(width: float = 1.0) -> Objective:
     return _one(
         f"blur({width:g})",
         lambda seen: _over_positions(
-            tf.reduce_mean((seen.images - blurred(seen.images, width)) ** 2, -1)
+            tf.reduce_mean((seen.images - blur_images(seen.images, width)) ** 2, -1)
         ),
     )
 

@@ -39,13 +39,13 @@ class Parametrisation(Protocol):
     """What a dream's loop asks of what stands for pictures."""
 
     def noise(self, shape: Shape, seed: int) -> tf.Tensor:
-        """Parameters to start from, of faint noise; pictures (n, H, W, C)."""
+        """Draw parameters to start from, of faint noise; pictures (n, H, W, C)."""
 
     def images(self, parameters: tf.Tensor, shape: Shape) -> tf.Tensor:
-        """The pictures, (n, H, W, C) in [0, 1]."""
+        """Compute the pictures, (n, H, W, C) in [0, 1]."""
 
     def parameters(self, images: tf.Tensor) -> tf.Tensor:
-        """What stands for given pictures."""
+        """Find the parameters of pictures."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,21 @@ class Pixels:
     deviation: float = 0.04
 
     def noise(self, shape: Shape, seed: int) -> tf.Tensor:
-        """Parameters to start from, (n, H, W, C)."""
+        """Draw parameters to start from, (n, H, W, C)."""
         drawn = np.random.default_rng(seed).normal(0, self.deviation, shape)
         return tf.constant(drawn, tf.float32)
 
     def images(self, parameters: tf.Tensor, shape: Shape) -> tf.Tensor:
-        """The pictures, (n, H, W, C) in [0, 1]."""
-        values = correlated(parameters) if _are_colours(self, shape) else parameters
+        """Compute the pictures, (n, H, W, C) in [0, 1]."""
+        values = correlate(parameters) if _are_colours(self, shape) else parameters
         if self.sigmoid:
             return tf.sigmoid(values)
         return tf.clip_by_value(values + _MIDDLE, 0.0, 1.0)
 
     def parameters(self, images: tf.Tensor) -> tf.Tensor:
-        """What stands for given pictures, (n, H, W, C)."""
+        """Find the parameters of pictures, (n, H, W, C)."""
         values = _before_sigmoid(images) if self.sigmoid else images - _MIDDLE
-        return decorrelated(values) if _are_colours(self, images.shape) else values
+        return decorrelate(values) if _are_colours(self, images.shape) else values
 
 
 @dataclass(frozen=True)
@@ -112,25 +112,25 @@ class Fourier:
     deviation: float = 0.01
 
     def noise(self, shape: Shape, seed: int) -> tf.Tensor:
-        """Parameters to start from: real and imaginary parts, (n, C, H, W // 2 + 1, 2)."""
+        """Draw parameters to start from: real and imaginary parts, (n, C, H, W // 2 + 1, 2)."""
         count, height, width, channels = shape
         sizes = (count, channels, height, width // 2 + 1, 2)
         drawn = np.random.default_rng(seed).normal(0, self.deviation, sizes)
         return tf.constant(drawn, tf.float32)
 
     def images(self, parameters: tf.Tensor, shape: Shape) -> tf.Tensor:
-        """The pictures, (n, H, W, C) in [0, 1]."""
+        """Compute the pictures, (n, H, W, C) in [0, 1]."""
         height, width = shape[1:3]
         scaled = parameters * wave_scale(height, width, self.power)[..., tf.newaxis]
         waves = tf.complex(scaled[..., 0], scaled[..., 1])
         values = tf.signal.irfft2d(waves, [height, width]) / _CONTRAST
         values = tf.transpose(values, [0, 2, 3, 1])
-        return tf.sigmoid(correlated(values) if _are_colours(self, shape) else values)
+        return tf.sigmoid(correlate(values) if _are_colours(self, shape) else values)
 
     def parameters(self, images: tf.Tensor) -> tf.Tensor:
-        """What stands for given pictures, (n, C, H, W // 2 + 1, 2)."""
+        """Find the parameters of pictures, (n, C, H, W // 2 + 1, 2)."""
         values = _before_sigmoid(images)
-        values = decorrelated(values) if _are_colours(self, images.shape) else values
+        values = decorrelate(values) if _are_colours(self, images.shape) else values
         height, width = values.shape[1:3]
         waves = tf.signal.rfft2d(_CONTRAST * tf.transpose(values, [0, 3, 1, 2]))
         parts = tf.stack([tf.math.real(waves), tf.math.imag(waves)], axis=-1)
@@ -138,7 +138,7 @@ class Fourier:
 
 
 def wave_scale(height: int, width: int, power: float) -> tf.Tensor:
-    """What each wave of a real picture is scaled by: sqrt(H W) / max(f, 1 / max(H, W))^power.
+    """Compute the scale of each wave of a picture: sqrt(H W) / max(f, 1 / max(H, W))^power.
 
     Args:
         height: Of the picture, in pixels.
@@ -159,8 +159,8 @@ def wave_scale(height: int, width: int, power: float) -> tf.Tensor:
     return tf.constant(scale, tf.float32)
 
 
-def correlated(values: tf.Tensor) -> tf.Tensor:
-    """Independent numbers as red, green and blue that vary together as in photographs.
+def correlate(values: tf.Tensor) -> tf.Tensor:
+    """Make red, green and blue of independent numbers vary together as in photographs.
 
     Args:
         values: (..., 3).
@@ -169,17 +169,17 @@ def correlated(values: tf.Tensor) -> tf.Tensor:
         (..., 3).
 
     Example:
-        >>> correlated(tf.constant([[1.0, 0.0, 0.0]])).numpy().round(2)
+        >>> correlate(tf.constant([[1.0, 0.0, 0.0]])).numpy().round(2)
         array([[0.56, 0.58, 0.58]], dtype=float32)
     """
     return tf.matmul(values, tf.constant(COLOURS.T, values.dtype))
 
 
-def decorrelated(values: tf.Tensor) -> tf.Tensor:
-    """The inverse of ``correlated``.
+def decorrelate(values: tf.Tensor) -> tf.Tensor:
+    """Undo ``correlate``.
 
     Example:
-        >>> decorrelated(correlated(tf.constant([[3.0, 2.0, 1.0]]))).numpy().round(4)
+        >>> decorrelate(correlate(tf.constant([[3.0, 2.0, 1.0]]))).numpy().round(4)
         array([[3., 2., 1.]], dtype=float32)
     """
     return tf.matmul(values, tf.constant(np.linalg.inv(COLOURS).T, values.dtype))

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.feature_visualization.parametrisations import Fourier, Parametrisation, Pixels
 from tfcam.feature_visualization.transforms import Jitter, Pad, Rotate, Scale, Transform
 from tfcam.utils.validation import check_choice, check_count, kind_of, shown
@@ -31,17 +31,17 @@ class Recipe:
         parametrisation: ``Fourier`` or ``Pixels``, of ``tfcam.parametrisations``.
         transforms: What is done to the picture before the model sees it, from
             ``tfcam.transforms``; or a function (seed, size) -> matrix of your own.
-        steps: How many.
+        steps: The number of steps of the ascent.
         rate: Of the ascent.
         ascent: "adam", or "even": the gradient over its mean absolute value, so that a value
             moves by ``rate`` a step on average, whatever the network.
         decay: What part of each pixel's distance from grey is lost in each step.
         blur: Deviation of a Gaussian blur, in pixels; 0 for none.
-        blur_every: How many steps lie between two blurs.
-        norm_percentile: How many percent of the pixels, those nearest to grey, become grey in each
-            step.
-        contribution_percentile: How many percent of the pixels, those that do least for the
-            objective, |sum_c x_c dy/dx_c|, become grey in each step.
+        blur_every: The number of steps from one blur to the next.
+        norm_percentile: The percentage of the pixels, those nearest to grey, that become grey in
+            each step.
+        contribution_percentile: The percentage of the pixels, those that do least for the
+            objective, |sum_c x_c dy/dx_c|, that become grey in each step.
     """
 
     parametrisation: Parametrisation = field(default_factory=Fourier)
@@ -88,19 +88,19 @@ class Recipe:
             )
 
     def settings(self) -> dict[str, Any]:
-        """Its fields as plain values and texts, as a result keeps them."""
-        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        """Describe its fields as plain values and texts, as a result keeps them."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | {
             "parametrisation": str(self.parametrisation),
-            "transforms": [str(each) for each in self.transforms],
+            "transforms": [str(transform) for transform in self.transforms],
         }
 
     def start(self, parameters: tf.Tensor) -> State:
-        """The state before the first step."""
+        """Make the state before the first step."""
         return parameters, tf.zeros_like(parameters), tf.zeros_like(parameters)
 
     def climb(self, state: State, slope: tf.Tensor, step: tf.Tensor) -> State:
-        """The state after a step.
+        """Take a step, and return the state after it.
 
         Args:
             state: Parameters, and Adam's two means.
@@ -126,10 +126,10 @@ class Recipe:
             pixels *= 1 - self.decay
         if self.blur:
             due = tf.equal((step + 1) % self.blur_every, 0)
-            pixels = tf.cond(due, lambda: blurred(pixels, self.blur), lambda: pixels)
+            pixels = tf.cond(due, lambda: blur_images(pixels, self.blur), lambda: pixels)
         norms, gains = tf.norm(pixels, axis=-1), tf.abs(tf.reduce_sum(pixels * slope, axis=-1))
-        pixels = without_least(pixels, norms, self.norm_percentile)
-        pixels = without_least(pixels, gains, self.contribution_percentile)
+        pixels = drop_least(pixels, norms, self.norm_percentile)
+        pixels = drop_least(pixels, gains, self.contribution_percentile)
         if isinstance(self.parametrisation, Pixels) and not self.parametrisation.sigmoid:
             # What has left the range would get no gradient that brings it back.
             shape = tuple(pixels.shape)
@@ -137,20 +137,20 @@ class Recipe:
         return pixels
 
 
-def without_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -> tf.Tensor:
+def drop_least(pixels: tf.Tensor, importance: tf.Tensor, percentile: float) -> tf.Tensor:
     """Make grey the pixels of least importance.
 
     Args:
         pixels: (n, H, W, C), less grey.
         importance: (n, H, W).
-        percentile: How many percent; of pixels that are equally important all stay.
+        percentile: Their percentage; of pixels that are equally important all stay.
 
     Returns:
         (n, H, W, C).
 
     Example:
         >>> pixels = tf.reshape(tf.constant([3.0, -1.0, 2.0, 4.0]), (1, 2, 2, 1))
-        >>> without_least(pixels, tf.abs(pixels[..., 0]), 50).numpy().ravel()
+        >>> drop_least(pixels, tf.abs(pixels[..., 0]), 50).numpy().ravel()
         array([3., 0., 0., 4.], dtype=float32)
     """
     if not percentile:
@@ -184,8 +184,8 @@ PRESETS = {
 }
 
 
-def chosen_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
-    """A recipe by name or as it is, with some of its fields changed.
+def choose_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
+    """Choose a recipe, by name or as it is, and change some of its fields.
 
     Raises:
         ValueError: If there is no such preset, or a field is out of range.
@@ -194,7 +194,7 @@ def chosen_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
     if not isinstance(preset, Recipe):
         check_choice("preset", preset, list(PRESETS))
         preset = PRESETS[preset]
-    known = [each.name for each in dataclasses.fields(Recipe)]
+    known = [field.name for field in dataclasses.fields(Recipe)]
     if unknown := [name for name in options if name not in known]:
         raise TypeError(f"dream has no option {unknown[0]!r}; a recipe has {', '.join(known)}.")
     return dataclasses.replace(preset, **options)

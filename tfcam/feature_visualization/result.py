@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfcam.figures.contact_sheet import rendered
-from tfcam.figures.overlays import as_html
+from tfcam.figures.overlays import embed_png
+from tfcam.figures.rendering import render
 from tfcam.utils.archive import Archived, save_archive, save_picture
 from tfcam.utils.files import check_target
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 _GAP = 4  # pixels between pictures
 
@@ -72,9 +72,9 @@ class Dream(Archived):
         rows = math.ceil(count / columns)
         size = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3)
         sheet = np.full(size, 255, np.uint8)
-        for number, each in enumerate(shown):
+        for number, picture in enumerate(shown):
             top, left = (number // columns) * (height + _GAP), (number % columns) * (width + _GAP)
-            sheet[top : top + height, left : left + width] = each
+            sheet[top : top + height, left : left + width] = picture
         return sheet
 
     @property
@@ -143,12 +143,12 @@ class Dream(Archived):
         if self.probabilities is not None:
             lines.append(f"  probability    {_numbers(self.probabilities)}")
         lines.append(f"  preset         {self.settings['preset']}, seed {self.seed}")
-        return printable("\n".join([*lines, f"  preprocessing  {self.preprocessing}"]))
+        return make_printable("\n".join([*lines, f"  preprocessing  {self.preprocessing}"]))
 
     def _repr_html_(self) -> str:
         figure = Figure(figsize=(8, 3.6))
         self._draw(figure)
-        return as_html(rendered(figure, "png", 100), self.title.replace("\n", ": "))
+        return embed_png(render(figure, "png", 100), self.title.replace("\n", ": "))
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:

@@ -27,7 +27,7 @@ class Jitter:
     """Move the picture by up to so many whole pixels to each side.
 
     Args:
-        pixels: How many.
+        pixels: The farthest it is moved along each axis, in pixels.
 
     Example:
         >>> Jitter(0)(tf.constant([1, 2]), (8, 8)).numpy()[0]
@@ -78,7 +78,7 @@ class Rotate:
     """Turn the picture about its middle by up to so many degrees either way.
 
     Args:
-        degrees: How many.
+        degrees: The most it is turned.
     """
 
     degrees: float
@@ -118,7 +118,7 @@ class Pad:
         return _matrix([[high, 0.0, 0.0], [0.0, wide, 0.0]])
 
 
-def transformed(
+def apply_transforms(
     images: tf.Tensor, transforms: Sequence[Transform], seed: int, step: tf.Tensor
 ) -> tf.Tensor:
     """Change pictures by all transforms, the first of them first; each step anew.
@@ -134,7 +134,7 @@ def transformed(
 
     Example:
         >>> images = tf.reshape(tf.range(4.0) / 4, (1, 2, 2, 1))
-        >>> transformed(images, [Pad(1)], 0, tf.constant(0)).numpy().ravel()
+        >>> apply_transforms(images, [Pad(1)], 0, tf.constant(0)).numpy().ravel()
         array([0.375 , 0.4375, 0.5   , 0.5625], dtype=float32)
     """
     if not transforms:
@@ -145,10 +145,10 @@ def transformed(
         drawn = tf.stack([tf.cast(step, tf.int32), tf.constant(number)])
         drawn = tf.random.experimental.stateless_fold_in(drawn, seed)
         matrix = tf.matmul(matrix, transform(drawn, size))
-    return sampled(images, matrix)
+    return sample(images, matrix)
 
 
-def sampled(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+def sample(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     """Take each pixel from where a matrix says, linearly between the four pixels there.
 
     Args:
@@ -178,8 +178,8 @@ def sampled(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
                 rest[:, 1] if right else 1 - rest[:, 1]
             )
             held = tf.clip_by_value(corner, 0, [height - 1, width - 1])
-            found = tf.gather(flat, held[:, 0] * width + held[:, 1])
-            total += tf.where(inside, weight, 0.0)[:, tf.newaxis] * found
+            values = tf.gather(flat, held[:, 0] * width + held[:, 1])
+            total += tf.where(inside, weight, 0.0)[:, tf.newaxis] * values
     back = tf.reshape(total, (height, width, count, channels))
     return tf.transpose(back, [2, 0, 1, 3]) + _GREY
 

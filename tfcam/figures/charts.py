@@ -45,7 +45,7 @@ class Means:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class Line:
     """A line with a band around it.
 
     Attributes:
@@ -97,7 +97,7 @@ def draw_means(panels: Sequence[Means]) -> Figure:
     return figure
 
 
-def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
+def draw_curves(panels: Mapping[str, Sequence[Line]]) -> Figure:
     """Draw panels of curves, two beside each other, under one legend; few have their bands.
 
     Args:
@@ -105,7 +105,7 @@ def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     """
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
-    drawn = {each.name: each.quiet for curves in panels.values() for each in curves}
+    drawn = {line.name: line.quiet for curves in panels.values() for line in curves}
     loud = [name for name, is_quiet in drawn.items() if not is_quiet]
     quiet = [name for name, is_quiet in drawn.items() if is_quiet]
     size = (_WIDEST / 2 * columns, 3.4 * rows + 0.24 * math.ceil(len(drawn) / (2 * columns)) + 0.2)
@@ -114,18 +114,18 @@ def draw_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     for axes, (title, curves) in zip(places, panels.items(), strict=False):
-        for each in curves:
-            value, low, high = each.numbers.T
-            if each.quiet:
+        for line in curves:
+            value, low, high = line.numbers.T
+            if line.quiet:
                 colour, width = _GREY, 1.0
-                stroke = _QUIET[quiet.index(each.name) % len(_QUIET)]
+                stroke = _QUIET[quiet.index(line.name) % len(_QUIET)]
             else:
-                number = loud.index(each.name)
+                number = loud.index(line.name)
                 colour, width = LINE_COLOURS[number % len(LINE_COLOURS)], 1.6
                 stroke = STROKES[number % len(STROKES)]
-            axes.plot(each.x, value, ls=stroke, color=colour, linewidth=width, label=each.name)
+            axes.plot(line.x, value, ls=stroke, color=colour, linewidth=width, label=line.name)
             if len(curves) <= BANDS:
-                axes.fill_between(each.x, low, high, color=colour, alpha=0.12, linewidth=0)
+                axes.fill_between(line.x, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("share of the pixels", fontsize="small")
         axes.set_ylabel("probability of the class", fontsize="small")

@@ -33,8 +33,8 @@ LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 
 
-def colours(heatmap: np.ndarray, colormap: str) -> np.ndarray:
-    """The colours of a heatmap, whatever its shape.
+def apply_colormap(heatmap: np.ndarray, colormap: str) -> np.ndarray:
+    """Colour a heatmap of any shape.
 
     Args:
         heatmap: (...) in [0, 1].
@@ -47,7 +47,7 @@ def colours(heatmap: np.ndarray, colormap: str) -> np.ndarray:
         ValueError: If there is no such colormap.
 
     Example:
-        >>> colours(np.array([0.0, 1.0]), "gray")
+        >>> apply_colormap(np.array([0.0, 1.0]), "gray")
         array([[0., 0., 0.],
                [1., 1., 1.]])
     """
@@ -56,7 +56,7 @@ def colours(heatmap: np.ndarray, colormap: str) -> np.ndarray:
 
 
 def check_colormap(colormap: str) -> None:
-    """Refuse what is no colormap.
+    """Check the name of a matplotlib colormap.
 
     Raises:
         ValueError: If there is no such colormap.
@@ -65,8 +65,8 @@ def check_colormap(colormap: str) -> None:
         raise ValueError(f"No matplotlib colormap {colormap!r}; 'inferno' or 'jet' are two.")
 
 
-def overlaid(picture: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str) -> np.ndarray:
-    """A picture under a coloured heatmap.
+def overlay(picture: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str) -> np.ndarray:
+    """Lay a coloured heatmap over a picture.
 
     Args:
         picture: (..., 3) uint8.
@@ -81,17 +81,17 @@ def overlaid(picture: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: s
         ValueError: If alpha is not in [0, 1] or there is no such colormap.
 
     Example:
-        >>> overlaid(np.full((1, 3), 100, np.uint8), np.array([1.0]), 0.5, "gray")
+        >>> overlay(np.full((1, 3), 100, np.uint8), np.array([1.0]), 0.5, "gray")
         array([[178, 178, 178]], dtype=uint8)
     """
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha must be in [0, 1]; got {alpha}.")
-    mixed = alpha * 255.0 * colours(heatmap, colormap) + (1 - alpha) * picture
+    mixed = alpha * 255.0 * apply_colormap(heatmap, colormap) + (1 - alpha) * picture
     return np.round(mixed).astype(np.uint8)
 
 
-def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A map of pixels in its own colours: grey is zero.
+def color_signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Colour a signed map of pixels by itself: grey is zero.
 
     The full range is the 99th percentile of absolute values, as a few pixels would else darken
     all others. Of more than three channels the first three are drawn, of two the first.
@@ -104,7 +104,7 @@ def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         (height, width, 3) uint8.
 
     Example:
-        >>> signed(np.array([[[-1.0], [0.0], [1.0]]]), (1, 3))[..., 0]
+        >>> color_signed(np.array([[[-1.0], [0.0], [1.0]]]), (1, 3))[..., 0]
         array([[  0, 128, 255]], dtype=uint8)
     """
     values = maps.resize(raw[..., : 3 if raw.shape[-1] >= 3 else 1], size)
@@ -114,7 +114,7 @@ def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def figure_size(size: tuple[int, ...]) -> tuple[float, float]:
-    """Width and height, in inches, of a figure with its title and colour bar.
+    """Measure a figure with its title and colour bar: width and height in inches.
 
     Args:
         size: (L,) of a series, (height, width) of an image, (depth, height, width) of a volume.
@@ -128,26 +128,26 @@ def figure_size(size: tuple[int, ...]) -> tuple[float, float]:
     height, width = size[-2:]
     if len(size) == 2:
         return 8.0, min(12.0, 3.5 * height / width + 0.7)
-    rows, columns = slice_grid(size)
+    rows, columns = arrange_slices(size)
     return 8.0, min(12.0, rows * 7.3 / columns * height / width + 0.5)
 
 
-def as_html(png: bytes, said: str) -> str:
-    """A picture for a notebook, with words for who can't see it.
+def embed_png(png: bytes, words: str) -> str:
+    """Write a picture as HTML, with words for who can't see it.
 
     Args:
         png: The picture.
-        said: What it shows; its lines are joined.
+        words: What it shows; the lines are joined.
 
     Returns:
         HTML that holds the picture.
 
     Example:
-        >>> as_html(b"", "tabby\\ncam")
+        >>> embed_png(b"", "tabby\\ncam")
         '<img alt="tabby, cam" src="data:image/png;base64,">'
     """
     held = base64.b64encode(png).decode()
-    alt = html.escape(", ".join(line.strip() for line in said.split("\n")))
+    alt = html.escape(", ".join(line.strip() for line in words.split("\n")))
     return f'<img alt="{alt}" src="data:image/png;base64,{held}">'
 
 
@@ -164,7 +164,7 @@ def draw_series(axes: Axes, series: np.ndarray, heatmap: np.ndarray, colormap: s
     low, high = series.min(), series.max()
     margin = 0.08 * (high - low) or 1.0
     extent = (-0.5, len(series) - 0.5, low - margin, high + margin)
-    axes.imshow(colours(heatmap, colormap)[np.newaxis], extent=extent, aspect="auto")
+    axes.imshow(apply_colormap(heatmap, colormap)[np.newaxis], extent=extent, aspect="auto")
     channels = series.shape[1]
     width = 1.3 if channels <= len(_LINES) else 0.7
     edge = effects.withStroke(linewidth=2 * width, foreground="black")
@@ -187,8 +187,8 @@ def draw_series(axes: Axes, series: np.ndarray, heatmap: np.ndarray, colormap: s
         )
 
 
-def chosen_slices(heatmap: np.ndarray) -> range:
-    """Slices of a volume that are shown: at most nine, evenly spaced, with the hottest of all.
+def choose_slices(heatmap: np.ndarray) -> range:
+    """Choose the slices of a volume to show: at most nine, evenly spaced, with the hottest.
 
     Args:
         heatmap: (D, H, W).
@@ -199,7 +199,7 @@ def chosen_slices(heatmap: np.ndarray) -> range:
     Example:
         >>> heatmap = np.zeros((32, 2, 2))
         >>> heatmap[13] = 1
-        >>> list(chosen_slices(heatmap))
+        >>> list(choose_slices(heatmap))
         [1, 5, 9, 13, 17, 21, 25, 29]
     """
     step = math.ceil(len(heatmap) / _SLICES)
@@ -207,14 +207,14 @@ def chosen_slices(heatmap: np.ndarray) -> range:
     return range(hottest % step, len(heatmap), step)
 
 
-def slice_grid(size: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of the shown slices, about twice as wide as high.
+def arrange_slices(size: tuple[int, ...]) -> tuple[int, int]:
+    """Arrange the slices of a volume in rows and columns, about twice as wide as high.
 
     Args:
         size: (depth, height, width).
 
     Example:
-        >>> slice_grid((8, 32, 32))
+        >>> arrange_slices((8, 32, 32))
         (2, 4)
     """
     depth, height, width = size
@@ -236,13 +236,13 @@ def draw_volume(
         alpha: Weight of the colours, in [0, 1].
         colormap: The name of a matplotlib colormap.
     """
-    rows, columns = slice_grid(heatmap.shape)
+    rows, columns = arrange_slices(heatmap.shape)
     grey = volume.reshape(*heatmap.shape, -1).mean(axis=-1)
     low, high = np.percentile(grey, [0.5, 99.5])  # a few voxels would else darken all others
     pixels = 255 * np.clip((grey - low) / (high - low or 1.0), 0, 1)
-    shown = overlaid(pixels[..., np.newaxis], heatmap, alpha, colormap)
+    shown = overlay(pixels[..., np.newaxis], heatmap, alpha, colormap)
     axes.set_axis_off()
-    for place, number in enumerate(chosen_slices(heatmap)):
+    for place, number in enumerate(choose_slices(heatmap)):
         row, column = divmod(place, columns)
         box = (column / columns, 1 - (row + 1) / rows, 0.94 / columns, 0.86 / rows)
         inside = axes.inset_axes(box)

@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextToPath
 from rich.text import Text
 
-from tfcam.figures.overlays import check_colormap, colours
-from tfcam.utils.terminal_text import printable
+from tfcam.figures.overlays import apply_colormap, check_colormap
+from tfcam.utils.terminal_text import make_printable
 
 # Inches and points.
 _SIZE, _LINE, _PAD, _SPACE = 11, 0.27, 0.045, 0.05
@@ -49,14 +49,14 @@ _OTHER_FONTS = (
 _TEXT = TextToPath()
 
 
-def ink(colour: np.ndarray) -> str:
-    """Black or white, whichever is easier to read on a colour (WCAG 2's contrast).
+def choose_ink(colour: np.ndarray) -> str:
+    """Choose black or white, whichever is easier to read on a colour (WCAG 2's contrast).
 
     Args:
         colour: (3,) in [0, 1], sRGB.
 
     Example:
-        >>> ink(np.array([1.0, 1.0, 0.0])), ink(np.array([0.2, 0.0, 0.3]))
+        >>> choose_ink(np.array([1.0, 1.0, 0.0])), choose_ink(np.array([0.2, 0.0, 0.3]))
         ('black', 'white')
     """
     linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
@@ -64,8 +64,8 @@ def ink(colour: np.ndarray) -> str:
     return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
-def coloured(words: Sequence[str], heatmap: np.ndarray, colormap: str) -> Text:
-    """Words for a terminal, each on its colour.
+def color_words(words: Sequence[str], heatmap: np.ndarray, colormap: str) -> Text:
+    """Colour words for a terminal, each by its value.
 
     Args:
         words: One for each position.
@@ -73,17 +73,19 @@ def coloured(words: Sequence[str], heatmap: np.ndarray, colormap: str) -> Text:
         colormap: The name of a matplotlib colormap.
 
     Example:
-        >>> print(coloured(["not", "good"], np.array([1.0, 0.0]), "gray").spans[0])
+        >>> print(color_words(["not", "good"], np.array([1.0, 0.0]), "gray").spans[0])
         Span(0, 5, 'black on #ffffff')
     """
     text = Text()
-    for word, colour in zip(words, colours(heatmap, colormap), strict=True):
-        text.append(f" {_visible(word)} ", f"{ink(colour)} on {to_hex(colour)}")
+    for word, colour in zip(words, apply_colormap(heatmap, colormap), strict=True):
+        text.append(f" {_visible(word)} ", f"{choose_ink(colour)} on {to_hex(colour)}")
     return text
 
 
-def as_html(words: Sequence[str], heatmap: np.ndarray, title: str, foot: str, colormap: str) -> str:
-    """Words for a notebook: a card of its own colours, the same on light and dark pages.
+def words_to_html(
+    words: Sequence[str], heatmap: np.ndarray, title: str, foot: str, colormap: str
+) -> str:
+    """Write words as HTML: a card of its own colours, the same on light and dark pages.
 
     Args:
         words: One for each position.
@@ -93,18 +95,18 @@ def as_html(words: Sequence[str], heatmap: np.ndarray, title: str, foot: str, co
         colormap: The name of a matplotlib colormap.
 
     Returns:
-        HTML; all that is given is escaped.
+        HTML; words, title and foot are escaped.
     """
     first, _, rest = title.partition("\n")
-    colour = [to_hex(each) for each in colours(np.linspace(0, 1, 11), colormap)]
+    colour = [to_hex(shade) for shade in apply_colormap(np.linspace(0, 1, 11), colormap)]
     small = "font-size:12px;opacity:0.85"
     parts = [
-        f'<span title="{value:.2f}" style="background:{to_hex(on)};color:{ink(on)};'
+        f'<span title="{value:.2f}" style="background:{to_hex(on)};color:{choose_ink(on)};'
         'padding:2px 4px;border-radius:3px;white-space:pre-wrap;overflow-wrap:anywhere">'
         f"{html.escape(_visible(word))}</span>"
-        for word, value, on in zip(words, heatmap, colours(heatmap, colormap), strict=True)
+        for word, value, on in zip(words, heatmap, apply_colormap(heatmap, colormap), strict=True)
     ]
-    low, high = (ink(each) for each in colours(np.array([0.0, 1.0]), colormap))
+    low, high = (choose_ink(shade) for shade in apply_colormap(np.array([0.0, 1.0]), colormap))
     bar = (
         f'<span style="display:inline-block;width:200px;padding:0 5px;border-radius:3px;'
         f'border:1px solid #888;background:linear-gradient(to right,{",".join(colour)})">'
@@ -153,13 +155,13 @@ def set_words(words: Sequence[str], width: float, most: int) -> list[list[tuple[
 
 
 def figure_size(words: Sequence[str]) -> tuple[float, float]:
-    """Width and height, in inches, of a figure of words with its title and colour bar."""
+    """Measure a figure of words with its title and colour bar: width and height in inches."""
     lines = len(set_words(words, _WIDTH - 2 * MARGIN, MOST_LINES))
     return 8.0, lines * _LINE + 2 * MARGIN + _AROUND
 
 
 def add_axes(figure: Figure, foot: str, colormap: str) -> Axes:
-    """Axes for words in a figure of ``figure_size``, with a colour bar and a foot.
+    """Add axes for words to a figure of ``figure_size``, with a colour bar and a foot.
 
     Words are set in inches, so that no layout may move the axes afterwards.
     """
@@ -191,7 +193,7 @@ def draw_words(axes: Axes, words: Sequence[str], heatmap: np.ndarray, colormap: 
     axes.set_ylim(box.height, 0)
     axes.set_xticks([])
     axes.set_yticks([])
-    (empty,) = colours(np.zeros(1), colormap)
+    (empty,) = apply_colormap(np.zeros(1), colormap)
     axes.set_facecolor(to_hex(empty.tolist()))
     room = max(1, int((box.height - 2 * MARGIN) / _LINE + 1e-6))
     inside = max(box.width - 2 * MARGIN, _LINE)
@@ -199,17 +201,17 @@ def draw_words(axes: Axes, words: Sequence[str], heatmap: np.ndarray, colormap: 
     if (left_out := len(words) - sum(map(len, lines))) > 0 and room > 1:
         lines = lines[: room - 1]
         left_out = len(words) - sum(map(len, lines))
-    colour = iter(colours(heatmap, colormap))
+    colour = iter(apply_colormap(heatmap, colormap))
     for number, line in enumerate(lines):
         x, y = MARGIN, MARGIN + number * _LINE
         for (word, width), on in zip(line, colour, strict=False):
             patch = Rectangle((x, y + 0.02), width, _LINE - 0.04, facecolor=on, linewidth=0)
             axes.add_patch(patch)
-            _write(axes, x + _PAD, y, word, ink(on))
+            _write(axes, x + _PAD, y, word, choose_ink(on))
             x += width + _SPACE
     if left_out > 0:
         y = MARGIN + len(lines) * _LINE
-        _write(axes, MARGIN, y, f"… and {left_out:,} more", ink(empty))
+        _write(axes, MARGIN, y, f"… and {left_out:,} more", choose_ink(empty))
 
 
 def _write(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
@@ -227,7 +229,7 @@ def _write(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
 
 def _visible(word: str) -> str:
     """A word on one line; one of spaces alone is shown as a space."""
-    return printable(" ".join(word.split())) or "␣"
+    return make_printable(" ".join(word.split())) or "␣"
 
 
 def _drawable(word: str) -> str:
@@ -241,7 +243,7 @@ def _width(text: str) -> float:
 
 @functools.cache
 def _font() -> FontProperties:
-    installed = {each.name for each in font_manager.fontManager.ttflist}
+    installed = {font.name for font in font_manager.fontManager.ttflist}
     return FontProperties(
         family=["DejaVu Sans", *(name for name in _OTHER_FONTS if name in installed)], size=_SIZE
     )

@@ -51,36 +51,36 @@ def fetch(url: str, *, timeout: float, max_seconds: float, max_bytes: int) -> by
         FetchError: If it fails, exceeds a limit, or is said to be no picture.
     """
     journey = _Journey(timeout, max_bytes)
-    found: list[bytes | Exception] = []
+    outcomes: list[bytes | Exception] = []
 
     def work() -> None:
         try:
-            found.append(journey.to(url))
+            outcomes.append(journey.to(url))
         except Exception as error:  # what a strange server makes of its answer is its own
-            found.append(error)
+            outcomes.append(error)
 
     # Each byte of an answer may come just before the timeout: only another thread bounds it all.
     thread = threading.Thread(target=work, name="tfcam download", daemon=True)
     thread.start()
     thread.join(max_seconds)
-    if not found:
+    if not outcomes:
         journey.stop()
         raise FetchError(f"it takes longer than max_seconds = {max_seconds:g}")
-    if isinstance(found[0], bytes):
-        return found[0]
-    why = next((text for kind, text in _FAILURES if isinstance(found[0], kind)), found[0])
+    if isinstance(outcomes[0], bytes):
+        return outcomes[0]
+    why = next((text for kind, text in _FAILURES if isinstance(outcomes[0], kind)), outcomes[0])
     raise FetchError(str(why)) from None
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one that the whole internet can reach.
+    """Tell whether the whole internet can reach an IP address.
 
     Example:
         >>> [is_public(each) for each in ("8.8.8.8", "127.0.0.1", "10.0.0.1", "::ffff:10.0.0.1")]
         [True, False, False, False]
     """
-    found = ipaddress.ip_address(address.split("%")[0])  # fe80::1%eth0
-    return (getattr(found, "ipv4_mapped", None) or found).is_global
+    parsed = ipaddress.ip_address(address.split("%")[0])  # fe80::1%eth0
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_global
 
 
 @dataclass
@@ -106,14 +106,14 @@ class _Journey:
                 return self._body(response)
 
     def stop(self) -> None:
-        """End it soon, whatever it waits for."""
+        """End the download soon, whatever it waits for."""
         self.stopped = True
-        for each in self.sockets:
+        for connection in self.sockets:
             with contextlib.suppress(OSError):  # it has ended already
-                each.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def meet(self, connected: socket.socket) -> None:
-        """Look at whom we are connected with, before anything is asked."""
+        """Check whom we are connected with, before anything is sent."""
         self.sockets.append(connected)
         address = str(connected.getpeername()[0])
         if self.stopped:

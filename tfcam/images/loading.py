@@ -51,7 +51,7 @@ def load_image(
     max_bytes: int = 50 * 2**20,
     max_pixels: int = 100_000_000,
 ) -> np.ndarray:
-    """Reads one picture from wherever it is, as fresh RGB pixels.
+    """Read one picture from wherever it is, as fresh RGB pixels.
 
     The EXIF orientation is honoured, transparency is laid on white, 16-bit grey is scaled to
     8 bits, of an animation the first frame is taken (of a PIL image the current one). Colour
@@ -101,8 +101,8 @@ def load_image(
     )
 
 
-def stored_form(path: str | os.PathLike) -> tuple[tuple[int, int], int]:
-    """Tells how a picture lies in its file: what is drawn on it may refer to that.
+def read_stored_form(path: str | os.PathLike) -> tuple[tuple[int, int], int]:
+    """Tell how a picture lies in its file: what is drawn on it may refer to that.
 
     Args:
         path: A file that `load_image` reads.
@@ -117,7 +117,7 @@ def stored_form(path: str | os.PathLike) -> tuple[tuple[int, int], int]:
 
 
 def is_prepared(source: Any) -> bool:
-    """Tells whether `source` is an array or tensor of floats, taken as ready model input.
+    """Tell whether `source` is an array or tensor of floats, taken as ready model input.
 
     Args:
         source: Anything.
@@ -133,7 +133,7 @@ def is_prepared(source: Any) -> bool:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Stretches an image to a size, bilinear and not smoothed, as ImageNet networks were trained.
+    """Stretch an image to a size, bilinear and not smoothed, as ImageNet networks were trained.
 
     Smoothing would be a different picture to them: of 204 ImageNet photos MobileNetV2 knew 0.86
     this way, 0.84 smoothed. What is more than twice too large is first averaged down to that, as
@@ -166,7 +166,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """Gives an image the number of channels a model asks for.
+    """Give an image the number of channels a model asks for.
 
     Grey is the luma of ITU-R 601, 0.299 R + 0.587 G + 0.114 B, as in Pillow and Keras.
 
@@ -193,7 +193,7 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def as_numpy(source: Any) -> np.ndarray:
-    """An array or tensor as NumPy holds it.
+    """Convert an array or tensor to NumPy.
 
     Raises:
         ImageError: It has no values, as a symbolic tensor, or is ragged or sparse.
@@ -255,7 +255,7 @@ def _download(url: str, timeout: float, max_seconds: float, max_bytes: int) -> b
 
 @contextlib.contextmanager
 def _pillow(what: str) -> Iterator[None]:
-    """Keeps Pillow's many warnings and exceptions inside, and lets one clear error out."""
+    """Keep Pillow's many warnings and exceptions inside, and lets one clear error out."""
     # Pillow warns of large pictures (max_pixels decides that here) and of untidy metadata.
     with _no_warnings():
         try:

@@ -1,4 +1,4 @@
-"""Maps as tensors at another size, whatever they are maps of."""
+"""Maps as tensors: what ``tfcam.maps`` does in NumPy, of a batch and inside a graph."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 import tensorflow as tf
+
+from tfcam.maps.scaling import Fusion
 
 
 def resized(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
@@ -32,6 +34,71 @@ def resized(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
     columns = tf.reshape(slices, (-1, depth, size[1] * size[2], channels))
     deep = tf.image.resize(columns, [size[0], size[1] * size[2]])
     return tf.reshape(deep, (-1, *size, channels))
+
+
+def scaled(maps: tf.Tensor, least: float = 0.0) -> tf.Tensor:
+    """Keep what is positive of each map and divide it by its maximum, as ``maps.scale`` does.
+
+    Args:
+        maps: (B, ...) float32, signed.
+        least: A map whose maximum is not above this counts as empty.
+
+    Returns:
+        (B, ...) float32 in [0, 1]; zero for a map that is empty. So is its gradient.
+
+    Example:
+        >>> scaled(tf.constant([[-1.0, 1.0, 2.0], [-1.0, 0.0, 0.0]])).numpy()
+        array([[0. , 0.5, 1. ],
+               [0. , 0. , 0. ]], dtype=float32)
+    """
+    positive = tf.nn.relu(maps)
+    axes = list(range(1, positive.shape.rank))
+    largest = tf.reduce_max(positive, axis=axes, keepdims=True)
+    empty = largest <= least
+    # Chosen before the division: the gradient of what is not chosen would be NaN times zero.
+    return tf.where(empty, 0.0, positive) / tf.where(empty, 1.0, largest)
+
+
+def heatmaps(raws: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+    """Make heatmaps of raw maps, resized first and scaled after, as ``maps.heatmap`` does.
+
+    Args:
+        raws: (B, h, w) signed; or (B, H, W, C) of pixels, of which the largest absolute value over
+            the channels is shown.
+        size: (height, width) in pixels.
+
+    Returns:
+        (B, *size) float32 in [0, 1].
+
+    Example:
+        >>> heatmaps(tf.constant([[[-1.0, 2.0]]]), (1, 2)).numpy()
+        array([[[0., 1.]]], dtype=float32)
+    """
+    pixels = raws.shape.rank == len(size) + 2
+    flat = tf.reduce_max(tf.abs(raws), axis=-1) if pixels else raws
+    return scaled(resized(flat[..., tf.newaxis], size)[..., 0])
+
+
+def fused(heatmaps: Sequence[tf.Tensor], how: Fusion = "max") -> tf.Tensor:
+    """Make one heatmap of those of several layers, as ``maps.fuse`` does.
+
+    Args:
+        heatmaps: (B, H, W) each, in [0, 1].
+        how: "max", "mean", "product" or "tanh_max".
+
+    Returns:
+        (B, H, W) float32 in [0, 1].
+
+    Example:
+        >>> fused([tf.constant([[[1.0, 0.5]]]), tf.constant([[[0.0, 1.0]]])], "mean").numpy()
+        array([[[0.6666667, 1.       ]]], dtype=float32)
+    """
+    stack = tf.stack(heatmaps)
+    if how == "mean":
+        return scaled(tf.reduce_mean(stack, axis=0))
+    if how == "product":
+        return scaled(tf.reduce_prod(stack, axis=0))
+    return scaled(tf.reduce_max(tf.tanh(2 * stack) if how == "tanh_max" else stack, axis=0))
 
 
 def first_component(maps: tf.Tensor, towards: tf.Tensor | None = None) -> tf.Tensor:

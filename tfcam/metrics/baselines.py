@@ -1,7 +1,7 @@
-"""Heatmaps that ask no model: what a method must beat before its map says anything.
+"""Baselines: heatmaps that ask no model, which a method must beat before its map says anything.
 
 Each is a function (image (H, W, 3) uint8, seed) -> (H, W) float32 in [0, 1]; ``BASELINES`` holds
-them by name. Only ``random_map`` makes use of the seed.
+them by name. Only ``random_map`` uses the seed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _GRID = (7, 7)
 
 
 def full_image(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """One everywhere: its box is the whole picture.
+    """Draw a map of ones, whose box is the whole picture.
 
     Example:
         >>> full_image(np.zeros((1, 2, 3), np.uint8))
@@ -29,7 +29,7 @@ def full_image(image: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def centred_box(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """One in a box in the middle, of the picture's form and half its area, zero around it.
+    """Draw a box in the middle, of the picture's aspect ratio and half its area.
 
     Example:
         >>> round(float(centred_box(np.zeros((100, 200, 3), np.uint8)).mean()), 3)
@@ -43,7 +43,7 @@ def centred_box(image: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def centre_gaussian(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A hill in the middle, whose deviation is a quarter of each side.
+    """Draw a Gaussian in the middle, whose deviation is a quarter of each side.
 
     exp(-((x - W/2)^2 / (W/4)^2 + (y - H/2)^2 / (H/4)^2) / 2) at the pixels' centres, scaled.
 
@@ -56,7 +56,7 @@ def centre_gaussian(image: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def random_map(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Uniform random numbers at 7 x 7 positions, resized as a layer's map is.
+    """Draw uniform random numbers at 7 x 7 positions, resized as a layer's map is.
 
     Example:
         >>> image = np.zeros((4, 4, 3), np.uint8)
@@ -67,7 +67,7 @@ def random_map(image: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def sobel_edges(image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """How much the picture's grey changes: the length of Sobel's gradient.
+    """Find the edges of the picture: the length of the Sobel gradient of its grey.
 
     Example:
         >>> sobel_edges(np.uint8([[[0] * 3, [0] * 3, [255] * 3, [255] * 3]]))
@@ -79,6 +79,6 @@ def sobel_edges(image: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 BASELINES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    each.__name__: each
-    for each in (full_image, centred_box, centre_gaussian, random_map, sobel_edges)
+    baseline.__name__: baseline
+    for baseline in (full_image, centred_box, centre_gaussian, random_map, sobel_edges)
 }

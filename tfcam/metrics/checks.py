@@ -9,7 +9,7 @@ import numpy as np
 
 
 class WithHeatmap(Protocol):
-    """What has a heatmap, such as an ``Explanation``."""
+    """Something with a heatmap, such as an ``Explanation``."""
 
     @property
     def heatmap(self) -> np.ndarray:
@@ -21,22 +21,22 @@ Heatmaps = Heatmap | Iterable[Heatmap]
 
 
 def heatmap_of(heatmap: Heatmap) -> np.ndarray:
-    """Take the heatmap (H, W) of an explanation; an array is one itself."""
+    """Get the heatmap (H, W) of an explanation; an array is one itself."""
     return np.asarray(getattr(heatmap, "heatmap", heatmap))
 
 
 def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.ndarray]:
-    """Take heatmaps one by one.
+    """Check heatmaps and list them one by one.
 
     Args:
         heatmaps: (B, H, W) floats in [0, 1], a list of (H, W), or of ``Explanation``.
-        count: How many there must be.
+        count: The number of images, one for each heatmap; None for any.
 
     Returns:
         (H, W) float32 each.
 
     Raises:
-        ValueError: If they are too few or many, empty, not finite or not in [0, 1].
+        ValueError: If there are too few or too many, or one is empty, not finite or not in [0, 1].
 
     Example:
         >>> checked_heatmaps(np.array([[[0.0, 1.0]]]))
@@ -60,7 +60,7 @@ def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.nd
 
 
 def checked_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Take true boxes as float64, at least one.
+    """Check true boxes and convert them to float64.
 
     Raises:
         ValueError: If they are not (n, 4), finite, n > 0.
@@ -75,7 +75,7 @@ def checked_boxes(boxes: np.ndarray) -> np.ndarray:
 
 
 def checked_thresholds(thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Take thresholds as a rising float64 array.
+    """Check thresholds and convert them to a float64 array.
 
     Raises:
         ValueError: If they do not rise, or are not in [0, 1).
@@ -88,10 +88,10 @@ def checked_thresholds(thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def checked_fraction(fraction: float) -> float:
-    """Refuse what is no fraction of the pixels.
+    """Check a fraction of the pixels.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not in [0, 1].
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"A fraction of the pixels must be in [0, 1]; got {fraction}.")

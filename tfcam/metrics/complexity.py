@@ -1,4 +1,4 @@
-"""How simple a map is: NumPy alone, no model is asked.
+"""How simple a map is, without asking the model.
 
 A map that is simple need not be right, but of two that are as right the simpler says more.
 """
@@ -13,7 +13,7 @@ from tfcam.metrics.checks import Heatmaps, checked_heatmaps
 
 
 def gini(heatmaps: Heatmaps) -> np.ndarray:
-    """How unequal the values of a map are: 0 where all are equal, near 1 where one has it all.
+    """Compute the Gini index of each map: 0 where all values are equal, near 1 for a single pixel.
 
     G = sum_i (2 i - n - 1) a_(i) / (n sum_i a_(i)), with a_(1) <= ... <= a_(n).
 
@@ -33,11 +33,11 @@ def gini(heatmaps: Heatmaps) -> np.ndarray:
         >>> gini([np.array([[0.1, 0.2], [0.3, 0.4]])])
         array([0.25], dtype=float32)
     """
-    return _each(heatmaps, _gini)
+    return _of_each(heatmaps, _gini)
 
 
 def entropy(heatmaps: Heatmaps) -> np.ndarray:
-    """Over how many pixels a map is spread, in nats: log n where over n of them alike.
+    """Compute the entropy of each map in nats: log n where n pixels share it equally.
 
     E = - sum_i p_i log p_i, with p = a / sum a.
 
@@ -57,11 +57,11 @@ def entropy(heatmaps: Heatmaps) -> np.ndarray:
         >>> entropy(np.ones((1, 10, 10)))  # log 100
         array([4.6051702], dtype=float32)
     """
-    return _each(heatmaps, _entropy)
+    return _of_each(heatmaps, _entropy)
 
 
 def mean_value(heatmaps: Heatmaps) -> np.ndarray:
-    """The mean of a map: how much of the image it lets through.
+    """Compute the mean of each map: how much of the image it lets through.
 
     Com = sum_i |a_i| / (H W).
 
@@ -81,7 +81,7 @@ def mean_value(heatmaps: Heatmaps) -> np.ndarray:
         >>> mean_value(np.array([[[0.0, 1.0]]]))
         array([0.5], dtype=float32)
     """
-    return _each(heatmaps, np.mean)
+    return _of_each(heatmaps, np.mean)
 
 
 def _gini(values: np.ndarray) -> float:
@@ -97,6 +97,6 @@ def _entropy(values: np.ndarray) -> float:
     return -(shares * np.log(shares)).sum() + 0.0  # no minus zero
 
 
-def _each(heatmaps: Heatmaps, function: Callable[[np.ndarray], float]) -> np.ndarray:
-    values = [function(each.astype(np.float64).ravel()) for each in checked_heatmaps(heatmaps)]
-    return np.array(values, np.float32)
+def _of_each(heatmaps: Heatmaps, function: Callable[[np.ndarray], float]) -> np.ndarray:
+    arrays = (heatmap.astype(np.float64).ravel() for heatmap in checked_heatmaps(heatmaps))
+    return np.array([function(array) for array in arrays], np.float32)

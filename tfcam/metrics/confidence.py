@@ -1,4 +1,4 @@
-"""Metrics that add up over batches, as Keras has them; of the probabilities before and after."""
+"""How the probability changes under a map as a mask: formulas, and metrics of Keras that add up."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from keras import ops
 
 
 def relative_drop(before: Any, after: Any) -> Any:
-    """By which fraction of itself each probability falls: max(0, Y - O) / Y, 0 where Y is 0.
+    """Compute the relative drop of each probability: max(0, Y - O) / Y, 0 where Y is 0.
 
     Args:
-        before: (B,) Y, not negative, of the unchanged images.
-        after: (B,) O, of the changed ones.
+        before: (B,) Y, the probabilities of the unchanged images, not negative.
+        after: (B,) O, the probabilities of the changed images.
 
     Returns:
         (B,) float32 in [0, 1].
@@ -31,11 +31,11 @@ def relative_drop(before: Any, after: Any) -> Any:
 
 
 def confidence_increased(before: Any, after: Any) -> Any:
-    """Where the probability rises: 1 where Y < O, else 0.
+    """Find the images whose probability rises: 1 where Y < O, else 0.
 
     Args:
-        before: (B,) Y, of the unchanged images.
-        after: (B,) O, of the changed ones.
+        before: (B,) Y, the probabilities of the unchanged images.
+        after: (B,) O, the probabilities of the changed images.
 
     Returns:
         (B,) float32.
@@ -51,17 +51,17 @@ def confidence_increased(before: Any, after: Any) -> Any:
 
 
 def _flat(values: Any) -> Any:
-    """(B,) of (B,) or (B, 1), as a model with one output gives them."""
+    """Flatten (B, 1), as a model with one output gives it, to (B,)."""
     return ops.reshape(ops.cast(values, "float32"), (-1,))
 
 
 @keras.saving.register_keras_serializable("tfcam")
 class AverageDrop(keras.metrics.Mean):
-    """The mean of ``relative_drop`` over all that it was shown; lower is better.
+    """Averages the ``relative_drop`` over all images of all batches; lower is better.
 
     Args:
-        name: Of the metric.
-        dtype: Of its sum.
+        name: The name of the metric.
+        dtype: The dtype of its sum.
 
     Example:
         >>> metric = AverageDrop()
@@ -80,11 +80,11 @@ class AverageDrop(keras.metrics.Mean):
 
 @keras.saving.register_keras_serializable("tfcam")
 class IncreaseInConfidence(keras.metrics.Mean):
-    """The share of images whose probability rises, of all that it was shown; higher is better.
+    """Averages the share of images whose probability rises over all batches; higher is better.
 
     Args:
-        name: Of the metric.
-        dtype: Of its sum.
+        name: The name of the metric.
+        dtype: The dtype of its sum.
 
     Example:
         >>> metric = IncreaseInConfidence()

@@ -1,4 +1,4 @@
-"""How the probability follows the removal of pixels in the order of a map: curves.
+"""Curves: how the probability follows the removal of pixels in the order of a map.
 
 All take a ``Probe`` and heatmaps as ``tfcam.metrics.faithfulness`` does. Only the order of the
 pixels counts; of equal values the first in reading order comes first. A variant is made when it is
@@ -23,11 +23,11 @@ FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Probabilities by the fraction of pixels that was changed.
+    """Probabilities by the fraction of pixels that is changed.
 
     Attributes:
-        fractions: (S,) float64, rising: the true fractions.
-        probabilities: (B, S) float32.
+        fractions: (S,) float64, rising: the exact fractions of the pixels.
+        probabilities: (B, S) float32, of each image at each fraction.
 
     Example:
         >>> Curve(np.array([0.0, 0.5, 1.0]), np.array([[1.0, 0.5, 0.0]])).area
@@ -39,29 +39,30 @@ class Curve:
 
     @property
     def area(self) -> np.ndarray:
-        """(B,) float32, the area under each curve, as a share of the width that it spans."""
+        """The area under each curve, as a share of the width that it spans, (B,) float32."""
         widths = np.diff(self.fractions)
         heights = (self.probabilities[:, 1:] + self.probabilities[:, :-1]) / 2
         return (heights @ widths / widths.sum()).astype(np.float32)
 
     @property
     def mean(self) -> np.ndarray:
-        """(B,) float32, the mean of each curve's points."""
+        """The mean of each curve's points, (B,) float32."""
         return self.probabilities.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
 def deletion(
     probe: Probe, heatmaps: Heatmaps, *, steps: int = 28, fill: Fill = "zero", seed: int = 0
 ) -> Curve:
-    """The probability as the pixels are removed, those of highest rank first.
+    """Compute the deletion curve: the probability as pixels are removed, the strongest first.
 
     From p(x) to p of an image in which nothing is left; a small area is good.
 
     Args:
         probe: The model and its images.
         heatmaps: (B, H, W) in [0, 1].
-        steps: How many, of as many pixels as can be; 28 is RISE's for many images, 224 for one.
-        fill: What stands in their place: "zero", "mean" or "blur".
+        steps: The number of steps, each of as equal a number of pixels as can be; RISE takes 28 for
+            many images, 224 for one.
+        fill: What replaces removed pixels: "zero", "mean" or "blur".
         seed: Not used by these fills.
 
     Returns:
@@ -90,15 +91,16 @@ def deletion(
 def insertion(
     probe: Probe, heatmaps: Heatmaps, *, steps: int = 28, fill: Fill = "blur", seed: int = 0
 ) -> Curve:
-    """The probability as the pixels are put into a blurred image, those of highest rank first.
+    """Compute the insertion curve: the probability as pixels are put in, the strongest first.
 
-    From p of the blurred image to p(x); a large area is good.
+    The image is blurred at first. From its p to p(x); a large area is good.
 
     Args:
         probe: The model and its images.
         heatmaps: (B, H, W) in [0, 1].
-        steps: How many, of as many pixels as can be; 28 is RISE's for many images, 224 for one.
-        fill: What is there before: "zero", "mean" or "blur" (RISE's).
+        steps: The number of steps, each of as equal a number of pixels as can be; RISE takes 28 for
+            many images, 224 for one.
+        fill: What is there at first: "zero", "mean" or "blur" (as in RISE).
         seed: Not used by these fills.
 
     Returns:
@@ -129,14 +131,14 @@ def road_morf(
     fill: Fill = "noisy_linear",
     seed: int = 0,
 ) -> Curve:
-    """The probability when the fraction of highest rank is removed, most relevant first.
+    """Compute ROAD's curve, most relevant first: without a fraction of the strongest pixels.
 
     Args:
         probe: The model and its images.
         heatmaps: (B, H, W) in [0, 1].
-        fractions: Which fractions of the pixels are removed, rising.
-        fill: What stands in their place; ROAD's is "noisy_linear".
-        seed: Of the noise.
+        fractions: The fractions of the pixels that are removed, rising.
+        fill: What replaces them: "zero", "mean", "blur" or "noisy_linear" (as in ROAD).
+        seed: The seed of the noise.
 
     Returns:
         A curve; low is good.
@@ -167,14 +169,14 @@ def road_lerf(
     fill: Fill = "noisy_linear",
     seed: int = 0,
 ) -> Curve:
-    """The probability when the fraction of lowest rank is removed, least relevant first.
+    """Compute ROAD's curve, least relevant first: without a fraction of the weakest pixels.
 
     Args:
         probe: The model and its images.
         heatmaps: (B, H, W) in [0, 1].
-        fractions: Which fractions of the pixels are removed, rising.
-        fill: What stands in their place; ROAD's is "noisy_linear".
-        seed: Of the noise.
+        fractions: The fractions of the pixels that are removed, rising.
+        fill: What replaces them: "zero", "mean", "blur" or "noisy_linear" (as in ROAD).
+        seed: The seed of the noise.
 
     Returns:
         A curve; high is good.
@@ -201,16 +203,16 @@ def road(
     fill: Fill = "noisy_linear",
     seed: int = 0,
 ) -> np.ndarray:
-    """Half of what the least relevant pixels leave over the most relevant ones.
+    """Compute ROAD's combined score: half the difference of its two curves.
 
     mean over r of (p_LeRF(r) - p_MoRF(r)) / 2.
 
     Args:
         probe: The model and its images.
         heatmaps: (B, H, W) in [0, 1].
-        fractions: Which fractions r of the pixels are removed, rising.
-        fill: What stands in their place; ROAD's is "noisy_linear".
-        seed: Of the noise.
+        fractions: The fractions r of the pixels that are removed, rising.
+        fill: What replaces them: "zero", "mean", "blur" or "noisy_linear" (as in ROAD).
+        seed: The seed of the noise.
 
     Returns:
         (B,) float32 in [-0.5, 0.5]; higher is better.
@@ -227,9 +229,8 @@ def road(
         >>> road(probe, scene.masks[:1].astype(float), fractions=[0.25])[0] > 0
         np.True_
     """
-    asked = {"fractions": fractions, "fill": fill, "seed": seed}
-    least = road_lerf(probe, heatmaps, **asked)  # type: ignore[arg-type]
-    most = road_morf(probe, heatmaps, **asked)  # type: ignore[arg-type]
+    least = road_lerf(probe, heatmaps, fractions=fractions, fill=fill, seed=seed)
+    most = road_morf(probe, heatmaps, fractions=fractions, fill=fill, seed=seed)
     return (least.mean - most.mean) / 2
 
 
@@ -242,7 +243,7 @@ def _steps(
             "The curve goes to where no pixel is left to fill the others from; choose zero, mean "
             "or blur, or road_morf."
         )
-    places = [ranks(each) for each in on_input(probe, heatmaps)]
+    places = [ranks(heatmap) for heatmap in on_input(probe, heatmaps)]
     pixels = places[0].size
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
         raise ValueError(
@@ -269,11 +270,11 @@ def _road(
     highest: bool,
 ) -> Curve:
     check_choice("fill", fill, FILLS)
-    if not len(fractions) or (np.diff([checked_fraction(each) for each in fractions]) <= 0).any():
+    if not len(fractions) or (np.diff(list(map(checked_fraction, fractions))) <= 0).any():
         raise ValueError(f"fractions must rise, each in [0, 1]; got {list(fractions)}.")
-    places = [ranks(each) for each in on_input(probe, heatmaps)]
+    places = [ranks(heatmap) for heatmap in on_input(probe, heatmaps)]
     pixels = places[0].size
-    counts = np.array([round(each * pixels) for each in fractions])
+    counts = np.array([round(fraction * pixels) for fraction in fractions])
 
     def changed() -> Iterator[np.ndarray]:
         for image, place in zip(probe.inputs, places, strict=True):

@@ -1,17 +1,19 @@
-"""Whether the model decides by what a map shows: it is asked of images with less in them.
+"""Faithfulness: whether the model decides by what a map shows.
 
-Each function takes a ``Probe`` and heatmaps (B, H, W) in [0, 1], or a list of ``Explanation``, one
-for each of its images, and gives one number for each image, (B,) float32. Heatmaps are resized
-linearly to the model's input. Images are changed as the model takes them, after preprocessing, as
-in the literature: where a heatmap is 0 the input is 0, which is the mean grey where preprocessing
-centres the values ("tf", "torch", "caffe"), and black where the model takes 0..1 or 0..255 ("unit",
-"raw"). Numbers of the two kinds of networks can't be compared.
+The model is asked about images with less in them. Each function takes a ``Probe`` and heatmaps
+(B, H, W) in [0, 1], or a list of ``Explanation``, one for each of its images, and gives one number
+for each image, (B,) float32. Heatmaps are resized linearly to the model's input.
+
+Images are changed as the model takes them, after preprocessing, as in the literature: where a
+heatmap is 0 the input is 0, which is the mean grey where preprocessing centres the values ("tf",
+"torch", "caffe"), and black where the model takes 0..1 or 0..255 ("unit", "raw"). Numbers of the
+two kinds of networks can't be compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from tfcam.utils.validation import check_choice
 
 
 def masked_images(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
-    """What a map lets through of its image: x L, (B, H, W, C) float32.
+    """Multiply each image by its map: x L.
 
     Args:
         probe: The model and its images.
@@ -49,7 +51,7 @@ def masked_images(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
 
 
 def average_drop(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
-    """By which fraction of itself the probability falls when the map is laid over the image.
+    """Measure the average drop: by which fraction the probability falls under the map as a mask.
 
     AD = max(0, Y - O) / Y, with Y = p(x) and O = p(x L). Lower is better, but a map of ones is best
     of all: read it together with how much the map lets through.
@@ -62,7 +64,7 @@ def average_drop(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
         (B,) float32 in [0, 1]; the papers print the mean in percent.
 
     Raises:
-        ValueError: If they do not fit, or what is asked for is negative: it is no probability.
+        ValueError: If heatmaps do not fit, or the target's number is negative: no probability.
 
     Source: Chattopadhay et al. 2018, "Grad-CAM++", section 4.1.1.
 
@@ -81,7 +83,9 @@ def average_drop(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
 
 
 def increase_in_confidence(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
-    """Whether the probability rises when the map is laid over the image: 1 where Y < O, else 0.
+    """Measure the increase in confidence: 1 where the probability rises under the map as a mask.
+
+    1 where Y < O, else 0, with Y = p(x) and O = p(x L).
 
     Args:
         probe: The model and its images.
@@ -105,7 +109,7 @@ def increase_in_confidence(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
 
 
 def confidence_change(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
-    """How the probability changes when the map is laid over the image: p(x L) - p(x).
+    """Measure the change of the probability under the map as a mask: p(x L) - p(x).
 
     Args:
         probe: The model and its images.
@@ -127,7 +131,7 @@ def confidence_change(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
 
 
 class Win(NamedTuple):
-    """Of two methods the share of images that each wins, and that none does; they sum to 1."""
+    """The share of images that each of two methods wins, and that none does; they sum to 1."""
 
     a: float
     b: float
@@ -135,14 +139,14 @@ class Win(NamedTuple):
 
 
 def win(drops_a: np.ndarray, drops_b: np.ndarray) -> Win:
-    """On how many images one method's drop is lower than the other's.
+    """Count the images on which one method's drop is lower than the other's.
 
     Args:
-        drops_a: (B,), such as ``average_drop`` gives.
-        drops_b: (B,), of the same images.
+        drops_a: (B,) the drops of method a, such as of ``average_drop``.
+        drops_b: (B,) those of method b, of the same images.
 
     Returns:
-        Shares of the images; ties apart, so that they are nobody's.
+        The shares of the images; ties count for nobody.
 
     Raises:
         ValueError: If they are not as many, or none.
@@ -168,7 +172,7 @@ def removal(
     keep: bool = False,
     seed: int = 0,
 ) -> np.ndarray:
-    """How the probability changes when the pixels of highest rank are removed.
+    """Measure the change of the probability when the pixels of highest rank are removed.
 
     p(x without the round(fraction H W) highest) - p(x). That many are removed exactly: of equal
     values the first in reading order, where a threshold at a percentile would take all or none.
@@ -176,10 +180,10 @@ def removal(
     Args:
         probe: The model and its images.
         heatmaps: (B, H, W) in [0, 1].
-        fraction: Which fraction of the pixels.
-        fill: What stands in their place: "zero", "mean", "blur" or "noisy_linear".
-        keep: Whether to remove all others instead.
-        seed: Of the noise.
+        fraction: The fraction of the pixels, in [0, 1].
+        fill: What replaces them: "zero", "mean", "blur" or "noisy_linear".
+        keep: True removes all others instead.
+        seed: The seed of the noise.
 
     Returns:
         (B,) float32 in [-1, 1]; lower is better, with ``keep`` higher.
@@ -195,10 +199,10 @@ def removal(
     """
     check_choice("fill", fill, FILLS)
     checked_fraction(fraction)
-    found = on_input(probe, heatmaps)
+    resized = on_input(probe, heatmaps)
 
     def changed() -> Iterator[np.ndarray]:
-        for image, heatmap in zip(probe.inputs, found, strict=True):
+        for image, heatmap in zip(probe.inputs, resized, strict=True):
             removed = top_pixels(heatmap, fraction) != keep
             yield impute(image, removed, fill, seed)[np.newaxis]
 
@@ -214,20 +218,20 @@ def faithfulness_correlation(
     fill: Fill = "zero",
     seed: int = 0,
 ) -> np.ndarray:
-    """Whether the probability falls by as much as the map says, for random sets of pixels.
+    """Measure whether the probability falls as the map says, for random sets of pixels.
 
     The correlation of sum_{i in S} L_i with p(x) - p(x without S) over random sets S.
 
     Args:
         probe: The model and its images.
         heatmaps: (B, H, W) in [0, 1].
-        subsets: How many sets, at least 2.
-        size: How many pixels a set has.
-        fill: What stands in their place: "zero", "mean", "blur" or "noisy_linear".
-        seed: Of the sets, which are the same for each image.
+        subsets: The number of sets, at least 2.
+        size: The number of pixels of a set.
+        fill: What replaces them: "zero", "mean", "blur" or "noisy_linear".
+        seed: The seed of the sets, which are the same for each image.
 
     Returns:
-        (B,) float32 in [-1, 1]; higher is better. 0 where a side does not vary: nothing is said.
+        (B,) float32 in [-1, 1]; higher is better. 0 where a side does not vary, which says nothing.
 
     Raises:
         ValueError: If an option is out of range, or maps do not fit.
@@ -242,8 +246,8 @@ def faithfulness_correlation(
         array([0.], dtype=float32)
     """
     check_choice("fill", fill, FILLS)
-    found = on_input(probe, heatmaps)
-    pixels = found[0].size
+    resized = on_input(probe, heatmaps)
+    pixels = resized[0].size
     if subsets < 2 or not 1 <= size < pixels:
         raise ValueError(
             f"There must be at least 2 subsets, of 1 to {pixels - 1} pixels; got {subsets} of "
@@ -255,7 +259,7 @@ def faithfulness_correlation(
         for _ in range(subsets):
             removed = np.zeros(pixels, bool)
             removed[rng.choice(pixels, size, replace=False)] = True
-            yield removed.reshape(found.shape[1:])
+            yield removed.reshape(resized.shape[1:])
 
     def changed() -> Iterator[np.ndarray]:
         for image in probe.inputs:
@@ -264,20 +268,20 @@ def faithfulness_correlation(
 
     after = probe(changed(), np.repeat(np.arange(len(probe)), subsets)).reshape(-1, subsets)
     falls = probe.probabilities[:, np.newaxis].astype(np.float64) - after
-    shown = np.array([found[:, removed].sum(axis=1, dtype=np.float64) for removed in sets()]).T
-    return np.array(list(map(_correlation, shown, falls)), np.float32)
+    sums = np.array([resized[:, removed].sum(axis=1, dtype=np.float64) for removed in sets()]).T
+    return np.array(list(map(_correlation, sums, falls)), np.float32)
 
 
 def completeness_residual(
     results: Sequence[Explanation], *, without: float | np.ndarray = 0.0
 ) -> np.ndarray:
-    """By how much the sum of a map misses the score that it is said to share out.
+    """Measure by how much the sum of a map misses the score that it should sum to.
 
-    |s - s0 - sum_i M_i|. 0 is meant for HiResCAM on a linear head and for integrated gradients; for
-    the weights of other methods no such sum is promised.
+    |s - s0 - sum_i M_i|. It should be 0 for HiResCAM on a linear head and for integrated gradients;
+    other methods promise no such sum.
 
     Args:
-        results: Explanations; where a method measured its ``completeness_error``, that is taken.
+        results: Explanations; where a method measured its ``completeness_error``, that counts.
         without: s0, the score without any evidence, (B,) or one for all: such as the bias of the
             class in a linear head.
 
@@ -293,14 +297,16 @@ def completeness_residual(
         True
     """
     errors = [
-        each.measured.get("completeness_error", each.score - start - each.raw.sum(dtype=np.float64))
-        for each, start in zip(results, np.broadcast_to(without, len(results)), strict=True)
+        result.measured.get(
+            "completeness_error", result.score - start - result.raw.sum(dtype=np.float64)
+        )
+        for result, start in zip(results, np.broadcast_to(without, len(results)), strict=True)
     ]
     return np.abs(np.array(errors)).astype(np.float32)
 
 
 class Adcc(NamedTuple):
-    """ADCC of each image, (B,) float32, and what it is the harmonic mean of."""
+    """The ADCC of each image, (B,) float32, and the three parts that it is the mean of."""
 
     adcc: np.ndarray
     average_drop: np.ndarray
@@ -313,10 +319,11 @@ def adcc(
     heatmaps: Heatmaps,
     explain_again: Explainer | Callable[[np.ndarray], Heatmaps],
 ) -> Adcc:
-    """Average drop, coherency and complexity in one number, which a map of ones does not win.
+    """Measure ADCC: average drop, coherency and complexity in one number.
 
     ADCC = 3 / (1 / Coh + 1 / (1 - Com) + 1 / (1 - AD)), with the coherency
-    Coh = (1 + corr(L(x), L(x L(x)))) / 2, the complexity Com = mean(L) and the average drop AD.
+    Coh = (1 + corr(L(x), L(x L(x)))) / 2, the complexity Com = mean(L) and the average drop AD. A
+    map of ones does not win it.
 
     Args:
         probe: The model and its images.
@@ -339,21 +346,21 @@ def adcc(
         >>> import tfcam
         >>> model, scene = tfcam.demo_model(), tfcam.scenes.draw_scene(1)
         >>> explainer = tfcam.Explainer(model)
-        >>> found = adcc(Probe(model, scene.image), [explainer(scene.image)], explainer)
-        >>> bool(0 < found.adcc[0] < 1)
+        >>> result = adcc(Probe(model, scene.image), [explainer(scene.image)], explainer)
+        >>> bool(0 < result.adcc[0] < 1)
         True
     """
     drop, first = average_drop(probe, heatmaps), on_input(probe, heatmaps)
     again = on_input(probe, _again(probe, masked_images(probe, heatmaps), explain_again))
-    both = zip(first.astype(np.float64), again.astype(np.float64), strict=True)
-    correlations = [_correlation(one, other, undefined=-1.0) for one, other in both]
+    pairs = zip(first.astype(np.float64), again.astype(np.float64), strict=True)
+    correlations = [_correlation(*pair, undefined=-1.0) for pair in pairs]
     coherency = ((1 + np.array(correlations)) / 2).astype(np.float32)
     complexity = mean_value(first)
     return Adcc(harmonic_adcc(drop, coherency, complexity), drop, coherency, complexity)
 
 
 def harmonic_adcc(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarray) -> np.ndarray:
-    """ADCC of its three parts; see ``adcc``.
+    """Compute ADCC of its three parts: 3 / (1 / Coh + 1 / (1 - Com) + 1 / (1 - AD)).
 
     Args:
         drop: (B,) average drop in [0, 1].
@@ -374,9 +381,9 @@ def harmonic_adcc(drop: np.ndarray, coherency: np.ndarray, complexity: np.ndarra
 
 
 def _let_through(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
-    """The probabilities (B,) of the masked images, one of which exists at a time."""
-    found = on_input(probe, heatmaps)[..., np.newaxis]
-    changed = (x[np.newaxis] * L for x, L in zip(probe.inputs, found, strict=True))
+    """Ask for the probabilities (B,) of the masked images, which are made one at a time."""
+    masks = on_input(probe, heatmaps)[..., np.newaxis]
+    changed = (x[np.newaxis] * L for x, L in zip(probe.inputs, masks, strict=True))
     return probe(changed, np.arange(len(probe)))
 
 
@@ -384,7 +391,8 @@ def _again(
     probe: Probe,
     images: np.ndarray,
     explain_again: Explainer | Callable[[np.ndarray], Heatmaps],
-) -> Any:
+) -> Heatmaps:
+    """Explain other images, as the first were explained."""
     if not isinstance(explain_again, Explainer):
         return explain_again(images)
     if (probe.targets < 0).any():
@@ -395,12 +403,13 @@ def _again(
     return explain_again.prepared()(probe.as_given(images), probe.targets.tolist())
 
 
-def _correlation(one: np.ndarray, other: np.ndarray, undefined: float = 0.0) -> float:
-    """Pearson's, of float64 values; ``undefined`` where one does not vary."""
-    a, b = one.ravel() - one.mean(), other.ravel() - other.mean()
-    sizes = [np.linalg.norm(each) for each in (a, b)]
+def _correlation(first: np.ndarray, second: np.ndarray, undefined: float = 0.0) -> float:
+    """Compute Pearson's correlation of float64 values; ``undefined`` where one does not vary."""
+    a, b = first.ravel() - first.mean(), second.ravel() - second.mean()
+    norms = [np.linalg.norm(centred) for centred in (a, b)]
     # What is left of equal values is rounding: it must not be correlated.
-    least = [1e-12 * np.abs(each).max() * np.sqrt(each.size) for each in (one, other)]
-    if sizes[0] <= least[0] or sizes[1] <= least[1]:
+    pair = (first, second)
+    least = [1e-12 * np.abs(values).max() * np.sqrt(values.size) for values in pair]
+    if norms[0] <= least[0] or norms[1] <= least[1]:
         return undefined
-    return float(np.clip(a @ b / (sizes[0] * sizes[1]), -1, 1))
+    return float(np.clip(a @ b / (norms[0] * norms[1]), -1, 1))

@@ -1,4 +1,4 @@
-"""What stands in place of removed pixels: zero, the mean, a blur, or what their neighbours say.
+"""Imputation of removed pixels: zero, the mean, a blur, or what their neighbours say.
 
 All work on images as the model takes them, after preprocessing, so that zero is what the literature
 means by it: the mean grey where preprocessing centres the values ("tf", "torch", "caffe"), black
@@ -30,7 +30,7 @@ _NEIGHBOURS = [
 
 
 def impute_zero(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Removed pixels are 0.
+    """Replace removed pixels by 0.
 
     Args:
         image: (H, W, C) as the model takes it.
@@ -49,7 +49,7 @@ def impute_zero(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator
 
 
 def impute_mean(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Removed pixels are the mean of the whole image, channel by channel.
+    """Replace removed pixels by the mean of the whole image, channel by channel.
 
     Args:
         image: (H, W, C) as the model takes it.
@@ -68,7 +68,7 @@ def impute_mean(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator
 
 
 def impute_blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Removed pixels are those of the image blurred by RISE's kernel.
+    """Replace removed pixels by those of the image blurred with RISE's kernel.
 
     The kernel is a Gaussian of sigma 5 on 11 x 11 pixels, what lies outside folded back in, with a
     sum of 1; outside of the image is 0.
@@ -103,18 +103,18 @@ def impute_blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator
 def impute_noisy_linear(
     image: np.ndarray, removed: np.ndarray, rng: np.random.Generator, noise: float = 0.01
 ) -> np.ndarray:
-    """Each removed pixel is the weighted mean of its eight neighbours, removed or not, and noise.
+    """Replace each removed pixel by the weighted mean of its eight neighbours, and noise.
 
     x_i = sum_j w_ij x_j / sum_j w_ij, with w = 1/6 for neighbours that share an edge and 1/12 for
-    those that share a corner, as one sparse linear system for all removed pixels; then
-    N(0, noise^2) is added to them. So the form of what was removed is hard to see, which a flat
-    fill gives away.
+    those that share a corner. Neighbours may be removed, too: it is one sparse linear system for
+    all removed pixels. Then N(0, noise^2) is added to them. So the shape of what was removed is
+    hard to see, which a flat fill gives away.
 
     Args:
         image: (H, W, C) as the model takes it.
         removed: (H, W) bool; not all of them.
-        rng: Of the noise.
-        noise: Its deviation, as a fraction of that of the image's values.
+        rng: The generator of the noise.
+        noise: The deviation of the noise, as a fraction of that of the image's values.
 
     Returns:
         (H, W, C) float32.
@@ -146,25 +146,25 @@ def impute_noisy_linear(
         return image.astype(np.float32)
     values = image.reshape(removed.size, -1).astype(np.float64)
     hole, matrix = removed.ravel(), _means(removed)
-    known = matrix[:, ~hole] @ values[~hole]
+    constants = matrix[:, ~hole] @ values[~hole]
     system = sparse.identity(hole.sum(), format="csc") - matrix[:, hole].tocsc()
     # Its diagonal dominates, so nothing need be pivoted; pivoting takes minutes on scattered holes.
     solver = linalg.splu(system, "MMD_AT_PLUS_A", 0.0, options={"SymmetricMode": True})
-    values[hole] = solver.solve(known)
-    values[hole] += rng.normal(0, noise * image.std(dtype=np.float64), known.shape)
+    values[hole] = solver.solve(constants)
+    values[hole] += rng.normal(0, noise * image.std(dtype=np.float64), constants.shape)
     return values.reshape(image.shape).astype(np.float32)
 
 
 def impute(
     image: np.ndarray, removed: np.ndarray, fill: Fill = "zero", seed: int = 0
 ) -> np.ndarray:
-    """An image with other pixels in place of the removed ones.
+    """Replace the removed pixels of an image.
 
     Args:
         image: (H, W, C) as the model takes it.
         removed: (H, W) bool.
-        fill: "zero", "mean", "blur" or "noisy_linear".
-        seed: Of the noise.
+        fill: What replaces them: "zero", "mean", "blur" or "noisy_linear".
+        seed: The seed of the noise.
 
     Returns:
         (H, W, C) float32; what is not removed is as it was.
@@ -185,7 +185,7 @@ def _replaced(image: np.ndarray, removed: np.ndarray, values: float | np.ndarray
 
 
 def _means(removed: np.ndarray) -> sparse.csr_matrix:
-    """For each removed pixel a row: what each pixel counts for in the mean of its neighbours."""
+    """Build the matrix of neighbourhood means: a row for each removed pixel."""
     height, width = removed.shape
     y, x = np.nonzero(removed)
     rows, columns, weights = [], [], []
@@ -194,8 +194,8 @@ def _means(removed: np.ndarray) -> sparse.csr_matrix:
         rows.append(np.flatnonzero(inside))
         columns.append((y + dy)[inside] * width + (x + dx)[inside])
         weights.append(np.full(len(rows[-1]), weight))
-    each = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
-    matrix = sparse.csr_matrix(each, shape=(len(y), removed.size))
+    entries = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
+    matrix = sparse.csr_matrix(entries, shape=(len(y), removed.size))
     totals = np.asarray(matrix.sum(axis=1)).ravel()  # less than 1 at the border
     return (sparse.diags(1 / totals) @ matrix).tocsr()
 

@@ -1,4 +1,4 @@
-"""Does a map point at the object? Measures of one heatmap against boxes or a mask, in NumPy.
+"""Localisation: one heatmap measured against boxes or a mask.
 
 Heatmaps are (H, W), finite, not negative, of the picture's size. Truth is a mask, (H, W) bool, or
 boxes, (n, 4) half-open [x0, y0, x1, y1) in pixels; where pixels are counted, a box holds those
@@ -18,16 +18,16 @@ import numpy as np
 from tfcam import maps
 from tfcam.metrics.checks import checked_boxes, checked_thresholds
 
-# Of the pointing game, in pixels (Zhang et al. 2016).
+# The tolerance of the pointing game in pixels (Zhang et al. 2016).
 TOLERANCE = 15.0
 
 
-# From this overlap on a box counts as found (ILSVRC).
+# The least overlap of a box that counts as found (ILSVRC).
 FOUND = 0.5
 
 
 def half_open(inclusive: np.ndarray) -> np.ndarray:
-    """Half-open boxes of boxes whose last corner is a pixel inside, as ILSVRC gives them.
+    """Convert boxes whose last corner is a pixel inside, as in ILSVRC, to half-open boxes.
 
     Args:
         inclusive: (n, 4) [x0, y0, x1, y1], both corners inside.
@@ -43,17 +43,17 @@ def half_open(inclusive: np.ndarray) -> np.ndarray:
 
 
 def truth_mask(truth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The pixels of the truth: a mask as it is, or those whose centre a box holds.
+    """Build the mask of the truth: a mask as it is, or the pixels whose centre lies in a box.
 
     Args:
-        truth: (H, W) bool, or (n, 4) boxes.
+        truth: A mask (H, W) bool, or boxes (n, 4).
         size: (height, width) of the heatmap in pixels.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        ValueError: If it is neither, or holds no pixel of the picture.
+        ValueError: If the truth is neither, or holds no pixel of the picture.
 
     Example:
         >>> truth_mask(np.array([[1, 0, 3, 1]]), (2, 4)).astype(int)
@@ -83,14 +83,14 @@ def truth_mask(truth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def best_iou(boxes: np.ndarray, truths: np.ndarray) -> float:
-    """The largest intersection over union of any box with any true one.
+    """Compute the largest intersection over union (IoU) of any box with any true box.
 
     Args:
-        boxes: (n, 4) found; n may be 0.
-        truths: (m, 4) true.
+        boxes: (n, 4) predicted boxes; n may be 0.
+        truths: (m, 4) true boxes.
 
     Returns:
-        In [0, 1]; 0 where no box was found.
+        In [0, 1]; 0 without a predicted box.
 
     Raises:
         ValueError: If there are no true boxes.
@@ -109,20 +109,20 @@ def box_iou(
     components: maps.Components = "largest",
     by: maps.By = "maximum",
 ) -> float:
-    """How well the box of a heatmap overlaps the nearest true one.
+    """Compute the overlap (IoU) of a heatmap's box with the nearest true box.
 
     Args:
         heatmap: (H, W).
         truths: (m, 4) true boxes.
-        threshold: What a pixel must exceed, see ``tfcam.maps.mask``.
-        components: Whose boxes, see ``tfcam.maps.mask_boxes``.
-        by: "maximum" or "quantile".
+        threshold: The fraction of the maximum, or of the pixels, see ``tfcam.maps.mask``.
+        components: "largest", "all" or "enclosing", see ``tfcam.maps.mask_boxes``.
+        by: "maximum" or "quantile": what the threshold is a fraction of.
 
     Returns:
-        The best intersection over union, in [0, 1]; 0 where nothing exceeds the threshold.
+        The best IoU, in [0, 1]; 0 where nothing exceeds the threshold.
 
     Raises:
-        ValueError: If an argument is none of these.
+        ValueError: If an argument is none of these, or there is no true box.
 
     Source: Zhou et al. 2016, section 3.2, for the defaults.
 
@@ -137,7 +137,7 @@ def box_iou(
 def top_quarter_iou(
     heatmap: np.ndarray, truths: np.ndarray, components: maps.Components = "enclosing"
 ) -> float:
-    """How well the box around the quarter of pixels with the largest values overlaps a true one.
+    """Compute the IoU of the box around the largest quarter of the pixels with a true box.
 
     Exactly round(H W / 4) pixels; of equal values the first, row by row. The box that encloses
     them all is mostly far larger than a quarter of the picture: one stray pixel stretches it.
@@ -148,7 +148,7 @@ def top_quarter_iou(
         components: "enclosing", "largest" or "all".
 
     Returns:
-        The best intersection over union, in [0, 1]; 0 for a map of zeros.
+        The best IoU, in [0, 1]; 0 for a map of zeros.
 
     Example:
         >>> heatmap = np.array([[0.9, 0.8, 0.1, 0.1], [0.0, 0.2, 0.1, 0.3]])
@@ -164,16 +164,16 @@ def iou_curve(
     thresholds: np.ndarray,
     components: maps.Components = "largest",
 ) -> np.ndarray:
-    """``box_iou`` at each threshold, with one search for parts for each mask that differs.
+    """Compute ``box_iou`` at each threshold, searching for parts once for each distinct mask.
 
     Args:
         heatmap: (H, W).
         truths: (m, 4) true boxes.
         thresholds: (T,) fractions of the maximum, rising, in [0, 1).
-        components: As ``box_iou``.
+        components: "largest", "all" or "enclosing".
 
     Returns:
-        (T,) float64.
+        (T,) float64 in [0, 1].
 
     Raises:
         ValueError: If an argument is none of these.
@@ -192,14 +192,14 @@ def iou_curve(
     lowest = 0
     for level in np.unique(levels):  # between two levels that occur the mask stays the same
         if level > lowest:
-            found = maps.mask_boxes(levels >= level, components)
-            curve[lowest:level] = maps.ious(found, truths).max(initial=0.0)
+            boxes = maps.mask_boxes(levels >= level, components)
+            curve[lowest:level] = maps.ious(boxes, truths).max(initial=0.0)
             lowest = level
     return curve
 
 
 def pointing_game(heatmap: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) -> bool:
-    """Whether the maximum of a heatmap lies on the object, or less than the tolerance from it.
+    """Play the pointing game: does the maximum lie on the object, or less than a tolerance off?
 
     A hit if min over pixels of the object of (x - x_max)^2 + (y - y_max)^2 < tolerance^2, or if
     the maximum is one of them. Of several maxima the first counts, row by row.
@@ -207,10 +207,10 @@ def pointing_game(heatmap: np.ndarray, truth: np.ndarray, tolerance: float = TOL
     Args:
         heatmap: (H, W).
         truth: A mask (H, W) bool, or boxes (n, 4).
-        tolerance: In pixels of the heatmap; 0 for none.
+        tolerance: The tolerance in pixels of the heatmap; 0 for none.
 
     Returns:
-        Whether it is a hit; a map of zeros points nowhere and misses.
+        True for a hit; a map of zeros points nowhere and misses.
 
     Raises:
         ValueError: If the map is not finite, the truth holds no pixel or the tolerance is negative.
@@ -238,10 +238,10 @@ def pointing_game(heatmap: np.ndarray, truth: np.ndarray, tolerance: float = TOL
 
 
 def mean_over_classes(hits: Sequence[bool], classes: Sequence[int]) -> float:
-    """The share of hits of each class, averaged over the classes that occur.
+    """Average the share of hits of each class over the classes that occur.
 
     Args:
-        hits: One for each image.
+        hits: Whether each image is a hit.
         classes: The class of each image.
 
     Returns:
@@ -261,12 +261,12 @@ def mean_over_classes(hits: Sequence[bool], classes: Sequence[int]) -> float:
             f"There must be one class for each hit, at least one; got {len(hits)} hits and "
             f"{len(classes)} classes."
         )
-    given, kinds = np.asarray(hits, np.float64), np.asarray(classes)
-    return float(np.mean([given[kinds == each].mean() for each in np.unique(kinds)]))
+    hit, kinds = np.asarray(hits, np.float64), np.asarray(classes)
+    return float(np.mean([hit[kinds == kind].mean() for kind in np.unique(kinds)]))
 
 
 def energy(heatmap: np.ndarray, truth: np.ndarray) -> float:
-    """The share of a heatmap that lies on the object: the energy-based pointing game.
+    """Compute the share of a heatmap that lies on the object: the energy-based pointing game.
 
     sum of L over the object / sum of L; also called relevance mass accuracy. A uniform map scores
     ``area_fraction``, so compare with that.
@@ -295,7 +295,7 @@ def energy(heatmap: np.ndarray, truth: np.ndarray) -> float:
 
 
 def area_fraction(truth: np.ndarray, size: tuple[int, int]) -> float:
-    """The share of the picture that the object takes: what ``energy`` gives to a uniform map.
+    """Compute the share of the picture that the object takes: the ``energy`` of a uniform map.
 
     Args:
         truth: A mask (H, W) bool, or boxes (n, 4).
@@ -312,7 +312,7 @@ def area_fraction(truth: np.ndarray, size: tuple[int, int]) -> float:
 
 
 def relevance_rank_accuracy(heatmap: np.ndarray, truth: np.ndarray) -> float:
-    """The share of the |object| pixels with the largest values that lie on the object.
+    """Compute the share of the |object| pixels with the largest values that lie on the object.
 
     Args:
         heatmap: (H, W); of equal values the first count, row by row.
@@ -338,10 +338,10 @@ def relevance_rank_accuracy(heatmap: np.ndarray, truth: np.ndarray) -> float:
 
 
 def gt_known_localisation(overlaps: Sequence[float]) -> float:
-    """The share of images whose box, of the map of the true class, overlaps by at least 0.5.
+    """Compute GT-known localisation: the share of images whose box overlaps by at least 0.5.
 
     Args:
-        overlaps: (N,) the intersection over union of each image, such as of ``box_iou``.
+        overlaps: (N,) the IoU of each image, of the map of its true class, such as of ``box_iou``.
 
     Returns:
         In [0, 1].
@@ -356,10 +356,11 @@ def gt_known_localisation(overlaps: Sequence[float]) -> float:
 
 
 def top1_localisation(overlaps: Sequence[float], correct: Sequence[bool]) -> float:
-    """The share of images whose class is right and whose box overlaps by at least 0.5.
+    """Compute top-1 localisation: the share of images with the right class and box.
 
     Args:
-        overlaps: (N,) the intersection over union of each image, of the predicted class's map.
+        overlaps: (N,) the IoU of each image, of the map of its predicted class; at least 0.5 is
+            right.
         correct: (N,) whether the predicted class is right.
 
     Returns:

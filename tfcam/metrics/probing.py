@@ -1,10 +1,10 @@
-"""A model's probability of each image's class, asked of changed images: what metrics need."""
+"""Asking a model for the probability of each image's class, of changed images."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -33,8 +33,24 @@ from tfcam.targets.resolve import chosen_targets
 _MISFIT = "index must name the image of each variant: {} numbers for {} variants."
 
 
+class _Answer(NamedTuple):
+    """What the model gives for a batch of variants.
+
+    Attributes:
+        images: (n,) the image that each is a variant of.
+        values: (n, C) the outputs of a classifier.
+        likely: (n,) whether these are probabilities as they are.
+        scores: What callable targets take.
+    """
+
+    images: np.ndarray
+    values: np.ndarray
+    likely: np.ndarray
+    scores: Any
+
+
 class Probe:
-    """A model's probability of each image's class, to be asked of changed images.
+    """Asks a model for the probability of each image's class, of changed images.
 
     What is asked for stays what it was also where a changed image would be called another class.
     The probability is the one that ``explain`` reports; of a model that gives logits their softmax
@@ -65,6 +81,7 @@ class Probe:
     Attributes:
         model: The model.
         inputs: (B, H, W, C) float32, the images as the model takes them.
+        others: (B, ...) each, the other inputs of a model that has several.
         targets: (B,) int32, the classes; -1 where the target is a callable.
         probabilities: (B,) float32, of the unchanged images.
         preprocessing: What was done to the pictures, in words.
@@ -105,7 +122,7 @@ class Probe:
         pictures = [explained] if batch is None else batch
         if not pictures:
             raise ValueError("A batch must hold at least one image; got an empty one.")
-        (chosen,) = chosen_targets(
+        (target,) = chosen_targets(
             target,
             len(pictures),
             False,
@@ -119,20 +136,22 @@ class Probe:
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
-        self._others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
-        self._asked = _one_by_one(chosen, len(pictures))
-        self._is_class = np.array([isinstance(each, ClassScore) for each in self._asked])
-        given = (self.inputs, *self._others)
+        self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
+        self._score_functions = _one_by_one(target, len(pictures))
+        self._is_class = np.array([isinstance(f, ClassScore) for f in self._score_functions])
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
-        self._function = _compiled(opened.bare(settings.output), batch_size, *kinds, given)
+        examples = (self.inputs, *self.others)
+        self._function = _compiled(opened.bare(settings.output), batch_size, *kinds, examples)
         self._start()
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """Count the images."""
         return len(self.inputs)
 
-    def __call__(self, variants: np.ndarray | Iterable[np.ndarray], index: Any) -> np.ndarray:
-        """The probabilities of changed images.
+    def __call__(
+        self, variants: np.ndarray | Iterable[np.ndarray], index: Sequence[int] | np.ndarray
+    ) -> np.ndarray:
+        """Ask for the probabilities of changed images.
 
         Args:
             variants: (N, H, W, C) as the model takes them, or chunks (n, H, W, C) of them one
@@ -147,14 +166,14 @@ class Probe:
             ValueError: If variants and index do not fit each other or the images, or what goes
                 into the model or comes out of it is not finite.
         """
-        found = [
-            self._numbers(which, values, self._called(which, scores))
-            for which, values, _, scores in self._computed(variants, self._checked(index))
+        probabilities = [
+            self._numbers(answer.images, answer.values, self._callable_scores(answer))
+            for answer in self._answers(variants, self._checked(index))
         ]
-        return np.concatenate([np.zeros(0, np.float32), *found])
+        return np.concatenate([np.zeros(0, np.float32), *probabilities])
 
     def as_given(self, images: np.ndarray) -> Any:
-        """Changed images as the model itself takes them, with its other inputs.
+        """Put changed images into the form that the model itself takes, with its other inputs.
 
         Args:
             images: (B, H, W, C), a variant of each image.
@@ -162,39 +181,38 @@ class Probe:
         Returns:
             An array, or a list or dict of the inputs; channels where the model has them.
         """
-        wanted = self._structure
-        values = list(self._others)
+        values = list(self.others)
         values.insert(self._which, images)
         values = [
             np.moveaxis(value, -1, 1) if taken.channels_first else value
-            for taken, value in zip(tf.nest.flatten(wanted), values, strict=True)
+            for taken, value in zip(tf.nest.flatten(self._structure), values, strict=True)
         ]
-        return tf.nest.pack_sequence_as(wanted, values)
+        return tf.nest.pack_sequence_as(self._structure, values)
 
     def _start(self) -> None:
-        """What the unchanged images say: their classes, and whether outputs are probabilities."""
-        images = np.arange(len(self.inputs))
-        computed = [
-            (values, whole, self._called(which, scores))
-            for which, values, whole, scores in self._computed(self.inputs, images)
+        """Ask about the unchanged images: their classes, and whether outputs are probabilities."""
+        images = np.arange(len(self))
+        answers = [
+            (answer.values, answer.likely, self._callable_scores(answer))
+            for answer in self._answers(self.inputs, images)
         ]
-        values, whole, called = (np.concatenate(each) for each in zip(*computed, strict=True))
-        self._as_they_are = bool(whole[self._is_class].all())
-        given = [getattr(each, "pair", (PREDICTED, NOTHING)) for each in self._asked]
-        self._pairs = np.array(given, np.int32)
+        values, likely, scores = map(np.concatenate, zip(*answers, strict=True))
+        self._as_they_are = bool(likely[self._is_class].all())
+        pairs = [getattr(f, "pair", (PREDICTED, NOTHING)) for f in self._score_functions]
+        self._pairs = np.array(pairs, np.int32)
         if self._is_class.any():
             class_index(max(0, self._pairs.max()), values.shape[1], None)  # refuses what is none
-            found = resolved(tf.constant(values), self._pairs).numpy()
-            self._pairs = np.where(self._is_class[:, np.newaxis], found, self._pairs)
+            predicted = resolved(tf.constant(values), self._pairs).numpy()
+            self._pairs = np.where(self._is_class[:, np.newaxis], predicted, self._pairs)
         self.targets = self._pairs[:, 0]
-        self.probabilities = self._numbers(images, values, called)
+        self.probabilities = self._numbers(images, values, scores)
 
-    def _numbers(self, which: np.ndarray, values: np.ndarray, called: np.ndarray) -> np.ndarray:
-        """What is asked for: the classes' probabilities, the callables' numbers."""
-        numbers, classes = called.copy(), self._is_class[which]
+    def _numbers(self, images: np.ndarray, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Choose the numbers (n,): the probabilities of classes, the scores of callables."""
+        numbers, classes = scores.copy(), self._is_class[images]
         if classes.any():
-            likely = values if self._as_they_are else of_logits(values)
-            numbers[classes] = class_scores(likely[classes], self._pairs[which[classes]])
+            probabilities = values if self._as_they_are else of_logits(values)
+            numbers[classes] = class_scores(probabilities[classes], self._pairs[images[classes]])
         if broken := np.count_nonzero(~np.isfinite(numbers)):
             raise ValueError(
                 f"The model must give finite numbers; it gives NaN or infinite ones for {broken} "
@@ -202,38 +220,37 @@ class Probe:
             )
         return numbers
 
-    def _called(self, which: np.ndarray, scores: Any) -> np.ndarray:
-        """The numbers of the callable targets; 0 where the target is a class."""
-        numbers = np.zeros(len(which), np.float32)
-        for row, image in enumerate(which):
+    def _callable_scores(self, answer: _Answer) -> np.ndarray:
+        """Compute the scores (n,) of callable targets; 0 where the target is a class."""
+        scores = np.zeros(len(answer.images), np.float32)
+        for row, image in enumerate(answer.images):
             if not self._is_class[image]:
-                own = tf.nest.map_structure(lambda leaf, row=row: leaf[row : row + 1], scores)
-                numbers[row] = checked_scores(self._asked[image](own), 1)[0]
-        return numbers
+                outputs = tf.nest.map_structure(
+                    lambda leaf, row=row: leaf[row : row + 1], answer.scores
+                )
+                scores[row] = checked_scores(self._score_functions[image](outputs), 1)[0]
+        return scores
 
-    def _computed(
+    def _answers(
         self, variants: np.ndarray | Iterable[np.ndarray], index: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Any]]:
-        """For each batch which images it is of, and what the model gives for it.
-
-        That is (n, C) values and whether they are probabilities, and what callables take.
-        """
+    ) -> Iterator[_Answer]:
+        """Run the model on full batches of variants."""
         chunks = [variants] if isinstance(variants, np.ndarray) else variants
         rows = itertools.chain.from_iterable(chunks)
         for start in range(0, len(index), self._size):
-            which = index[start : start + self._size]
-            batch = list(itertools.islice(rows, len(which)))
-            self._check(batch, len(which), start, len(index))
-            filled = np.stack(batch + [batch[-1]] * (self._size - len(batch)))
-            full = np.concatenate([which, np.repeat(which[-1:], self._size - len(which))])
-            given = [filled.astype(self.inputs.dtype), *(each[full] for each in self._others)]
-            values, whole, scores = self._function(*map(tf.constant, given))
-            count = len(which)
-            yield which, values[:count].numpy(), whole[:count, 0].numpy(), scores
+            images = index[start : start + self._size]
+            batch = list(itertools.islice(rows, len(images)))
+            self._check(batch, len(images), start, len(index))
+            missing, count = self._size - len(batch), len(images)
+            padded = np.stack(batch + [batch[-1]] * missing).astype(self.inputs.dtype)
+            places = np.concatenate([images, np.repeat(images[-1:], missing)])
+            inputs = [padded, *(values[places] for values in self.others)]
+            values, likely, scores = self._function(*map(tf.constant, inputs))
+            yield _Answer(images, values[:count].numpy(), likely[:count, 0].numpy(), scores)
         if next(rows, None) is not None:
             raise ValueError(_MISFIT.format(len(index), "more"))
 
-    def _checked(self, index: Any) -> np.ndarray:
+    def _checked(self, index: Sequence[int] | np.ndarray) -> np.ndarray:
         numbers = np.asarray(index)
         whole = numbers.ndim == 1 and (numbers.dtype.kind in "iu" or not numbers.size)
         if not whole or (numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self)):
@@ -243,30 +260,30 @@ class Probe:
             )
         return numbers.astype(np.int64)
 
-    def _check(self, batch: list[np.ndarray], wanted: int, start: int, count: int) -> None:
-        if len(batch) < wanted:
+    def _check(self, batch: list[np.ndarray], size: int, start: int, count: int) -> None:
+        if len(batch) < size:
             raise ValueError(_MISFIT.format(count, start + len(batch)))
-        for each in batch:
-            if np.shape(each) != self.inputs.shape[1:]:
+        for variant in batch:
+            if np.shape(variant) != self.inputs.shape[1:]:
                 raise ValueError(
                     f"A variant must have the shape of the model's input {self.inputs.shape[1:]}; "
-                    f"got {np.shape(each)}."
+                    f"got {np.shape(variant)}."
                 )
-            if not np.isfinite(each).all():
+            if not np.isfinite(variant).all():
                 raise ValueError("Variants must be finite; one holds NaN or infinite values.")
 
 
 def _compiled(
-    submodel: SubModel, size: int, classes: bool, only: bool, given: Sequence[np.ndarray]
-) -> Any:
-    """The model for one batch, compiled once for all probes that ask it for the same.
+    submodel: SubModel, size: int, classes: bool, only: bool, examples: Sequence[np.ndarray]
+) -> Callable[..., Any]:
+    """Compile the model for one batch, once for all probes that ask it for the same.
 
     Args:
         submodel: The model opened at no layer.
-        size: How many images are computed at once.
-        classes: Whether a class is asked for.
+        size: The number of images of a batch.
+        classes: Whether a class is explained.
         only: Whether nothing else is.
-        given: Examples of what it takes.
+        examples: Examples of the inputs, (n, ...) each.
     """
 
     def function(images: tf.Tensor, *others: tf.Tensor) -> Any:
@@ -276,17 +293,17 @@ def _compiled(
         values = tf.cast(class_outputs(outputs.values), tf.float32)
         return values, are_probabilities(outputs), None if only else outputs.scores
 
-    specs = [tf.TensorSpec((size, *each.shape[1:]), each.dtype) for each in given]
+    specs = [tf.TensorSpec((size, *example.shape[1:]), example.dtype) for example in examples]
     key = (size, classes, only, *((tuple(spec.shape), spec.dtype) for spec in specs))
     with LOCK:
         return submodel.traced(key, tf.function(function, autograph=False), specs)
 
 
-def _one_by_one(chosen: Any, count: int) -> list[Callable[[Any], Any]]:
-    """The target of each image as a callable of its own outputs; of a class a ``ClassScore``."""
-    if not callable(chosen):
-        return [as_callable(pair) for pair in chosen]
-    if hasattr(chosen, "check_count"):
-        chosen.check_count(count)
-    own = [part_of(chosen, slice(image, image + 1)) for image in range(count)]
-    return [each.targets[0] if isinstance(each, Each) else each for each in own]
+def _one_by_one(target: Any, count: int) -> list[Callable[[Any], Any]]:
+    """Split a target into a callable for each image's own outputs; a class is a ``ClassScore``."""
+    if not callable(target):
+        return [as_callable(pair) for pair in target]
+    if hasattr(target, "check_count"):
+        target.check_count(count)
+    parts = [part_of(target, slice(image, image + 1)) for image in range(count)]
+    return [part.targets[0] if isinstance(part, Each) else part for part in parts]

@@ -1,4 +1,4 @@
-"""New random weights for parts of a model, for a while: each layer draws as when it was made."""
+"""Random weights for parts of a model, for a while: each layer draws as when it was made."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from tfcam.model.graph import graph_of
 from tfcam.model.tree import children
+
+
+class Placed(NamedTuple):
+    """A layer and its place among all operations of the model."""
+
+    position: int
+    layer: keras.Layer
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,11 @@ class Stage:
     """
 
     name: str
-    layers: tuple[tuple[int, Any], ...]
+    layers: tuple[Placed, ...]
 
 
-def stages(model: Any, count: int) -> list[Stage]:
-    """A model's layers with weights, from the logits down, in groups of consecutive ones.
+def stages(model: keras.Model, count: int) -> list[Stage]:
+    """Split the layers with weights into groups of consecutive ones, from the logits down.
 
     The first group is the layer of the logits alone, the others hold about equally many; a single
     group holds all. What prepares the data (``Normalization``) is left out: training did not learn
@@ -37,7 +44,7 @@ def stages(model: Any, count: int) -> list[Stage]:
 
     Args:
         model: A Keras model.
-        count: How many groups at most, at least 1.
+        count: The largest number of groups, at least 1.
 
     Returns:
         The groups, those nearest to the output first.
@@ -56,35 +63,35 @@ def stages(model: Any, count: int) -> list[Stage]:
     operations = graph.items()
     positions = {id(layer): place for place, (_, layer) in reversed([*enumerate(operations)])}
     calls = graph.calls(graph.find_input()).calls
-    called = dict.fromkeys(positions[id(call.operation)] for call in calls)
-    found = [
-        (position, operations[position][1])
-        for position in reversed(called)
+    order = dict.fromkeys(positions[id(call.operation)] for call in calls)
+    layers = [
+        Placed(position, operations[position][1])
+        for position in reversed(order)
         if own_weights(operations[position][1])
         and not isinstance(operations[position][1], keras.layers.Normalization)
     ]
-    if not found:
+    if not layers:
         raise ValueError(f"{model.name!r} has no weights to draw anew.")
-    parts = np.array_split(np.arange(1, len(found)), max(count - 1, 1))
+    parts = np.array_split(np.arange(1, len(layers)), max(count - 1, 1))
     groups = [[0], *(part.tolist() for part in parts if len(part))]
     if count == 1:
-        groups = [list(range(len(found)))]
+        groups = [list(range(len(layers)))]
     return [
-        Stage(operations[found[group[-1]][0]][0], tuple(found[each] for each in group))
+        Stage(operations[layers[group[-1]].position][0], tuple(layers[n] for n in group))
         for group in groups
     ]
 
 
-def own_weights(operation: Any) -> list[Any]:
-    """The weights that a layer holds itself, not in a layer inside it."""
-    inner = {id(each) for child in children(operation) for each in getattr(child, "weights", [])}
-    return [each for each in getattr(operation, "weights", []) if id(each) not in inner]
+def own_weights(operation: keras.Operation) -> list[keras.Variable]:
+    """List the weights that a layer holds itself, not in a layer inside it."""
+    inner = {id(w) for child in children(operation) for w in getattr(child, "weights", [])}
+    return [w for w in getattr(operation, "weights", []) if id(w) not in inner]
 
 
 @contextlib.contextmanager
-def kept_weights(model: Any) -> Iterator[None]:
+def kept_weights(model: keras.Model) -> Iterator[None]:
     """Put back every variable of a model, bit for bit, however the block ends."""
-    before = [(each, keras.ops.convert_to_numpy(each)) for each in model.variables]
+    before = [(variable, keras.ops.convert_to_numpy(variable)) for variable in model.variables]
     try:
         yield
     finally:
@@ -100,18 +107,19 @@ def reinitialise(stage: Stage, seed: int) -> None:
     draws depends on the seed and its place in the model only.
 
     Args:
-        stage: Which layers.
-        seed: Which weights.
+        stage: The layers.
+        seed: The seed of the weights.
 
     Raises:
         ValueError: If a layer can't be made anew from its configuration.
     """
     for position, layer in stage.layers:
-        for variable, new in zip(own_weights(layer), _drawn(layer, seed, position), strict=True):
+        for variable, new in zip(own_weights(layer), _draw(layer, seed, position), strict=True):
             variable.assign(new)
 
 
-def _drawn(layer: Any, seed: int, position: int) -> list[Any]:
+def _draw(layer: keras.Layer, seed: int, position: int) -> list[keras.Variable]:
+    """Draw weights for a layer."""
     state = random.getstate()
     # An initialiser without a seed of its own takes one from here.
     random.seed(f"{seed} {position}")

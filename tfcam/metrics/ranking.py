@@ -10,7 +10,7 @@ from tfcam.metrics.probing import Probe
 
 
 def on_input(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
-    """Heatmaps resized linearly to the model's input, whose pixels they are then of.
+    """Resize heatmaps linearly to the model's input.
 
     Args:
         probe: The model and its images.
@@ -29,17 +29,17 @@ def on_input(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
         (1, 128, 128)
     """
     sides = probe.inputs.shape[1:-1]
-    found = checked_heatmaps(heatmaps, len(probe))
-    if odd := [each.shape for each in found if each.ndim != len(sides)]:
+    arrays = checked_heatmaps(heatmaps, len(probe))
+    if odd := [array.shape for array in arrays if array.ndim != len(sides)]:
         raise ValueError(
             f"A heatmap must have as many axes as the model's input has sides, {len(sides)}; "
             f"got one of shape {odd[0]}."
         )
-    return np.stack([maps.resize(each, sides) for each in found])
+    return np.stack([maps.resize(array, sides) for array in arrays])
 
 
 def ranks(heatmap: np.ndarray) -> np.ndarray:
-    """The place of each pixel in the descending order; of equal ones the first in reading order.
+    """Rank the pixels of a heatmap, the largest first; of equal ones the first in reading order.
 
     Args:
         heatmap: (H, W).
@@ -58,7 +58,7 @@ def ranks(heatmap: np.ndarray) -> np.ndarray:
 
 
 def top_pixels(heatmap: np.ndarray, fraction: float) -> np.ndarray:
-    """The round(fraction H W) pixels of highest rank: that many exactly, however many are equal.
+    """Select the round(fraction H W) pixels of highest rank: that many exactly.
 
     Args:
         heatmap: (H, W).

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import keras
+
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
 from tfcam.utils.suggestions import did_you_mean
 
@@ -15,22 +17,22 @@ MetricChoice = str | tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A metric, with its options.
+    """A metric with its options.
 
     Attributes:
-        name: What ``metrics=`` takes; with options, these in brackets.
+        name: The name that ``metrics=`` takes; with options, these in brackets.
         function: Of the kind "probe": (probe, heatmaps (B, H, W)) -> (B,) or a ``Curve``; of
             "map": heatmaps (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a number;
             of "set": a ``keras.metrics.Metric`` of heatmaps and truths, whose variables are sums
             over pictures.
         kind: "probe", "map", "truth" or "set".
         better: Whether a "higher" or a "lower" value is better.
-        needs: What must be known of a picture: "" for nothing, "boxes", or "region" for boxes or
+        needs: The truth that a picture must have: "" for none, "boxes", or "region" for boxes or
             a mask.
         meaning: What it measures, in a sentence.
-        usual: Whether it is measured where nothing is said.
-        of_curve: Which number of a ``Curve`` counts: "area" or "mean".
-        options: Given to the function.
+        usual: Whether it is measured by default.
+        of_curve: The number of a ``Curve`` that counts: "area" or "mean".
+        options: The options of the function.
     """
 
     name: str
@@ -45,12 +47,12 @@ class Measure:
 
     @property
     def described(self) -> str:
-        """Its name and options."""
-        given = ", ".join(f"{name}={value}" for name, value in self.options.items())
-        return f"{self.name.split('(')[0]}({given})" if given else self.name
+        """The name and the options."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.name.split('(')[0]}({options})" if options else self.name
 
-    def made(self) -> Any:
-        """A set-level metric that has seen nothing yet."""
+    def make(self) -> keras.metrics.Metric:
+        """Make a set-level metric that has seen nothing yet."""
         return self.function(**self.options)
 
 
@@ -237,11 +239,11 @@ _ALL = (
 )
 
 
-METRICS: dict[str, Measure] = {each.name: each for each in _ALL}
+METRICS: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 
 
-def chosen_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
-    """The metrics that were asked for.
+def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
+    """Find metrics by their names and set their options.
 
     Args:
         metrics: Names of ``METRICS``, or (name, options); None for the usual ones.
@@ -251,14 +253,15 @@ def chosen_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
         TypeError: If it has no such option.
 
     Example:
-        >>> [each.name for each in chosen_metrics(["energy", ("box_iou", {"threshold": 0.5})])]
+        >>> measures = find_metrics(["energy", ("box_iou", {"threshold": 0.5})])
+        >>> [measure.name for measure in measures]
         ['energy', 'box_iou(threshold=0.5)']
     """
     if isinstance(metrics, str) or (metrics is not None and not list(metrics)):
         raise ValueError(f"metrics must be a list of at least one metric; got {metrics!r}.")
     if metrics is None:
-        return [each for each in _ALL if each.usual]
-    found = []
+        return [measure for measure in _ALL if measure.usual]
+    measures = []
     for choice in metrics:
         name, options = choice if isinstance(choice, tuple) else (choice, {})
         if name not in METRICS:
@@ -267,23 +270,23 @@ def chosen_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
                 f"{did_you_mean(name, METRICS)}"
             )
         measure = METRICS[name]
-        known = _options(measure)
-        if strange := [each for each in options if each not in known]:
+        possible = _options(measure)
+        if unknown := [option for option in options if option not in possible]:
             raise TypeError(
-                f"The metric {name!r} has no option {strange[0]!r}; it has "
-                f"{', '.join(known) or 'none'}."
+                f"The metric {name!r} has no option {unknown[0]!r}; it has "
+                f"{', '.join(possible) or 'none'}."
             )
         measure = replace(measure, options=dict(options))
-        found.append(replace(measure, name=measure.described))
-    names = [each.name for each in found]
-    if twice := [each for place, each in enumerate(names) if each in names[:place]]:
+        measures.append(replace(measure, name=measure.described))
+    names = [measure.name for measure in measures]
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise ValueError(f"Each metric can be asked for once; {twice[0]!r} is there twice.")
-    return found
+    return measures
 
 
 def _options(measure: Measure) -> list[str]:
-    """What a metric can be given besides maps and truth."""
+    """List the options of a metric: its arguments besides maps and truth."""
     function = wsol.MaxBoxAccuracy if measure.name == "max_box_acc" else measure.function
-    names = [each.name for each in inspect.signature(function).parameters.values()]
+    names = list(inspect.signature(function).parameters)
     skipped = {"probe": 2, "map": 1, "truth": 2, "set": 0}[measure.kind]
-    return [each for each in names[skipped:] if each not in ("name", "version")]
+    return [name for name in names[skipped:] if name not in ("name", "version")]

@@ -1,4 +1,4 @@
-"""Does a map depend on what it claims to explain? On the weights, the class, the image.
+"""Sanity checks: does a map depend on the weights, the class and the image?
 
 A method whose maps stay the same when the network has forgotten everything shows the image, not
 the network.
@@ -6,6 +6,8 @@ the network.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
@@ -15,9 +17,10 @@ import pandas as pd
 import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
+from tfcam.engine.options import OUTPUT, SEED, Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.methods.selection import MethodChoice
-from tfcam.metrics.random_weights import kept_weights, reinitialise, stages
+from tfcam.metrics.random_weights import Stage, kept_weights, reinitialise, stages
 from tfcam.metrics.sanity_result import Mode, Randomisation
 from tfcam.metrics.similarity import spearman
 from tfcam.metrics.similarity_table import (
@@ -32,6 +35,7 @@ from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
+from tfcam.utils.progress import progress_bar
 
 CHECKED_METHODS = ("saliency", "grad_cam", "guided_backprop")
 
@@ -46,10 +50,15 @@ def randomisation(
     explained: Literal["original", "randomised"] = "original",
     steps: int = 10,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> Randomisation:
-    """The model parameter randomisation test: do maps change when the weights are drawn anew?
+    """Test whether maps change when the weights are drawn anew: model parameter randomisation.
 
     From the logits downwards, the weights of a few layers at a time are drawn by each layer's own
     initialiser; the maps are made again and compared with the original ones. The model gets its
@@ -75,8 +84,17 @@ def randomisation(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Randomisation``: its ``table``, ``verdicts``, ``plot()`` and ``show()``.
@@ -89,31 +107,37 @@ def randomisation(
     Example:
         >>> import tfcam
         >>> scenes = [tfcam.scenes.draw_scene(seed).image for seed in (1, 2)]
-        >>> found = randomisation(tfcam.demo_model(), scenes, methods=["eigen_cam"], steps=3)
-        >>> found.table[["step", "layer", "spearman"]].round(2).values.tolist()[:2]
+        >>> result = randomisation(tfcam.demo_model(), scenes, methods=["eigen_cam"], steps=3)
+        >>> result.table[["step", "layer", "spearman"]].round(2).values.tolist()[:2]
         [[0, 'nothing', 1.0], [1, 'kinds', 1.0]]
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be 'cascading' or 'independent'; got {mode!r}.")
     if explained not in ("original", "randomised"):
         raise ValueError(f"explained must be 'original' or 'randomised'; got {explained!r}.")
-    explainers = _explainers(model, layer, methods, preprocess, batch_size)
-    rows: list[dict[str, Any]] = []
-    with LOCK, kept_weights(model):
-        originals = {name: _explained(each, images) for name, each in explainers.items()}
+    shared = {"preprocess": preprocess, "score": score, "input": input, "output": output}
+    explainers = _explainers(methods, model, layer, **shared, grid=grid, batch_size=batch_size)
+    groups, rows = stages(model, steps), []
+    total = len(explainers) * (len(groups) + 2)
+    with LOCK, kept_weights(model), progress_bar(total, "randomising", progress) as advance:
+        originals = {}
+        for name, explainer in explainers.items():
+            originals[name] = _explain_batch(explainer, images)
+            advance()
         heatmaps: dict[str, list[np.ndarray]] = {name: [] for name in explainers}
-        for step, lowest in _randomised(model, mode, steps, seed):
+        for step, lowest in _randomise(model, mode, groups, SEED.check(seed)):
             for name, explainer in explainers.items():
                 before = originals[name]
-                targets = [each.target for each in before] if explained == "original" else None
-                after = _explained(explainer, images, targets)
+                targets = [e.target for e in before] if explained == "original" else None
+                after = _explain_batch(explainer, images, targets)
                 heatmaps[name].append(after[0].heatmap)
                 rows += [
-                    {"method": name, "step": step, "layer": lowest, "image": number, **alike}
-                    for number, alike in enumerate(map(similarities, before, after))
+                    {"method": name, "step": step, "layer": lowest, "image": number, **row}
+                    for number, row in enumerate(map(similarities, before, after))
                 ]
+                advance()
     first = next(iter(originals.values()))[0].image
-    unrelated = {name: _unrelated(each) for name, each in originals.items()}
+    unrelated = {name: _unrelated(explanations) for name, explanations in originals.items()}
     return Randomisation(pd.DataFrame(rows), mode, explained, first, heatmaps, unrelated)
 
 
@@ -124,9 +148,15 @@ def class_sensitivity(
     *,
     methods: Sequence[MethodChoice] | None = None,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
-    """How alike the maps of the most and the least likely class are: low where they tell classes.
+    """Measure how similar the maps of the most and the least likely class are.
+
+    Low where maps tell classes apart.
 
     Args:
         model: Any model with one output of classes.
@@ -142,7 +172,14 @@ def class_sensitivity(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         One row for each method: mean and deviation of each similarity, as in ``Randomisation``.
@@ -155,17 +192,21 @@ def class_sensitivity(
     Example:
         >>> import tfcam
         >>> scene = tfcam.scenes.draw_scene(3, shapes=2).image
-        >>> found = class_sensitivity(
+        >>> table = class_sensitivity(
         ...     tfcam.demo_model(), [scene], methods=["grad_cam", "eigen_cam"])
-        >>> found[["method", "spearman"]].round(2).values.tolist()[1]
+        >>> table[["method", "spearman"]].round(2).values.tolist()[1]
         ['eigen_cam', 1.0]
     """
-    scores = _outputs(model, images, preprocess)
+    shared = {"preprocess": preprocess, "score": score, "output": output, "grid": grid}
+    explainers = _explainers(methods, model, layer, **shared, batch_size=batch_size)
+    scores = _outputs(model, images, preprocess, output)
     likely, unlikely = scores.argmax(axis=-1).tolist(), scores.argmin(axis=-1).tolist()
     rows = []
-    for name, explainer in _explainers(model, layer, methods, preprocess, batch_size).items():
-        pair = (_explained(explainer, images, each) for each in (likely, unlikely))
-        rows += [{"method": name, **alike} for alike in map(similarities, *pair)]
+    with progress_bar(len(explainers), "comparing classes", progress) as advance:
+        for name, explainer in explainers.items():
+            pair = (_explain_batch(explainer, images, classes) for classes in (likely, unlikely))
+            rows += [{"method": name, **row} for row in map(similarities, *pair)]
+            advance()
     return means_and_deviations(pd.DataFrame(rows), ["method"], SIMILARITIES)
 
 
@@ -178,10 +219,14 @@ def input_sensitivity(
     radius: float = 0.05,
     samples: int = 20,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
-    """How much maps change with small changes of the image: ``max_sensitivity`` of each method.
+    """Measure how much maps change with small changes of the image: ``max_sensitivity``.
 
     Args:
         model: Any model that ``explain`` takes.
@@ -199,8 +244,15 @@ def input_sensitivity(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         One row for each method: ``max_sensitivity``, the mean over the images, and its deviation.
@@ -214,26 +266,30 @@ def input_sensitivity(
     Example:
         >>> import tfcam
         >>> scene = tfcam.scenes.draw_scene(1).image
-        >>> found = input_sensitivity(
+        >>> table = input_sensitivity(
         ...     tfcam.demo_model(), [scene], methods=["grad_cam", "saliency"], samples=4)
-        >>> bool(found["max_sensitivity"][0] < found["max_sensitivity"][1])
+        >>> bool(table["max_sensitivity"][0] < table["max_sensitivity"][1])
         True
     """
-    values = _prepared(model, images, preprocess)
+    inputs = _prepare_each(model, images, preprocess)
     if graph_of(model).inputs[0].channels_first:  # prepared ones have the channels last
-        values = [np.moveaxis(each, -1, 1) for each in values]
+        inputs = [np.moveaxis(image, -1, 1) for image in inputs]
+    shared = {"preprocess": None, "score": score, "output": output, "grid": grid}
+    explainers = _explainers(methods, model, layer, **shared, batch_size=batch_size)
     rows = []
-    for name, explainer in _explainers(model, layer, methods, None, batch_size).items():
-        for image in values:
-            target = _explained(explainer, image)[0].target
-
-            def maps(batch: np.ndarray, explainer: Explainer = explainer, of: Any = target) -> Any:
-                return np.stack([each.raw for each in _explained(explainer, batch, of)])
-
-            found = max_sensitivity(
-                maps, image[0], radius=radius * float(np.ptp(image)), samples=samples, seed=seed
+    pairs = list(itertools.product(explainers.items(), inputs))
+    with progress_bar(len(pairs), "changing images", progress) as advance:
+        for (name, explainer), image in pairs:
+            target = _explain_batch(explainer, image)[0].target
+            sensitivity = max_sensitivity(
+                functools.partial(_raw_maps, explainer, target),
+                image[0],
+                radius=radius * float(np.ptp(image)),
+                samples=samples,
+                seed=seed,
             )
-            rows.append({"method": name, "max_sensitivity": found})
+            rows.append({"method": name, "max_sensitivity": sensitivity})
+            advance()
     return means_and_deviations(pd.DataFrame(rows), ["method"], ["max_sensitivity"])
 
 
@@ -245,7 +301,7 @@ def max_sensitivity(
     samples: int = 20,
     seed: int = 0,
 ) -> float:
-    """The largest relative change of a map over random small changes of the image.
+    """Measure the largest relative change of a map over random small changes of the image.
 
     max over d, |d|_inf <= r, of ||Phi(x + d) - Phi(x)||_F / ||Phi(x)||_F, over d drawn uniformly:
     with finitely many a lower bound of the maximum, which grows with their number.
@@ -292,38 +348,39 @@ def max_sensitivity(
 
 
 def _explainers(
-    model: Any,
-    layer: Layers,
-    methods: Sequence[MethodChoice] | None,
-    preprocess: Preprocess,
-    batch_size: int,
+    methods: Sequence[MethodChoice] | None, model: keras.Model, layer: Layers, **shared: Any
 ) -> dict[str, Explainer]:
-    """An explainer for each method, by its name."""
+    """Make an explainer for each method, by its name; ``shared`` is what they have in common."""
     methods = CHECKED_METHODS if methods is None else methods
     if isinstance(methods, str) or not methods:
         raise ValueError(f"methods must be a list that holds at least one; got {methods!r}.")
-    found: dict[str, Explainer] = {}
+    explainers: dict[str, Explainer] = {}
     for choice in methods:
         method, options = choice if isinstance(choice, tuple) else (choice, {})
-        shared: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size}
         explainer = Explainer(model, layer, method=method, progress=False, **shared, **options)
-        stated = ", ".join(f"{key}={value}" for key, value in options.items())
+        settings = ", ".join(f"{key}={value}" for key, value in options.items())
         name = method if isinstance(method, str) else getattr(method, "__name__", "method")
-        found[f"{name}({stated})" if stated else name] = explainer
-    return found
+        explainers[f"{name}({settings})" if settings else name] = explainer
+    return explainers
 
 
-def _explained(explainer: Explainer, images: Any, targets: Any = None) -> list[Explanation]:
-    """The explanations of a batch; of one image a list of one."""
-    found = explainer(images, targets)
-    results = [found] if isinstance(found, Explanation) else list(found)
-    if results[0].heatmap.ndim != 2:
-        raise ValueError(f"Sanity checks compare maps of images; this one has {results[0].extent}.")
-    return results
+def _explain_batch(explainer: Explainer, images: Any, targets: Any = None) -> list[Explanation]:
+    """Explain a batch, or one image as a batch of one."""
+    result = explainer(images, targets)
+    explanations = [result] if isinstance(result, Explanation) else list(result)
+    if explanations[0].heatmap.ndim != 2:
+        extent = explanations[0].extent
+        raise ValueError(f"Sanity checks compare maps of images; this one has {extent}.")
+    return explanations
 
 
-def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarray]:
-    """Each image as the model takes it, (1, H, W, C)."""
+def _raw_maps(explainer: Explainer, target: Any, images: np.ndarray) -> np.ndarray:
+    """Explain one target of a batch: the raw maps."""
+    return np.stack([e.raw for e in _explain_batch(explainer, images, target)])
+
+
+def _prepare_each(model: keras.Model, images: Any, preprocess: Preprocess) -> list[np.ndarray]:
+    """Prepare each image as the model takes it, (1, H, W, C)."""
     opened = open_model(model)
     if len(opened.graph.inputs) > 1:
         raise ValueError(
@@ -332,23 +389,30 @@ def _prepared(model: Any, images: Any, preprocess: Preprocess) -> list[np.ndarra
         )
     batch = split_batch(images, opened.axes)
     batch = [images] if batch is None else batch
-    return [opened.prepare_one(each, preprocess, "sanity").inputs for each in batch]
+    return [opened.prepare_one(image, preprocess, "sanity").inputs for image in batch]
 
 
-def _outputs(model: Any, images: Any, preprocess: Preprocess) -> np.ndarray:
-    """(B, classes): what the model says of each image."""
-    graph, prepared = graph_of(model), _prepared(model, images, preprocess)
-    outputs = [graph.run([tf.constant(image)]) for image in prepared]
-    if not all(tf.is_tensor(each) and each.shape.rank == 2 for each in outputs):
-        raise ValueError("class_sensitivity needs a model with one output of classes, (B, C).")
-    return np.concatenate([each.numpy() for each in outputs])
+def _outputs(
+    model: keras.Model, images: Any, preprocess: Preprocess, output: str | int | None
+) -> np.ndarray:
+    """Run the model on each image, (B, classes)."""
+    submodel = open_model(model).bare(OUTPUT.check(output))
+    prepared = _prepare_each(model, images, preprocess)
+    outputs = [submodel.forward(tf.constant(image))[0].values for image in prepared]
+    if not all(tf.is_tensor(values) and values.shape.rank == 2 for values in outputs):
+        raise ValueError(
+            "class_sensitivity needs one output of classes, (B, C); of a model with several say "
+            "which with output=."
+        )
+    return np.concatenate([values.numpy() for values in outputs])
 
 
-def _randomised(model: Any, mode: Mode, steps: int, seed: int) -> Iterator[tuple[int, str]]:
-    """Draw weights step by step; at each yield the model is as that step wants it."""
-    chosen = stages(model, steps)
+def _randomise(
+    model: keras.Model, mode: Mode, groups: Sequence[Stage], seed: int
+) -> Iterator[tuple[int, str]]:
+    """Draw weights group by group; at each yield the model is as that step wants it."""
     yield 0, "nothing"
-    for step, stage in enumerate(chosen, 1):
+    for step, stage in enumerate(groups, 1):
         if mode == "cascading":
             reinitialise(stage, seed)
             yield step, stage.name
@@ -358,10 +422,10 @@ def _randomised(model: Any, mode: Mode, steps: int, seed: int) -> Iterator[tuple
             yield step, stage.name
 
 
-def _unrelated(maps: Sequence[Explanation]) -> float | None:
-    """The mean rank correlation of each picture's absolute map with that of the next one."""
-    ranked = [absolute_map(each.raw, each.heatmap.ndim) for each in maps]
-    if len(ranked) < 2 or len({each.shape for each in ranked}) > 1:
+def _unrelated(explanations: Sequence[Explanation]) -> float | None:
+    """Average the rank correlation of each picture's absolute map with that of the next one."""
+    maps = [absolute_map(e.raw, e.heatmap.ndim) for e in explanations]
+    if len(maps) < 2 or len({absolute.shape for absolute in maps}) > 1:
         return None
-    following = [*ranked[1:], ranked[0]]
-    return float(np.mean([spearman(*pair) for pair in zip(ranked, following, strict=True)]))
+    following = [*maps[1:], maps[0]]
+    return float(np.mean([spearman(*pair) for pair in zip(maps, following, strict=True)]))

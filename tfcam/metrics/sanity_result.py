@@ -1,4 +1,4 @@
-"""What became of maps while a network's weights were drawn anew: table, verdicts, figures."""
+"""The result of the randomisation test: table, verdicts, figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP, LINE_COLOURS, STROKES, colours
+from tfcam.figures.overlays import COLORMAP, LINE_COLOURS, STROKES, apply_colormap
 from tfcam.metrics.similarity_table import SIMILARITIES, means_and_deviations
 
 Mode = Literal["cascading", "independent"]
@@ -31,7 +31,7 @@ class Verdict:
     Attributes:
         method: The method's name.
         similarity: Mean rank correlation of absolute values over all steps and images.
-        reacts: Whether it is below 0.5.
+        reacts: Whether the similarity is below 0.5.
         unrelated: The same correlation between the original maps of different pictures, which all
             may have a centre or a border in common; None of one picture.
     """
@@ -53,7 +53,7 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Randomisation:
-    """What became of maps while a network's weights were drawn anew.
+    """How maps changed while a network's weights were drawn anew.
 
     Attributes:
         frame: One row for each method, step and image: ``method``, ``step`` (0: the network as it
@@ -89,7 +89,7 @@ class Randomisation:
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """Of each method whether it reacts, by the mean rank correlation of absolute values.
+        """Whether each method reacts, by the mean rank correlation of absolute values.
 
         The rule, 0.5 on the mean over all randomised steps, is ours: the paper shows curves and
         draws no line. A similarity near ``unrelated`` is what any two maps of the method have in
@@ -103,13 +103,13 @@ class Randomisation:
         }
 
     def __repr__(self) -> str:
-        return "\n".join(str(each) for each in self.verdicts.values())
+        return "\n".join(map(str, self.verdicts.values()))
 
     def plot(self, ax: Axes | None = None, similarity: str = "spearman_absolute") -> Axes:
         """Draw one line for each method: a similarity over the steps, with its deviation.
 
         Args:
-            ax: Where to draw; None makes a new figure.
+            ax: The axes to draw on; None makes a new figure.
             similarity: "ssim", "spearman", "spearman_absolute" or "hog".
 
         Raises:
@@ -145,21 +145,21 @@ class Randomisation:
         return ax
 
     def show(self) -> Figure:
-        """The first picture's heatmaps: a row for each method, a column for each step.
+        """Draw the first picture's heatmaps: a row for each method, a column for each step.
 
         Of more than five steps five are shown, evenly spaced, with the first and the last. The full
         range is each map's 99th percentile, as a few pixels would else darken all others.
         """
         names = self._steps()
         places = np.linspace(0, len(names) - 1, min(len(names), _SHOWN))
-        shown = places.round().astype(int)
+        steps = places.round().astype(int)
         figure = Figure()
         sheet = ContactSheet(
             [
-                [Cell(self.image), *(Cell(_coloured(heatmaps[each])) for each in shown)]
+                [Cell(self.image), *(Cell(_coloured(heatmaps[step])) for step in steps)]
                 for heatmaps in self.heatmaps.values()
             ],
-            [Heading("", "the picture"), *(Heading(names[each]) for each in shown)],
+            [Heading("", "the picture"), *(Heading(names[step]) for step in steps)],
             list(map(Heading, self.heatmaps)),
             "randomised down to:" if self.mode == "cascading" else "randomised, one at a time:",
             [],
@@ -171,9 +171,9 @@ class Randomisation:
 
     def _steps(self) -> list[str]:
         steps = self.frame.drop_duplicates("step").sort_values("step")
-        return [str(each) for each in steps["layer"]]
+        return list(map(str, steps["layer"]))
 
 
 def _coloured(heatmap: np.ndarray) -> np.ndarray:
     limit = np.percentile(heatmap, 99) or heatmap.max() or 1.0
-    return np.round(255 * colours(np.clip(heatmap / limit, 0, 1), COLORMAP)).astype(np.uint8)
+    return np.round(255 * apply_colormap(np.clip(heatmap / limit, 0, 1), COLORMAP)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How alike two maps of one image are: structure, ranks, and ranks of oriented gradients.
+"""How similar two maps of one image are: structure, ranks, and ranks of oriented gradients.
 
 A map without variation has no ranks. Its correlation with another such map counts as 1, with any
 other map as 0, so that a map that has become empty is not taken for one that stayed.
@@ -17,15 +17,15 @@ _WINDOW = 11  # pixels, of the Gaussian that SSIM weights neighbours with
 _CELL = 16  # pixels, of the histograms of oriented gradients
 
 
-def ssim(one: np.ndarray, other: np.ndarray) -> float:
-    """The structural similarity of two heatmaps, over Gaussian windows of 11 pixels.
+def ssim(first: np.ndarray, second: np.ndarray) -> float:
+    """Compute the structural similarity of two heatmaps, over Gaussian windows of 11 pixels.
 
     Args:
-        one: (H, W) in [0, 1], at least 11 pixels high and wide.
-        other: (H, W) likewise.
+        first: (H, W) in [0, 1], at least 11 pixels high and wide.
+        second: The other heatmap, likewise.
 
     Returns:
-        In [-1, 1]; 1 for equal ones.
+        In [-1, 1]; 1 for equal heatmaps.
 
     Raises:
         ValueError: If they are smaller.
@@ -37,25 +37,25 @@ def ssim(one: np.ndarray, other: np.ndarray) -> float:
         >>> ssim(heatmap, heatmap), round(ssim(heatmap, np.fliplr(heatmap)), 2)
         (1.0, -0.09)
     """
-    if min(one.shape) < _WINDOW:
+    if min(first.shape) < _WINDOW:
         raise ValueError(
-            f"SSIM needs heatmaps of at least {_WINDOW} x {_WINDOW} pixels; got {one.shape[1]} x "
-            f"{one.shape[0]}. Explain larger pictures."
+            f"SSIM needs heatmaps of at least {_WINDOW} x {_WINDOW} pixels; got {first.shape[1]} x "
+            f"{first.shape[0]}. Explain larger pictures."
         )
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    wide = (np.asarray(each, np.float64) for each in (one, other))
+    wide = (np.asarray(heatmap, np.float64) for heatmap in (first, second))
     return float(structural_similarity(*wide, data_range=1.0, **options))
 
 
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation of the values of two maps; equal values share their mean rank.
+def spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Compute Spearman's rank correlation of two maps; equal values share their mean rank.
 
     Args:
-        one: Any shape, finite.
-        other: The same shape.
+        first: A map of any shape, finite.
+        second: The other map, of the same shape.
 
     Returns:
-        In [-1, 1]; without variation see the module.
+        In [-1, 1]; without variation 1 where both have none, else 0.
 
     Example:
         >>> spearman(np.array([1, 2, 3, 4]), np.array([1, 3, 2, 40]))
@@ -63,25 +63,25 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
         >>> spearman(np.zeros(4), np.array([1, 3, 2, 40])), spearman(np.zeros(4), np.ones(4))
         (0.0, 1.0)
     """
-    constant = [np.ptp(each) == 0 for each in (one, other)]
+    constant = [np.ptp(values) == 0 for values in (first, second)]
     if any(constant):
         return float(all(constant))
     # Rounded, so that equal ranks give 1 and not the float next to it.
-    return float(np.round(spearmanr(one.ravel(), other.ravel()).statistic, 12))
+    return float(np.round(spearmanr(first.ravel(), second.ravel()).statistic, 12))
 
 
-def hog_spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation of two heatmaps' histograms of oriented gradients.
+def hog_spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Compute Spearman's rank correlation of two heatmaps' histograms of oriented gradients.
 
     Nine orientations in cells of 16 pixels (a third of the shorter side where that is less than 48
     pixels), normalised in blocks of 3 x 3 cells.
 
     Args:
-        one: (H, W) in [0, 1].
-        other: (H, W) likewise.
+        first: (H, W) in [0, 1].
+        second: The other heatmap, likewise.
 
     Returns:
-        In [-1, 1]; without variation see the module.
+        In [-1, 1]; without variation 1 where both have none, else 0.
 
     Source: Adebayo et al. 2018, "Sanity checks for saliency maps", section 3.
 
@@ -90,6 +90,6 @@ def hog_spearman(one: np.ndarray, other: np.ndarray) -> float:
         >>> hog_spearman(heatmap, heatmap), hog_spearman(heatmap, 0 * heatmap)
         (1.0, 0.0)
     """
-    cell = min(_CELL, min(one.shape) // 3)
+    cell = min(_CELL, min(first.shape) // 3)
     options = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3)}
-    return spearman(hog(one, **options), hog(other, **options))
+    return spearman(hog(first, **options), hog(second, **options))

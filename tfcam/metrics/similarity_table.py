@@ -1,4 +1,4 @@
-"""How alike pairs of explanations are, as rows of a table and their means."""
+"""How similar pairs of explanations are, as rows of a table and their means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIMILARITIES = ("ssim", "spearman", "spearman_absolute", "hog")
 
 
 def similarities(before: Explanation, after: Explanation) -> dict[str, float]:
-    """How alike two explanations of one image are."""
+    """Compute all similarities of two explanations of one image, and whether the later is empty."""
     axes = before.heatmap.ndim
     return {
         "ssim": ssim(before.heatmap, after.heatmap),
@@ -30,12 +30,12 @@ def similarities(before: Explanation, after: Explanation) -> dict[str, float]:
 def means_and_deviations(
     frame: pd.DataFrame, by: Sequence[str], columns: Sequence[str]
 ) -> pd.DataFrame:
-    """The mean of each column, and beside it its deviation, such as ``ssim`` and ``ssim_std``.
+    """Average each column, with its deviation beside it, such as ``ssim`` and ``ssim_std``.
 
     Args:
         frame: One row for each measurement.
-        by: Which columns tell the groups.
-        columns: Which columns are numbers.
+        by: The columns that tell the groups.
+        columns: The columns that are averaged.
 
     Returns:
         One row for each group, in the order in which they come; the deviation of one is 0.
@@ -51,10 +51,10 @@ def means_and_deviations(
 
 
 def signed_map(raw: np.ndarray, axes: int) -> np.ndarray:
-    """A raw map as one signed number for each position: of pixels the sum over the channels."""
+    """Reduce a raw map to one signed number for each position: of pixels the sum over channels."""
     return raw if raw.ndim == axes else raw.sum(axis=-1)
 
 
 def absolute_map(raw: np.ndarray, axes: int) -> np.ndarray:
-    """A raw map's absolute values: of pixels their sum over the channels."""
+    """Take the absolute values of a raw map: of pixels their sum over the channels."""
     return np.abs(raw) if raw.ndim == axes else np.abs(raw).sum(axis=-1)

@@ -28,24 +28,28 @@ def _grid(thresholds: Sequence[float] | None) -> np.ndarray:
     return checked_thresholds(THRESHOLDS if thresholds is None else thresholds)
 
 
+def _listed(thresholds: Sequence[float] | None) -> list[float] | None:
+    return None if thresholds is None else [float(threshold) for threshold in thresholds]
+
+
 def _arrays(heatmaps: Iterable[Heatmap]) -> list[np.ndarray]:
     return [heatmap_of(heatmap) for heatmap in heatmaps]
 
 
 class _Counting(keras.metrics.Metric):
-    """Counts in float64, which stays exact up to 2^53."""
+    """A metric that counts in float64, exact up to 2^53."""
 
     def _count(self, name: str, *shape: int) -> Any:
         return self.add_variable(shape, "zeros", "float64", name=name)
 
 
 class BoxIoU(_Counting):
-    """The mean intersection over union of each heatmap's box with the nearest true one.
+    """Averages the overlap (IoU) of each heatmap's box with the nearest true box.
 
     Args:
-        threshold: Fraction of the maximum; or several, rising, for the curve over them.
+        threshold: The fraction of the maximum; or several, rising, for the curve over them.
         components: "largest", "all" (the best box counts) or "enclosing".
-        name: Of the metric.
+        name: The name of the metric.
 
     Example:
         >>> metric = BoxIoU(threshold=[0.2, 0.4])
@@ -86,7 +90,7 @@ class BoxIoU(_Counting):
 
 
 class MaxBoxAccuracy(_Counting):
-    """The share of images whose box overlaps enough, at the one best threshold of the whole set.
+    """Measures MaxBoxAcc: the share of images whose box is right, at the set's best threshold.
 
     MaxBoxAcc(delta) = max over tau of 1/N sum_i [IoU_i(tau) >= delta]. Version 1: of the largest
     part, delta = 0.5. Version 2: of the best of all parts, the mean over delta = 0.3, 0.5, 0.7,
@@ -94,8 +98,9 @@ class MaxBoxAccuracy(_Counting):
 
     Args:
         version: 1 or 2.
-        thresholds: The tau, fractions of the maximum, rising; None takes 0, 0.01, ..., 0.99.
-        name: Of the metric.
+        thresholds: The thresholds tau, fractions of the maximum, rising; by default 0, 0.01, ...,
+            0.99.
+        name: The name of the metric.
 
     Raises:
         ValueError: If the version is neither, or the thresholds do not rise in [0, 1).
@@ -139,7 +144,7 @@ class MaxBoxAccuracy(_Counting):
 
     @property
     def accuracies(self) -> np.ndarray:
-        """(deltas, T) float64: the share of images that are right at each threshold."""
+        """The share of images that are right, (deltas, T) float64, at each threshold."""
         return np.asarray(self._right) / max(float(self._images), 1.0)
 
     @property
@@ -155,19 +160,22 @@ class MaxBoxAccuracy(_Counting):
         )
 
     def get_config(self) -> dict[str, Any]:
-        given = None if self.thresholds is None else [float(each) for each in self.thresholds]
-        return {"version": self.version, "thresholds": given, "name": self.name}
+        return {
+            "version": self.version,
+            "thresholds": _listed(self.thresholds),
+            "name": self.name,
+        }
 
 
 class PixelAveragePrecision(_Counting):
-    """The area under the precision-recall curve of all pixels of the set, pooled (PxAP).
+    """Measures PxAP: the area under the precision-recall curve of all pixels of the set, pooled.
 
     PxPrec(tau) = #{s >= tau and truth} / #{s >= tau}, PxRec(tau) = #{s >= tau and truth} /
     #{truth}; PxAP = sum over tau, falling, of PxPrec(tau) (PxRec(tau) - PxRec(tau before)).
 
     Args:
-        thresholds: The tau, rising from 0; None takes 0, 0.01, ..., 0.99.
-        name: Of the metric.
+        thresholds: The thresholds tau, rising from 0; by default 0, 0.01, ..., 0.99.
+        name: The name of the metric.
 
     Raises:
         ValueError: If the thresholds do not rise from 0, below 1.
@@ -211,23 +219,23 @@ class PixelAveragePrecision(_Counting):
             masks: (H, W) bool each, or boxes (n, 4).
             ignored: (H, W) bool each.
         """
-        maps_given = _arrays(heatmaps)
-        left_out = ignored if ignored is not None else [np.zeros(m.shape, bool) for m in maps_given]
-        for heatmap, truth, region in zip(maps_given, masks, left_out, strict=True):
+        arrays = _arrays(heatmaps)
+        left_out = ignored if ignored is not None else [np.zeros(m.shape, bool) for m in arrays]
+        for heatmap, truth, region in zip(arrays, masks, left_out, strict=True):
             maps.check_finite(heatmap)
             if heatmap.min() < 0 or heatmap.max() > 1:
                 raise ValueError(
                     "A heatmap must be in [0, 1], as pixels of all images are pooled; got "
                     f"{heatmap.min()} to {heatmap.max()}. tfcam.maps.scale brings it there."
                 )
-            kept = ~np.asarray(region, bool)
+            counted = ~np.asarray(region, bool)
             inside = localisation.truth_mask(truth, heatmap.shape)
             # Both in float32, so that a value on a threshold counts as above it.
             cuts = self._thresholds.astype(np.float32)
             levels = np.searchsorted(cuts, heatmap.astype(np.float32), side="right") - 1
             count = len(cuts)
-            self._all.assign_add(np.bincount(levels[kept], minlength=count).astype(np.float64))
-            true = np.bincount(levels[kept & inside], minlength=count)
+            self._all.assign_add(np.bincount(levels[counted], minlength=count).astype(np.float64))
+            true = np.bincount(levels[counted & inside], minlength=count)
             self._true.assign_add(true.astype(np.float64))
 
     def result(self) -> Any:
@@ -239,19 +247,18 @@ class PixelAveragePrecision(_Counting):
         return keras.ops.sum(precision * true) / keras.ops.maximum(keras.ops.sum(true), 1)
 
     def get_config(self) -> dict[str, Any]:
-        given = None if self.thresholds is None else [float(each) for each in self.thresholds]
-        return {"thresholds": given, "name": self.name}
+        return {"thresholds": _listed(self.thresholds), "name": self.name}
 
 
 class PointingGame(_Counting):
-    """The share of heatmaps whose maximum lies on the object, averaged over the classes.
+    """Measures the pointing game: the share of heatmaps that hit, averaged over the classes.
 
     See ``tfcam.metrics.pointing_game`` for one heatmap.
 
     Args:
-        classes: How many classes there are; 1 for the plain share over all images.
-        tolerance: In pixels.
-        name: Of the metric.
+        classes: The number of classes; 1 for the plain share over all images.
+        tolerance: The tolerance in pixels.
+        name: The name of the metric.
 
     Source: Zhang et al. 2016, section 4.1.
 
@@ -283,16 +290,15 @@ class PointingGame(_Counting):
         labels: Iterable[int] | None = None,
     ) -> None:
         """Add heatmaps (H, W), their boxes (n, 4) or masks (H, W) bool, and their classes."""
-        maps_given = _arrays(heatmaps)
-        kinds = list(labels) if labels is not None else [0] * len(maps_given)
+        arrays = _arrays(heatmaps)
+        kinds = list(labels) if labels is not None else [0] * len(arrays)
         if labels is None and self.classes > 1:
             raise ValueError(f"Pass labels, the class of each image: there are {self.classes}.")
-        for heatmap, truth, kind in zip(maps_given, truths, kinds, strict=True):
+        for heatmap, truth, kind in zip(arrays, truths, kinds, strict=True):
             hit = localisation.pointing_game(heatmap, truth, self.tolerance)
-            one = np.zeros(self.classes)
-            one[kind] = 1
-            self._hits.assign_add(one * hit)
-            self._images.assign_add(one)
+            image = np.eye(self.classes)[kind]
+            self._hits.assign_add(image * hit)
+            self._images.assign_add(image)
 
     def result(self) -> Any:
         """In [0, 1], of the classes that occurred; 0 without images."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from tfcam.utils.suggestions import similar_names
+from tfcam.utils.suggestions import find_similar
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def build(name: str, weights: str | None = "imagenet", **options: Any) -> Any:
     """
     builders = builder_names()
     if _plain(name) not in builders:
-        near = similar_names(name, builders.values())
+        near = find_similar(name, builders.values())
         raise ValueError(
             f"No network {name!r} in keras.applications; it has "
             f"{', '.join(near or builders.values())}{' and others' if near else ''}."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -35,10 +34,7 @@ from tfcam.passes.reading import Need, Reading
 from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Top
-
-# Each shape of input is traced by itself; this many are kept.
-KEPT = 16
-
+from tfcam.utils.recent import Recent
 
 _IMAGES = -1
 
@@ -110,7 +106,7 @@ class SubModel:
         self.graph = graph
         self.taps = tuple(taps)
         self.score, self.output, self.which, self._heads = score, output, which, heads
-        self._traced: OrderedDict[Any, Any] = OrderedDict()
+        self._traced: Recent[Any] = Recent()
         self._others: tuple[tf.Tensor, ...] = ()
         self.half = graph.computes_in("float16")
         taken = graph.inputs[which]
@@ -278,11 +274,7 @@ class SubModel:
 
     def traced(self, key: Any, function: Any, given: Sequence[tf.Tensor]) -> Any:
         """A function as it was traced for this key; the last few are kept."""
-        if key not in self._traced:
-            self._traced[key] = function.get_concrete_function(*given)
-            if len(self._traced) > KEPT:
-                self._traced.popitem(last=False)
-        return self._traced[key]
+        return self._traced.get(key, lambda: function.get_concrete_function(*given))
 
     def gated_gradients(
         self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,24 +12,30 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 
 
-def activations(submodel: SubModel, prepared: Prepared) -> tuple[list[np.ndarray], Any]:
-    """What the tapped layers give for pictures, (B, h, w, K) float32 each, and what the model does.
+class Activations(NamedTuple):
+    """What layers give for pictures, (B, h, w, K) float32 each, and the model's outputs."""
+
+    maps: list[np.ndarray]
+    outputs: Any
+
+
+def compute_activations(submodel: SubModel, prepared: Prepared) -> Activations:
+    """Compute what the tapped layers give for pictures, and what the model does.
 
     Tokens are laid out on their grid. Several pictures are computed by a compiled pass: eagerly,
     Keras keeps what every layer gave.
     """
-    given = [tf.convert_to_tensor(each) for each in (prepared.inputs, *prepared.others)]
+    inputs = [tf.convert_to_tensor(values) for values in (prepared.inputs, *prepared.others)]
 
     def look(images: tf.Tensor, *others: tf.Tensor) -> Any:
         outputs, taken = submodel.beside(others).forward(images)
         maps = [
-            each if tap.grid is None else to_map(each, tap.grid)
-            for tap, each in zip(submodel.taps, taken, strict=True)
+            values if tap.grid is None else to_map(values, tap.grid)
+            for tap, values in zip(submodel.taps, taken, strict=True)
         ]
-        return [tf.cast(each, tf.float32) for each in maps], outputs.values
+        return [tf.cast(values, tf.float32) for values in maps], outputs.values
 
     if len(prepared.inputs) > 1:
-        key = ("activations", tuple(given[0].shape))
-        look = submodel.traced(key, tf.function(look, autograph=False), given)
-    maps, values = tf.nest.map_structure(lambda each: each.numpy(), look(*given))
-    return maps, values
+        key = ("activations", tuple(inputs[0].shape))
+        look = submodel.traced(key, tf.function(look, autograph=False), inputs)
+    return Activations(*tf.nest.map_structure(lambda tensor: tensor.numpy(), look(*inputs)))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import keras
 import numpy as np
@@ -18,18 +18,20 @@ from matplotlib.transforms import ScaledTranslation
 from tfcam.data.example import Example, Skipped
 from tfcam.data.sources import open_data
 from tfcam.engine.opened_model import open_model
-from tfcam.figures.contact_sheet import rendered
-from tfcam.figures.overlays import LINE_COLOURS, as_html
+from tfcam.engine.options import BATCH_SIZE, GRID, OUTPUT, SEED
+from tfcam.figures.overlays import LINE_COLOURS, embed_png
+from tfcam.figures.rendering import render
 from tfcam.images.loading import resize_image
 from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
-from tfcam.representations.activations import activations
+from tfcam.representations.activations import compute_activations
 from tfcam.utils.archive import Archived, save_archive
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.terminal_text import printable
-from tfcam.utils.validation import check_choice, check_count
+from tfcam.utils.progress import progress_bar
+from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.validation import check_choice
 
 By = Literal["pca", "tsne"]
 
@@ -112,7 +114,7 @@ class Embedding(Archived):
         if path.suffix == ".npz":
             save_archive(path, self)
         else:
-            write_whole(path, rendered(self.plot(thumbnails), path.suffix[1:], 150))
+            write_whole(path, render(self.plot(thumbnails), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
@@ -120,20 +122,20 @@ class Embedding(Archived):
         lines = [f"{len(self.ids)} pictures of {len(set(self.classes))} classes ({known})"]
         for layer, near in zip(self.layers, self.neighbours, strict=True):
             lines.append(f"  {layer}: the nearest picture is of the same class for {near:.0%}")
-        lines += [f"  left out {each.id}: {each.reason}" for each in self.skipped]
-        return printable("\n".join(lines))
+        lines += [f"  left out {skipped.id}: {skipped.reason}" for skipped in self.skipped]
+        return make_printable("\n".join(lines))
 
     def _repr_png_(self) -> bytes:
-        return rendered(self.plot(), "png", 100)
+        return render(self.plot(), "png", 100)
 
     def _repr_html_(self) -> str:
-        return as_html(self._repr_png_(), repr(self))
+        return embed_png(self._repr_png_(), repr(self))
 
     def _draw(self, axes: Axes, number: int, thumbnails: bool) -> None:
         points = self.points[number]
         kinds = sorted(set(self.classes))
         for place, kind in enumerate(kinds):
-            mine = np.array([each == kind for each in self.classes])
+            mine = np.array([name == kind for name in self.classes])
             colour = LINE_COLOURS[place % len(LINE_COLOURS)]
             marker = _MARKERS[place % len(_MARKERS)]
             # On the corner of a picture, where classes are told apart without colours too.
@@ -171,11 +173,14 @@ def embed(
     by: By = "pca",
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
+    output: str | int | None = None,
     grid: tuple[int, int] | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> Embedding:
     """Show how layers arrange pictures: their pooled features, projected to two dimensions.
 
@@ -198,12 +203,17 @@ def embed(
             pixels, or None for images that are already prepared.
         labels: The label of each class, in the order of the classes; by default known of ImageNet
             networks.
+        output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         An ``Embedding``, which draws itself.
@@ -217,19 +227,19 @@ def embed(
         >>> import tfcam
         >>> kinds = ["star", "square"] * 3
         >>> pictures = [tfcam.scenes.draw_scene(n, kinds=[k]).image for n, k in enumerate(kinds)]
-        >>> found = tfcam.embed(
+        >>> embedding = tfcam.embed(
         ...     tfcam.demo_model(), pictures, ["stem_relu", "features"], classes=kinds)
-        >>> found.points.shape, found.neighbours[1]
+        >>> embedding.points.shape, embedding.neighbours[1]
         ((2, 6, 2), 1.0)
     """
     check_choice("by", by, get_args(By))
-    check_count("batch_size", batch_size)
+    batch_size, seed = BATCH_SIZE.check(batch_size), SEED.check(seed)
     opened = open_model(model)
     opened.graph.check_one_image("embed")
-    source = open_data(images, split=split, data_dir=data_dir)
+    source = open_data(images, split=split, data_dir=data_dir, annotations=annotations)
     read = list(source.read(0))
-    examples = [each for each in read if isinstance(each, Example)]
-    skipped = tuple(each for each in read if isinstance(each, Skipped))
+    examples = [item for item in read if isinstance(item, Example)]
+    skipped = tuple(item for item in read if isinstance(item, Skipped))
     if len(examples) < _FEWEST:
         raise ValueError(
             f"At least {_FEWEST} pictures are needed; got {len(examples)} that can be read"
@@ -240,51 +250,53 @@ def embed(
         raise ValueError(
             f"classes must have one for each picture; got {len(classes)} for {len(examples)}."
         )
-    taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, grid)]
-    submodel = SubModel(opened.graph, taps)
+    taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, GRID.check(grid))]
+    submodel = SubModel(opened.graph, taps, output=OUTPUT.check(output))
     pooled: list[list[np.ndarray]] = [[] for _ in taps]
     predicted: list[int] = []
-    for start in range(0, len(examples), batch_size):
-        pictures = [each.image for each in examples[start : start + batch_size]]
-        prepared = prepare(opened.graph, pictures, preprocess, opened.which)
-        given, outputs = activations(submodel, prepared)
-        for kept, values in zip(pooled, given, strict=True):
-            kept.append(values.mean(axis=(1, 2)))
-        if np.ndim(outputs) == 2:
-            predicted += outputs.argmax(axis=1).tolist()
-    found = tuple(np.concatenate(each) for each in pooled)
+    with progress_bar(len(examples), "embedding", progress, "pictures") as advance:
+        for start in range(0, len(examples), batch_size):
+            pictures = [example.image for example in examples[start : start + batch_size]]
+            prepared = prepare(opened.graph, pictures, preprocess, opened.which)
+            layer_maps, outputs = compute_activations(submodel, prepared)
+            for means, values in zip(pooled, layer_maps, strict=True):
+                means.append(values.mean(axis=(1, 2)))
+            if isinstance(outputs, np.ndarray) and outputs.ndim == 2:
+                predicted += outputs.argmax(axis=1).tolist()
+            advance(len(pictures))
+    features = tuple(map(np.concatenate, pooled))
     known, _ = opened.graph.labels(labels)
-    named = _classes(examples, classes, source.label_names, predicted, known)
-    projected = [_projected(each, by, seed) for each in found]
+    names = _classes(examples, classes, source.label_names, predicted, known)
+    projections = [_project(values, by, seed) for values in features]
     return Embedding(
         tuple(tap.name for tap in taps),
-        np.stack([points for points, _ in projected]),
-        found,
-        named,
-        np.stack([resize_image(each.image, (_THUMBNAIL, _THUMBNAIL)) for each in examples]),
-        tuple(each.id for each in examples),
+        np.stack([projection.points for projection in projections]),
+        features,
+        names,
+        np.stack([resize_image(example.image, (_THUMBNAIL, _THUMBNAIL)) for example in examples]),
+        tuple(example.id for example in examples),
         by,
-        tuple(shares for _, shares in projected if shares),
-        tuple(_neighbours(each, named) for each in found),
+        tuple(projection.shares for projection in projections if projection.shares),
+        tuple(_neighbours(values, names) for values in features),
         skipped,
     )
 
 
 def _classes(
     examples: Sequence[Example],
-    given: Sequence[str] | None,
+    classes: Sequence[str] | None,
     names: Sequence[str] | None,
     predicted: Sequence[int],
     labels: Sequence[str] | None,
 ) -> tuple[str, ...]:
-    """The class of each picture: as given, as the data say, or as the model predicts."""
-    if given is not None:
-        return tuple(map(str, given))
-    if all(each.label is not None for each in examples):
-        return tuple(_name(each.label, names) for each in examples)
+    """The class of each picture: as the user, the data, or the model says."""
+    if classes is not None:
+        return tuple(map(str, classes))
+    if all(example.label is not None for example in examples):
+        return tuple(_name(example.label, names) for example in examples)
     if not predicted:
         raise ValueError("The model gives no classes (B, C): say the class of each with classes=.")
-    return tuple(_name(each, labels) for each in predicted)
+    return tuple(_name(number, labels) for number in predicted)
 
 
 def _name(label: Any, names: Sequence[str] | None) -> str:
@@ -293,19 +305,24 @@ def _name(label: Any, names: Sequence[str] | None) -> str:
     return f"class {label}" if names is None else names[label]
 
 
-def _projected(features: np.ndarray, by: By, seed: int) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Points (N, 2), and the shares of variance that the axes explain, of principal components."""
+class _Projection(NamedTuple):
+    """Points (N, 2), and the shares of variance that the axes explain; none of t-SNE."""
+
+    points: np.ndarray
+    shares: tuple[float, ...]
+
+
+def _project(features: np.ndarray, by: By, seed: int) -> _Projection:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     if by == "tsne":
         perplexity = min(30.0, (len(features) - 1) / 3)
         method = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-        return method.fit_transform(features), ()
+        return _Projection(method.fit_transform(features), ())
     method = PCA(2, svd_solver="full")
-    return method.fit_transform(features.astype(np.float64)).astype(np.float32), tuple(
-        map(float, np.nan_to_num(method.explained_variance_ratio_))
-    )
+    points = method.fit_transform(features.astype(np.float64)).astype(np.float32)
+    return _Projection(points, tuple(np.nan_to_num(method.explained_variance_ratio_).tolist()))
 
 
 def _neighbours(features: np.ndarray, classes: Sequence[str]) -> float:

@@ -14,15 +14,16 @@ from matplotlib.figure import Figure
 
 from tfcam import maps
 from tfcam.engine.opened_model import open_model
-from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading, rendered
-from tfcam.figures.overlays import COLORMAP, as_html, colours
+from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.figures.overlays import COLORMAP, apply_colormap, embed_png
+from tfcam.figures.rendering import render
 from tfcam.model.taps import Layer
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.representations.activations import activations
+from tfcam.representations.activations import compute_activations
 from tfcam.utils.archive import Archived, save_archive
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 from tfcam.utils.validation import check_choice, check_count
 
 By = Literal["mean", "max"]
@@ -90,7 +91,7 @@ class Features(Archived):
         if path.suffix == ".npz":
             save_archive(path, self)
         else:
-            write_whole(path, rendered(self.plot(colormap), path.suffix[1:], 150))
+            write_whole(path, render(self.plot(colormap), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
@@ -98,13 +99,13 @@ class Features(Archived):
             f"  channel {channel:<6} {self.by} {strength:.4g}"
             for channel, strength in zip(self.channels, self.strengths, strict=True)
         )
-        return printable("\n".join([self._headline, *rows]))
+        return make_printable("\n".join([self._headline, *rows]))
 
     def _repr_png_(self) -> bytes:
-        return rendered(self.plot(), "png", 100)
+        return render(self.plot(), "png", 100)
 
     def _repr_html_(self) -> str:
-        return as_html(self._repr_png_(), repr(self))
+        return embed_png(self._repr_png_(), repr(self))
 
     @property
     def _headline(self) -> str:
@@ -120,8 +121,8 @@ class Features(Archived):
         size = _size(self.image)
         small = maps.resize(self.image, size).round().clip(0, 255).astype(np.uint8)
         cells = [Cell(small, "the picture")]
-        for channel, strength, each in zip(self.channels, self.strengths, shared, strict=True):
-            colour = colours(np.clip(maps.resize(each, size), 0, 1), colormap)
+        for channel, strength, heatmap in zip(self.channels, self.strengths, shared, strict=True):
+            colour = apply_colormap(np.clip(maps.resize(heatmap, size), 0, 1), colormap)
             drawn = np.round(255 * colour).astype(np.uint8)
             cells.append(Cell(drawn, f"channel {channel}\n{self.by} {strength:.3g}"))
         blank = Cell(np.full((*size, 3), 255, np.uint8))
@@ -175,10 +176,10 @@ def features(
     Example:
         >>> import tfcam
         >>> scene = tfcam.scenes.draw_scene(1, kinds=["star"])
-        >>> found = tfcam.features(tfcam.demo_model(), scene.image, count=3)
-        >>> found.layer, found.maps.shape, found.count
+        >>> features = tfcam.features(tfcam.demo_model(), scene.image, count=3)
+        >>> features.layer, features.maps.shape, features.count
         ('features', (3, 16, 16), 64)
-        >>> bool(found.strengths[0] >= found.strengths[2])
+        >>> bool(features.strengths[0] >= features.strengths[2])
         True
     """
     check_choice("by", by, get_args(By))
@@ -189,7 +190,7 @@ def features(
         raise ValueError("features draws the maps of images; this input is none.")
     tap, _ = opened.graph.open_layer(layer, opened.which, grid)
     submodel = SubModel(opened.graph, [tap], which=opened.which)
-    (values,), _ = activations(submodel, prepared)
+    (values,) = compute_activations(submodel, prepared).maps
     flat = values.reshape(-1, values.shape[-1])
     strengths = flat.mean(axis=0) if by == "mean" else flat.max(axis=0)
     # Of equal ones the first.

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -16,11 +17,11 @@ from PIL import Image
 
 from tfcam import maps
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP, as_html
+from tfcam.figures.overlays import COLORMAP, embed_png
 from tfcam.results.explanation import Explanation
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.suggestions import did_you_mean
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 _ENDINGS = (".png", ".pdf", ".svg")
 
@@ -56,7 +57,7 @@ class Comparison:
                 f"columns; got {len(self.rows)} rows and {len(self.columns)} columns of labels, "
                 f"and {len(lengths)} rows of {', '.join(map(str, lengths)) or 'no'} explanations."
             )
-        sizes = {each.extent: None for each in self}
+        sizes = {explanation.extent: None for explanation in self}
         if len(sizes) > 1:
             raise ValueError(
                 f"A comparison must be of one picture; here are pictures of {', '.join(sizes)}. "
@@ -76,7 +77,7 @@ class Comparison:
         return len(self.rows) * len(self.columns)
 
     def __iter__(self) -> Iterator[Explanation]:
-        return (each for row in self.cells for each in row)
+        return (explanation for row in self.cells for explanation in row)
 
     def plot(
         self, shared_scale: bool = False, alpha: float = 0.5, colormap: str = COLORMAP
@@ -132,16 +133,16 @@ class Comparison:
         """
         path = check_path(path)
         sheet = self._sheet(shared_scale, alpha, colormap)
-        write_whole(path, sheet.rendered(path.suffix[1:], 150))
+        write_whole(path, sheet.render(path.suffix[1:], 150))
         return path
 
     def table(self) -> str:
-        """A text table: what each cell explains, its score, layer, method and findings."""
+        """Write a text table: what each cell explains, its score, layer, method and findings."""
         labels = {
             "row": [row for row in self.rows for _ in self.columns],
             "column": list(self.columns) * len(self.rows),
         }
-        facts = {name: [fact(each) for each in self] for name, fact in _FACTS.items()}
+        facts = {name: [fact(explanation) for explanation in self] for name, fact in _FACTS.items()}
         # Labels that are one of the facts, such as the methods, are not said twice.
         heads = {
             kind: next((n for n in facts if facts[n] == labels[kind]), kind) for kind in labels
@@ -150,7 +151,9 @@ class Comparison:
         lines = [[name, *values] for name, values in table.items() if any(values)]
         widths = [max(map(len, line)) for line in lines]
         rows = zip(*lines, strict=True)
-        return printable("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
+        return make_printable(
+            "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        )
 
     def __repr__(self) -> str:
         extent = self.cells[0][0].extent
@@ -160,7 +163,7 @@ class Comparison:
     def _repr_png_(self) -> bytes | None:
         if self.cells[0][0].heatmap.ndim != 2:  # the table is shown
             return None
-        return self._sheet(False, 0.5, COLORMAP).rendered("png", 100)
+        return self._sheet(False, 0.5, COLORMAP).render("png", 100)
 
     def _repr_html_(self) -> str | None:
         """The figure, with all titles for who can't see it; None where the table is shown."""
@@ -168,32 +171,38 @@ class Comparison:
         if png is None:
             return None
         size = f"{len(self.rows)} x {len(self.columns)} maps"
-        return as_html(png, "; ".join([f"Comparison of {size}", *(each.title for each in self)]))
+        return embed_png(
+            png, "; ".join([f"Comparison of {size}", *(explanation.title for explanation in self)])
+        )
 
     def _sheet(self, shared_scale: bool, alpha: float, colormap: str) -> ContactSheet:
         if self.cells[0][0].heatmap.ndim != 2:
             raise ValueError(
                 f"A comparison draws images; this is of {self.cells[0][0].extent}. Draw each "
-                "explanation by itself: found[row, column].plot()."
+                "explanation by itself: comparison[row, column].plot()."
             )
         headline, rows, columns, captions = self._headings()
         everywhere = [code for code in _codes(self.cells[0][0]) if len(self) > 1]
-        everywhere = [code for code in everywhere if all(code in _codes(each) for each in self)]
-        picture = Cell(reduced(self.cells[0][0]).image)
+        everywhere = [
+            code for code in everywhere if all(code in _codes(explanation) for explanation in self)
+        ]
+        picture = Cell(shrink(self.cells[0][0]).image)
         cells = []
         for row, texts in zip(self.cells, captions, strict=True):
-            heatmaps = row_heatmaps(row) if shared_scale else [each.heatmap for each in row]
+            heatmaps = (
+                scale_row(row) if shared_scale else [explanation.heatmap for explanation in row]
+            )
             cells.append([picture])
-            for each, heatmap, text in zip(row, heatmaps, texts, strict=True):
-                shown = reduced(dataclasses.replace(each, heatmap=heatmap))
-                notes = tuple(code for code in _codes(each) if code not in everywhere)
+            for explanation, heatmap, text in zip(row, heatmaps, texts, strict=True):
+                shown = shrink(dataclasses.replace(explanation, heatmap=heatmap))
+                notes = tuple(code for code in _codes(explanation) if code not in everywhere)
                 cells[-1].append(Cell(shown.picture(alpha, colormap), text, notes))
         title = "the picture as given"
         if any(text for texts in captions for text in texts):  # the maps have captions: so has it
             cells[0][0], title = dataclasses.replace(picture, caption=title), ""
         foot = [line for line in map(self._unsaid, ("method", "layer")) if line]
         foot += [f"Of every map: {', '.join(everywhere)}."] if everywhere else []
-        pixels = [_signed(each) for each in self]
+        pixels = [_signed(explanation) for explanation in self]
         if any(pixels):
             foot.append("Grey maps are of pixels: mid grey is zero, each has its own range.")
         label = "of the largest value in its row" if shared_scale else "of each map's maximum"
@@ -204,29 +213,47 @@ class Comparison:
 
     def _unsaid(self, fact: str) -> str:
         """The methods or layers of the maps, unless they are the labels of rows or columns."""
-        held = [_FACTS[fact](each) for each in self]
-        said = [list(self.columns) * len(self.rows), [r for r in self.rows for _ in self.columns]]
-        known = [value for value in held if value != "-"]
-        if not known or held in said:
+        facts = [_FACTS[fact](cell) for cell in self]
+        labels = [list(self.columns) * len(self.rows), [r for r in self.rows for _ in self.columns]]
+        names = list(dict.fromkeys(name for name in facts if name != "-"))
+        if not names or facts in labels:
             return ""
-        found = ", ".join(dict.fromkeys(known))
-        several = len(set(known)) > 1
-        return f"{fact.capitalize()}{'s, row by row' if several else ''}: {found}."
+        several = "s, row by row" if len(names) > 1 else ""
+        return f"{fact.capitalize()}{several}: {', '.join(names)}."
 
-    def _headings(self) -> tuple[str, list[Heading], list[Heading], list[list[str]]]:
+    def _headings(self) -> _Headings:
         """Class and score where they hold: of everything, a row, a column, or each cell."""
-        said = [[_said(each) for each in row] for row in self.cells]
-        across, down = [set(row) for row in said], [set(row) for row in zip(*said, strict=True)]
+        answers = [[_answer(cell) for cell in row] for row in self.cells]
+        across = [set(row) for row in answers]
+        down = [set(column) for column in zip(*answers, strict=True)]
         nothing = [[""] * len(self.columns) for _ in self.rows]
-        rows, columns = [Heading(each) for each in self.rows], list(map(Heading, self.columns))
-        named = list(self.columns) == [name for name, _ in said[0]]
+        rows, columns = list(map(Heading, self.rows)), list(map(Heading, self.columns))
+        named = list(self.columns) == [answer.name for answer in answers[0]]
         if len(set().union(*across)) == 1 and not named:
-            return ", ".join(said[0][0]), rows, columns, nothing
-        if all(len(each) == 1 for each in down):
-            return "", rows, _captioned(self.columns, said[0]), nothing
-        if all(len(each) == 1 for each in across):
-            return "", _captioned(self.rows, [row[0] for row in said]), columns, nothing
-        return "", rows, columns, [["\n".join(each) for each in row] for row in said]
+            return _Headings(", ".join(answers[0][0]), rows, columns, nothing)
+        if all(len(column) == 1 for column in down):
+            return _Headings("", rows, _captioned(self.columns, answers[0]), nothing)
+        if all(len(row) == 1 for row in across):
+            first = [row[0] for row in answers]
+            return _Headings("", _captioned(self.rows, first), columns, nothing)
+        captions = [["\n".join(answer) for answer in row] for row in answers]
+        return _Headings("", rows, columns, captions)
+
+
+class _Answer(NamedTuple):
+    """The class, and how sure the model is, as an explanation's own title says it."""
+
+    name: str
+    number: str
+
+
+class _Headings(NamedTuple):
+    """What is said of a whole comparison, its rows, its columns, and each of its cells."""
+
+    headline: str
+    rows: list[Heading]
+    columns: list[Heading]
+    captions: list[list[str]]
 
 
 class _ShownOnce(Figure):
@@ -243,8 +270,8 @@ class _ShownOnce(Figure):
             raise NotImplementedError
 
 
-def row_heatmaps(row: Sequence[Explanation]) -> list[np.ndarray]:
-    """The heatmaps of one row on one scale: relative to the largest value of all of its maps.
+def scale_row(row: Sequence[Explanation]) -> list[np.ndarray]:
+    """Scale the heatmaps of one row together: relative to the largest value of all its maps.
 
     Args:
         row: Explanations of one picture.
@@ -257,23 +284,23 @@ def row_heatmaps(row: Sequence[Explanation]) -> list[np.ndarray]:
         >>> import dataclasses, tfcam
         >>> one = tfcam.explain(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
         >>> weak = dataclasses.replace(one, raw=one.raw / 4)
-        >>> [float(each.max()) for each in row_heatmaps([one, weak])]
+        >>> [float(each.max()) for each in scale_row([one, weak])]
         [1.0, 0.25]
     """
-    shared = [number for number, each in enumerate(row) if _has_units(each)]
+    shared = [number for number, explanation in enumerate(row) if _has_units(explanation)]
     positive = {
         number: np.maximum(maps.resize(row[number].raw, row[number].heatmap.shape), 0)
         for number in shared
     }
     largest = max((values.max() for values in positive.values()), default=0.0) or 1.0
     return [
-        positive[number] / largest if number in positive else each.heatmap
-        for number, each in enumerate(row)
+        positive[number] / largest if number in positive else explanation.heatmap
+        for number, explanation in enumerate(row)
     ]
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """Where a figure is to be written, if it can be.
+    """Refuse, before the work, a file that a comparison can't be saved as.
 
     Raises:
         ValueError: If it is not ``.png``, ``.pdf`` or ``.svg``.
@@ -296,48 +323,47 @@ def _position(kind: str, labels: tuple[str, ...], place: int | str) -> int:
     raise ValueError(f"No {kind} of this comparison is labelled {place!r}.{known}")
 
 
-def _codes(each: Explanation) -> tuple[str, ...]:
-    return tuple(finding.code for finding in each.findings)
+def _codes(explanation: Explanation) -> tuple[str, ...]:
+    return tuple(finding.code for finding in explanation.findings)
 
 
 _FACTS: dict[str, Callable[[Explanation], str]] = {
-    "class": lambda each: each.name,
-    "score": lambda each: f"{each.score:.4g} {each.score_kind}",
-    "probability": lambda each: "" if each.probability is None else f"{each.probability:.3g}",
-    "layer": lambda each: str(each.layer or "-"),
-    "method": lambda each: each.method,
-    "findings": lambda each: ", ".join(_codes(each)),
+    "class": lambda cell: cell.name,
+    "score": lambda cell: f"{cell.score:.4g} {cell.score_kind}",
+    "probability": lambda cell: "" if cell.probability is None else f"{cell.probability:.3g}",
+    "layer": lambda cell: str(cell.layer or "-"),
+    "method": lambda cell: cell.method,
+    "findings": lambda cell: ", ".join(_codes(cell)),
 }
 
 
-def _said(each: Explanation) -> tuple[str, str]:
-    """The class, and how sure the model is, as the explanation's own title says it."""
-    first = each.title.rsplit("\n", 1)[0]
-    return each.name, first.removeprefix(f"{each.name}, ")
+def _answer(explanation: Explanation) -> _Answer:
+    first = explanation.title.rsplit("\n", 1)[0]
+    return _Answer(explanation.name, first.removeprefix(f"{explanation.name}, "))
 
 
-def _captioned(labels: Sequence[str], said: Sequence[tuple[str, str]]) -> list[Heading]:
+def _captioned(labels: Sequence[str], answers: Sequence[_Answer]) -> list[Heading]:
     return [
-        Heading(label, number if label == name else f"{name}\n{number}")
-        for label, (name, number) in zip(labels, said, strict=True)
+        Heading(label, answer.number if label == answer.name else "\n".join(answer))
+        for label, answer in zip(labels, answers, strict=True)
     ]
 
 
-def _signed(each: Explanation) -> bool:
+def _signed(explanation: Explanation) -> bool:
     """Whether ``picture`` draws it as a grey map of pixels."""
-    return each.raw.ndim == 3 and bool(np.isfinite(each.raw).all())
+    return explanation.raw.ndim == 3 and bool(np.isfinite(explanation.raw).all())
 
 
-def _has_units(each: Explanation) -> bool:
+def _has_units(explanation: Explanation) -> bool:
     """Whether its values can be compared with those of other maps."""
-    return each.raw.ndim == 2 and bool(np.isfinite(each.raw).all())
+    return explanation.raw.ndim == 2 and bool(np.isfinite(explanation.raw).all())
 
 
-def reduced(each: Explanation) -> Explanation:
-    """The explanation of a large photo no larger than a figure can show."""
-    step = -(-max(each.heatmap.shape) // _LARGEST_SIDE)
+def shrink(explanation: Explanation) -> Explanation:
+    """Shrink the explanation of a large photo to what a figure can show."""
+    step = -(-max(explanation.heatmap.shape) // _LARGEST_SIDE)
     if step == 1:
-        return each
-    heatmap = np.asarray(Image.fromarray(each.heatmap).reduce(step))
-    image = np.asarray(Image.fromarray(each.image).reduce(step))
-    return dataclasses.replace(each, heatmap=heatmap, image=image)
+        return explanation
+    heatmap = np.asarray(Image.fromarray(explanation.heatmap).reduce(step))
+    image = np.asarray(Image.fromarray(explanation.image).reduce(step))
+    return dataclasses.replace(explanation, heatmap=heatmap, image=image)

@@ -19,12 +19,12 @@ from rich.text import Text
 from tfcam import maps
 from tfcam.figures import overlays as drawing
 from tfcam.figures import text as lettering
-from tfcam.figures.contact_sheet import rendered
 from tfcam.figures.overlays import COLORMAP
+from tfcam.figures.rendering import render
 from tfcam.findings import Finding
 from tfcam.utils.archive import Archived, save_archive, save_picture
 from tfcam.utils.files import check_target
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,7 +97,7 @@ class Explanation(Archived):
                 image.
         """
         self._check_image("overlay")
-        return drawing.overlaid(self.image, self.heatmap, alpha, colormap)
+        return drawing.overlay(self.image, self.heatmap, alpha, colormap)
 
     def boxes(
         self,
@@ -105,7 +105,7 @@ class Explanation(Archived):
         components: maps.Components = "largest",
         by: maps.By = "maximum",
     ) -> np.ndarray:
-        """Boxes around what the heatmap marks, (n, 4) half-open [x0, y0, x1, y1) in pixels.
+        """Find boxes around what the heatmap marks, (n, 4) half-open [x0, y0, x1, y1) in pixels.
 
         See ``tfcam.maps.boxes``: connected parts above a fraction of the maximum, or, with
         ``by="quantile"``, of the pixels.
@@ -154,7 +154,7 @@ class Explanation(Archived):
             )
 
     def picture(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
-        """What ``plot`` and ``save`` show: the overlay, or the signed values of a map of pixels.
+        """Draw what ``plot`` and ``save`` show: the overlay, or a map of pixels by itself.
 
         A map of pixels is drawn in its own colours: grey is zero, and the full range is its
         99th percentile of absolute values.
@@ -168,7 +168,7 @@ class Explanation(Archived):
         self._check_image("picture")
         if self.raw.ndim == 2 or not np.isfinite(self.raw).all():
             return self.overlay(alpha, colormap)
-        return drawing.signed(self.raw, self.heatmap.shape)
+        return drawing.color_signed(self.raw, self.heatmap.shape)
 
     def plot(self, ax: Axes | None = None, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
         """Draw the map with its title; with a colour bar, and an image beside it, without ``ax``.
@@ -211,7 +211,7 @@ class Explanation(Archived):
         return width, height + (0.25 if noted else 0.0)  # a line below the map
 
     def _draw(self, figure: Figure, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
-        noted = "; ".join(each.code for each in self.findings)
+        noted = "; ".join(finding.code for finding in self.findings)
         if self._kind == "text":
             return self.plot(lettering.add_axes(figure, noted, colormap), alpha, colormap)
         figure.set_layout_engine("constrained")
@@ -233,7 +233,7 @@ class Explanation(Archived):
     def _rendered(self, dpi: int) -> bytes:
         figure = Figure(figsize=self._figure_size())
         self._draw(figure)
-        return rendered(figure, "png", dpi)
+        return render(figure, "png", dpi)
 
     def _repr_png_(self) -> bytes:
         return self._rendered(100)
@@ -241,12 +241,12 @@ class Explanation(Archived):
     def _repr_html_(self) -> str:
         """A text's words; of anything else the picture, with its title for who can't see it."""
         if self._kind != "text":
-            return drawing.as_html(self._repr_png_(), f"Map of {self._kind}: {self.title}")
-        findings = "; ".join(each.code for each in self.findings)
-        return lettering.as_html(self.words, self.heatmap, self.title, findings, COLORMAP)
+            return drawing.embed_png(self._repr_png_(), f"Map of {self._kind}: {self.title}")
+        findings = "; ".join(finding.code for finding in self.findings)
+        return lettering.words_to_html(self.words, self.heatmap, self.title, findings, COLORMAP)
 
     def colored(self, colormap: str = COLORMAP) -> Text:
-        """The words of a text on their colours, to print in a terminal with ``rich.print``.
+        """Colour the words of a text, to print in a terminal with ``rich.print``.
 
         Args:
             colormap: The name of a matplotlib colormap.
@@ -259,7 +259,7 @@ class Explanation(Archived):
                 f"colored is for texts; this explains a {self._kind} of {self.extent}. Use plot() "
                 "or save(); for a series that has a word for each position, pass words=."
             )
-        return lettering.coloured(self.words, self.heatmap, colormap)
+        return lettering.color_words(self.words, self.heatmap, colormap)
 
     def __repr__(self) -> str:
         number = "" if self.target is None else f" (class {self.target})"
@@ -272,8 +272,8 @@ class Explanation(Archived):
             f"  preprocessing  {self.preprocessing}",
         ]
         lines += [f"  {name:14} {value:.3g}" for name, value in self.measured.items()]
-        lines += [f"  finding        {each}" for each in self.findings]
-        return printable("\n".join(lines))
+        lines += [f"  finding        {finding}" for finding in self.findings]
+        return make_printable("\n".join(lines))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture (``.png``), or everything (``.npz``); whole or not at all.
@@ -328,7 +328,7 @@ class Explanations(Sequence[Explanation]):
     @property
     def raws(self) -> np.ndarray:
         """(B, h, w), or (B, h, w, C) of pixels: the raw signed maps."""
-        return np.stack([each.raw for each in self])
+        return np.stack([explanation.raw for explanation in self])
 
     @property
     def heatmaps(self) -> np.ndarray:
@@ -337,10 +337,10 @@ class Explanations(Sequence[Explanation]):
         Raises:
             ValueError: If the pictures have different sizes.
         """
-        sizes = {each.heatmap.shape for each in self}
+        sizes = {explanation.heatmap.shape for explanation in self}
         if len(sizes) > 1:
             raise ValueError(
                 f"Heatmaps stack only where all pictures have one size; here are {len(sizes)}. "
                 "Take them one by one, or use `raws`, which all have the layer's size."
             )
-        return np.stack([each.heatmap for each in self])
+        return np.stack([explanation.heatmap for explanation in self])

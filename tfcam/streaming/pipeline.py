@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from tfcam.data.example import Example, Skipped, Source
-from tfcam.explainer.explainer import Explainer
+from tfcam.explainer.pipeline import Pipeline, Run
 from tfcam.images.loading import is_prepared, resize_image
-from tfcam.model.graph import graph_of
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
 from tfcam.streaming.shards import Row
-from tfcam.utils.prefetch import ahead, in_order
+from tfcam.utils.prefetch import map_in_order, work_ahead
 
 # Pictures that wait are small: no more than the network takes of each.
 _THREADS = min(8, os.cpu_count() or 1)
@@ -76,7 +75,7 @@ class ShardExplainer:
     """Explains shards of a data set with a model that is prepared once.
 
     Args:
-        explainer: What explains.
+        pipeline: What explains.
         source: The pictures.
         target: What is explained of each; see ``tfcam.stream``.
         batch_size: How many pictures go through the network together.
@@ -84,11 +83,11 @@ class ShardExplainer:
     """
 
     def __init__(
-        self, explainer: Explainer, source: Source, target: Any, batch_size: int, shard_size: int
+        self, pipeline: Pipeline, source: Source, target: Any, batch_size: int, shard_size: int
     ) -> None:
-        self.explainer, self.source, self.target = explainer, source, target
+        self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
-        self._graph = graph_of(explainer.model)
+        self._graph = pipeline.opened.graph
         taken = self._graph.inputs[0]
         open_sides = None in taken.shape[:2] and self._graph.family is None
         self._shape, self._size = taken.shape, None
@@ -101,7 +100,7 @@ class ShardExplainer:
         Args:
             shards: Their numbers, rising; where the data end, so does this.
         """
-        return ahead(self._computed(ahead(self._prepared(self._grouped(shards)))))
+        return work_ahead(self._computed(work_ahead(self._prepared(self._grouped(shards)))))
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -120,13 +119,13 @@ class ShardExplainer:
             def load(place: tuple[int, int]) -> tuple[int, int, Read | Skipped]:
                 return *place, self._shrunk(place[1], item(place[1]))
 
-            yield from in_order(load, places, _THREADS, depth)
+            yield from map_in_order(load, places, _THREADS, depth)
             return
 
         def shrink(given: tuple[int, int, Example | Skipped]) -> tuple[int, int, Read | Skipped]:
             return given[0], given[1], self._shrunk(given[1], given[2])
 
-        yield from in_order(shrink, self._one_by_one(shards), _THREADS, depth)
+        yield from map_in_order(shrink, self._one_by_one(shards), _THREADS, depth)
 
     def _one_by_one(self, shards: Iterable[int]) -> Iterator[tuple[int, int, Example | Skipped]]:
         reader, at = None, 0
@@ -165,9 +164,8 @@ class ShardExplainer:
             return None
         if example.label is None:
             raise ValueError("it has no label, and target='label' explains that.")
-        explainer = self.explainer
-        classes = explainer._opened.classes(explainer._asked[2].output)
-        return class_of(example.label, self.source.label_names, classes, explainer._labels)
+        pipeline = self.pipeline
+        return class_of(example.label, self.source.label_names, pipeline.classes, pipeline.labels)
 
     # --- the network ------------------------------------------------------------------------
 
@@ -194,8 +192,8 @@ class ShardExplainer:
             # Filled up with its last picture: another size would have to be traced anew.
             full = [*batch.reads, *[batch.reads[-1]] * (self.batch_size - len(batch.reads))]
             own = [each.target for each in full] if self.target == "label" else self.target
-            (targets,) = self.explainer._targets(own, len(full), several=False)
-            prepared = self.explainer._prepare([each.pixels for each in full], shown=False)
+            targets = self.pipeline.targets(own, len(full))
+            prepared = self.pipeline.prepare([each.pixels for each in full], shown=False)
             # Results need no more of the pictures than their sizes.
             images = [
                 np.broadcast_to(np.uint8(0), (*(each.size or shown.shape[:2]), 3))
@@ -203,22 +201,18 @@ class ShardExplainer:
             ]
             prepared = replace(prepared, images=images)
             reads = [replace(each, pixels=np.empty(0)) for each in batch.reads]
-            yield replace(batch, reads=reads, prepared=prepared, targets=[targets])
+            yield replace(batch, reads=reads, prepared=prepared, targets=targets)
 
     def _computed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
             if batch.prepared is None:
                 yield batch
                 continue
-            given = (batch.prepared, batch.targets)
-            engine, answers = self.explainer._compute(*given)
-            results = partial(self._rows, batch.reads, engine, given[0], answers, given[1])
-            yield replace(batch, prepared=None, results=results)
+            run = self.pipeline.compute(batch.prepared, batch.targets)
+            yield replace(batch, prepared=None, results=partial(self._rows, batch.reads, run))
 
-    def _rows(self, reads: Sequence[Read], *computed: Any) -> list[Row]:
-        engine, prepared, answers, targets = computed
-        words = [None] * len(reads)
-        made = self.explainer._results(engine, prepared, answers, targets, words)
+    def _rows(self, reads: Sequence[Read], run: Run) -> list[Row]:
+        made = self.pipeline.assemble(run)
         return [
             Row(read.number, read.key, None if read.truth is None else str(read.truth), each)
             for read, each in zip(reads, made, strict=True)

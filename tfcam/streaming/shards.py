@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfcam.results.explanation import Explanation
-from tfcam.utils.files import whole_file, write_whole
+from tfcam.utils.files import open_whole, write_whole
 from tfcam.utils.run_folder import SETTINGS, keep_settings, make_folder
 
 _DONE = "done.json"
@@ -161,7 +161,7 @@ class Shards:
     @contextlib.contextmanager
     def shard(self, number: int) -> Iterator[ShardWriter]:
         """A shard to write; it counts when the block ends well."""
-        with _told(self.folder), whole_file(self.file("maps", number)) as file:
+        with _told(self.folder), open_whole(self.file("maps", number)) as file:
             writer = ShardWriter(file)
             try:
                 yield writer
@@ -172,7 +172,7 @@ class Shards:
             skipped.unlink(missing_ok=True)  # of a run that was killed here
             if writer.skipped:
                 table = pa.table(list(map(list, zip(*writer.skipped, strict=True))), SKIPPED)
-                with whole_file(skipped) as other:
+                with open_whole(skipped) as other:
                     pq.write_table(table, other)
 
 

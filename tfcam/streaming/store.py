@@ -24,7 +24,7 @@ from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shards import SKIPPED, Shards, metadata_of
 from tfcam.utils.run_folder import SETTINGS
-from tfcam.utils.terminal_text import printable
+from tfcam.utils.terminal_text import make_printable
 
 # What a table of all rows leaves out: it may be larger than memory.
 _LARGE = ("map", "messages")
@@ -112,7 +112,7 @@ class MapStore:
         left = f", {skipped} left out" if skipped else ""
         where, how = self.settings["layer"] or "the input", self.settings["method"]
         said = f"Store of {len(self)} maps{left} by {how} at {where} in {str(self.path)!r}{state}"
-        return printable(said)
+        return make_printable(said)
 
     @property
     def dataset(self) -> ds.Dataset:

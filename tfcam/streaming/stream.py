@@ -16,19 +16,20 @@ import tensorflow as tf
 from tfcam.data.example import Source
 from tfcam.data.sources import open_data
 from tfcam.engine.options import Score
-from tfcam.engine.replicas import over_replicas
+from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
+from tfcam.explainer.pipeline import Pipeline
 from tfcam.model.graph import graph_of
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
-from tfcam.preprocessing.modes import Preprocess, choose_preprocessing
+from tfcam.preprocessing.modes import Preprocess
 from tfcam.streaming.pipeline import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
+from tfcam.utils.digest import digest_arrays, digest_names
 from tfcam.utils.progress import progress_bar
-from tfcam.utils.run_folder import digest
 from tfcam.utils.validation import check_count
 from tfcam.utils.versions import versions
 
@@ -48,11 +49,15 @@ def stream(
     labels: Sequence[str] | None = None,
     score: Score = "logit",
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+    augment: bool = False,
+    eigen: bool = False,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
     batch_size: int = 32,
     shard_size: int = 1024,
+    freeze: bool = True,
     progress: bool | None = None,
     **options: Any,
 ) -> MapStore:
@@ -88,6 +93,11 @@ def stream(
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of
@@ -95,10 +105,11 @@ def stream(
         batch_size: Number of images that are computed at once; fewer take less memory.
         shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
             fewer are better where a method takes long.
+        freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
+            several replicas share a batch.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
-        options: What else an ``Explainer`` takes, such as the method's own options. ``freeze`` is
-            True here unless told otherwise.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
         The store, as ``tfcam.open_store`` gives it.
@@ -123,6 +134,10 @@ def stream(
         "labels": labels,
         "score": score,
         "output": output,
+        "grid": grid,
+        "augment": augment,
+        "eigen": eigen,
+        "freeze": freeze,
         "batch_size": check_count("batch_size", batch_size),
         **options,
     }
@@ -159,19 +174,18 @@ def prepare_work(
     """
     strategy = getattr(model, "distribute_strategy", None)
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
-    # Nobody trains the model on meanwhile; replicas hold variables of their own.
-    asked = {"freeze": replicas == 1} | asked
-    explainer = Explainer(model, **asked)
+    # Replicas hold variables of their own.
+    asked = asked | {"freeze": asked["freeze"] and replicas == 1}
+    pipeline = Explainer(model, **asked).pipeline
     graph_of(model).check_one_image("stream")
-    explainer._engine = engine = explainer._engine.compiling
-    explainer._own_engine = explainer._own_engine.compiling
-    if strategy is not None and replicas > 1:
-        if asked["batch_size"] % replicas:
-            raise ValueError(
-                f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
-                f"got {asked['batch_size']}."
-            )
-        explainer._engine = explainer._own_engine = over_replicas(engine, strategy)
+    if asked["batch_size"] % replicas:
+        raise ValueError(
+            f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
+            f"got {asked['batch_size']}."
+        )
+    runner = Replicated(strategy) if replicas > 1 else Frozen() if asked["freeze"] else Compiled()
+    pipeline = pipeline.run_by(runner)
+    engine = pipeline.engine
     if len(engine.layers) > 1:
         raise ValueError(
             "A store holds one map of each picture, as the layer has it; got "
@@ -183,29 +197,29 @@ def prepare_work(
             f"{type(target).__name__}."
         )
     if target != "label":
-        explainer._targets(target, 1, several=False)  # refused before any picture is read
+        pipeline.targets(target, 1)  # refused before any picture is read
     method = engine.requests[0].method
     usual = inspect.signature(Explainer).parameters.items()
     chosen = {name: each.default for name, each in usual if each.default is not each.empty} | asked
     others = {name: _plain(value) for name, value in chosen.items() if name not in _TOLD_APART}
     settings = {
         "model": model.name,
-        "weights_digest": digest(*(np.asarray(each) for each in model.variables)),
+        "weights_digest": digest_arrays(*(np.asarray(weight) for weight in model.variables)),
         "data": source.name,
         "place": source.place,
         "pictures": source.count,
         "pictures_digest": source.key,
         "method": method.name,
-        "layer": explainer.layer,
+        "layer": pipeline.layer,
         "pixels": method.pixels,
         "target": _target_in_words(target),
-        "labels_digest": None if (e := explainer._labels) is None else digest(np.array(list(e))),
-        "preprocessing": _preprocessing(explainer, asked.get("preprocess", "auto")),
+        "labels_digest": None if (e := pipeline.labels) is None else digest_names(e),
+        "preprocessing": _preprocessing(pipeline),
         **others,
         "shard_size": shard_size,
         "versions": versions(),
     }
-    work = ShardExplainer(explainer, source, target, asked["batch_size"], shard_size)
+    work = ShardExplainer(pipeline, source, target, asked["batch_size"], shard_size)
     return work, settings
 
 
@@ -243,13 +257,12 @@ def left(store: Shards, source: Source) -> Iterator[int]:
     return (each for each in shards if each not in done)
 
 
-def _preprocessing(explainer: Explainer, preprocess: Preprocess) -> str:
+def _preprocessing(pipeline: Pipeline) -> str:
     """What is done to pictures, in words."""
     try:
-        opened = explainer._opened
-        return choose_preprocessing(opened.graph, preprocess, opened.which).description
+        return pipeline.preprocessing.description
     except ValueError:
-        if preprocess != "auto":
+        if pipeline.preprocess != "auto":
             raise
         return "auto"  # fine where arrays are given prepared; told with the first picture else
 

@@ -55,6 +55,11 @@ def chosen_targets(
     return [class_indices(target, count, None if target is None else classes(), labels)]
 
 
+def is_by_value(target: Any) -> bool:
+    """Whether what is compiled for a target may be kept for others: it holds no model."""
+    return not callable(target) or isinstance(target, BY_VALUE)
+
+
 def spread_targets(targets: Sequence[Any]) -> list[Any]:
     """The target of each answer: a ``Top`` has several."""
     spread: list[Any] = []

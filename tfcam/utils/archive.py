@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hint
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from tfcam.utils.files import whole_file, write_whole
+from tfcam.utils.files import open_whole, write_whole
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Archived:
         if type(self) is not type(other):
             return NotImplemented
         mine, others = _parts(self), _parts(other)
-        facts = [json.dumps(each.facts, sort_keys=True) for each in (mine, others)]
+        facts = [json.dumps(parts.facts, sort_keys=True) for parts in (mine, others)]
         return facts[0] == facts[1] and all(
             np.array_equal(array, others.arrays[name], equal_nan=True)
             for name, array in mine.arrays.items()
@@ -64,9 +64,9 @@ def save_archive(path: Path, result: Any) -> None:
             tuples, dicts or further dataclasses.
     """
     facts, arrays = _parts(result)
-    said = json.dumps({"kind": type(result).__name__, "fields": facts})
-    entries: dict[str, Any] = {_FACTS: np.array(said), **arrays}
-    with whole_file(path) as file:
+    text = json.dumps({"kind": type(result).__name__, "fields": facts})
+    entries: dict[str, Any] = {_FACTS: np.array(text), **arrays}
+    with open_whole(path) as file:
         np.savez_compressed(file, **entries)
 
 
@@ -141,14 +141,14 @@ def _packed(value: Any, arrays: dict[str, np.ndarray], name: str = "") -> Any:
     if dataclasses.is_dataclass(value):
         before, names = (
             f"{name}." if name else "",
-            [each.name for each in dataclasses.fields(value)],
+            [field.name for field in dataclasses.fields(value)],
         )
-        return {each: _packed(getattr(value, each), arrays, before + each) for each in names}
+        return {field: _packed(getattr(value, field), arrays, before + field) for field in names}
     if isinstance(value, Mapping):  # by number, as a name may be that of no file
         parts = enumerate(value.items())
-        return {key: _packed(each, arrays, f"{name}.{number}") for number, (key, each) in parts}
+        return {key: _packed(part, arrays, f"{name}.{number}") for number, (key, part) in parts}
     if isinstance(value, list | tuple):
-        return [_packed(each, arrays, f"{name}.{number}") for number, each in enumerate(value)]
+        return [_packed(part, arrays, f"{name}.{number}") for number, part in enumerate(value)]
     return value
 
 
@@ -156,8 +156,8 @@ def _unpacked(value: Any, arrays: Arrays) -> Any:
     if _is_array(value):
         return arrays[value[_ARRAY]]
     if isinstance(value, dict):
-        return {key: _unpacked(each, arrays) for key, each in value.items()}
-    return [_unpacked(each, arrays) for each in value] if isinstance(value, list) else value
+        return {key: _unpacked(part, arrays) for key, part in value.items()}
+    return [_unpacked(part, arrays) for part in value] if isinstance(value, list) else value
 
 
 def _typed(value: Any, kind: Any) -> Any:
@@ -165,10 +165,10 @@ def _typed(value: Any, kind: Any) -> Any:
     if kind is bytes:
         return value.tobytes()
     if get_origin(kind) is tuple:
-        return tuple(_typed(each, get_args(kind)[0]) for each in value)
+        return tuple(_typed(part, get_args(kind)[0]) for part in value)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
-        return kind(**{name: _typed(each, hints[name]) for name, each in value.items()})
+        return kind(**{name: _typed(part, hints[name]) for name, part in value.items()})
     return value
 
 

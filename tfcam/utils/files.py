@@ -17,7 +17,7 @@ def write_whole(path: Path, content: bytes) -> None:
         FileNotFoundError: If its folder does not exist.
         IsADirectoryError: If it is a folder.
     """
-    with whole_file(path) as file:
+    with open_whole(path) as file:
         file.write(content)
 
 
@@ -48,8 +48,8 @@ def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that is there whole after the block, or not at all where it fails.
+def open_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write that is there whole after the block, or not at all where it fails.
 
     It is written beside its place under a name of its own, which nothing else has: what stands at
     that name, or is linked there, is never written to.

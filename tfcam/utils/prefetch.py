@@ -23,34 +23,34 @@ S = TypeVar("S")
 _PATIENCE = 0.1
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """The same items in the same order, made by a thread of its own while earlier ones are used.
+def work_ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
+    """Yield the same items in the same order, made by a thread while earlier ones are used.
 
     What the thread raises is raised here. When this is closed, the thread ends, and ``items`` are
     closed.
 
     Args:
-        items: What the thread makes.
-        depth: How many may wait to be used.
+        items: What is made in the thread.
+        depth: The most items that wait to be used.
 
     Example:
-        >>> list(ahead(range(3)))
+        >>> list(work_ahead(range(3)))
         [0, 1, 2]
     """
-    made: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    results: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
     stop = threading.Event()
 
     def put(kind: str, value: Any) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
-                made.put((kind, value), timeout=_PATIENCE)
+                results.put((kind, value), timeout=_PATIENCE)
                 return
 
     def work() -> None:
         iterator = iter(items)
         try:
-            for each in iterator:
-                put("item", each)
+            for item in iterator:
+                put("item", item)
                 if stop.is_set():
                     break
             put("end", None)
@@ -64,7 +64,7 @@ def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
     thread.start()
     try:
         while True:
-            kind, value = made.get()
+            kind, value = results.get()
             if kind == "error":
                 raise value
             if kind == "end":
@@ -75,26 +75,26 @@ def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
         thread.join()
 
 
-def in_order(
+def map_in_order(
     function: Callable[[S], T], items: Iterable[S], threads: int, depth: int
 ) -> Iterator[T]:
-    """``map`` by several threads at once; the results come in the order of the items.
+    """Map a function by several threads at once; the results come in the order of the items.
 
     Args:
         function: What is called in the threads.
         items: Taken one by one, as there is room.
-        threads: How many.
-        depth: How many results may wait to be used.
+        threads: The number of threads.
+        depth: The most results that wait to be used.
 
     Example:
-        >>> list(in_order(abs, [-1, 2, -3], threads=2, depth=2))
+        >>> list(map_in_order(abs, [-1, 2, -3], threads=2, depth=2))
         [1, 2, 3]
     """
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for each in items:
-                waiting.append(pool.submit(function, each))
+            for item in items:
+                waiting.append(pool.submit(function, item))
                 if len(waiting) > depth:
                     yield waiting.popleft().result()
             while waiting:

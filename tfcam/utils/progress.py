@@ -7,6 +7,7 @@ import functools
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 from rich.console import Console
@@ -41,7 +42,7 @@ class Advance(Protocol):
 def progress_bar(
     total: int | None, description: str, show: bool | None, unit: str = "", done: int = 0
 ) -> Iterator[Advance]:
-    """Show on the error stream how far work is, with the time taken and the time left.
+    """Show a progress bar on the error stream, with the time taken and the time left.
 
     Inside the block of another bar nothing is shown, as that one is of the whole.
 
@@ -66,7 +67,8 @@ def progress_bar(
     """
     check_progress(show)
     console = Console(stderr=True)
-    is_live = console.is_interactive or console.is_jupyter
+    # Without ipywidgets rich can only warn in a notebook.
+    is_live = console.is_interactive or (console.is_jupyter and bool(find_spec("ipywidgets")))
     is_outermost = _outermost.acquire(blocking=False)
     try:
         if is_outermost and (is_live if show is None else show):

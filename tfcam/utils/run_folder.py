@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tfcam.utils.files import write_whole
 
@@ -27,7 +24,7 @@ def make_folder(folder: Path) -> None:
 
 
 def keep_settings(
-    folder: Path, settings: Mapping[str, Any], what: str, told: Sequence[str] = ()
+    folder: Path, settings: Mapping[str, Any], what: str, changing: Sequence[str] = ()
 ) -> None:
     """Note the settings of a run in its folder, or check that they are those of the run there.
 
@@ -35,46 +32,30 @@ def keep_settings(
         folder: Where it is kept; what a run that was killed left half written is no matter.
         settings: As JSON can hold them.
         what: What the folder holds, as in "an evaluation".
-        told: Settings that may be others.
+        changing: The names of settings that may be others.
 
     Raises:
         ValueError: If the folder holds a run with other settings, or something else.
     """
     file = folder / SETTINGS
     if not file.exists():
-        if any(not each.name.startswith(".") for each in folder.iterdir()):
+        if any(not file.name.startswith(".") for file in folder.iterdir()):
             raise ValueError(
                 f"The folder {str(folder)!r} must be empty or hold {what}; it holds something else."
             )
         write_whole(file, json.dumps(settings, indent=2).encode())
         return
-    known, given = json.loads(file.read_text()), json.loads(json.dumps(settings))
-    names = [key for key in {**known, **given} if key not in told]
-    differing = [key for key in names if known.get(key) != given.get(key)]
+    old, new = json.loads(file.read_text()), json.loads(json.dumps(settings))
+    names = [key for key in {**old, **new} if key not in changing]
+    differing = [key for key in names if old.get(key) != new.get(key)]
     if differing:
-        said = "; ".join(
-            f"{key}: {_short(known.get(key))} there, {_short(given.get(key))} now"
-            for key in differing
+        changes = "; ".join(
+            f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} now" for key in differing
         )
         raise ValueError(
-            f"The folder {str(folder)!r} holds {what} with other settings ({said}). "
+            f"The folder {str(folder)!r} holds {what} with other settings ({changes}). "
             "Give another folder, or the same settings."
         )
-
-
-def digest(*arrays: Any) -> str:
-    """What tells arrays from others, in 16 letters.
-
-    Example:
-        >>> digest(np.arange(3)) == digest(np.arange(3)) != digest(np.arange(4))
-        True
-    """
-    found = hashlib.sha256()
-    for each in arrays:
-        array = np.ascontiguousarray(each)
-        found.update(f"{array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()[:16]
 
 
 def _short(value: Any) -> str:

@@ -12,8 +12,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Suggest the known names that are like a mistaken one.
 
     Args:
-        name: What was given; anything but a text suggests nothing.
-        known: What it could have been.
+        name: The mistaken name; anything but a text suggests nothing.
+        known: The names that there are.
 
     Returns:
         A sentence to end an error message with, a space before it; "" where nothing is like it.
@@ -24,24 +24,24 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
         >>> did_you_mean("zebra", ["dog"])
         ''
     """
-    names = similar_names(name, known) if isinstance(name, str) else []
+    names = find_similar(name, known) if isinstance(name, str) else []
     return f" Did you mean {', '.join(map(repr, names))}?" if names else ""
 
 
-def similar_names(name: str, known: Iterable[str]) -> list[str]:
+def find_similar(name: str, known: Iterable[str]) -> list[str]:
     """Find the known names that hold a mistaken one, or are spelled nearly as it is.
 
     Case does not count, and a path may be meant by its last part.
 
     Args:
-        name: What was given.
-        known: What it could have been.
+        name: The mistaken name.
+        known: The names that there are.
 
     Returns:
         At most four, the nearest first.
 
     Example:
-        >>> similar_names("Cat", ["dog", "egyptian cat", "tabby cat"])
+        >>> find_similar("Cat", ["dog", "egyptian cat", "tabby cat"])
         ['tabby cat', 'egyptian cat']
     """
     wanted, paths = name.lower(), list(known)
@@ -50,6 +50,6 @@ def similar_names(name: str, known: Iterable[str]) -> list[str]:
         spelled.setdefault(path.lower(), path)
     for path in paths:
         spelled.setdefault(path.rsplit("/", 1)[-1].lower(), path)
-    holding = sorted((each for each in spelled if wanted and wanted in each), key=len)
+    holding = sorted((spelling for spelling in spelled if wanted and wanted in spelling), key=len)
     near = difflib.get_close_matches(wanted, spelled, n=_MOST)
-    return list(dict.fromkeys(spelled[each] for each in holding + near))[:_MOST]
+    return list(dict.fromkeys(spelled[spelling] for spelling in holding + near))[:_MOST]

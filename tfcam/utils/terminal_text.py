@@ -6,7 +6,7 @@ from __future__ import annotations
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 
-def printable(text: object) -> str:
+def make_printable(text: object) -> str:
     """Replace what a terminal would obey instead of showing it, such as escapes in a file's name.
 
     Args:
@@ -16,7 +16,7 @@ def printable(text: object) -> str:
         The same lines, with "?" for each control character and a space for each strange space.
 
     Example:
-        >>> printable("\\x1b[31mred.png")
+        >>> make_printable("\\x1b[31mred.png")
         '?[31mred.png'
     """
     return "".join(

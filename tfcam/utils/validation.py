@@ -12,7 +12,7 @@ LARGEST = 2**31 - 1
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: one line, and not a screen of numbers.
+    """Write a value as an error shows it: on one line, and no screen of numbers.
 
     Example:
         >>> shown([[0.0] * 99])[:20], len(shown([[0.0] * 99]))
@@ -23,12 +23,12 @@ def shown(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """A value and its type, as an error shows them."""
+    """Write a value and its type as an error shows them."""
     return f"{shown(value)} of type {type(value).__name__}"
 
 
 def check_choice(name: str, value: Any, known: Collection[str]) -> str:
-    """One of the known names, as it is.
+    """Check a name: it must be one of the known ones.
 
     Raises:
         ValueError: If it is none.
@@ -65,7 +65,7 @@ def check_model(model: object) -> None:
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """True or False, as it is: "no" and [0] would count as true.
+    """Check a flag: "no" and [0] would count as true.
 
     Raises:
         TypeError: If it is neither.
@@ -81,7 +81,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:
-    """A whole number that is large enough, as an int.
+    """Check a whole number, and return it as an int.
 
     Raises:
         TypeError: If it is no whole number.
@@ -103,7 +103,7 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
 
 
 def check_labels(labels: Any) -> list[str] | None:
-    """The labels as a list, in the order of the classes.
+    """Check labels, and return them as a list in the order of the classes.
 
     Raises:
         TypeError: If they are no ordered texts.
@@ -129,7 +129,7 @@ def check_labels(labels: Any) -> list[str] | None:
 
 
 def check_progress(value: Any) -> bool | None:
-    """True, False or None, as it is.
+    """Check what ``progress`` may be: True, False or None.
 
     Raises:
         TypeError: If it is something else.
@@ -145,7 +145,7 @@ def check_progress(value: Any) -> bool | None:
 
 
 def check_grid(grid: Any) -> tuple[int, int] | None:
-    """The grid as two ints.
+    """Check a grid, and return it as two ints.
 
     Raises:
         ValueError: If it is none.
@@ -160,7 +160,7 @@ def check_grid(grid: Any) -> tuple[int, int] | None:
 
 
 def check_output(output: Any) -> str | int | None:
-    """What names an output, as a text or an int.
+    """Check what names an output, and return it as a text or an int.
 
     Raises:
         TypeError: If it can't name one.

@@ -8,6 +8,6 @@ from importlib import metadata
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """The versions of what makes a result."""
+    """Return the versions of the packages that make a result."""
     names = ("tfcam", "keras", "tensorflow", "numpy")
     return {name: metadata.version(name) for name in names}

@@ -1,0 +1,121 @@
+"""How a function of tensors is run: eagerly at first, compiled, frozen, or on several devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import tensorflow as tf
+
+from tfcam.engine.freezing import frozen
+from tfcam.model.hooks import LOCK
+from tfcam.utils.recent import Recent
+
+# Tensors in, any structure of tensors out.
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# A batch of so many images is compiled at once: eagerly, Keras keeps what every layer gives.
+_MANY = 16
+
+
+class Runner(Protocol):
+    """How a function of tensors is run."""
+
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+        """What to call in place of a function.
+
+        Args:
+            key: The same for all tensors and functions that can share what is compiled.
+            function: Takes tensors, and returns tensors in any structure.
+            tensors: What it will be called with.
+
+        Returns:
+            The function itself, or it compiled.
+        """
+
+
+class Compiled:
+    """Runs functions compiled, from the first call on; those used last are kept."""
+
+    def __init__(self) -> None:
+        self.functions: Recent[Any] = Recent()
+
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+        """The function, compiled for tensors like these."""
+        with LOCK:
+            return self.functions.get(key, lambda: self._made(function, tensors))
+
+    def _made(self, function: Function, tensors: Sequence[tf.Tensor]) -> Any:
+        return _traced(function, tensors)
+
+
+class Frozen(Compiled):
+    """Runs functions compiled with the weights in them, as they are at the first call."""
+
+    def _made(self, function: Function, tensors: Sequence[tf.Tensor]) -> Any:
+        return frozen(_traced(function, tensors))
+
+
+class EagerFirst:
+    """Runs functions as they are, and compiled from the second call with the same key on.
+
+    For one picture that is faster than tracing. A large batch is compiled at once.
+    """
+
+    def __init__(self) -> None:
+        self.compiled = Compiled()
+        self._seen: Recent[bool] = Recent()
+
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+        """The function as it is; compiled where it was asked for before."""
+        with LOCK:
+            known = key in self._seen
+            self._seen.get(key, lambda: True)
+        if known or len(tensors[0]) >= _MANY:
+            return self.compiled(key, function, tensors)
+        return function
+
+
+class Replicated:
+    """Runs functions compiled, each batch in equal parts on the replicas of a strategy.
+
+    Args:
+        strategy: Such as ``tf.distribute.MirroredStrategy``, in whose scope the model was made; it
+            is not changed.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self.strategy = strategy
+        self.functions: Recent[Any] = Recent()
+
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+        """The function, compiled for tensors like these, whose first axis is that of the batch."""
+        # Not under the lock of taps: each replica traces in a thread of its own that takes it.
+        return self.functions.get(key, lambda: _traced(self._split(function), tensors))
+
+    def _split(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        strategy, count = self.strategy, self.strategy.num_replicas_in_sync
+
+        def part(*tensors: tf.Tensor) -> Any:
+            which = tf.distribute.get_replica_context().replica_id_in_sync_group
+            parts = (tf.reshape(t, (count, t.shape[0] // count, *t.shape[1:])) for t in tensors)
+            return function(*(each[which] for each in parts))
+
+        def whole(*tensors: tf.Tensor) -> Any:
+            results = strategy.run(part, args=tensors)
+            return tf.nest.map_structure(lambda value: _joined(strategy, value), results)
+
+        return whole
+
+
+def _traced(function: Callable[..., Any], tensors: Sequence[tf.Tensor]) -> Any:
+    # One for each shape: a tf.function that held them all would complain of that.
+    return tf.function(function, autograph=False).get_concrete_function(*tensors)
+
+
+def _joined(strategy: tf.distribute.Strategy, value: Any) -> Any:
+    """What the replicas gave, as if it were of one."""
+    parts = strategy.experimental_local_results(value)
+    if not isinstance(parts[0], tf.Tensor) or parts[0].shape.rank == 0:
+        return parts[0]
+    return tf.concat(parts, axis=0)

@@ -1,0 +1,236 @@
+"""The three steps of explaining: prepare what the model takes, compute, assemble the results."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfcam import maps
+from tfcam.engine.engine import Engine
+from tfcam.engine.opened_model import open_model
+from tfcam.engine.options import AUGMENT, FUSE
+from tfcam.engine.runner import Runner
+from tfcam.engine.settings import Computed, Settings
+from tfcam.explainer import augmentation
+from tfcam.explainer.assemble import explanation, joined
+from tfcam.explainer.words import checked_words
+from tfcam.methods.registry import Request
+from tfcam.model.taps import Layers
+from tfcam.passes.reading import Need
+from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
+from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.results.explanation import Explanation
+from tfcam.targets.resolve import chosen_targets, is_by_value, spread_targets
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was computed of some images.
+
+    Attributes:
+        engine: What computed it.
+        prepared: The images.
+        targets: What was explained of all of them, for each answer.
+        answers: The maps of each target.
+    """
+
+    engine: Engine
+    prepared: Prepared
+    targets: Sequence[Any]
+    answers: Sequence[Computed]
+
+
+class Pipeline:
+    """A model, a layer and a method in three steps, each of which may have a thread of its own.
+
+    Args:
+        model: A built Keras model, which this keeps alive.
+        layer: Which layers.
+        request: The method.
+        settings: How scores and maps are made.
+        input: Which input is explained, by name or index.
+        preprocess: What is done to pictures.
+        labels: The label of each class.
+        fuse: How several layers become one map.
+        augment: Whether the maps of several views are averaged.
+
+    Attributes:
+        opened: The model as it is explained.
+        engine: What computes.
+        settings: How scores and maps are made.
+        preprocess: What is done to pictures.
+        labels: The label of each class, where they are known.
+        fuse: How several layers become one map.
+        augment: Whether the maps of several views are averaged.
+
+    Raises:
+        ValueError: If an argument does not fit the model; the message says what does.
+
+    Example:
+        >>> import tfcam
+        >>> pipeline = tfcam.Explainer(tfcam.demo_model()).pipeline
+        >>> prepared = pipeline.prepare([tfcam.scenes.draw_scene(1).image])
+        >>> run = pipeline.compute(prepared, pipeline.targets(3, count=1))
+        >>> [each.target for each in pipeline.assemble(run)]
+        [3]
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        layer: Layers,
+        request: Request,
+        settings: Settings,
+        *,
+        input: str | int | None = None,
+        preprocess: Preprocess = "auto",
+        labels: Sequence[str] | None = None,
+        fuse: maps.Fusion = "max",
+        augment: bool = False,
+    ) -> None:
+        FUSE.check(fuse)
+        AUGMENT.check(augment)
+        self.model, self.settings, self.preprocess = model, settings, preprocess
+        self.fuse, self.augment = fuse, augment
+        self._input, self._question = input, (layer, [request], settings)
+        self._follows = not settings.freeze
+        self.opened = open_model(model, input)
+        self.engine = self.opened.engine(*self._question)
+        self._own_engine: Engine | None = None
+        self.labels, self._findings = self.opened.graph.labels(labels)
+
+    @property
+    def layer(self) -> str | None:
+        """The path of the explained layer; None for maps of pixels that need no layer."""
+        return None if Need.ATTENTIONS in self.engine.needs else joined(self.engine.layers)
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes that the output tells apart; None where it is of another form."""
+        return self.opened.classes(self.settings.output)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to pictures of 0..255.
+
+        Raises:
+            ValueError: If that can't be found out.
+        """
+        return choose_preprocessing(self.opened.graph, self.preprocess, self.opened.which)
+
+    def prepared(self) -> Pipeline:
+        """This, for arrays that are already as the model takes them."""
+        same = copy.copy(self)
+        same.preprocess = None
+        return same
+
+    def run_by(self, runner: Runner) -> Pipeline:
+        """This with an engine of its own, run in another way; it does not follow ``refresh``."""
+        same = copy.copy(self)
+        same.engine = same._own_engine = self.opened.engine(*self._question, runner=runner)
+        same._follows = False
+        return same
+
+    def refresh(self) -> None:
+        """Open the model anew where it has been changed: what is compiled would not know."""
+        if not self._follows:
+            return
+        opened = open_model(self.model, self._input)
+        if opened is not self.opened:
+            self.opened, self.engine = opened, opened.engine(*self._question)
+            self._own_engine = None
+
+    def targets(self, target: Any, count: int, several: bool = False) -> list[Any]:
+        """What an engine takes for what a user asks.
+
+        Args:
+            target: As ``tfcam.explain`` takes it.
+            count: The number of images.
+            several: Whether a list holds targets of one image, not one for each image.
+
+        Raises:
+            ValueError: If there is no such class, or it does not fit the images.
+        """
+        return chosen_targets(target, count, several, self.labels, lambda: self.classes)
+
+    def others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
+        """The inputs that are not explained, prepared: (count, ...) each."""
+        opened = self.opened
+        return prepare_others(opened.graph, values, opened.which, count, self.preprocess)
+
+    def prepare(
+        self, pictures: Sequence[Any], others: Sequence[np.ndarray] = (), shown: bool = True
+    ) -> Prepared:
+        """The first step: what the model takes.
+
+        Args:
+            pictures: One or more.
+            others: The inputs that are not explained, prepared.
+            shown: Whether the results show the pictures.
+        """
+        opened = self.opened
+        prepared = prepare(opened.graph, pictures, self.preprocess, opened.which, shown)
+        return replace(prepared, others=tuple(others)) if others else prepared
+
+    def compute(self, prepared: Prepared, targets: Sequence[Any]) -> Run:
+        """The second step: the maps of each target.
+
+        Args:
+            prepared: The images.
+            targets: As ``targets`` gives them.
+        """
+        if self.augment:
+            if not self.opened.input.is_image:
+                raise ValueError("augment=True mirrors and zooms images; this input is none.")
+            for target in targets:
+                augmentation.check_target(target)
+        engine, spread = self.engine_for(targets), spread_targets(targets)
+        answers = engine(prepared.inputs, targets, prepared.others)
+        if self.augment:
+            answers = [
+                augmentation.averaged(engine, prepared, answer, target)
+                for answer, target in zip(answers, spread, strict=True)
+            ]
+        return Run(engine, prepared, spread, answers)
+
+    def engine_for(self, targets: Sequence[Any]) -> Engine:
+        """What computes some targets: a user's callable is kept in an engine that nobody shares."""
+        if all(map(is_by_value, targets)):
+            return self.engine
+        if self._own_engine is None:
+            self._own_engine = self.opened.engine(*self._question, shared=False)
+        return self._own_engine
+
+    def assemble(self, run: Run, words: Sequence[Any] | None = None) -> list[Explanation]:
+        """The third step: an explanation of each image for each target, target by target.
+
+        Args:
+            run: What was computed.
+            words: Of texts, the word of each position of each.
+        """
+        prepared = run.prepared
+        each_words = [None] * len(prepared.images) if words is None else words
+        spoken = [
+            checked_words(own, text.shape[: prepared.axes])
+            for own, text in zip(each_words, prepared.images, strict=True)
+        ]
+        return [
+            explanation(
+                run.engine,
+                prepared,
+                answer,
+                target,
+                self.labels,
+                image=image,
+                fuse=self.fuse,
+                found=self._findings,
+                options={"augment": True} if self.augment else None,
+                words=spoken[image],
+            )
+            for answer, target in zip(run.answers, run.targets, strict=True)
+            for image in range(len(spoken))
+        ]
