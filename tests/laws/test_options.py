@@ -162,7 +162,7 @@ def test_embed_takes_the_classes_of_annotations(tmp_path):
         (class_sensitivity, OPTIONS[1]),
         (input_sensitivity, OPTIONS[0]),  # the norm of a map is the same on any grid
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_sanity(model, check, options):
     chosen = {"preprocess": "unit", "methods": ["grad_cam"]}

@@ -33,9 +33,9 @@ class Question:
     Attributes:
         model: A built Keras model.
         target: None for the predicted class, "label" for each picture's own, an index or a label.
-        preprocess: What is done to pictures.
+        preprocess: How pixels become the model's input.
         labels: The label of each class, as the user gives them.
-        input: Which input of the model.
+        input: Which input is explained of a model that has several.
         settings: How scores are made.
     """
 
@@ -57,7 +57,7 @@ class Question:
 
     @cached_property
     def classes(self) -> int | None:
-        """How many classes the model tells apart."""
+        """The number of classes that the model tells apart."""
         return self._opened.classes(self.settings.output)
 
     def case(self, example: Example, label_names: Sequence[str] | None) -> Case:
@@ -70,7 +70,7 @@ class Question:
         Raises:
             ValueError: If its own is asked for and it has none, or the model has no such class.
         """
-        names = [each.name for each in self._opened.others]
+        names = [other.name for other in self._opened.others]
         if len(example.others) != len(names):
             raise ValueError(
                 f"it must have what the model takes beside it, {', '.join(names) or 'nothing'}, as "
@@ -83,12 +83,12 @@ class Question:
         return Case(example, class_of(example.label, label_names, self.classes, self.known_labels))
 
     def probe(self, cases: Sequence[Case]) -> Probe:
-        """Ask the model about pictures, to be asked about changed ones."""
+        """Make a probe of pictures."""
         images = [case.example.image for case in cases]
-        others = [list(each) for each in zip(*(case.example.others for case in cases), strict=True)]
+        others = map(list, zip(*(case.example.others for case in cases), strict=True))
         return Probe(
             self.model,
-            self._opened.joined(images, others),
+            self._opened.joined(images, list(others)),
             None if self.target is None else [case.target for case in cases],
             preprocess=self.preprocess,
             labels=self.labels,
@@ -98,15 +98,15 @@ class Question:
         )
 
     def label(self, target: int) -> str:
-        """A class in words."""
+        """Say a class in words."""
         return str(target) if self.known_labels is None else self.known_labels[target]
 
     def described(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON can hold it."""
-        known = self.known_labels
+        """Describe what the numbers depend on, as JSON can hold it."""
+        labels = self.known_labels
         return {
             "target": "the predicted class" if self.target is None else self.target,
-            "labels_digest": None if known is None else digest_names(known),
+            "labels_digest": None if labels is None else digest_names(labels),
             "preprocess": getattr(self.preprocess, "__name__", self.preprocess),
             "score": self.settings.score,
             "input": self.input,
