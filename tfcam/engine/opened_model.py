@@ -92,7 +92,7 @@ class OpenedModel:
 
         Args:
             given: What a user gives for the model.
-            preprocess: See ``choose_preprocessing``.
+            preprocess: A mode, a family's name, a callable, "auto" or None.
             asked: Who asks, as in "compare takes one image".
 
         Raises:
@@ -161,7 +161,7 @@ class OpenedModel:
         """The engine for what is asked.
 
         Args:
-            layer: Which layers.
+            layer: One layer or several, by path, name, object or index; None for the default one.
             requests: The methods.
             settings: How scores and maps are made.
             shared: Whether it may be the same one when it is asked again. What closes over a

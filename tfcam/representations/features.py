@@ -47,7 +47,7 @@ class Features(Archived):
         maps: (n, h, w) float32, what these channels give, as the layer gives it.
         strengths: (n,) float32, by which they are the strongest.
         by: "mean" or "max", what a strength is.
-        count: How many channels the layer has.
+        count: Number of channels of the layer.
     """
 
     image: np.ndarray

@@ -165,9 +165,9 @@ def prepare_work(
     Args:
         model: The model.
         source: The pictures.
-        target: See ``stream``.
+        target: What is explained: a class, "label", a callable, or None for the predicted class.
         asked: What an ``Explainer`` takes.
-        shard_size: How many pictures a shard is of.
+        shard_size: Number of pictures in a shard.
 
     Raises:
         ValueError: If something does not fit the model.
@@ -234,7 +234,7 @@ def explain_shards(
     Args:
         work: What explains.
         store: Where they are written.
-        shards: Which ones, rising.
+        shards: Numbers of the shards, rising.
         advance: Told how many pictures are done, batch by batch.
     """
     batches = work.batches(shards)
