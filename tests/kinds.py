@@ -22,6 +22,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.networks import seeded
+from tests.tolerances import rounding
 
 README = Path(__file__).parent.parent / "README.md"
 METHODS = ("cam", "grad_cam", "grad_cam_pp", "layer_cam", "guided_backprop")
@@ -134,8 +135,9 @@ def frozen() -> Case:
     return like_flat(model)
 
 
-def in_half(policy: str, tolerance: float) -> Case:
-    return like_flat(networks.in_policy(policy, networks.flat), tolerance=tolerance)
+def in_half(half: str) -> Case:
+    tolerance = rounding(1.0, count=2, dtype=half)
+    return like_flat(networks.in_policy(f"mixed_{half}", networks.flat), tolerance=tolerance)
 
 
 def quantised() -> Case:
@@ -503,8 +505,8 @@ KINDS: dict[str, Kind] = {
     "one channel (grey)": Kind(functools.partial(of_shape, 10, 8, 1)),
     "six channels": Kind(functools.partial(of_shape, 10, 8, 6)),
     "channels first": Kind(channels_first),
-    "mixed_float16": Kind(functools.partial(in_half, "mixed_float16", 5e-3)),
-    "mixed_bfloat16": Kind(functools.partial(in_half, "mixed_bfloat16", 5e-2)),
+    "mixed_float16": Kind(functools.partial(in_half, "float16")),
+    "mixed_bfloat16": Kind(functools.partial(in_half, "bfloat16")),
     "int8, quantised": Kind(quantised, _refusing("quantised head")),
     "frozen backbone": Kind(frozen),
 }

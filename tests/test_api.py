@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_options_are_keyword_only(name):
         assert argument.annotation is not inspect.Parameter.empty
         if argument.name not in ARRAYS_AND_TARGET:
             assert argument.kind in (argument.KEYWORD_ONLY, argument.VAR_KEYWORD), argument.name
+
+
+def test_no_argument_is_explained_elsewhere_or_by_a_question():
+    vague = re.compile(r"^ +\w+: (How many|See ``|Which (one|ones|layers?)[.,]).*", re.MULTILINE)
+    for folder in ("tfcam", "training"):
+        for path in (Path(__file__).parent.parent / folder).rglob("*.py"):
+            assert not (found := vague.search(path.read_text())), (path, found[0])
 
 
 def test_explain_and_explainer_take_the_same_options():

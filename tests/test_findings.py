@@ -541,6 +541,7 @@ def test_a_range_says_how_it_is_reached():
 
 def half(kernel=1.0, first=1.0, pool=False, policy="mixed_float16", head="float32", bias=0.0):
     """Passes channels 0 and 1 on, in a policy; two classes, of which class 0 sees channel 0."""
+    networks.require(policy)
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(2, 1, use_bias=False, name="conv", dtype=policy)(inputs)
     x = layers.MaxPooling2D(2, dtype=policy)(x) if pool else x

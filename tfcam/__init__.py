@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tfcam.evaluation.result import Evaluation
     from tfcam.explainer.compare import compare
     from tfcam.explainer.diagnose import Diagnosis, diagnose
-    from tfcam.explainer.explainer import Explainer, explain
+    from tfcam.explainer.explain import explain
+    from tfcam.explainer.explainer import Explainer
     from tfcam.feature_visualization import objectives, parametrisations, recipes, transforms
     from tfcam.feature_visualization.dream import dream
     from tfcam.feature_visualization.result import Dream
@@ -105,7 +106,7 @@ _HOMES = {
     "dream": "feature_visualization.dream",
     "embed": "representations.embedding",
     "evaluate": "evaluation.evaluate",
-    "explain": "explainer.explainer",
+    "explain": "explainer.explain",
     "features": "representations.features",
     "layers": "model.graph",
     "open_store": "streaming.store",

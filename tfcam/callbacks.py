@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam import maps
+from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP
@@ -22,6 +24,7 @@ from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
+from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.comparison import shrink
 from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.classes import Target
@@ -77,12 +80,31 @@ class ExplainCallback(keras.callbacks.Callback):
             Of a batch a list of these, one for each image.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
+            or "tanh_max", which lifts what is faint in shallow layers.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
+        batch_size: Number of images that are computed at once; fewer take less memory.
         every: Number of epochs from one explanation to the next.
         max_share: The share of the training time that it may take, in (0, 1]; None for no bound.
         log_dir: TensorBoard's folder; by default nothing is logged. The run is called "explain"
             there. An epoch's step is its index from 0, as in Keras's own TensorBoard callback.
         folder: The folder where ``epoch_001.png`` and so on are written; by default none is.
-        options: Further options of ``tfcam.Explainer``, such as ``labels`` or ``preprocess``.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Attributes:
         explanations: The newest ``Explanations``.
@@ -115,6 +137,16 @@ class ExplainCallback(keras.callbacks.Callback):
         boxes: Sequence[Any] | None = None,
         target: Target | Sequence[Target] | np.ndarray = None,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+        preprocess: Preprocess = "auto",
+        labels: Sequence[str] | None = None,
+        score: Score = "logit",
+        input: str | int | None = None,
+        output: str | int | None = None,
+        grid: tuple[int, int] | None = None,
+        fuse: maps.Fusion = "max",
+        augment: bool = False,
+        eigen: bool = False,
+        batch_size: int = 32,
         every: int = 1,
         max_share: float | None = 0.03,
         log_dir: str | os.PathLike[str] | None = None,
@@ -132,8 +164,13 @@ class ExplainCallback(keras.callbacks.Callback):
             raise ValueError(f"max_share must be in (0, 1], or None; got {max_share}.")
         self._every, self._max_share = check_count("every", every), max_share
         self._log_dir, self._folder = log_dir, None if folder is None else Path(folder)
+        if "freeze" in options:
+            raise TypeError("ExplainCallback has no freeze: it explains weights that change.")
+        shared = {"layer": layer, "method": method, "preprocess": preprocess, "labels": labels}
+        shared |= {"score": score, "input": input, "output": output, "grid": grid, "fuse": fuse}
+        shared |= {"augment": augment, "eigen": eigen, "batch_size": batch_size}
         # Keras shows how far the training is.
-        self._options = {"layer": layer, "method": method, "progress": False, **options}
+        self._options: dict[str, Any] = {**shared, "progress": False, **options}
         self._target = target
         self._writer: tf.summary.SummaryWriter | None = None
         self.explanations: Explanations | None = None

@@ -99,6 +99,9 @@ class AttentionLoss:
             the raw maps.
         loss: "outside_energy", "squared_error", or a function of maps and masks, (B, H, W) each,
             that returns (B,).
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         options: The method's own options.
 
     Raises:
@@ -122,6 +125,8 @@ class AttentionLoss:
         *,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         loss: str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = "outside_energy",
+        output: str | int | None = None,
+        grid: tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
         request = ask(method, options)
@@ -143,7 +148,9 @@ class AttentionLoss:
         self.model = model
         self._loss = loss if callable(loss) else _LOSSES[loss]
         # Not shared: what is computed here is part of the user's graph.
-        self._engine = opened.engine(layer, [request], Settings(), shared=False)
+        self._engine = opened.engine(
+            layer, [request], Settings(output=output, grid=grid), shared=False
+        )
 
     def __call__(self, images: Any, masks: Any, targets: Any) -> tf.Tensor:
         """The loss of each image.

@@ -98,7 +98,7 @@ def draw_scene(
 
     Args:
         rng_or_seed: A seed (the same seed draws the same scene), or a generator to draw from.
-        shapes: How many shapes, 1 to 8; one if nothing is said, or as many as `kinds`.
+        shapes: Number of shapes, 1 to 8; one if nothing is said, or as many as `kinds`.
         size: Height and width S of the picture in pixels, at least 32.
         kinds: Which kinds, in the order of the labels; drawn at random from `KINDS` if None.
 

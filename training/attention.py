@@ -48,8 +48,8 @@ class Recipe:
     """How large the experiment is.
 
     Attributes:
-        scenes: How many to train on.
-        fresh: How many to ask about.
+        scenes: Number of scenes to train on.
+        fresh: Number of fresh scenes to ask about.
         epochs: How often each is seen.
         seeds: How often all is done, with other scenes and weights.
     """

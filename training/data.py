@@ -37,7 +37,7 @@ class Dogs:
         train: What is learnt from.
         validation: What thresholds and epochs are chosen on; taken from the official train split.
         test: The official test split, for the last number only.
-        counts: How many examples each part has.
+        counts: Number of examples in each part.
     """
 
     labels: tuple[str, ...]
@@ -66,7 +66,7 @@ def load(
         resize: "stretch" changes the aspect ratio, as the course did; "letterbox" keeps it and
             fills up with black.
         validation: The share of each breed's training pictures that is kept for validation.
-        seed: Which ones.
+        seed: Random seed of the choice.
         download: Whether to download it where it is not there yet.
 
     Returns:
@@ -158,7 +158,7 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     Args:
         labels: (N,) class indices.
         share: In (0, 1).
-        seed: Which ones.
+        seed: Random seed of the choice.
 
     Returns:
         (N,) bool.
@@ -227,9 +227,10 @@ def batches(
 
     Args:
         part: Of ``Dogs``.
-        size: How many examples a batch holds.
-        classes: How many labels there are.
-        shuffled: How many examples are shuffled at a time, anew each epoch; 0 keeps their order.
+        size: Number of examples in a batch.
+        classes: Number of labels.
+        shuffled: Number of examples that are shuffled at a time, anew each epoch; 0 keeps their
+            order.
         seed: Of the shuffling and mirroring.
         flip: Whether to mirror half of them, left to right.
     """

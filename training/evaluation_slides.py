@@ -93,7 +93,7 @@ def measure(
         model: A classifier of keras.applications.
         photos: Those to measure.
         seed: Of the random maps.
-        batch_size: How many are held as the model takes them at a time.
+        batch_size: Number of images that are held at a time as the model takes them.
 
     Returns:
         By the map's name (N, 3) float64: p(x L) - p(x), p without the top quarter - p(x), and the

@@ -93,8 +93,8 @@ def box(values: np.ndarray, threshold: float, largest: bool, upright: bool) -> n
     Args:
         values: (H, W).
         threshold: What a pixel must exceed; of a heatmap, a fraction of its maximum, 1.
-        largest: See ``Rung``; so for the next.
-        upright: Of the part.
+        largest: Whether the part with the most pixels is taken, else the first contour listed.
+        upright: Whether its own box is taken, else that of its rotated rectangle.
     """
     binary = values > threshold
     part = _largest(binary) if largest else _first(values, binary)

@@ -23,7 +23,7 @@ def build_network(
         backbone: A network of keras.applications by name, such as "resnet50"; or "custom", a small
             stack of convolutions and pooling with a dense layer behind, to which Grad-CAM applies
             and CAM does not.
-        classes: How many classes.
+        classes: Number of classes.
         recipe: Says how pictures are prepared.
         weights: "imagenet", a weights file, or None for random ones.
         size: The side of the input in pixels.

@@ -11,7 +11,7 @@ class Stage:
 
     Attributes:
         name: What is learnt.
-        epochs: How many, at most.
+        epochs: Largest number of epochs.
         learning_rate: At the start.
         backbone: Whether the backbone learns too, or the head alone.
         optimizer: "sgd" or "adam".

@@ -61,10 +61,10 @@ def train(
 
     Args:
         output: The folder of this run.
-        backbone: See ``build_network``.
+        backbone: A network of keras.applications by name, or "custom".
         recipe: "paper", "recommended" or a ``Recipe``.
-        weights: See ``build_network``.
-        data_dir: See ``data.load``; so for the next ones.
+        weights: "imagenet", a weights file, or None for random ones.
+        data_dir: Where TensorFlow Datasets keeps its data; None for its own place.
         breeds: Only these; all 120 if empty.
         size: The side of the pictures in pixels.
         resize: "stretch" or "letterbox".

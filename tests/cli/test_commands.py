@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import tfcam
 from tests import networks
 from tfcam.cli.commands import app
+from tfcam.engine.doors import DOORS
 from tfcam.scenes import KINDS, draw_scene
 
 LABELS = [f"the {kind}" for kind in KINDS]
@@ -401,14 +402,13 @@ def test_compare_draws_one_figure_and_prints_the_table(asked, shapes):
     assert result.stdout.startswith("Comparison of 2 x 2 explanations, 128 x 128 pixels\n")
     assert result.stdout.endswith("\nwrote out.png\n")
     np.testing.assert_array_equal(asked.pop("image"), scene(0))
-    assert asked == {
+    chosen = {
         "model": shapes,
-        "layers": None,
         "methods": ["grad_cam", "layer_cam"],
         "targets": ["star", 0],
-        "preprocess": "auto",
         "labels": list(KINDS),
     }
+    assert asked == {option.name: option.default for option in DOORS["compare"]} | chosen
     shared = Path("out.png").read_bytes()
     assert run("compare", "a.png", *options, "--output", "out.png").exit_code == 0
     assert Path("out.png").read_bytes() != shared

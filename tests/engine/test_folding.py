@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tests.tolerances import ROUNDED, rounding
 from tfcam.engine.folding import folded, function_of
 
 PLACE = (2, 7, 6, 4)
@@ -79,7 +80,7 @@ def test_steps_become_one(name):
     pictures = RNG.normal(size=PLACE)
     want = FOLDED[name](tf.constant(pictures)).numpy()
     got = once(tf.constant(pictures, tf.float32))[0].numpy()
-    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    np.testing.assert_allclose(got, want, atol=rounding(want))
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -108,7 +109,7 @@ def test_channels_may_come_first():
     (added,) = (op for op in once.graph.get_operations() if op.type == "BiasAdd")
     assert added.get_attr("data_format") == b"NCHW"
     found = tf.get_static_value(added.inputs[0].op.inputs[1])
-    np.testing.assert_allclose(found, KERNEL * SCALE, rtol=1e-6)
+    np.testing.assert_allclose(found, KERNEL * SCALE, rtol=ROUNDED)
     along_rows = fixed(lambda x: steps(x, SCALE), shape)
     assert folded(along_rows) == along_rows.graph.as_graph_def()
 

@@ -19,8 +19,8 @@ import tfcam
 from tests import networks
 from tfcam import maps
 from tfcam.data.example import Example
-from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, SetCount, Tally
-from tfcam.evaluation.gallery import Shown, thumbnail
+from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, LeftOut, SetCount, Tally
+from tfcam.evaluation.gallery import Shown, draw_thumbnail
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
 from tfcam.evaluation.store import State, Store
 from tfcam.images.loading import resize_image
@@ -230,10 +230,10 @@ def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
         heatmap, box = rng.random((8, 8)).astype(np.float32), np.array([[1, 1, 6, 6]])
         tally.add_to_set(MetricKey("cam", "x", "v1"), str(number), heatmap, box)
         picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        jpeg = thumbnail(picture, heatmap, None)
+        jpeg = draw_thumbnail(picture, heatmap, None)
         shown = Shown(curve[0], str(number), "dog", jpeg)
         tally.galleries[CandidateKey("cam", "x")].add(curve[0], True, lambda kept=shown: kept)
-    tally.skipped, tally.position, tally.leading = [("a", "why")], 6, "deletion"
+    tally.skipped, tally.position, tally.leading = [LeftOut("a", "why")], 6, "deletion"
     mean, error = tally.curves()["cam", "x", "deletion"]
     assert mean[::10] == pytest.approx(curves.mean(axis=0))
     assert error[::10] == pytest.approx(1.96 * curves.std(axis=0, ddof=1) / np.sqrt(5))
@@ -437,8 +437,11 @@ def test_models_of_other_inputs_are_refused(data):
     inputs = [keras.Input((8, 8, 3), name="a"), keras.Input((8, 8, 3), name="b")]
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
-    with pytest.raises(ValueError, match="one input, of images, is needed; .* has 2"):
+    with pytest.raises(ValueError, match="what the model takes beside it, b, as others of its"):
         tfcam.evaluate(model, data)
+    facts = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="The explained input must be of images, .* takes .*4,"):
+        tfcam.evaluate(facts, data)
 
 
 @pytest.mark.parametrize("name", METRICS)

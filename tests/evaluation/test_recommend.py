@@ -9,7 +9,7 @@ from scipy import stats
 
 import tfcam
 from tfcam.engine.opened_model import open_model
-from tfcam.evaluation.recommend import _candidates, ranked
+from tfcam.evaluation.recommend import _candidates, rank_candidates
 from tfcam.evaluation.statistics import holm, wilcoxon
 
 METRICS = [("insertion", {"steps": 4}), ("deletion", {"steps": 4})]
@@ -29,7 +29,7 @@ def rows(values, metric="insertion"):
 
 def test_ranks_by_hand():
     # Places by picture: 1 2 3, 1 3 2, then 1.5 1.5 3.
-    found = ranked(
+    found = rank_candidates(
         rows([[0.9, 0.5, 0.1], [0.9, 0.1, 0.5], [0.4, 0.4, 0.1]]), {"insertion": "higher"}
     )
     assert found.method.tolist() == ["m0", "m1", "m2"]
@@ -43,14 +43,14 @@ def test_a_lower_value_is_better_where_the_metric_says_so():
     table = pd.concat([rows(values, "deletion"), rows(values, "insertion")])
     for better, best in (({"deletion": "lower"}, "m0"), ({"deletion": "higher"}, "m1")):
         part = table[table.metric == "deletion"]
-        assert ranked(part, better).method.iloc[0] == best
-    both = ranked(table, {"deletion": "lower", "insertion": "higher"})
+        assert rank_candidates(part, better).method.iloc[0] == best
+    both = rank_candidates(table, {"deletion": "lower", "insertion": "higher"})
     assert both["rank"].tolist() == [1.5, 1.5]
 
 
 def test_p_is_of_each_pictures_mean_rank_against_the_best(rng):
     values = rng.random((12, 4)) + np.array([0.6, 0.3, 0, 0.1])
-    found = ranked(rows(values), {"insertion": "higher"})
+    found = rank_candidates(rows(values), {"insertion": "higher"})
     places = stats.rankdata(-values, axis=1)
     order = np.argsort(places.mean(axis=0), kind="stable")
     assert found.method.tolist() == [f"m{n}" for n in order]
@@ -62,7 +62,7 @@ def test_p_is_of_each_pictures_mean_rank_against_the_best(rng):
 
 def test_without_numbers_nothing_is_ranked():
     with pytest.raises(ValueError, match="a metric must give a number for each picture"):
-        ranked(rows([[np.nan, 1.0]]), {"insertion": "higher"})
+        rank_candidates(rows([[np.nan, 1.0]]), {"insertion": "higher"})
 
 
 def test_the_layers_are_the_default_one_and_the_last_of_larger_maps():

@@ -7,6 +7,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
+from tests.tolerances import ROUNDED
 from tfcam import maps
 
 WAYS = ["max", "mean", "product", "tanh_max"]
@@ -45,7 +46,7 @@ def test_by_hand():
     }
     for how, values in wanted.items():
         fused = maps.fuse([first, second], how)
-        np.testing.assert_allclose(fused, [values], rtol=1e-6)
+        np.testing.assert_allclose(fused, [values], rtol=ROUNDED)
         assert fused.dtype == np.float32
     np.testing.assert_array_equal(maps.fuse([first, second]), maps.fuse([first, second], "max"))
 
@@ -56,10 +57,10 @@ def test_fuse_equals_the_replica(rng, how, count):
     heatmaps = [maps.scale(rng.normal(0, 1, (6, 5))) for _ in range(count)]
     fused = maps.fuse(heatmaps, how)
     np.testing.assert_allclose(fused, replica(heatmaps, how), rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(maps.fuse(heatmaps[::-1], how), fused, rtol=1e-6)
+    np.testing.assert_allclose(maps.fuse(heatmaps[::-1], how), fused, rtol=ROUNDED)
     assert fused.max() == 1
     if how != "tanh_max":  # which bends a map
-        np.testing.assert_allclose(maps.fuse(heatmaps[:1], how), heatmaps[0], rtol=1e-6)
+        np.testing.assert_allclose(maps.fuse(heatmaps[:1], how), heatmaps[0], rtol=ROUNDED)
 
 
 @pytest.mark.parametrize("how", WAYS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.tolerances import ROUNDED
 from tfcam.feature_visualization.transforms import (
     Jitter,
     Pad,
@@ -66,7 +67,7 @@ def test_the_gradient_of_sampling_is_its_transpose(images, rng):
 def test_without_strength_nothing_changes(none, images):
     np.testing.assert_array_equal(none(SEED, (6, 9)), np.eye(3))
     found = apply_transforms(tf.constant(images), [none, none], 5, tf.constant(2))
-    np.testing.assert_allclose(found, images, atol=1e-6)
+    np.testing.assert_allclose(found, images, atol=ROUNDED)
     assert apply_transforms(images, [], 5, tf.constant(2)) is images
 
 
@@ -80,8 +81,8 @@ def test_jitter_moves_by_whole_pixels_to_all_sides(images):
     assert len(seen) == 9
     right = tf.constant([[1.0, 0, 0], [0, 1, 1], [0, 0, 1]])
     moved = sample(tf.constant(images), right).numpy()
-    np.testing.assert_allclose(moved[:, :, :-1], images[:, :, 1:], atol=1e-6)
-    np.testing.assert_allclose(moved[:, :, -1], 0.5, atol=1e-6)
+    np.testing.assert_allclose(moved[:, :, :-1], images[:, :, 1:], atol=ROUNDED)
+    np.testing.assert_allclose(moved[:, :, -1], 0.5, atol=ROUNDED)
 
 
 def test_scale_and_rotation_are_drawn_from_their_whole_range():
@@ -91,7 +92,7 @@ def test_scale_and_rotation_are_drawn_from_their_whole_range():
         scaled, turned = Scale(0.5, 2.0)(seed, (6, 9)).numpy(), Rotate(30)(seed, (6, 9)).numpy()
         assert scaled[0, 0] == scaled[1, 1]
         factors.append(1 / scaled[0, 0])
-        np.testing.assert_allclose(turned[:2, :2] @ turned[:2, :2].T, np.eye(2), atol=1e-6)
+        np.testing.assert_allclose(turned[:2, :2] @ turned[:2, :2].T, np.eye(2), atol=ROUNDED)
         angles.append(math.degrees(math.atan2(turned[1, 0], turned[0, 0])))
     assert 0.5 <= min(factors) < 0.55
     assert 1.9 < max(factors) <= 2.0
@@ -103,7 +104,7 @@ def test_a_quarter_turn_turns_a_square_picture(rng):
     square = rng.random((1, 5, 5, 1)).astype("float32")
     quarter = tf.constant([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     found = sample(tf.constant(square), quarter)[0]
-    np.testing.assert_allclose(found, np.rot90(square[0], -1), atol=1e-6)
+    np.testing.assert_allclose(found, np.rot90(square[0], -1), atol=ROUNDED)
 
 
 def test_padding_shrinks_the_picture_into_a_grey_border():
@@ -111,7 +112,7 @@ def test_padding_shrinks_the_picture_into_a_grey_border():
     found = apply_transforms(white, [Pad(4)], 0, tf.constant(0)).numpy()[0, :, :, 0]
     # Pixel k is taken from 5.5 + (k - 5.5) 20 / 12: the third from -1/3, a third of it grey.
     side = np.array([0, 0, 2 / 3, 1, 1, 1, 1, 1, 1, 2 / 3, 0, 0])
-    np.testing.assert_allclose(found, 0.5 + 0.5 * np.outer(side, side), atol=1e-6)
+    np.testing.assert_allclose(found, 0.5 + 0.5 * np.outer(side, side), atol=ROUNDED)
 
 
 def test_transforms_follow_each_other(images):
@@ -129,7 +130,7 @@ def test_a_seed_repeats_and_each_step_and_place_draws_anew(images):
     assert not np.array_equal(first, apply_transforms(x, every, 1, tf.constant(1)))
     assert not np.array_equal(first, apply_transforms(x, every, 2, tf.constant(0)))
     compiled = tf.function(lambda step: apply_transforms(x, every, 1, step))
-    np.testing.assert_allclose(compiled(tf.constant(0)), first, atol=1e-6)
+    np.testing.assert_allclose(compiled(tf.constant(0)), first, atol=ROUNDED)
     drawn = []
 
     def noted(seed, size):

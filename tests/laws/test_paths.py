@@ -7,10 +7,14 @@ import tensorflow as tf
 import tfcam
 from tests import networks
 from tests.laws.test_untouched import CHEAP
+from tests.tolerances import ROUNDED, rounding
 
-# How far a value may be off, as a fraction of the largest: half precision keeps three digits,
-# bfloat16 two, and gradients add the errors of several layers.
-TOLERANCES = {"float32": 1e-5, "mixed_float16": 5e-3, "mixed_bfloat16": 5e-2}
+# How far a value may be off, as a fraction of the largest.
+TOLERANCES = {
+    "float32": ROUNDED,
+    "mixed_float16": rounding(1.0, count=1, dtype="float16"),
+    "mixed_bfloat16": rounding(1.0, count=1, dtype="bfloat16"),
+}
 
 
 class CompiledChain(networks.Chain):

@@ -8,20 +8,20 @@ from keras import layers
 from scipy import ndimage
 
 import tfcam
+from tests.tolerances import ROUNDED, rounding
 from tfcam import maps, metrics
 from tfcam.explainer.export import prepare_pictures
-from tfcam.feature_visualization.blur import blurred
+from tfcam.feature_visualization.blur import blur_images
 from tfcam.losses import outside_energy, squared_error
 from tfcam.maps import tensors
 from tfcam.model.graph import graph_of
 from tfcam.preprocessing.modes import choose_preprocessing
 from tfcam.preprocessing.prepare import prepare
 
-EPSILON = float(np.finfo(np.float32).eps)
-# Both compute in float32: some ten operations on numbers of at most 1 round by half of this each.
-CLOSE = {"rtol": 10 * EPSILON, "atol": 10 * EPSILON}
-# Positions up to 100 are float32, too: of a sample between two pixels 100 EPSILON is lost.
-RESIZED = {"rtol": 0, "atol": 200 * EPSILON}
+# Both compute in float32, on numbers of at most 1.
+CLOSE = {"rtol": ROUNDED, "atol": ROUNDED}
+# Positions up to 100 are float32, too, and a sample lies between two pixels.
+RESIZED = {"rtol": 0, "atol": rounding(100.0, count=2)}
 
 SIZES = [
     ((7,), (30,)),
@@ -83,7 +83,7 @@ def test_energy_is_measured_and_learnt(rng, heats):
     wanted = [1 - metrics.energy(*each) for each in zip(heats, masks, strict=True)]
     wanted[4] = 0  # a map of zeros looks nowhere: it has no energy, inside or outside
     assert metrics.energy(heats[4], masks[4]) == 0
-    np.testing.assert_allclose(found, wanted, rtol=heats[0].size * EPSILON)
+    np.testing.assert_allclose(found, wanted, rtol=ROUNDED)
 
 
 def test_a_learnt_map_is_scaled_as_a_heatmap_is(rng):
@@ -91,7 +91,7 @@ def test_a_learnt_map_is_scaled_as_a_heatmap_is(rng):
     masks = rng.random(raws.shape).astype(np.float32)
     found = squared_error(tf.constant(raws), tf.constant(masks))
     wanted = [np.mean((maps.scale(r) - m) ** 2) for r, m in zip(raws, masks, strict=True)]
-    np.testing.assert_allclose(found, wanted, rtol=raws[0].size * EPSILON)
+    np.testing.assert_allclose(found, wanted, rtol=ROUNDED)
 
 
 def test_the_best_classes_are_ranked_as_pixels_are(rng):
@@ -119,7 +119,7 @@ def test_the_cosine_of_features_is_the_target_similarity():
     features = found.features[0]
     cosines = np.stack([tfcam.Similarity(each)(tf.constant(features)) for each in features])
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    np.testing.assert_allclose(cosines, unit @ unit.T, atol=len(unit.T) * EPSILON)
+    np.testing.assert_allclose(cosines, unit @ unit.T, atol=ROUNDED)
     np.fill_diagonal(cosines, -1)
     near = [kinds[other] == kinds[n] for n, other in enumerate(cosines.argmax(axis=1))]
     assert found.neighbours[0] == pytest.approx(np.mean(near))
@@ -128,7 +128,7 @@ def test_the_cosine_of_features_is_the_target_similarity():
 @pytest.mark.parametrize("width", [0.4, 1.5, 3.0])
 def test_a_blur_with_a_gradient_is_the_blur_without(rng, width):
     images = rng.random((2, 20, 25, 3)).astype(np.float32)
-    found = blurred(tf.constant(images), width)
+    found = blur_images(tf.constant(images), width)
     wanted = ndimage.gaussian_filter(images, (0, width, width, 0), mode="reflect", truncate=4.0)
     np.testing.assert_allclose(found, wanted, **CLOSE)
 
@@ -140,7 +140,7 @@ def test_arrays_and_tensors_are_preprocessed(rng, mode):
     before = tf.constant(pixels)
     found = np.asarray(function(before))
     # Values up to 255, less up to 124 of the mean.
-    np.testing.assert_allclose(found, function(pixels.copy()), rtol=0, atol=4 * 255 * EPSILON)
+    np.testing.assert_allclose(found, function(pixels.copy()), rtol=0, atol=rounding(255.0))
     np.testing.assert_array_equal(before, pixels)
 
 
@@ -172,8 +172,8 @@ def test_keras_metrics_are_the_means_of_their_functions(rng, heats):
     for metric in (overlap, best):
         metric.update_state(heats, boxes)
     pointing.update_state(heats, boxes, kinds)
-    assert float(overlap.result()) == pytest.approx(np.mean(overlaps), rel=EPSILON)
-    assert float(best.result()) == pytest.approx(best.accuracies.max(axis=1).mean(), rel=EPSILON)
+    assert float(overlap.result()) == pytest.approx(np.mean(overlaps), rel=ROUNDED)
+    assert float(best.result()) == pytest.approx(best.accuracies.max(axis=1).mean(), rel=ROUNDED)
     assert float(pointing.result()) == pytest.approx(metrics.mean_over_classes(hits, kinds))
 
 
@@ -185,4 +185,4 @@ def test_average_precision_is_that_of_the_sorted_pixels(rng, heats):
     quantised = np.minimum(heats, np.float32(0.9))  # one threshold for each value that occurs
     metric.update_state(quantised, masks)
     wanted = average_precision_score(masks.ravel(), quantised.ravel())
-    assert float(metric.result()) == pytest.approx(wanted, rel=10 * EPSILON)
+    assert float(metric.result()) == pytest.approx(wanted, rel=ROUNDED)

@@ -9,14 +9,8 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.laws import law
+from tests.tolerances import ROUNDED, relative, rounding
 from tfcam.methods.smoothing import noisy
-
-
-def relative(found, wanted):
-    """The largest difference, relative to the largest value."""
-    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
-    assert found.shape == wanted.shape
-    return np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-30)
 
 
 def pixelwise(*activations, seed=2):
@@ -88,13 +82,13 @@ def test_integrated_gradients_equal_the_replica(steps, baseline):
     results = explained(model, x, "integrated_gradients", [0, 2], steps=steps, baseline=baseline)
     for result, each, c in zip(results, x, [0, 2], strict=True):
         wanted = integrated_replica(model, each, c, steps, baseline)
-        assert relative(result.raw, wanted) < 1e-6
+        assert relative(result.raw, wanted) < ROUNDED
         start = np.full(each.shape, float(baseline))
         rise = score(model, each, c) - score(model, start, c)
         # What the result reports is the difference of two float32 numbers of the scores' size.
-        size = np.abs(wanted).sum()
+        off = rounding(np.abs(wanted).sum())
         error = rise - wanted.sum()
-        assert result.measured["completeness_error"] == pytest.approx(error, abs=1e-6 * size)
+        assert result.measured["completeness_error"] == pytest.approx(error, abs=off)
         assert f"completeness_error {result.measured['completeness_error']:.3g}" in repr(result)
 
 
@@ -106,9 +100,9 @@ def test_of_a_linear_network_any_number_of_steps_is_exact(steps, baseline):
     W1, _, V, _ = (w.astype(np.float64) for w in model.get_weights())
     slope = W1[0, 0] @ V[:, 1] / 9
     found = explained(model, x, "integrated_gradients", steps=steps, baseline=baseline)
-    assert relative(found.raws, (x.astype(np.float64) - baseline) * slope) < 1e-6
+    assert relative(found.raws, (x.astype(np.float64) - baseline) * slope) < ROUNDED
     for each in found:
-        assert abs(each.measured["completeness_error"]) < 1e-6 * np.abs(each.raw).sum()
+        assert abs(each.measured["completeness_error"]) < ROUNDED * np.abs(each.raw).sum()
 
 
 @law("exact on a quadratic network", "integrated_gradients")
@@ -120,7 +114,7 @@ def test_of_a_quadratic_network_the_midpoint_is_exact(steps):
     found = explained(model, images(), "integrated_gradients", steps=steps)
     kernel = model.get_weights()[0].astype(np.float64)
     # s = sum x^2 V / 9: each value's part is its own term.
-    assert relative(found.raws, images().astype(np.float64) ** 2 * kernel[:, 1] / 9) < 1e-6
+    assert relative(found.raws, images().astype(np.float64) ** 2 * kernel[:, 1] / 9) < ROUNDED
 
 
 @law("complete but for the reported error", "integrated_gradients")
@@ -176,7 +170,7 @@ def test_a_callable_may_treat_each_image_in_its_own_way():
     for method in ("integrated_gradients", "smooth_grad"):
         wanted = explained(model, x, method, [0, 2, 1])
         found = explained(model, x, method, by_image)
-        assert relative(found.raws, wanted.raws) < 1e-6
+        assert relative(found.raws, wanted.raws) < ROUNDED
 
 
 # --- SmoothGrad -----------------------------------------------------------------------------
@@ -195,7 +189,7 @@ def test_smooth_grad_equals_the_replica(samples, noise, seed, squared):
         for copy in seen:
             G = gradient(model, copy[index], 1)
             M += (G**2 if squared else G) / samples
-        assert relative(found[index].raw, M) < 1e-6
+        assert relative(found[index].raw, M) < ROUNDED
     assert not squared or (found.raws >= 0).all()
 
 
@@ -203,7 +197,7 @@ def test_smooth_grad_equals_the_replica(samples, noise, seed, squared):
 @pytest.mark.parametrize("noise", [0.0, 0.3, 4.0])
 def test_smooth_grad_of_a_linear_network_is_saliency(noise):
     found = explained(linear(), images(), "smooth_grad", samples=4, noise=noise)
-    assert relative(found.raws, explained(linear(), images(), "saliency").raws) < 1e-6
+    assert relative(found.raws, explained(linear(), images(), "saliency").raws) < ROUNDED
 
 
 @law("= saliency without noise", "smooth_grad")
@@ -242,10 +236,10 @@ def test_deconvnet_of_two_layers_equals_the_replica(c):
     model, x = bent(), images()
     results = explained(model, x, "deconvnet", c)
     wanted = np.stack([gradient(model, each, c, "deconvnet") for each in x])
-    assert relative(results.raws, wanted) < 1e-6
+    assert relative(results.raws, wanted) < ROUNDED
     for rule, method in (("guided", "guided_backprop"), ("plain", "saliency")):
         other = np.stack([gradient(model, each, c, rule) for each in x])
-        assert relative(explained(model, x, method, c).raws, other) < 1e-6
+        assert relative(explained(model, x, method, c).raws, other) < ROUNDED
         assert relative(other, wanted) > 0.1
     assert {each.options["gated_activations"] for each in results} == {2}
 
@@ -255,7 +249,7 @@ def test_deconvnet_does_not_ask_what_the_relus_let_through():
     model, x = bent(), images()
     # Of such a network it does not depend on the image at all; guided backpropagation does.
     found, other = (explained(model, x * s, "deconvnet").raws for s in (1, -3))
-    np.testing.assert_allclose(found, other, rtol=1e-6)
+    np.testing.assert_allclose(found, other, rtol=ROUNDED)
     guided, other = (explained(model, x * s, "guided_backprop").raws for s in (1, -3))
     assert relative(other, guided) > 0.1
 
@@ -266,7 +260,7 @@ def test_deconvnet_is_the_gradient_where_no_relu_stops_anything():
     model.set_weights([np.abs(w) for w in model.get_weights()])
     plain = explained(model, x, "saliency").raws
     for method in ("deconvnet", "guided_backprop"):
-        assert relative(explained(model, x, method).raws, plain) < 1e-6
+        assert relative(explained(model, x, method).raws, plain) < ROUNDED
 
 
 def test_hand_computed_maps():
@@ -289,7 +283,7 @@ def test_hand_computed_maps():
     # and 2: 4 * 3/4 * 0.5 for channel 0 at (1, 1), 3 * 2/3 * -1 for channel 1 at (0, 1); the
     # values that stay at 0 or below never pass. Twelve steps meet all of these ends.
     found = raw("integrated_gradients", 0, baseline=-1.0, steps=12)
-    np.testing.assert_allclose(found, [[[0.5, 0], [0, 1.5]], [[0, -2], [0, 0]]], rtol=1e-6)
+    np.testing.assert_allclose(found, [[[0.5, 0], [0, 1.5]], [[0, -2], [0, 0]]], rtol=ROUNDED)
     # Squares of 0.5 and -1 where x > 0.
     options = {"samples": 3, "noise": 0.0, "squared": True}
     assert raw("smooth_grad", 0, **options) == [[[0.25, 0], [0, 0.25]], [[0, 1], [0, 0]]]
@@ -309,7 +303,7 @@ def test_the_model_is_left_as_it_is(method):
         result = explained(model, x, method)[0]
     assert networks.snapshot(model, x) == before
     assert result.layer is None
-    assert result.score == pytest.approx(explained(model, x, "saliency")[0].score, rel=1e-6)
+    assert result.score == pytest.approx(explained(model, x, "saliency")[0].score, rel=ROUNDED)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
+from tests.tolerances import ablation_rounding, rounding
 from tfcam.methods.transformers import rollout_map
 from tfcam.model.graph import graph_of
 from tfcam.passes.attention import attention_scores
@@ -65,17 +66,19 @@ def test_maps_of_tokens_by_hand(prefix):
 def test_a_batch_is_its_images_one_by_one_eager_and_compiled(name, prefix):
     model, inputs = networks.vit(prefix=prefix), networks.pictures(3)
     explainer = tfcam.Explainer(model, method=name)
+    _, tokens, _ = tokens_of(model, inputs, 0)
     for _ in range(2):
-        together = explainer(inputs, [0, 2, 1]).raws
+        results = explainer(inputs, [0, 2, 1])
+        together = results.raws
         alone = [
             tfcam.explain(model, inputs[index], method=name, target=target).raw
             for index, target in enumerate([0, 2, 1])
         ]
-        size = np.abs(together).max()
-        assert size > 0
-        # Weights of ablation are differences of scores: they keep fewer digits.
-        bound = 1e-5 if name == "ablation_cam" else 2e-6
-        np.testing.assert_allclose(together, np.stack(alone), atol=bound * size)
+        assert together.any()
+        off = rounding(together)
+        if name == "ablation_cam":
+            off = ablation_rounding([result.score for result in results], tokens)
+        np.testing.assert_allclose(together, np.stack(alone), atol=off)
 
 
 @pytest.mark.parametrize("fill", ["zero", "mean"])
@@ -95,7 +98,8 @@ def test_ablations_leave_the_prefix_as_it_is(fill):
         drops.append(score(tokens) - score(ablated))
     wanted = (np.stack(drops, -1)[:, None] * patches).sum(-1).reshape(2, 3, 3)
     found = tfcam.explain(model, inputs, method="ablation_cam", target=0, fill=fill).raws
-    np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+    off = ablation_rounding(score(tokens), patches)
+    np.testing.assert_allclose(found, wanted, atol=off)
 
 
 def test_pooled_tokens_without_a_prefix_have_the_closed_form():

@@ -8,6 +8,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.model import test_data_format
+from tests.tolerances import ROUNDED
 from tfcam.metrics import confidence, faithfulness
 from tfcam.metrics.faithfulness import (
     adcc,
@@ -89,14 +90,14 @@ def test_the_metrics_are_their_formulas_in_float64(probe, heatmaps):
         Y = probability(probe, x, i)
         after = probability(probe, x * L[..., None], i)
         assert probe.probabilities[i] == pytest.approx(Y, rel=1e-5)
-        assert average_drop(probe, heatmaps)[i] == pytest.approx(max(0, Y - after) / Y, abs=1e-6)
+        assert average_drop(probe, heatmaps)[i] == pytest.approx(max(0, Y - after) / Y, abs=ROUNDED)
         assert increase_in_confidence(probe, heatmaps)[i] == float(after > Y)
-        assert confidence_change(probe, heatmaps)[i] == pytest.approx(after - Y, abs=1e-6)
+        assert confidence_change(probe, heatmaps)[i] == pytest.approx(after - Y, abs=ROUNDED)
         order = sorted(range(SIDE**2), key=lambda n: (-L.ravel()[n], n))
         without = x.copy().reshape(-1, 2)
         without[order[:9]] = 0
         change = probability(probe, without.reshape(x.shape), i) - Y
-        assert removal(probe, heatmaps)[i] == pytest.approx(change, abs=1e-6)
+        assert removal(probe, heatmaps)[i] == pytest.approx(change, abs=ROUNDED)
     assert 0 < increase_in_confidence(probe, heatmaps).sum() < 5  # both happen
 
 
@@ -158,9 +159,9 @@ def test_exactly_that_many_pixels_are_removed(fraction):
     count = round(fraction * SIDE**2)
     for heatmap in (np.ones((1, SIDE, SIDE)), np.zeros((1, SIDE, SIDE))):
         fall = removal(probe, heatmap, fraction=fraction)[0]
-        assert fall == pytest.approx(-count / SIDE**2, abs=1e-6)
+        assert fall == pytest.approx(-count / SIDE**2, abs=ROUNDED)
         kept = removal(probe, heatmap, fraction=fraction, keep=True)[0]
-        assert kept == pytest.approx(count / SIDE**2 - 1, abs=1e-6)
+        assert kept == pytest.approx(count / SIDE**2 - 1, abs=ROUNDED)
 
 
 def test_removal_by_each_fill_by_hand(rng):
@@ -169,9 +170,9 @@ def test_removal_by_each_fill_by_hand(rng):
     heatmap = rng.random((1, SIDE, SIDE))
     removed = top_pixels(heatmap[0].astype("f4"), 0.25)
     gone = image[0, removed].sum()
-    assert removal(probe, heatmap)[0] == pytest.approx(-gone / 36, abs=1e-6)
+    assert removal(probe, heatmap)[0] == pytest.approx(-gone / 36, abs=ROUNDED)
     mean = (9 * image.mean() - gone) / 36
-    assert removal(probe, heatmap, fill="mean")[0] == pytest.approx(mean, abs=1e-6)
+    assert removal(probe, heatmap, fill="mean")[0] == pytest.approx(mean, abs=ROUNDED)
     one, same, other = (removal(probe, heatmap, fill="noisy_linear", seed=n) for n in (1, 1, 2))
     assert one == same != other
 
@@ -229,7 +230,7 @@ def test_the_correlation_with_loops(probe, heatmaps):
 
 def test_adcc_has_the_golden_value():
     golden = harmonic_adcc(np.array([0.2]), np.array([0.9]), np.array([0.3]))
-    assert golden[0] == pytest.approx(0.791623, abs=5e-7)
+    assert golden[0] == pytest.approx(0.791623, abs=ROUNDED)
     assert harmonic_adcc(np.zeros(1), np.ones(1), np.zeros(1))[0] == 1
     for worst in [(1, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 1)]:
         assert harmonic_adcc(*np.array(worst, float)[:, np.newaxis])[0] == 0

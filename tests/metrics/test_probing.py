@@ -11,6 +11,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
+from tests.tolerances import ROUNDED
 from tfcam.metrics.probing import Probe
 
 
@@ -26,7 +27,7 @@ def test_the_probability_is_that_of_explain_for_every_kind_of_network(kind):
     results = tfcam.explain(model, images)
     assert probe.targets.tolist() == [each.target for each in results]
     np.testing.assert_allclose(
-        probe.probabilities, [each.probability for each in results], rtol=1e-6
+        probe.probabilities, [each.probability for each in results], rtol=ROUNDED
     )
     np.testing.assert_array_equal(probe.inputs, images)
     assert probe.preprocessing == results[0].preprocessing

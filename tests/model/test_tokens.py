@@ -433,11 +433,7 @@ def test_masks_are_still_there_for_the_models_own_call():
 def test_half_precision_gives_float32_scores(policy):
     inputs = tf.constant(networks.pictures(1))
     wanted = attention_scores(graph_of(networks.vit()), inputs)
-    keras.mixed_precision.set_global_policy(policy)
-    try:
-        model = networks.vit()
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
+    model = networks.in_policy(policy, networks.vit)
     for found, scores in zip(attention_scores(graph_of(model), inputs), wanted, strict=True):
         assert found.dtype == tf.float32
         np.testing.assert_allclose(found, scores, atol=0.03)

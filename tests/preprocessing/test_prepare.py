@@ -10,6 +10,7 @@ from keras import applications, layers
 from PIL import Image
 
 import tfcam
+from tests.tolerances import ROUNDED, rounding
 from tfcam.images.loading import resize_image
 from tfcam.model.graph import graph_of
 from tfcam.preprocessing.modes import choose_preprocessing
@@ -83,7 +84,7 @@ def test_a_mode_is_its_arithmetic(plain, preprocess, mode):
     prepared = ready(plain, [PICTURE, PICTURE[::-1]], preprocess)
     expected = REPLICAS[mode](np.stack([given, given[::-1]]).astype(np.float64))
     assert prepared.inputs.dtype == np.float32
-    np.testing.assert_allclose(prepared.inputs, expected, rtol=1e-6, atol=2e-5)
+    np.testing.assert_allclose(prepared.inputs, expected, atol=rounding(expected))
     assert prepared.bgr == (mode == "caffe")
     assert prepared.description.endswith(", as given")
     np.testing.assert_array_equal(prepared.images, [given, given[::-1]], strict=False)
@@ -94,8 +95,8 @@ def test_pictures_are_resized_as_pictures_and_then_prepared(plain):
     large = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     prepared = ready(plain, [large, PICTURE], "unit")
     np.testing.assert_array_equal(prepared.images[0], large)
-    np.testing.assert_allclose(prepared.inputs[0], resize_image(large, (8, 8)) / 255, atol=1e-7)
-    np.testing.assert_allclose(prepared.inputs[1], PICTURE / 255, atol=1e-7)
+    np.testing.assert_allclose(prepared.inputs[0], resize_image(large, (8, 8)) / 255, atol=ROUNDED)
+    np.testing.assert_allclose(prepared.inputs[1], PICTURE / 255, atol=ROUNDED)
 
 
 def test_every_form_of_one_picture_gives_the_same_input(plain, tmp_path):
@@ -159,7 +160,8 @@ def test_a_model_that_scales_inside_takes_what_that_takes(beginning, form):
     else:
         model = keras.Model(inputs, network(name="mobilenetv2_1.00_224")(begin(inputs)))
     prepared = ready(model, [PICTURE])
-    np.testing.assert_allclose(prepared.inputs, REPLICAS[mode](PICTURE[None] / 1.0), atol=1e-7)
+    wanted = REPLICAS[mode](PICTURE[None] / 1.0)
+    np.testing.assert_allclose(prepared.inputs, wanted, atol=rounding(wanted))
     assert prepared.description.endswith(" is inside") or "scaled inside" in prepared.description
 
 
@@ -192,7 +194,8 @@ FORMS = [lambda backbone: backbone, in_sequential, in_functional]
 )
 def test_a_network_of_keras_applications_is_told_by_its_name(name, mode, within):
     prepared = ready(within(network(name=name)), [PICTURE])
-    np.testing.assert_allclose(prepared.inputs[0], REPLICAS[mode](PICTURE / 1.0), atol=2e-5)
+    wanted = REPLICAS[mode](PICTURE / 1.0)
+    np.testing.assert_allclose(prepared.inputs[0], wanted, atol=rounding(wanted))
     assert prepared.bgr == (mode == "caffe")
     assert prepared.description.endswith(" was trained")
 
@@ -203,7 +206,7 @@ def test_a_real_mobilenet_v2(within):
     model = within(applications.MobileNetV2(weights=None, **size))
     prepared = ready(model, [PICTURE])
     expected = minus_one_to_one(resize_image(PICTURE, (32, 32)) / 1.0)
-    np.testing.assert_allclose(prepared.inputs[0], expected, atol=1e-6)
+    np.testing.assert_allclose(prepared.inputs[0], expected, atol=ROUNDED)
     assert prepared.description == "scaled to -1..1, as mobilenet_v2 was trained"
 
 
@@ -235,7 +238,8 @@ def test_a_subclassed_model_is_read_in_the_order_in_which_it_runs(scale, last, m
             ready(model, [PICTURE])
     else:
         inputs = ready(model, [PICTURE]).inputs
-        np.testing.assert_allclose(inputs[0], REPLICAS[mode](PICTURE / 1.0), atol=1e-7)
+        wanted = REPLICAS[mode](PICTURE / 1.0)
+        np.testing.assert_allclose(inputs[0], wanted, atol=rounding(wanted))
 
 
 UNCLEAR = {
@@ -276,7 +280,8 @@ def test_layer_names_are_a_hint_and_no_proof():
     with pytest.raises(ValueError, match=r"named as in 'resnet' \(BGR, ImageNet mean taken off\)"):
         ready(model, [PICTURE])
     expected = caffe(resize_image(PICTURE, (32, 32)) / 1.0)
-    np.testing.assert_allclose(ready(model, [PICTURE], "resnet").inputs[0], expected, atol=2e-5)
+    found = ready(model, [PICTURE], "resnet").inputs[0]
+    np.testing.assert_allclose(found, expected, atol=rounding(expected))
 
 
 def test_an_unknown_name_is_told(plain):

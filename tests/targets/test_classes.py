@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks
+from tests.tolerances import rounding
 from tfcam.model.outputs import pick_output
 from tfcam.targets.callables import (
     as_callable,
@@ -220,7 +221,8 @@ def test_exchanged_classes_change_the_sign_and_a_constant_changes_nothing():
     there, back = [[1, 4]] * 5, [[4, 1]] * 5
     np.testing.assert_array_equal(class_scores(outputs, there), -class_scores(outputs, back))
     moved = class_scores(outputs + 2.0, there)
-    np.testing.assert_allclose(moved, class_scores(outputs, there), atol=1e-6)
+    off = rounding(outputs + 2.0)
+    np.testing.assert_allclose(moved, class_scores(outputs, there), atol=off)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -311,7 +313,7 @@ def test_each_image_has_its_own_callable(call, dtype):
     slopes = np.zeros((5, 6))
     slopes[0, 3], slopes[2, 3], slopes[2, 0], slopes[3, best] = 1, 1, -1, 1
     slopes[[1, 4]] = 2 * exact[[1, 4]]
-    tolerance = 1e-3 if dtype == "float16" else 1e-6
+    tolerance = rounding(1.0, count=1, dtype=dtype)
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, wanted, rtol=tolerance)
     np.testing.assert_allclose(gradient, slopes, rtol=tolerance)

@@ -1,18 +1,20 @@
-"""What the command line's words mean: pictures, models, layers, options, and where results go."""
+"""What the command line's words mean: pictures, models and layers, and where results go."""
 
 from __future__ import annotations
 
-import ast
 import glob
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
+from tfcam.cli.flags import HOW, numbered
 from tfcam.cli.terminal import say, silence
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -26,11 +28,6 @@ Model = Annotated[
 ]
 
 
-Target = Annotated[
-    str | None, typer.Option(help="Class index or label; the predicted class if not given.")
-]
-
-
 Unsafe = Annotated[
     bool,
     typer.Option(
@@ -41,18 +38,15 @@ Unsafe = Annotated[
 ]
 
 
-Preprocess = Annotated[
-    str, typer.Option(help="auto, raw, unit, tf, torch, caffe, or a family's name.")
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        help="An option of the method, such as samples=16. May be repeated.",
+        metavar="NAME=VALUE",
+        rich_help_panel=HOW,
+    ),
 ]
-
-
-Labels = Annotated[
-    Path | None, typer.Option(help="A text file with the label of each class on a line.")
-]
-
-
-# What tfcam explain takes by an option of the same name.
-_OWN = ("model", "layer", "method", "preprocess", "labels", "fuse", "target")
 
 
 def expand(sources: list[str]) -> list[str]:
@@ -117,34 +111,6 @@ def read_labels(path: Path) -> list[str]:
         ) from None
 
 
-def numbered(text: str | None) -> Any:
-    """An index where it is one, else the name."""
-    # Python reads no number of thousands of digits.
-    return int(text) if text is not None and re.fullmatch(r"-?\d{1,99}", text) else text
-
-
-def layers_asked(names: list[str] | None) -> Any:
-    """One layer as it is, several as a list."""
-    found = [numbered(each) for each in names or []] or [None]
-    return found if len(found) > 1 else found[0]
-
-
-def read_options(texts: list[str]) -> dict[str, Any]:
-    """NAME=VALUE as options: numbers, True, False and None as such, all else as text."""
-    options: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name.isidentifier() and equals):
-            raise ValueError(f"--option must be NAME=VALUE, such as samples=16; got {text!r}.")
-        if name in _OWN:
-            raise ValueError(f"--option is for what has none of its own: give --{name} {value!r}.")
-        try:
-            options[name] = ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            options[name] = value
-    return options
-
-
 def load_network(
     name: str, labels: Path | None = None, unsafe: bool = False
 ) -> tuple[Any, list[str] | None]:
@@ -189,8 +155,13 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def ask_layer(model: Any) -> str:
+def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None) -> str:
     """Show a model's layers and ask which one, until the answer names one.
+
+    Args:
+        model: A Keras model.
+        input: Which input is explained.
+        grid: (height, width) of a transformer's patches.
 
     Raises:
         ValueError: If nobody can be asked.
@@ -202,12 +173,12 @@ def ask_layer(model: Any) -> str:
             "--choose-layer asks in a terminal; here there is none: name the layer with --layer."
         )
     graph = graph_of(model)
-    which = graph.find_input()
-    listed = graph.layers(which)
-    say(listed, error_stream=True)
+    which = graph.find_input(input)
+    table = graph.layers(which, grid)
+    say(table, error_stream=True)
     while True:
-        answer = numbered(typer.prompt("Index or name", default=listed.default, err=True).strip())
+        answer = numbered(typer.prompt("Index or name", default=table.default, err=True).strip())
         try:
-            return graph.open_layer(answer, which).tap.name
+            return graph.open_layer(answer, which, grid).tap.name
         except ValueError as error:
             say(error, error_stream=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -13,8 +14,10 @@ from tfcam.cli.demo import demo
 from tfcam.cli.dream import dream
 from tfcam.cli.evaluate import evaluate, recommend
 from tfcam.cli.explain import compare, diagnose, explain
+from tfcam.cli.flags import flags
 from tfcam.cli.stream import explain_dataset
-from tfcam.cli.terminal import errors, say
+from tfcam.cli.terminal import say
+from tfcam.engine.doors import DOORS
 
 app = typer.Typer(
     help="Shows which parts of an image made a Keras model decide as it did.",
@@ -25,39 +28,40 @@ app = typer.Typer(
 
 
 @app.command()
-def layers(model: Model, unsafe: Unsafe = False) -> None:
+@flags(*DOORS["layers"])
+def layers(model: Model, unsafe: Unsafe = False, **options: Any) -> None:
     """List every layer that has a map, and the one explained by default."""
-    with errors():
-        from tfcam.model.graph import layers as list_layers
+    from tfcam.model.graph import layers as list_layers
 
-        say(list_layers(load_network(model, unsafe=unsafe)[0]))
+    say(list_layers(load_network(model, unsafe=unsafe)[0], **options))
 
 
 @app.command()
+@flags()
 def methods() -> None:
     """List the methods."""
-    with errors():
-        from tfcam.methods.registry import METHODS
+    from tfcam.methods.registry import METHODS
+
     table = Table("method", "what it shows")
-    for each in METHODS.values():
-        table.add_row(each.name, each.summary)
+    for method in METHODS.values():
+        table.add_row(method.name, method.summary)
     Console().print(table)
 
 
-app.command()(demo)
-app.command()(explain)
-app.command()(compare)
-app.command()(diagnose)
-app.command()(evaluate)
+@app.command()
+@flags()
+def metrics() -> None:
+    """List the metrics."""
+    from tfcam.metrics.registry import METRICS
+
+    table = Table("metric", "what it says", "better")
+    for metric in METRICS.values():
+        table.add_row(metric.name, metric.meaning, metric.better)
+    Console().print(table)
 
 
-app.command()(recommend)
-
-
-app.command()(dream)
-
-
-app.command()(explain_dataset)
+for command in (demo, explain, compare, diagnose, evaluate, recommend, dream, explain_dataset):
+    app.command()(command)
 
 
 def main() -> None:

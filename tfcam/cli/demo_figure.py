@@ -62,7 +62,7 @@ def run_demo(seed: int, count: int = 30) -> tuple[Figure, list[Agreement]]:
 
     Args:
         seed: Of the scenes.
-        count: How many scenes with one shape are measured.
+        count: Number of scenes with one shape that are measured.
 
     Returns:
         The figure, and one agreement for each method.

@@ -8,78 +8,121 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import (
-    Labels,
-    Model,
-    Preprocess,
-    Unsafe,
-    load_network,
-    numbered,
-    read_image,
-    read_options,
-)
-from tfcam.cli.terminal import errors, say
+from tfcam.cli.arguments import Model, Unsafe, load_network, read_image
+from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, method_options, numbered, sides
+from tfcam.cli.terminal import say
+from tfcam.engine.doors import DOORS
 
 
+@flags(*DOORS["dream"])
 def dream(
     model: Model,
     target: Annotated[
-        str | None, typer.Option(help="Class index or label that the picture shall raise.")
+        str | None,
+        typer.Option(
+            help="Class index or label that the picture shall raise.",
+            metavar="NAME",
+            rich_help_panel=SUBJECT,
+        ),
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(help="Path, name or index of a layer to raise, see tfcam layers."),
+        typer.Option(
+            help="Path, name or index of a layer to raise, see tfcam layers.",
+            metavar="NAME",
+            rich_help_panel=SUBJECT,
+        ),
     ] = None,
     channel: Annotated[
-        int | None, typer.Option(help="One channel of the layer, instead of all of it.")
-    ] = None,
-    image: Annotated[
-        str | None, typer.Option(help="A picture to start from; a file or an http(s) URL.")
+        int | None,
+        typer.Option(
+            help="One channel of the layer, instead of all of it.",
+            metavar="N",
+            rich_help_panel=SUBJECT,
+        ),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="fourier, plain, yosinski or deep_dream; the last with --image."),
+        typer.Option(
+            help="How it is made: fourier, plain, yosinski or deep_dream; by default fourier, with "
+            "--image deep_dream.",
+            metavar="NAME",
+            rich_help_panel=HOW,
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="How many; the preset's if not given.")] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="A picture to start from: a file or an http(s) URL; by default it starts from "
+            "faint noise.",
+            metavar="FILE",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of steps; by default the preset's.", metavar="N", rich_help_panel=HOW
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="What is changed in the preset, such as blur=2; may be repeated."),
+        typer.Option(
+            help="What is changed in the preset, such as blur=2. May be repeated.",
+            metavar="NAME=VALUE",
+            rich_help_panel=HOW,
+        ),
     ] = None,
-    count: Annotated[int, typer.Option(help="How many pictures, each from other noise.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the noise and the transforms.")] = 0,
-    preprocess: Preprocess = "auto",
-    labels: Labels = None,
-    output: Annotated[
-        Path | None, typer.Option(help="A .png or .npz; dream_NAME.png if not given.")
+    count: Annotated[
+        int,
+        typer.Option(
+            help="Number of pictures that are made, each from other noise.",
+            metavar="N",
+            rich_help_panel=HOW,
+        ),
+    ] = 1,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Height and width of the picture in pixels, where the model leaves them open; by "
+            "default those of --image, or else the usual ones of the network's family.",
+            metavar="HEIGHT,WIDTH",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="A .png or .npz; by default dream_NAME.png.",
+            metavar="FILE",
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
     unsafe: Unsafe = False,
+    **options: Any,
 ) -> None:
     """Make a picture that a class, a layer or a channel responds to most."""
-    with errors():
-        from tfcam.feature_visualization.dream import dream as make
-        from tfcam.feature_visualization.result import check_path
+    from tfcam.feature_visualization.dream import dream as make
+    from tfcam.feature_visualization.result import check_path
 
-        asked = _objective(target, layer, channel)
-        file = output or Path(f"dream_{_file_name(target, layer, channel)}.png")
-        check_path(file)
-        network, known = load_network(model, labels, unsafe)
-        changes: dict[str, Any] = read_options(option or [])
-        if steps is not None:
-            changes["steps"] = steps
-        result = make(
-            network,
-            asked,
-            preset=preset or ("fourier" if image is None else "deep_dream"),
-            image=None if image is None else read_image(image),
-            count=count,
-            preprocess=preprocess,
-            labels=known,
-            seed=seed,
-            **changes,
-        )
-        result.save(file)
+    objective = _objective(target, layer, channel)
+    path = check_path(file or Path(f"dream_{_file_name(target, layer, channel)}.png"))
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    changes = method_options(option, DOORS["dream"])
+    result = make(
+        network,
+        objective,
+        preset=preset or ("fourier" if image is None else "deep_dream"),
+        image=None if image is None else read_image(image),
+        count=count,
+        size=sides(size),
+        **options,
+        **(changes if steps is None else changes | {"steps": steps}),
+    )
+    result.save(path)
     say(result)
-    say(f"  wrote          {file}")
+    say(f"  wrote          {path}")
 
 
 def _objective(target: str | None, layer: str | None, channel: int | None) -> Any:

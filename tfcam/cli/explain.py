@@ -10,162 +10,144 @@ from typing import Annotated, Any
 import typer
 
 from tfcam.cli.arguments import (
-    Labels,
+    Changes,
     Model,
-    Preprocess,
-    Target,
     Unsafe,
     ask_layer,
     expand,
-    layers_asked,
     load_network,
-    numbered,
     outputs,
     picture_name,
     read_image,
-    read_options,
 )
-from tfcam.cli.terminal import complain, errors, say
+from tfcam.cli.flags import RESULTS, SUBJECT, flags, method_options
+from tfcam.cli.terminal import complain, say
+from tfcam.engine.doors import DOORS
+from tfcam.engine.options import TARGET
+
+_EXPLAINED = (TARGET, *DOORS["Explainer"])
 
 
+Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
+
+
+@flags(*_EXPLAINED)
 def explain(
     images: Annotated[list[str], typer.Argument(help="Files, folders, globs or http(s) URLs.")],
     model: Model,
-    layer: Annotated[
-        list[str] | None,
+    choose_layer: Annotated[
+        bool,
         typer.Option(
-            help="Path, name or index of a layer, see tfcam layers; repeated, or all_convolutions, "
-            "for several that are fused."
+            "--choose-layer",
+            help="Show the layers, and ask which one.",
+            rich_help_panel=SUBJECT,
+        ),
+    ] = False,
+    option: Changes = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="A .png or .npz for one image, a folder for several; by default the folder here.",
+            metavar="PATH",
+            rich_help_panel=RESULTS,
         ),
     ] = None,
-    choose_layer: Annotated[
-        bool, typer.Option("--choose-layer", help="Show the layers, and ask which one.")
-    ] = False,
-    fuse: Annotated[str, typer.Option(help="max, mean, product or tanh_max.")] = "max",
-    target: Target = None,
-    method: Annotated[str, typer.Option(help="See tfcam methods.")] = "grad_cam",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="An option of the method, such as samples=16; may be repeated."),
-    ] = None,
-    preprocess: Preprocess = "auto",
-    labels: Labels = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="A .png or .npz for one image, a folder for several; . if not given."),
-    ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON; write pictures only with --output.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print JSON; write pictures only with --output.",
+            rich_help_panel=RESULTS,
+        ),
     ] = False,
     unsafe: Unsafe = False,
+    **options: Any,
 ) -> None:
     """Explain images, and write the overlay of each."""
-    with errors():
-        from tfcam.explainer.explainer import Explainer
-        from tfcam.utils.progress import progress_bar
+    from tfcam.explainer.explainer import Explainer
+    from tfcam.utils.progress import progress_bar
 
-        paths = expand(images)
-        network, known = load_network(model, labels, unsafe)
-        explainer = Explainer(
-            network,
-            ask_layer(network) if choose_layer else layers_asked(layer),
-            method=method,
-            preprocess=preprocess,
-            labels=known,
-            fuse=fuse,  # type: ignore[arg-type]
-            **read_options(option or []),
-        )
-        files = outputs(paths, method, output) if output or not as_json else [None] * len(paths)
-    chosen = numbered(target)
+    paths, target = expand(images), options.pop("target")
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    if choose_layer:
+        options["layer"] = ask_layer(network, options["input"], options["grid"])
+    explainer = Explainer(network, **options, **method_options(option, _EXPLAINED))
+    wanted = file is not None or not as_json
+    files = outputs(paths, options["method"], file) if wanted else [None] * len(paths)
     records, failed = [], False
     total, unit = (len(paths), "pictures") if len(paths) > 1 else (None, "")
-    with progress_bar(total, "explaining", None, unit) as advance:
-        for path, file in zip(paths, files, strict=True):
+    with progress_bar(total, "explaining", options["progress"], unit) as advance:
+        for path, target_file in zip(paths, files, strict=True):
             try:
-                result = explainer(read_image(path), chosen)
-                if file is not None:
-                    if file != output:
-                        file.parent.mkdir(parents=True, exist_ok=True)
-                    result.save(file)
+                explanation = explainer(read_image(path), target)
+                if target_file is not None:
+                    if target_file != file:
+                        target_file.parent.mkdir(parents=True, exist_ok=True)
+                    explanation.save(target_file)
             except (ValueError, TypeError, OSError) as error:
                 failed = True
                 complain(f"{path}: {error}" if len(paths) > 1 else error)
                 continue
             finally:
                 advance()
-            records.append(_record(path, result, file))
+            records.append(_record(path, explanation, target_file))
             if not as_json:
-                say(result)
-                say(f"  wrote          {file}")
+                say(explanation)
+                say(f"  wrote          {target_file}")
     if as_json:
         print(json.dumps(records, indent=2))
     if failed:
         raise typer.Exit(2)
 
 
+@flags(*DOORS["compare"])
 def compare(
-    image: Annotated[str, typer.Argument(help="A file or an http(s) URL.")],
-    model: Annotated[list[str], typer.Option(help="As in tfcam explain; may be repeated.")],
-    method: Annotated[
-        list[str] | None, typer.Option(help="See tfcam methods; may be repeated.")
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Path, name or index of a layer, see tfcam layers; may be repeated."),
-    ] = None,
-    target: Annotated[
-        list[str] | None, typer.Option(help="Class index or label; may be repeated.")
-    ] = None,
-    preprocess: Preprocess = "auto",
-    labels: Labels = None,
-    output: Annotated[
-        Path | None, typer.Option(help="A .png, .pdf or .svg; IMAGE_compare.png if not given.")
+    image: Image,
+    model: Annotated[list[str], typer.Option(help="As in tfcam explain. May be repeated.")],
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="A .png, .pdf or .svg; by default IMAGE_compare.png.",
+            metavar="FILE",
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
     shared_scale: Annotated[
-        bool, typer.Option("--shared-scale", help="Draw the maps of a row on one scale.")
+        bool,
+        typer.Option(
+            "--shared-scale",
+            help="Draw the maps of a row on one scale.",
+            rich_help_panel=RESULTS,
+        ),
     ] = False,
     unsafe: Unsafe = False,
+    **options: Any,
 ) -> None:
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
-    with errors():
-        from tfcam.explainer.compare import compare as compare_maps
-        from tfcam.results.comparison import check_path
+    from tfcam.explainer.compare import compare as compare_maps
+    from tfcam.results.comparison import check_path
 
-        file = check_path(output or Path(f"{picture_name(image)}_compare.png"))
-        loaded = (load_network(each, labels, unsafe) for each in model)
-        networks, known = zip(*loaded, strict=True)
-        same = known[0] if all(each == known[0] for each in known) else None
-        result = compare_maps(
-            list(networks) if len(networks) > 1 else networks[0],
-            read_image(image),
-            layers=[numbered(each) for each in layer] if layer else None,
-            methods=method or None,
-            targets=[numbered(each) for each in target] if target else None,
-            preprocess=preprocess,
-            labels=same,
-        )
-        result.save(file, shared_scale=shared_scale)
-    say(result)
-    say(f"wrote {file}")
+    path = check_path(file or Path(f"{picture_name(image)}_compare.png"))
+    networks, labels = zip(
+        *(load_network(name, options["labels"], unsafe) for name in model), strict=True
+    )
+    options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
+    models = list(networks) if len(networks) > 1 else networks[0]
+    comparison = compare_maps(models, read_image(image), **options)
+    comparison.save(path, shared_scale=shared_scale)
+    say(comparison)
+    say(f"wrote {path}")
 
 
-def diagnose(
-    image: Annotated[str, typer.Argument(help="A file or an http(s) URL.")],
-    model: Model,
-    layer: Annotated[str | None, typer.Option(help="Path, name or index of a layer.")] = None,
-    target: Target = None,
-    preprocess: Preprocess = "auto",
-    labels: Labels = None,
-    unsafe: Unsafe = False,
-) -> None:
+@flags(*DOORS["diagnose"])
+def diagnose(image: Image, model: Model, unsafe: Unsafe = False, **options: Any) -> None:
     """Check a model and an image: what applies, what to mind, and what to do about it."""
-    with errors():
-        from tfcam.explainer.diagnose import diagnose as check
+    from tfcam.explainer.diagnose import diagnose as check
 
-        network, known = load_network(model, labels, unsafe)
-        place, chosen = numbered(layer), numbered(target)
-        options: dict[str, Any] = {"preprocess": preprocess, "labels": known}
-        say(check(network, read_image(image), place, target=chosen, **options))
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    say(check(network, read_image(image), options.pop("layer"), **options))
 
 
 def _finite(number: float | None) -> float | None:

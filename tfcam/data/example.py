@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class Example:
         label: Its class, by index or name; None where it is not known.
         box_labels: The class of each box, where several may be in one picture.
         mask: (H, W) bool, the pixels of the object; None where it is not known.
+        others: Of a model with several inputs, what it takes beside the image, in its order.
     """
 
     id: str
@@ -29,6 +31,7 @@ class Example:
     label: Label = None
     box_labels: tuple[int | str, ...] = ()
     mask: np.ndarray | None = None
+    others: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tfcam.engine.options import (
     DATA_DIR,
     EIGEN,
     FREEZE,
+    FROZEN,
     FUSE,
     GRID,
     INPUT,
@@ -45,40 +46,52 @@ from tfcam.engine.options import (
 _PLACE = (INPUT, OUTPUT, GRID)
 _READ = (PREPROCESS, LABELS)
 _MAP = (FUSE, AUGMENT, EIGEN)
-_DATA = (SPLIT, DATA_DIR)
-_MEASURED = (METHODS, CLASS_OF_DATA, OUTPUT, *_READ, *_DATA, BATCH_SIZE, KEEP, SEED, PROGRESS)
+_DATA = (SPLIT, DATA_DIR, ANNOTATIONS)
+_MEASURED = (
+    *(CLASS_OF_DATA, SCORE, *_PLACE, METHODS, *_READ, *_DATA),
+    *(BATCH_SIZE, KEEP, SEED, PROGRESS),
+)
+_STREAMED = (
+    *(LAYER, TARGET_OF_DATA, SCORE, OUTPUT, GRID, METHOD, AUGMENT, EIGEN, *_READ, *_DATA),
+    *(BATCH_SIZE, SHARD_SIZE, FROZEN, STORE, PROGRESS),
+)
+_CHECKED = (
+    *(LAYERS_FUSED, METHODS_OF_SANITY, SCORE, OUTPUT, GRID, PREPROCESS),
+    *(BATCH_SIZE, PROGRESS),
+)
 
 DOORS: dict[str, tuple[Option, ...]] = {
     "explain": (
-        *(LAYERS_FUSED, TARGETS, WORDS, SCORE, *_PLACE, METHOD, *_MAP),
-        *(*_READ, BATCH_SIZE, PROGRESS),
+        *(LAYERS_FUSED, TARGETS, WORDS, SCORE, *_PLACE, METHOD, *_MAP, *_READ),
+        *(BATCH_SIZE, PROGRESS),
     ),
     "Explainer": (
-        *(LAYERS_FUSED, SCORE, *_PLACE, METHOD, *_MAP),
-        *(*_READ, BATCH_SIZE, FREEZE, PROGRESS),
+        *(LAYERS_FUSED, SCORE, *_PLACE, METHOD, *_MAP, *_READ),
+        *(BATCH_SIZE, FREEZE, PROGRESS),
     ),
     "Explainer.__call__": (TARGETS, WORDS),
     "Explainer.export": (TARGET,),
     "compare": (
-        *(LAYERS, TARGETS_COMPARED, SCORE, *_PLACE, METHODS),
-        *(*_READ, BATCH_SIZE, PROGRESS),
+        *(LAYERS, TARGETS_COMPARED, SCORE, *_PLACE, METHODS, *_READ),
+        *(BATCH_SIZE, PROGRESS),
     ),
     "diagnose": (LAYER, TARGET, SCORE, *_PLACE, *_READ),
-    "evaluate": (LAYERS_APART, SCORE, INPUT, METRICS, ANNOTATIONS, *_MEASURED),
+    "layers": (INPUT, GRID),
+    "evaluate": (LAYERS_APART, METRICS, *_MEASURED),
     "recommend": (CANDIDATE_LAYERS, METRICS_OF_CHOICE, *_MEASURED),
-    "stream": (
-        *(LAYER, TARGET_OF_DATA, SCORE, OUTPUT, METHOD),
-        *(*_READ, *_DATA, ANNOTATIONS, BATCH_SIZE, SHARD_SIZE, STORE, PROGRESS),
-    ),
-    "stream_on_ray": (TARGET_OF_DATA, SHARD_SIZE, STORE, PROGRESS),
+    "stream": _STREAMED,
+    "stream_on_ray": _STREAMED,
     "features": (LAYER, INPUT, GRID, PREPROCESS),
-    "embed": (LAYERS_APART, GRID, *_READ, *_DATA, BATCH_SIZE, SEED),
+    "embed": (LAYERS_APART, OUTPUT, GRID, *_READ, *_DATA, BATCH_SIZE, SEED, PROGRESS),
     "dream": (OUTPUT, *_READ, SEED, PROGRESS),
     "Probe": (TARGETS_OF_BATCH, INPUT, OUTPUT, *_READ, BATCH_SIZE),
-    "randomisation": (LAYERS_FUSED, METHODS_OF_SANITY, PREPROCESS, BATCH_SIZE, SEED),
-    "class_sensitivity": (LAYERS_FUSED, METHODS_OF_SANITY, PREPROCESS, BATCH_SIZE),
-    "input_sensitivity": (LAYERS_FUSED, METHODS_OF_SANITY, PREPROCESS, BATCH_SIZE, SEED),
+    "randomisation": (*_CHECKED, INPUT, SEED),
+    "class_sensitivity": _CHECKED,
+    "input_sensitivity": (*_CHECKED, SEED),
     "max_sensitivity": (SEED,),
-    "ExplainCallback": (LAYERS_FUSED, TARGETS_OF_BATCH, METHOD),
-    "AttentionLoss": (LAYERS_FUSED, METHOD),
+    "ExplainCallback": (
+        *(LAYERS_FUSED, TARGETS_OF_BATCH, SCORE, *_PLACE, METHOD, *_MAP, *_READ),
+        BATCH_SIZE,
+    ),
+    "AttentionLoss": (LAYERS_FUSED, METHOD, OUTPUT, GRID),
 }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import tensorflow as tf
+
 from tfcam.engine.engine import Engine
 from tfcam.engine.runner import Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
@@ -43,6 +45,11 @@ class OpenedModel:
         return self.graph.inputs[self.which]
 
     @property
+    def others(self) -> list[Input]:
+        """The inputs that are not explained."""
+        return [each for number, each in enumerate(self.graph.inputs) if number != self.which]
+
+    @property
     def calls(self) -> CallGraph:
         """What the model calls, as seen from the explained input."""
         return self.graph.calls(self.which)
@@ -74,12 +81,18 @@ class OpenedModel:
             )
         return values.pop(self.which), values
 
+    def joined(self, explained: Any, others: Sequence[Any]) -> Any:
+        """What a user gives for the model, of the explained input and the others: see ``split``."""
+        values = list(others)
+        values.insert(self.which, explained)
+        return tf.nest.pack_sequence_as(self.graph.structure, values)
+
     def prepare_one(self, given: Any, preprocess: Preprocess, asked: str) -> Prepared:
         """One image, with the model's other inputs.
 
         Args:
             given: What a user gives for the model.
-            preprocess: See ``choose_preprocessing``.
+            preprocess: A mode, a family's name, a callable, "auto" or None.
             asked: Who asks, as in "compare takes one image".
 
         Raises:
@@ -148,7 +161,7 @@ class OpenedModel:
         """The engine for what is asked.
 
         Args:
-            layer: Which layers.
+            layer: One layer or several, by path, name, object or index; None for the default one.
             requests: The methods.
             settings: How scores and maps are made.
             shared: Whether it may be the same one when it is asked again. What closes over a

@@ -1,11 +1,12 @@
 """Every option that several doors share, declared once: name, type, default, words and check.
 
 ``doors`` says which door takes which. A door (``explain``, ``evaluate``, ...) writes its options
-out in its signature and its docstring, so that ``help()``, an editor and a type checker see them
-without running anything; a test holds each copy equal to its declaration here, and
-``python -m tests.doors`` writes the docstrings. Other ways show less: a type checker does not see
-what a decorator sets, and ``Unpack`` of a ``TypedDict`` leaves no room for a method's own options,
-and nothing to complete in an editor that uses jedi.
+out in its signature and its docstring, so that a type checker and ``help()`` see them, and an
+editor shows the words of the argument that is being typed, all without running anything. A test
+holds each copy equal to its declaration here; ``python -m tests.doors`` writes the docstrings.
+Other ways show less: neither an editor nor a type checker sees what a decorator sets, and
+``Unpack`` of a ``TypedDict`` leaves no room for a method's own options, and nothing to complete in
+an editor that uses jedi.
 
 The command line makes its flags from these declarations. Nothing here loads TensorFlow, so that
 ``tfcam explain --help`` is quick.
@@ -69,7 +70,7 @@ TARGET = Option(
 )
 TARGETS = replace(
     TARGET,
-    type="Target | Targets",
+    type="Target | Targets | np.ndarray",
     code=f"{TARGET.code} Of a batch a list of these, one for each image; of one image a list of "
     "these, or ``tfcam.Top(k)``, gives an explanation of each in one forward pass.",
 )

@@ -19,7 +19,7 @@ class Settings:
         score: "logit" or "probability".
         output: Which output of the model, by name or index.
         eigen: Whether channels are combined to their first principal component.
-        at_once: How many images a looping method computes at once.
+        at_once: Number of images that a looping method computes at once.
         grid: (height, width) of the patches of a transformer, where it can't be found.
         freeze: Whether the weights are built into what is compiled.
     """

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from tfcam.evaluation.gallery import Gallery, Shown
@@ -21,12 +22,19 @@ from tfcam.evaluation.statistics import LEVEL, Interval
 FRACTIONS = np.linspace(0, 1, 101)
 
 
-# Of a set-level metric; each holds all its counts once.
+# The number of samples of a set-level metric; each holds all its counts once.
 RESAMPLES = 200
 
 
 # What is kept of a tally as it is.
 _FACTS = ("position", "last", "notes", "pictures", "empty", "leading")
+
+
+class LeftOut(NamedTuple):
+    """A picture, or a part of what was to be measured on it, that was left out, and why."""
+
+    image: str
+    reason: str
 
 
 class MeanCurve(NamedTuple):
@@ -40,16 +48,16 @@ class MeanCurve(NamedTuple):
 class SetCount:
     """A set-level metric that counts, with what its counts would be in samples of the pictures.
 
-    In sample r each picture counts as often as a Poisson number of mean 1 says, which is the same
-    for every method.
+    In each sample a picture counts a number of times that is drawn from a Poisson distribution of
+    mean 1, the same for every method.
 
     Attributes:
         metric: A ``keras.metrics.Metric`` whose variables are sums over pictures.
-        images: How many pictures it has seen.
-        samples: For each of its variables, (RESAMPLES, ...).
+        images: The number of pictures that it has seen.
+        samples: The samples of each of its variables, (RESAMPLES, ...).
     """
 
-    metric: Any
+    metric: keras.metrics.Metric
     images: int = 0
     samples: list[np.ndarray] = field(default_factory=list)
 
@@ -59,28 +67,28 @@ class SetCount:
         Args:
             heatmap: (H, W).
             truth: Boxes (n, 4), or a mask (H, W) bool.
-            seed: The picture's own.
+            seed: The picture's own seed.
         """
         before = self._values()
         self.metric.update_state([heatmap], [truth])
         times = np.random.default_rng(seed).poisson(1, RESAMPLES)
         added = [now - then for now, then in zip(self._values(), before, strict=True)]
-        grown = [times.reshape(-1, *[1] * each.ndim) * each for each in added]
-        earlier = self.samples or [np.zeros_like(each) for each in grown]
+        grown = [times.reshape(-1, *[1] * count.ndim) * count for count in added]
+        earlier = self.samples or [np.zeros_like(counts) for counts in grown]
         self.samples = [a + b for a, b in zip(earlier, grown, strict=True)]
         self.images += 1
 
     def interval(self) -> Interval:
-        """The metric of all pictures, and its 95 % interval.
+        """Compute the metric of all pictures, and its 95 % interval.
 
         Source: Chamandy et al. 2012, "Estimating uncertainty for massive data streams".
         """
-        own, mean = self._values(), float(self.metric.result())
+        values, mean = self._values(), float(self.metric.result())
         results = []
         for sample in range(RESAMPLES):
-            self._assign([each[sample] for each in self.samples])
+            self._assign([counts[sample] for counts in self.samples])
             results.append(float(self.metric.result()))
-        self._assign(own)
+        self._assign(values)
         tail = 100 * (1 - LEVEL) / 2
         low, high = np.percentile(results, [tail, 100 - tail])
         return Interval(mean, float(low), float(high))
@@ -94,7 +102,7 @@ class SetCount:
         self._assign(arrays[1 : 1 + count])
 
     def _values(self) -> list[np.ndarray]:
-        return [np.array(each) for each in self.metric.variables]
+        return [np.array(variable) for variable in self.metric.variables]
 
     def _assign(self, values: list[np.ndarray]) -> None:
         for variable, value in zip(self.metric.variables, values, strict=True):
@@ -105,30 +113,30 @@ class Tally:
     """What is kept of all pictures so far.
 
     Args:
-        makers: What makes each set-level metric, by name.
-        seed: Of the samples of set-level metrics.
+        makers: The functions that make each set-level metric, by name.
+        seed: The seed of the samples of set-level metrics.
 
     Attributes:
-        position: How many pictures of the source are done.
-        last: What tells the last of them from others.
-        skipped: Name and reason of each picture, or part of one, that was left out.
-        notes: What else is said once, such as the preprocessing, by name.
-        pictures: How many were measured.
-        empty: How many maps of each candidate were zero everywhere.
+        position: The number of pictures of the source that are done.
+        last: The digest of the last of them.
+        skipped: What was left out.
+        notes: Further settings by name, such as the preprocessing.
+        pictures: The number of pictures that were measured.
+        empty: The number of maps of each candidate that were zero everywhere.
         leading: The metric that chooses the best and worst pictures.
         sets: The set-level metrics of each candidate.
         galleries: The best and worst pictures of each candidate.
     """
 
-    def __init__(self, makers: dict[str, Callable[[], Any]], seed: int) -> None:
+    def __init__(self, makers: dict[str, Callable[[], keras.metrics.Metric]], seed: int) -> None:
         self._makers, self._seed = makers, seed
         self.position, self.last = 0, ""
-        self.skipped: list[tuple[str, str]] = []
+        self.skipped: list[LeftOut] = []
         self.notes: dict[str, str] = {}
         self.pictures, self.leading = 0, ""
         self.empty: dict[str, int] = {}
         self.sets: dict[MetricKey, SetCount] = {}
-        self._curves: dict[MetricKey, np.ndarray] = {}  # (3, 101): how many, sum, sum of squares
+        self._curves: dict[MetricKey, np.ndarray] = {}  # (3, 101): count, sum, sum of squares
         self.galleries: dict[CandidateKey, Gallery] = defaultdict(Gallery)
 
     def add_to_set(self, key: MetricKey, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
@@ -138,7 +146,7 @@ class Tally:
             key: Method, layer and metric.
             name: The picture's name.
             heatmap: (H, W).
-            truth: Boxes or a mask of the same size.
+            truth: Boxes (n, 4), or a mask (H, W) bool.
         """
         if key not in self.sets:
             self.sets[key] = SetCount(self._makers[key.metric]())
@@ -149,24 +157,24 @@ class Tally:
 
         Args:
             key: Method, layer and metric.
-            fractions: (S,) of the pixels, rising.
-            values: (S,).
+            fractions: (S,) fractions of the pixels, rising.
+            values: (S,) the curve at them.
         """
         curve = np.interp(FRACTIONS, fractions, values, left=np.nan, right=np.nan)
         sums = self._curves.setdefault(key, np.zeros((3, len(FRACTIONS))))
         sums += [np.ones_like(curve), curve, curve**2]
 
     def curves(self) -> dict[MetricKey, MeanCurve]:
-        """The mean curve of each method, layer and metric that has one."""
-        found = {}
+        """Average the curves of each method, layer and metric that has one."""
+        means = {}
         for key, (count, total, squares) in self._curves.items():
             mean = total / count
             variance = np.maximum(squares / count - mean**2, 0) / np.maximum(count - 1, 1)
-            found[key] = MeanCurve(mean, 1.96 * np.sqrt(variance))
-        return found
+            means[key] = MeanCurve(mean, 1.96 * np.sqrt(variance))
+        return means
 
     def state(self) -> dict[str, Any]:
-        """All of it, as facts and arrays that an archive keeps."""
+        """Collect all of it, as facts and arrays that an archive keeps."""
         return {
             **{name: getattr(self, name) for name in _FACTS},
             "skipped": self.skipped,
@@ -179,7 +187,7 @@ class Tally:
         """Take up what ``state`` gave, as an archive gives it back."""
         for name in _FACTS:
             setattr(self, name, state[name])
-        self.skipped = [(name, reason) for name, reason in state["skipped"]]
+        self.skipped = [LeftOut(*entry) for entry in state["skipped"]]
         for parts, arrays in state["sets"]:
             key = MetricKey(*parts)
             self.sets[key] = SetCount(self._makers[key.metric]())

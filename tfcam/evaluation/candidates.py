@@ -35,10 +35,10 @@ OwnExplainer = Callable[[list[np.ndarray], list[int]], Iterable[Heatmap]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What makes a map of each picture.
+    """A maker of maps: a method at a layer, an explainer or a baseline.
 
     Attributes:
-        method: Its name.
+        method: The name.
         layer: The path of the layer that it explains; "" where it needs none.
         kind: "method", "explainer" or "baseline".
     """
@@ -66,30 +66,32 @@ class Pictures(NamedTuple):
         images: (H, W, 3) uint8 each.
         inputs: (B, h, w, C), the same as the model takes them; at most as many as a batch.
         classes: (B,), the explained class of each.
+        others: (B, ...) each, the other inputs of a model that has several.
     """
 
     names: Sequence[str]
     images: list[np.ndarray]
     inputs: np.ndarray
     classes: np.ndarray
+    others: Sequence[np.ndarray] = ()
 
 
 class Candidates:
     """Makes the maps of all candidates for a batch; one-pass methods share one pass.
 
     Args:
-        model: A built Keras model with one image input.
+        model: A built Keras model.
         methods: As ``tfcam.compare`` takes them; None for those of one pass.
-        layers: Layers, each by itself.
-        explainers: Others by name.
+        layers: The layers, each explained by itself.
+        explainers: Explainers of the user's own, by name.
         baselines: Names of ``BASELINES``.
         settings: How scores are made.
-        input: Which input of the model.
-        seed: Of random maps.
+        input: Which input is explained of a model that has several.
+        seed: The seed of random maps.
 
     Attributes:
         all: The candidates.
-        described: The methods with what tells them from others.
+        described: The methods in words that tell them from others.
 
     Raises:
         ValueError: If something does not fit the model, or two have the same name.
@@ -108,12 +110,12 @@ class Candidates:
     ) -> None:
         opened = open_model(model, input)
         _check_input(opened)
-        if strange := [name for name in baselines if name not in BASELINES]:
-            raise ValueError(f"Baselines are {', '.join(BASELINES)}; got {strange[0]!r}.")
-        chosen = one_pass_methods() if methods is None else methods
-        requests = [as_request(method) for method in chosen]
+        if unknown := [name for name in baselines if name not in BASELINES]:
+            raise ValueError(f"Baselines are {', '.join(BASELINES)}; got {unknown[0]!r}.")
+        methods = one_pass_methods() if methods is None else methods
+        requests = [as_request(method) for method in methods]
         names = numbered([request_name(request) for request in requests])
-        self.described = [_described(request) for request in requests]
+        self.described = [_describe(request) for request in requests]
         passes = [
             _Pass(
                 opened,
@@ -126,8 +128,8 @@ class Candidates:
         ]
         self._makers: list[Callable[[Pictures], list[list[np.ndarray]]]] = [
             *passes,
-            *(partial(_explained, name, explainer) for name, explainer in explainers.items()),
-            *(partial(_drawn, name, seed) for name in baselines),
+            *(partial(_ask_explainer, name, explainer) for name, explainer in explainers.items()),
+            *(partial(_draw_baseline, name, seed) for name in baselines),
         ]
         self.all = [candidate for shared in passes for candidate in shared.candidates]
         self.all += [Candidate(name, "", "explainer") for name in explainers]
@@ -136,6 +138,9 @@ class Candidates:
 
     def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
         """Make the raw maps of each candidate, of each picture.
+
+        Args:
+            pictures: At most as many as a batch.
 
         Returns:
             For each candidate, for each picture, (h, w) not smaller than zero where it counts, or
@@ -170,11 +175,12 @@ class _Pass:
         # Always a full batch: another shape would be traced anew, and eager at first.
         rows = np.minimum(np.arange(self._size), count - 1)
         pairs = np.stack([pictures.classes, np.full(count, NOTHING)], axis=-1)
-        given = pictures.inputs[rows], [pairs.astype(np.int32)[rows]]
+        others = [values[rows] for values in pictures.others]
+        arguments = pictures.inputs[rows], [pairs.astype(np.int32)[rows]], others
         if not self._warm:  # compiled from the start, so that a run in two parts ends equal
-            self._engine(*given)
+            self._engine(*arguments)
             self._warm = True
-        (computed,) = self._engine(*given)
+        (computed,) = self._engine(*arguments)
         return [
             list(np.abs(raw[:count]) if request.method.pixels else raw[:count])
             for request, raws in zip(self._engine.requests, computed.raws, strict=True)
@@ -182,46 +188,52 @@ class _Pass:
         ]
 
 
-def _explained(name: str, explainer: OwnExplainer, pictures: Pictures) -> list[list[np.ndarray]]:
-    """What an explainer of the user's makes, checked."""
+def _ask_explainer(
+    name: str, explainer: OwnExplainer, pictures: Pictures
+) -> list[list[np.ndarray]]:
+    """Ask an explainer of the user's, and check what it returns."""
     classes = [int(index) for index in pictures.classes]
-    made = [
+    heatmaps = [
         np.asarray(heatmap_of(heatmap), np.float32)
         for heatmap in explainer(pictures.images, classes)
     ]
-    if len(made) != len(pictures.images) or any(heatmap.ndim != 2 for heatmap in made):
+    shapes = [heatmap.shape for heatmap in heatmaps]
+    if len(shapes) != len(pictures.images) or any(len(shape) != 2 for shape in shapes):
         raise ValueError(
             f"The explainer {name!r} must return a heatmap (H, W) for each of "
-            f"{len(pictures.images)} pictures; it returned {[array.shape for array in made]}."
+            f"{len(pictures.images)} pictures; it returned {shapes}."
         )
-    return [made]
+    return [heatmaps]
 
 
-def _drawn(name: str, seed: int, pictures: Pictures) -> list[list[np.ndarray]]:
-    """A baseline's maps."""
+def _draw_baseline(name: str, seed: int, pictures: Pictures) -> list[list[np.ndarray]]:
+    """Draw a baseline's maps."""
     pairs = zip(pictures.images, pictures.names, strict=True)
-    return [[BASELINES[name](image, seed_of(own, seed)) for image, own in pairs]]
+    draw = BASELINES[name]
+    return [[draw(image, seed_of(picture, seed)) for image, picture in pairs]]
 
 
-def _described(request: Request) -> str:
-    """A method's name and options, and of a function of the user's what tells it from others."""
+def _describe(request: Request) -> str:
+    """Say a method's name and options, and of a function of the user's a digest of its code."""
     function = request.method.function
     stored = METHODS.get(request.method.name)
     if stored is not None and stored.function is function:
         return request_name(request)
     code = getattr(function, "__code__", None)
-    plain = [each for each in code.co_consts if isinstance(each, int | float | str)] if code else []
-    mark = zlib.crc32(code.co_code + repr((code.co_names, plain)).encode()) if code else ""
-    return f"{request_name(request)} {mark}".strip()
+    if code is None:
+        return request_name(request)
+    constants = [value for value in code.co_consts if isinstance(value, int | float | str)]
+    mark = zlib.crc32(code.co_code + repr((code.co_names, constants)).encode())
+    return f"{request_name(request)} {mark}"
 
 
 def _check_input(opened: OpenedModel) -> None:
-    """Refuse a model that takes something else than one image."""
-    inputs = opened.graph.inputs
-    if len(inputs) > 1 or not inputs[opened.which].is_image:
+    """Refuse an explained input that is none of images."""
+    if not opened.input.is_image:
+        inputs = ", ".join(f"{taken.name!r} {taken.shape}" for taken in opened.graph.inputs)
         raise ValueError(
-            f"A model with one input, of images, is needed; {opened.graph.model.name!r} has "
-            f"{len(inputs)}: {', '.join(f'{taken.name!r} {taken.shape}' for taken in inputs)}."
+            f"The explained input must be of images, (height, width, channels); got "
+            f"{opened.input.name!r} of {opened.graph.name!r}, which takes {inputs}."
         )
 
 

@@ -33,7 +33,7 @@ def evaluate(
     metrics: Sequence[MetricChoice] | None = None,
     layer: Layers = None,
     target: str | int | None = None,
-    baselines: Sequence[str] = tuple(BASELINES),
+    baselines: Sequence[str] | None = None,
     explainers: Mapping[str, OwnExplainer] | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
@@ -43,6 +43,7 @@ def evaluate(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -61,7 +62,8 @@ def evaluate(
     such as MaxBoxAcc, and those that ask the model at the size of the model's input.
 
     Args:
-        model: Any built Keras 3 model with one image input; it is left as it is.
+        model: Any built Keras 3 model; it is left as it is. Of one with several inputs, images are
+            explained, and each ``tfcam.Example`` of the data has what else it takes.
         data: A folder of pictures, with XML files of Pascal VOC's form beside them or in a folder
             Annotations, or with a JSON file of COCO's form; a ``tf.data.Dataset`` of images, of
             (image, label), or of dicts as tensorflow_datasets gives them; the name of a data set
@@ -79,8 +81,8 @@ def evaluate(
             are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts.
-        baselines: Names of ``tfcam.metrics.BASELINES``, maps that ask no model; by
-            default all.
+        baselines: Baselines, maps that ask no model, by their names in
+            ``tfcam.metrics.BASELINES``; by default all.
         explainers: Others by name: each takes a list of pictures (H, W, 3) uint8 and a list of
             classes, as an ``Explainer`` does, and returns a heatmap (H, W) or an ``Explanation``
             for each.
@@ -99,6 +101,8 @@ def evaluate(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
@@ -131,14 +135,14 @@ def evaluate(
         raise TypeError(f"target must be None, 'label', a class index or a label; got {target!r}.")
     measures = find_metrics(metrics)
     question = Question(
-        model, target, preprocess, labels, input, Settings(score, output, False, batch_size)
+        model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )
     candidates = Candidates(
         model,
         methods,
         list(layer) if isinstance(layer, list | tuple) else [layer],
         explainers or {},
-        baselines,
+        tuple(BASELINES) if baselines is None else baselines,
         question.settings,
         input,
         seed,

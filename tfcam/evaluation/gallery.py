@@ -63,7 +63,7 @@ class Gallery:
                 del kept[SHOWN:]
 
 
-def thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray | None) -> bytes:
+def draw_thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray | None) -> bytes:
     """Draw a small picture under its heatmap, with the true boxes, as a JPEG file.
 
     Args:

@@ -11,9 +11,9 @@ import numpy as np
 
 from tfcam import maps
 from tfcam.data.example import Example
-from tfcam.evaluation.aggregate import Tally
+from tfcam.evaluation.aggregate import LeftOut, Tally
 from tfcam.evaluation.candidates import Candidate, Candidates, Pictures
-from tfcam.evaluation.gallery import Shown, thumbnail
+from tfcam.evaluation.gallery import Shown, draw_thumbnail
 from tfcam.evaluation.names import MetricKey
 from tfcam.metrics.curves import Curve
 from tfcam.metrics.localisation import truth_mask
@@ -59,15 +59,23 @@ class Batch:
         return height, width
 
 
+class Value(NamedTuple):
+    """The number that a metric gives for the picture at a place of the batch."""
+
+    place: int
+    measure: Measure
+    number: float
+
+
 @dataclass(frozen=True, eq=False)
 class CandidateMaps:
-    """What a candidate makes of a batch.
+    """The maps that a candidate makes of a batch.
 
     Attributes:
-        candidate: What made them.
+        candidate: The candidate.
         batch: The pictures.
         raws: The raw map of each; zeros where it is not finite.
-        finite: Whether each was finite: what is not is not measured.
+        finite: Whether each was finite; else it is not measured.
     """
 
     candidate: Candidate
@@ -86,16 +94,58 @@ class CandidateMaps:
         pairs = zip(self.raws, self.batch.examples, strict=True)
         return [maps.heatmap(raw, example.image.shape[:2]) for raw, example in pairs]
 
+    def measure(self, measure: Measure, tally: Tally) -> list[Value]:
+        """Measure each map that is finite; what counts over the whole set goes to the tally."""
+        key = MetricKey(self.candidate.method, self.candidate.layer, measure.name)
+        places = [place for place, good in enumerate(self.finite) if good]
+        if measure.kind in ("probe", "map"):
+            numbers = self._numbers(measure, key, tally)
+            return [Value(place, measure, float(numbers[place])) for place in places]
+        values = []
+        for place in places:
+            example = self.batch.examples[place]
+            truth = example.boxes if measure.needs == "boxes" else self.batch.regions[place]
+            if truth is None:
+                continue
+            if measure.kind == "truth":
+                number = measure.function(self.large[place], truth, **measure.options)
+                values.append(Value(place, measure, float(number)))
+            else:
+                size = self.batch.size
+                scaled = _scale(truth, example.image.shape[:2], size)
+                tally.add_to_set(key, example.id, self.small[place], scaled)
+        return values
 
-class Value(NamedTuple):
-    """What a metric gives for the picture at a place of the batch."""
+    def _numbers(self, measure: Measure, key: MetricKey, tally: Tally) -> np.ndarray:
+        """Measure all maps at once, (B,); the tally keeps the curves that the numbers are of."""
+        small, probe = self.small, self.batch.probe
+        subject = (probe, small) if measure.kind == "probe" else (small,)
+        numbers = measure.function(*subject, **measure.options)
+        if not isinstance(numbers, Curve):
+            return numbers
+        for probabilities, good in zip(numbers.probabilities, self.finite, strict=True):
+            if good:
+                tally.add_curve(key, numbers.fractions, probabilities)
+        return numbers.area if measure.of_curve == "area" else numbers.mean
 
-    place: int
-    measure: Measure
-    number: float
+    def show(self, values: Sequence[Value], tally: Tally) -> None:
+        """Keep the pictures that are the best or worst so far by the leading metric."""
+        if not tally.leading and values:
+            tally.leading = values[0].measure.name
+        for place, measure, number in values:
+            if measure.name == tally.leading:
+                draw = functools.partial(self._draw, place, number)
+                tally.galleries[self.candidate.key].add(number, measure.better == "higher", draw)
+
+    def _draw(self, place: int, number: float) -> Shown:
+        """Draw a picture under its heatmap."""
+        example = self.batch.examples[place]
+        heatmap = maps.heatmap(self.raws[place], example.image.shape[:2])
+        jpeg = draw_thumbnail(example.image, heatmap, example.boxes)
+        return Shown(number, example.id, self.batch.labels[place], jpeg)
 
 
-def measured(
+def measure_batch(
     examples: Sequence[Example],
     probe: Probe,
     labels: Sequence[str],
@@ -108,37 +158,37 @@ def measured(
 
     Args:
         examples: The pictures, at most as many as a batch.
-        probe: Asks the model about them.
+        probe: Asks the model about the pictures.
         labels: The explained class of each, in words.
-        candidates: What makes the maps.
-        measures: What is measured.
+        candidates: The makers of the maps.
+        measures: The metrics.
         tally: Keeps what is no row.
-        advance: Told by how many pictures the work has gone on.
+        advance: Called with the number of pictures that are done since.
 
     Returns:
         The rows, those of a picture together.
     """
-    names, images = [each.id for each in examples], [each.image for each in examples]
-    all_raws = candidates(Pictures(names, images, probe.inputs, probe.targets))
+    names, images = [e.id for e in examples], [e.image for e in examples]
+    all_raws = candidates(Pictures(names, images, probe.inputs, probe.targets, probe.others))
     tally.pictures += len(examples)
     tally.notes["preprocessing"] = probe.preprocessing
     regions = [_region(example, probe.inputs.shape[1:3], tally) for example in examples]
     batch = Batch(examples, probe, labels, regions)
     rows: list[list[Row]] = [[] for _ in examples]
     for candidate, raws in zip(candidates.all, all_raws, strict=True):
-        made = _checked(candidate, batch, raws, tally)
-        values = [value for measure in measures for value in _values(measure, made, tally)]
+        candidate_maps = _check(candidate, batch, raws, tally)
+        values = [value for m in measures for value in candidate_maps.measure(m, tally)]
         for place, measure, number in values:
             about = (int(probe.targets[place]), labels[place], float(probe.probabilities[place]))
             key = MetricKey(candidate.method, candidate.layer, measure.name)
             rows[place].append(Row(names[place], *key, number, *about))
         if candidate.kind == "method":
-            _show(made, values, tally)
+            candidate_maps.show(values, tally)
         advance(len(examples) / len(all_raws))
     return [row for of_picture in rows for row in of_picture]
 
 
-def _checked(
+def _check(
     candidate: Candidate, batch: Batch, raws: Sequence[np.ndarray], tally: Tally
 ) -> CandidateMaps:
     """Note which maps are not finite, and which are empty."""
@@ -146,85 +196,35 @@ def _checked(
     for example, good in zip(batch.examples, finite, strict=True):
         if not good:
             reason = f"{candidate.name}: its map holds NaN or infinity."
-            tally.skipped.append((example.id, reason))
-    kept = [raw if good else np.zeros_like(raw) for raw, good in zip(raws, finite, strict=True)]
-    made = CandidateMaps(candidate, batch, kept, finite)
-    empty = sum(good and not small.any() for good, small in zip(finite, made.small, strict=True))
+            tally.skipped.append(LeftOut(example.id, reason))
+    zeroed = [raw if good else np.zeros_like(raw) for raw, good in zip(raws, finite, strict=True)]
+    candidate_maps = CandidateMaps(candidate, batch, zeroed, finite)
+    pairs = zip(finite, candidate_maps.small, strict=True)
+    empty = sum(good and not small.any() for good, small in pairs)
     if empty:
         tally.empty[candidate.name] = tally.empty.get(candidate.name, 0) + empty
-    return made
-
-
-def _values(measure: Measure, made: CandidateMaps, tally: Tally) -> list[Value]:
-    """Measure each map that is finite; what counts over the whole set goes to the tally."""
-    key = MetricKey(made.candidate.method, made.candidate.layer, measure.name)
-    places = [place for place, good in enumerate(made.finite) if good]
-    if measure.kind in ("probe", "map"):
-        numbers = _numbers(measure, made, key, tally)
-        return [Value(place, measure, float(numbers[place])) for place in places]
-    values = []
-    for place in places:
-        example = made.batch.examples[place]
-        truth = example.boxes if measure.needs == "boxes" else made.batch.regions[place]
-        if truth is None:
-            continue
-        if measure.kind == "truth":
-            number = measure.function(made.large[place], truth, **measure.options)
-            values.append(Value(place, measure, float(number)))
-        else:
-            size = made.batch.size
-            scaled = _scaled(truth, example.image.shape[:2], size)
-            tally.add_to_set(key, example.id, made.small[place], scaled)
-    return values
-
-
-def _numbers(measure: Measure, made: CandidateMaps, key: MetricKey, tally: Tally) -> np.ndarray:
-    """Measure all maps at once, (B,); the tally keeps the curves that the numbers are of."""
-    given = (made.batch.probe, made.small) if measure.kind == "probe" else (made.small,)
-    result = measure.function(*given, **measure.options)
-    if not isinstance(result, Curve):
-        return result
-    for probabilities, good in zip(result.probabilities, made.finite, strict=True):
-        if good:
-            tally.add_curve(key, result.fractions, probabilities)
-    return result.area if measure.of_curve == "area" else result.mean
+    return candidate_maps
 
 
 def _region(example: Example, size: tuple[int, int], tally: Tally) -> np.ndarray | None:
-    """Where the object is: its mask, else its boxes; None where that is no pixel."""
-    truth, own = example.boxes if example.mask is None else example.mask, example.image.shape[:2]
+    """Find where the object is: its mask, else its boxes; None where that is no pixel."""
+    extent = example.image.shape[:2]
+    truth = example.boxes if example.mask is None else example.mask
     if truth is None:
         return None
     try:
-        truth_mask(truth, own)
-        truth_mask(_scaled(truth, own, size), size)
+        truth_mask(truth, extent)
+        truth_mask(_scale(truth, extent, size), size)
     except ValueError as error:
-        tally.skipped.append((example.id, f"Only what needs no region was measured: {error}"))
+        reason = f"Only what needs no region was measured: {error}"
+        tally.skipped.append(LeftOut(example.id, reason))
         return None
     return truth
 
 
-def _scaled(truth: np.ndarray, size: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray:
-    """Boxes or a mask on the picture resized."""
+def _scale(truth: np.ndarray, size: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
+    """Move boxes or a mask to the picture resized."""
     if truth.dtype == bool:
-        return maps.resize(truth, wanted) > 0.5
-    across, down = wanted[1] / size[1], wanted[0] / size[0]
+        return maps.resize(truth, target) > 0.5
+    across, down = target[1] / size[1], target[0] / size[0]
     return truth * np.array([across, down, across, down], np.float32)
-
-
-def _show(made: CandidateMaps, values: Sequence[Value], tally: Tally) -> None:
-    """Keep the pictures that are the best or worst so far by the leading metric."""
-    if not tally.leading and values:
-        tally.leading = values[0].measure.name
-    for place, measure, number in values:
-        if measure.name == tally.leading:
-            draw = functools.partial(_drawn, made, place, number)
-            tally.galleries[made.candidate.key].add(number, measure.better == "higher", draw)
-
-
-def _drawn(made: CandidateMaps, place: int, number: float) -> Shown:
-    """A picture under its heatmap."""
-    example = made.batch.examples[place]
-    heatmap = maps.heatmap(made.raws[place], example.image.shape[:2])
-    jpeg = thumbnail(example.image, heatmap, example.boxes)
-    return Shown(number, example.id, made.batch.labels[place], jpeg)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tfcam.data.example import Example
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
@@ -31,11 +31,11 @@ class Question:
     """What is asked of the model about each picture.
 
     Attributes:
-        model: A built Keras model with one image input.
+        model: A built Keras model.
         target: None for the predicted class, "label" for each picture's own, an index or a label.
-        preprocess: What is done to pictures.
+        preprocess: How pixels become the model's input.
         labels: The label of each class, as the user gives them.
-        input: Which input of the model.
+        input: Which input is explained of a model that has several.
         settings: How scores are made.
     """
 
@@ -46,6 +46,10 @@ class Question:
     input: str | int | None
     settings: Settings
 
+    @property
+    def _opened(self) -> OpenedModel:
+        return open_model(self.model, self.input)
+
     @cached_property
     def known_labels(self) -> Sequence[str] | None:
         """The label of each class, where they are known."""
@@ -53,8 +57,8 @@ class Question:
 
     @cached_property
     def classes(self) -> int | None:
-        """How many classes the model tells apart."""
-        return open_model(self.model, self.input).classes(self.settings.output)
+        """The number of classes that the model tells apart."""
+        return self._opened.classes(self.settings.output)
 
     def case(self, example: Example, label_names: Sequence[str] | None) -> Case:
         """Find the class that is explained of a picture.
@@ -66,6 +70,12 @@ class Question:
         Raises:
             ValueError: If its own is asked for and it has none, or the model has no such class.
         """
+        names = [other.name for other in self._opened.others]
+        if len(example.others) != len(names):
+            raise ValueError(
+                f"it must have what the model takes beside it, {', '.join(names) or 'nothing'}, as "
+                f"others of its tfcam.Example; it has {len(example.others)}."
+            )
         if self.target != "label":
             return Case(example, self.target)
         if example.label is None:
@@ -73,10 +83,12 @@ class Question:
         return Case(example, class_of(example.label, label_names, self.classes, self.known_labels))
 
     def probe(self, cases: Sequence[Case]) -> Probe:
-        """Ask the model about pictures, to be asked about changed ones."""
+        """Make a probe of pictures."""
+        images = [case.example.image for case in cases]
+        others = map(list, zip(*(case.example.others for case in cases), strict=True))
         return Probe(
             self.model,
-            [case.example.image for case in cases],
+            self._opened.joined(images, list(others)),
             None if self.target is None else [case.target for case in cases],
             preprocess=self.preprocess,
             labels=self.labels,
@@ -86,18 +98,19 @@ class Question:
         )
 
     def label(self, target: int) -> str:
-        """A class in words."""
+        """Say a class in words."""
         return str(target) if self.known_labels is None else self.known_labels[target]
 
     def described(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON can hold it."""
-        known = self.known_labels
+        """Describe what the numbers depend on, as JSON can hold it."""
+        labels = self.known_labels
         return {
             "target": "the predicted class" if self.target is None else self.target,
-            "labels_digest": None if known is None else digest_names(known),
+            "labels_digest": None if labels is None else digest_names(labels),
             "preprocess": getattr(self.preprocess, "__name__", self.preprocess),
             "score": self.settings.score,
             "input": self.input,
             "output": self.settings.output,
+            "grid": None if self.settings.grid is None else list(self.settings.grid),
             "batch_size": self.settings.at_once,
         }

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.options import GRID, Score
 from tfcam.evaluation.evaluate import evaluate
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
@@ -52,8 +53,8 @@ class Recommendation:
             and metrics of its place among all, 1 for the best), each metric's mean with ``_low``
             and ``_high``, ``p`` of its rank against the best, corrected by Holm, and ``differs``,
             whether that is below 0.05.
-        sentence: What was found, in words.
-        evaluation: All that was measured.
+        sentence: The result in words, with its numbers.
+        evaluation: The ``Evaluation`` behind it.
     """
 
     method: str
@@ -64,8 +65,8 @@ class Recommendation:
 
     def __repr__(self) -> str:
         metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
-        shown = self.table[["method", "layer", "rank", *metrics, "p"]].round(3)
-        return make_printable(f"{self.sentence}\n\n{shown.to_string(index=False)}")
+        table = self.table[["method", "layer", "rank", *metrics, "p"]].round(3)
+        return make_printable(f"{self.sentence}\n\n{table.to_string(index=False)}")
 
     def _repr_html_(self) -> str:
         sentence = html.escape(self.sentence, quote=False)
@@ -82,9 +83,13 @@ def recommend(
     target: str | int | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
+    score: Score = "logit",
+    input: str | int | None = None,
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -97,7 +102,7 @@ def recommend(
     again on others where a number is to be quoted.
 
     Args:
-        model: Any built Keras 3 model with one image input.
+        model: Any built Keras 3 model, as ``tfcam.evaluate`` takes it.
         images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data;
             twenty pictures say more than five.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
@@ -113,13 +118,21 @@ def recommend(
             by default the one that the model predicts.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
         labels: The label of each class, in the order of the classes; by default known of ImageNet
             networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
@@ -140,34 +153,40 @@ def recommend(
     Example:
         >>> import tfcam
         >>> pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(6)]
-        >>> found = tfcam.recommend(
+        >>> choice = tfcam.recommend(
         ...     tfcam.demo_model(), pictures, methods=["grad_cam", "eigen_cam"],
         ...     layers=["features"], metrics=["deletion"])
-        >>> found.layer, len(found.table)
+        >>> choice.layer, len(choice.table)
         ('features', 2)
     """
     metrics = MEASURES if metrics is None else metrics
-    opened = open_model(model)
-    chosen = _candidates(opened) if layers is None else list(layers)
+    opened = open_model(model, input)
+    paths = _candidates(opened, GRID.check(grid)) if layers is None else list(layers)
     result = evaluate(
         model,
         images,
         methods=methods,
         metrics=metrics,
-        layer=chosen,
+        layer=paths,
         target=target,
         baselines=(),
         split=split,
         data_dir=data_dir,
+        annotations=annotations,
         preprocess=preprocess,
         labels=labels,
+        score=score,
+        input=input,
         output=output,
+        grid=grid,
         batch_size=batch_size,
         to=to,
         seed=seed,
         progress=progress,
     )
-    table = ranked(result.table, {each.name: each.better for each in find_metrics(metrics)})
+    table = rank_candidates(
+        result.table, {measure.name: measure.better for measure in find_metrics(metrics)}
+    )
     for metric, rows in result.summary.groupby("metric", sort=False):
         numbers = rows.set_index(["method", "layer"])[["mean", "low", "high"]]
         numbers.columns = pd.Index([str(metric), f"{metric}_low", f"{metric}_high"])
@@ -178,15 +197,15 @@ def recommend(
     )
 
 
-def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
-    """Methods by their mean rank over pictures and metrics, and p against the best.
+def rank_candidates(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
+    """Rank methods by their mean rank over pictures and metrics, with p against the best.
 
     Args:
         table: As in ``Evaluation``.
         better: "higher" or "lower" for each metric.
 
     Returns:
-        A row for each: method, layer, rank, p, differs.
+        A row for each method and layer, best first: method, layer, rank, p, differs.
 
     Raises:
         ValueError: If no metric gave a number for a picture.
@@ -205,52 +224,54 @@ def ranked(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
     means = of_images.mean().sort_values(kind="stable")
     best = of_images[means.index[0]].to_numpy()
     others = means.index[1:]
-    tests = holm([wilcoxon(best, of_images[each].to_numpy()) for each in others])
+    tests = holm([wilcoxon(best, of_images[key].to_numpy()) for key in others])
     p = np.concatenate([[1.0], tests])
     frame = means.rename("rank").reset_index()
     return frame.assign(p=p, differs=p < _SIGNIFICANT)
 
 
-def _candidates(opened: OpenedModel) -> list[str]:
-    """The layer explained by default, and the last of each of the two larger map sizes before."""
-    listed = opened.graph.layers(opened.which)
-    before = list(itertools.takewhile(lambda each: each.path != listed.default, listed))
-    chosen, height = [listed.default], 0
-    for each in reversed(before if len(before) < len(listed) else []):
-        padded = each.kind.startswith(("ZeroPadding", "Cropping"))
-        side = each.shape[0]
-        if side is None or padded or len(chosen) == _LAYERS:
+def _candidates(opened: OpenedModel, grid: tuple[int, int] | None = None) -> list[str]:
+    """Choose the default layer, and the last of each of the two larger map sizes before it."""
+    layers, calls = opened.graph.layers(opened.which, grid), opened.calls
+    explained = {calls.call_name(call) for call in calls.explained(calls.calls)}
+    before = list(itertools.takewhile(lambda layer: layer.path != layers.default, layers))
+    paths, height = [layers.default], 0
+    for layer in reversed(before if len(before) < len(layers) else []):
+        padded = layer.kind.startswith(("ZeroPadding", "Cropping"))
+        side = layer.shape[0]
+        if side is None or padded or layer.path not in explained or len(paths) == _LAYERS:
             continue
-        height = height or _side(listed)
+        height = height or _height(layers)
         if side >= 1.5 * height:
-            chosen.append(each.path)
+            paths.append(layer.path)
             height = side
-    return chosen
+    return paths
 
 
-def _side(listed: LayerList) -> int:
-    """The height of the map that is explained by default."""
-    (default,) = (each for each in listed if each.path == listed.default)
+def _height(layers: LayerList) -> int:
+    """Find the height of the map that is explained by default."""
+    (default,) = (layer for layer in layers if layer.path == layers.default)
     return default.shape[0] or 1
 
 
 def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
+    """Say which candidate is best, with the numbers, and whether it differs from the next."""
     best = table.iloc[0]
     metrics = list(dict.fromkeys(result.summary["metric"]))
 
-    def said(row: Any) -> str:
+    def numbers(row: pd.Series) -> str:
         parts = []
         for metric in metrics:
-            mean, low, high = (row[f"{metric}{each}"] for each in ("", "_low", "_high"))
+            mean, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
             parts.append(f"{metric.split('(')[0]} {mean:.3f} [{low:.3f}, {high:.3f}]")
         return ", ".join(parts)
 
     name = candidate_name(best["method"], best["layer"])
-    text = f"{name} explains {model} best on these {result.pictures} pictures: {said(best)}."
+    text = f"{name} explains {model} best on these {result.pictures} pictures: {numbers(best)}."
     if len(table) < 2:
         return text
     second = table.iloc[1]
-    text += f" Next is {candidate_name(second['method'], second['layer'])}: {said(second)}."
+    text += f" Next is {candidate_name(second['method'], second['layer'])}: {numbers(second)}."
     equal = int((~table["differs"].iloc[1:]).sum())
     if not second["differs"]:
         text += (

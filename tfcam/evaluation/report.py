@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -20,6 +20,71 @@ from tfcam.evaluation.names import CandidateKey, candidate_name
 from tfcam.figures.charts import BANDS, Line, Means, draw_curves, draw_means
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+class Column(NamedTuple):
+    """A metric as the head of a column: its name, in words, and what it means."""
+
+    name: str
+    words: str
+    arrow: str
+    better: str
+    meaning: str
+
+
+class TableCell(NamedTuple):
+    """A mean of the table.
+
+    Attributes:
+        mean: In digits.
+        interval: In words.
+        best: Whether it reads the same as the best.
+        beaten: Whether a baseline is as good.
+        n: The number of pictures.
+    """
+
+    mean: str
+    interval: str
+    best: bool
+    beaten: bool
+    n: int
+
+
+class TableRow(NamedTuple):
+    """A method, what it is, and its cells: None where a metric gives nothing."""
+
+    name: str
+    kind: str
+    cells: list[TableCell | None]
+
+
+class Verdict(NamedTuple):
+    """The best method by a metric, and how the others compare with it.
+
+    Attributes:
+        metric: The metric.
+        best: The method with the best mean.
+        equal: Those that can't be told from it.
+        worse: The number of those that are significantly worse.
+        better: Those that are significantly better on the pictures that both have.
+        n: The number of pictures.
+    """
+
+    metric: str
+    best: str
+    equal: list[str]
+    worse: int
+    better: list[str]
+    n: int
+
+
+class Picture(NamedTuple):
+    """A picture of the report: its data URL, its name, its label, its value in digits."""
+
+    source: str
+    image: str
+    label: str
+    value: str
 
 
 def render(
@@ -35,28 +100,23 @@ def render(
     """Write the report.
 
     Args:
-        summary: See ``Evaluation``; so for the next four.
-        comparisons: Pairs of methods.
-        curves: Mean curves.
-        skipped: What was left out.
-        shown: Best and worst pictures.
-        settings: How it was made.
-        pictures: How many were measured.
+        summary: The table of means of an ``Evaluation``.
+        comparisons: Its table of pairs of methods.
+        curves: Its table of mean curves.
+        skipped: Its table of what was left out.
+        shown: The best and worst pictures of each method.
+        settings: The settings of the evaluation.
+        pictures: The number of pictures that were measured.
 
     Returns:
-        The whole file.
+        The HTML of the whole file.
     """
     summary = named(summary)
     meanings = settings.get("meanings", {})
-    metrics = [
-        {
-            "name": metric,
-            "words": metric.replace("_", " "),
-            "arrow": _ARROWS[rows["better"].iloc[0]],
-            "better": rows["better"].iloc[0],
-            "meaning": meanings.get(metric, ""),
-        }
-        for metric, rows in _by_metric(summary)
+    better = {metric: rows["better"].iloc[0] for metric, rows in _by_metric(summary)}
+    columns = [
+        Column(metric, metric.replace("_", " "), _ARROWS[way], way, meanings.get(metric, ""))
+        for metric, way in better.items()
     ]
     template = resources.files("tfcam").joinpath("assets/report.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -66,16 +126,16 @@ def render(
         data=settings.get("data", "pictures"),
         pictures=pictures,
         bands=BANDS,
-        metrics=metrics,
-        rows=table_rows(summary, [each["name"] for each in metrics]),
+        columns=columns,
+        rows=table_rows(summary, [column.name for column in columns]),
         means=_svg(draw_means(panels_of(summary)), "The means and intervals of the table above"),
         curves=_curves(curves, summary),
         verdicts=verdicts(summary, comparisons),
         shown=[
             {
                 "name": candidate_name(*key),
-                "best": [_picture(each) for each in gallery.best],
-                "worst": [_picture(each) for each in gallery.worst],
+                "best": list(map(_picture, gallery.best)),
+                "worst": list(map(_picture, gallery.worst)),
             }
             for key, gallery in shown.items()
         ],
@@ -85,18 +145,15 @@ def render(
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with a column ``name``, the method with its layer.
-
-    Where all methods explain the same layer it is left out.
-    """
-    layers = {each for each in table["layer"] if each}
+    """Add a column ``name``, the method with its layer; without where all have the same layer."""
+    layers = {layer for layer in table["layer"] if layer}
     pairs = zip(table["method"], table["layer"], strict=True)
     several = len(layers) > 1
     return table.assign(name=[candidate_name(m, at if several else "") for m, at in pairs])
 
 
 def panels_of(summary: pd.DataFrame) -> list[Means]:
-    """A panel of means for each metric."""
+    """Make a panel of means for each metric."""
     return [
         Means(
             f"{metric} {_ARROWS[rows['better'].iloc[0]]}",
@@ -108,73 +165,70 @@ def panels_of(summary: pd.DataFrame) -> list[Means]:
     ]
 
 
-def table_rows(summary: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each method: its cells, each marked where it is the best, or beaten by a baseline.
-
-    What reads the same as the best is as good.
+def table_rows(summary: pd.DataFrame, metrics: Sequence[str]) -> list[TableRow]:
+    """Make the rows of the table of means, one for each method.
 
     Args:
-        summary: With ``name``.
+        summary: The means, with a column ``name``.
         metrics: The columns.
     """
-    cells: dict[tuple[str, str], dict[str, Any]] = {}
+    cells: dict[tuple[str, str], TableCell] = {}
     for metric, rows in _by_metric(summary):
         sign = 1 if rows["better"].iloc[0] == "higher" else -1
         good = sign * rows["mean"]
-        own, other = rows["kind"] != "baseline", rows["kind"] == "baseline"
-        best = (
-            number(rows["mean"].iloc[int(good.where(own, -np.inf).argmax())]) if own.any() else ""
-        )
-        bar = good[other].max() if other.any() else -np.inf
+        baseline = rows["kind"] == "baseline"
+        best = number(sign * good[~baseline].max()) if not baseline.all() else ""
+        bar = good[baseline].max() if baseline.any() else -np.inf
         for place, (_, row) in enumerate(rows.iterrows()):
-            cells[row["name"], metric] = {
-                "mean": number(row["mean"]),
-                "interval": f"{number(row['low'])} to {number(row['high'])}",
-                "best": bool(own.iloc[place]) and number(row["mean"]) == best,
-                "beaten": bool(own.iloc[place]) and good.iloc[place] <= bar,
-                "n": row["n"],
-            }
+            mean, competes = number(row["mean"]), not baseline.iloc[place]
+            cells[row["name"], metric] = TableCell(
+                mean,
+                f"{number(row['low'])} to {number(row['high'])}",
+                competes and mean == best,
+                competes and bool(good.iloc[place] <= bar),
+                row["n"],
+            )
     kinds = dict(zip(summary["name"], summary["kind"], strict=True))
     return [
-        {"name": name, "kind": kind, "cells": [cells.get((name, metric)) for metric in metrics]}
+        TableRow(name, kind, [cells.get((name, metric)) for metric in metrics])
         for name, kind in kinds.items()
     ]
 
 
-def verdicts(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each metric the best method, and those that can't be told from it.
+def verdicts(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[Verdict]:
+    """Find the best method by each metric, and those that can't be told from it.
 
     Args:
-        summary: With ``name``.
-        comparisons: See ``Evaluation``.
+        summary: The means, with a column ``name``.
+        comparisons: The table of pairs of methods of an ``Evaluation``.
     """
-    found = []
-    short = {candidate_name(*who): name for who, name in _by_candidate(summary, "name").items()}
+    results = []
+    short = {candidate_name(*key): name for key, name in _by_candidate(summary, "name").items()}
     for metric, rows in _by_metric(summary[summary["kind"] != "baseline"]):
         sign = 1 if rows["better"].iloc[0] == "higher" else -1
         best = rows.iloc[int((sign * rows["mean"]).argmax())]
         name = candidate_name(best["method"], best["layer"])
         tested = comparisons[comparisons["metric"] == metric]
-        mine = tested[(tested["first"] == name) | (tested["second"] == name)]
-        if mine.empty:
+        pairs = tested[(tested["first"] == name) | (tested["second"] == name)]
+        if pairs.empty:
             continue
-        others = mine["first"].where(mine["first"] != name, mine["second"])
-        verdict = mine["better"]
-        found.append(
-            {
-                "metric": metric,
-                "best": best["name"],
-                "equal": [short[each] for each in others[verdict == ""]],
-                "worse": int((verdict == name).sum()),
-                "better": [short[each] for each in others[(verdict != "") & (verdict != name)]],
-                "n": int(mine["n"].iloc[0]),
-            }
+        others = pairs["first"].where(pairs["first"] != name, pairs["second"])
+        winner = pairs["better"]
+        results.append(
+            Verdict(
+                metric,
+                best["name"],
+                [short[other] for other in others[winner == ""]],
+                int((winner == name).sum()),
+                [short[other] for other in others[(winner != "") & (winner != name)]],
+                int(pairs["n"].iloc[0]),
+            )
         )
-    return found
+    return results
 
 
 def number(value: float) -> str:
-    """Three digits behind the point, or as many as say something.
+    """Write a number with three digits behind the point, or as many as say something.
 
     Example:
         >>> number(0.12345), number(123.456), number(0.0000123)
@@ -213,42 +267,37 @@ def _by_metric(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _by_candidate(summary: pd.DataFrame, column: str) -> dict[tuple[str, str], str]:
-    who = zip(summary["method"], summary["layer"], strict=True)
-    return dict(zip(who, summary[column], strict=True))
+    keys = zip(summary["method"], summary["layer"], strict=True)
+    return dict(zip(keys, summary[column], strict=True))
 
 
-def _svg(figure: Figure, said: str) -> Markup:
-    """A figure as SVG inside HTML, sized by the page, with words for who can't see it."""
+def _svg(figure: Figure, words: str) -> Markup:
+    """Draw a figure as SVG inside HTML, sized by the page, with words for who can't see it."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
     text = stream.getvalue()
-    drawn = text[text.index("<svg") :]
     sized = re.sub(
         r'<svg([^>]*?) width="([\d.]+)pt" height="[\d.]+pt"',
-        rf'<svg\1 role="img" aria-label="{said}" style="width:\2pt"',
-        drawn,
+        rf'<svg\1 role="img" aria-label="{words}" style="width:\2pt"',
+        text[text.index("<svg") :],
         count=1,
     )
     return Markup(sized)
 
 
-def _picture(each: Shown) -> dict[str, str]:
-    return {
-        "source": f"data:image/jpeg;base64,{base64.b64encode(each.jpeg).decode()}",
-        "image": each.image,
-        "label": each.label,
-        "value": number(each.value),
-    }
+def _picture(shown: Shown) -> Picture:
+    source = f"data:image/jpeg;base64,{base64.b64encode(shown.jpeg).decode()}"
+    return Picture(source, shown.image, shown.label, number(shown.value))
 
 
 def _flat(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is said of how it was made, as lines of words."""
+    """List the settings in words."""
     lines = []
     for name, value in settings.items():
         if name in ("meanings", "leading") or value in (None, [], {}, ""):
             continue
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key} {each}" for key, each in value.items())
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
         elif isinstance(value, list | tuple):
             value = ", ".join(map(str, value))
         lines.append((name.replace("_", " "), str(value)))

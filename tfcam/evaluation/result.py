@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import FRACTIONS, Tally
+from tfcam.evaluation.aggregate import FRACTIONS, LeftOut, Tally
 from tfcam.evaluation.gallery import Gallery
 from tfcam.evaluation.names import CandidateKey, MetricKey, candidate_name
 from tfcam.evaluation.report import named, panels_of, render
@@ -21,7 +21,7 @@ from tfcam.figures.charts import draw_means
 from tfcam.utils.files import write_whole
 from tfcam.utils.terminal_text import make_printable
 
-_WHO = ["method", "layer"]
+_KEYS = ["method", "layer"]
 
 
 _COMPARED = ["metric", "first", "second", "difference", "low", "high", "p", "p_corrected"]
@@ -48,7 +48,7 @@ class Evaluation:
             ``value``, ``low``, ``high``.
         skipped: What could not be used: ``image`` and ``reason``.
         shown: The best and the worst pictures of each method by the leading metric.
-        settings: How it was made.
+        settings: What it was made of: model, data, options, versions.
     """
 
     table: pd.DataFrame
@@ -60,21 +60,21 @@ class Evaluation:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def best(self, metric: str) -> str:
-        """The name of the best method by a metric, with its layer where it has one.
+        """Find the best method by a metric: its name, with its layer where it has one.
 
         Raises:
-            ValueError: If it was not measured.
+            ValueError: If the metric was not measured.
         """
         rows = self.summary[(self.summary.metric == metric) & (self.summary.kind != "baseline")]
         if rows.empty:
-            known = ", ".join(dict.fromkeys(self.summary.metric))
-            raise ValueError(f"metric must be one of {known}; got {metric!r}.")
+            measured = ", ".join(dict.fromkeys(self.summary.metric))
+            raise ValueError(f"metric must be one of {measured}; got {metric!r}.")
         order = rows["mean"] if rows["better"].iloc[0] == "higher" else -rows["mean"]
-        found = rows.loc[order.idxmax()]
-        return candidate_name(found["method"], found["layer"])
+        best = rows.loc[order.idxmax()]
+        return candidate_name(best["method"], best["layer"])
 
     def wide(self) -> pd.DataFrame:
-        """The means, a row for each method and layer and a column for each metric."""
+        """Pivot the means: a row for each method and layer, a column for each metric."""
         names = [candidate_name(m, at) for m, at in zip(*self._who(), strict=True)]
         rows, columns = dict.fromkeys(names), dict.fromkeys(self.summary.metric)
         means = self.summary.assign(name=names).pivot(index="name", columns="metric", values="mean")
@@ -113,20 +113,20 @@ class Evaluation:
         """Draw the means with their intervals, a panel for each metric.
 
         Args:
-            metrics: Which; None for all.
+            metrics: The metrics that are drawn; None for all.
 
         Raises:
             ValueError: If one was not measured.
         """
-        known = list(dict.fromkeys(self.summary.metric))
-        chosen = known if metrics is None else list(metrics)
-        if strange := [each for each in chosen if each not in known]:
-            raise ValueError(f"metric must be one of {', '.join(known)}; got {strange[0]!r}.")
-        return draw_means(panels_of(named(self.summary[self.summary.metric.isin(chosen)])))
+        measured = list(dict.fromkeys(self.summary.metric))
+        metrics = measured if metrics is None else list(metrics)
+        if unknown := [metric for metric in metrics if metric not in measured]:
+            raise ValueError(f"metric must be one of {', '.join(measured)}; got {unknown[0]!r}.")
+        return draw_means(panels_of(named(self.summary[self.summary.metric.isin(metrics)])))
 
     @property
     def pictures(self) -> int:
-        """How many pictures were measured."""
+        """The number of pictures that were measured."""
         return int(self.settings.get("pictures", 0))
 
     def __repr__(self) -> str:
@@ -157,30 +157,30 @@ def conclude(
         table: One row for each picture, method, layer and metric.
         tally: What else was kept.
         better: "higher" or "lower" for each metric, in the order in which they are shown.
-        kinds: What each method and layer is, in the order in which they are shown.
-        settings: How it was made.
-        seed: Of the intervals.
+        kinds: The kind of each method and layer, in the order in which they are shown.
+        settings: What the evaluation was made of.
+        seed: The seed of the intervals.
     """
     values = {
-        key: rows["value"].to_numpy() for key, rows in table.groupby([*_WHO, "metric"], sort=False)
+        key: rows["value"].to_numpy() for key, rows in table.groupby([*_KEYS, "metric"], sort=False)
     }
     summary = []
     for metric, direction in better.items():
-        for who, kind in kinds.items():
-            if (key := MetricKey(*who, metric)) in values:
+        for candidate, kind in kinds.items():
+            if (key := MetricKey(*candidate, metric)) in values:
                 numbers, count = mean_interval(values[key], seed), len(values[key])
             elif key in tally.sets:
                 numbers, count = tally.sets[key].interval(), tally.sets[key].images
             else:
                 continue
-            summary.append((*who, metric, *numbers, count, direction, kind))
-    names = [*_WHO, "metric", "mean", "low", "high", "n", "better", "kind"]
+            summary.append((*key, *numbers, count, direction, kind))
+    names = [*_KEYS, "metric", "mean", "low", "high", "n", "better", "kind"]
     return Evaluation(
         table,
         pd.DataFrame(summary, columns=names),
-        compared(table, better, seed),
+        compare_candidates(table, better, seed),
         _curves(tally),
-        pd.DataFrame(tally.skipped, columns=["image", "reason"]),
+        pd.DataFrame(tally.skipped, columns=LeftOut._fields),
         dict(tally.galleries),
         {
             **settings,
@@ -192,22 +192,22 @@ def conclude(
     )
 
 
-def compared(table: pd.DataFrame, better: Mapping[str, str], seed: int) -> pd.DataFrame:
-    """Every pair of methods by every metric, on the pictures that both were measured on.
+def compare_candidates(table: pd.DataFrame, better: Mapping[str, str], seed: int) -> pd.DataFrame:
+    """Test every pair of methods by every metric, on the pictures that both were measured on.
 
     Args:
-        table: As in ``Evaluation``.
+        table: The table of an ``Evaluation``.
         better: "higher" or "lower" for each metric.
-        seed: Of the intervals.
+        seed: The seed of the intervals.
     """
     rows = []
     for metric, direction in better.items():
         part = table[table["metric"] == metric]
-        wide = part.pivot(index="image", columns=_WHO, values="value").dropna()
+        wide = part.pivot(index="image", columns=_KEYS, values="value").dropna()
         if wide.empty:
             continue
         wide = wide[list(dict.fromkeys(zip(part["method"], part["layer"], strict=True)))]
-        columns = [wide[each].to_numpy() for each in wide.columns]
+        columns = [wide[key].to_numpy() for key in wide.columns]
         names = [candidate_name(*key) for key in wide.columns]
         for pair in compare_pairs(columns, seed):
             first, second = names[pair.first], names[pair.second]
@@ -232,5 +232,5 @@ def _curves(tally: Tally) -> pd.DataFrame:
         ).dropna()
         for (method, layer, metric), (mean, error) in tally.curves().items()
     ]
-    names = [*_WHO, "metric", "fraction", "value", "low", "high"]
+    names = [*_KEYS, "metric", "fraction", "value", "low", "high"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from tfcam.data.example import Example, Skipped, Source, split_by_class
-from tfcam.evaluation.aggregate import Tally
+from tfcam.evaluation.aggregate import LeftOut, Tally
 from tfcam.evaluation.candidates import Candidates
-from tfcam.evaluation.measure import Row, measured
+from tfcam.evaluation.measure import Row, measure_batch
 from tfcam.evaluation.question import Case, Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
@@ -29,11 +29,11 @@ class EvaluationRun:
 
     Args:
         question: What is asked of the model.
-        candidates: What is compared.
-        measures: What is measured.
+        candidates: The makers of maps that are compared.
+        measures: The metrics.
         source: The pictures.
-        folder: Where what is done is kept; None for nowhere.
-        seed: Of random maps and of the intervals.
+        folder: The folder that keeps what is done; None for none.
+        seed: The seed of random maps and of the intervals.
         skip_broken: Whether a picture that can't be used is left out; else it is an error.
 
     Raises:
@@ -62,7 +62,7 @@ class EvaluationRun:
 
     @property
     def position(self) -> int:
-        """How many pictures of the source are done."""
+        """The number of pictures of the source that are done."""
         return self._tally.position
 
     def resume(self) -> None:
@@ -90,7 +90,7 @@ class EvaluationRun:
         """Measure the next batch of pictures and keep what comes of it.
 
         Args:
-            advance: Told by how many pictures the work has gone on.
+            advance: Called with the number of pictures that are done since.
 
         Returns:
             Whether there was one.
@@ -105,7 +105,7 @@ class EvaluationRun:
         cases = self._explainable(self._usable(pictures))
         rows: list[Row] = []
         for start in range(0, len(cases), size):
-            rows += self._measured(cases[start : start + size], advance)
+            rows += self._measure(cases[start : start + size], advance)
         self._tally.position += len(pictures)
         self._tally.last = _mark(pictures[-1])
         self._batches.append(pd.DataFrame(rows, columns=Row._fields).astype({"value": float}))
@@ -122,12 +122,12 @@ class EvaluationRun:
             ValueError: If nothing could be measured.
         """
         if not self._tally.pictures:
-            none = [(self._source.name, "there is none")]
-            name, reason = (self._tally.skipped or none)[0]
+            none = LeftOut(self._source.name, "there is none")
+            name, reason = (self._tally.skipped or [none])[0]
             raise ValueError(f"No picture could be measured. The first: {name}: {reason}")
-        full = [batch for batch in self._batches if len(batch)]
+        filled = [batch for batch in self._batches if len(batch)]
         return conclude(
-            pd.concat(full or self._batches[:1], ignore_index=True),
+            pd.concat(filled or self._batches[:1], ignore_index=True),
             self._tally,
             {measure.name: measure.better for measure in self._measures},
             {candidate.key: candidate.kind for candidate in self._candidates.all},
@@ -140,7 +140,7 @@ class EvaluationRun:
         )
 
     def _described(self) -> dict[str, Any]:
-        """What the run depends on, as JSON can hold it."""
+        """Describe what the run depends on, as JSON can hold it."""
         model = self._question.model
         return {
             "model": model.name,
@@ -156,13 +156,13 @@ class EvaluationRun:
         }
 
     def _usable(self, pictures: Sequence[Example | Skipped]) -> list[Example]:
-        """What can be read, each by a name that no other has; the rest is noted, or refused."""
+        """List what can be read, each by a name of its own; the rest is noted, or refused."""
         usable: list[Example] = []
         for picture in pictures:
             if isinstance(picture, Example):
                 usable += split_by_class(picture) if self._question.target == "label" else [picture]
             elif self._skip_broken:
-                self._tally.skipped.append((picture.id, picture.reason))
+                self._tally.skipped.append(LeftOut(picture.id, picture.reason))
             else:
                 raise ValueError(f"{picture.id} can not be used: {picture.reason}")
         for place, example in enumerate(usable):
@@ -172,7 +172,7 @@ class EvaluationRun:
         return usable
 
     def _explainable(self, examples: Sequence[Example]) -> list[Case]:
-        """The pictures whose class can be explained, with that class."""
+        """List the pictures whose class can be explained, with that class."""
         cases = []
         for example in examples:
             try:
@@ -180,13 +180,13 @@ class EvaluationRun:
             except ValueError as error:
                 if not self._skip_broken:
                     raise ValueError(f"{example.id} can not be explained: {error}") from None
-                self._tally.skipped.append((example.id, str(error)))
+                self._tally.skipped.append(LeftOut(example.id, str(error)))
         return cases
 
-    def _measured(self, cases: Sequence[Case], advance: Advance) -> list[Row]:
+    def _measure(self, cases: Sequence[Case], advance: Advance) -> list[Row]:
         """Measure at most as many pictures as the model is asked about at once."""
         probe = self._question.probe(cases)
-        return measured(
+        return measure_batch(
             [case.example for case in cases],
             probe,
             [self._question.label(target) for target in probe.targets],
@@ -198,5 +198,5 @@ class EvaluationRun:
 
 
 def _mark(picture: Example | Skipped) -> str:
-    """What tells a picture from others."""
+    """Tell a picture from others: its digest."""
     return digest_arrays(picture.image) if isinstance(picture, Example) else picture.id

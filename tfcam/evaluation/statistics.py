@@ -15,7 +15,7 @@ RESAMPLES = 2000
 LEVEL = 0.95
 
 
-# How many numbers are drawn at once, so that many pictures do not fill the memory.
+# The most numbers that are drawn at once, so that many pictures do not fill the memory.
 _AT_ONCE = 10_000_000
 
 
@@ -42,20 +42,20 @@ class PairTest(NamedTuple):
 def mean_interval(
     values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """The mean over pictures, and its 95 % interval by the bootstrap.
+    """Compute the mean over pictures, and its 95 % interval by the bootstrap.
 
     The 2.5th and 97.5th percentile of the means of samples of n pictures, drawn with replacement.
 
     Args:
-        values: (n,), one of each picture, finite, n > 0.
-        seed: Of the samples drawn.
-        resamples: How many.
+        values: (n,) the value of each picture, finite, n > 0.
+        seed: The seed of the samples.
+        resamples: The number of samples.
 
     Returns:
         The mean and its interval. Of a single picture all three numbers are its value.
 
     Raises:
-        ValueError: If there is none, or one is NaN or infinite.
+        ValueError: If there is no value, or one is NaN or infinite.
 
     Source: Efron 1979, "Bootstrap methods: another look at the jackknife"; percentile interval.
 
@@ -78,10 +78,10 @@ def mean_interval(
 
 
 def wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
-    """The probability of differences as large as these if neither of two methods were better.
+    """Test whether two methods differ: Wilcoxon's signed-rank test, two-sided.
 
-    Wilcoxon's signed-rank test of the differences, two-sided; equal values are left out. Where all
-    are equal it is 1.
+    The probability of differences as large as these if neither method were better. Equal values are
+    left out; where all are equal it is 1.
 
     Args:
         first: (n,), one method's value of each picture.
@@ -99,12 +99,10 @@ def wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.n
         >>> round(wilcoxon([1, 2, 3, 4, 5], [0, 0, 0, 0, 0]), 4)  # 2 / 2^5
         0.0625
     """
-    one, other = _checked(first), _checked(second)
-    if one.shape != other.shape:
-        raise ValueError(
-            f"Both must be of the same pictures; got {len(one)} and {len(other)} values."
-        )
-    differences = one - other
+    a, b = _checked(first), _checked(second)
+    if a.shape != b.shape:
+        raise ValueError(f"Both must be of the same pictures; got {len(a)} and {len(b)} values.")
+    differences = a - b
     differences = differences[differences != 0]
     if not len(differences):
         return 1.0
@@ -112,7 +110,7 @@ def wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.n
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Corrected for how many tests were made: the chance of one false finding among all of them.
+    """Correct p values for the number of tests, by Holm: the chance of any false finding.
 
     Sorted, p_(i) becomes the largest of (m - j + 1) p_(j) over j <= i, at most 1.
 
@@ -141,7 +139,7 @@ def compare_pairs(values: Sequence[np.ndarray], seed: int = 0) -> list[PairTest]
 
     Args:
         values: (n,) of each method, of the same pictures in the same order.
-        seed: Of the intervals.
+        seed: The seed of the intervals.
 
     Returns:
         For each pair, by their places in ``values``: the mean difference with its interval, p by

@@ -1,4 +1,4 @@
-"""What has been measured so far, in a folder: a run that was stopped goes on where it was.
+"""A folder that keeps what has been measured: a run that was stopped goes on where it was.
 
 Rows are Parquet files, one for each batch; ``state.npz`` holds what is not a row and how many
 batches are done. It is written last: a batch counts when its state is there, whole.
@@ -26,11 +26,11 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class State(Archived):
-    """What is no row.
+    """The state of a run: what is no row.
 
     Attributes:
-        batches: How many batches are done.
-        tally: See ``Tally.state``.
+        batches: The number of batches that are done.
+        tally: What ``Tally.state`` gives.
     """
 
     batches: int
@@ -38,10 +38,10 @@ class State(Archived):
 
 
 class Store:
-    """A folder that a run is kept in.
+    """A folder that keeps a run.
 
     Args:
-        folder: Made where there is none.
+        folder: The folder, made where there is none.
         settings: What the run depends on, as JSON can hold it.
 
     Raises:
@@ -73,9 +73,9 @@ class Store:
         """Add a batch.
 
         Args:
-            number: Which one, from 0.
-            rows: Its rows.
-            state: The state after it.
+            number: The batch's number, from 0.
+            rows: The batch's rows.
+            state: The state after the batch.
         """
         with open_whole(self._part(number)) as file:
             rows.to_parquet(file, index=False)

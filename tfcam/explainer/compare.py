@@ -15,6 +15,7 @@ from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import Cell, Run, explanation
 from tfcam.findings import Finding
+from tfcam.images.kinds import ImageLike
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
     MethodChoice,
@@ -37,7 +38,7 @@ from tfcam.utils.validation import shown
 
 def compare(
     model: keras.Model | Sequence[keras.Model],
-    image: Any,
+    image: ImageLike,
     *,
     layers: Sequence[Layer] | None = None,
     methods: Sequence[MethodChoice] | None = None,

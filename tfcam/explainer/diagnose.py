@@ -17,6 +17,7 @@ from tfcam.engine.options import Score
 from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
+from tfcam.images.kinds import ImageLike
 from tfcam.methods.registry import Method, Request
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import HeadError
@@ -91,7 +92,7 @@ class Diagnosis:
 
 def diagnose(
     model: keras.Model,
-    image: Any,
+    image: ImageLike,
     layer: Layer = None,
     *,
     target: Target = None,

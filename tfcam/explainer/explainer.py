@@ -1,4 +1,4 @@
-"""The front door: ``explain``, and ``Explainer``, which is prepared once for many images."""
+"""``Explainer``: what ``explain`` does, prepared once for many images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, overload
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfcam import maps
@@ -17,118 +18,16 @@ from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
 from tfcam.explainer.pipeline import Pipeline
 from tfcam.explainer.words import word_lists
+from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.methods.registry import ask
 from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.results.explanation import Explanations
+from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
 from tfcam.utils.progress import Advance, progress_bar
-
-
-def explain(
-    model: keras.Model,
-    image: Any,
-    layer: Layers = None,
-    *,
-    target: Target | Targets = None,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
-    preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
-    score: Score = "logit",
-    input: str | int | None = None,
-    output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
-    fuse: maps.Fusion = "max",
-    augment: bool = False,
-    eigen: bool = False,
-    batch_size: int = 32,
-    words: Sequence[Any] | None = None,
-    progress: bool | None = None,
-    **options: Any,
-) -> Any:
-    """Show which parts of an image made a model decide as it did.
-
-    Args:
-        model: Any built Keras 3 model; it is left as it is.
-        image: One image or a batch. An image is a path, an http(s) URL, bytes, a PIL image, or a
-            uint8 array or tensor (H, W, 3); a float array is taken as already prepared. A batch is
-            a list of these, or an array (B, H, W, C). A series (L, C), a text as numbers (L,) or a
-            volume (D, H, W, C) is given prepared. A prepared array has the model's own shape, be
-            its channels last or first. Of a model with several inputs, a list or dict of them all,
-            as the model takes it.
-        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
-        target: The class that is explained: an index, or a label where labels are known; by default
-            the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
-            (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
-            Of a batch a list of these, one for each image; of one image a list of these, or
-            ``tfcam.Top(k)``, gives an explanation of each in one forward pass.
-        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
-            the raw maps.
-        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
-            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
-            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
-        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
-            or "probability", the one after it.
-        input: Which input is explained of a model that has several, by name or index; by default
-            the first of those with most axes.
-        output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
-        fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
-            or "tanh_max", which lifts what is faint in shallow layers.
-        augment: Average the maps of six views: mirrored or not, at three sizes.
-        eigen: Combine the weighted channels to their first principal component instead of their
-            sum, which smooths the map.
-        batch_size: Number of images that are computed at once; fewer take less memory.
-        words: The word of each position of a text, shown instead of its numbers; of a batch of
-            texts a list of these.
-        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
-            where it takes more than a second.
-        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
-
-    Returns:
-        An ``Explanation``; ``Explanations``, one for each image, where a batch was given, or one
-        for each target, where several were given for one image.
-
-    Raises:
-        ValueError: If an argument does not fit the model; the message says what does.
-        TypeError: If an argument is of the wrong kind.
-
-    Example:
-        >>> import tfcam
-        >>> scene = tfcam.scenes.draw_scene(1, kinds=["star"])
-        >>> kinds = tfcam.scenes.KINDS
-        >>> result = tfcam.explain(tfcam.demo_model(), scene.image, "features", labels=kinds)
-        >>> result.label, result.heatmap.shape, result.raw.shape
-        ('star', (128, 128), (16, 16))
-    """
-    explainer = Explainer(
-        model,
-        layer,
-        method=method,
-        preprocess=preprocess,
-        labels=labels,
-        score=score,
-        input=input,
-        output=output,
-        grid=grid,
-        fuse=fuse,
-        augment=augment,
-        eigen=eigen,
-        batch_size=batch_size,
-        progress=progress,
-        **options,
-    )
-    return explainer(image, target, words)
 
 
 class Explainer:
@@ -228,12 +127,34 @@ class Explainer:
         """The path of the explained layer; None for maps of pixels that need no layer."""
         return self.pipeline.layer
 
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a label is no list of letters
+        self, images: One, target: Target = None, words: Sequence[Any] | None = None
+    ) -> Explanation: ...
+    @overload
     def __call__(
         self,
-        images: Any,
-        target: Target | Targets = None,
+        images: list[OfBatch],
+        target: Target | Targets | np.ndarray = None,
         words: Sequence[Any] | None = None,
-    ) -> Any:
+    ) -> Explanations: ...
+    @overload
+    def __call__(
+        self, images: One | OneOrBatch, target: Targets, words: Sequence[Any] | None = None
+    ) -> Explanations: ...
+    @overload
+    def __call__(
+        self,
+        images: OneOrBatch,
+        target: Target | np.ndarray = None,
+        words: Sequence[Any] | None = None,
+    ) -> Any: ...
+    def __call__(
+        self,
+        images: ImageLike,
+        target: Target | Targets | np.ndarray = None,
+        words: Sequence[Any] | None = None,
+    ) -> Explanation | Explanations:
         """Explain one image or a batch.
 
         Args:

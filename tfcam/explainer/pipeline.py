@@ -32,7 +32,7 @@ class Pipeline:
 
     Args:
         model: A built Keras model, which this keeps alive.
-        layer: Which layers.
+        layer: One layer or several, by path, name, object or index; None for the default one.
         request: The method.
         settings: How scores and maps are made.
         input: Which input is explained, by name or index.

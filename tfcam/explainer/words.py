@@ -11,7 +11,7 @@ def word_lists(words: Any, count: int) -> Sequence[Any]:
 
     Args:
         words: A list of words for each, or None.
-        count: How many texts there are.
+        count: Number of texts.
 
     Raises:
         ValueError: If there are more or fewer lists, or words alone.

@@ -105,7 +105,7 @@ class Recipe:
         Args:
             state: Parameters, and Adam's two means.
             slope: The objective's gradient by the parameters.
-            step: Which one, from 0: scalar int32.
+            step: Number of the step, from 0: scalar int32.
         """
         parameters, first, second = state
         if self.ascent == "adam":

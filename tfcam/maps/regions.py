@@ -87,9 +87,11 @@ def boxes(
 
     Args:
         values: (H, W) heatmap, not negative, finite.
-        threshold: What a pixel must exceed, see ``mask``; 0.2 is that of Zhou et al.
-        components: See ``mask_boxes``.
-        by: "maximum" or "quantile", see ``mask``.
+        threshold: Fraction of the maximum that a pixel must exceed, or of the pixels that are left
+            out; 0.2 is that of Zhou et al.
+        components: "largest" for the largest part only, "all" for each part, "enclosing" for one
+            box around them all.
+        by: What the threshold is a fraction of: "maximum" or "quantile", the pixels.
 
     Returns:
         (n, 4) float32, half-open [x0, y0, x1, y1); n is 0 where nothing exceeds the threshold.

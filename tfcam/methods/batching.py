@@ -12,7 +12,7 @@ def fold(count: int, start: Any, step: Callable[[tf.Tensor, Any], Any]) -> Any:
     """step(count - 1, ... step(1, step(0, start))).
 
     Args:
-        count: How many steps.
+        count: Number of steps.
         start: Tensors.
         step: Index, a scalar int32, and tensors -> tensors of the same shapes and dtypes.
 
@@ -33,7 +33,7 @@ def mean_of(count: int, like: Any, function: Callable[[tf.Tensor], Any]) -> Any:
     """The mean of function(0), ..., function(count - 1).
 
     Args:
-        count: How many.
+        count: Number of values.
         like: Tensors of the shapes and dtypes that the function returns, in its structure.
         function: Index, a scalar int32 -> tensors.
 
@@ -53,8 +53,8 @@ def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor])
     """function(0), ..., function(count - 1), ``size`` of them at once.
 
     Args:
-        count: How many.
-        size: How many at once; the last chunk is filled up with the last index.
+        count: Number of values.
+        size: Number of those computed at once; the last chunk is filled up with the last index.
         function: Indices (size,) int32 -> (size, ...) float32.
 
     Returns:

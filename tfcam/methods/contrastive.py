@@ -41,7 +41,7 @@ def finer_cam(
     Args:
         reading: What the base method needs, for this score.
         base: The method that makes the map.
-        nearest: How many classes it is held against.
+        nearest: Number of classes that it is held against.
         strength: How strongly; 0 is the base method alone.
 
     Returns:

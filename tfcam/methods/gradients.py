@@ -47,7 +47,7 @@ def integrated_gradients(
 
     Args:
         reading: scores (B,), and the network.
-        steps: How many points on the way.
+        steps: Number of points on the way.
         baseline: x', in the values of the network's own input: 0 is grey for inputs of -1..1
             and for those with the mean taken off.
 

@@ -25,9 +25,9 @@ def smooth_grad(
 
     Args:
         reading: the network.
-        samples: How many noisy copies.
+        samples: Number of noisy copies.
         noise: Deviation of the noise, as a fraction of the range of each image's values.
-        seed: Which noise; the same for each image.
+        seed: Random seed of the noise, which is the same for each image.
         squared: Average the squares of the gradients.
 
     Returns:
@@ -82,9 +82,9 @@ def smooth_grad_cam_pp(
 
     Args:
         reading: activations (B, h, w, K), and the network.
-        samples: How many noisy copies.
+        samples: Number of noisy copies.
         noise: Deviation of the noise, as a fraction of the range of each image's values.
-        seed: Which noise; the same for each image.
+        seed: Random seed of the noise, which is the same for each image.
 
     Returns:
         (B, h, w), signed where activations are.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
+import tensorflow as tf
 from keras import ops
+from numpy.typing import ArrayLike
 
 
-def relative_drop(before: Any, after: Any) -> Any:
+def relative_drop(before: ArrayLike, after: ArrayLike) -> tf.Tensor:
     """Compute the relative drop of each probability: max(0, Y - O) / Y, 0 where Y is 0.
 
     Args:
@@ -25,12 +25,12 @@ def relative_drop(before: Any, after: Any) -> Any:
         >>> np.asarray(relative_drop(np.array([0.5, 0.5]), np.array([0.375, 0.9])))
         array([0.25, 0.  ], dtype=float32)
     """
-    before, after = _flat(before), _flat(after)
-    fall = ops.maximum(before - after, 0.0)
-    return ops.where(fall > 0, fall / ops.where(before > 0, before, 1.0), 0.0)
+    start, end = _flat(before), _flat(after)
+    fall = ops.maximum(start - end, 0.0)
+    return ops.where(fall > 0, fall / ops.where(start > 0, start, 1.0), 0.0)
 
 
-def confidence_increased(before: Any, after: Any) -> Any:
+def confidence_increased(before: ArrayLike, after: ArrayLike) -> tf.Tensor:
     """Find the images whose probability rises: 1 where Y < O, else 0.
 
     Args:
@@ -50,7 +50,7 @@ def confidence_increased(before: Any, after: Any) -> Any:
     return ops.cast(_flat(before) < _flat(after), "float32")
 
 
-def _flat(values: Any) -> Any:
+def _flat(values: ArrayLike) -> tf.Tensor:
     """Flatten (B, 1), as a model with one output gives it, to (B,)."""
     return ops.reshape(ops.cast(values, "float32"), (-1,))
 
@@ -70,10 +70,12 @@ class AverageDrop(keras.metrics.Mean):
         0.125
     """
 
-    def __init__(self, name: str = "average_drop", dtype: Any = None) -> None:
+    def __init__(self, name: str = "average_drop", dtype: str | None = None) -> None:
         super().__init__(name, dtype)
 
-    def update_state(self, before: Any, after: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, before: ArrayLike, after: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Add the probabilities (B,) of unchanged and changed images."""
         super().update_state(relative_drop(before, after), sample_weight)
 
@@ -93,9 +95,11 @@ class IncreaseInConfidence(keras.metrics.Mean):
         0.5
     """
 
-    def __init__(self, name: str = "increase_in_confidence", dtype: Any = None) -> None:
+    def __init__(self, name: str = "increase_in_confidence", dtype: str | None = None) -> None:
         super().__init__(name, dtype)
 
-    def update_state(self, before: Any, after: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, before: ArrayLike, after: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Add the probabilities (B,) of unchanged and changed images."""
         super().update_state(confidence_increased(before, after), sample_weight)

@@ -81,6 +81,7 @@ class Probe:
     Attributes:
         model: The model.
         inputs: (B, H, W, C) float32, the images as the model takes them.
+        others: (B, ...) each, the other inputs of a model that has several.
         targets: (B,) int32, the classes; -1 where the target is a callable.
         probabilities: (B,) float32, of the unchanged images.
         preprocessing: What was done to the pictures, in words.
@@ -135,11 +136,11 @@ class Probe:
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
-        self._others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
+        self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
         self._score_functions = _one_by_one(target, len(pictures))
         self._is_class = np.array([isinstance(f, ClassScore) for f in self._score_functions])
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
-        examples = (self.inputs, *self._others)
+        examples = (self.inputs, *self.others)
         self._function = _compiled(opened.bare(settings.output), batch_size, *kinds, examples)
         self._start()
 
@@ -180,7 +181,7 @@ class Probe:
         Returns:
             An array, or a list or dict of the inputs; channels where the model has them.
         """
-        values = list(self._others)
+        values = list(self.others)
         values.insert(self._which, images)
         values = [
             np.moveaxis(value, -1, 1) if taken.channels_first else value
@@ -243,7 +244,7 @@ class Probe:
             missing, count = self._size - len(batch), len(images)
             padded = np.stack(batch + [batch[-1]] * missing).astype(self.inputs.dtype)
             places = np.concatenate([images, np.repeat(images[-1:], missing)])
-            inputs = [padded, *(values[places] for values in self._others)]
+            inputs = [padded, *(values[places] for values in self.others)]
             values, likely, scores = self._function(*map(tf.constant, inputs))
             yield _Answer(images, values[:count].numpy(), likely[:count, 0].numpy(), scores)
         if next(rows, None) is not None:

@@ -7,6 +7,7 @@ the network.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
@@ -16,9 +17,10 @@ import pandas as pd
 import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
+from tfcam.engine.options import OUTPUT, SEED, Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.methods.selection import MethodChoice
-from tfcam.metrics.random_weights import kept_weights, reinitialise, stages
+from tfcam.metrics.random_weights import Stage, kept_weights, reinitialise, stages
 from tfcam.metrics.sanity_result import Mode, Randomisation
 from tfcam.metrics.similarity import spearman
 from tfcam.metrics.similarity_table import (
@@ -33,6 +35,7 @@ from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
+from tfcam.utils.progress import progress_bar
 
 CHECKED_METHODS = ("saliency", "grad_cam", "guided_backprop")
 
@@ -47,8 +50,13 @@ def randomisation(
     explained: Literal["original", "randomised"] = "original",
     steps: int = 10,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> Randomisation:
     """Test whether maps change when the weights are drawn anew: model parameter randomisation.
 
@@ -76,8 +84,17 @@ def randomisation(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         A ``Randomisation``: its ``table``, ``verdicts``, ``plot()`` and ``show()``.
@@ -98,14 +115,17 @@ def randomisation(
         raise ValueError(f"mode must be 'cascading' or 'independent'; got {mode!r}.")
     if explained not in ("original", "randomised"):
         raise ValueError(f"explained must be 'original' or 'randomised'; got {explained!r}.")
-    explainers = _explainers(model, layer, methods, preprocess, batch_size)
-    rows: list[dict[str, Any]] = []
-    with LOCK, kept_weights(model):
-        originals = {
-            name: _explain_batch(explainer, images) for name, explainer in explainers.items()
-        }
+    shared = {"preprocess": preprocess, "score": score, "input": input, "output": output}
+    explainers = _explainers(methods, model, layer, **shared, grid=grid, batch_size=batch_size)
+    groups, rows = stages(model, steps), []
+    total = len(explainers) * (len(groups) + 2)
+    with LOCK, kept_weights(model), progress_bar(total, "randomising", progress) as advance:
+        originals = {}
+        for name, explainer in explainers.items():
+            originals[name] = _explain_batch(explainer, images)
+            advance()
         heatmaps: dict[str, list[np.ndarray]] = {name: [] for name in explainers}
-        for step, lowest in _randomise(model, mode, steps, seed):
+        for step, lowest in _randomise(model, mode, groups, SEED.check(seed)):
             for name, explainer in explainers.items():
                 before = originals[name]
                 targets = [e.target for e in before] if explained == "original" else None
@@ -115,6 +135,7 @@ def randomisation(
                     {"method": name, "step": step, "layer": lowest, "image": number, **row}
                     for number, row in enumerate(map(similarities, before, after))
                 ]
+                advance()
     first = next(iter(originals.values()))[0].image
     unrelated = {name: _unrelated(explanations) for name, explanations in originals.items()}
     return Randomisation(pd.DataFrame(rows), mode, explained, first, heatmaps, unrelated)
@@ -127,7 +148,11 @@ def class_sensitivity(
     *,
     methods: Sequence[MethodChoice] | None = None,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """Measure how similar the maps of the most and the least likely class are.
 
@@ -147,7 +172,14 @@ def class_sensitivity(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         One row for each method: mean and deviation of each similarity, as in ``Randomisation``.
@@ -165,12 +197,16 @@ def class_sensitivity(
         >>> table[["method", "spearman"]].round(2).values.tolist()[1]
         ['eigen_cam', 1.0]
     """
-    scores = _outputs(model, images, preprocess)
+    shared = {"preprocess": preprocess, "score": score, "output": output, "grid": grid}
+    explainers = _explainers(methods, model, layer, **shared, batch_size=batch_size)
+    scores = _outputs(model, images, preprocess, output)
     likely, unlikely = scores.argmax(axis=-1).tolist(), scores.argmin(axis=-1).tolist()
     rows = []
-    for name, explainer in _explainers(model, layer, methods, preprocess, batch_size).items():
-        pair = (_explain_batch(explainer, images, classes) for classes in (likely, unlikely))
-        rows += [{"method": name, **row} for row in map(similarities, *pair)]
+    with progress_bar(len(explainers), "comparing classes", progress) as advance:
+        for name, explainer in explainers.items():
+            pair = (_explain_batch(explainer, images, classes) for classes in (likely, unlikely))
+            rows += [{"method": name, **row} for row in map(similarities, *pair)]
+            advance()
     return means_and_deviations(pd.DataFrame(rows), ["method"], SIMILARITIES)
 
 
@@ -183,8 +219,12 @@ def input_sensitivity(
     radius: float = 0.05,
     samples: int = 20,
     preprocess: Preprocess = "auto",
+    score: Score = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """Measure how much maps change with small changes of the image: ``max_sensitivity``.
 
@@ -204,8 +244,15 @@ def input_sensitivity(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         One row for each method: ``max_sensitivity``, the mean over the images, and its deviation.
@@ -227,9 +274,12 @@ def input_sensitivity(
     inputs = _prepare_each(model, images, preprocess)
     if graph_of(model).inputs[0].channels_first:  # prepared ones have the channels last
         inputs = [np.moveaxis(image, -1, 1) for image in inputs]
+    shared = {"preprocess": None, "score": score, "output": output, "grid": grid}
+    explainers = _explainers(methods, model, layer, **shared, batch_size=batch_size)
     rows = []
-    for name, explainer in _explainers(model, layer, methods, None, batch_size).items():
-        for image in inputs:
+    pairs = list(itertools.product(explainers.items(), inputs))
+    with progress_bar(len(pairs), "changing images", progress) as advance:
+        for (name, explainer), image in pairs:
             target = _explain_batch(explainer, image)[0].target
             sensitivity = max_sensitivity(
                 functools.partial(_raw_maps, explainer, target),
@@ -239,6 +289,7 @@ def input_sensitivity(
                 seed=seed,
             )
             rows.append({"method": name, "max_sensitivity": sensitivity})
+            advance()
     return means_and_deviations(pd.DataFrame(rows), ["method"], ["max_sensitivity"])
 
 
@@ -297,20 +348,15 @@ def max_sensitivity(
 
 
 def _explainers(
-    model: keras.Model,
-    layer: Layers,
-    methods: Sequence[MethodChoice] | None,
-    preprocess: Preprocess,
-    batch_size: int,
+    methods: Sequence[MethodChoice] | None, model: keras.Model, layer: Layers, **shared: Any
 ) -> dict[str, Explainer]:
-    """Make an explainer for each method, by its name."""
+    """Make an explainer for each method, by its name; ``shared`` is what they have in common."""
     methods = CHECKED_METHODS if methods is None else methods
     if isinstance(methods, str) or not methods:
         raise ValueError(f"methods must be a list that holds at least one; got {methods!r}.")
     explainers: dict[str, Explainer] = {}
     for choice in methods:
         method, options = choice if isinstance(choice, tuple) else (choice, {})
-        shared: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size}
         explainer = Explainer(model, layer, method=method, progress=False, **shared, **options)
         settings = ", ".join(f"{key}={value}" for key, value in options.items())
         name = method if isinstance(method, str) else getattr(method, "__name__", "method")
@@ -346,18 +392,25 @@ def _prepare_each(model: keras.Model, images: Any, preprocess: Preprocess) -> li
     return [opened.prepare_one(image, preprocess, "sanity").inputs for image in batch]
 
 
-def _outputs(model: keras.Model, images: Any, preprocess: Preprocess) -> np.ndarray:
+def _outputs(
+    model: keras.Model, images: Any, preprocess: Preprocess, output: str | int | None
+) -> np.ndarray:
     """Run the model on each image, (B, classes)."""
-    graph, prepared = graph_of(model), _prepare_each(model, images, preprocess)
-    outputs = [graph.run([tf.constant(image)]) for image in prepared]
-    if not all(tf.is_tensor(output) and output.shape.rank == 2 for output in outputs):
-        raise ValueError("class_sensitivity needs a model with one output of classes, (B, C).")
-    return np.concatenate([output.numpy() for output in outputs])
+    submodel = open_model(model).bare(OUTPUT.check(output))
+    prepared = _prepare_each(model, images, preprocess)
+    outputs = [submodel.forward(tf.constant(image))[0].values for image in prepared]
+    if not all(tf.is_tensor(values) and values.shape.rank == 2 for values in outputs):
+        raise ValueError(
+            "class_sensitivity needs one output of classes, (B, C); of a model with several say "
+            "which with output=."
+        )
+    return np.concatenate([values.numpy() for values in outputs])
 
 
-def _randomise(model: keras.Model, mode: Mode, steps: int, seed: int) -> Iterator[tuple[int, str]]:
-    """Draw weights step by step; at each yield the model is as that step wants it."""
-    groups = stages(model, steps)
+def _randomise(
+    model: keras.Model, mode: Mode, groups: Sequence[Stage], seed: int
+) -> Iterator[tuple[int, str]]:
+    """Draw weights group by group; at each yield the model is as that step wants it."""
     yield 0, "nothing"
     for step, stage in enumerate(groups, 1):
         if mode == "cascading":

@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcam import maps
 from tfcam.metrics import localisation
@@ -39,7 +40,7 @@ def _arrays(heatmaps: Iterable[Heatmap]) -> list[np.ndarray]:
 class _Counting(keras.metrics.Metric):
     """A metric that counts in float64, exact up to 2^53."""
 
-    def _count(self, name: str, *shape: int) -> Any:
+    def _count(self, name: str, *shape: int) -> keras.Variable:
         return self.add_variable(shape, "zeros", "float64", name=name)
 
 
@@ -79,7 +80,7 @@ class BoxIoU(_Counting):
             self._total.assign_add(curve)
             self._images.assign_add(1)
 
-    def result(self) -> Any:
+    def result(self) -> tf.Tensor:
         """In [0, 1], 0 without images: a number, or (T,) where several thresholds were given."""
         mean = self._total / keras.ops.maximum(self._images, 1)
         return mean[0] if np.ndim(self.threshold) == 0 else mean
@@ -153,7 +154,7 @@ class MaxBoxAccuracy(_Counting):
         best = self._thresholds[self.accuracies.argmax(axis=1)]
         return dict(zip(self.deltas, best.tolist(), strict=True))
 
-    def result(self) -> Any:
+    def result(self) -> tf.Tensor:
         """In [0, 1]; 0 without images."""
         return keras.ops.mean(
             keras.ops.max(self._right, axis=1) / keras.ops.maximum(self._images, 1)
@@ -238,7 +239,7 @@ class PixelAveragePrecision(_Counting):
             true = np.bincount(levels[counted & inside], minlength=count)
             self._true.assign_add(true.astype(np.float64))
 
-    def result(self) -> Any:
+    def result(self) -> tf.Tensor:
         """In [0, 1]; 0 without images."""
         true = keras.ops.flip(self._true)
         precision = keras.ops.cumsum(true) / keras.ops.maximum(
@@ -300,7 +301,7 @@ class PointingGame(_Counting):
             self._hits.assign_add(image * hit)
             self._images.assign_add(image)
 
-    def result(self) -> Any:
+    def result(self) -> tf.Tensor:
         """In [0, 1], of the classes that occurred; 0 without images."""
         occurred = keras.ops.cast(self._images > 0, "float64")
         shares = self._hits / keras.ops.maximum(self._images, 1)

@@ -24,7 +24,7 @@ from tfcam.model.snapshot import Snapshot
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, check_layers, open_layer
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
-from tfcam.utils.validation import check_model
+from tfcam.utils.validation import check_grid, check_model
 
 T = TypeVar("T")
 
@@ -148,10 +148,10 @@ class ModelGraph(ModelTree):
         inside = (self.model, *self.operations)
         return any(getattr(layer, "compute_dtype", None) == dtype for layer in inside)
 
-    def layers(self, which: int = 0) -> LayerList:
+    def layers(self, which: int = 0, grid: tuple[int, int] | None = None) -> LayerList:
         """List every layer that has a map."""
         calls, head = self.calls(which), self.head(which)
-        return self.once(("layers", which), lambda: list_layers(calls, head))
+        return self.once(("layers", which, grid), lambda: list_layers(calls, head, grid))
 
     def default_layer(self, which: int = 0, grid: tuple[int, int] | None = None) -> DefaultLayer:
         """Choose which map to explain when none is named.
@@ -182,7 +182,7 @@ class ModelGraph(ModelTree):
             ValueError: If there is no such layer, none at all, or one is named twice.
         """
         if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
-            layer = [entry.index for entry in self.layers(which) if entry.convolution]
+            layer = [entry.index for entry in self.layers(which, grid) if entry.convolution]
             if not layer:
                 raise ValueError(f"{self.name!r} has no convolution that gives a map.")
         check_layers(layer)
@@ -281,11 +281,17 @@ def forget(model: Any) -> None:
         _GRAPHS.pop(model, None)
 
 
-def layers(model: keras.Model) -> LayerList:
+def layers(
+    model: keras.Model, *, input: str | int | None = None, grid: tuple[int, int] | None = None
+) -> LayerList:
     """List every layer that has a map, with its path, index, kind and shape.
 
     Args:
-        model: Any built Keras model with one input.
+        model: Any built Keras model.
+        input: Which input is explained of a model that has several, by name or index; by default
+            the first of those with most axes.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
 
     Returns:
         The layers in the order in which the model calls them. It prints as a table. Sizes that
@@ -308,4 +314,4 @@ def layers(model: keras.Model) -> LayerList:
         Explained by default: conv (feeds pool, the last global pooling).
     """
     graph = graph_of(model)
-    return graph.layers(graph.find_input())
+    return graph.layers(graph.find_input(input), check_grid(grid))

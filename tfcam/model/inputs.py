@@ -202,7 +202,7 @@ def split_batch(value: Any, axes: int) -> list[Any] | None:
 
     Args:
         value: An array, or a list or tuple of examples.
-        axes: How many axes an example has. A list of numbers is one example where it has one.
+        axes: Number of axes of an example. A list of numbers is one example where it has one.
     """
     if isinstance(value, list | tuple):
         single = axes == 1 and value and not np.ndim(value[0])

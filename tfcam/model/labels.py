@@ -85,7 +85,7 @@ def class_of(
     Args:
         label: An index or a name.
         names: The names of the data's classes, where they have some.
-        classes: How many classes the model has.
+        classes: Number of classes of the model.
         labels: The label of each of them, where they are known.
 
     Returns:

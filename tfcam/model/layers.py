@@ -99,15 +99,18 @@ def mapped_calls(calls: CallGraph, grid: tuple[int, int] | None = None) -> list[
     return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), models)]
 
 
-def list_layers(calls: CallGraph, head: Head | HeadError) -> LayerList:
+def list_layers(
+    calls: CallGraph, head: Head | HeadError, grid: tuple[int, int] | None = None
+) -> LayerList:
     """List the layers that have a map.
 
     Args:
         calls: What the model calls.
         head: Its head.
+        grid: (height, width) of its tokens' grid where the user says it.
     """
     pooled = None if isinstance(head, HeadError) else head.tensor
-    shapes = map_shapes(calls)
+    shapes = map_shapes(calls, grid)
     entries = [
         LayerInfo(
             index,
@@ -115,17 +118,17 @@ def list_layers(calls: CallGraph, head: Head | HeadError) -> LayerList:
             type(call.operation).__name__,
             shapes[call],
             isinstance(call.operation, CONVOLUTIONS),
-            call.output == pooled and not _has_prefix(calls, call),
+            call.output == pooled and not _has_prefix(calls, call, grid),
         )
-        for index, call in enumerate(mapped_calls(calls))
+        for index, call in enumerate(mapped_calls(calls, grid))
     ]
-    return LayerList(entries, *default_layer(calls))
+    return LayerList(entries, *default_layer(calls, grid))
 
 
-def _has_prefix(calls: CallGraph, call: Call) -> bool:
+def _has_prefix(calls: CallGraph, call: Call, grid: tuple[int, int] | None) -> bool:
     """Whether tokens come before those of patches, which no map can show."""
-    grid = known_grid(calls, call)
-    return grid is not None and grid.prefix > 0
+    known = known_grid(calls, call, grid)
+    return known is not None and known.prefix > 0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Grid:
     Attributes:
         height: Rows of patches.
         width: Patches in a row.
-        prefix: How many tokens come before those of the patches.
+        prefix: Number of tokens before those of the patches.
     """
 
     height: int

@@ -70,9 +70,9 @@ class Gates:
     """What decides which gradients of a traced forward pass get back.
 
     Attributes:
-        gated: How many ReLUs are gated.
-        unreached: How many could not be reached.
-        maxima: How many operations pass a maximum on.
+        gated: Number of ReLUs that are gated.
+        unreached: Number of those that could not be reached.
+        maxima: Number of operations that pass a maximum on.
     """
 
     gated: int = 0

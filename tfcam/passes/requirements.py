@@ -19,8 +19,8 @@ def check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
     Args:
         tap: Where the model is opened.
         value: What the layer gave.
-        least: How many axes it must have at least.
-        rank: How many axes a map has; None where any will do.
+        least: Number of axes that it must have at least.
+        rank: Number of axes of a map; None where any will do.
     """
     found = value.shape.rank if isinstance(value, tf.Tensor) else None
     if found is not None and found >= least and (tap.grid or rank in (None, found)):

@@ -23,7 +23,7 @@ class Prepared:
         images: Each picture as given, (H, W, 3) uint8 RGB; of other inputs (a series, a text, a
             volume) the array as given.
         inputs: (B, h, w, C), what the model takes.
-        axes: How many axes of positions each has.
+        axes: Number of axes of positions of each.
         others: The model's other inputs, (B, ...) each, in their flat order.
         description: What was applied, in words.
         bgr: Whether the input's channels are in the order blue, green, red.
@@ -50,7 +50,7 @@ def prepare(
         graph: What is known of the model.
         pictures: Each a path, URL, bytes, PIL image or uint8 array, or, already prepared, a
             float array (h, w, C).
-        preprocess: See ``choose_preprocessing``.
+        preprocess: A mode, a family's name, a callable, "auto" or None.
         which: Which of the model's inputs they are.
         shown: Whether inputs that were given prepared are made a picture to look at; else it is
             black.
@@ -109,8 +109,8 @@ def prepare_others(
         graph: What is known of a model with several inputs.
         values: What is given for each of the others, with or without the batch axis.
         which: Which of the model's inputs is explained.
-        count: How many examples there are.
-        preprocess: See ``choose_preprocessing``.
+        count: Number of examples.
+        preprocess: A mode, a family's name, a callable, "auto" or None.
 
     Raises:
         ValueError: If a value has another shape than its input.

@@ -18,6 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 from tfcam.data.example import Example, Skipped
 from tfcam.data.sources import open_data
 from tfcam.engine.opened_model import open_model
+from tfcam.engine.options import BATCH_SIZE, GRID, OUTPUT, SEED
 from tfcam.figures.overlays import LINE_COLOURS, embed_png
 from tfcam.figures.rendering import render
 from tfcam.images.loading import resize_image
@@ -28,8 +29,9 @@ from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
 from tfcam.utils.archive import Archived, save_archive
 from tfcam.utils.files import check_target, write_whole
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.terminal_text import make_printable
-from tfcam.utils.validation import check_choice, check_count
+from tfcam.utils.validation import check_choice
 
 By = Literal["pca", "tsne"]
 
@@ -171,11 +173,14 @@ def embed(
     by: By = "pca",
     preprocess: Preprocess = "auto",
     labels: Sequence[str] | None = None,
+    output: str | int | None = None,
     grid: tuple[int, int] | None = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> Embedding:
     """Show how layers arrange pictures: their pooled features, projected to two dimensions.
 
@@ -198,12 +203,17 @@ def embed(
             pixels, or None for images that are already prepared.
         labels: The label of each class, in the order of the classes; by default known of ImageNet
             networks.
+        output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
+        progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
+            where it takes more than a second.
 
     Returns:
         An ``Embedding``, which draws itself.
@@ -223,10 +233,10 @@ def embed(
         ((2, 6, 2), 1.0)
     """
     check_choice("by", by, get_args(By))
-    check_count("batch_size", batch_size)
+    batch_size, seed = BATCH_SIZE.check(batch_size), SEED.check(seed)
     opened = open_model(model)
     opened.graph.check_one_image("embed")
-    source = open_data(images, split=split, data_dir=data_dir)
+    source = open_data(images, split=split, data_dir=data_dir, annotations=annotations)
     read = list(source.read(0))
     examples = [item for item in read if isinstance(item, Example)]
     skipped = tuple(item for item in read if isinstance(item, Skipped))
@@ -240,18 +250,20 @@ def embed(
         raise ValueError(
             f"classes must have one for each picture; got {len(classes)} for {len(examples)}."
         )
-    taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, grid)]
-    submodel = SubModel(opened.graph, taps)
+    taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, GRID.check(grid))]
+    submodel = SubModel(opened.graph, taps, output=OUTPUT.check(output))
     pooled: list[list[np.ndarray]] = [[] for _ in taps]
     predicted: list[int] = []
-    for start in range(0, len(examples), batch_size):
-        pictures = [example.image for example in examples[start : start + batch_size]]
-        prepared = prepare(opened.graph, pictures, preprocess, opened.which)
-        layer_maps, outputs = compute_activations(submodel, prepared)
-        for means, values in zip(pooled, layer_maps, strict=True):
-            means.append(values.mean(axis=(1, 2)))
-        if np.ndim(outputs) == 2:
-            predicted += outputs.argmax(axis=1).tolist()
+    with progress_bar(len(examples), "embedding", progress, "pictures") as advance:
+        for start in range(0, len(examples), batch_size):
+            pictures = [example.image for example in examples[start : start + batch_size]]
+            prepared = prepare(opened.graph, pictures, preprocess, opened.which)
+            layer_maps, outputs = compute_activations(submodel, prepared)
+            for means, values in zip(pooled, layer_maps, strict=True):
+                means.append(values.mean(axis=(1, 2)))
+            if isinstance(outputs, np.ndarray) and outputs.ndim == 2:
+                predicted += outputs.argmax(axis=1).tolist()
+            advance(len(pictures))
     features = tuple(map(np.concatenate, pooled))
     known, _ = opened.graph.labels(labels)
     names = _classes(examples, classes, source.label_names, predicted, known)

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ from tfcam.engine.opened_model import open_model
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import COLORMAP, apply_colormap, embed_png
 from tfcam.figures.rendering import render
+from tfcam.images.kinds import ImageLike
 from tfcam.model.taps import Layer
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
@@ -46,7 +47,7 @@ class Features(Archived):
         maps: (n, h, w) float32, what these channels give, as the layer gives it.
         strengths: (n,) float32, by which they are the strongest.
         by: "mean" or "max", what a strength is.
-        count: How many channels the layer has.
+        count: Number of channels of the layer.
     """
 
     image: np.ndarray
@@ -137,7 +138,7 @@ class Features(Archived):
 
 def features(
     model: keras.Model,
-    image: Any,
+    image: ImageLike,
     layer: Layer = None,
     *,
     count: int = 19,

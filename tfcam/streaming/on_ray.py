@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcam.data.sources import open_data
+from tfcam.engine.options import BATCH_SIZE, SHARD_SIZE, Score
+from tfcam.model.taps import Layer
+from tfcam.passes.reading import Reading
+from tfcam.preprocessing.modes import Preprocess
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.streaming.stream import explain_shards, left, prepare_work
 from tfcam.targets.classes import Target
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
-
-# What says which data are meant, besides their name.
-_OF_DATA = ("split", "data_dir", "annotations")
 
 
 def stream_on_ray(
@@ -31,8 +33,22 @@ def stream_on_ray(
     actors: int = 2,
     num_gpus: float = 0,
     num_cpus: float = 1,
+    layer: Layer = None,
+    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     target: Target = None,
+    preprocess: Preprocess = "auto",
+    labels: Sequence[str] | None = None,
+    score: Score = "logit",
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+    augment: bool = False,
+    eigen: bool = False,
+    split: str = "test",
+    data_dir: str | os.PathLike[str] | None = None,
+    annotations: str | os.PathLike[str] | None = None,
+    batch_size: int = 32,
     shard_size: int = 1024,
+    freeze: bool = True,
     progress: bool | None = None,
     **options: Any,
 ) -> MapStore:
@@ -52,15 +68,41 @@ def stream_on_ray(
         actors: Number of actors that work at once.
         num_gpus: Number of GPUs that each actor has; less than 1 where several share one.
         num_cpus: Number of CPUs that Ray counts for each actor.
+        layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
+            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
+            else the last map. Layer objects are taken, too.
+        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
+            the raw maps.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
             outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
             ``tfcam.Segmentation``.
+        preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
+            them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
+            family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
+            pixels, or None for images that are already prepared.
+        labels: The label of each class, in the order of the classes; by default known of ImageNet
+            networks.
+        score: The number that is explained: "logit", the score before the final softmax or sigmoid,
+            or "probability", the one after it.
+        output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
+        split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
+        data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
+        annotations: The folder of XML files, or the JSON file, that says what is in a folder of
+            pictures, if not beside them.
+        batch_size: Number of images that are computed at once; fewer take less memory.
         shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
             fewer are better where a method takes long.
+        freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
+            several replicas share a batch.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
-        options: What else ``tfcam.stream`` takes.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
         The store, as ``tfcam.open_store`` gives it.
@@ -79,16 +121,28 @@ def stream_on_ray(
         raise ImportError(
             "stream_on_ray needs Ray Data: python -m pip install 'tfcam[ray]'."
         ) from None
-    of_data = {name: options.pop(name) for name in _OF_DATA if name in options}
-    asked = {**options, "batch_size": check_count("batch_size", options.get("batch_size", 32))}
+    asked = {
+        "layer": layer,
+        "method": method,
+        "preprocess": preprocess,
+        "labels": labels,
+        "score": score,
+        "output": output,
+        "grid": grid,
+        "augment": augment,
+        "eigen": eigen,
+        "freeze": freeze,
+        "batch_size": BATCH_SIZE.check(batch_size),
+        **options,
+    }
     job = {
         "model": _packed(model),
         "data": data,
-        "of_data": of_data,
+        "of_data": {"split": split, "data_dir": data_dir, "annotations": annotations},
         "to": str(Path(to).absolute()),
         "target": target,
         "asked": asked,
-        "shard_size": check_count("shard_size", shard_size),
+        "shard_size": SHARD_SIZE.check(shard_size),
     }
     worker = ShardWorker(job, check=False)
     source, store = worker.work.source, worker.store
@@ -132,7 +186,7 @@ class ShardWorker:
     def __init__(self, job: dict[str, Any], check: bool = True) -> None:
         model = _unpacked(job["model"])
         data = job["data"]() if callable(job["data"]) else job["data"]
-        source = open_data(data, **{"split": "test", **job["of_data"]}, floats=True)
+        source = open_data(data, **job["of_data"], floats=True)
         self.store = Shards(Path(job["to"]), job["shard_size"])
         self.work, self.settings = prepare_work(
             model, source, job["target"], job["asked"], job["shard_size"]

@@ -78,8 +78,8 @@ class ShardExplainer:
         pipeline: What explains.
         source: The pictures.
         target: What is explained of each; see ``tfcam.stream``.
-        batch_size: How many pictures go through the network together.
-        shard_size: How many pictures a shard is of.
+        batch_size: Number of pictures that go through the network together.
+        shard_size: Number of pictures in a shard.
     """
 
     def __init__(

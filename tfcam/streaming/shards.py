@@ -83,7 +83,7 @@ class Shards:
 
     Args:
         folder: Where they are.
-        size: How many pictures a shard is of.
+        size: Number of pictures in a shard.
     """
 
     def __init__(self, folder: Path, size: int) -> None:

@@ -66,7 +66,7 @@ class MapStore:
 
     Args:
         path: The folder.
-        data: See ``open_store``.
+        data: The data set, where it can't be found again by itself.
 
     Attributes:
         path: The folder.

@@ -49,11 +49,15 @@ def stream(
     labels: Sequence[str] | None = None,
     score: Score = "logit",
     output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
+    augment: bool = False,
+    eigen: bool = False,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
     batch_size: int = 32,
     shard_size: int = 1024,
+    freeze: bool = True,
     progress: bool | None = None,
     **options: Any,
 ) -> MapStore:
@@ -89,6 +93,11 @@ def stream(
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.
+        grid: Height and width of a transformer's grid of patches; needed only where it can't be
+            found.
+        augment: Average the maps of six views: mirrored or not, at three sizes.
+        eigen: Combine the weighted channels to their first principal component instead of their
+            sum, which smooths the map.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of
@@ -96,10 +105,11 @@ def stream(
         batch_size: Number of images that are computed at once; fewer take less memory.
         shard_size: Number of pictures in a file. After a stop, as many are explained anew at most:
             fewer are better where a method takes long.
+        freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
+            several replicas share a batch.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
-        options: What else an ``Explainer`` takes, such as the method's own options. ``freeze`` is
-            True here unless told otherwise.
+        options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
 
     Returns:
         The store, as ``tfcam.open_store`` gives it.
@@ -124,6 +134,10 @@ def stream(
         "labels": labels,
         "score": score,
         "output": output,
+        "grid": grid,
+        "augment": augment,
+        "eigen": eigen,
+        "freeze": freeze,
         "batch_size": check_count("batch_size", batch_size),
         **options,
     }
@@ -151,17 +165,17 @@ def prepare_work(
     Args:
         model: The model.
         source: The pictures.
-        target: See ``stream``.
+        target: What is explained: a class, "label", a callable, or None for the predicted class.
         asked: What an ``Explainer`` takes.
-        shard_size: How many pictures a shard is of.
+        shard_size: Number of pictures in a shard.
 
     Raises:
         ValueError: If something does not fit the model.
     """
     strategy = getattr(model, "distribute_strategy", None)
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
-    # Nobody trains the model on meanwhile; replicas hold variables of their own.
-    asked = {"freeze": replicas == 1} | asked
+    # Replicas hold variables of their own.
+    asked = asked | {"freeze": asked["freeze"] and replicas == 1}
     pipeline = Explainer(model, **asked).pipeline
     graph_of(model).check_one_image("stream")
     if asked["batch_size"] % replicas:
@@ -220,7 +234,7 @@ def explain_shards(
     Args:
         work: What explains.
         store: Where they are written.
-        shards: Which ones, rising.
+        shards: Numbers of the shards, rising.
         advance: Told how many pictures are done, batch by batch.
     """
     batches = work.batches(shards)

@@ -120,7 +120,7 @@ def per_image(
 
     Args:
         targets: Callables outputs -> (B,), and whatever else ``class_indices`` takes.
-        classes: How many classes the model has, where known.
+        classes: Number of classes of the model, where known.
         labels: The label of each class, where known.
 
     Returns:

@@ -44,7 +44,7 @@ class Top:
     """The ``k`` classes with the highest scores of one image, each a target of its own.
 
     Args:
-        k: How many, at least 1.
+        k: Number of classes, at least 1.
 
     Raises:
         ValueError: If k is no such number.
@@ -92,7 +92,7 @@ ClassTarget = int | str | Difference | None
 Target = ClassTarget | Callable[[Any], Any]
 
 
-Targets = Top | Sequence[Target] | np.ndarray
+Targets = Top | Sequence[Target]
 
 
 def class_indices(
@@ -106,8 +106,8 @@ def class_indices(
     Args:
         target: A class index, a label, None for the predicted class, a ``Difference``, or a
             sequence of these, one for each image.
-        batch: How many images there are.
-        classes: How many classes the model has; None where that is not known.
+        batch: Number of images.
+        classes: Number of classes of the model; None where that is not known.
         labels: The label of each class, where known.
 
     Returns:

@@ -26,11 +26,11 @@ def chosen_targets(
     """What an engine takes for what a user asks: pairs of classes, callables, a ``Top``.
 
     Args:
-        target: See ``explain``.
-        count: How many images there are.
+        target: A class, a label, a callable, ``Top``, None for the predicted class, or a list.
+        count: Number of images.
         several: Whether a list holds targets of one image, not one for each image.
         labels: The label of each class.
-        classes: How many classes there are; asked for only where a class is named.
+        classes: Number of classes; asked for only where a class is named.
     """
     if several:
         if isinstance(target, Top):

@@ -1,0 +1,209 @@
+"""Flags made from the options of the library: the same words, the same defaults."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfcam.cli.terminal import errors
+from tfcam.engine.option import Option
+
+# The headings under which --help shows them.
+_PANELS = {
+    "What is explained": "layer layers target targets score input output grid",
+    "How": "method methods metrics fuse augment eigen",
+    "Pictures and labels": "preprocess labels split data_dir annotations",
+    "Running": "batch_size shard_size seed freeze to progress",
+}
+SUBJECT, HOW, PICTURES, RUNNING = _PANELS
+RESULTS = "Results"
+_ORDER = (None, *_PANELS, RESULTS)
+
+
+def numbered(text: str | None) -> Any:
+    """An index where it is one, else the name."""
+    # Python reads no number of thousands of digits.
+    return int(text) if text is not None and re.fullmatch(r"-?\d{1,99}", text) else text
+
+
+def listed(texts: list[str] | None) -> list[Any] | None:
+    """Names and indices; None where there are none."""
+    return [numbered(text) for text in texts] if texts else None
+
+
+def one_or_listed(texts: list[str] | None) -> Any:
+    """One name or index as it is, several as a list."""
+    found = listed(texts) or [None]
+    return found if len(found) > 1 else found[0]
+
+
+def sides(text: str | None) -> tuple[int, int] | None:
+    """Height and width, such as 14,7.
+
+    Raises:
+        ValueError: If it is something else.
+
+    Example:
+        >>> sides("14,7")
+        (14, 7)
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})\s*[,x]\s*(\d{1,9})", text)
+    if not found:
+        raise ValueError(f"HEIGHT,WIDTH must be two whole numbers, such as 14,7; got {text!r}.")
+    return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How an option of some type is typed.
+
+    Attributes:
+        type: What typer takes.
+        read: From that to what the library takes.
+        metavar: What ``--help`` calls it.
+        hint: What ``--help`` says of typing it.
+    """
+
+    type: Any
+    read: Callable[[Any], Any] = lambda value: value
+    metavar: str | None = None
+    hint: str = ""
+
+
+_MANY = Kind(list[str] | None, listed, "NAME", "May be repeated.")
+_NAME, _TEXT = Kind(str | None, numbered, "NAME"), Kind(str, metavar="NAME")
+_KINDS = {
+    "bool": Kind(bool),
+    "bool | None": Kind(bool | None),
+    "int": Kind(int, metavar="N"),
+    "tuple[int, int] | None": Kind(str | None, sides, "HEIGHT,WIDTH"),
+    **dict.fromkeys(
+        ("str", "Score", "maps.Fusion", "Preprocess", "str | Callable[[Reading], tf.Tensor]"),
+        _TEXT,
+    ),
+    **dict.fromkeys(
+        ("Layer", "Target", "Target | Targets | np.ndarray", "str | int | None"), _NAME
+    ),
+    "Layers": Kind(list[str] | None, one_or_listed, "NAME", "May be repeated."),
+    **dict.fromkeys(
+        (
+            "Sequence[Layer] | None",
+            "Sequence[Target] | Top | None",
+            "Sequence[MethodChoice] | None",
+            "Sequence[MetricChoice] | None",
+        ),
+        _MANY,
+    ),
+    "Sequence[str] | None": Kind(
+        Path | None, metavar="FILE", hint="A text file with one on each line."
+    ),
+    "str | os.PathLike[str] | None": Kind(Path | None, metavar="PATH"),
+    "str | os.PathLike[str]": Kind(Path, metavar="PATH"),
+}
+
+
+def spelled(option: Option) -> str:
+    """The flag of an option, such as --batch-size.
+
+    What may be repeated is called as one of it is. A model's input and output are called so, as
+    --output is where results go.
+    """
+    name = f"model_{option.name}" if option.name in ("input", "output") else option.name
+    plural = option.type.startswith("Sequence") and name != "labels"
+    return "--" + (name.removesuffix("s") if plural else name).replace("_", "-")
+
+
+def words(option: Option) -> str:
+    """What ``--help`` says of an option: what its docstring says, without what is Python's."""
+    command = re.compile(r"``tfcam\.(?:metrics\.)?(\w+)``")
+    text = command.sub(lambda name: f"tfcam {name[1].lower()}", option.words)
+    return f"{text} {_KINDS[option.type].hint}".strip()
+
+
+def method_options(texts: list[str] | None, options: Iterable[Option]) -> dict[str, Any]:
+    """NAME=VALUE as options: numbers, True, False and None as such, all else as text.
+
+    Args:
+        texts: As they are typed.
+        options: Those that have a flag of their own.
+
+    Raises:
+        ValueError: If it is no NAME=VALUE, or one that has a flag.
+    """
+    own = {"model": "--model"} | {option.name: spelled(option) for option in options}
+    values: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ValueError(f"--option must be NAME=VALUE, such as samples=16; got {text!r}.")
+        if name in own:
+            raise ValueError(
+                f"--option is for what has none of its own: give {own[name]} {value!r}."
+            )
+        try:
+            values[name] = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            values[name] = value
+    return values
+
+
+def flags(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each option, in place of its ``**options``.
+
+    The command gets the options as the library takes them; what goes wrong in it is one line.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [
+            each.replace(kind=each.KEYWORD_ONLY)
+            for each in own
+            if each.kind is not each.VAR_KEYWORD
+        ]
+        parameters += [_parameter(option) for option in options]
+        parameters.sort(key=lambda each: (_ORDER.index(_panel(each)), each.name == "option"))
+
+        @functools.wraps(command)
+        def run(**typed: Any) -> None:
+            with errors():
+                for option in options:
+                    typed[option.name] = _KINDS[option.type].read(typed[option.name])
+                command(**typed)
+
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _panel(parameter: inspect.Parameter) -> str | None:
+    """The heading under which ``--help`` shows a parameter."""
+    (told,) = parameter.annotation.__metadata__
+    panel = told.rich_help_panel
+    return panel if isinstance(panel, str) else None
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """An option as typer takes it."""
+    kind, name = _KINDS[option.type], spelled(option)
+    if option.type.startswith("bool") and option.default is not False:
+        name = f"{name}/--no-{name.removeprefix('--')}"
+    (panel,) = (panel for panel, names in _PANELS.items() if option.name in names.split())
+    told = typer.Option(name, help=words(option), metavar=kind.metavar, rich_help_panel=panel)
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if option.default is ... else option.default,
+        annotation=Annotated[kind.type, told],
+    )
