@@ -9,8 +9,39 @@ import pytest
 from tests.rooms import FILES, FLOOR, MODULES, PACKAGE, ROOT, imported_modules, imports
 
 EMPTY_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
+# Private attributes of others that are used: of Keras, which has no public ones for them, and what
+# NamedTuple calls so although it is public.
+FOREIGN = {
+    *("_flatten_layers", "_functional", "_layers", "_nodes_by_depth", "_remat_mode"),
+    *("_keras_logits", "_keras_mask"),
+    *("_asdict", "_fields", "_replace"),
+}
 # Rooms that hand on names; the others have a docstring alone.
 FACES = {"tfcam", "cli", "images", "maps", "methods", "metrics", "targets"}
+
+
+def foreign_attributes(code):
+    """The private attributes that code uses of objects that are not its own, ``FOREIGN`` aside."""
+    tree = ast.parse(code)
+    own, used = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            is_own |= ast.unparse(node.value) == "super()"
+            (own if is_own else used).add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "getattr",
+            "hasattr",
+            "setattr",
+        ):
+            name = node.args[1]
+            used |= {name.value} if isinstance(name, ast.Constant) else set()
+    private = {name for name in used if name.startswith("_") and not name.endswith("__")}
+    return private - own - FOREIGN
 
 
 def cycle(graph):
@@ -70,6 +101,23 @@ def test_a_circle_is_found():
 @pytest.mark.parametrize("name", MODULES)
 def test_no_private_name_of_another_module_is_used(name):
     assert not {what for _, what in imports(MODULES[name]) if what.startswith("_")}
+    assert not foreign_attributes(MODULES[name].read_text())
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("explainer._engine.run()", {"_engine"}),
+        ("explainer._engine = None", {"_engine"}),
+        ("getattr(explainer, '_engine', None)", {"_engine"}),
+        ("class A:\n    def f(self):\n        return self._x, super()._y, other._x", set()),
+        ("class A:\n    _x: int\n    def f(self, other):\n        return other._x", set()),
+        ("def _f(): pass\nmodule._f()", set()),
+        ("row._replace(x=1), tensor._keras_mask, thing.__dict__", set()),
+    ],
+)
+def test_private_names_of_others_are_found(code, names):
+    assert foreign_attributes(code) == names
 
 
 def test_only_some_rooms_hand_on_names():
