@@ -11,16 +11,17 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from tfcam.data.example import Example, Skipped, Source
+from tfcam.data.example import Example, Label, Skipped, Source
 from tfcam.explainer.pipeline import Pipeline, Run
 from tfcam.images.loading import is_prepared, resize_image
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
 from tfcam.streaming.shards import Row
+from tfcam.targets.classes import Target
+from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import map_in_order, work_ahead
 
 # Pictures that wait are small: no more than the network takes of each.
@@ -44,8 +45,8 @@ class Read:
     key: str
     pixels: np.ndarray
     size: tuple[int, int] | None
-    truth: Any = None
-    target: Any = None
+    truth: Label = None
+    target: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Batch:
     skipped: Sequence[tuple[int, str, str]]
     last: bool
     prepared: Prepared | None = None
-    targets: list[Any] = field(default_factory=list)
+    targets: list[ResolvedTarget] = field(default_factory=list)
     results: Callable[[], list[Row]] = list
 
 
@@ -83,7 +84,7 @@ class ShardExplainer:
     """
 
     def __init__(
-        self, pipeline: Pipeline, source: Source, target: Any, batch_size: int, shard_size: int
+        self, pipeline: Pipeline, source: Source, target: Target, batch_size: int, shard_size: int
     ) -> None:
         self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
@@ -159,7 +160,7 @@ class ShardExplainer:
             pixels = resize_image(image, wanted)
         return Read(number, given.id, pixels, size, given.label, target)
 
-    def _target_of(self, example: Example) -> Any:
+    def _target_of(self, example: Example) -> int | None:
         if self.target != "label":
             return None
         if example.label is None:

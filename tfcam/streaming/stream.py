@@ -158,7 +158,7 @@ def stream(
 
 
 def prepare_work(
-    model: Any, source: Source, target: Any, asked: dict[str, Any], shard_size: int
+    model: keras.Model, source: Source, target: Target, asked: dict[str, Any], shard_size: int
 ) -> tuple[ShardExplainer, dict[str, Any]]:
     """What explains shards, and all that its maps depend on.
 
@@ -267,7 +267,7 @@ def _preprocessing(pipeline: Pipeline) -> str:
         return "auto"  # fine where arrays are given prepared; told with the first picture else
 
 
-def _target_in_words(target: Any) -> Any:
+def _target_in_words(target: Target) -> Any:
     if target is None:
         return "the predicted class"
     if target == "label":
