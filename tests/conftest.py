@@ -1,6 +1,8 @@
 """Fixtures shared by the tests: where the real data is, and small networks with known answers."""
 
 import os
+import re
+from collections.abc import Generator
 from pathlib import Path
 
 _DATA = os.environ.get("TFCAM_TEST_DATA")
@@ -12,10 +14,36 @@ import keras  # noqa: E402
 import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 import tfcam  # noqa: E402
 
 matplotlib.use("Agg")
+
+# TensorFlow's words where it has no convolution with channels first, as without oneDNN, or none in
+# bfloat16, as with oneDNN on processors that know no such numbers.
+_NO_KERNEL = re.compile(
+    "only supports (the )?NHWC|could not create a primitive descriptor for the convolution"
+)
+
+
+def _skipped_without_kernel() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except tf.errors.OpError as error:
+        if lacking := _NO_KERNEL.search(str(error)):
+            pytest.skip(f"TensorFlow has no such convolution on this processor: {lacking.group()}")
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    return (yield from _skipped_without_kernel())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    return (yield from _skipped_without_kernel())
 
 
 @pytest.fixture(scope="session")

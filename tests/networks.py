@@ -3,13 +3,11 @@
 All kinds are the same network with the same weights, written in different ways.
 """
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 from keras import layers
 
@@ -130,28 +128,8 @@ def seeded(model: keras.Model, seed: int = 3) -> keras.Model:
     return model
 
 
-@functools.cache
-def convolves_bfloat16() -> bool:
-    """Whether TensorFlow convolves in bfloat16 here: oneDNN aborts on some processors."""
-    one = tf.ones((1, 1, 1, 1), tf.bfloat16)
-    try:
-        tf.nn.conv2d(one, one, 1, "VALID")
-    except tf.errors.AbortedError as error:
-        if "could not create a primitive descriptor" not in str(error):
-            raise
-        return False
-    return True
-
-
-def require(policy: str) -> None:
-    """Skip a test of a policy that TensorFlow has no convolution for on this processor."""
-    if policy == "mixed_bfloat16" and not convolves_bfloat16():
-        pytest.skip("TensorFlow has no bfloat16 convolution for this processor")
-
-
 def in_policy(policy: str, make: Callable[[], keras.Model]) -> keras.Model:
     """A model that is built under a dtype policy."""
-    require(policy)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

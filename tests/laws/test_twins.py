@@ -136,7 +136,8 @@ def test_a_blur_with_a_gradient_is_the_blur_without(rng, width):
 @pytest.mark.parametrize("mode", ["raw", "unit", "tf", "torch", "caffe"])
 def test_arrays_and_tensors_are_preprocessed(rng, mode):
     pixels = rng.integers(0, 256, (2, 4, 5, 3)).astype(np.float32)
-    function = choose_preprocessing(graph_of(tfcam.demo_model()), mode).function
+    model = tfcam.demo_model()
+    function = choose_preprocessing(graph_of(model), mode).function
     before = tf.constant(pixels)
     found = np.asarray(function(before))
     # Values up to 255, less up to 124 of the mean.

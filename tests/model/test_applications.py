@@ -119,7 +119,8 @@ def test_the_default_layer_head_and_preprocessing_of(name):
 )
 def test_networks_built_without_their_preprocessing_get_it_from_outside(make, mode):
     pixels = np.full((1, 2, 2, 3), 200.0, np.float32)
-    prepared = choose_preprocessing(graph_of(make()), "auto").function(pixels.copy())
+    model = make()
+    prepared = choose_preprocessing(graph_of(model), "auto").function(pixels.copy())
     wanted = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
     np.testing.assert_allclose(prepared, wanted)
 

@@ -112,4 +112,5 @@ def test_what_no_graph_tells_is_traced():
 
 def test_a_network_that_is_read_is_not_traced(monkeypatch):
     monkeypatch.setattr("tfcam.model.graph.trace_calls", None)
-    assert graph_of(networks.flat()).calls().calls
+    model = networks.flat()
+    assert graph_of(model).calls().calls

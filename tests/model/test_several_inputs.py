@@ -244,7 +244,8 @@ def test_a_layer_must_see_the_input():
 
 
 def test_the_sources_of_each_layer():
-    made = graph_of(as_list()).calls(0)
+    model = as_list()
+    made = graph_of(model).calls(0)
     seen = {call.path: made.sources[call.output] for call in made.calls if call.output}
     assert seen["left_last"] == {0}
     assert seen["right_pool"] == {1}

@@ -11,6 +11,7 @@ from keras import layers
 import tfcam
 from tests import networks, replicas
 from tests.laws import law
+from tests.tolerances import ROUNDED, rounding
 from tfcam.methods.cam import cam, grad_cam
 from tfcam.methods.transformers import rollout, rollout_map
 from tfcam.model.call_graph import Call, CallGraph
@@ -350,7 +351,7 @@ def test_each_image_has_its_own_scores():
     alone = [attention_scores(graph_of(model), tf.constant(inputs[i : i + 1])) for i in range(3)]
     for number, scores in enumerate(together):
         single = np.concatenate([each[number] for each in alone])
-        np.testing.assert_allclose(scores, single, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(scores, single, atol=ROUNDED)
 
 
 def attending(attend):
@@ -432,11 +433,13 @@ def test_masks_are_still_there_for_the_models_own_call():
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_gives_float32_scores(policy):
     inputs = tf.constant(networks.pictures(1))
-    wanted = attention_scores(graph_of(networks.vit()), inputs)
+    model = networks.vit()
+    wanted = attention_scores(graph_of(model), inputs)
     model = networks.in_policy(policy, networks.vit)
+    off = rounding(1.0, count=2, dtype=policy.removeprefix("mixed_"))
     for found, scores in zip(attention_scores(graph_of(model), inputs), wanted, strict=True):
         assert found.dtype == tf.float32
-        np.testing.assert_allclose(found, scores, atol=0.03)
+        np.testing.assert_allclose(found, scores, atol=off)
     assert opened(model)[0].grid == Grid(3, 3, 1)
 
 
@@ -453,9 +456,9 @@ class WindowAttention(layers.Layer):
 
 
 def test_attention_that_can_not_be_read_is_refused_with_the_reason():
-    inputs = tf.constant(networks.pictures(1))
+    model, inputs = networks.flat(), tf.constant(networks.pictures(1))
     with pytest.raises(ValueError, match="needs a network with attention; 'flat' has none"):
-        attention_scores(graph_of(networks.flat()), inputs)
+        attention_scores(graph_of(model), inputs)
     model = attending(lambda x: WindowAttention(name="own")(x))
     with pytest.raises(ValueError, match="'own' .WindowAttention. computes its own.*It reads"):
         attention_scores(graph_of(model), inputs)

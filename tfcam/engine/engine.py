@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -23,10 +23,11 @@ from tfcam.model.heads import Head
 from tfcam.model.taps import Place
 from tfcam.passes.guided_relu import Gates, Rule
 from tfcam.passes.network import ExplainedNetwork
-from tfcam.passes.outputs import Outputs
+from tfcam.passes.outputs import Outputs, TensorTarget
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import Answer, SubModel
-from tfcam.targets.classes import class_index, class_weights
+from tfcam.targets.classes import Top, class_index, class_weights
+from tfcam.targets.resolve import ResolvedTarget
 
 _GATED: dict[Rule, Need] = {"guided": Need.GUIDED_GRADIENTS, "deconvnet": Need.DECONVNET_GRADIENTS}
 
@@ -115,7 +116,10 @@ class Engine:
         return said
 
     def __call__(
-        self, inputs: np.ndarray, targets: Sequence[Any], others: Sequence[np.ndarray] = ()
+        self,
+        inputs: np.ndarray,
+        targets: Sequence[ResolvedTarget],
+        others: Sequence[np.ndarray] = (),
     ) -> list[Computed]:
         """Compute the maps of a batch for each target.
 
@@ -158,7 +162,7 @@ class Engine:
         kind = self._kind(values)
         return [Computed(*answer, values, kind) for answer in answers]
 
-    def raw(self, images: tf.Tensor, target: Any) -> tf.Tensor:
+    def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
         """The raw maps by the first method at the first layer, for a tape that is open around it.
 
         Args:
@@ -169,7 +173,9 @@ class Engine:
         maps = self.compute(self.submodel, images, [target])
         return maps.answers[0].raws[0][0]
 
-    def compute(self, submodel: SubModel, images: tf.Tensor, targets: Sequence[Any]) -> PassMaps:
+    def compute(
+        self, submodel: SubModel, images: tf.Tensor, targets: Sequence[TensorTarget | Top]
+    ) -> PassMaps:
         """The maps of a batch for each target, as tensors: what is traced.
 
         Args:
@@ -255,12 +261,12 @@ class Engine:
         return "probability" if within and sums else "output"
 
 
-def _hashable(target: Any) -> Any:
+def _hashable(target: Any) -> Hashable:
     """What stands for a target in a key; a callable without a hash is itself, kept by its graph."""
     return target if getattr(target, "__hash__", None) else id(target)
 
 
-def _bias_attributions(biased: SubModel, images: tf.Tensor, target: Any) -> dict[str, Any]:
+def _bias_attributions(biased: SubModel, images: tf.Tensor, target: TensorTarget) -> dict[str, Any]:
     """What each layer's bias gave to the score, and the gradients by the images."""
     readings = biased.read(images, target, Need.GRADIENTS | Need.IMAGE_GRADIENTS).readings
     layers = [tap.operation() for tap in biased.taps]

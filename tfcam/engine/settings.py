@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tfcam.engine.options import BATCH_SIZE, EIGEN, FREEZE, GRID, OUTPUT, SCORE, Score
 from tfcam.targets.classes import NOTHING, PREDICTED
+from tfcam.targets.resolve import ResolvedTarget
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Explained:
         name: What the target is called.
     """
 
-    target: Any
+    target: ResolvedTarget | None
     pairs: np.ndarray
     image: int
     name: str

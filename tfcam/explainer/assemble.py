@@ -18,6 +18,7 @@ from tfcam.preprocessing.prepare import Prepared
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import ClassScore, Each, label
 from tfcam.targets.classes import PREDICTED
+from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.versions import versions
 
 
@@ -38,7 +39,7 @@ class Run:
 
     engine: Engine
     prepared: Prepared
-    targets: Sequence[Any]
+    targets: Sequence[ResolvedTarget | None]
     answers: Sequence[Computed]
     labels: Sequence[str] | None = None
     findings: Sequence[Finding] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +11,7 @@ import tensorflow as tf
 from tfcam.engine.engine import Engine
 from tfcam.engine.settings import Computed
 from tfcam.preprocessing.prepare import Prepared
+from tfcam.targets.resolve import ResolvedTarget
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class View:
 OTHERS = tuple(View(flip, zoom) for zoom in (1.0, 0.9, 1.1) for flip in (False, True))[1:]
 
 
-def check_target(target: Any) -> None:
+def check_target(target: ResolvedTarget) -> None:
     """Refuse targets that name a place, which is another place in each view.
 
     Raises:
@@ -86,7 +86,9 @@ def _with_channels(maps: np.ndarray) -> tf.Tensor:
     return tf.constant(maps if maps.ndim == 4 else maps[..., np.newaxis])
 
 
-def averaged(engine: Engine, prepared: Prepared, answer: Computed, target: Any) -> Computed:
+def averaged(
+    engine: Engine, prepared: Prepared, answer: Computed, target: ResolvedTarget | None
+) -> Computed:
     """An answer with its maps averaged over all views, of the class that was explained first.
 
     Args:

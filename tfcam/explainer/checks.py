@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +20,7 @@ from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared
+from tfcam.targets.resolve import ResolvedTarget
 
 # Pixels divided by 255, also with mean and deviation taken out, are within this.
 _SCALED_DOWN = 3.0
@@ -169,7 +169,9 @@ def of_input(graph: ModelGraph, prepared: Prepared, image: int) -> Finding | Non
 _SAME = 1e-3
 
 
-def of_deconvnet(submodel: SubModel, prepared: Prepared, target: Any, image: int) -> list[Finding]:
+def of_deconvnet(
+    submodel: SubModel, prepared: Prepared, target: ResolvedTarget, image: int
+) -> list[Finding]:
     """Whether noise has the same map of deconvnet: two more passes.
 
     Args:
@@ -179,7 +181,8 @@ def of_deconvnet(submodel: SubModel, prepared: Prepared, target: Any, image: int
         image: Which of the images.
     """
     others, images = prepared.others, prepared.inputs
-    if not callable(target):  # which may treat each image of the batch in its own way
+    # A callable may treat each image of the batch in its own way.
+    if isinstance(target, np.ndarray):
         one = slice(image, image + 1)
         target, images = tf.constant(target[one]), images[one]
         others = tuple(each[one] for each in others)

@@ -151,7 +151,7 @@ class _Subject:
     @classmethod
     def of(
         cls,
-        model: Any,
+        model: keras.Model,
         image: Any,
         preprocess: Preprocess,
         labels: Sequence[str] | None,
@@ -164,8 +164,8 @@ class _Subject:
     def explain(
         self,
         requests: Sequence[Request],
-        layers: list[Any],
-        targets: Sequence[Any],
+        layers: Sequence[Layer],
+        targets: Sequence[Target | Top],
         settings: Settings,
     ) -> list[list[Explanation]]:
         """The explanations of each method, layer by layer and target by target."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageLike
+from tfcam.methods.contract import MethodMap
 from tfcam.methods.registry import Method, Request
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import HeadError
@@ -31,7 +31,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.targets.callables import label
 from tfcam.targets.classes import Target, Top
-from tfcam.targets.resolve import chosen_targets
+from tfcam.targets.resolve import ResolvedTarget, chosen_targets
 from tfcam.utils.terminal_text import make_printable
 from tfcam.utils.validation import shown
 
@@ -188,20 +188,20 @@ def _places(
     return graph.open_layer(layer, which, grid), f"{path} ({reason})"
 
 
-def _read_gradients(reading: Reading) -> Any:
+def _read_gradients(reading: Reading) -> MethodMap:
     activations, gradients = reading.activations, reading.gradients
     raw = tf.reduce_sum(tf.abs(activations * gradients), axis=-1)
-    return raw, {"broken": _broken(activations) + _broken(gradients)}
+    return MethodMap(raw, {"broken": _broken(activations) + _broken(gradients)})
 
 
-def _read_activations(reading: Reading) -> Any:
+def _read_activations(reading: Reading) -> MethodMap:
     raw = tf.reduce_max(tf.abs(reading.activations), axis=-1)
-    return raw, {"broken": _broken(reading.activations)}
+    return MethodMap(raw, {"broken": _broken(reading.activations)})
 
 
-def _read_outputs(reading: Reading) -> Any:
+def _read_outputs(reading: Reading) -> MethodMap:
     images = tf.cast(reading.network.images, tf.float32)
-    return images, {"broken": tf.zeros(images.shape[0])}
+    return MethodMap(images, {"broken": tf.zeros(images.shape[0])})
 
 
 def _broken(values: tf.Tensor) -> tf.Tensor:
@@ -229,7 +229,7 @@ def _look(
     place: Place | None,
     settings: Settings,
     prepared: Prepared,
-    targets: list[Any],
+    targets: list[ResolvedTarget],
 ) -> tuple[Engine, Computed, list[Finding]]:
     """The layer's activations and gradients, or as much of this as there is."""
     absent: list[Finding] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import tensorflow as tf
 
@@ -14,11 +13,12 @@ from tfcam.maps.tensors import fused, heatmaps
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input, swapped
 from tfcam.preprocessing.modes import Preprocessing
+from tfcam.targets.classes import Target
 
 _LUMA = (0.299, 0.587, 0.114)  # as images.to_channels
 
 
-def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Any) -> None:
+def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> None:
     """Write a SavedModel whose signature ``serving_default`` takes images and explains them.
 
     Args:

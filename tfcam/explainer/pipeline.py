@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfcam import maps
@@ -24,7 +25,8 @@ from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.results.explanation import Explanation
-from tfcam.targets.resolve import chosen_targets, is_by_value, spread_targets
+from tfcam.targets.classes import Target, Targets
+from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, spread_targets
 
 
 class Pipeline:
@@ -67,7 +69,7 @@ class Pipeline:
 
     def __init__(
         self,
-        model: Any,
+        model: keras.Model,
         layer: Layers,
         request: Request,
         settings: Settings,
@@ -130,7 +132,9 @@ class Pipeline:
             self.opened, self.engine = opened, opened.engine(*self._question)
             self._own_engine = None
 
-    def targets(self, target: Any, count: int, several: bool = False) -> list[Any]:
+    def targets(
+        self, target: Target | Targets | np.ndarray, count: int, several: bool = False
+    ) -> list[ResolvedTarget]:
         """What an engine takes for what a user asks.
 
         Args:
@@ -162,7 +166,7 @@ class Pipeline:
         prepared = prepare(opened.graph, pictures, self.preprocess, opened.which, shown)
         return replace(prepared, others=tuple(others)) if others else prepared
 
-    def compute(self, prepared: Prepared, targets: Sequence[Any]) -> Run:
+    def compute(self, prepared: Prepared, targets: Sequence[ResolvedTarget]) -> Run:
         """The second step: the maps of each target.
 
         Args:
@@ -185,7 +189,7 @@ class Pipeline:
         about = (self.labels, self._findings, self.fuse, how)
         return Run(engine, prepared, spread, answers, *about)
 
-    def engine_for(self, targets: Sequence[Any]) -> Engine:
+    def engine_for(self, targets: Sequence[ResolvedTarget]) -> Engine:
         """What computes some targets: a user's callable is kept in an engine that nobody shares."""
         if all(map(is_by_value, targets)):
             return self.engine

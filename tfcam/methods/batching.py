@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import tensorflow as tf
 
+# Tensors in any structure.
+State = TypeVar("State")
 
-def fold(count: int, start: Any, step: Callable[[tf.Tensor, Any], Any]) -> Any:
+
+def fold(count: int, start: State, step: Callable[[tf.Tensor, State], State]) -> State:
     """step(count - 1, ... step(1, step(0, start))).
 
     Args:
@@ -29,7 +32,7 @@ def fold(count: int, start: Any, step: Callable[[tf.Tensor, Any], Any]) -> Any:
     return end
 
 
-def mean_of(count: int, like: Any, function: Callable[[tf.Tensor], Any]) -> Any:
+def mean_of(count: int, like: State, function: Callable[[tf.Tensor], State]) -> State:
     """The mean of function(0), ..., function(count - 1).
 
     Args:
@@ -42,7 +45,7 @@ def mean_of(count: int, like: Any, function: Callable[[tf.Tensor], Any]) -> Any:
         1.5
     """
 
-    def step(index: tf.Tensor, total: Any) -> Any:
+    def step(index: tf.Tensor, total: State) -> State:
         return tf.nest.map_structure(tf.add, total, function(index))
 
     total = fold(count, tf.nest.map_structure(tf.zeros_like, like), step)

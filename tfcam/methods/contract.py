@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfcam.methods.registry import Method
 from tfcam.targets.classes import NOTHING
+from tfcam.targets.resolve import ResolvedTarget
 
 
 class MethodMap(NamedTuple):
@@ -24,7 +25,7 @@ class MethodMap(NamedTuple):
     measured: dict[str, tf.Tensor]
 
 
-def check_question(method: Method, inputs: np.ndarray, targets: Sequence[Any]) -> None:
+def check_question(method: Method, inputs: np.ndarray, targets: Sequence[ResolvedTarget]) -> None:
     """Refuse targets or inputs that a method can't explain.
 
     Args:

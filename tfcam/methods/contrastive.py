@@ -30,7 +30,7 @@ def nearest_classes(
 @method(Need.GRADIENTS, contrast=nearest_classes)
 def finer_cam(
     reading: Reading, *, base: str = "grad_cam", nearest: int = 3, strength: float = 1.0
-) -> Any:
+) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Finer-CAM: what tells the class from the classes nearest to it, by any other method.
 
     The score is y_c - strength sum_i p_i y_i / sum_i p_i over the classes i whose logits are

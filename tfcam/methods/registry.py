@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,8 @@ from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import LARGEST, check_choice, shown
 
 METHODS: dict[str, Method] = {}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 _LARGEST_FLOAT = float(tf.float32.max)
@@ -127,9 +129,7 @@ class Method:
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
 
-def method(
-    needs: Need = Need.NOTHING, **facts: Any
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def method(needs: Need = Need.NOTHING, **facts: Any) -> Callable[[Function], Function]:
     """Store a function in ``METHODS`` under its own name.
 
     Args:
@@ -145,7 +145,7 @@ def method(
             f"needs must be of {', '.join(map(str, Need))}, joined by |; got {shown(needs)}."
         )
 
-    def store(function: Callable[..., Any]) -> Callable[..., Any]:
+    def store(function: Function) -> Function:
         name = function.__name__
         known = METHODS[name].function if name in METHODS else function
         if known is not function and known.__module__.startswith("tfcam."):
@@ -171,7 +171,7 @@ def check_option(name: str, value: object, annotation: str) -> None:
     if annotation.startswith("Literal["):
         check_choice(name, value, ast.literal_eval(annotation.removeprefix("Literal")))
         return
-    kinds: dict[str, Any] = {"bool": bool, "int": Integral, "float": Real, "str": str}
+    kinds: dict[str, type] = {"bool": bool, "int": Integral, "float": Real, "str": str}
     kind, _, optional = annotation.partition(" | ")
     if kind not in kinds or (optional and value is None):
         return

@@ -122,7 +122,7 @@ class Probe:
         pictures = [explained] if batch is None else batch
         if not pictures:
             raise ValueError("A batch must hold at least one image; got an empty one.")
-        (target,) = chosen_targets(
+        (chosen,) = chosen_targets(
             target,
             len(pictures),
             False,
@@ -137,7 +137,7 @@ class Probe:
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
         self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
-        self._score_functions = _one_by_one(target, len(pictures))
+        self._score_functions = _one_by_one(chosen, len(pictures))
         self._is_class = np.array([isinstance(f, ClassScore) for f in self._score_functions])
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
         examples = (self.inputs, *self.others)

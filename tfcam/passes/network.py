@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
-from tfcam.passes.outputs import Outputs, probabilities, select
+from tfcam.passes.outputs import Outputs, TensorTarget, probabilities, select
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import SubModel
 from tfcam.targets.callables import ClassScore
@@ -28,7 +27,7 @@ class ExplainedNetwork:
 
     submodel: SubModel
     images: tf.Tensor
-    target: Any
+    target: TensorTarget
     at_once: int
     tap: int
     activations: tf.Tensor
@@ -99,5 +98,5 @@ class ExplainedNetwork:
         return tf.stack([select(Outputs(each, each, True), self.target).scores for each in packed])
 
 
-def _is_class(target: Any) -> bool:
+def _is_class(target: object) -> bool:
     return isinstance(target, ClassScore)

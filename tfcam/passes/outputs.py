@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from tfcam.targets.callables import checked_scores
 from tfcam.targets.classes import NOTHING, PREDICTED, Top, class_outputs, class_scores, resolved
+
+# Pairs of classes (B, 2), classes (B,), weights of the logits (B, C); a callable outputs -> (B,).
+TensorTarget: TypeAlias = tf.Tensor | Callable[[Any], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,11 @@ class Selected:
 
     scores: tf.Tensor
     pairs: tf.Tensor
-    again: Any
+    again: TensorTarget
     weights: tf.Tensor | None = None
 
 
-def select(outputs: Outputs, target: Any, contrast: Contrast | None = None) -> Selected:
+def select(outputs: Outputs, target: TensorTarget, contrast: Contrast | None = None) -> Selected:
     """The explained scores, float32.
 
     Args:
@@ -102,9 +105,9 @@ def _weighted(logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(weights * logits, axis=-1)
 
 
-def spread(outputs: Outputs, targets: Sequence[Any]) -> list[Any]:
+def spread(outputs: Outputs, targets: Sequence[TensorTarget | Top]) -> list[TensorTarget]:
     """The targets, a ``Top`` replaced by the classes that it stands for."""
-    spread: list[Any] = []
+    spread: list[TensorTarget] = []
     for target in targets:
         if isinstance(target, Top):
             spread += tf.unstack(target.pairs(class_outputs(outputs.values))[:, tf.newaxis])

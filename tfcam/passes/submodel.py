@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
 from tfcam.passes.outputs import (
     Contrast,
     Outputs,
+    TensorTarget,
     logits,
     read_outputs,
     select,
@@ -66,7 +67,7 @@ class Answer(NamedTuple):
     readings: list[Reading]
     pairs: tf.Tensor
     weights: tf.Tensor | None
-    target: Any
+    target: TensorTarget
 
 
 class Pass(NamedTuple):
@@ -192,14 +193,14 @@ class SubModel:
         names = getattr(self.model, "output_names", None) or ()
         return read_outputs(pick_output(outputs, self.output, names), self.score)
 
-    def read(self, images: tf.Tensor, target: Any, needs: Need = Need.GRADIENTS) -> Answer:
+    def read(self, images: tf.Tensor, target: TensorTarget, needs: Need = Need.GRADIENTS) -> Answer:
         """The answer of ``read_each`` for one target."""
         return self.read_each(images, [target], needs).answers[0]
 
     def read_each(
         self,
         images: tf.Tensor,
-        targets: Sequence[Any],
+        targets: Sequence[TensorTarget | Top],
         needs: Need = Need.GRADIENTS,
         contrast: Contrast | None = None,
     ) -> Pass:
@@ -272,12 +273,12 @@ class SubModel:
         grid, values = self.taps[index].grid, tf.cast(values, tf.float32)
         return values if grid is None else to_map(values, grid)
 
-    def traced(self, key: Any, function: Any, given: Sequence[tf.Tensor]) -> Any:
+    def traced(self, key: Hashable, function: Any, given: Sequence[tf.Tensor]) -> Any:
         """A function as it was traced for this key; the last few are kept."""
         return self._traced.get(key, lambda: function.get_concrete_function(*given))
 
     def gated_gradients(
-        self, images: tf.Tensor, target: tf.Tensor | Callable[[Any], Any], rule: Rule
+        self, images: tf.Tensor, target: TensorTarget, rule: Rule
     ) -> tuple[tf.Tensor, Gates]:
         """The gradient of the score by the images through gated ReLUs, and what these are.
 
@@ -323,7 +324,7 @@ class SubModel:
             found = unscaled(found, lambda: {_IMAGES: tape.gradient(values, at)})
         return values, tf.cast(found[_IMAGES], tf.float32)
 
-    def _gated(self, target: tf.Tensor | Callable[[Any], Any], rule: Rule) -> Any:
+    def _gated(self, target: TensorTarget, rule: Rule) -> Any:
         """The gated forward pass, to be traced: for classes, or for one callable."""
 
         @tf.function(autograph=False)
@@ -338,7 +339,7 @@ class SubModel:
         self,
         images: tf.Tensor,
         activations: Sequence[tf.Tensor],
-        target: tf.Tensor | Callable[[Any], Any],
+        target: TensorTarget,
     ) -> tf.Tensor:
         """The scores (B,) when given activations stand in place of the tapped ones.
 

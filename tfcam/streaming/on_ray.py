@@ -19,7 +19,7 @@ from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
-from tfcam.streaming.stream import explain_shards, left, prepare_work
+from tfcam.streaming.work import explain_shards, left, prepare_work
 from tfcam.targets.classes import Target
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
@@ -145,14 +145,14 @@ def stream_on_ray(
         "shard_size": SHARD_SIZE.check(shard_size),
     }
     worker = ShardWorker(job, check=False)
-    source, store = worker.work.source, worker.store
+    source, store = worker.work.explainer.source, worker.store
     if source.count is None:
         raise ValueError(
             "It must be known how many pictures there are to share them out; of "
             f"{source.name} it is not. Let the data say it: "
             "data.apply(tf.data.experimental.assert_cardinality(n))."
         )
-    with store.alone(worker.settings):
+    with store.alone(worker.work.settings):
         shards = list(left(store, source)) if store.finished is None else []
         if shards:
             items = ray.data.from_items(
@@ -188,19 +188,18 @@ class ShardWorker:
         data = job["data"]() if callable(job["data"]) else job["data"]
         source = open_data(data, **job["of_data"], floats=True)
         self.store = Shards(Path(job["to"]), job["shard_size"])
-        self.work, self.settings = prepare_work(
-            model, source, job["target"], job["asked"], job["shard_size"]
-        )
+        self.work = prepare_work(model, source, job["target"], job["asked"], job["shard_size"])
         if check:
-            self.store.check(self.settings)
+            self.store.check(self.work.settings)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Explain some shards; how many pictures each had."""
         counts = []
         for shard in map(int, batch["shard"]):
-            explain_shards(self.work, self.store, [shard])
+            explain_shards(self.work.explainer, self.store, [shard])
             start = shard * self.store.size
-            counts.append(min(self.work.source.count or 0, start + self.store.size) - start)
+            count = self.work.explainer.source.count or 0
+            counts.append(min(count, start + self.store.size) - start)
         return {"shard": batch["shard"], "pictures": np.array(counts)}
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import filelock
 import numpy as np
@@ -76,6 +76,14 @@ class Row:
     key: str
     truth: str | None
     explanation: Explanation
+
+
+class SkippedRow(NamedTuple):
+    """A picture that could not be explained: its place in the data, its name, and why."""
+
+    number: int
+    key: str
+    reason: str
 
 
 class Shards:
@@ -183,7 +191,7 @@ class ShardWriter:
         self._file = file
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
-        self.skipped: list[tuple[int, str, str]] = []
+        self.skipped: list[SkippedRow] = []
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add the rows of a batch."""

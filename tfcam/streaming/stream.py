@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tfcam.data.example import Source
 from tfcam.data.sources import open_data
 from tfcam.engine.options import Score
-from tfcam.engine.runner import Compiled, Frozen, Replicated
-from tfcam.explainer.explainer import Explainer
-from tfcam.explainer.pipeline import Pipeline
-from tfcam.model.graph import graph_of
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.streaming.pipeline import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
-from tfcam.targets.callables import name_of
+from tfcam.streaming.work import explain_shards, left, prepare_work
 from tfcam.targets.classes import Target
-from tfcam.utils.digest import digest_arrays, digest_names
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
-from tfcam.utils.versions import versions
-
-# Settings whose meaning is told in other words than the user's.
-_TOLD_APART = ("layer", "method", "labels", "preprocess", "progress")
 
 
 def stream(
@@ -142,141 +128,14 @@ def stream(
         **options,
     }
     source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
-    work, settings = prepare_work(
-        model, source, target, asked, check_count("shard_size", shard_size)
-    )
+    work = prepare_work(model, source, target, asked, check_count("shard_size", shard_size))
     store = Shards(Path(to), shard_size)
-    with store.alone(settings):
+    with store.alone(work.settings):
         if store.finished is None:
             done = shard_size * len(store.done())
             with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
-                explain_shards(work, store, left(store, source), advance)
+                explain_shards(work.explainer, store, left(store, source), advance)
             if not store.done():
                 raise ValueError(f"data must hold at least one picture; {source.name} holds none.")
             store.finish()
     return MapStore(Path(to), data)
-
-
-def prepare_work(
-    model: Any, source: Source, target: Any, asked: dict[str, Any], shard_size: int
-) -> tuple[ShardExplainer, dict[str, Any]]:
-    """What explains shards, and all that its maps depend on.
-
-    Args:
-        model: The model.
-        source: The pictures.
-        target: What is explained: a class, "label", a callable, or None for the predicted class.
-        asked: What an ``Explainer`` takes.
-        shard_size: Number of pictures in a shard.
-
-    Raises:
-        ValueError: If something does not fit the model.
-    """
-    strategy = getattr(model, "distribute_strategy", None)
-    replicas = getattr(strategy, "num_replicas_in_sync", 1)
-    # Replicas hold variables of their own.
-    asked = asked | {"freeze": asked["freeze"] and replicas == 1}
-    pipeline = Explainer(model, **asked).pipeline
-    graph_of(model).check_one_image("stream")
-    if asked["batch_size"] % replicas:
-        raise ValueError(
-            f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
-            f"got {asked['batch_size']}."
-        )
-    runner = Replicated(strategy) if replicas > 1 else Frozen() if asked["freeze"] else Compiled()
-    pipeline = pipeline.run_by(runner)
-    engine = pipeline.engine
-    if len(engine.layers) > 1:
-        raise ValueError(
-            "A store holds one map of each picture, as the layer has it; got "
-            f"{len(engine.layers)} layers. Run stream once for each."
-        )
-    if isinstance(target, list | tuple):
-        raise TypeError(
-            "target is one for all pictures, or 'label' for each picture's own; got a "
-            f"{type(target).__name__}."
-        )
-    if target != "label":
-        pipeline.targets(target, 1)  # refused before any picture is read
-    method = engine.requests[0].method
-    usual = inspect.signature(Explainer).parameters.items()
-    chosen = {name: each.default for name, each in usual if each.default is not each.empty} | asked
-    others = {name: _plain(value) for name, value in chosen.items() if name not in _TOLD_APART}
-    settings = {
-        "model": model.name,
-        "weights_digest": digest_arrays(*(np.asarray(weight) for weight in model.variables)),
-        "data": source.name,
-        "place": source.place,
-        "pictures": source.count,
-        "pictures_digest": source.key,
-        "method": method.name,
-        "layer": pipeline.layer,
-        "pixels": method.pixels,
-        "target": _target_in_words(target),
-        "labels_digest": None if (e := pipeline.labels) is None else digest_names(e),
-        "preprocessing": _preprocessing(pipeline),
-        **others,
-        "shard_size": shard_size,
-        "versions": versions(),
-    }
-    work = ShardExplainer(pipeline, source, target, asked["batch_size"], shard_size)
-    return work, settings
-
-
-def explain_shards(
-    work: ShardExplainer,
-    store: Shards,
-    shards: Iterable[int],
-    advance: Callable[[int], object] = lambda count: None,
-) -> None:
-    """Explain shards and write them.
-
-    Args:
-        work: What explains.
-        store: Where they are written.
-        shards: Numbers of the shards, rising.
-        advance: Told how many pictures are done, batch by batch.
-    """
-    batches = work.batches(shards)
-    try:
-        for shard, group in itertools.groupby(batches, key=lambda batch: batch.shard):
-            with store.shard(shard) as writer:
-                for batch in group:
-                    writer.add(batch.results())
-                    writer.skipped += batch.skipped
-                    advance(len(batch.reads) + len(batch.skipped))
-    finally:
-        batches.close()
-
-
-def left(store: Shards, source: Source) -> Iterator[int]:
-    """The shards that are left to do; without end where it is not known how many there are."""
-    done = set(store.done())
-    count = None if source.count is None else -(-source.count // store.size)
-    shards = itertools.count() if count is None else iter(range(count))
-    return (each for each in shards if each not in done)
-
-
-def _preprocessing(pipeline: Pipeline) -> str:
-    """What is done to pictures, in words."""
-    try:
-        return pipeline.preprocessing.description
-    except ValueError:
-        if pipeline.preprocess != "auto":
-            raise
-        return "auto"  # fine where arrays are given prepared; told with the first picture else
-
-
-def _target_in_words(target: Any) -> Any:
-    if target is None:
-        return "the predicted class"
-    if target == "label":
-        return "each picture's label"
-    return name_of(target) if callable(target) else _plain(target)
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON can hold it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return value if isinstance(value, bool | int | float | str | None) else repr(value)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from tfcam.targets.callables import per_image, with_labels
 from tfcam.targets.classes import Top, class_indices
 from tfcam.targets.detection import Box
 from tfcam.targets.regression import Regression
 from tfcam.targets.segmentation import Segmentation
 from tfcam.targets.similarity import Similarity
+
+# What an engine takes: pairs of classes (B, 2), a callable outputs -> (B,), or a ``Top``.
+ResolvedTarget = np.ndarray | Callable[[Any], tf.Tensor] | Top
 
 # Callable targets that hold no model, so that what is compiled for one can be kept.
 BY_VALUE = (Box, Regression, Segmentation, Similarity)
@@ -22,7 +28,7 @@ def chosen_targets(
     several: bool,
     labels: Sequence[str] | None,
     classes: Callable[[], int | None],
-) -> list[Any]:
+) -> list[ResolvedTarget]:
     """What an engine takes for what a user asks: pairs of classes, callables, a ``Top``.
 
     Args:
@@ -55,14 +61,14 @@ def chosen_targets(
     return [class_indices(target, count, None if target is None else classes(), labels)]
 
 
-def is_by_value(target: Any) -> bool:
+def is_by_value(target: ResolvedTarget) -> bool:
     """Whether what is compiled for a target may be kept for others: it holds no model."""
     return not callable(target) or isinstance(target, BY_VALUE)
 
 
-def spread_targets(targets: Sequence[Any]) -> list[Any]:
+def spread_targets(targets: Sequence[ResolvedTarget]) -> list[ResolvedTarget | None]:
     """The target of each answer: a ``Top`` has several."""
-    spread: list[Any] = []
+    spread: list[ResolvedTarget | None] = []
     for target in targets:
         spread += [None] * target.k if isinstance(target, Top) else [target]
     return spread

@@ -11,16 +11,17 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from tfcam.data.example import Example, Skipped, Source
+from tfcam.data.example import Example, Label, Skipped, Source
 from tfcam.explainer.pipeline import Pipeline, Run
 from tfcam.images.loading import is_prepared, resize_image
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
-from tfcam.streaming.shards import Row
+from tfcam.streaming.shards import Row, SkippedRow
+from tfcam.targets.classes import Target
+from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import map_in_order, work_ahead
 
 # Pictures that wait are small: no more than the network takes of each.
@@ -44,8 +45,8 @@ class Read:
     key: str
     pixels: np.ndarray
     size: tuple[int, int] | None
-    truth: Any = None
-    target: Any = None
+    truth: Label = None
+    target: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class Batch:
     Attributes:
         shard: Which shard.
         reads: The pictures; empty where there are none left.
-        skipped: What could not be used on the way: its place, name and why.
-        last: Whether the shard ends here.
+        skipped: What could not be used on the way.
         prepared: What the network takes, filled up to the size of a batch.
         targets: What is explained, as an engine takes it.
         results: What is made of what the network gave.
@@ -64,10 +64,9 @@ class Batch:
 
     shard: int
     reads: Sequence[Read]
-    skipped: Sequence[tuple[int, str, str]]
-    last: bool
+    skipped: Sequence[SkippedRow]
     prepared: Prepared | None = None
-    targets: list[Any] = field(default_factory=list)
+    targets: list[ResolvedTarget] = field(default_factory=list)
     results: Callable[[], list[Row]] = list
 
 
@@ -83,7 +82,7 @@ class ShardExplainer:
     """
 
     def __init__(
-        self, pipeline: Pipeline, source: Source, target: Any, batch_size: int, shard_size: int
+        self, pipeline: Pipeline, source: Source, target: Target, batch_size: int, shard_size: int
     ) -> None:
         self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
@@ -104,38 +103,26 @@ class ShardExplainer:
 
     # --- reading ----------------------------------------------------------------------------
 
-    def _read(self, shards: Iterable[int]) -> Iterator[tuple[int, int, Read | Skipped]]:
-        """Each picture of the shards with its shard and place; none of those between them."""
-        depth = 2 * self.batch_size
-        if self.source.item is not None:
-            item, count = self.source.item, self.source.count or 0
-            places = (
-                (shard, number)
-                for shard in shards
-                for number in range(*self._range(shard))
-                if number < count
-            )
+    def _read(self, shards: Iterable[int]) -> Iterator[Read | SkippedRow]:
+        """Each picture of the shards, in order; none of those between them."""
+        item, depth = self.source.item, 2 * self.batch_size
+        if item is None:
+            numbered = self._one_by_one(shards)
+            return map_in_order(lambda pair: self._shrunk(*pair), numbered, _THREADS, depth)
+        every = (number for shard in shards for number in range(*self._range(shard)))
+        numbers = (number for number in every if number < (self.source.count or 0))
+        return map_in_order(lambda n: self._shrunk(n, item(n)), numbers, _THREADS, depth)
 
-            def load(place: tuple[int, int]) -> tuple[int, int, Read | Skipped]:
-                return *place, self._shrunk(place[1], item(place[1]))
-
-            yield from map_in_order(load, places, _THREADS, depth)
-            return
-
-        def shrink(given: tuple[int, int, Example | Skipped]) -> tuple[int, int, Read | Skipped]:
-            return given[0], given[1], self._shrunk(given[1], given[2])
-
-        yield from map_in_order(shrink, self._one_by_one(shards), _THREADS, depth)
-
-    def _one_by_one(self, shards: Iterable[int]) -> Iterator[tuple[int, int, Example | Skipped]]:
+    def _one_by_one(self, shards: Iterable[int]) -> Iterator[tuple[int, Example | Skipped]]:
+        """The pictures of data that can be read in order only, numbered."""
         reader, at = None, 0
         for shard in shards:
             start, stop = self._range(shard)
             if reader is None or at != start:
                 reader = self.source.read(start)
             at = start
-            for each in itertools.islice(reader, stop - start):
-                yield shard, at, each
+            for example in itertools.islice(reader, stop - start):
+                yield at, example
                 at += 1
             if at < stop:
                 return
@@ -143,23 +130,23 @@ class ShardExplainer:
     def _range(self, shard: int) -> tuple[int, int]:
         return shard * self.shard_size, (shard + 1) * self.shard_size
 
-    def _shrunk(self, number: int, given: Example | Skipped) -> Read | Skipped:
+    def _shrunk(self, number: int, example: Example | Skipped) -> Read | SkippedRow:
         """A picture in the size that the network takes: the large one is let go of at once."""
-        if isinstance(given, Skipped):
-            return given
+        if isinstance(example, Skipped):
+            return SkippedRow(number, example.id, example.reason)
         try:
-            target = self._target_of(given)
+            target = self._target_of(example)
         except ValueError as error:
-            return Skipped(given.id, str(error))
-        image = pixels = given.image
+            return SkippedRow(number, example.id, str(error))
+        image = pixels = example.image
         size = None
         if not is_prepared(image):
             size = (image.shape[0], image.shape[1])
             wanted = self._size or size_for(self._graph, self._shape, [image])
             pixels = resize_image(image, wanted)
-        return Read(number, given.id, pixels, size, given.label, target)
+        return Read(number, example.id, pixels, size, example.label, target)
 
-    def _target_of(self, example: Example) -> Any:
+    def _target_of(self, example: Example) -> int | None:
         if self.target != "label":
             return None
         if example.label is None:
@@ -171,18 +158,19 @@ class ShardExplainer:
 
     def _grouped(self, shards: Iterable[int]) -> Iterator[Batch]:
         """Batches that do not go beyond their shard: how far a run came changes none of them."""
-        for shard, group in itertools.groupby(self._read(shards), key=lambda each: each[0]):
+        pictures = self._read(shards)
+        for shard, group in itertools.groupby(pictures, lambda p: p.number // self.shard_size):
             reads: list[Read] = []
-            skipped: list[tuple[int, str, str]] = []
-            for _, number, each in group:
-                if isinstance(each, Skipped):
-                    skipped.append((number, each.id, each.reason))
+            skipped: list[SkippedRow] = []
+            for picture in group:
+                if isinstance(picture, SkippedRow):
+                    skipped.append(picture)
                     continue
                 if len(reads) == self.batch_size:
-                    yield Batch(shard, reads, skipped, last=False)
+                    yield Batch(shard, reads, skipped)
                     reads, skipped = [], []
-                reads.append(each)
-            yield Batch(shard, reads, skipped, last=True)
+                reads.append(picture)
+            yield Batch(shard, reads, skipped)
 
     def _prepared(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:

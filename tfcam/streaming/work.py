@@ -1,0 +1,169 @@
+"""The work of a stream: what explains shards, what its maps depend on, and the loop over shards."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcam.data.example import Source
+from tfcam.engine.runner import Compiled, Frozen, Replicated
+from tfcam.explainer.explainer import Explainer
+from tfcam.explainer.pipeline import Pipeline
+from tfcam.streaming.shard_explainer import ShardExplainer
+from tfcam.streaming.shards import Shards
+from tfcam.targets.callables import name_of
+from tfcam.targets.classes import Target
+from tfcam.utils.digest import digest_arrays, digest_names
+from tfcam.utils.versions import versions
+
+# Settings whose meaning is told in other words than the user's.
+_TOLD_APART = ("layer", "method", "labels", "preprocess", "progress")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done by a stream, here or by an actor.
+
+    Attributes:
+        explainer: What explains shards.
+        settings: All that its maps depend on, as JSON can hold it.
+    """
+
+    explainer: ShardExplainer
+    settings: dict[str, Any]
+
+
+def prepare_work(
+    model: keras.Model, source: Source, target: Target, asked: dict[str, Any], shard_size: int
+) -> Work:
+    """Prepare a model for the shards of a data set.
+
+    Args:
+        model: The model.
+        source: The pictures.
+        target: What is explained: a class, "label", a callable, or None for the predicted class.
+        asked: What an ``Explainer`` takes.
+        shard_size: Number of pictures in a shard.
+
+    Raises:
+        TypeError: If there are several targets.
+        ValueError: If something does not fit the model.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = getattr(strategy, "num_replicas_in_sync", 1)
+    # Replicas hold variables of their own.
+    asked = asked | {"freeze": asked["freeze"] and replicas == 1}
+    pipeline = Explainer(model, **asked).pipeline
+    pipeline.opened.graph.check_one_image("stream")
+    if asked["batch_size"] % replicas:
+        raise ValueError(
+            f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
+            f"got {asked['batch_size']}."
+        )
+    runner = Replicated(strategy) if replicas > 1 else Frozen() if asked["freeze"] else Compiled()
+    pipeline = pipeline.run_by(runner)
+    if len(pipeline.engine.layers) > 1:
+        raise ValueError(
+            "A store holds one map of each picture, as the layer has it; got "
+            f"{len(pipeline.engine.layers)} layers. Run stream once for each."
+        )
+    if isinstance(target, list | tuple):
+        raise TypeError(
+            "target is one for all pictures, or 'label' for each picture's own; got a "
+            f"{type(target).__name__}."
+        )
+    if target != "label":
+        pipeline.targets(target, 1)  # refused before any picture is read
+    explainer = ShardExplainer(pipeline, source, target, asked["batch_size"], shard_size)
+    return Work(explainer, _settings(explainer, asked))
+
+
+def _settings(explainer: ShardExplainer, asked: dict[str, Any]) -> dict[str, Any]:
+    """All that the maps depend on."""
+    pipeline, source = explainer.pipeline, explainer.source
+    model, labels, method = pipeline.model, pipeline.labels, pipeline.engine.requests[0].method
+    usual = inspect.signature(Explainer).parameters.items()
+    chosen = {name: each.default for name, each in usual if each.default is not each.empty} | asked
+    others = {name: _plain(value) for name, value in chosen.items() if name not in _TOLD_APART}
+    return {
+        "model": model.name,
+        "weights_digest": digest_arrays(*(np.asarray(weight) for weight in model.variables)),
+        "data": source.name,
+        "place": source.place,
+        "pictures": source.count,
+        "pictures_digest": source.key,
+        "method": method.name,
+        "layer": pipeline.layer,
+        "pixels": method.pixels,
+        "target": _target_in_words(explainer.target),
+        "labels_digest": None if labels is None else digest_names(labels),
+        "preprocessing": _preprocessing(pipeline),
+        **others,
+        "shard_size": explainer.shard_size,
+        "versions": versions(),
+    }
+
+
+def explain_shards(
+    explainer: ShardExplainer,
+    store: Shards,
+    shards: Iterable[int],
+    advance: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Explain shards and write them.
+
+    Args:
+        explainer: What explains.
+        store: Where they are written.
+        shards: Numbers of the shards, rising.
+        advance: Told how many pictures are done, batch by batch.
+    """
+    batches = explainer.batches(shards)
+    try:
+        for shard, group in itertools.groupby(batches, key=lambda batch: batch.shard):
+            with store.shard(shard) as writer:
+                for batch in group:
+                    writer.add(batch.results())
+                    writer.skipped += batch.skipped
+                    advance(len(batch.reads) + len(batch.skipped))
+    finally:
+        batches.close()
+
+
+def left(store: Shards, source: Source) -> Iterator[int]:
+    """The shards that are left to do; without end where it is not known how many there are."""
+    done = set(store.done())
+    count = None if source.count is None else -(-source.count // store.size)
+    shards = itertools.count() if count is None else iter(range(count))
+    return (each for each in shards if each not in done)
+
+
+def _preprocessing(pipeline: Pipeline) -> str:
+    """What is done to pictures, in words."""
+    try:
+        return pipeline.preprocessing.description
+    except ValueError:
+        if pipeline.preprocess != "auto":
+            raise
+        return "auto"  # fine where arrays are given prepared; told with the first picture else
+
+
+def _target_in_words(target: Target) -> Any:
+    if target is None:
+        return "the predicted class"
+    if target == "label":
+        return "each picture's label"
+    return name_of(target) if callable(target) else _plain(target)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON can hold it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)
