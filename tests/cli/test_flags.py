@@ -1,5 +1,6 @@
 """Every option of a door has its flag, with the same words and default; --help is quick."""
 
+import errno
 import json
 import re
 import subprocess
@@ -204,6 +205,15 @@ def test_options_change_what_is_explained(at_work):
     assert (record["score_kind"], record["label"]) == ("probability", wanted.label)
     assert record["score"] == pytest.approx(wanted.score, rel=1e-4)
     np.testing.assert_allclose(record["boxes"], wanted.boxes(), atol=1)
+
+
+def test_who_stops_reading_is_no_error(monkeypatch):
+    def gone(*given):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("tfcam.cli.commands.Console.print", gone)
+    result = CliRunner().invoke(app, ["metrics"])
+    assert (result.exit_code, result.stderr) == (1, "")
 
 
 def test_metrics_prints_each_with_what_it_says():

@@ -20,6 +20,8 @@ def report_errors() -> Iterator[None]:
         import tensorflow  # noqa: F401
     try:
         yield
+    except BrokenPipeError:  # who reads has gone, as in "tfcam methods | head"
+        raise
     except (ValueError, TypeError, OSError) as error:
         complain(error)
         raise typer.Exit(2) from None
