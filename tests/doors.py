@@ -91,11 +91,11 @@ def _signature(node, owner):
     defaults = zip(arguments, [*given, *node.args.kw_defaults], strict=True)
     return Signature(
         owner.name if node.name in (owner.name, "__init__") else f"{owner.name}.{node.name}",
-        {each.arg: ast.unparse(each.annotation) for each in arguments if each.annotation},
-        {each.arg: ast.unparse(value) for each, value in defaults if value},
-        frozenset(each.arg for each in node.args.kwonlyargs),
+        {one.arg: ast.unparse(one.annotation) for one in arguments if one.annotation},
+        {one.arg: ast.unparse(value) for one, value in defaults if value},
+        frozenset(one.arg for one in node.args.kwonlyargs),
         first.value if is_docstring and isinstance(first.value.value, str) else None,
-        any("overload" in ast.unparse(each) for each in node.decorator_list),
+        any("overload" in ast.unparse(mark) for mark in node.decorator_list),
     )
 
 
@@ -114,30 +114,19 @@ def _write(file, signature):
     text, indent = "".join(lines[start:end]), " " * (signature.docstring.col_offset + 4)
     before = None
     for name in signature.types:
-        option, here = signature.declared.get(name), entry(name, indent)
-        if option and not here.search(text):
-            here = entry(before, indent)
-            text = here.sub(rf"\g<0>{indent}{name}: \n", text, count=1)
-            here = entry(name, indent)
-        if option:
-            text = here.sub(_filled(option, indent).replace("\\", r"\\"), text, count=1)
+        if option := signature.declared.get(name):
+            if name not in signature.entries:
+                text = entry(before, indent).sub(rf"\g<0>{indent}{name}: \n", text, count=1)
+            text = entry(name, indent).sub(_fill(option, indent), text, count=1)
         before = name
     file.write_text("".join([*lines[:start], text, *lines[end:]]))
 
 
-def _filled(option, indent):
-    """An option's entry in a docstring."""
-    return (
-        textwrap.fill(
-            f"{option.name}: {option.text}\n",
-            100,
-            initial_indent=indent,
-            subsequent_indent=f"{indent}    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        + "\n"
-    )
+def _fill(option, indent):
+    """Write an option's entry in a docstring."""
+    text = f"{option.name}: {option.text}"
+    margins = {"initial_indent": indent, "subsequent_indent": f"{indent}    "}
+    return textwrap.fill(text, 100, **margins, break_on_hyphens=False) + "\n"
 
 
 if __name__ == "__main__":

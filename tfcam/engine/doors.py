@@ -43,44 +43,27 @@ from tfcam.engine.options import (
     WORDS,
 )
 
-_PLACE = (INPUT, OUTPUT, GRID)
 _READ = (PREPROCESS, LABELS)
-_MAP = (FUSE, AUGMENT, EIGEN)
 _DATA = (SPLIT, DATA_DIR, ANNOTATIONS)
-_MEASURED = (
-    *(CLASS_OF_DATA, SCORE, *_PLACE, METHODS, *_READ, *_DATA),
-    *(BATCH_SIZE, KEEP, SEED, PROGRESS),
-)
-_STREAMED = (
-    *(LAYER, TARGET_OF_DATA, SCORE, OUTPUT, GRID, METHOD, AUGMENT, EIGEN, *_READ, *_DATA),
-    *(BATCH_SIZE, SHARD_SIZE, FROZEN, STORE, PROGRESS),
-)
-_CHECKED = (
-    *(LAYERS_FUSED, METHODS_OF_SANITY, SCORE, OUTPUT, GRID, PREPROCESS),
-    *(BATCH_SIZE, PROGRESS),
-)
+_LOOK = (SCORE, INPUT, OUTPUT, GRID, *_READ)
+_MAPS = (*_LOOK, METHOD, FUSE, AUGMENT, EIGEN, BATCH_SIZE)
+_MEASURED = (CLASS_OF_DATA, *_LOOK, METHODS, *_DATA, BATCH_SIZE, KEEP, SEED, PROGRESS)
+_RUN = (BATCH_SIZE, SHARD_SIZE, FROZEN, STORE, PROGRESS)
+_STREAMED = (LAYER, TARGET_OF_DATA, SCORE, OUTPUT, GRID, METHOD, AUGMENT, EIGEN)
+_CHECKED = (LAYERS_FUSED, METHODS_OF_SANITY, SCORE, OUTPUT, GRID, PREPROCESS, BATCH_SIZE, PROGRESS)
 
 DOORS: dict[str, tuple[Option, ...]] = {
-    "explain": (
-        *(LAYERS_FUSED, TARGETS, WORDS, SCORE, *_PLACE, METHOD, *_MAP, *_READ),
-        *(BATCH_SIZE, PROGRESS),
-    ),
-    "Explainer": (
-        *(LAYERS_FUSED, SCORE, *_PLACE, METHOD, *_MAP, *_READ),
-        *(BATCH_SIZE, FREEZE, PROGRESS),
-    ),
+    "explain": (LAYERS_FUSED, TARGETS, WORDS, *_MAPS, PROGRESS),
+    "Explainer": (LAYERS_FUSED, *_MAPS, FREEZE, PROGRESS),
     "Explainer.__call__": (TARGETS, WORDS),
     "Explainer.export": (TARGET,),
-    "compare": (
-        *(LAYERS, TARGETS_COMPARED, SCORE, *_PLACE, METHODS, *_READ),
-        *(BATCH_SIZE, PROGRESS),
-    ),
-    "diagnose": (LAYER, TARGET, SCORE, *_PLACE, *_READ),
+    "compare": (LAYERS, TARGETS_COMPARED, *_LOOK, METHODS, BATCH_SIZE, PROGRESS),
+    "diagnose": (LAYER, TARGET, *_LOOK),
     "layers": (INPUT, GRID),
     "evaluate": (LAYERS_APART, METRICS, *_MEASURED),
     "recommend": (CANDIDATE_LAYERS, METRICS_OF_CHOICE, *_MEASURED),
-    "stream": _STREAMED,
-    "stream_on_ray": _STREAMED,
+    "stream": (*_STREAMED, *_READ, *_DATA, *_RUN),
+    "stream_on_ray": (*_STREAMED, *_READ, *_DATA, *_RUN),
     "features": (LAYER, INPUT, GRID, PREPROCESS),
     "embed": (LAYERS_APART, OUTPUT, GRID, *_READ, *_DATA, BATCH_SIZE, SEED, PROGRESS),
     "dream": (OUTPUT, *_READ, SEED, PROGRESS),
@@ -89,9 +72,6 @@ DOORS: dict[str, tuple[Option, ...]] = {
     "class_sensitivity": _CHECKED,
     "input_sensitivity": (*_CHECKED, SEED),
     "max_sensitivity": (SEED,),
-    "ExplainCallback": (
-        *(LAYERS_FUSED, TARGETS_OF_BATCH, SCORE, *_PLACE, METHOD, *_MAP, *_READ),
-        BATCH_SIZE,
-    ),
+    "ExplainCallback": (LAYERS_FUSED, TARGETS_OF_BATCH, *_MAPS),
     "AttentionLoss": (LAYERS_FUSED, METHOD, OUTPUT, GRID),
 }
