@@ -79,7 +79,7 @@ def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean((scaled(maps, _LEAST) - masks) ** 2, axis=[1, 2])
 
 
-_LOSSES = {each.__name__: each for each in (outside_energy, squared_error)}
+_LOSSES = {function.__name__: function for function in (outside_energy, squared_error)}
 
 
 class AttentionLoss:
@@ -131,7 +131,7 @@ class AttentionLoss:
     ) -> None:
         request = ask(method, options)
         if not _is_formula(request.method):
-            names = ", ".join(each.name for each in METHODS.values() if _is_formula(each))
+            names = ", ".join(method.name for method in METHODS.values() if _is_formula(method))
             raise ValueError(
                 "The method must be one formula of a layer's activations and gradients, so that "
                 f"its map has a derivative; {request.method.name!r} is not. Use {names}."
@@ -143,7 +143,7 @@ class AttentionLoss:
         if len(taken) > 1 or not taken[0].is_image:
             raise ValueError(
                 f"The model must take one image (H, W, C); {model.name!r} takes "
-                f"{', '.join(str(each.shape) for each in taken)}."
+                f"{', '.join(str(input.shape) for input in taken)}."
             )
         self.model = model
         self._loss = loss if callable(loss) else _LOSSES[loss]
@@ -231,12 +231,12 @@ class AttentionModel(keras.Model):
         if masks is None:
             return loss
         masks = _checked_masks(masks)
-        each = self._attention(x, masks, _targets(labels, y_pred))
+        attention = self._attention(x, masks, _targets(labels, y_pred))
         counted = tf.cast(has_mask(masks), tf.float32)
         if sample_weight is not None:
             counted *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
-        self._mean.update_state(each, counted)
-        return loss + self._weight * tf.reduce_mean(each * counted)
+        self._mean.update_state(attention, counted)
+        return loss + self._weight * tf.reduce_mean(attention * counted)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The metrics of the labels; the attention's where there are masks."""
@@ -261,23 +261,23 @@ def _is_formula(method: Method) -> bool:
 
 
 def _checked_masks(masks: Any) -> tf.Tensor:
-    given = tf.convert_to_tensor(masks)
-    if given.shape.rank == 4 and given.shape[-1] == 1:
-        given = given[..., 0]
-    if given.shape.rank != 3:
+    tensor = tf.convert_to_tensor(masks)
+    if tensor.shape.rank == 4 and tensor.shape[-1] == 1:
+        tensor = tensor[..., 0]
+    if tensor.shape.rank != 3:
         raise ValueError(
             "Masks must be (B, H, W) or (B, H, W, 1), one for each image; got "
-            f"{kind_of(masks)} of shape {tuple(given.shape)}."
+            f"{kind_of(masks)} of shape {tuple(tensor.shape)}."
         )
-    return tf.cast(given, tf.float32)
+    return tf.cast(tensor, tf.float32)
 
 
 def _explained(targets: Any) -> tf.Tensor:
     """Pairs of a class and nothing (B, 2), or weights of the logits (B, C)."""
-    given = tf.convert_to_tensor(targets)
-    if given.shape.rank == 2:
-        return tf.cast(given, tf.float32)
-    classes = tf.cast(given, tf.int32)
+    tensor = tf.convert_to_tensor(targets)
+    if tensor.shape.rank == 2:
+        return tf.cast(tensor, tf.float32)
+    classes = tf.cast(tensor, tf.int32)
     return tf.stack([classes, tf.fill(tf.shape(classes), NOTHING)], axis=1)
 
 

@@ -83,14 +83,14 @@ class Engine:
         taps = [tap for tap, _ in places]
         self.layers: list[str] = [tap.name for tap in taps]
         self.reasons = [reason for _, reason in places]
-        for each in requests:
-            if settings.eigen and not each.method.combines:
+        for request in requests:
+            if settings.eigen and not request.method.combines:
                 raise ValueError(
-                    f"eigen=True combines channels in another way, and {each.method.name!r} "
+                    f"eigen=True combines channels in another way, and {request.method.name!r} "
                     "combines none; leave it out."
                 )
         self.needs = functools.reduce(
-            operator.or_, (each.method.needs for each in requests), Need.NOTHING
+            operator.or_, (request.method.needs for request in requests), Need.NOTHING
         )
         self.submodel = SubModel(graph, taps, settings.score, settings.output, which)
         self._heads = tuple(heads)
@@ -101,19 +101,19 @@ class Engine:
                 raise ValueError("full_grad explains the logit; score='probability' is not linear.")
             taps = bias_taps(graph)
             self._biased = SubModel(graph, taps, output=settings.output, heads=True)
-        self._found = False
+        self._has_logits = False
         self.gates = Gates()
 
     def options(self, request: Request) -> dict[str, Any]:
         """What the result should say about how it was computed."""
-        said: dict[str, Any] = {"score": self.settings.score, **request.options}
+        options: dict[str, Any] = {"score": self.settings.score, **request.options}
         settings = self.settings
-        asked = {"input": self._input, "output": settings.output, "grid": settings.grid}
-        said |= {name: value for name, value in asked.items() if value is not None}
-        said |= {name: True for name in ("eigen", "freeze") if getattr(settings, name)}
+        settled = {"input": self._input, "output": settings.output, "grid": settings.grid}
+        options |= {name: value for name, value in settled.items() if value is not None}
+        options |= {name: True for name in ("eigen", "freeze") if getattr(settings, name)}
         if request.method.gates_relus:
-            said["gated_activations"] = self.gates.gated
-        return said
+            options["gated_activations"] = self.gates.gated
+        return options
 
     def __call__(
         self,
@@ -137,14 +137,14 @@ class Engine:
         for request in self.requests:
             check_question(request.method, inputs, targets)
         images = tf.convert_to_tensor(inputs)
-        fixed = tuple(None if isinstance(each, np.ndarray) else each for each in targets)
-        arrays = (*others, *(each for each in targets if isinstance(each, np.ndarray)))
+        fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
+        arrays = (*others, *(target for target in targets if isinstance(target, np.ndarray)))
         tensors = [images, *map(tf.constant, arrays)]
-        key = (*((*each.shape, each.dtype) for each in tensors), *map(_hashable, fixed))
+        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *map(_hashable, fixed))
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
             beside, left = rest[: len(others)], iter(rest[len(others) :])
-            chosen = [next(left) if each is None else each for each in fixed]
+            chosen = [next(left) if target is None else target for target in fixed]
             return self.compute(self.submodel.beside(beside), images, chosen)
 
         run = self.runner(key, function, tensors)
@@ -184,26 +184,28 @@ class Engine:
             targets: As in a call, but with tensors in place of arrays.
         """
         contrasts = [
-            functools.partial(each.method.contrast, **each.options)
-            for each in self.requests
-            if each.method.contrast is not None
+            functools.partial(request.method.contrast, **request.options)
+            for request in self.requests
+            if request.method.contrast is not None
         ]
-        made = submodel.read_each(images, targets, self.needs, *contrasts)
-        self._found = made.outputs.found
+        single_pass = submodel.read_each(images, targets, self.needs, *contrasts)
+        self._has_logits = single_pass.outputs.has_logits
         answers = []
-        for answer in made.answers:
+        for answer in single_pass.answers:
             shared = self._shared(submodel, images, answer)
             asked_again = (submodel, images, answer.target, self.settings.at_once)
             networks = [
                 ExplainedNetwork(*asked_again, place, tapped)
-                for place, tapped in enumerate(made.tapped or [None])
+                for place, tapped in enumerate(single_pass.tapped or [None])
             ]
             readings = [
                 self._filled(reading, network, answer, shared)
                 for reading, network in zip(answer.readings, networks, strict=True)
             ]
             answers.append(self._mapped(readings, answer, images))
-        return PassMaps(answers, _class_values(made.outputs), made.outputs.hide_logits)
+        return PassMaps(
+            answers, _class_values(single_pass.outputs), single_pass.outputs.hide_logits
+        )
 
     def _shared(self, submodel: SubModel, images: tf.Tensor, answer: Answer) -> dict[str, Any]:
         """What the methods need besides, and is the same at every layer."""
@@ -236,21 +238,21 @@ class Engine:
         raws, measured = [], []
         for request in self.requests:
             places = readings if request.method.layered else readings[:1]
-            made = [self._map(request, reading, images) for reading in places]
-            raws.append([each.raw for each in made])
-            measured.append([each.measured for each in made])
+            method_maps = [self._map(request, reading, images) for reading in places]
+            raws.append([method_map.raw for method_map in method_maps])
+            measured.append([method_map.measured for method_map in method_maps])
         return TargetMaps(raws, measured, readings[0].scores, answer.pairs, answer.weights)
 
     def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> MethodMap:
         returned = request.method(reading, **request.options)
-        made = checked_map(returned, request.method, images)
-        if self.settings.eigen and made.raw.shape.rank == images.shape.rank:
-            towards = tf.reduce_sum(made.raw, axis=-1)
-            return made._replace(raw=first_component(made.raw, towards=towards))
-        return made
+        method_map = checked_map(returned, request.method, images)
+        if self.settings.eigen and method_map.raw.shape.rank == images.shape.rank:
+            towards = tf.reduce_sum(method_map.raw, axis=-1)
+            return method_map._replace(raw=first_component(method_map.raw, towards=towards))
+        return method_map
 
     def _kind(self, values: np.ndarray | None) -> str:
-        if self._found:
+        if self._has_logits:
             return "logit"
         if values is None:
             return "output"

@@ -47,8 +47,8 @@ def folded(function: Any) -> Any:
     """
     definition = function.graph.as_graph_def()
     runs = _runs(function)
-    asked = [step.constant for run in runs for step in run]
-    values = iter(function_of(definition, [], asked)() if asked else ())
+    constants = [step.constant for run in runs for step in run]
+    values = iter(function_of(definition, [], constants)() if constants else ())
     nodes = {node.name: node for node in definition.node}
     for run in runs:
         convolution, last = run[0].op, run[-1].op
@@ -69,16 +69,16 @@ def function_of(
     definition: Any, inputs: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor]
 ) -> Callable[..., list[tf.Tensor]]:
     """The function of a graph, from tensors to tensors of the names that these have."""
-    found = [each.name for each in outputs]
-    needed = _needed(definition, found)
+    names = [tensor.name for tensor in outputs]
+    needed = _needed(definition, names)
     used = {node.name for node in needed.node}
 
-    def load(*given: tf.Tensor) -> list[tf.Tensor]:
-        pairs = zip(inputs, given, strict=True)
-        fed = {each.name: value for each, value in pairs if each.op.name in used}
-        return tf.graph_util.import_graph_def(needed, fed, found, name="")
+    def load(*tensors: tf.Tensor) -> list[tf.Tensor]:
+        pairs = zip(inputs, tensors, strict=True)
+        fed = {tensor.name: value for tensor, value in pairs if tensor.op.name in used}
+        return tf.graph_util.import_graph_def(needed, fed, names, name="")
 
-    signature = [tf.TensorSpec(each.shape, each.dtype) for each in inputs]
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in inputs]
     return tf.compat.v1.wrap_function(load, signature)
 
 
@@ -107,15 +107,15 @@ def _runs(function: Any) -> list[list[_Step]]:
     """Each convolution with the steps after it, where they are more than the adding of a bias."""
     fixed: set[tf.Operation] = set()
     for op in function.graph.get_operations():
-        computed = op.type in _SIMPLE and all(each.op in fixed for each in op.inputs)
+        computed = op.type in _SIMPLE and all(tensor.op in fixed for tensor in op.inputs)
         if (op.type == "Const" or computed) and not op.control_inputs:  # inside of loops these have
             fixed.add(op)
-    asked = {each.ref() for each in function.outputs}
+    results = {tensor.ref() for tensor in function.outputs}
     runs = []
     for op in function.graph.get_operations():
         if _is_foldable(op) and op.inputs[1].op in fixed and _is_plain(op):
             run: list[_Step] = [_Step(op, op.inputs[1])]
-            while (value := run[-1].op.outputs[0]).ref() not in asked:
+            while (value := run[-1].op.outputs[0]).ref() not in results:
                 step = _next(value, fixed, op)
                 if step is None:
                     break
@@ -129,7 +129,7 @@ def _is_foldable(op: tf.Operation) -> bool:
     """Not in groups: with a bias and an activation, these run on few CPUs."""
     if op.type != "Conv2D":
         return op.type == _DEPTHWISE
-    pictures, kernel = (each.shape for each in op.inputs)
+    pictures, kernel = (operand.shape for operand in op.inputs)
     return pictures[_channel_axis(op)] == kernel[2]
 
 
@@ -146,7 +146,7 @@ def _next(value: tf.Tensor, fixed: set[tf.Operation], convolution: tf.Operation)
     if len(value.consumers()) != 1:
         return None
     (op,) = value.consumers()
-    constants = [each for each in op.inputs if each.op in fixed]
+    constants = [tensor for tensor in op.inputs if tensor.op in fixed]
     if op.type not in ("Mul", "AddV2", "BiasAdd") or len(constants) != 1 or not _is_plain(op):
         return None
     axis = _channel_axis(convolution)
@@ -168,12 +168,12 @@ def _one(run: Sequence[_Step], constants: Sequence[np.ndarray]) -> tuple[np.ndar
     # Of a depthwise kernel (height, width, K, M), channel k * M + m of the result is that of k, m.
     shape = kernel.shape[2 if run[0].op.type == _DEPTHWISE else 3 :]
     scale, bias = np.ones(shape), np.zeros(shape)
-    for step, each in zip(run[1:], values, strict=True):
-        each = np.broadcast_to(each.ravel(), scale.size).reshape(shape)
+    for step, factor in zip(run[1:], values, strict=True):
+        factor = np.broadcast_to(factor.ravel(), scale.size).reshape(shape)
         if step.op.type == "Mul":
-            scale, bias = scale * each, bias * each
+            scale, bias = scale * factor, bias * factor
         else:
-            bias = bias + each
+            bias = bias + factor
     return kernel * scale, bias.ravel()
 
 

@@ -38,15 +38,15 @@ def frozen(concrete: Any) -> Callable[..., Any]:
     function = function_of(folded(constant), constant.inputs, constant.outputs)
     captured = {inside.name: outside for outside, inside in concrete.graph.captures}
     # What is no variable, such as a table, stays a value from outside.
-    others = [captured[each.name] for each in constant.inputs if each.name in captured]
+    others = [captured[tensor.name] for tensor in constant.inputs if tensor.name in captured]
     numbers = itertools.count()
     places = tf.nest.map_structure(
         lambda leaf: None if leaf is None else next(numbers), concrete.structured_outputs
     )
 
-    def call(*given: tf.Tensor) -> Any:
-        made = function(*given, *others)
+    def call(*tensors: tf.Tensor) -> Any:
+        results = function(*tensors, *others)
         # Keras's, as it is ten times as fast as TensorFlow's.
-        return keras.tree.map_structure(lambda n: None if n is None else made[n], places)
+        return keras.tree.map_structure(lambda n: None if n is None else results[n], places)
 
     return call

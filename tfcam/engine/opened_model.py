@@ -47,7 +47,7 @@ class OpenedModel:
     @property
     def others(self) -> list[Input]:
         """The inputs that are not explained."""
-        return [each for number, each in enumerate(self.graph.inputs) if number != self.which]
+        return [input for number, input in enumerate(self.graph.inputs) if number != self.which]
 
     @property
     def calls(self) -> CallGraph:
@@ -59,25 +59,27 @@ class OpenedModel:
         """How many axes one example of the explained input has."""
         return len(self.input.shape)
 
-    def split(self, given: Any) -> tuple[Any, list[Any]]:
+    def split(self, inputs: Any) -> tuple[Any, list[Any]]:
         """The explained input and the others, of what a user gives for a model.
 
         Raises:
             ValueError: If a model with several inputs is given anything but a list or dict of them.
         """
-        wanted = self.graph.structure
-        if isinstance(wanted, Input):
-            return given, []
-        if isinstance(wanted, dict):
-            values = [given[key] for key in sorted(wanted)] if _has_keys(given, wanted) else None
+        structure = self.graph.structure
+        if isinstance(structure, Input):
+            return inputs, []
+        if isinstance(structure, dict):
+            values = (
+                [inputs[key] for key in sorted(structure)] if _has_keys(inputs, structure) else None
+            )
         else:
-            values = list(given) if isinstance(given, list | tuple) else None
+            values = list(inputs) if isinstance(inputs, list | tuple) else None
         if values is None or len(values) != len(self.graph.inputs):
-            names = ", ".join(repr(each.name) for each in self.graph.inputs)
-            kind = "dict" if isinstance(wanted, dict) else "list"
+            names = ", ".join(repr(input.name) for input in self.graph.inputs)
+            kind = "dict" if isinstance(structure, dict) else "list"
             raise ValueError(
                 f"{self.graph.name!r} has several inputs: give a {kind} of all of them ({names}); "
-                f"got a {type(given).__name__}."
+                f"got a {type(inputs).__name__}."
             )
         return values.pop(self.which), values
 
@@ -87,20 +89,20 @@ class OpenedModel:
         values.insert(self.which, explained)
         return tf.nest.pack_sequence_as(self.graph.structure, values)
 
-    def prepare_one(self, given: Any, preprocess: Preprocess, asked: str) -> Prepared:
+    def prepare_one(self, inputs: Any, preprocess: Preprocess, door: str) -> Prepared:
         """One image, with the model's other inputs.
 
         Args:
-            given: What a user gives for the model.
+            inputs: What a user gives for the model.
             preprocess: A mode, a family's name, a callable, "auto" or None.
-            asked: Who asks, as in "compare takes one image".
+            door: Who asks, as in "compare takes one image".
 
         Raises:
             ValueError: If it is a batch, or does not fit the model.
         """
-        explained, others = self.split(given)
+        explained, others = self.split(inputs)
         if split_batch(explained, self.axes) is not None:
-            raise ValueError(f"{asked} takes one image; {asked} the images of a batch one by one.")
+            raise ValueError(f"{door} takes one image; {door} the images of a batch one by one.")
         prepared = prepare(self.graph, [explained], preprocess, self.which)
         beside = prepare_others(self.graph, others, self.which, 1, preprocess)
         return replace(prepared, others=tuple(beside))
@@ -125,7 +127,7 @@ class OpenedModel:
         head = self.graph.head(self.which)
         if isinstance(head, HeadError):
             others = ", ".join(
-                each.name for each in METHODS.values() if Need.CLASS_WEIGHTS not in each.needs
+                method.name for method in METHODS.values() if Need.CLASS_WEIGHTS not in method.needs
             )
             raise ValueError(
                 "CAM needs a linear head: global pooling, then one linear layer, then the output. "
@@ -174,14 +176,14 @@ class OpenedModel:
         """
         plain = int | float | str | None
         shared &= not settings.freeze and runner is None
-        for each in requests:
-            shared &= _is_stored(each.method)
-            shared &= all(isinstance(value, plain) for value in each.options.values())
+        for request in requests:
+            shared &= _is_stored(request.method)
+            shared &= all(isinstance(value, plain) for value in request.options.values())
         # An object is known by what it is, and kept alive by the model, not by this.
-        asked = layer if isinstance(layer, list | tuple) else [layer]
-        named = tuple(a if isinstance(a, str | int | None) else id(a) for a in asked)
+        layers = layer if isinstance(layer, list | tuple) else [layer]
+        named = tuple(a if isinstance(a, str | int | None) else id(a) for a in layers)
         several = isinstance(layer, list | tuple)
-        key = (several, named, tuple(each.key for each in requests), settings)
+        key = (several, named, tuple(request.key for request in requests), settings)
         with LOCK:
             if shared:
                 return self._engines.get(key, lambda: self._make(layer, requests, settings, None))
@@ -194,23 +196,23 @@ class OpenedModel:
         settings: Settings,
         runner: Runner | None,
     ) -> Engine:
-        layered = any(each.method.layered for each in requests)
+        layered = any(request.method.layered for request in requests)
         places = self.graph.open_layers(layer, self.which, settings.grid) if layered else []
         taps = [tap for tap, _ in places]
-        if any(Need.ATTENTIONS in each.method.needs for each in requests):
+        if any(Need.ATTENTIONS in request.method.needs for request in requests):
             with reading_attentions(self.graph):  # refuses what can't be read
                 _check_tokens(taps)
         heads: list[Head | None] = [None] * len(taps)
-        if any(Need.CLASS_WEIGHTS in each.method.needs for each in requests):
+        if any(Need.CLASS_WEIGHTS in request.method.needs for request in requests):
             heads = [self.head_at(tap) for tap in taps]
         elif settings.score == "logit" and any(
-            Need.CLASS_WEIGHTS in each.method.wants for each in requests
+            Need.CLASS_WEIGHTS in request.method.wants for request in requests
         ):
             heads = [self.average_head_at(tap) for tap in taps]
         for tap in taps:
             self._check_sees_input(tap)
         if runner is None:  # a loop of passes is worth compiling at once
-            at_once = any(each.method.loops for each in requests)
+            at_once = any(request.method.loops for request in requests)
             runner = Frozen() if settings.freeze else Compiled() if at_once else EagerFirst()
         return Engine(self.graph, places, requests, settings, self.which, heads, runner)
 
@@ -220,17 +222,17 @@ class OpenedModel:
         if len(inputs) == 1:
             return
         tensor = self.calls.tensor(tap.path, tap.number, tap.side)
-        seen = self.calls.sources.get(tensor or "", frozenset())
-        if tensor is not None and self.which not in seen:
-            names = " or ".join(f"input={inputs[each].name!r}" for each in sorted(seen))
+        sources = self.calls.sources.get(tensor or "", frozenset())
+        if tensor is not None and self.which not in sources:
+            names = " or ".join(f"input={inputs[number].name!r}" for number in sorted(sources))
             raise ValueError(
                 f"The layer must see the explained input, {inputs[self.which].name!r}; "
                 f"{tap.name!r} does not. Pass {names or 'another layer'}."
             )
 
 
-def _has_keys(given: Any, wanted: dict[str, Any]) -> bool:
-    return isinstance(given, dict) and set(given) == set(wanted)
+def _has_keys(inputs: Any, structure: dict[str, Any]) -> bool:
+    return isinstance(inputs, dict) and set(inputs) == set(structure)
 
 
 def _check_tokens(taps: Sequence[Tap]) -> None:

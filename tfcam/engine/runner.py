@@ -98,8 +98,8 @@ class Replicated:
 
         def part(*tensors: tf.Tensor) -> Any:
             which = tf.distribute.get_replica_context().replica_id_in_sync_group
-            parts = (tf.reshape(t, (count, t.shape[0] // count, *t.shape[1:])) for t in tensors)
-            return function(*(each[which] for each in parts))
+            shares = (tf.reshape(t, (count, t.shape[0] // count, *t.shape[1:])) for t in tensors)
+            return function(*(share[which] for share in shares))
 
         def whole(*tensors: tf.Tensor) -> Any:
             results = strategy.run(part, args=tensors)

@@ -28,8 +28,8 @@ class View:
 
     def see(self, images: np.ndarray) -> np.ndarray:
         """Images (B, H, W, C) in this view, bilinear; what lies outside of the image is 0."""
-        seen = _zoomed(tf.constant(images), self.zoom)
-        return (tf.reverse(seen, [2]) if self.flip else seen).numpy().astype(images.dtype)
+        view = _zoomed(tf.constant(images), self.zoom)
+        return (tf.reverse(view, [2]) if self.flip else view).numpy().astype(images.dtype)
 
     def undo(self, maps: tf.Tensor) -> tf.Tensor:
         """Maps (B, h, w, C) of this view, back in the image's own place."""
@@ -47,8 +47,8 @@ def check_target(target: ResolvedTarget) -> None:
     Raises:
         ValueError: If a mask or a box is part of the target.
     """
-    for each in getattr(target, "targets", (target,)):
-        if getattr(each, "mask", None) is not None or getattr(each, "box", None) is not None:
+    for one in getattr(target, "targets", (target,)):
+        if getattr(one, "mask", None) is not None or getattr(one, "box", None) is not None:
             raise ValueError(
                 "augment=True moves the image, but not the mask or box of a target; give the "
                 "target without it, or augment=False."
@@ -75,11 +75,11 @@ def average(first: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
         The averaged maps, of the shape of ``first``.
     """
     total = _with_channels(first)
-    seen = tf.ones_like(total)
+    counts = tf.ones_like(total)
     for view, maps in zip(OTHERS, others, strict=True):
         total += view.undo(_with_channels(maps))
-        seen += view.undo(tf.ones_like(total))
-    return (total / seen).numpy().reshape(first.shape)
+        counts += view.undo(tf.ones_like(total))
+    return (total / counts).numpy().reshape(first.shape)
 
 
 def _with_channels(maps: np.ndarray) -> tf.Tensor:
@@ -100,9 +100,9 @@ def averaged(
     classes = answer.pairs if answer.weights is None else answer.weights
     fixed = target if callable(target) else classes
     inputs = (view.see(prepared.inputs) for view in OTHERS)
-    seen = [engine(each, [fixed], prepared.others)[0] for each in inputs]
+    views = [engine(view_inputs, [fixed], prepared.others)[0] for view_inputs in inputs]
     raws = [
-        [average(raw, [each.raws[r][p] for each in seen]) for p, raw in enumerate(places)]
+        [average(raw, [view.raws[r][p] for view in views]) for p, raw in enumerate(places)]
         for r, places in enumerate(answer.raws)
     ]
-    return replace(answer, raws=raws, measured=[[{} for _ in each] for each in raws])
+    return replace(answer, raws=raws, measured=[[{} for _ in layers] for layers in raws])

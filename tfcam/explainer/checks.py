@@ -47,12 +47,12 @@ def of_result(
     findings = []
     if explained.named and not method.class_specific:
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
-    found = of_input(engine.submodel.graph, prepared, explained.image)
-    findings += [found] if found else []
+    misfit = of_input(engine.submodel.graph, prepared, explained.image)
+    findings += [misfit] if misfit else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
     if Need.DECONVNET_GRADIENTS in method.needs and shown and not engine.gates.maxima:
-        asked = explained.target if callable(explained.target) else explained.pairs
-        findings += of_deconvnet(engine.submodel, prepared, asked, explained.image)
+        target = explained.target if callable(explained.target) else explained.pairs
+        findings += of_deconvnet(engine.submodel, prepared, target, explained.image)
     if not method.layered:
         return findings
     findings += of_tokens([engine.submodel.taps[place] for place in places])
@@ -140,8 +140,8 @@ def _find_range(graph: ModelGraph) -> Range | None:
     if not (chosen.description.endswith("Rescaling is inside") or trained):
         return None
     channels = graph.inputs[0].shape[-1] or 3
-    black, white = (np.full((1, 1, 1, channels), each, np.float32) for each in (0, 255))
-    ends = np.concatenate([np.asarray(chosen.function(each)) for each in (black, white)])
+    black, white = (np.full((1, 1, 1, channels), value, np.float32) for value in (0, 255))
+    ends = np.concatenate([np.asarray(chosen.function(pixels)) for pixels in (black, white)])
     return Range(float(ends.min()), float(ends.max()), chosen.description)
 
 
@@ -185,12 +185,12 @@ def of_deconvnet(
     if isinstance(target, np.ndarray):
         one = slice(image, image + 1)
         target, images = tf.constant(target[one]), images[one]
-        others = tuple(each[one] for each in others)
+        others = tuple(values[one] for values in others)
     opened = submodel.beside([*map(tf.constant, others)])
     noise = np.random.default_rng(0).normal(size=images.shape).astype(images.dtype)
     own, same = (
-        opened.gated_gradients(tf.constant(each), target, "deconvnet")[0].numpy()
-        for each in (images, noise)
+        opened.gated_gradients(tf.constant(values), target, "deconvnet")[0].numpy()
+        for values in (images, noise)
     )
     if not np.allclose(own, same, rtol=0, atol=_SAME * np.abs(own).max()):
         return []

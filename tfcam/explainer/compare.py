@@ -104,10 +104,10 @@ def compare(
         (('cam', 'layer_cam'), 2, 3)
     """
     models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
-    asked = {"models": models, "layers": layers, "methods": methods, "targets": targets}
-    for name, given in asked.items():
-        if not isinstance(given, list | tuple | Top | None) or given in ([], ()):
-            raise ValueError(f"{name} must be a list that holds at least one; got {shown(given)}.")
+    lists = {"models": models, "layers": layers, "methods": methods, "targets": targets}
+    for name, values in lists.items():
+        if not isinstance(values, list | tuple | Top | None) or values in ([], ()):
+            raise ValueError(f"{name} must be a list that holds at least one; got {shown(values)}.")
     chosen = [targets] if isinstance(targets, Top) else list(targets or [None])
     places = _places(models, layers, input)
     if len(models) > 1 and (len(places), len(chosen), isinstance(targets, Top)) != (1, 1, False):
@@ -115,26 +115,28 @@ def compare(
             "Several models are compared by their methods: give one layer and one target for all "
             "of them, or one model."
         )
-    requests = [as_request(each) for each in methods or one_pass_methods()]
-    if len(places) > 1 and not any(each.method.placed for each in requests):
+    requests = [as_request(choice) for choice in methods or one_pass_methods()]
+    if len(places) > 1 and not any(request.method.placed for request in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
-    subjects = [_Subject.of(each, image, preprocess, labels, input) for each in models]
+    subjects = [_Subject.of(each_model, image, preprocess, labels, input) for each_model in models]
     settings = Settings(score, output, False, batch_size, grid)
-    found: dict[tuple[int, int], list[Explanation]] = {}
+    results: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
     with progress_bar(len(steps), "comparing", progress) as advance:
         for number, group in steps:
-            made = subjects[number].explain(
-                [requests[each] for each in group], places, chosen, settings
+            rows_of_group = subjects[number].explain(
+                [requests[row] for row in group], places, chosen, settings
             )
-            found |= {(number, each): cells for each, cells in zip(group, made, strict=True)}
+            results |= {
+                (number, row): cells for row, cells in zip(group, rows_of_group, strict=True)
+            }
             advance()
-    names = numbered([request_name(each) for each in requests])
+    names = numbered([request_name(request) for request in requests])
     if len(models) > 1:
-        cells = [[found[m, r][0] for r in range(len(requests))] for m in range(len(models))]
-        rows, columns = numbered([each.name for each in models]), names
+        cells = [[results[m, r][0] for r in range(len(requests))] for m in range(len(models))]
+        rows, columns = numbered([each_model.name for each_model in models]), names
     else:
-        cells = [found[0, r] for r in range(len(requests))]
+        cells = [results[0, r] for r in range(len(requests))]
         rows, columns = names, _columns(cells, len(places))
     return Comparison(tuple(rows), tuple(columns), tuple(map(tuple, cells)))
 
@@ -146,7 +148,7 @@ class _Subject:
     opened: OpenedModel
     prepared: Prepared
     labels: Sequence[str] | None
-    found: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
     @classmethod
     def of(
@@ -170,13 +172,15 @@ class _Subject:
     ) -> list[list[Explanation]]:
         """The explanations of each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output)
-        asked = chosen_targets(targets, 1, True, self.labels, classes)
-        placed = any(each.method.placed for each in requests)
+        resolved = chosen_targets(targets, 1, True, self.labels, classes)
+        placed = any(request.method.placed for request in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
-        shared = all(map(is_by_value, asked))
+        shared = all(map(is_by_value, resolved))
         engine = self.opened.engine(layer, requests, settings, shared)
-        answers = engine(self.prepared.inputs, asked, self.prepared.others)
-        run = Run(engine, self.prepared, spread_targets(asked), answers, self.labels, self.found)
+        answers = engine(self.prepared.inputs, resolved, self.prepared.others)
+        run = Run(
+            engine, self.prepared, spread_targets(resolved), answers, self.labels, self.findings
+        )
         return [
             [
                 explanation(Cell(run, target, 0, request, place))
@@ -196,7 +200,7 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
         if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
             opened = open_model(models[0], name)
             listed = opened.graph.layers(opened.which)
-            places += [each.path for each in listed if each.convolution]
+            places += [layer.path for layer in listed if layer.convolution]
         else:
             places.append(layer)
     return places
@@ -208,7 +212,7 @@ def _columns(cells: Sequence[Sequence[Explanation]], layers: int) -> list[str]:
         next((str(row[n].layer) for row in cells if row[n].layer), "pixels")
         for n in range(len(cells[0]))
     ]
-    names = [str(each.name) for each in cells[0]]
+    names = [str(explanation.name) for explanation in cells[0]]
     if len(names) == layers:
         return numbered(places)
     if layers == 1:

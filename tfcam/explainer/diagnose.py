@@ -71,7 +71,7 @@ class Diagnosis:
     def rows(self) -> list[tuple[str, str, str]]:
         """The table's cells: the header, then each finding's code, what it is and what to do."""
         return [("code", "what", "what to do")] + [
-            (each.code, each.message, each.remedy) for each in self
+            (finding.code, finding.message, finding.remedy) for finding in self
         ]
 
     def __str__(self) -> str:
@@ -158,7 +158,7 @@ def diagnose(
     name = label(chosen, pair, known) or f"class {pair[0]}"
     explained = Explained(chosen, computed.pairs, 0, name)
     gates, ungated = _gates(opened)
-    found = [*missing, *absent, *_found(engine, prepared, computed, explained), *ungated]
+    findings = [*missing, *absent, *_findings(engine, prepared, computed, explained), *ungated]
     kind = "a callable's own" if callable(chosen) else _KINDS[computed.kind]
     facts = {
         "layer": default if place is None else f"{place[0].name} ({place[1]})",
@@ -172,7 +172,7 @@ def diagnose(
     }
     if layer is None:
         del facts["default layer"]
-    return Diagnosis(model.name, facts, tuple(found))
+    return Diagnosis(model.name, facts, tuple(findings))
 
 
 def _places(
@@ -245,27 +245,27 @@ def _look(
     return engine, engine(prepared.inputs, targets, prepared.others)[0], absent
 
 
-def _found(
+def _findings(
     engine: Engine, prepared: Prepared, computed: Computed, explained: Explained
 ) -> list[Finding]:
     """The findings on what was looked at."""
     (request,), (raws,), (measured,) = engine.requests, computed.raws, computed.measured
-    found = []
+    findings = []
     broken = int(measured[0]["broken"][0]) + (not np.isfinite(computed.scores[0]))
     if broken:
         start = numeric_checks.start_of_nan(engine.submodel, prepared, 0)
         holder = "The activations, their gradients and the score"
-        found.append(finding("not_finite", holder=holder, count=broken, start=start))
+        findings.append(finding("not_finite", holder=holder, count=broken, start=start))
     if engine.layers and raws[0][0].size == 1:
-        found.append(finding("one_position", layer=engine.layers[0]))
+        findings.append(finding("one_position", layer=engine.layers[0]))
     kind = "callable" if callable(explained.target) else computed.kind
-    found += checks.of_probability(
+    findings += checks.of_probability(
         kind,
         engine.settings.score,
         computed.probability(0, int(computed.pairs[0, 0])),
     )
-    raw = [each[0] for each in raws]
-    return found + checks.of_result(engine, prepared, explained, request.method, [0], raw)
+    raw = [raw[0] for raw in raws]
+    return findings + checks.of_result(engine, prepared, explained, request.method, [0], raw)
 
 
 def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
@@ -290,13 +290,13 @@ def _gates(opened: OpenedModel) -> tuple[str, list[Finding]]:
     if gates.unreached:
         return f"does not apply: {gates.unreached} ReLUs are inside a tf.function of their own", []
     if not gates.gated:
-        found = finding("nothing_to_gate", model=graph.name, count=count)
-        return "does not apply: there is no ReLU", [found]
+        nothing = finding("nothing_to_gate", model=graph.name, count=count)
+        return "does not apply: there is no ReLU", [nothing]
     return f"applies: {gates.gated} ReLU{'s' * (gates.gated > 1)}", []
 
 
 def _policies(graph: ModelGraph) -> list[str]:
     """The dtype policies of a model and what is inside, each once."""
     inside = [graph.model, *graph.operations]
-    policies = (getattr(each, "dtype_policy", None) for each in inside)
-    return list(dict.fromkeys(each.name for each in policies if each is not None))
+    policies = (getattr(operation, "dtype_policy", None) for operation in inside)
+    return list(dict.fromkeys(policy.name for policy in policies if policy is not None))

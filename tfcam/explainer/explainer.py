@@ -192,7 +192,7 @@ class Explainer:
         with self._progress_bar(len(batch)) as advance:
             for start in range(0, len(batch), self._batch_size):
                 part = slice(start, start + self._batch_size)
-                prepared = pipeline.prepare(batch[part], [each[part] for each in beside])
+                prepared = pipeline.prepare(batch[part], [values[part] for values in beside])
                 run = pipeline.compute(prepared, [part_of(own, part)])
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))

@@ -56,12 +56,12 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
         (answer,) = engine.compute(engine.submodel, images, [own]).answers
         layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in answer.raws[0]]
         heatmap = fused(layers, pipeline.fuse) if len(layers) > 1 else layers[0]
-        made = {"score": answer.scores, "heatmap": heatmap}
+        results = {"score": answer.scores, "heatmap": heatmap}
         if not callable(chosen):
-            made["class"] = answer.pairs[:, 0]
-        if pipeline.labels is not None and "class" in made:
-            made["label"] = tf.gather(tf.constant(list(pipeline.labels)), made["class"])
-        return made
+            results["class"] = answer.pairs[:, 0]
+        if pipeline.labels is not None and "class" in results:
+            results["label"] = tf.gather(tf.constant(list(pipeline.labels)), results["class"])
+        return results
 
     spec = (
         tf.TensorSpec([None, *[None] * len(size), 3], tf.uint8, "image")
@@ -85,29 +85,29 @@ def _single(graph: ModelGraph) -> list[Input]:
 
 
 def _check_method(engine: Engine) -> None:
-    for each in engine.requests:
-        if each.method.loops:
+    for request in engine.requests:
+        if request.method.loops:
             raise ValueError(
-                f"A method of one pass can be exported; {each.method.name!r} runs the network "
+                f"A method of one pass can be exported; {request.method.name!r} runs the network "
                 "many times. Use one such as grad_cam."
             )
 
 
 def prepare_pictures(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> tf.Tensor:
     """Prepare pictures (B, H, W, 3) uint8 inside a graph, as ``preprocessing.prepare`` does."""
-    size, given = tf.constant(taken.sides), tf.shape(image)[1:3]
+    size, sides = tf.constant(taken.sides), tf.shape(image)[1:3]
     pixels = tf.cast(image, tf.float32)
-    factor = tf.maximum(1, tf.reduce_min(given // (2 * size)))
-    smaller = tf.image.resize(pixels, given // factor, "area")
+    factor = tf.maximum(1, tf.reduce_min(sides // (2 * size)))
+    smaller = tf.image.resize(pixels, sides // factor, "area")
     pixels = tf.cond(factor > 1, lambda: tf.round(smaller), lambda: pixels)
     pixels = tf.round(tf.image.resize(pixels, size))
     if taken.shape[-1] == 1:
         pixels = tf.round(tf.tensordot(pixels, _LUMA, 1)[..., tf.newaxis])
     try:
-        made = preprocessing.function(pixels)
+        prepared = preprocessing.function(pixels)
     except Exception as error:
         raise ValueError(
             "preprocess must work on tensors to be exported, with operations of TensorFlow or "
             f"keras.ops; this one failed: {error}. Name a mode, or export with preprocess=None."
         ) from None
-    return tf.cast(made, taken.dtype)
+    return tf.cast(prepared, taken.dtype)

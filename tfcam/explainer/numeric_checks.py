@@ -40,26 +40,26 @@ def start_of_nan(submodel: SubModel, prepared: Prepared, image: int) -> str:
     """
     graph, values = submodel.graph, [*prepared.others]
     values.insert(submodel.which, prepared.inputs)
-    one = [tf.convert_to_tensor(each[image : image + 1]) for each in values]
+    one = [tf.convert_to_tensor(value[image : image + 1]) for value in values]
     if count := _not_finite(one):
         return f"They start in the model's input, which holds {count}."
-    seen: list[tuple[Any, int, int]] = []
+    starts: list[tuple[Any, int, int]] = []
     calls = Counter[int]()
 
     def visit(operation: Any, number: int, side: str, value: Any) -> Any:
         calls[id(operation)] = number + 1
-        if side == "output" and not seen and (count := _not_finite(value)):
-            seen.append((operation, number, count))
+        if side == "output" and not starts and (count := _not_finite(value)):
+            starts.append((operation, number, count))
         return value
 
     with observed(graph, graph.operations, visit):
         graph.run(one)
-    if not seen:
+    if not starts:
         return "No layer gives such values: they arise in the score, its gradient or the method."
-    (operation, number, count), *_ = seen
+    (operation, number, count), *_ = starts
     path = graph.path(operation)
     path = f"{path}:{number}" if calls[id(operation)] > 1 else path
-    weights = _not_finite([each.value for each in getattr(operation, "weights", ())])
+    weights = _not_finite([weight.value for weight in getattr(operation, "weights", ())])
     held = f"its weights hold {weights}" if weights else "its weights are finite"
     return f"They start in {path!r}, whose output holds {count}; {held}."
 
@@ -67,12 +67,12 @@ def start_of_nan(submodel: SubModel, prepared: Prepared, image: int) -> str:
 def _not_finite(values: Any) -> int:
     """How many values are NaN or infinite, of tensors that have values."""
     tensors = [
-        each for each in tf.nest.flatten(values) if isinstance(each, tf.Tensor | tf.Variable)
+        value for value in tf.nest.flatten(values) if isinstance(value, tf.Tensor | tf.Variable)
     ]
     return sum(
-        int(tf.math.count_nonzero(~tf.math.is_finite(each)))
-        for each in tensors
-        if each.dtype.is_floating and not tf.is_symbolic_tensor(each)
+        int(tf.math.count_nonzero(~tf.math.is_finite(tensor)))
+        for tensor in tensors
+        if tensor.dtype.is_floating and not tf.is_symbolic_tensor(tensor)
     )
 
 
@@ -98,8 +98,8 @@ def of_layers(
     for place, doubted in zip(places, doubtful, strict=False):
         if doubted:
             layer = submodel.taps[place]
-            found = _of_layer(layer, activations[place], [each[place] for each in gradients])
-            findings += [found] if found else []
+            reason = _of_layer(layer, activations[place], [layers[place] for layers in gradients])
+            findings += [reason] if reason else []
     return findings
 
 
@@ -141,7 +141,7 @@ def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:
         (2, 1)
     """
     explained, *larger = gradients
-    finite = (each for each in larger if np.isfinite(each).all())
+    finite = (slopes for slopes in larger if np.isfinite(slopes).all())
     further = next(finite, explained)
     present = (explained != 0) | (further != 0)
     lost = present & (explained == 0)
@@ -158,7 +158,7 @@ def _probe(
     if callable(explained.target):  # which may treat each image of the batch in its own way
         own = explained.target
     else:
-        arrays = tuple(each[one : one + 1] for each in (*arrays, explained.pairs))
+        arrays = tuple(array[one : one + 1] for array in (*arrays, explained.pairs))
         one = 0
 
     @tf.function(autograph=False)  # as the engine's: what eager calls hide is found in a graph
@@ -171,18 +171,22 @@ def _probe(
         scaled = [lambda outputs, by=by: by * scores(outputs) for by in _LARGER if half]
         targets = [target, *scaled] if slopes else [target]
         needs = Need.GRADIENTS if slopes else Need.NOTHING
-        found = submodel.beside(others).read_each(images, targets, needs)
-        slopes_of = [[each.gradients for each in a.readings] for a in found.answers if slopes]
-        return found.tapped, slopes_of
+        single_pass = submodel.beside(others).read_each(images, targets, needs)
+        slopes_of = [
+            [reading.gradients for reading in a.readings] for a in single_pass.answers if slopes
+        ]
+        return single_pass.tapped, slopes_of
 
-    given = [*map(tf.convert_to_tensor, arrays)]
-    shapes = tuple((tuple(each.shape), each.dtype) for each in given)
+    tensors = [*map(tf.convert_to_tensor, arrays)]
+    shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
     if own is None:  # many images may have empty maps
-        look = submodel.traced(("look", slopes, half, shapes), look, given)
-    taken, gradients = look(*given)
+        look = submodel.traced(("look", slopes, half, shapes), look, tensors)
+    tapped, gradients = look(*tensors)
     activations = []
-    for tap, each in zip(submodel.taps, taken, strict=True):
-        activations.append((each if tap.grid is None else to_map(each, tap.grid)).numpy())
-    return [each[one] for each in activations], [
-        [slope.numpy()[one] for slope in each] for each in gradients
+    for tap, activation in zip(submodel.taps, tapped, strict=True):
+        activations.append(
+            (activation if tap.grid is None else to_map(activation, tap.grid)).numpy()
+        )
+    return [activation[one] for activation in activations], [
+        [slope.numpy()[one] for slope in layers] for layers in gradients
     ]

@@ -22,7 +22,7 @@ def word_lists(words: Any, count: int) -> Sequence[Any]:
     """
     if words is None:
         return [None] * count
-    kind = "words" if any(isinstance(each, str) for each in words) else "lists"
+    kind = "words" if any(isinstance(word, str) for word in words) else "lists"
     if kind == "words" or len(words) != count:
         raise ValueError(
             f"words must be a list of words for each of the {count} texts of a batch; got "

@@ -212,11 +212,13 @@ class _Studio:
             seen = self.see(images, images)
             values = self.objective(seen)
             classes = any(term.target is not None for _, term in self.objective.terms)
-            kinds.append(("logit" if seen.outputs.found else "output") if classes else "activation")
+            kinds.append(
+                ("logit" if seen.outputs.has_logits else "output") if classes else "activation"
+            )
             if self.objective.target is None:
                 return values, None, False
             chances = probabilities(seen.outputs)[:, seen.class_index(self.objective.target)]
-            known = seen.outputs.found or tf.reduce_all(are_probabilities(seen.outputs))
+            known = seen.outputs.has_logits or tf.reduce_all(are_probabilities(seen.outputs))
             return values, chances, known
 
         start, *_ = measured(tf.constant(before, tf.float32) / 255)

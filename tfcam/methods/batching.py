@@ -49,7 +49,7 @@ def mean_of(count: int, like: State, function: Callable[[tf.Tensor], State]) -> 
         return tf.nest.map_structure(tf.add, total, function(index))
 
     total = fold(count, tf.nest.map_structure(tf.zeros_like, like), step)
-    return tf.nest.map_structure(lambda each: each / count, total)
+    return tf.nest.map_structure(lambda value: value / count, total)
 
 
 def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:

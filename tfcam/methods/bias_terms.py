@@ -179,7 +179,7 @@ def _moving(operations: Sequence[tf.Operation], images: tf.Tensor) -> set[str]:
     moving = {images.name}
     for operation in operations:
         if operation.type not in _CONSTANT and any(t.name in moving for t in operation.inputs):
-            moving |= {each.name for each in operation.outputs if not _counts(each.dtype)}
+            moving |= {tensor.name for tensor in operation.outputs if not _counts(tensor.dtype)}
     return moving
 
 
@@ -230,7 +230,7 @@ def _convolves(operation: tf.Operation) -> bool:
         return False
     name = operation.get_attr("f").name
     functions = operation.graph.as_graph_def().library.function
-    (body,) = (each.node_def for each in functions if each.signature.name == name)
+    (body,) = (function.node_def for function in functions if function.signature.name == name)
     return {node.op for node in body} <= _CONVOLVING
 
 

@@ -42,7 +42,7 @@ def check_question(method: Method, inputs: np.ndarray, targets: Sequence[Resolve
             "callable. grad_cam takes callables."
         )
     pairs = [t for t in targets if isinstance(t, np.ndarray) and t.dtype.kind == "i"]
-    if method.contrast and any((each[:, 1] != NOTHING).any() for each in pairs):
+    if method.contrast and any((pair[:, 1] != NOTHING).any() for pair in pairs):
         raise ValueError(
             f"{method.name!r} holds a class against others by itself; give the "
             "class alone, or explain the Difference with another method."
@@ -83,7 +83,7 @@ def checked_map(returned: Any, method: Method, images: tf.Tensor) -> MethodMap:
             f"{method.name!r} returned {shape} for {count} images."
         )
     values = measured.values() if isinstance(measured, dict) else [None]
-    if not all(isinstance(each, tf.Tensor) and each.shape == (count,) for each in values):
+    if not all(isinstance(value, tf.Tensor) and value.shape == (count,) for value in values):
         raise ValueError(
             "What a method measures besides its map must be a dict of tensors (B,) by name; "
             f"{method.name!r} returned something else."

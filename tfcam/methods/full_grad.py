@@ -68,11 +68,13 @@ def full_gradient_map(
         array([[[0., 2.]]], dtype=float32)
     """
     sides = images.shape[1:-1]
-    maps = [each for each in attributions if each.shape.rank == images.shape.rank]
-    parts = [_rescaled(tf.abs(each)) for each in (images * gradients, *maps)]
+    maps = [
+        attribution for attribution in attributions if attribution.shape.rank == images.shape.rank
+    ]
+    parts = [_rescaled(tf.abs(values)) for values in (images * gradients, *maps)]
     # Sums and resizing are linear: one channel is resized in place of all.
-    sums = [tf.reduce_sum(each, axis=-1, keepdims=True) for each in parts]
-    return tf.add_n([resized(each, sides) for each in sums])[..., 0]
+    sums = [tf.reduce_sum(part, axis=-1, keepdims=True) for part in parts]
+    return tf.add_n([resized(total, sides) for total in sums])[..., 0]
 
 
 def _rescaled(values: tf.Tensor) -> tf.Tensor:
@@ -104,5 +106,5 @@ def completeness_error(
         array([0.25], dtype=float32)
     """
     parts = [images * gradients, *attributions]
-    sums = [tf.reduce_sum(each, axis=range(1, each.shape.rank)) for each in parts]
+    sums = [tf.reduce_sum(part, axis=range(1, part.shape.rank)) for part in parts]
     return scores - tf.add_n(sums)

@@ -141,12 +141,12 @@ def _ablated_scores(reading: Reading, means: tf.Tensor, fill: str) -> tf.Tensor:
     """The scores with each channel set to zero or to its mean, (B, K)."""
     activations, network = reading.activations, reading.network
     channels = activations.shape[-1]
-    given = _over_positions(means if fill == "mean" else tf.zeros_like(means), activations)
+    replacement = _over_positions(means if fill == "mean" else tf.zeros_like(means), activations)
 
     def scores(indices: tf.Tensor) -> tf.Tensor:
         off = tf.one_hot(indices, channels, on_value=True, off_value=False, dtype=tf.bool)
         off = tf.reshape(off, (-1, *[1] * (activations.shape.rank - 1), channels))
-        variants = tf.where(off, given, activations)
+        variants = tf.where(off, replacement, activations)
         return network.head(tf.reshape(variants, (-1, *activations.shape[1:])))
 
     return tf.transpose(in_chunks(channels, network.groups, scores))

@@ -105,7 +105,11 @@ class Method:
             ValueError: If a number is out of range, or it does not stand on such a method.
         """
         parameters = inspect.signature(self.function).parameters
-        known = [name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY]
+        known = [
+            name
+            for name, parameter in parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
         for name in options:
             if name not in known:
                 raise TypeError(
@@ -116,12 +120,12 @@ class Method:
         if self.contrast is None:
             return self
         base = options.get("base", "grad_cam")
-        bases = [each.name for each in METHODS.values() if each.contrast is None]
+        bases = [method.name for method in METHODS.values() if method.contrast is None]
         if base not in bases:
             raise ValueError(f"base must be one of {', '.join(bases)}; got {base!r}.")
         base = METHODS[base]
-        taken = ("needs", "wants", "pixels", "passes", "of_class", "combines")
-        return replace(self, **{name: getattr(base, name) for name in taken})
+        names = ("needs", "wants", "pixels", "passes", "of_class", "combines")
+        return replace(self, **{name: getattr(base, name) for name in names})
 
     @property
     def summary(self) -> str:
@@ -188,8 +192,8 @@ def check_option(name: str, value: object, annotation: str) -> None:
 
 def _annotation(parameter: inspect.Parameter) -> str:
     """An annotation as text; it is that already where annotations are not evaluated."""
-    found = parameter.annotation
-    return found if isinstance(found, str) else inspect.formatannotation(found)
+    annotation = parameter.annotation
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 @dataclass(frozen=True)

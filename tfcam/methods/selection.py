@@ -16,8 +16,8 @@ MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
 
 def one_pass_methods() -> list[str]:
     """The methods that weight the channels of any layer in one pass."""
-    cams = (each for each in METHODS.values() if each.needs in Need.GRADIENTS)
-    return [each.name for each in cams if each.contrast is None]
+    cams = (method for method in METHODS.values() if method.needs in Need.GRADIENTS)
+    return [method.name for method in cams if method.contrast is None]
 
 
 def as_request(method: MethodChoice) -> Request:
@@ -33,9 +33,9 @@ def as_request(method: MethodChoice) -> Request:
 
 def groups(requests: Sequence[Request]) -> list[list[int]]:
     """Which methods are computed together: those of one pass, and each other by itself."""
-    alone = [each.method.stands_alone for each in requests]
+    alone = [request.method.stands_alone for request in requests]
     together = [[number for number, apart in enumerate(alone) if not apart]]
-    return [each for each in together if each] + [[n] for n, apart in enumerate(alone) if apart]
+    return [group for group in together if group] + [[n] for n, apart in enumerate(alone) if apart]
 
 
 def request_name(request: Request) -> str:

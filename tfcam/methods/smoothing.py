@@ -46,8 +46,8 @@ def smooth_grad(
     network = reading.network
 
     def gradients(index: tf.Tensor) -> tf.Tensor:
-        found = network.image_gradients(noisy(network.images, seed, index, noise))
-        return found**2 if squared else found
+        slopes = network.image_gradients(noisy(network.images, seed, index, noise))
+        return slopes**2 if squared else slopes
 
     return mean_of(samples, network.images, gradients)
 

@@ -62,7 +62,7 @@ def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
     """
     if not scores:
         raise ValueError("Attention rollout needs at least one attention; the model called none.")
-    shapes = [tuple(each.shape) for each in scores]
+    shapes = [tuple(layer_scores.shape) for layer_scores in scores]
     if any(len(shape) != 4 or shape[2] != shape[3] for shape in shapes):
         raise ValueError(
             "Attention rollout needs scores (B, heads, T, T), of attention over all tokens; got "
@@ -76,8 +76,8 @@ def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
         )
     identity = tf.eye(tf.shape(scores[0])[2], dtype=scores[0].dtype)
     flow = identity[tf.newaxis]
-    for each in scores:
-        step = 0.5 * tf.reduce_mean(each, axis=1) + 0.5 * identity
+    for layer_scores in scores:
+        step = 0.5 * tf.reduce_mean(layer_scores, axis=1) + 0.5 * identity
         flow = tf.matmul(step / tf.reduce_sum(step, axis=-1, keepdims=True), flow)
     return flow
 

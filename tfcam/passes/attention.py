@@ -42,15 +42,15 @@ def reading_attentions(graph: ModelGraph) -> Iterator[list[tf.Tensor]]:
         signature, path = inspect.signature(original), paths[id(layer)]
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            given = signature.bind(*args, **kwargs)
-            _check_self(path, given.arguments)
-            if given.arguments.get("return_attention_scores"):
+            bound = signature.bind(*args, **kwargs)
+            _check_self(path, bound.arguments)
+            if bound.arguments.get("return_attention_scores"):
                 outputs = original(*args, **kwargs)
                 scores.append(_score(path, outputs))
                 return outputs
-            given.arguments["return_attention_scores"] = True
+            bound.arguments["return_attention_scores"] = True
             with _left_as_it_was(layer, (args, kwargs)):
-                scores.append(_score(path, original(*given.args, **given.kwargs)))
+                scores.append(_score(path, original(*bound.args, **bound.kwargs)))
             return original(*args, **kwargs)
 
         return call
@@ -84,12 +84,12 @@ def _check_readable(graph: ModelGraph, readable: list[tuple[str, Any]]) -> None:
     )
     known = {id(layer) for _, layer in readable}
     known |= {id(inner) for _, layer in readable for inner in inner_operations(layer)}
-    for path, each in graph.items():
-        named = "attention" in type(each).__name__.lower()
-        if named and not known & {id(each), *map(id, inner_operations(each))}:
+    for path, operation in graph.items():
+        named = "attention" in type(operation).__name__.lower()
+        if named and not known & {id(operation), *map(id, inner_operations(operation))}:
             raise ValueError(
                 f"Attention rollout needs the scores of every attention; {path!r} "
-                f"({type(each).__name__}) computes its own and does not give them. {how}"
+                f"({type(operation).__name__}) computes its own and does not give them. {how}"
             )
     if not readable:
         raise ValueError(
@@ -100,8 +100,8 @@ def _check_readable(graph: ModelGraph, readable: list[tuple[str, Any]]) -> None:
 
 def _check_self(path: str, arguments: dict[str, Any]) -> None:
     sources = [arguments.get(name) for name in ("inputs", "query", "value", "key")]
-    tensors = [each for each in tf.nest.flatten(sources) if isinstance(each, tf.Tensor)]
-    if not all(_same(tensors[0], each) for each in tensors[1:]):
+    tensors = [value for value in tf.nest.flatten(sources) if isinstance(value, tf.Tensor)]
+    if not all(_same(tensors[0], tensor) for tensor in tensors[1:]):
         raise ValueError(
             f"Attention rollout needs self-attention; {path!r} attends from one tensor to "
             "another. A gradient method such as grad_cam applies."
@@ -134,7 +134,7 @@ def _score(path: str, outputs: Any) -> tf.Tensor:
 def _left_as_it_was(layer: Any, values: Any) -> Iterator[None]:
     """Undo what a call leaves behind: layers remember it, and attention takes off its masks."""
     inside = [layer, *inner_operations(layer)]
-    before = [(each, dict(vars(each))) for each in inside]
+    before = [(operation, dict(vars(operation))) for operation in inside]
     masked = [
         (tensor, tensor._keras_mask)
         for tensor in tf.nest.flatten(values)
@@ -143,9 +143,9 @@ def _left_as_it_was(layer: Any, values: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for each, attributes in before:
+        for operation, attributes in before:
             # Past Keras's tracking, which would note them as new.
-            each.__dict__.clear()
-            each.__dict__.update(attributes)
+            operation.__dict__.clear()
+            operation.__dict__.update(attributes)
         for tensor, mask in masked:
             tensor._keras_mask = mask

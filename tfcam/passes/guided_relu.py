@@ -29,7 +29,7 @@ def _is_activation(operation: tf.Operation) -> bool:
     if source.type == "Neg":
         return False
     if operation.type == "Relu6" and source.type in ("Add", "AddV2"):
-        constants = (tf.get_static_value(each) for each in source.inputs)
+        constants = (tf.get_static_value(tensor) for tensor in source.inputs)
         return not any(value is not None and (value == 3).all() for value in constants)
     return True
 
@@ -83,9 +83,9 @@ class Gates:
 def count_gates(graph: tf.Graph) -> Gates:
     """Count the gated ReLUs of a traced forward pass, and its maxima."""
     operations = graph.get_operations()
-    gated = [each for each in operations if each.type in _LIMIT]
+    gated = [operation for operation in operations if operation.type in _LIMIT]
     inner = [node.op for f in graph.as_graph_def().library.function for node in f.node_def]
-    maxima = sum(each.type in _MAXIMA for each in operations)
+    maxima = sum(operation.type in _MAXIMA for operation in operations)
     return Gates(sum(map(_is_activation, gated)), sum(op in _LIMIT for op in inner), maxima)
 
 

@@ -11,11 +11,11 @@ import tensorflow as tf
 HALF_SCALE = 2.0**14
 
 
-def unscaled(found: dict[int, tf.Tensor], plain: Callable[[], Any]) -> dict[int, tf.Tensor]:
+def unscaled(gradients: dict[int, tf.Tensor], plain: Callable[[], Any]) -> dict[int, tf.Tensor]:
     """Gradients of a scaled-up score, scaled back; where they overflowed, those of the score.
 
     Args:
-        found: The gradients of ``HALF_SCALE`` times the score.
+        gradients: The gradients of ``HALF_SCALE`` times the score.
         plain: Gives those of the score itself; asked for only where some overflowed.
 
     Returns:
@@ -26,7 +26,7 @@ def unscaled(found: dict[int, tf.Tensor], plain: Callable[[], Any]) -> dict[int,
         >>> unscaled(halves, lambda: {0: tf.constant([0.0, 7.0])})[0].numpy()
         array([1., 7.], dtype=float32)
     """
-    slopes = {key: tf.cast(slope, tf.float32) / HALF_SCALE for key, slope in found.items()}
+    slopes = {key: tf.cast(slope, tf.float32) / HALF_SCALE for key, slope in gradients.items()}
     finite = [tf.reduce_all(tf.math.is_finite(slope)) for slope in slopes.values()]
 
     def mended() -> dict[int, tf.Tensor]:

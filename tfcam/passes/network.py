@@ -60,11 +60,15 @@ class ExplainedNetwork:
         outputs = self.submodel.at([]).forward(images).outputs
         scores = self._select(outputs)
         # Of a list of targets those that are classes have a probability.
-        each = getattr(self.target, "targets", ()) if callable(self.target) else None
-        if not probability or (each is not None and not any(map(_is_class, each))):
+        own_targets = getattr(self.target, "targets", ()) if callable(self.target) else None
+        if not probability or (own_targets is not None and not any(map(_is_class, own_targets))):
             return scores
-        likely = self._select(Outputs(outputs.values, probabilities(outputs), outputs.found))
-        return likely if each is None else tf.where([*map(_is_class, each)], likely, scores)
+        likely = self._select(Outputs(outputs.values, probabilities(outputs), outputs.has_logits))
+        return (
+            likely
+            if own_targets is None
+            else tf.where([*map(_is_class, own_targets)], likely, scores)
+        )
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """The scores (n, B) of n variants of the activations, (n B, h, w, K).
@@ -72,14 +76,14 @@ class ExplainedNetwork:
         Once compiled, only what follows the layer, or passes it by, is computed.
         """
         count = activations.shape[0] // self.images.shape[0]
-        given = tf.cast(activations, self.activations.dtype)
+        injected = tf.cast(activations, self.activations.dtype)
         if (grid := self.submodel.taps[self.tap].grid) is not None:
             prefix = tf.tile(self.activations[:, : grid.prefix], [count, 1, 1])
-            patches = tf.reshape(given, (given.shape[0], -1, given.shape[-1]))
-            given = tf.concat([prefix, patches], axis=1)
+            patches = tf.reshape(injected, (injected.shape[0], -1, injected.shape[-1]))
+            injected = tf.concat([prefix, patches], axis=1)
         # Each variant with its own image, as residual connections pass the layer by.
         images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])
-        return self._select(self._open().forward(images, inject=[given]).outputs)
+        return self._select(self._open().forward(images, inject=[injected]).outputs)
 
     def _open(self) -> SubModel:
         """The model opened at this layer alone."""
@@ -95,7 +99,9 @@ class ExplainedNetwork:
         leaves = [tf.split(leaf, count) for leaf in tf.nest.flatten(outputs.scores)]
         parts = zip(*leaves, strict=True)
         packed = (tf.nest.pack_sequence_as(outputs.scores, list(part)) for part in parts)
-        return tf.stack([select(Outputs(each, each, True), self.target).scores for each in packed])
+        return tf.stack(
+            [select(Outputs(outputs, outputs, True), self.target).scores for outputs in packed]
+        )
 
 
 def _is_class(target: object) -> bool:

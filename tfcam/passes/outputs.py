@@ -22,13 +22,13 @@ class Outputs:
     Attributes:
         values: As it is.
         scores: What is explained: before its softmax or sigmoid, or the same.
-        found: Whether ``scores`` are from before a softmax or sigmoid.
+        has_logits: Whether ``scores`` are from before a softmax or sigmoid.
         activated: Whether ``values`` come from one.
     """
 
     values: Any
     scores: Any
-    found: bool
+    has_logits: bool
     activated: bool = False
 
     @property
@@ -44,16 +44,16 @@ def read_outputs(outputs: Any, score: str) -> Outputs:
     """Find what went into the final softmax or sigmoid; ``score`` is "logit" or "probability"."""
     leaves = tf.nest.flatten(outputs)
     before = [_before_activation(leaf) for leaf in leaves]
-    found = all(each is not None for each in before)
+    has_logits = all(logit is not None for logit in before)
     if score == "probability":
-        return Outputs(outputs, outputs, False, found)
-    scores = [leaf if each is None else each for leaf, each in zip(leaves, before, strict=True)]
-    return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), found, found)
+        return Outputs(outputs, outputs, False, has_logits)
+    scores = [leaf if logit is None else logit for leaf, logit in zip(leaves, before, strict=True)]
+    return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), has_logits, has_logits)
 
 
 def _before_activation(output: tf.Tensor) -> tf.Tensor | None:
-    found = logits(output)
-    return None if found is None else tf.reshape(found, tf.shape(output))
+    before = logits(output)
+    return None if before is None else tf.reshape(before, tf.shape(output))
 
 
 # What each logit counts for: logits (B, C), pairs of classes (B, 2) -> (B, C).

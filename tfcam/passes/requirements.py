@@ -22,13 +22,13 @@ def check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
         least: Number of axes that it must have at least.
         rank: Number of axes of a map; None where any will do.
     """
-    found = value.shape.rank if isinstance(value, tf.Tensor) else None
-    if found is not None and found >= least and (tap.grid or rank in (None, found)):
+    axes = value.shape.rank if isinstance(value, tf.Tensor) else None
+    if axes is not None and axes >= least and (tap.grid or rank in (None, axes)):
         return
     raise ValueError(
         "A layer to explain must give one tensor that is a map (B, h, w, K), of as many axes as "
         f"the input; {tap.path!r} gives "
-        f"{type(value).__name__ if found is None else tuple(value.shape)}. See tfcam.layers(model)."
+        f"{type(value).__name__ if axes is None else tuple(value.shape)}. See tfcam.layers(model)."
     )
 
 

@@ -148,7 +148,7 @@ class SubModel:
         Returns:
             The outputs, and the tapped tensors in the order of ``taps``.
         """
-        taken: dict[int, tf.Tensor] = {}
+        tapped: dict[int, tf.Tensor] = {}
         calls = dict.fromkeys(range(len(self.taps)), 0)
 
         def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
@@ -160,21 +160,21 @@ class SubModel:
                     check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
                     swaps = self._swapped == value.shape.rank and not self._heads
-                    seen = self.channels_last(value) if swaps else value
-                    taken[index] = tf.identity(seen if inject is None else inject[index])
+                    shown = self.channels_last(value) if swaps else value
+                    tapped[index] = tf.identity(shown if inject is None else inject[index])
                     if before is not None:  # the score is taken before the activation
-                        taken[index] = before
+                        tapped[index] = before
                     if watch is not None:
-                        watch(taken[index])
+                        watch(tapped[index])
                     if before is None:
-                        value = swapped(taken[index], to_first=True) if swaps else taken[index]
+                        value = swapped(tapped[index], to_first=True) if swaps else tapped[index]
             return value
 
         with observed(self.graph, [tap.operation() for tap in self.taps], visit):
             outputs = self.graph.run(self._values(images))
         for index, tap in enumerate(self.taps):
-            check_reached(tap, calls[index], index in taken)
-        return Forward(self._outputs(outputs), [taken[n] for n in range(len(self.taps))])
+            check_reached(tap, calls[index], index in tapped)
+        return Forward(self._outputs(outputs), [tapped[n] for n in range(len(self.taps))])
 
     def channels_last(self, value: tf.Tensor) -> tf.Tensor:
         """What a layer gives, with the channels of a map last."""
@@ -183,8 +183,8 @@ class SubModel:
     def _values(self, images: tf.Tensor) -> list[tf.Tensor]:
         """All inputs; the others as often as there are variants of the images."""
         values = [
-            tf.tile(each, [images.shape[0] // each.shape[0], *[1] * (each.shape.rank - 1)])
-            for each in self._others
+            tf.tile(value, [images.shape[0] // value.shape[0], *[1] * (value.shape.rank - 1)])
+            for value in self._others
         ]
         values.insert(self.which, images)
         return values
@@ -217,7 +217,7 @@ class SubModel:
         Raises:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
-        targets = [told_format(each, self._swapped is not None) for each in targets]
+        targets = [told_format(target, self._swapped is not None) for target in targets]
         gradients, image_gradients = Need.GRADIENTS in needs, Need.IMAGE_GRADIENTS in needs
         half = self.half
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
@@ -227,39 +227,39 @@ class SubModel:
             # Open before the taps are: each attention is called once more for its scores.
             with self._attending(Need.ATTENTIONS in needs) as attended:
                 outputs, tapped = self.forward(images, tape.watch if gradients else None)
-            chosen = [select(outputs, each, contrast) for each in spread(outputs, targets)]
+            chosen = [select(outputs, target, contrast) for target in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
             # the batch is each image's own.
-            totals = [tf.reduce_sum(each.scores) for each in chosen]
+            totals = [tf.reduce_sum(selected.scores) for selected in chosen]
             large = [total * HALF_SCALE for total in totals] if half else totals
         wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
         wanted |= dict(enumerate(tapped)) if gradients else {}
         answers = []
-        for each, total, scaled in zip(chosen, totals, large, strict=True):
-            found = tape.gradient(scaled, wanted) if wanted else {}
-            for key, slope in found.items():
+        for selected, total, scaled in zip(chosen, totals, large, strict=True):
+            slopes = tape.gradient(scaled, wanted) if wanted else {}
+            for key, slope in slopes.items():
                 if slope is None:
                     path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
                     raise NoGradientError(no_gradient(path))
             if half and wanted:
-                found = unscaled(found, functools.partial(tape.gradient, total, wanted))
+                slopes = unscaled(slopes, functools.partial(tape.gradient, total, wanted))
             # Of an exported network the slope's batch is unknown, but it is that of its tensor.
-            found = {
+            slopes = {
                 key: tf.ensure_shape(tf.cast(slope, tf.float32), wanted[key].shape)
-                for key, slope in found.items()
+                for key, slope in slopes.items()
             }
             readings = [
                 Reading(
                     self._map(index, activation),
-                    each.scores,
-                    self._map(index, found.get(index)),
-                    image_gradients=found.get(_IMAGES),
+                    selected.scores,
+                    self._map(index, slopes.get(index)),
+                    image_gradients=slopes.get(_IMAGES),
                     attentions=tuple(attended),
                     grid=self.taps[index].grid if tapped else None,
                 )
                 for index, activation in enumerate(tapped or [None])
             ]
-            answers.append(Answer(readings, each.pairs, each.weights, each.again))
+            answers.append(Answer(readings, selected.pairs, selected.weights, selected.again))
         return Pass(outputs, tapped, answers)
 
     def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
@@ -273,9 +273,9 @@ class SubModel:
         grid, values = self.taps[index].grid, tf.cast(values, tf.float32)
         return values if grid is None else to_map(values, grid)
 
-    def traced(self, key: Hashable, function: Any, given: Sequence[tf.Tensor]) -> Any:
+    def traced(self, key: Hashable, function: Any, tensors: Sequence[tf.Tensor]) -> Any:
         """A function as it was traced for this key; the last few are kept."""
-        return self._traced.get(key, lambda: function.get_concrete_function(*given))
+        return self._traced.get(key, lambda: function.get_concrete_function(*tensors))
 
     def gated_gradients(
         self, images: tf.Tensor, target: TensorTarget, rule: Rule
@@ -288,13 +288,13 @@ class SubModel:
         Raises:
             ValueError: If the network has no ReLU, or one that can't be reached.
         """
-        given = (*self._others, *(() if callable(target) else (target,)))
+        others = (*self._others, *(() if callable(target) else (target,)))
         key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
-        concrete = self.traced(key, self._gated(target, rule), (images, *given))
+        concrete = self.traced(key, self._gated(target, rule), (images, *others))
         gates = count_gates(concrete.graph)
         check_gates(gates, self.graph.name)
         # The override map is honoured only where the tape is outside of the traced function.
-        _, gradients = self.ascent(lambda given_images: concrete(given_images, *given), images)
+        _, gradients = self.ascent(lambda given_images: concrete(given_images, *others), images)
         return gradients, gates
 
     def ascent(
@@ -317,21 +317,21 @@ class SubModel:
             tape.watch(at)
             values = function(at)
             scaled = values * HALF_SCALE if half else values
-        found = {_IMAGES: tape.gradient(scaled, at)}
-        if found[_IMAGES] is None:
+        slopes = {_IMAGES: tape.gradient(scaled, at)}
+        if slopes[_IMAGES] is None:
             raise NoGradientError(no_gradient("the model's input"))
         if half:
-            found = unscaled(found, lambda: {_IMAGES: tape.gradient(values, at)})
-        return values, tf.cast(found[_IMAGES], tf.float32)
+            slopes = unscaled(slopes, lambda: {_IMAGES: tape.gradient(values, at)})
+        return values, tf.cast(slopes[_IMAGES], tf.float32)
 
     def _gated(self, target: TensorTarget, rule: Rule) -> Any:
         """The gated forward pass, to be traced: for classes, or for one callable."""
 
         @tf.function(autograph=False)
-        def scores(images: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
+        def scores(images: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
             with gated_relus(rule):
-                outputs = self.beside(given[: len(self._others)]).forward(images).outputs
-                return select(outputs, target if callable(target) else given[-1]).scores
+                outputs = self.beside(others[: len(self._others)]).forward(images).outputs
+                return select(outputs, target if callable(target) else others[-1]).scores
 
         return scores
 

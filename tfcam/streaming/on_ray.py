@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def stream_on_ray(
         raise ImportError(
             "stream_on_ray needs Ray Data: python -m pip install 'tfcam[ray]'."
         ) from None
-    asked = {
+    options_of_explainer = {
         "layer": layer,
         "method": method,
         "preprocess": preprocess,
@@ -135,15 +136,15 @@ def stream_on_ray(
         "batch_size": BATCH_SIZE.check(batch_size),
         **options,
     }
-    job = {
-        "model": _packed(model),
-        "data": data,
-        "of_data": {"split": split, "data_dir": data_dir, "annotations": annotations},
-        "to": str(Path(to).absolute()),
-        "target": target,
-        "asked": asked,
-        "shard_size": SHARD_SIZE.check(shard_size),
-    }
+    job = Job(
+        model=_packed(model),
+        data=data,
+        data_options={"split": split, "data_dir": data_dir, "annotations": annotations},
+        folder=Path(to).absolute(),
+        target=target,
+        options=options_of_explainer,
+        shard_size=SHARD_SIZE.check(shard_size),
+    )
     worker = ShardWorker(job, check=False)
     source, store = worker.work.explainer.source, worker.store
     if source.count is None:
@@ -156,7 +157,7 @@ def stream_on_ray(
         shards = list(left(store, source)) if store.finished is None else []
         if shards:
             items = ray.data.from_items(
-                [{"shard": each} for each in shards], override_num_blocks=len(shards)
+                [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
             )
             explained = items.map_batches(
                 ShardWorker,
@@ -175,6 +176,29 @@ def stream_on_ray(
     return MapStore(Path(to), None if callable(data) else data)
 
 
+@dataclass(frozen=True)
+class Job:
+    """What every actor is told.
+
+    Attributes:
+        model: The content of the model's file, or what makes the model.
+        data: The pictures, or what gives them.
+        data_options: Which of the data are meant.
+        folder: The store's.
+        target: What is explained of each picture.
+        options: What an ``Explainer`` takes.
+        shard_size: Number of pictures in a shard.
+    """
+
+    model: bytes | Callable[[], keras.Model]
+    data: Any
+    data_options: dict[str, Any]
+    folder: Path
+    target: Target
+    options: dict[str, Any]
+    shard_size: int
+
+
 class ShardWorker:
     """What an actor is: a model with what explains it, made once.
 
@@ -183,12 +207,12 @@ class ShardWorker:
         check: Whether the store must be there, with the same settings.
     """
 
-    def __init__(self, job: dict[str, Any], check: bool = True) -> None:
-        model = _unpacked(job["model"])
-        data = job["data"]() if callable(job["data"]) else job["data"]
-        source = open_data(data, **job["of_data"], floats=True)
-        self.store = Shards(Path(job["to"]), job["shard_size"])
-        self.work = prepare_work(model, source, job["target"], job["asked"], job["shard_size"])
+    def __init__(self, job: Job, check: bool = True) -> None:
+        model = _unpacked(job.model)
+        data = job.data() if callable(job.data) else job.data
+        source = open_data(data, **job.data_options, floats=True)
+        self.store = Shards(job.folder, job.shard_size)
+        self.work = prepare_work(model, source, job.target, job.options, job.shard_size)
         if check:
             self.store.check(self.work.settings)
 
@@ -203,7 +227,7 @@ class ShardWorker:
         return {"shard": batch["shard"], "pictures": np.array(counts)}
 
 
-def _packed(model: Any) -> Any:
+def _packed(model: Any) -> bytes | Callable[[], keras.Model]:
     """A model as it can be sent: the content of its file; a function as it is."""
     if not isinstance(model, keras.Model):
         return model
@@ -213,7 +237,7 @@ def _packed(model: Any) -> Any:
         return file.read_bytes()
 
 
-def _unpacked(packed: Any) -> Any:
+def _unpacked(packed: bytes | Callable[[], keras.Model]) -> keras.Model:
     if callable(packed):
         return packed()
     with tempfile.TemporaryDirectory() as folder:

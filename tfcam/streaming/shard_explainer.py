@@ -179,16 +179,16 @@ class ShardExplainer:
                 continue
             # Filled up with its last picture: another size would have to be traced anew.
             full = [*batch.reads, *[batch.reads[-1]] * (self.batch_size - len(batch.reads))]
-            own = [each.target for each in full] if self.target == "label" else self.target
+            own = [read.target for read in full] if self.target == "label" else self.target
             targets = self.pipeline.targets(own, len(full))
-            prepared = self.pipeline.prepare([each.pixels for each in full], shown=False)
+            prepared = self.pipeline.prepare([read.pixels for read in full], shown=False)
             # Results need no more of the pictures than their sizes.
             images = [
-                np.broadcast_to(np.uint8(0), (*(each.size or shown.shape[:2]), 3))
-                for each, shown in zip(batch.reads, prepared.images, strict=False)
+                np.broadcast_to(np.uint8(0), (*(read.size or shown.shape[:2]), 3))
+                for read, shown in zip(batch.reads, prepared.images, strict=False)
             ]
             prepared = replace(prepared, images=images)
-            reads = [replace(each, pixels=np.empty(0)) for each in batch.reads]
+            reads = [replace(read, pixels=np.empty(0)) for read in batch.reads]
             yield replace(batch, reads=reads, prepared=prepared, targets=targets)
 
     def _computed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -200,8 +200,8 @@ class ShardExplainer:
             yield replace(batch, prepared=None, results=partial(self._rows, batch.reads, run))
 
     def _rows(self, reads: Sequence[Read], run: Run) -> list[Row]:
-        made = self.pipeline.assemble(run)
+        explanations = self.pipeline.assemble(run)
         return [
-            Row(read.number, read.key, None if read.truth is None else str(read.truth), each)
-            for read, each in zip(reads, made, strict=True)
+            Row(read.number, read.key, None if read.truth is None else str(read.truth), explanation)
+            for read, explanation in zip(reads, explanations, strict=True)
         ]

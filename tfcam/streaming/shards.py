@@ -116,8 +116,8 @@ class Shards:
         try:
             with _told(self.folder):
                 if not self.done() and _is_store(self.folder):
-                    for each in self.folder.glob("skipped-*.parquet"):
-                        each.unlink()
+                    for file in self.folder.glob("skipped-*.parquet"):
+                        file.unlink()
                     (self.folder / SETTINGS).unlink()  # nothing was made with them
                 keep_settings(self.folder, settings, "a store of maps", TOLD)
                 self._clear()
@@ -136,8 +136,8 @@ class Shards:
 
     def _clear(self) -> None:
         for name in ("maps-", "skipped-", _DONE, SETTINGS):
-            for each in self.folder.glob(f".{name}*"):
-                each.unlink(missing_ok=True)
+            for file in self.folder.glob(f".{name}*"):
+                file.unlink(missing_ok=True)
 
     @property
     def finished(self) -> dict[str, int] | None:
@@ -153,18 +153,18 @@ class Shards:
 
     def count(self, kind: str) -> int:
         """How many rows there are of ``maps`` or ``skipped``."""
-        return sum(metadata_of(each).num_rows for each in self.files(kind))
+        return sum(metadata_of(file).num_rows for file in self.files(kind))
 
     def files(self, kind: str) -> list[Path]:
         """The files of ``maps`` or ``skipped``, in their order; only those of shards that count."""
-        return [self.file(kind, each) for each in self.done() if self.file(kind, each).exists()]
+        return [self.file(kind, shard) for shard in self.done() if self.file(kind, shard).exists()]
 
     def file(self, kind: str, shard: int) -> Path:
         return self.folder / f"{kind}-{shard:05d}.parquet"
 
     def done(self) -> list[int]:
         """The shards that are whole."""
-        return sorted(int(each.stem.split("-")[1]) for each in self.folder.glob("maps-*.parquet"))
+        return sorted(int(file.stem.split("-")[1]) for file in self.folder.glob("maps-*.parquet"))
 
     @contextlib.contextmanager
     def shard(self, number: int) -> Iterator[ShardWriter]:
@@ -201,7 +201,7 @@ class ShardWriter:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd")
         self._waiting.append(table)
-        if sum(each.nbytes for each in self._waiting) > _FLUSHED:
+        if sum(table.nbytes for table in self._waiting) > _FLUSHED:
             self._flush()
 
     def _flush(self) -> None:
@@ -232,9 +232,9 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     arrays = {name: pa.array(values, _PLAIN[name]) for name, values in columns.items()}
     first = rows[0].explanation
     raws = [row.explanation.raw for row in rows]
-    if sizes := [each.shape for each in raws if each.shape != raws[0].shape]:
+    if sizes := [raw.shape for raw in raws if raw.shape != raws[0].shape]:
         raise ValueError(f"All maps of a store must have one shape; got {raws[0].shape}, {sizes}.")
-    flat = pa.array(np.concatenate([each.astype(np.float32).ravel() for each in raws]))
+    flat = pa.array(np.concatenate([raw.astype(np.float32).ravel() for raw in raws]))
     arrays["map"] = pa.FixedSizeListArray.from_arrays(flat, raws[0].size)
     shapes = pa.array(np.tile(np.array(raws[0].shape, np.int32), len(raws)))
     arrays["shape"] = pa.FixedSizeListArray.from_arrays(shapes, raws[0].ndim)
@@ -249,26 +249,26 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
 
 
 def _values(row: Row) -> dict[str, Any]:
-    found = row.explanation
-    boxes = found.boxes()
-    height, width = found.heatmap.shape
+    explanation = row.explanation
+    boxes = explanation.boxes()
+    height, width = explanation.heatmap.shape
     return {
         "number": row.number,
         "key": row.key,
         "truth": row.truth,
-        "target": found.target,
-        "label": found.label,
-        "score": found.score,
-        "score_kind": found.score_kind,
-        "probability": found.probability,
-        "layer": found.layer,
-        "method": found.method,
+        "target": explanation.target,
+        "label": explanation.label,
+        "score": explanation.score,
+        "score_kind": explanation.score_kind,
+        "probability": explanation.probability,
+        "layer": explanation.layer,
+        "method": explanation.method,
         "height": height,
         "width": width,
         "box": boxes[0] if len(boxes) else None,
-        "findings": [each.code for each in found.findings],
-        "messages": [each.message for each in found.findings],
-        "measured": list(found.measured.items()),
+        "findings": [finding.code for finding in explanation.findings],
+        "messages": [finding.message for finding in explanation.findings],
+        "measured": list(explanation.measured.items()),
     }
 
 

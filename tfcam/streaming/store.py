@@ -89,7 +89,7 @@ class MapStore:
         self.settings: dict[str, Any] = json.loads(file.read_text())
         self._shards = Shards(path, self.settings["shard_size"])
         self._files = self._shards.files("maps")
-        counts = [metadata_of(each).num_rows for each in self._files]
+        counts = [metadata_of(file).num_rows for file in self._files]
         self._ends = np.cumsum(counts, dtype=np.int64)
         self._data = data
         self._reader: tuple[int, Iterator[Example | Skipped]] | None = None
@@ -111,26 +111,26 @@ class MapStore:
         skipped = self._shards.count("skipped")
         left = f", {skipped} left out" if skipped else ""
         where, how = self.settings["layer"] or "the input", self.settings["method"]
-        said = f"Store of {len(self)} maps{left} by {how} at {where} in {str(self.path)!r}{state}"
-        return make_printable(said)
+        text = f"Store of {len(self)} maps{left} by {how} at {where} in {str(self.path)!r}{state}"
+        return make_printable(text)
 
     @property
     def dataset(self) -> ds.Dataset:
         """All rows as a ``pyarrow.dataset.Dataset``: for filters, and what is too large at once."""
-        schemas = [pq.read_schema(each) for each in self._files]
+        schemas = [pq.read_schema(file) for file in self._files]
         own = max(schemas, key=len, default=pa.schema([]))  # without the map where all is left out
-        return ds.dataset([str(each) for each in self._files], own, format="parquet")
+        return ds.dataset([str(file) for file in self._files], own, format="parquet")
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
         """All rows without their maps, as a pandas DataFrame; read when first asked for."""
-        names = [each for each in self.dataset.schema.names if each not in _LARGE]
+        names = [name for name in self.dataset.schema.names if name not in _LARGE]
         return self.dataset.to_table(columns=names).to_pandas()
 
     @functools.cached_property
     def skipped(self) -> pd.DataFrame:
         """The pictures that could not be explained, and why."""
-        parts = [pq.read_table(each) for each in self._shards.files("skipped")]
+        parts = [pq.read_table(file) for file in self._shards.files("skipped")]
         return pa.concat_tables([SKIPPED.empty_table(), *parts]).to_pandas()
 
     @property
@@ -173,7 +173,7 @@ class MapStore:
         raw = table["map"].chunk(0).slice(at, 1).flatten().to_numpy().reshape(values["shape"])
         size = (values["height"], values["width"])
         findings = [
-            Finding(*each) for each in zip(values["findings"], values["messages"], strict=True)
+            Finding(*texts) for texts in zip(values["findings"], values["messages"], strict=True)
         ]
         picture = self._picture(values["number"]) if image is None else _pixels(image)
         if picture is None:
@@ -269,8 +269,8 @@ class MapStore:
     def _picture(self, number: int) -> np.ndarray | None:
         if self._source is None:
             return None
-        found = self._source.item(number) if self._source.item else self._next(number)
-        return None if isinstance(found, Skipped) else _pixels(found.image)
+        example = self._source.item(number) if self._source.item else self._next(number)
+        return None if isinstance(example, Skipped) else _pixels(example.image)
 
     def _next(self, number: int) -> Example | Skipped:
         """A picture of data that can be read in order only: on from the last one asked for."""
@@ -286,7 +286,7 @@ class MapStore:
 
 def _options(place: dict[str, Any] | None) -> dict[str, Any]:
     """How data were asked for besides by their name."""
-    return {name: each for name, each in (place or {}).items() if name != "data"}
+    return {name: value for name, value in (place or {}).items() if name != "data"}
 
 
 def _pixels(image: Any) -> np.ndarray:

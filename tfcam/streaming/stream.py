@@ -113,7 +113,7 @@ def stream(
         ...     store.table[["key", "label", "layer"]].values.tolist()  # doctest: +ELLIPSIS
         [['000000', ..., 'features'], ['000001', ..., 'features'], ['000002', ..., 'features']]
     """
-    asked = {
+    options_of_explainer = {
         "layer": layer,
         "method": method,
         "preprocess": preprocess,
@@ -128,7 +128,9 @@ def stream(
         **options,
     }
     source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
-    work = prepare_work(model, source, target, asked, check_count("shard_size", shard_size))
+    work = prepare_work(
+        model, source, target, options_of_explainer, check_count("shard_size", shard_size)
+    )
     store = Shards(Path(to), shard_size)
     with store.alone(work.settings):
         if store.finished is None:

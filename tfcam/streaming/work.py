@@ -40,7 +40,7 @@ class Work:
 
 
 def prepare_work(
-    model: keras.Model, source: Source, target: Target, asked: dict[str, Any], shard_size: int
+    model: keras.Model, source: Source, target: Target, options: dict[str, Any], shard_size: int
 ) -> Work:
     """Prepare a model for the shards of a data set.
 
@@ -48,7 +48,7 @@ def prepare_work(
         model: The model.
         source: The pictures.
         target: What is explained: a class, "label", a callable, or None for the predicted class.
-        asked: What an ``Explainer`` takes.
+        options: What an ``Explainer`` takes.
         shard_size: Number of pictures in a shard.
 
     Raises:
@@ -58,15 +58,15 @@ def prepare_work(
     strategy = getattr(model, "distribute_strategy", None)
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
     # Replicas hold variables of their own.
-    asked = asked | {"freeze": asked["freeze"] and replicas == 1}
-    pipeline = Explainer(model, **asked).pipeline
+    options = options | {"freeze": options["freeze"] and replicas == 1}
+    pipeline = Explainer(model, **options).pipeline
     pipeline.opened.graph.check_one_image("stream")
-    if asked["batch_size"] % replicas:
+    if options["batch_size"] % replicas:
         raise ValueError(
             f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
-            f"got {asked['batch_size']}."
+            f"got {options['batch_size']}."
         )
-    runner = Replicated(strategy) if replicas > 1 else Frozen() if asked["freeze"] else Compiled()
+    runner = Replicated(strategy) if replicas > 1 else Frozen() if options["freeze"] else Compiled()
     pipeline = pipeline.run_by(runner)
     if len(pipeline.engine.layers) > 1:
         raise ValueError(
@@ -80,16 +80,20 @@ def prepare_work(
         )
     if target != "label":
         pipeline.targets(target, 1)  # refused before any picture is read
-    explainer = ShardExplainer(pipeline, source, target, asked["batch_size"], shard_size)
-    return Work(explainer, _settings(explainer, asked))
+    explainer = ShardExplainer(pipeline, source, target, options["batch_size"], shard_size)
+    return Work(explainer, _settings(explainer, options))
 
 
-def _settings(explainer: ShardExplainer, asked: dict[str, Any]) -> dict[str, Any]:
+def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, Any]:
     """All that the maps depend on."""
     pipeline, source = explainer.pipeline, explainer.source
     model, labels, method = pipeline.model, pipeline.labels, pipeline.engine.requests[0].method
     usual = inspect.signature(Explainer).parameters.items()
-    chosen = {name: each.default for name, each in usual if each.default is not each.empty} | asked
+    chosen = {
+        name: parameter.default
+        for name, parameter in usual
+        if parameter.default is not parameter.empty
+    } | options
     others = {name: _plain(value) for name, value in chosen.items() if name not in _TOLD_APART}
     return {
         "model": model.name,
@@ -141,7 +145,7 @@ def left(store: Shards, source: Source) -> Iterator[int]:
     done = set(store.done())
     count = None if source.count is None else -(-source.count // store.size)
     shards = itertools.count() if count is None else iter(range(count))
-    return (each for each in shards if each not in done)
+    return (shard for shard in shards if shard not in done)
 
 
 def _preprocessing(pipeline: Pipeline) -> str:
