@@ -1,7 +1,12 @@
-"""The README's table of metrics: ``python -m tests.metric_table`` prints it."""
+"""The README's table of metrics: ``python -m tests.metric_table`` writes it."""
+
+import re
+from pathlib import Path
 
 from tfcam.metrics.registry import METRICS
 
+README = Path(__file__).parent.parent / "README.md"
+_TABLE = re.compile(r"\| metric \| what it says \|.*?(?=\n\n)", re.DOTALL)
 _NEEDS = {"": "", "boxes": "boxes", "region": "boxes or a mask"}
 
 
@@ -15,4 +20,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    README.write_text(_TABLE.sub(lambda _: table(), README.read_text(), count=1))

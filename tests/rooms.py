@@ -84,7 +84,10 @@ def table():
     """The counts as a table, from the roof to the ground: nothing stands left of its own room."""
     rooms = [room for floor in FLOORS for room in floor if not room.startswith("__")]
     counts, wide = imports_by_room(), max(map(len, rooms))
-    lines = [" " * wide + "".join(f" {room[:5]:>5}" for room in rooms)]
+    lines = [
+        "A row imports a column, in so many places.",
+        " " * wide + "".join(f" {room[:5]:>5}" for room in rooms),
+    ]
     for room in rooms:
         cells = (counts[room, other] or ("." if other != room else "#") for other in rooms)
         lines.append(f"{room:{wide}}" + "".join(f" {cell:>5}" for cell in cells))

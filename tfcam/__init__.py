@@ -127,8 +127,10 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"tfcam.{_HOMES[name]}"), name)
     if name in __all__:
         return import_module(f"tfcam.{_MODULES.get(name, name)}")
-    raise AttributeError(f"module 'tfcam' has no attribute {name!r}")
+    from tfcam.utils.suggestions import did_you_mean
+
+    raise AttributeError(f"module 'tfcam' has no attribute {name!r}.{did_you_mean(name, __all__)}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*__all__, "__version__", "__doc__", "__name__", "__file__", "__path__"})

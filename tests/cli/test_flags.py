@@ -1,5 +1,6 @@
 """Every option of a door has its flag, with the same words and default; --help is quick."""
 
+import errno
 import json
 import re
 import subprocess
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 import tfcam
 from tests.doors import PUBLIC, signatures
 from tfcam.cli.commands import app
-from tfcam.cli.flags import method_options, sides, spelled, words
+from tfcam.cli.flags import help_words, read_method_options, read_sides, spell_flag
 from tfcam.engine.doors import DOORS
 
 COMMANDS = typer.main.get_command(app).commands
@@ -53,7 +54,7 @@ def test_every_option_of_a_door_has_its_flag(command, door):
     for name in set(arguments) & set(flags):
         flag, option = flags[name], options.get(name)
         if option:
-            assert (flag.opts, flag.help) == ([spelled(option)], words(option))
+            assert (flag.opts, flag.help) == ([spell_flag(option)], help_words(option))
             assert flag.default == (None if option.default is ... else option.default)
             assert flag.required == (option.default is ...)
         elif name not in ("model", "data", "image"):
@@ -147,7 +148,7 @@ def taken(at_work, monkeypatch):
 )
 def test_what_is_typed_arrives(taken, command, option):
     text, value = TYPED[option.name]
-    flag = [spelled(option), *([] if text is None else [text])]
+    flag = [spell_flag(option), *([] if text is None else [text])]
     result = CliRunner().invoke(app, [command, *PLACES[command][1].split(), *flag])
     assert (result.exit_code, result.stderr) == (2, "tfcam: that is all\n")
     assert taken[option.name] == value
@@ -181,15 +182,18 @@ def test_what_is_typed_otherwise_arrives(taken, command, flag, name, value):
 @pytest.mark.parametrize("text", ["7", "7,", "7;7", "-7,7", "a,b", "7,7,7"])
 def test_two_sides_are_two_numbers(text):
     with pytest.raises(ValueError, match="HEIGHT,WIDTH must be two whole numbers, such as 14,7"):
-        sides(text)
+        read_sides(text)
 
 
 def test_what_has_a_flag_is_no_option_of_the_method():
     options = DOORS["explain"]
-    assert method_options(["channels=4", "fill=mean"], options) == {"channels": 4, "fill": "mean"}
+    assert read_method_options(["channels=4", "fill=mean"], options) == {
+        "channels": 4,
+        "fill": "mean",
+    }
     for text, flag in {"batch_size=4": "--batch-size", "output=a": "--model-output"}.items():
         with pytest.raises(ValueError, match=f"has none of its own: give {flag} '[4a]'"):
-            method_options([text], options)
+            read_method_options([text], options)
 
 
 def test_options_change_what_is_explained(at_work):
@@ -201,6 +205,15 @@ def test_options_change_what_is_explained(at_work):
     assert (record["score_kind"], record["label"]) == ("probability", wanted.label)
     assert record["score"] == pytest.approx(wanted.score, rel=1e-4)
     np.testing.assert_allclose(record["boxes"], wanted.boxes(), atol=1)
+
+
+def test_who_stops_reading_is_no_error(monkeypatch):
+    def gone(*given):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("tfcam.cli.commands.Console.print", gone)
+    result = CliRunner().invoke(app, ["metrics"])
+    assert (result.exit_code, result.stderr) == (1, "")
 
 
 def test_metrics_prints_each_with_what_it_says():

@@ -31,6 +31,8 @@ def law(text: str, *methods: str) -> Callable[[Callable], Callable]:
     """Mark a test as the proof of a law of these methods."""
 
     def note(test: Callable) -> Callable:
+        if unknown := set(methods) - set(_LAWS):
+            raise ValueError(f"There is no method {unknown.pop()!r}; there are {', '.join(_LAWS)}.")
         for name in methods:
             if text not in _LAWS[name]:
                 _LAWS[name].append(text)
@@ -48,10 +50,15 @@ def table() -> str:
 
 def _row(method: tfcam.methods.Method) -> str:
     text = method.function.__doc__
+    source = re.search(r"Source: (.+? \d{4})", text, re.DOTALL)
+    if source is None or ": " not in method.summary:
+        raise ValueError(
+            f"The docstring of {method.name!r} must begin with 'Name: what it shows.' and have a "
+            "line 'Source: Author 2020, ...'."
+        )
     shown = method.summary.split(": ", 1)[1].rstrip(".")
     if method.pixels:
         shown = f"pixels: {shown}"
-    source = re.search(r"Source: (.+? \d{4})", text, re.DOTALL).group(1)
     laws = "; ".join(_LAWS[method.name])
     cells = (
         f"`{method.name}`",
@@ -59,6 +66,6 @@ def _row(method: tfcam.methods.Method) -> str:
         method.passes,
         method.of_class,
         laws,
-        " ".join(source.split()),
+        " ".join(source.group(1).split()),
     )
     return "| " + " | ".join(cells) + " |\n"

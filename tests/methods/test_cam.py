@@ -9,6 +9,7 @@ import tfcam
 from tests import networks, replicas
 from tests.laws import law
 from tests.tolerances import ROUNDED, relative, rounding
+from tfcam.methods import METHODS, Need, method
 from tfcam.methods.cam import cam, grad_cam, grad_cam_pp
 from tfcam.model.graph import graph_of
 from tfcam.model.taps import resolve
@@ -366,3 +367,13 @@ def test_a_method_that_returns_no_map_is_refused():
 def _named(name, function):
     function.__name__ = name
     return function
+
+
+def test_a_method_of_ones_own_does_not_take_the_place_of_a_built_in_one():
+    def grad_cam(reading):
+        return reading.activations[..., 0]
+
+    before = METHODS["grad_cam"].function
+    with pytest.raises(ValueError, match="a name of its own; tfcam has a 'grad_cam' already"):
+        method(Need.NOTHING)(grad_cam)
+    assert METHODS["grad_cam"].function is before

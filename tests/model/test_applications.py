@@ -75,7 +75,7 @@ def test_the_default_layer_head_and_preprocessing_of(name):
     calls = graph_of(model).calls()
     if None not in model.input_shape[1:]:
         assert_read_is_traced(model)
-    path, reason = graph_of(model).default_layer()
+    path, reason, *_ = graph_of(model).default_layer()
     assert re.fullmatch(layer, path)
     pooled = "no global pooling" if name.startswith("VGG") else "the last global pooling"
     assert pooled in reason

@@ -14,11 +14,44 @@ from tests.benchmarks.journey import journey
 from tfcam.model.graph import forget, graph_of
 
 
+class OwnLeakyReLU(layers.LeakyReLU):
+    """A subclass of one of Keras's layers."""
+
+
+class Branches(keras.Model):
+    """A network whose code goes through a list of its layers, and has one by two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = layers.Conv2D(4, 3, name="conv")
+        self.steps = [layers.ReLU(), layers.Rescaling(-1.0, 0.5)]
+        self.left, self.right = layers.Dense(2), layers.Dense(2)
+        self.branch, self.pool = self.left, layers.GlobalAveragePooling2D()
+        self.calls = 0
+
+    def call(self, inputs):
+        self.calls += 1
+        features = self.conv(inputs)
+        for step in self.steps:
+            features = step(features)
+        self.left(self.pool(features)), self.right(self.pool(features))
+        return self.branch(self.pool(features))
+
+
+class Owned(layers.Layer):
+    """A layer that keeps a reference to the model that holds it."""
+
+    def call(self, inputs):
+        return inputs
+
+
 def small():
     return keras.Sequential(
         [
             keras.Input((8, 8, 3)),
-            layers.Rescaling(1 / 255, name="scale"),
+            layers.Rescaling(np.array([1.0, 2.0, 3.0], "float32"), name="scale"),
+            layers.Lambda(lambda x, k: k * x, arguments={"k": 1.0}, name="times"),
+            OwnLeakyReLU(name="own"),
             layers.Conv2D(4, 3, activation="relu", name="conv"),
             layers.BatchNormalization(name="norm"),
             layers.LeakyReLU(name="leaky"),
@@ -48,7 +81,22 @@ def test_what_is_forgotten_is_read_anew():
     assert graph_of(model) is not graph
 
 
+def renamed_call(model):
+    model.get_layer("leaky").call = lambda inputs: -inputs
+
+
+def in_place(model):
+    model.get_layer("scale").scale *= 3  # the same array
+
+
 CHANGES = {
+    "a call of its own": renamed_call,
+    "an array in place": in_place,
+    "a dict in place": lambda model: model.get_layer("times").arguments.update({"k": -3.0}),
+    "a policy": lambda model: setattr(
+        model.get_layer("conv"), "dtype_policy", keras.DTypePolicy("mixed_float16")
+    ),
+    "a slope of a subclass": lambda model: setattr(model.get_layer("own"), "negative_slope", 0.7),
     "a scale": lambda model: setattr(model.get_layer("scale"), "scale", 2.0),
     "an epsilon": lambda model: setattr(model.get_layer("norm"), "epsilon", 0.5),
     "a slope": lambda model: setattr(model.get_layer("leaky"), "negative_slope", 0.1),
@@ -119,3 +167,72 @@ def test_a_first_explain_walks_the_model_once():
     model, image = networks.flat(), networks.pictures(1)
     assert journey(lambda: tfcam.explain(model, image)).walks == 1
     assert journey(lambda: tfcam.explain(model, image)).walks == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda model: model.steps.reverse(), lambda model: setattr(model, "branch", model.right)],
+    ids=["the order of layers", "which layer"],
+)
+def test_which_layers_a_subclass_goes_through_counts_and_how_often_it_is_called_does_not(change):
+    model, image = Branches(), np.random.default_rng(1).normal(size=(1, 8, 8, 3)).astype("float32")
+    model(image)
+    explainer = tfcam.Explainer(model, "conv", preprocess=None)
+    graph = graph_of(model)
+    for _ in range(3):
+        explainer(image, 0)
+    assert graph_of(model) is graph
+    change(model)
+    found = explainer(image, 0)
+    np.testing.assert_allclose(found[0].score, model(image)[0, 0], rtol=1e-4)
+
+
+def test_a_function_that_left_its_address_to_another_is_told_from_it():
+    model = small()
+    layer = model.get_layer("conv")
+    layer.activation = lambda x: x
+    for factor in range(20):
+        graph = graph_of(model)
+        del layer.activation
+        layer.activation = lambda x, factor=factor: factor * x
+        assert not graph.is_current()
+
+
+def test_models_that_are_equal_have_graphs_of_their_own():
+    class Equal(keras.Sequential):
+        def __eq__(self, other):
+            return isinstance(other, Equal)
+
+        def __hash__(self):
+            return 1
+
+    one, other = Equal([keras.Input((8, 8, 3))]), Equal([keras.Input((4, 4, 3))])
+    assert graph_of(one).model is one
+    assert graph_of(other).model is other
+
+
+def test_a_layer_may_keep_a_reference_to_its_model():
+    inputs = keras.Input((8, 8, 3))
+    owned = Owned(name="owned")
+    model = keras.Model(inputs, owned(layers.Conv2D(2, 3, name="conv")(inputs)))
+    vars(owned)["_layers"].append(model)  # as Keras tracks it where it is set in __init__
+    assert [node.path for node in graph_of(model).nodes] == ["conv", "owned"]
+
+
+def test_layers_of_equal_names_are_explained_by_default():
+    class Twins(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Conv2D(2, 3, name="conv")
+            self.second = layers.Conv2D(4, 3, name="conv")
+            self.pool, self.head = layers.GlobalAveragePooling2D(), layers.Dense(2)
+
+        def call(self, inputs):
+            return self.head(self.pool(self.second(self.first(inputs))))
+
+    model, image = Twins(), np.random.default_rng(1).normal(size=(1, 8, 8, 3)).astype("float32")
+    model(image)
+    (found,) = tfcam.explain(model, image, target=0)
+    (wanted,) = tfcam.explain(model, image, model.second, target=0)
+    assert found.raw.shape == (4, 4)
+    np.testing.assert_array_equal(found.raw, wanted.raw)

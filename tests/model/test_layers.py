@@ -13,7 +13,7 @@ from tfcam.model.taps import resolve
 
 
 def chosen(model):
-    return graph_of(model).default_layer()
+    return graph_of(model).default_layer()[:2]
 
 
 def test_the_list_of_the_flat_network():

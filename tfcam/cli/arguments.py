@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.flags import HOW, numbered
+from tfcam.cli.flags import HOW, read_name
 from tfcam.cli.terminal import say, silence
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ Changes = Annotated[
 
 
 def expand(sources: list[str]) -> list[str]:
-    """Files and URLs as they are, the pictures of folders, the matches of globs."""
-    found: list[str] = []
+    """Expand sources: files and URLs as they are, the pictures of folders, the matches of globs."""
+    paths: list[str] = []
     for source in sources:
         if not source:
             raise ValueError("An image must be a file, a folder, a glob or a URL; got ''.")
         if Path(source).is_dir():
             inside = sorted(Path(source).iterdir())
-            matches = [str(each) for each in inside if each.suffix.lower() in _PICTURES]
+            matches = [str(file) for file in inside if file.suffix.lower() in _PICTURES]
             if not matches:
                 raise ValueError(f"The folder {source!r} must hold pictures; it holds none.")
         elif not Path(source).exists() and glob.has_magic(source) and "://" not in source:
@@ -66,12 +66,12 @@ def expand(sources: list[str]) -> list[str]:
                 raise ValueError(f"No file matches {source!r}.")
         else:
             matches = [source]
-        found += matches
-    return found
+        paths += matches
+    return paths
 
 
-def outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
-    """Where the picture of each image goes; images of the same name get numbers."""
+def choose_files(paths: list[str], method: str, output: Path | None) -> list[Path]:
+    """Choose the file for each image's picture; images of the same name get numbers."""
     if output is not None and output.suffix and not output.is_dir():
         if len(paths) > 1:
             raise ValueError(f"--output must be a folder for {len(paths)} images; got {output}.")
@@ -79,7 +79,7 @@ def outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
     folder = output or Path()
     files: list[Path] = []
     for path in paths:
-        stem = picture_name(path)
+        stem = name_picture(path)
         file, number = folder / f"{stem}_{method}.png", 2
         while file in files:
             file, number = folder / f"{stem}_{number}_{method}.png", number + 1
@@ -87,13 +87,13 @@ def outputs(paths: list[str], method: str, output: Path | None) -> list[Path]:
     return files
 
 
-def picture_name(path: str) -> str:
-    """The name of a picture's file or URL without folder and ending, fit to name another file."""
+def name_picture(path: str) -> str:
+    """Name a picture by its file or URL, without folder and ending, fit to name another file."""
     return re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
 
 
 def read_image(source: str) -> np.ndarray:
-    """The pixels of a file or URL, in quiet."""
+    """Read the pixels of a file or URL, in quiet."""
     from tfcam.images.loading import load_image
 
     with silence():  # libtiff complains there of what it then refuses
@@ -101,7 +101,7 @@ def read_image(source: str) -> np.ndarray:
 
 
 def read_labels(path: Path) -> list[str]:
-    """The label of each class, one on each line."""
+    """Read the label of each class, one on each line."""
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -114,7 +114,7 @@ def read_labels(path: Path) -> list[str]:
 def load_network(
     name: str, labels: Path | None = None, unsafe: bool = False
 ) -> tuple[Any, list[str] | None]:
-    """A model by name or file, and its labels: those of a file, else where they are known.
+    """Load a model by name or file, and its labels: those of a file, else where they are known.
 
     Args:
         name: A network of keras.applications, a file, or "shapes".
@@ -177,7 +177,7 @@ def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None)
     table = graph.layers(which, grid)
     say(table, error_stream=True)
     while True:
-        answer = numbered(typer.prompt("Index or name", default=table.default, err=True).strip())
+        answer = read_name(typer.prompt("Index or name", default=table.default, err=True).strip())
         try:
             return graph.open_layer(answer, which, grid).tap.name
         except ValueError as error:

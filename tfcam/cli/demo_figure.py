@@ -61,7 +61,7 @@ def run_demo(seed: int, count: int = 30) -> tuple[Figure, list[Agreement]]:
     """Explain fresh scenes by several methods: a figure to look at, and how well the maps agree.
 
     Args:
-        seed: Of the scenes.
+        seed: Random seed of the scenes.
         count: Number of scenes with one shape that are measured.
 
     Returns:
@@ -74,20 +74,25 @@ def run_demo(seed: int, count: int = 30) -> tuple[Figure, list[Agreement]]:
     targets = [*(scene.labels[0] for scene in singles), *pair.labels]
     images = [scene.image for scene in scenes]
     by_method = [Explainer(model, method=name, labels=KINDS)(images, targets) for name in SHOWN]
-    shown = [0, count, count + 1]
-    rows = [(scenes[each], [results[each] for results in by_method]) for each in shown]
+    rows = [
+        (scenes[number], [results[number] for results in by_method])
+        for number in (0, count, count + 1)
+    ]
     return _draw(rows), [agreement(singles, results[:count]) for results in by_method]
 
 
 def _draw(rows: list[tuple[Scene, list[Explanation]]]) -> Figure:
-    """One row for each scene: what is explained, the scene, then its explanations."""
+    """Draw one row for each scene: what is explained, the scene, then its explanations."""
     cells = [
-        [Cell(scene.image), *(Cell(each.picture()) for each in results)] for scene, results in rows
+        [Cell(scene.image), *(Cell(explanation.picture()) for explanation in explanations)]
+        for scene, explanations in rows
     ]
     columns = [
-        Heading(each.method, f"at {each.layer}" if each.layer else "") for each in rows[0][1]
+        Heading(explanation.method, f"at {explanation.layer}" if explanation.layer else "")
+        for explanation in rows[0][1]
     ]
-    names = [Heading(each.name, each.title.split("\n")[0].split(", ")[1]) for _, (each, *_) in rows]
+    firsts = [explanations[0] for _, explanations in rows]
+    names = [Heading(first.name, first.title.split("\n")[0].split(", ")[1]) for first in firsts]
     foot = ["Grey maps are of pixels: mid grey is zero, each has its own range."]
     figure = Figure()
     ContactSheet(

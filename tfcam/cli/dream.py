@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tfcam.cli.arguments import Model, Unsafe, load_network, read_image
-from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, method_options, numbered, sides
+from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, read_method_options, read_name, read_sides
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
+
+if TYPE_CHECKING:
+    from tfcam.feature_visualization.objectives import Objective
 
 
 @flags(*DOORS["dream"])
@@ -109,14 +112,14 @@ def dream(
     objective = _objective(target, layer, channel)
     path = check_path(file or Path(f"dream_{_file_name(target, layer, channel)}.png"))
     network, options["labels"] = load_network(model, options["labels"], unsafe)
-    changes = method_options(option, DOORS["dream"])
+    changes = read_method_options(option, DOORS["dream"])
     result = make(
         network,
         objective,
         preset=preset or ("fourier" if image is None else "deep_dream"),
         image=None if image is None else read_image(image),
         count=count,
-        size=sides(size),
+        size=read_sides(size),
         **options,
         **(changes if steps is None else changes | {"steps": steps}),
     )
@@ -125,7 +128,8 @@ def dream(
     say(f"  wrote          {path}")
 
 
-def _objective(target: str | None, layer: str | None, channel: int | None) -> Any:
+def _objective(target: str | None, layer: str | None, channel: int | None) -> Objective | int | str:
+    """Read what is raised: a class, a layer or one of its channels."""
     from tfcam.feature_visualization import objectives
 
     if (target is None) == (layer is None):
@@ -133,11 +137,12 @@ def _objective(target: str | None, layer: str | None, channel: int | None) -> An
     if target is not None and channel is not None:
         raise ValueError("--channel is one of a layer: name that with --layer, without --target.")
     if layer is None:
-        return numbered(target)
-    place = numbered(layer)
+        return read_name(target)
+    place = read_name(layer)
     return objectives.layer(place) if channel is None else objectives.channel(place, channel)
 
 
 def _file_name(target: str | None, layer: str | None, channel: int | None) -> str:
-    parts = [str(each) for each in (target, layer, channel) if each is not None]
+    """Name the file after what is raised."""
+    parts = [str(part) for part in (target, layer, channel) if part is not None]
     return re.sub(r"[^\w.-]", "_", "_".join(parts))

@@ -14,13 +14,13 @@ from tfcam.cli.arguments import (
     Model,
     Unsafe,
     ask_layer,
+    choose_files,
     expand,
     load_network,
-    outputs,
-    picture_name,
+    name_picture,
     read_image,
 )
-from tfcam.cli.flags import RESULTS, SUBJECT, flags, method_options
+from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET
@@ -72,9 +72,9 @@ def explain(
     network, options["labels"] = load_network(model, options["labels"], unsafe)
     if choose_layer:
         options["layer"] = ask_layer(network, options["input"], options["grid"])
-    explainer = Explainer(network, **options, **method_options(option, _EXPLAINED))
+    explainer = Explainer(network, **options, **read_method_options(option, _EXPLAINED))
     wanted = file is not None or not as_json
-    files = outputs(paths, options["method"], file) if wanted else [None] * len(paths)
+    files = choose_files(paths, options["method"], file) if wanted else [None] * len(paths)
     records, failed = [], False
     total, unit = (len(paths), "pictures") if len(paths) > 1 else (None, "")
     with progress_bar(total, "explaining", options["progress"], unit) as advance:
@@ -129,7 +129,7 @@ def compare(
     from tfcam.explainer.compare import compare as compare_maps
     from tfcam.results.comparison import check_path
 
-    path = check_path(file or Path(f"{picture_name(image)}_compare.png"))
+    path = check_path(file or Path(f"{name_picture(image)}_compare.png"))
     networks, labels = zip(
         *(load_network(name, options["labels"], unsafe) for name in model), strict=True
     )
@@ -151,13 +151,13 @@ def diagnose(image: Image, model: Model, unsafe: Unsafe = False, **options: Any)
 
 
 def _finite(number: float | None) -> float | None:
-    """A number as JSON can hold it, which has no NaN."""
+    """Give a number as JSON can hold it, which has no NaN."""
     return number if number is not None and math.isfinite(number) else None
 
 
 def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
-    """A result as JSON."""
-    codes = [each.code for each in result.findings]
+    """Give a result as JSON can hold it."""
+    codes = [finding.code for finding in result.findings]
     return {
         "image": image,
         "target": result.target,

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.terminal import errors
+from tfcam.cli.terminal import report_errors
 from tfcam.engine.option import Option
 
 # The headings under which --help shows them.
@@ -28,39 +28,39 @@ RESULTS = "Results"
 _ORDER = (None, *_PANELS, RESULTS)
 
 
-def numbered(text: str | None) -> Any:
-    """An index where it is one, else the name."""
+def read_name(text: str | None) -> Any:
+    """Read an index where it is one, else the name."""
     # Python reads no number of thousands of digits.
     return int(text) if text is not None and re.fullmatch(r"-?\d{1,99}", text) else text
 
 
-def listed(texts: list[str] | None) -> list[Any] | None:
-    """Names and indices; None where there are none."""
-    return [numbered(text) for text in texts] if texts else None
+def read_several(texts: list[str] | None) -> list[Any] | None:
+    """Read names and indices; None where there are none."""
+    return [read_name(text) for text in texts] if texts else None
 
 
-def one_or_listed(texts: list[str] | None) -> Any:
-    """One name or index as it is, several as a list."""
-    found = listed(texts) or [None]
-    return found if len(found) > 1 else found[0]
+def read_one_or_several(texts: list[str] | None) -> Any:
+    """Read one name or index as it is, several as a list."""
+    names = read_several(texts) or [None]
+    return names if len(names) > 1 else names[0]
 
 
-def sides(text: str | None) -> tuple[int, int] | None:
-    """Height and width, such as 14,7.
+def read_sides(text: str | None) -> tuple[int, int] | None:
+    """Read height and width, such as 14,7.
 
     Raises:
         ValueError: If it is something else.
 
     Example:
-        >>> sides("14,7")
+        >>> read_sides("14,7")
         (14, 7)
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,9})\s*[,x]\s*(\d{1,9})", text)
-    if not found:
+    numbers = re.fullmatch(r"(\d{1,9})\s*[,x]\s*(\d{1,9})", text)
+    if not numbers:
         raise ValueError(f"HEIGHT,WIDTH must be two whole numbers, such as 14,7; got {text!r}.")
-    return int(found[1]), int(found[2])
+    return int(numbers[1]), int(numbers[2])
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class Kind:
     hint: str = ""
 
 
-_MANY = Kind(list[str] | None, listed, "NAME", "May be repeated.")
-_NAME, _TEXT = Kind(str | None, numbered, "NAME"), Kind(str, metavar="NAME")
+_MANY = Kind(list[str] | None, read_several, "NAME", "May be repeated.")
+_NAME, _TEXT = Kind(str | None, read_name, "NAME"), Kind(str, metavar="NAME")
 _KINDS = {
     "bool": Kind(bool),
     "bool | None": Kind(bool | None),
     "int": Kind(int, metavar="N"),
-    "tuple[int, int] | None": Kind(str | None, sides, "HEIGHT,WIDTH"),
+    "tuple[int, int] | None": Kind(str | None, read_sides, "HEIGHT,WIDTH"),
     **dict.fromkeys(
         ("str", "Score", "maps.Fusion", "Preprocess", "str | Callable[[Reading], tf.Tensor]"),
         _TEXT,
@@ -94,7 +94,7 @@ _KINDS = {
     **dict.fromkeys(
         ("Layer", "Target", "Target | Targets | np.ndarray", "str | int | None"), _NAME
     ),
-    "Layers": Kind(list[str] | None, one_or_listed, "NAME", "May be repeated."),
+    "Layers": Kind(list[str] | None, read_one_or_several, "NAME", "May be repeated."),
     **dict.fromkeys(
         (
             "Sequence[Layer] | None",
@@ -112,8 +112,8 @@ _KINDS = {
 }
 
 
-def spelled(option: Option) -> str:
-    """The flag of an option, such as --batch-size.
+def spell_flag(option: Option) -> str:
+    """Spell the flag of an option, such as --batch-size.
 
     What may be repeated is called as one of it is. A model's input and output are called so, as
     --output is where results go.
@@ -123,15 +123,15 @@ def spelled(option: Option) -> str:
     return "--" + (name.removesuffix("s") if plural else name).replace("_", "-")
 
 
-def words(option: Option) -> str:
-    """What ``--help`` says of an option: what its docstring says, without what is Python's."""
+def help_words(option: Option) -> str:
+    """Say in ``--help`` what docstrings say of an option, without what is Python's."""
     command = re.compile(r"``tfcam\.(?:metrics\.)?(\w+)``")
     text = command.sub(lambda name: f"tfcam {name[1].lower()}", option.words)
     return f"{text} {_KINDS[option.type].hint}".strip()
 
 
-def method_options(texts: list[str] | None, options: Iterable[Option]) -> dict[str, Any]:
-    """NAME=VALUE as options: numbers, True, False and None as such, all else as text.
+def read_method_options(texts: list[str] | None, options: Iterable[Option]) -> dict[str, Any]:
+    """Read NAME=VALUE as options: numbers, True, False and None as such, all else as text.
 
     Args:
         texts: As they are typed.
@@ -140,7 +140,7 @@ def method_options(texts: list[str] | None, options: Iterable[Option]) -> dict[s
     Raises:
         ValueError: If it is no NAME=VALUE, or one that has a flag.
     """
-    own = {"model": "--model"} | {option.name: spelled(option) for option in options}
+    own = {"model": "--model"} | {option.name: spell_flag(option) for option in options}
     values: dict[str, Any] = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
@@ -166,44 +166,44 @@ def flags(*options: Option) -> Callable[[Callable[..., None]], Callable[..., Non
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [
-            each.replace(kind=each.KEYWORD_ONLY)
-            for each in own
-            if each.kind is not each.VAR_KEYWORD
+            parameter.replace(kind=parameter.KEYWORD_ONLY)
+            for parameter in own
+            if parameter.kind is not parameter.VAR_KEYWORD
         ]
         parameters += [_parameter(option) for option in options]
-        parameters.sort(key=lambda each: (_ORDER.index(_panel(each)), each.name == "option"))
+        parameters.sort(key=_place)
 
         @functools.wraps(command)
         def run(**typed: Any) -> None:
-            with errors():
+            with report_errors():
                 for option in options:
                     typed[option.name] = _KINDS[option.type].read(typed[option.name])
                 command(**typed)
 
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return run
 
     return decorate
 
 
-def _panel(parameter: inspect.Parameter) -> str | None:
-    """The heading under which ``--help`` shows a parameter."""
-    (told,) = parameter.annotation.__metadata__
-    panel = told.rich_help_panel
-    return panel if isinstance(panel, str) else None
+def _place(parameter: inspect.Parameter) -> tuple[int, bool]:
+    """Where ``--help`` shows a parameter: by its heading, --option after what it belongs to."""
+    (info,) = parameter.annotation.__metadata__
+    panel = info.rich_help_panel
+    return _ORDER.index(panel if isinstance(panel, str) else None), parameter.name == "option"
 
 
 def _parameter(option: Option) -> inspect.Parameter:
-    """An option as typer takes it."""
-    kind, name = _KINDS[option.type], spelled(option)
+    """Make an option as typer takes it."""
+    kind, name = _KINDS[option.type], spell_flag(option)
     if option.type.startswith("bool") and option.default is not False:
         name = f"{name}/--no-{name.removeprefix('--')}"
     (panel,) = (panel for panel, names in _PANELS.items() if option.name in names.split())
-    told = typer.Option(name, help=words(option), metavar=kind.metavar, rich_help_panel=panel)
+    info = typer.Option(name, help=help_words(option), metavar=kind.metavar, rich_help_panel=panel)
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if option.default is ... else option.default,
-        annotation=Annotated[kind.type, told],
+        annotation=Annotated[kind.type, info],
     )

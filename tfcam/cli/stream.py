@@ -9,7 +9,7 @@ import typer
 
 from tfcam.cli.arguments import Changes, Unsafe, load_network
 from tfcam.cli.evaluate import Data, Model
-from tfcam.cli.flags import flags, method_options
+from tfcam.cli.flags import flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
 
@@ -29,7 +29,7 @@ def explain_dataset(
     complete = to.is_dir() and before.finished is not None
     started = time.monotonic()
     try:
-        store = stream(network, data, **options, **method_options(option, DOORS["stream"]))
+        store = stream(network, data, **options, **read_method_options(option, DOORS["stream"]))
     except KeyboardInterrupt:
         complain(f"stopped; what is done is kept in {to}. Type the same again to go on.")
         raise typer.Exit(130) from None

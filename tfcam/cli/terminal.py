@@ -13,13 +13,15 @@ from tfcam.utils.terminal_text import make_printable
 
 
 @contextlib.contextmanager
-def errors() -> Iterator[None]:
-    """Bad input is one line and exit code 2; a bug keeps its traceback."""
+def report_errors() -> Iterator[None]:
+    """Report bad input on one line, with exit code 2; a bug keeps its traceback."""
     with silence():  # TensorFlow greets there, whatever its settings
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
     try:
         yield
+    except BrokenPipeError:  # who reads has gone, as in "tfcam methods | head"
+        raise
     except (ValueError, TypeError, OSError) as error:
         complain(error)
         raise typer.Exit(2) from None

@@ -181,7 +181,7 @@ def _places(
     """The layer to look at and why, None where there is none; the one by default, in words."""
     graph, which = opened.graph, opened.which
     try:
-        path, reason = graph.default_layer(which, grid)
+        path, reason, *_ = graph.default_layer(which, grid)
     except ValueError:
         default = "none: no layer has a map, and only methods on the input apply"
         return None if layer is None else graph.open_layer(layer, which, grid), default

@@ -32,6 +32,9 @@ from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, s
 class Pipeline:
     """A model, a layer and a method in three steps, each of which may have a thread of its own.
 
+    ``refresh`` follows a model that has been changed; the steps do not, as a change between them
+    would mix two models.
+
     Args:
         model: A built Keras model, which this keeps alive.
         layer: One layer or several, by path, name, object or index; None for the default one.

@@ -1,9 +1,10 @@
-"""Every map as one pure function of a reading; ``METHODS`` holds them by name.
+"""Class activation maps: each one pure function of a reading; ``METHODS`` holds them by name.
 
 A method takes a ``Reading`` (activations A and gradients G, both (B, h, w, K), of the score s) and
 returns a raw signed map (B, h, w), or (B, H, W, C) where it speaks of pixels. Scaling, resizing and
 colour happen once, afterwards. Z = h w is the number of positions; c is the explained class.
-Methods that ask the network again are in ``sampling``, maps of pixels in ``attribution``.
+Methods that run the network again are in ``perturbation`` and ``smoothing``, maps of pixels in
+``gradients`` and ``full_grad``.
 """
 
 from __future__ import annotations

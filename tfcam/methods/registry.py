@@ -142,6 +142,7 @@ def method(needs: Need = Need.NOTHING, **facts: Any) -> Callable[[Function], Fun
 
     Raises:
         TypeError: If the needs are no ``Need``, or there is no such fact.
+        ValueError: If tfcam has a method of that name.
     """
     if not isinstance(needs, Need):
         raise TypeError(
@@ -149,7 +150,11 @@ def method(needs: Need = Need.NOTHING, **facts: Any) -> Callable[[Function], Fun
         )
 
     def store(function: Function) -> Function:
-        METHODS[function.__name__] = Method(function.__name__, function, needs, **facts)
+        name = function.__name__
+        known = METHODS[name].function if name in METHODS else function
+        if known is not function and known.__module__.startswith("tfcam."):
+            raise ValueError(f"A method must have a name of its own; tfcam has a {name!r} already.")
+        METHODS[name] = Method(name, function, needs, **facts)
         return function
 
     return store

@@ -168,8 +168,12 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         modules = (import_module(f"{__name__}.{module}") for module in _MODULES)
         return next(getattr(module, name) for module in modules if hasattr(module, name))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tfcam.utils.suggestions import did_you_mean
+
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}.{did_you_mean(name, __all__)}"
+    )
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__, *_MODULES]
+    return sorted({*__all__, *_MODULES, "__doc__", "__name__", "__file__", "__path__"})

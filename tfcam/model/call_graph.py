@@ -109,17 +109,17 @@ class CallGraph:
 
     def call_name(self, call: Call) -> str:
         """Name a call as it can be asked for: its path, with its number where there are several."""
-        repeated = self._counts[call.path] > 1
-        return f"{call.path}:{call.number}" if repeated else call.path
+        number = self.call_number(call)
+        return call.path if number is None else f"{call.path}:{number}"
 
     @cached_property
-    def _counts(self) -> Counter[str]:
-        return Counter(call.path for call in self.calls)
+    def _counts(self) -> Counter[int]:
+        # There is one weak reference to an operation.
+        return Counter(id(call.reference) for call in self.calls)
 
-    def source_name(self, call: Call) -> str:
-        """Name the place whose tensor goes into a call, or that call's input where none made it."""
-        source = self.producer(call.inputs[0])
-        return f"{self.call_name(call)}:input" if source is None else self.call_name(source)
+    def call_number(self, call: Call) -> int | None:
+        """Which call of its operation it is; None of the only one."""
+        return call.number if self._counts[id(call.reference)] > 1 else None
 
 
 def channels_last(shape: Shape | None, rank: int) -> Shape | None:

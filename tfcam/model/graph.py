@@ -265,7 +265,7 @@ def graph_of(model: Any) -> ModelGraph:
     check_model(model)
     with LOCK:
         graph = _GRAPHS.get(model)
-        if graph is None or not graph.is_current():
+        if graph is None or graph.model is not model or not graph.is_current():
             graph = _GRAPHS[model] = ModelGraph(model)
         return graph
 

@@ -15,6 +15,7 @@ import keras
 
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.heads import Head, HeadError
+from tfcam.model.hooks import Side
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
 from tfcam.model.tokens import known_grid, map_shapes, token_shape
 from tfcam.utils.terminal_text import make_printable
@@ -24,12 +25,16 @@ class DefaultLayer(NamedTuple):
     """The layer that is explained when none is named.
 
     Attributes:
-        path: Its path.
+        path: What names it.
         reason: Why this one, in one clause.
+        call: Its call.
+        side: Whether what goes into the call is explained, or what comes out of it.
     """
 
     path: str
     reason: str
+    call: Call
+    side: Side = "output"
 
 
 def default_layer(calls: CallGraph, grid: tuple[int, int] | None = None) -> DefaultLayer:
@@ -48,21 +53,29 @@ def default_layer(calls: CallGraph, grid: tuple[int, int] | None = None) -> Defa
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in calls.explained(calls.calls[calls.calls.index(maps[-1]) + 1 :]):
         if isinstance(call.operation, GLOBAL_POOLINGS) and call.inputs:
-            reason = f"feeds {call.path}, the last global pooling"
-            return DefaultLayer(calls.source_name(call), reason)
+            return _source(calls, call, f"feeds {call.path}, the last global pooling")
     tokens = known_grid(calls, maps[-1], grid)
     attended = _last_attended(calls, grid)
     if tokens is not None and tokens.prefix and attended is not None:
-        return DefaultLayer(
-            calls.source_name(attended),
+        return _source(
+            calls,
+            attended,
             f"goes into {attended.path}, the last attention: later patch tokens get no gradient "
             "where the head reads the class token",
         )
     for call in reversed(maps):
         if not isinstance(call.operation, PASSING):
             reason = "the last map of the network, which has no global pooling"
-            return DefaultLayer(calls.call_name(call), reason)
-    return DefaultLayer(calls.call_name(maps[-1]), "the last map of the network")
+            return DefaultLayer(calls.call_name(call), reason, call)
+    return DefaultLayer(calls.call_name(maps[-1]), "the last map of the network", maps[-1])
+
+
+def _source(calls: CallGraph, call: Call, reason: str) -> DefaultLayer:
+    """What goes into a call: the layer that gives it, or that input itself."""
+    source = calls.producer(call.inputs[0])
+    if source is None:
+        return DefaultLayer(f"{calls.call_name(call)}:input", reason, call, "input")
+    return DefaultLayer(calls.call_name(source), reason, source)
 
 
 def _no_map(calls: CallGraph) -> str:
@@ -122,7 +135,8 @@ def list_layers(
         )
         for index, call in enumerate(mapped_calls(calls, grid))
     ]
-    return LayerList(entries, *default_layer(calls, grid))
+    default = default_layer(calls, grid)
+    return LayerList(entries, default.path, default.reason)
 
 
 def _has_prefix(calls: CallGraph, call: Call, grid: tuple[int, int] | None) -> bool:

@@ -110,8 +110,9 @@ def _open(
     grid: tuple[int, int] | None,
 ) -> Place:
     if layer is None:
-        path, reason = default_layer(calls(), grid)
-        return Place(resolve(tree, path), reason)
+        _, reason, call, side = default_layer(calls(), grid)
+        tap = Tap(call.path, call.reference, calls().call_number(call), side)
+        return Place(tap, reason)
     if not isinstance(layer, Integral) or isinstance(layer, bool):
         return Place(resolve(tree, layer), "as given")
     layer = int(layer)
@@ -122,8 +123,7 @@ def _open(
             f"layers with a map; got {layer}. tfcam.layers(model) lists them."
         )
     call = mapped[layer]
-    number = None if calls().call_name(call) == call.path else call.number
-    tap = Tap(call.path, call.reference, number)
+    tap = Tap(call.path, call.reference, calls().call_number(call))
     return Place(tap, f"index {layer} of tfcam.layers(model)")
 
 
