@@ -163,7 +163,7 @@ class Engine:
         return [Computed(*answer, values, kind) for answer in answers]
 
     def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
-        """Compute the first method's raw maps at the first layer, under a tape that is open already.
+        """Compute the first method's raw maps at the first layer, inside of an open tape.
 
         Args:
             images: (B, h, w, C), what the model takes.
