@@ -28,7 +28,7 @@ _NEEDS = Need.GRADIENTS | Need.CLASS_WEIGHTS
 
 
 def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """The share of a map's energy that lies outside of the mask.
+    """Compute the share of a map's energy that lies outside of the mask.
 
     sum_p M+_p (1 - m_p) / sum_p M+_p = 1 - ``tfcam.metrics.energy``. It is the same for any
     multiple of a map: it says where to look, not how much.
@@ -56,7 +56,7 @@ def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
 
 
 def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """The mean squared difference between a map and the mask: the map is to cover all of it.
+    """Compute the mean squared difference between a map and the mask, all of which it is to cover.
 
     mean_p (M+_p / max M+ - m_p)^2.
 
@@ -153,7 +153,7 @@ class AttentionLoss:
         )
 
     def __call__(self, images: Any, masks: Any, targets: Any) -> tf.Tensor:
-        """The loss of each image.
+        """Compute the loss of each image.
 
         Args:
             images: (B, H, W, C), as the model takes them.
@@ -214,7 +214,7 @@ class AttentionModel(keras.Model):
         self._mean = keras.metrics.Mean(name="attention_loss")
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """What the network gives."""
+        """Run the network."""
         return self.network(inputs, training=training)
 
     def compute_loss(
@@ -225,7 +225,7 @@ class AttentionModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The loss of the labels, and of the maps where there are masks."""
+        """Compute the loss of the labels, and of the maps where there are masks."""
         labels, masks = _split(y)
         loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
         if masks is None:
@@ -239,7 +239,7 @@ class AttentionModel(keras.Model):
         return loss + self._weight * tf.reduce_mean(attention * counted)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The metrics of the labels; the attention's where there are masks."""
+        """Compute the metrics of the labels; the attention's where there are masks."""
         labels, masks = _split(y)
         results = super().compute_metrics(x, labels, y_pred, sample_weight)
         if masks is None:
@@ -252,7 +252,7 @@ class AttentionModel(keras.Model):
 
 
 def has_mask(masks: tf.Tensor) -> tf.Tensor:
-    """Whether something is known of an image: (B, H, W) -> (B,) bool."""
+    """Tell whether something is known of an image: (B, H, W) -> (B,) bool."""
     return tf.reduce_any(masks > 0, axis=[1, 2])
 
 
@@ -273,7 +273,7 @@ def _checked_masks(masks: Any) -> tf.Tensor:
 
 
 def _explained(targets: Any) -> tf.Tensor:
-    """Pairs of a class and nothing (B, 2), or weights of the logits (B, C)."""
+    """Resolve targets to pairs of a class and nothing (B, 2), or weights of the logits (B, C)."""
     tensor = tf.convert_to_tensor(targets)
     if tensor.shape.rank == 2:
         return tf.cast(tensor, tf.float32)
@@ -282,7 +282,7 @@ def _explained(targets: Any) -> tf.Tensor:
 
 
 def _split(y: Any) -> tuple[Any, Any]:
-    """Labels and masks; None where labels are all that is given."""
+    """Split labels and masks; None where labels are all that is given."""
     return tuple(y) if isinstance(y, list | tuple) and len(y) == 2 else (y, None)
 
 

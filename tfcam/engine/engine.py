@@ -61,10 +61,10 @@ class Engine:
 
     Args:
         graph: What is known of the model.
-        places: Where it is opened, and why there.
+        places: The layers, and why these.
         requests: The methods; those with a contrast stand alone.
         settings: How scores and maps are made.
-        which: Which of the model's inputs is explained.
+        which: The index of the explained input.
         heads: For each place the linear head that pools it, where a method makes use of that.
         runner: How it is run.
     """
@@ -105,7 +105,7 @@ class Engine:
         self.gates = Gates()
 
     def options(self, request: Request) -> dict[str, Any]:
-        """What the result should say about how it was computed."""
+        """List what a result says of how it was computed."""
         options: dict[str, Any] = {"score": self.settings.score, **request.options}
         settings = self.settings
         settled = {"input": self._input, "output": settings.output, "grid": settings.grid}
@@ -163,7 +163,7 @@ class Engine:
         return [Computed(*answer, values, kind) for answer in answers]
 
     def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
-        """The raw maps by the first method at the first layer, for a tape that is open around it.
+        """Compute the first method's raw maps at the first layer, inside of an open tape.
 
         Args:
             images: (B, h, w, C), what the model takes.
@@ -176,7 +176,7 @@ class Engine:
     def compute(
         self, submodel: SubModel, images: tf.Tensor, targets: Sequence[TensorTarget | Top]
     ) -> PassMaps:
-        """The maps of a batch for each target, as tensors: what is traced.
+        """Compute the maps of a batch for each target, as tensors: what is traced.
 
         Args:
             submodel: The engine's, beside the values of the inputs that are not explained.
@@ -208,7 +208,7 @@ class Engine:
         )
 
     def _shared(self, submodel: SubModel, images: tf.Tensor, answer: Answer) -> dict[str, Any]:
-        """What the methods need besides, and is the same at every layer."""
+        """Read what methods need besides that is the same at every layer."""
         shared: dict[str, Any] = {"principal": self.settings.eigen}
         for rule, need in _GATED.items():
             if need in self.needs:
@@ -221,7 +221,7 @@ class Engine:
     def _filled(
         self, reading: Reading, network: ExplainedNetwork, answer: Answer, shared: dict[str, Any]
     ) -> Reading:
-        """A reading with all that the methods need."""
+        """Fill a reading with all that the methods need."""
         head = self._heads[network.tap] if self._heads else None
         if head is not None and not callable(answer.target):
             weights, _ = head.weights(reading.activations.shape[-1])
@@ -234,7 +234,7 @@ class Engine:
         return replace(reading, network=network, **shared)
 
     def _mapped(self, readings: Sequence[Reading], answer: Answer, images: tf.Tensor) -> TargetMaps:
-        """The maps of every method at every layer."""
+        """Map every reading by every method."""
         raws, measured = [], []
         for request in self.requests:
             places = readings if request.method.layered else readings[:1]
@@ -269,7 +269,7 @@ def _hashable(target: Any) -> Hashable:
 
 
 def _bias_attributions(biased: SubModel, images: tf.Tensor, target: TensorTarget) -> dict[str, Any]:
-    """What each layer's bias gave to the score, and the gradients by the images."""
+    """Read what each layer's bias gave to the score, and the gradients by the images."""
     readings = biased.read(images, target, Need.GRADIENTS | Need.IMAGE_GRADIENTS).readings
     layers = [tap.operation() for tap in biased.taps]
     parts = [

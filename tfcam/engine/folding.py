@@ -20,7 +20,7 @@ _SIMPLE = ("AddV2", "Cast", "Identity", "Mul", "Neg", "Reshape", "Rsqrt", "Sqrt"
 
 
 def folded(function: Any) -> Any:
-    """The graph of a function, with one kernel and one bias for each run of constant steps.
+    """Fold a function's graph: one kernel and one bias for each run of constant steps.
 
     A run is a float32 convolution of two dimensions with what multiplies or shifts each of its
     channels. Where a value between them is asked for too, as at a tapped layer, it ends before.
@@ -68,7 +68,7 @@ def folded(function: Any) -> Any:
 def function_of(
     definition: Any, inputs: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor]
 ) -> Callable[..., list[tf.Tensor]]:
-    """The function of a graph, from tensors to tensors of the names that these have."""
+    """Make the function of a graph, from tensors to tensors of the names that these have."""
     names = [tensor.name for tensor in outputs]
     needed = _needed(definition, names)
     used = {node.name for node in needed.node}
@@ -83,7 +83,7 @@ def function_of(
 
 
 def _needed(definition: Any, outputs: Sequence[str]) -> Any:
-    """The part of a graph that leads to tensors: kernels that were folded are held twice else."""
+    """Cut a graph to what leads to tensors: kernels that were folded are held twice else."""
     nodes = {node.name: node for node in definition.node}
     names: set[str] = set()
     following = [*outputs]
@@ -104,7 +104,7 @@ class _Step(NamedTuple):
 
 
 def _runs(function: Any) -> list[list[_Step]]:
-    """Each convolution with the steps after it, where they are more than the adding of a bias."""
+    """Find each convolution with the steps after it, where these do more than add a bias."""
     fixed: set[tf.Operation] = set()
     for op in function.graph.get_operations():
         computed = op.type in _SIMPLE and all(tensor.op in fixed for tensor in op.inputs)
@@ -163,7 +163,7 @@ def _is_per_channel(shape: tf.TensorShape, axis: int, channels: int) -> bool:
 
 
 def _one(run: Sequence[_Step], constants: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel and the bias that do what a run does."""
+    """Join a run to one kernel and one bias."""
     kernel, *values = constants
     # Of a depthwise kernel (height, width, K, M), channel k * M + m of the result is that of k, m.
     shape = kernel.shape[2 if run[0].op.type == _DEPTHWISE else 3 :]

@@ -14,7 +14,7 @@ from tfcam.engine.folding import folded, function_of
 
 
 def frozen(concrete: Any) -> Callable[..., Any]:
-    """A traced function whose variables are constants, of the values that they have now.
+    """Freeze a traced function: its variables become constants, of the values that they have now.
 
     Convolutions are folded together with their normalisations; on a CPU, TensorFlow joins them
     with their activations too.

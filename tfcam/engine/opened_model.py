@@ -60,7 +60,7 @@ class OpenedModel:
         return len(self.input.shape)
 
     def split(self, inputs: Any) -> tuple[Any, list[Any]]:
-        """The explained input and the others, of what a user gives for a model.
+        """Split what a user gives for a model into the explained input and the others.
 
         Raises:
             ValueError: If a model with several inputs is given anything but a list or dict of them.
@@ -90,7 +90,7 @@ class OpenedModel:
         return tf.nest.pack_sequence_as(self.graph.structure, values)
 
     def prepare_one(self, inputs: Any, preprocess: Preprocess, door: str) -> Prepared:
-        """One image, with the model's other inputs.
+        """Prepare one image, with the model's other inputs.
 
         Args:
             inputs: What a user gives for the model.
@@ -108,18 +108,18 @@ class OpenedModel:
         return replace(prepared, others=tuple(beside))
 
     def bare(self, output: str | int | None = None) -> SubModel:
-        """The model opened at no layer, with what was compiled for it."""
+        """Open the model at no layer, with what was compiled for it."""
         with LOCK:
             if output not in self._bare:
                 self._bare[output] = SubModel(self.graph, [], output=output, which=self.which)
             return self._bare[output]
 
     def classes(self, output: str | int | None = None) -> int | None:
-        """How many classes an output tells apart; None where it is of another form."""
+        """Count the classes that an output tells apart; None where it is of another form."""
         return self.graph.classes(output, self.which)
 
     def head_at(self, tap: Tap) -> Head:
-        """The linear head that pools what is tapped.
+        """Find the linear head that pools what is tapped.
 
         Raises:
             ValueError: If the model has none, or it pools another map.
@@ -143,7 +143,7 @@ class OpenedModel:
         return head
 
     def average_head_at(self, tap: Tap) -> Head | None:
-        """The linear head that averages what is tapped; None where there is another."""
+        """Find the linear head that averages what is tapped; None where there is another."""
         head = self.graph.head(self.which)
         if isinstance(head, HeadError) or head.pooling != "average":
             return None
@@ -160,7 +160,7 @@ class OpenedModel:
         shared: bool = True,
         runner: Runner | None = None,
     ) -> Engine:
-        """The engine for what is asked.
+        """Make the engine for some layers and methods, or find the one that there is.
 
         Args:
             layer: One layer or several, by path, name, object or index; None for the default one.

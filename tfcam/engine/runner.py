@@ -22,7 +22,7 @@ class Runner(Protocol):
     """How a function of tensors is run."""
 
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
-        """What to call in place of a function.
+        """Find what to call in place of a function.
 
         Args:
             key: The same for all tensors and functions that can share what is compiled.
@@ -41,7 +41,7 @@ class Compiled:
         self.functions: Recent[Any] = Recent()
 
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
-        """The function, compiled for tensors like these."""
+        """Compile the function for tensors like these, or find it compiled."""
         with LOCK:
             return self.functions.get(key, lambda: self._made(function, tensors))
 
@@ -67,7 +67,7 @@ class EagerFirst:
         self._seen: Recent[bool] = Recent()
 
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
-        """The function as it is; compiled where it was asked for before."""
+        """Leave the function as it is; compile it where it was asked for before."""
         with LOCK:
             known = key in self._seen
             self._seen.get(key, lambda: True)
@@ -89,7 +89,7 @@ class Replicated:
         self.functions: Recent[Any] = Recent()
 
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
-        """The function, compiled for tensors like these, whose first axis is that of the batch."""
+        """Compile the function for tensors like these, whose first axis is that of the batch."""
         # Not under the lock of taps: each replica traces in a thread of its own that takes it.
         return self.functions.get(key, lambda: _traced(self._split(function), tensors))
 
@@ -114,7 +114,7 @@ def _traced(function: Callable[..., Any], tensors: Sequence[tf.Tensor]) -> Any:
 
 
 def _joined(strategy: tf.distribute.Strategy, value: Any) -> Any:
-    """What the replicas gave, as if it were of one."""
+    """Join what the replicas gave, as if it were of one."""
     parts = strategy.experimental_local_results(value)
     if not isinstance(parts[0], tf.Tensor) or parts[0].shape.rank == 0:
         return parts[0]

@@ -62,7 +62,7 @@ class Computed:
     kind: str
 
     def probability(self, index: int, chosen: int | None) -> float | None:
-        """The probability of an image's class, where the model gives one."""
+        """Look up the probability of an image's class, where the model gives one."""
         if self.values is None or self.kind == "output" or chosen is None or chosen < 0:
             return None
         return float(self.values[index, chosen])

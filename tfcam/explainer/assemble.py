@@ -27,14 +27,14 @@ class Run:
     """What was computed of some images, and what is said of all its results.
 
     Attributes:
-        engine: What computed it.
+        engine: The engine that computed it.
         prepared: The images.
-        targets: What was explained, for each answer.
+        targets: The target of each answer.
         answers: The maps of each target.
         labels: The label of each class.
-        findings: What was found before.
+        findings: Findings that all results share.
         fuse: How several layers become one map.
-        options: What else the results say of how they were made.
+        options: Further options that the results tell.
     """
 
     engine: Engine
@@ -51,11 +51,11 @@ class Cell(NamedTuple):
     """Which of what was computed an explanation is of.
 
     Attributes:
-        run: What was computed.
-        target: Which of the targets.
-        image: Which of the images.
-        request: Which of the engine's methods.
-        place: Which of the engine's layers; None for all that the method explains.
+        run: The run.
+        target: The index of the target.
+        image: The index of the image.
+        request: The index of the method, among the engine's.
+        place: The index of the layer, among the engine's; None for all that the method explains.
         words: Of a text, the word of each position.
     """
 
@@ -105,7 +105,7 @@ class _Layers(NamedTuple):
 
 
 def explanation(cell: Cell) -> Explanation:
-    """The result for one image, target and method, at one layer or for all layers fused."""
+    """Assemble the result for one image, target and method, at one layer or all layers fused."""
     run, answer, method = cell.run, cell.answer, cell.method
     chosen, layers = _chosen(cell), _layers(cell)
     broken = sum(int(np.count_nonzero(~np.isfinite(raw))) for raw in layers.raws)
@@ -195,7 +195,7 @@ def _findings(
 
 
 def joined(paths: Sequence[str]) -> str | None:
-    """Several layers in a few words; None for none."""
+    """Name several layers in a few words; None for none."""
     if len(paths) > 3:
         return f"{paths[0]} ... {paths[-1]} ({len(paths)} layers)"
     return " + ".join(paths) or None

@@ -27,12 +27,12 @@ class View:
     zoom: float
 
     def see(self, images: np.ndarray) -> np.ndarray:
-        """Images (B, H, W, C) in this view, bilinear; what lies outside of the image is 0."""
+        """See images (B, H, W, C) in this view, bilinear; what lies outside of the image is 0."""
         view = _zoomed(tf.constant(images), self.zoom)
         return (tf.reverse(view, [2]) if self.flip else view).numpy().astype(images.dtype)
 
     def undo(self, maps: tf.Tensor) -> tf.Tensor:
-        """Maps (B, h, w, C) of this view, back in the image's own place."""
+        """Bring maps (B, h, w, C) of this view back to the image's own place."""
         maps = tf.reverse(maps, [2]) if self.flip else maps
         return _zoomed(maps, 1 / self.zoom)
 
@@ -89,10 +89,10 @@ def _with_channels(maps: np.ndarray) -> tf.Tensor:
 def averaged(
     engine: Engine, prepared: Prepared, answer: Computed, target: ResolvedTarget | None
 ) -> Computed:
-    """An answer with its maps averaged over all views, of the class that was explained first.
+    """Average an answer's maps over all views, of the class that was explained first.
 
     Args:
-        engine: What computed it.
+        engine: The engine that computed it.
         prepared: The images.
         answer: What was computed of the images as they are.
         target: For which target.

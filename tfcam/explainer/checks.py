@@ -34,10 +34,10 @@ def of_result(
     places: Sequence[int],
     raws: Sequence[np.ndarray],
 ) -> list[Finding]:
-    """What there is to know about the maps of one image.
+    """Find what there is to know about the maps of one image.
 
     Args:
-        engine: What computed them.
+        engine: The engine that computed them.
         prepared: The pictures.
         explained: What was explained, of which image.
         method: By which method.
@@ -62,7 +62,7 @@ def of_result(
 
 
 def of_probability(kind: str, score: str, probability: float | None) -> list[Finding]:
-    """Whether a probability is explained where a logit was asked for, and one that is saturated."""
+    """Find a probability explained where a logit was asked for, and one that is saturated."""
     if kind == "probability" and score == "logit":
         return [finding("probability_explained")]
     if kind == "probability" and probability is not None and not 1e-4 < probability < 1 - 1e-4:
@@ -71,7 +71,7 @@ def of_probability(kind: str, score: str, probability: float | None) -> list[Fin
 
 
 def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
-    """How many tokens are taken for no patch: once for each grid."""
+    """Count the tokens that are taken for no patch: once for each grid."""
     first: dict[Grid, str] = {}
     for tap in taps:
         if tap.grid is not None and tap.grid.prefix:
@@ -103,7 +103,7 @@ class Range:
         return self.why.rsplit(", ", 1)[0]
 
     def fits(self, values: np.ndarray) -> bool:
-        """Whether an input (h, w, C) may have been prepared so; only what can't have does not.
+        """Tell whether an input (h, w, C) may have been prepared so; only what can't have does not.
 
         Its values may leave the range by a tenth of it. In a range of pixels they may not be as
         those of pixels divided by 255: small, of different places, and not whole.
@@ -118,7 +118,7 @@ class Range:
 
 
 def known_range(graph: ModelGraph) -> Range | None:
-    """What values a model takes; None where it is not known for certain.
+    """Find what values a model takes; None where it is not known for certain.
 
     It is where a Rescaling is inside, or where the model is a network of keras.applications with
     its 1000 classes: one with another head may have been trained in another way.
@@ -146,7 +146,7 @@ def _find_range(graph: ModelGraph) -> Range | None:
 
 
 def of_input(graph: ModelGraph, prepared: Prepared, image: int) -> Finding | None:
-    """Whether an input that was prepared elsewhere, or as the user said, can't be what it takes."""
+    """Find an input, prepared elsewhere or as the user said, that can't be what the model takes."""
     known = known_range(graph)
     if known is None or prepared.description.rsplit(", ", 1)[0] == known.preparation:
         return None
@@ -172,7 +172,7 @@ _SAME = 1e-3
 def of_deconvnet(
     submodel: SubModel, prepared: Prepared, target: ResolvedTarget, image: int
 ) -> list[Finding]:
-    """Whether noise has the same map of deconvnet: two more passes.
+    """Find out whether noise has the same map of deconvnet: two more passes.
 
     Args:
         submodel: The opened model, in which no maximum is passed on.

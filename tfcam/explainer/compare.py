@@ -170,7 +170,7 @@ class _Subject:
         targets: Sequence[Target | Top],
         settings: Settings,
     ) -> list[list[Explanation]]:
-        """The explanations of each method, layer by layer and target by target."""
+        """Explain by each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output)
         resolved = chosen_targets(targets, 1, True, self.labels, classes)
         placed = any(request.method.placed for request in requests)
@@ -192,7 +192,7 @@ class _Subject:
 
 
 def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> list[Any]:
-    """The layers one by one; "all_convolutions" is as many as there are."""
+    """List the layers one by one; "all_convolutions" is as many as there are."""
     places: list[Any] = []
     for layer in layers or [None]:
         if isinstance(layer, list | tuple):
@@ -207,7 +207,7 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
 
 
 def _columns(cells: Sequence[Sequence[Explanation]], layers: int) -> list[str]:
-    """The layer or the class of each column, whichever there are several of, or both."""
+    """Name the layer or the class of each column, whichever there are several of, or both."""
     places = [
         next((str(row[n].layer) for row in cells if row[n].layer), "pixels")
         for n in range(len(cells[0]))

@@ -69,7 +69,7 @@ class Diagnosis:
         return True
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """The table's cells: the header, then each finding's code, what it is and what to do."""
+        """List the table's cells: the header, then each finding's code, meaning and remedy."""
         return [("code", "what", "what to do")] + [
             (finding.code, finding.message, finding.remedy) for finding in self
         ]
@@ -178,7 +178,7 @@ def diagnose(
 def _places(
     opened: OpenedModel, layer: Layer, grid: tuple[int, int] | None
 ) -> tuple[Place | None, str]:
-    """The layer to look at and why, None where there is none; the one by default, in words."""
+    """Find the layer to look at and why, if there is one, and name the one by default."""
     graph, which = opened.graph, opened.which
     try:
         path, reason, *_ = graph.default_layer(which, grid)
@@ -205,7 +205,7 @@ def _read_outputs(reading: Reading) -> MethodMap:
 
 
 def _broken(values: tf.Tensor) -> tf.Tensor:
-    """(B,), how many values of each image are NaN or infinite."""
+    """Count the values of each image that are NaN or infinite, (B,)."""
     axes = list(range(1, values.shape.rank))
     return tf.reduce_sum(tf.cast(~tf.math.is_finite(values), tf.float32), axes)
 
@@ -231,7 +231,7 @@ def _look(
     prepared: Prepared,
     targets: list[ResolvedTarget],
 ) -> tuple[Engine, Computed, list[Finding]]:
-    """The layer's activations and gradients, or as much of this as there is."""
+    """Read the layer's activations and gradients, or as much of this as there is."""
     absent: list[Finding] = []
     *layered, last = _LOOKS
     for look in layered if place is not None else ():
@@ -248,7 +248,7 @@ def _look(
 def _findings(
     engine: Engine, prepared: Prepared, computed: Computed, explained: Explained
 ) -> list[Finding]:
-    """The findings on what was looked at."""
+    """Find what to mind of what was looked at."""
     (request,), (raws,), (measured,) = engine.requests, computed.raws, computed.measured
     findings = []
     broken = int(measured[0]["broken"][0]) + (not np.isfinite(computed.scores[0]))
@@ -269,7 +269,7 @@ def _findings(
 
 
 def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
-    """Whether and where CAM applies."""
+    """Say whether and where CAM applies."""
     calls, head = opened.calls, opened.graph.head(opened.which)
     if isinstance(head, HeadError):
         return f"does not apply: {head.reason}"
@@ -283,7 +283,7 @@ def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
 
 
 def _gates(opened: OpenedModel) -> tuple[str, list[Finding]]:
-    """Whether guided backpropagation applies, and a finding where there is no ReLU."""
+    """Say whether guided backpropagation applies, with a finding where there is no ReLU."""
     graph, count = opened.graph, len(opened.calls.calls)
     function, _ = trace(graph, graph.structure, lambda operation, number, side, value: value)
     gates = count_gates(function.graph)
@@ -296,7 +296,7 @@ def _gates(opened: OpenedModel) -> tuple[str, list[Finding]]:
 
 
 def _policies(graph: ModelGraph) -> list[str]:
-    """The dtype policies of a model and what is inside, each once."""
+    """List the dtype policies of a model and what is inside, each once."""
     inside = [graph.model, *graph.operations]
     policies = (getattr(operation, "dtype_policy", None) for operation in inside)
     return list(dict.fromkeys(policy.name for policy in policies if policy is not None))

@@ -231,7 +231,7 @@ class Explainer:
         save(path, self.pipeline, target)
 
     def prepared(self) -> Explainer:
-        """This, for arrays that are already as the model takes them.
+        """Copy this for arrays that are already as the model takes them.
 
         Returns:
             An Explainer with ``preprocess=None``, all else the same.
@@ -241,7 +241,7 @@ class Explainer:
         return same
 
     def _progress_bar(self, count: int) -> AbstractContextManager[Advance]:
-        """The bar of some pictures; it can't tell parts of those that are computed at once."""
+        """Open a bar for some pictures; it can't tell parts of those that are computed at once."""
         known = count > self._batch_size
         total, unit = (count, "pictures") if known else (None, "")
         return progress_bar(total, "explaining", self._progress, unit)

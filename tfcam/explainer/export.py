@@ -23,8 +23,8 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
 
     Args:
         path: The folder to write.
-        pipeline: What explains.
-        target: What is explained of every image, as ``tfcam.explain`` takes it.
+        pipeline: The pipeline that explains.
+        target: The target of every image, as ``tfcam.explain`` takes it.
 
     Raises:
         ValueError: If the model has several inputs or asks for a size that is not known, or the

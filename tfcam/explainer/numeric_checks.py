@@ -31,7 +31,7 @@ _LARGER = (2.0**20, 2.0**10, 2.0)
 
 
 def start_of_nan(submodel: SubModel, prepared: Prepared, image: int) -> str:
-    """Where values that are NaN or infinite start: one more pass, in a sentence.
+    """Say in a sentence where values that are NaN or infinite start: one more pass.
 
     Args:
         submodel: The opened model.
@@ -65,7 +65,7 @@ def start_of_nan(submodel: SubModel, prepared: Prepared, image: int) -> str:
 
 
 def _not_finite(values: Any) -> int:
-    """How many values are NaN or infinite, of tensors that have values."""
+    """Count the values that are NaN or infinite, of tensors that have values."""
     tensors = [
         value for value in tf.nest.flatten(values) if isinstance(value, tf.Tensor | tf.Variable)
     ]
@@ -84,7 +84,7 @@ def of_layers(
     places: Sequence[int],
     raws: Sequence[np.ndarray],
 ) -> list[Finding]:
-    """Why maps are empty, or smaller than float16 holds: one more pass for those that are."""
+    """Find why maps are empty, or smaller than float16 holds: one more pass for those that are."""
     slopes = Need.GRADIENTS in method.needs and method.contrast is None
     sizes = [np.abs(raw).max() for raw in raws]
     if not np.isfinite(sizes).all():
@@ -104,7 +104,7 @@ def of_layers(
 
 
 def _of_layer(tap: Tap, activations: np.ndarray, gradients: Sequence[np.ndarray]) -> Finding | None:
-    """What is wrong with a layer.
+    """Find what is wrong with a layer.
 
     Args:
         tap: The layer.
@@ -126,7 +126,7 @@ def _of_layer(tap: Tap, activations: np.ndarray, gradients: Sequence[np.ndarray]
 
 
 def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:
-    """How many gradients are not zero, and how many of these float16 could not hold.
+    """Count the gradients that are not zero, and those of them that float16 could not hold.
 
     A gradient that is zero, but not where the score is scaled up further, has underflowed. One
     that float16 holds as a subnormal number has lost digits.
@@ -153,7 +153,7 @@ def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:
 def _probe(
     submodel: SubModel, prepared: Prepared, explained: Explained, slopes: bool, half: bool
 ) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
-    """The activations of one image at each tap, and the gradients: see ``_of_layer``."""
+    """Read the activations of one image at each tap, and the gradients: see ``_of_layer``."""
     own, one, arrays = None, explained.image, (prepared.inputs, *prepared.others)
     if callable(explained.target):  # which may treat each image of the batch in its own way
         own = explained.target

@@ -41,16 +41,16 @@ class Pipeline:
         request: The method.
         settings: How scores and maps are made.
         input: Which input is explained, by name or index.
-        preprocess: What is done to pictures.
+        preprocess: How pixels become the model's input.
         labels: The label of each class.
         fuse: How several layers become one map.
         augment: Whether the maps of several views are averaged.
 
     Attributes:
         opened: The model as it is explained.
-        engine: What computes.
+        engine: The engine, for targets that hold no model.
         settings: How scores and maps are made.
-        preprocess: What is done to pictures.
+        preprocess: How pixels become the model's input.
         labels: The label of each class, where they are known.
         fuse: How several layers become one map.
         augment: Whether the maps of several views are averaged.
@@ -111,13 +111,13 @@ class Pipeline:
         return choose_preprocessing(self.opened.graph, self.preprocess, self.opened.which)
 
     def prepared(self) -> Pipeline:
-        """This, for arrays that are already as the model takes them."""
+        """Copy this for arrays that are already as the model takes them."""
         same = copy.copy(self)
         same.preprocess = None
         return same
 
     def run_by(self, runner: Runner) -> Pipeline:
-        """This with an engine of its own, run in another way; it does not follow ``refresh``."""
+        """Copy this with an engine run in another way, which ``refresh`` leaves as it is."""
         same = copy.copy(self)
         same.engine = same._own_engine = self.opened.engine(*self._question, runner=runner)
         same._follows = False
@@ -135,7 +135,7 @@ class Pipeline:
     def targets(
         self, target: Target | Targets | np.ndarray, count: int, several: bool = False
     ) -> list[ResolvedTarget]:
-        """What an engine takes for what a user asks.
+        """Resolve the targets that a user names to what an engine takes.
 
         Args:
             target: As ``tfcam.explain`` takes it.
@@ -148,14 +148,14 @@ class Pipeline:
         return chosen_targets(target, count, several, self.labels, lambda: self.classes)
 
     def others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
-        """The inputs that are not explained, prepared: (count, ...) each."""
+        """Prepare the inputs that are not explained: (count, ...) each."""
         opened = self.opened
         return prepare_others(opened.graph, values, opened.which, count, self.preprocess)
 
     def prepare(
         self, pictures: Sequence[Any], others: Sequence[np.ndarray] = (), shown: bool = True
     ) -> Prepared:
-        """The first step: what the model takes.
+        """Take the first step: prepare what the model takes.
 
         Args:
             pictures: One or more.
@@ -167,7 +167,7 @@ class Pipeline:
         return replace(prepared, others=tuple(others)) if others else prepared
 
     def compute(self, prepared: Prepared, targets: Sequence[ResolvedTarget]) -> Run:
-        """The second step: the maps of each target.
+        """Take the second step: compute the maps of each target.
 
         Args:
             prepared: The images.
@@ -190,7 +190,7 @@ class Pipeline:
         return Run(engine, prepared, spread, answers, *about)
 
     def engine_for(self, targets: Sequence[ResolvedTarget]) -> Engine:
-        """What computes some targets: a user's callable is kept in an engine that nobody shares."""
+        """Choose the engine for targets: a user's callable is kept in one that nobody shares."""
         if all(map(is_by_value, targets)):
             return self.engine
         if self._own_engine is None:
@@ -198,10 +198,10 @@ class Pipeline:
         return self._own_engine
 
     def assemble(self, run: Run, words: Sequence[Any] | None = None) -> list[Explanation]:
-        """The third step: an explanation of each image for each target, target by target.
+        """Take the third step: explain each image for each target, target by target.
 
         Args:
-            run: What was computed.
+            run: The run.
             words: Of texts, the word of each position of each.
         """
         prepared = run.prepared

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def word_lists(words: Any, count: int) -> Sequence[Any]:
-    """The words of each text of a batch.
+    """Check the words of each text of a batch.
 
     Args:
         words: A list of words for each, or None.
@@ -32,7 +32,7 @@ def word_lists(words: Any, count: int) -> Sequence[Any]:
 
 
 def checked_words(words: Any, size: tuple[int, ...]) -> tuple[str, ...]:
-    """The words of one text, one for each position.
+    """Check the words of one text, one for each position.
 
     Args:
         words: Of any kind, or None.

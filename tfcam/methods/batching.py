@@ -12,7 +12,7 @@ State = TypeVar("State")
 
 
 def fold(count: int, start: State, step: Callable[[tf.Tensor, State], State]) -> State:
-    """step(count - 1, ... step(1, step(0, start))).
+    """Compute step(count - 1, ... step(1, step(0, start))).
 
     Args:
         count: Number of steps.
@@ -33,7 +33,7 @@ def fold(count: int, start: State, step: Callable[[tf.Tensor, State], State]) ->
 
 
 def mean_of(count: int, like: State, function: Callable[[tf.Tensor], State]) -> State:
-    """The mean of function(0), ..., function(count - 1).
+    """Average function(0), ..., function(count - 1).
 
     Args:
         count: Number of values.
@@ -53,7 +53,7 @@ def mean_of(count: int, like: State, function: Callable[[tf.Tensor], State]) -> 
 
 
 def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """function(0), ..., function(count - 1), ``size`` of them at once.
+    """Compute function(0), ..., function(count - 1), ``size`` of them at once.
 
     Args:
         count: Number of values.

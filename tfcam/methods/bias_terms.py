@@ -102,7 +102,7 @@ class _Span:
 
 
 def bias_taps(graph: ModelGraph) -> list[Tap]:
-    """Where a network adds constants on the way to its score, if it is piecewise linear.
+    """Find where a piecewise linear network adds constants on the way to its score.
 
     The model is traced once, and every TensorFlow operation between image and score is looked at:
     each must be piecewise linear, and each that adds a constant must be inside a layer whose
@@ -156,7 +156,7 @@ def bias_taps(graph: ModelGraph) -> list[Tap]:
 
 
 def _spans(graph: ModelGraph) -> tuple[list[_Span], Callable[[Any, int, Side, Any], Any]]:
-    """A list of calls, and the visitor that fills it while the model is traced."""
+    """Make a list of calls, and the visitor that fills it while the model is traced."""
     starts: dict[tuple[int, int], int] = {}
     spans: list[_Span] = []
 
@@ -175,7 +175,7 @@ def _spans(graph: ModelGraph) -> tuple[list[_Span], Callable[[Any, int, Side, An
 
 
 def _moving(operations: Sequence[tf.Operation], images: tf.Tensor) -> set[str]:
-    """The names of all tensors that a small change of the image changes."""
+    """Name all tensors that a small change of the image changes."""
     moving = {images.name}
     for operation in operations:
         if operation.type not in _CONSTANT and any(t.name in moving for t in operation.inputs):
@@ -189,7 +189,7 @@ def _counts(dtype: tf.DType) -> bool:
 
 
 def _between(scores: Sequence[tf.Tensor], moving: set[str]) -> set[str]:
-    """The names of the operations by which a change of the image reaches the scores."""
+    """Name the operations by which a change of the image reaches the scores."""
     needed: set[str] = set()
     stack = list(scores)
     while stack:
@@ -235,7 +235,7 @@ def _convolves(operation: tf.Operation) -> bool:
 
 
 def _tap(kind: str, maker: _Span | None, graph: ModelGraph) -> Tap:
-    """The tap of a call that adds a constant.
+    """Tap a call that adds a constant.
 
     Raises:
         ValueError: If it is not known what its layer adds.
@@ -260,7 +260,7 @@ def _nonzero(tensor: tf.Tensor) -> bool:
 
 
 def _kind(maker: _Span | None, kind: str) -> str:
-    """What a layer computes, in the words of who wrote the model."""
+    """Name what a layer computes, in the words of who wrote the model."""
     if maker is None:
         return kind
     activation = getattr(maker.operation, "activation", None)
@@ -274,7 +274,7 @@ def _named(what: Any) -> str:
 
 
 def _unknown(layer: Any) -> str | None:
-    """Why it is not known what a layer adds; None where it is."""
+    """Say why it is not known what a layer adds; None where it is."""
     if type(layer) not in _KNOWN:
         return f"is of the class {type(layer).__name__}"
     activation = getattr(layer, "activation", None)
@@ -286,7 +286,7 @@ def _unknown(layer: Any) -> str | None:
 
 
 def biases(layer: Any, output: tf.Tensor) -> tf.Tensor:
-    """The constant that a layer adds at its output, in the linear region that the output is in.
+    """Compute the constant that a layer adds in the linear region that its output is in.
 
     A layer a = s(z + b) has b s'(z + b). Batch normalisation adds beta - gamma mu / sqrt(var +
     eps). A ReLU with a maximum adds that maximum where its output has reached it. Times the
@@ -328,7 +328,7 @@ def biases(layer: Any, output: tf.Tensor) -> tf.Tensor:
 
 
 def _constant(layer: Any, rank: int) -> tf.Tensor:
-    """What a layer adds before its activation."""
+    """Compute what a layer adds before its activation."""
 
     def along(values: Any, axis: int) -> tf.Tensor:
         shape = [1] * rank

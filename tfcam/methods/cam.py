@@ -17,7 +17,7 @@ from tfcam.passes.reading import Need, Reading
 
 
 def positions(maps: tf.Tensor) -> list[int]:
-    """The spatial axes of a channels-last tensor."""
+    """List the spatial axes of a channels-last tensor."""
     return list(range(1, maps.shape.rank - 1))
 
 

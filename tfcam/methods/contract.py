@@ -56,7 +56,7 @@ def check_question(method: Method, inputs: np.ndarray, targets: Sequence[Resolve
 
 
 def checked_map(returned: Any, method: Method, images: tf.Tensor) -> MethodMap:
-    """What a method returned, where it is what a method must return.
+    """Take what a method returned, where it is what a method must return.
 
     Args:
         returned: A raw map, or a raw map and a dict of what it measured.

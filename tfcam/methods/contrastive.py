@@ -13,7 +13,7 @@ from tfcam.passes.reading import Need, Reading
 def nearest_classes(
     logits: tf.Tensor, pairs: tf.Tensor, *, nearest: int = 3, strength: float = 1.0, **_: Any
 ) -> tf.Tensor:
-    """What each logit counts for in Finer-CAM: (B, C), from logits (B, C) and pairs (B, 2)."""
+    """Weigh each logit as Finer-CAM does: (B, C), from logits (B, C) and pairs (B, 2)."""
     classes, nearest = logits.shape[-1], min(nearest, logits.shape[-1] - 1)
     if not nearest:
         raise ValueError("Finer-CAM needs another class to hold one against; the model has one.")

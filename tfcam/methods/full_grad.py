@@ -43,7 +43,7 @@ def full_grad(reading: Reading) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
 def full_gradient_map(
     images: tf.Tensor, gradients: tf.Tensor, attributions: Sequence[tf.Tensor]
 ) -> tf.Tensor:
-    """FullGrad's map: absolute attributions of pixels and biases, each scaled, then summed.
+    """Sum absolute attributions of pixels and biases, each scaled: FullGrad's map.
 
     M = sum_c psi(x df/dx)_c + sum_l sum_c psi(b_l df/dz_l)_c, with psi = resize(rescale(|.|)).
     As in the authors' code, rescaling to [0, 1] is over all positions and channels of an image and
@@ -78,7 +78,7 @@ def full_gradient_map(
 
 
 def _rescaled(values: tf.Tensor) -> tf.Tensor:
-    """Each image's values to [0, 1], from the smallest to the largest; zero where all are equal."""
+    """Scale each image's values to [0, 1], from smallest to largest; zero where all are equal."""
     axes = range(1, values.shape.rank)
     values -= tf.reduce_min(values, axis=axes, keepdims=True)
     return tf.math.divide_no_nan(values, tf.reduce_max(values, axis=axes, keepdims=True))
@@ -87,7 +87,7 @@ def _rescaled(values: tf.Tensor) -> tf.Tensor:
 def completeness_error(
     images: tf.Tensor, gradients: tf.Tensor, attributions: Sequence[tf.Tensor], scores: tf.Tensor
 ) -> tf.Tensor:
-    """What pixels and biases leave of the score: zero, but for rounding, if no bias is missing.
+    """Subtract pixels and biases from the score: zero, but for rounding, if no bias is missing.
 
     Args:
         images: The model's input, (B, H, W, C).

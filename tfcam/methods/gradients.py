@@ -74,7 +74,7 @@ def integrated_gradients(
 
 
 def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
-    """The middle of one of equal steps from 0 to 1."""
+    """Find the middle of one of equal steps from 0 to 1."""
     return (tf.cast(step, tf.float32) + 0.5) / steps
 
 

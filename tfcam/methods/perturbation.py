@@ -60,7 +60,7 @@ def score_cam(
 
 
 def _most_varied(activations: tf.Tensor, channels: int | None) -> tf.Tensor:
-    """Each image's channels with the largest deviation over positions, (B, h, w, N)."""
+    """Choose each image's channels with the largest deviation over positions, (B, h, w, N)."""
     if channels is None or channels >= activations.shape[-1]:
         return activations
     deviation = tf.math.reduce_std(activations, positions(activations))
@@ -69,7 +69,7 @@ def _most_varied(activations: tf.Tensor, channels: int | None) -> tf.Tensor:
 
 
 def _unit(activations: tf.Tensor) -> tf.Tensor:
-    """Each channel scaled to 0..1 over its positions; one that does not vary is 0."""
+    """Scale each channel to 0..1 over its positions; one that does not vary is 0."""
     axes = positions(activations)
     low = tf.reduce_min(activations, axes, keepdims=True)
     return tf.math.divide_no_nan(
@@ -78,14 +78,14 @@ def _unit(activations: tf.Tensor) -> tf.Tensor:
 
 
 def _over_positions(weights: tf.Tensor, activations: tf.Tensor) -> tf.Tensor:
-    """(B, K) -> (B, 1, 1, K)."""
+    """Reshape (B, K) to (B, 1, 1, K)."""
     return tf.reshape(weights, (-1, *[1] * len(positions(activations)), weights.shape[-1]))
 
 
 def _masked_scores(
     network: Network, activations: tf.Tensor, probability: bool, fill: str
 ) -> tf.Tensor:
-    """The scores of the images seen through each channel, (B, K)."""
+    """Score the images seen through each channel, (B, K)."""
     images = network.images
     means = tf.reduce_mean(images, list(range(1, images.shape.rank - 1)), keepdims=True)
     hidden = means if fill == "mean" else tf.zeros_like(means)
@@ -138,7 +138,7 @@ def ablation_cam(reading: Reading, *, fill: Literal["zero", "mean"] = "zero") ->
 
 
 def _ablated_scores(reading: Reading, means: tf.Tensor, fill: str) -> tf.Tensor:
-    """The scores with each channel set to zero or to its mean, (B, K)."""
+    """Score the images with each channel set to zero or to its mean, (B, K)."""
     activations, network = reading.activations, reading.network
     channels = activations.shape[-1]
     replacement = _over_positions(means if fill == "mean" else tf.zeros_like(means), activations)

@@ -30,13 +30,13 @@ class Method:
     """A map's function and what it needs from a reading besides the activations.
 
     Attributes:
-        name: What ``method=`` takes.
+        name: Its name, as ``method=`` takes it.
         function: Reading -> raw map, or (raw map, {name: number of each image}) where the method
             also measures something, such as its own error.
-        needs: What must be in its reading.
-        wants: What is there where it can be.
+        needs: What its reading must hold.
+        wants: What its reading holds where that can be had.
         pixels: Whether the map has the resolution and channels of the model's input.
-        passes: What it costs for an image: forward (F) and backward (B) passes of the network.
+        passes: Its cost for an image: forward (F) and backward (B) passes of the network.
         of_class: Whether the map is one of the explained class: "yes", "partly" where it also
             shows what speaks for others, "no" where it is nearly the same for all.
         contrast: Turns logits and pairs of classes, with the method's options, into what each
@@ -98,7 +98,7 @@ class Method:
         return self.pixels or Need.NETWORK in self.needs
 
     def of(self, options: Mapping[str, Any]) -> Method:
-        """The method with these options: it also needs what the method that it stands on needs.
+        """Fit the method to options: it also needs what the method that it stands on needs.
 
         Raises:
             TypeError: If there is no such option, or it is of another kind.
@@ -191,7 +191,7 @@ def check_option(name: str, value: object, annotation: str) -> None:
 
 
 def _annotation(parameter: inspect.Parameter) -> str:
-    """An annotation as text; it is that already where annotations are not evaluated."""
+    """Spell an annotation as text; it is that already where annotations are not evaluated."""
     annotation = parameter.annotation
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
@@ -209,7 +209,7 @@ class Request:
 
 
 def ask(method: str | Callable[[Reading], tf.Tensor], options: Mapping[str, Any]) -> Request:
-    """A method and its options as an engine takes them.
+    """Look up a method, with its options as an engine takes them.
 
     Raises:
         TypeError: If the method has no such option.

@@ -15,7 +15,7 @@ MethodChoice = str | Callable[[Reading], tf.Tensor] | tuple[str, dict[str, Any]]
 
 
 def one_pass_methods() -> list[str]:
-    """The methods that weight the channels of any layer in one pass."""
+    """List the methods that weight the channels of any layer in one pass."""
     cams = (method for method in METHODS.values() if method.needs in Need.GRADIENTS)
     return [method.name for method in cams if method.contrast is None]
 
@@ -32,7 +32,7 @@ def as_request(method: MethodChoice) -> Request:
 
 
 def groups(requests: Sequence[Request]) -> list[list[int]]:
-    """Which methods are computed together: those of one pass, and each other by itself."""
+    """Group methods that are computed together: those of one pass, and each other by itself."""
     alone = [request.method.stands_alone for request in requests]
     together = [[number for number, apart in enumerate(alone) if not apart]]
     return [group for group in together if group] + [[n] for n, apart in enumerate(alone) if apart]
@@ -44,7 +44,7 @@ def request_name(request: Request) -> str:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Names of which none is there twice."""
+    """Number names so that none is there twice."""
     return [
         f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
         for place, name in enumerate(names)

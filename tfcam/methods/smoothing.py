@@ -53,7 +53,7 @@ def smooth_grad(
 
 
 def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Tensor:
-    """Images with Gaussian noise of a fraction of each image's own range.
+    """Add Gaussian noise of a fraction of each image's own range.
 
     The noise is that of the seed and the index, the same for each image of a batch, so that an
     image's map does not depend on the batch it is in.
@@ -112,7 +112,7 @@ def smooth_grad_cam_pp(
 def _noisy_powers(
     reading: Reading, samples: int, noise: float, seed: int
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Each image's largest gradient m over the copies, and the means of (G/m), its square and cube.
+    """Find each image's largest gradient m over the copies; average (G/m), its square and cube.
 
     Powers of small gradients underflow, those of large ones overflow: they are taken relative to m.
     """

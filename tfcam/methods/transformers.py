@@ -38,7 +38,7 @@ def attention_rollout(reading: Reading) -> tf.Tensor:
 
 
 def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Attention rollout: how much each token of the last layer takes from each patch token.
+    """Multiply attentions out: how much each token of the last layer takes from each patch token.
 
     a_l = 0.5 mean_heads(A_l) + 0.5 I with its rows divided by their sums;  R = a_L ... a_1. The
     identity stands for the connection around each attention.
@@ -83,7 +83,7 @@ def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def rollout_map(scores: Sequence[tf.Tensor], grid: Grid) -> tf.Tensor:
-    """Attention rollout on the grid: the class token's row; without one, the mean of all rows.
+    """Lay attention rollout on the grid: the class token's row, or the mean of all rows.
 
     Args:
         scores: (B, heads, T, T) for each attention, from the first to the last.

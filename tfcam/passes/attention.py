@@ -60,7 +60,7 @@ def reading_attentions(graph: ModelGraph) -> Iterator[list[tf.Tensor]]:
 
 
 def attention_scores(graph: ModelGraph, images: tf.Tensor) -> list[tf.Tensor]:
-    """The attention scores of every self-attention, for a batch of images.
+    """Read the attention scores of every self-attention, for a batch of images.
 
     Args:
         graph: What is known of a model with one input.

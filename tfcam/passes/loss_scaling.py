@@ -12,7 +12,7 @@ HALF_SCALE = 2.0**14
 
 
 def unscaled(gradients: dict[int, tf.Tensor], plain: Callable[[], Any]) -> dict[int, tf.Tensor]:
-    """Gradients of a scaled-up score, scaled back; where they overflowed, those of the score.
+    """Scale gradients of a scaled-up score back; take those of the score where they overflowed.
 
     Args:
         gradients: The gradients of ``HALF_SCALE`` times the score.

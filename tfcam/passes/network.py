@@ -38,16 +38,16 @@ class ExplainedNetwork:
         return max(1, self.at_once // self.images.shape[0])
 
     def read(self, images: tf.Tensor) -> Reading:
-        """The reading of other images (B, H, W, C)."""
+        """Read other images (B, H, W, C)."""
         return self._open().read(images, self.target).readings[0]
 
     def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
-        """The gradients of the scores by other images (B, H, W, C)."""
+        """Compute the gradients of the scores by other images (B, H, W, C)."""
         answer = self.submodel.at([]).read(images, self.target, Need.IMAGE_GRADIENTS)
         return answer.readings[0].image_gradients
 
     def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
-        """The scores of n variants of the images.
+        """Score n variants of the images.
 
         Args:
             images: (n B, H, W, C), variant by variant.
@@ -71,7 +71,7 @@ class ExplainedNetwork:
         )
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
-        """The scores (n, B) of n variants of the activations, (n B, h, w, K).
+        """Score (n, B) n variants of the activations, (n B, h, w, K).
 
         Once compiled, only what follows the layer, or passes it by, is computed.
         """
@@ -86,7 +86,7 @@ class ExplainedNetwork:
         return self._select(self._open().forward(images, inject=[injected]).outputs)
 
     def _open(self) -> SubModel:
-        """The model opened at this layer alone."""
+        """Open the model at this layer alone."""
         return self.submodel.at([self.submodel.taps[self.tap]])
 
     def _select(self, outputs: Outputs) -> tf.Tensor:

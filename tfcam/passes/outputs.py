@@ -71,7 +71,7 @@ class Selected:
 
 
 def select(outputs: Outputs, target: TensorTarget, contrast: Contrast | None = None) -> Selected:
-    """The explained scores, float32.
+    """Select the explained scores, float32.
 
     Args:
         outputs: What the model returned.
@@ -100,13 +100,13 @@ def select(outputs: Outputs, target: TensorTarget, contrast: Contrast | None = N
 
 
 def _weighted(logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """The sum of weighted logits (B,); what has no weight does not count, be it infinite."""
+    """Sum weighted logits (B,); what has no weight does not count, be it infinite."""
     logits = tf.where(weights == 0, 0.0, tf.cast(logits, tf.float32))
     return tf.reduce_sum(weights * logits, axis=-1)
 
 
 def spread(outputs: Outputs, targets: Sequence[TensorTarget | Top]) -> list[TensorTarget]:
-    """The targets, a ``Top`` replaced by the classes that it stands for."""
+    """Replace a ``Top`` by the classes that it stands for."""
     spread: list[TensorTarget] = []
     for target in targets:
         if isinstance(target, Top):
@@ -117,13 +117,13 @@ def spread(outputs: Outputs, targets: Sequence[TensorTarget | Top]) -> list[Tens
 
 
 def probabilities(outputs: Outputs) -> tf.Tensor:
-    """The model's own probabilities, or those of its logits where it ends without an activation."""
+    """Take the model's probabilities, or those of its logits where it ends in no activation."""
     values = tf.cast(class_outputs(outputs.values), tf.float32)
     return tf.where(are_probabilities(outputs), values, of_logits(values))
 
 
 def are_probabilities(outputs: Outputs) -> tf.Tensor:
-    """Whether a classifier's outputs are probabilities as they are: (B, 1) bool."""
+    """Tell whether a classifier's outputs are probabilities as they are: (B, 1) bool."""
     values = tf.cast(class_outputs(outputs.values), tf.float32)
     if outputs.activated:
         return tf.ones_like(values[:, :1], tf.bool)
@@ -134,12 +134,12 @@ def are_probabilities(outputs: Outputs) -> tf.Tensor:
 
 
 def of_logits(values: tf.Tensor) -> tf.Tensor:
-    """The probabilities (B, C) of logits: their softmax; of a single one the sigmoid."""
+    """Turn logits (B, C) into probabilities: their softmax; of a single one the sigmoid."""
     return tf.sigmoid(values) if values.shape[-1] == 1 else tf.nn.softmax(values)
 
 
 def logits(output: tf.Tensor) -> tf.Tensor | None:
-    """What went into the softmax or sigmoid that made an output: Keras notes it, or the graph."""
+    """Find what went into an output's softmax or sigmoid, by Keras's note or by the graph."""
     noted = getattr(output, "_keras_logits", None)
     if noted is not None or not tf.is_symbolic_tensor(output):
         return noted

@@ -58,16 +58,16 @@ class Network(Protocol):
         """How many variants of the images are computed at once."""
 
     def read(self, images: tf.Tensor) -> Reading:
-        """The reading of other images (B, H, W, C): activations, gradients and scores."""
+        """Read other images (B, H, W, C): their activations, gradients and scores."""
 
     def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
-        """The gradients of the scores by other images (B, H, W, C)."""
+        """Compute the gradients of the scores by other images (B, H, W, C)."""
 
     def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
-        """The scores (n, B) of n variants of the images, (n B, H, W, C), or probabilities."""
+        """Score (n, B) n variants of the images, (n B, H, W, C), or give their probabilities."""
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
-        """The scores (n, B) of n variants of the activations, (n B, h, w, K)."""
+        """Score (n, B) n variants of the activations, (n B, h, w, K)."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Reading:
     principal: bool = False
 
     def combine(self, weighted: tf.Tensor) -> tf.Tensor:
-        """Weighted activations (B, h, w, K) -> a map (B, h, w): their sum over the channels.
+        """Sum weighted activations (B, h, w, K) over the channels to a map (B, h, w).
 
         With ``eigen=True`` it is their first principal component instead, turned so that it
         agrees with the sum.

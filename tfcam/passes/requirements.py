@@ -58,7 +58,7 @@ def check_reached(tap: Tap, calls: int, taken: bool) -> None:
 
 
 def no_gradient(place: str) -> str:
-    """The message where no gradient reaches a place."""
+    """Word the error where no gradient reaches a place."""
     return (
         f"The score must depend on the layer in a differentiable way, but no gradient reaches "
         f"{place}: it is not on the way to the explained output, or an argmax, a rounding, a "

@@ -115,13 +115,13 @@ class SubModel:
         self._swapped = len(taken.shape) + 1 if taken.channels_first else None
 
     def beside(self, others: Sequence[tf.Tensor]) -> SubModel:
-        """This, with the values of the inputs that are not explained."""
+        """Set the values of the inputs that are not explained, in a copy of this."""
         same = copy.copy(self)
         same._others = tuple(others)
         return same
 
     def at(self, taps: Sequence[Tap]) -> SubModel:
-        """This, opened at other layers."""
+        """Open a copy of this at other layers."""
         same = copy.copy(self)
         same.taps = tuple(taps)
         return same
@@ -177,11 +177,11 @@ class SubModel:
         return Forward(self._outputs(outputs), [tapped[n] for n in range(len(self.taps))])
 
     def channels_last(self, value: tf.Tensor) -> tf.Tensor:
-        """What a layer gives, with the channels of a map last."""
+        """Turn what a layer gives so that the channels of a map are last."""
         return swapped(value, to_first=False) if value.shape.rank == self._swapped else value
 
     def _values(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """All inputs; the others as often as there are variants of the images."""
+        """List all inputs; the others as often as there are variants of the images."""
         values = [
             tf.tile(value, [images.shape[0] // value.shape[0], *[1] * (value.shape.rank - 1)])
             for value in self._others
@@ -194,7 +194,7 @@ class SubModel:
         return read_outputs(pick_output(outputs, self.output, names), self.score)
 
     def read(self, images: tf.Tensor, target: TensorTarget, needs: Need = Need.GRADIENTS) -> Answer:
-        """The answer of ``read_each`` for one target."""
+        """Read the answer for one target: see ``read_each``."""
         return self.read_each(images, [target], needs).answers[0]
 
     def read_each(
@@ -204,7 +204,7 @@ class SubModel:
         needs: Need = Need.GRADIENTS,
         contrast: Contrast | None = None,
     ) -> Pass:
-        """One forward pass and, where gradients are asked for, each target's backward pass.
+        """Run one forward pass and, where gradients are needed, each target's backward pass.
 
         Args:
             images: The model's input, (B, H, W, C).
@@ -263,24 +263,24 @@ class SubModel:
         return Pass(outputs, tapped, answers)
 
     def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
-        """A scope with a list that fills with attention scores, where they are wanted."""
+        """Open a scope with a list that fills with attention scores, where they are wanted."""
         return reading_attentions(self.graph) if wanted else nullcontext([])
 
     def _map(self, index: int, values: tf.Tensor | None) -> tf.Tensor | None:
-        """Activations or gradients as float32, those of tokens on their grid."""
+        """Cast activations or gradients to float32, and lay those of tokens on their grid."""
         if values is None:
             return None
         grid, values = self.taps[index].grid, tf.cast(values, tf.float32)
         return values if grid is None else to_map(values, grid)
 
     def traced(self, key: Hashable, function: Any, tensors: Sequence[tf.Tensor]) -> Any:
-        """A function as it was traced for this key; the last few are kept."""
+        """Trace a function once for each key; the ones used last are kept."""
         return self._traced.get(key, lambda: function.get_concrete_function(*tensors))
 
     def gated_gradients(
         self, images: tf.Tensor, target: TensorTarget, rule: Rule
     ) -> tuple[tf.Tensor, Gates]:
-        """The gradient of the score by the images through gated ReLUs, and what these are.
+        """Compute the gradient of the score by the images through gated ReLUs, and count these.
 
         Returns:
             (B, H, W, C) float32, and the counts.
@@ -300,7 +300,7 @@ class SubModel:
     def ascent(
         self, function: Callable[[tf.Tensor], tf.Tensor], at: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What a function of anything that becomes images gives, and where it rises.
+        """Evaluate a function of anything that becomes images, and find where it rises.
 
         Args:
             function: ``at`` -> (B,), on its way through ``forward``.
@@ -325,7 +325,7 @@ class SubModel:
         return values, tf.cast(slopes[_IMAGES], tf.float32)
 
     def _gated(self, target: TensorTarget, rule: Rule) -> Any:
-        """The gated forward pass, to be traced: for classes, or for one callable."""
+        """Make the gated forward pass, to be traced: for classes, or for one callable."""
 
         @tf.function(autograph=False)
         def scores(images: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
@@ -341,7 +341,7 @@ class SubModel:
         activations: Sequence[tf.Tensor],
         target: TensorTarget,
     ) -> tf.Tensor:
-        """The scores (B,) when given activations stand in place of the tapped ones.
+        """Score (B,) given activations in place of the tapped ones.
 
         Traced, only what follows the tapped layers is computed.
         """

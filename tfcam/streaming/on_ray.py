@@ -183,7 +183,7 @@ class Job:
     Attributes:
         model: The content of the model's file, or what makes the model.
         data: The pictures, or what gives them.
-        data_options: Which of the data are meant.
+        data_options: What says which data are meant, besides their name.
         folder: The store's.
         target: What is explained of each picture.
         options: What an ``Explainer`` takes.
@@ -203,7 +203,7 @@ class ShardWorker:
     """What an actor is: a model with what explains it, made once.
 
     Args:
-        job: What ``stream_on_ray`` was asked.
+        job: The job.
         check: Whether the store must be there, with the same settings.
     """
 
@@ -228,7 +228,7 @@ class ShardWorker:
 
 
 def _packed(model: Any) -> bytes | Callable[[], keras.Model]:
-    """A model as it can be sent: the content of its file; a function as it is."""
+    """Pack a model to be sent: the content of its file; a function as it is."""
     if not isinstance(model, keras.Model):
         return model
     with tempfile.TemporaryDirectory() as folder:

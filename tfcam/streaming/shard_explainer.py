@@ -54,12 +54,12 @@ class Batch:
     """Pictures of one shard that go through the network together.
 
     Attributes:
-        shard: Which shard.
+        shard: The shard's number.
         reads: The pictures; empty where there are none left.
-        skipped: What could not be used on the way.
+        skipped: The pictures before them that could not be used.
         prepared: What the network takes, filled up to the size of a batch.
         targets: What is explained, as an engine takes it.
-        results: What is made of what the network gave.
+        results: Makes the rows of what the network gave.
     """
 
     shard: int
@@ -74,9 +74,9 @@ class ShardExplainer:
     """Explains shards of a data set with a model that is prepared once.
 
     Args:
-        pipeline: What explains.
+        pipeline: The pipeline that explains them.
         source: The pictures.
-        target: What is explained of each; see ``tfcam.stream``.
+        target: The target of all, or "label" for each picture's own.
         batch_size: Number of pictures that go through the network together.
         shard_size: Number of pictures in a shard.
     """
@@ -94,7 +94,7 @@ class ShardExplainer:
             self._size = size_for(self._graph, taken.shape, [np.zeros((1, 1, 3), np.uint8)])
 
     def batches(self, shards: Iterable[int]) -> Generator[Batch]:
-        """The batches of shards with what the network gave, in order.
+        """Compute the batches of shards, in order.
 
         Args:
             shards: Their numbers, rising; where the data end, so does this.
@@ -104,7 +104,7 @@ class ShardExplainer:
     # --- reading ----------------------------------------------------------------------------
 
     def _read(self, shards: Iterable[int]) -> Iterator[Read | SkippedRow]:
-        """Each picture of the shards, in order; none of those between them."""
+        """Read each picture of the shards, in order; none of those between them."""
         item, depth = self.source.item, 2 * self.batch_size
         if item is None:
             numbered = self._one_by_one(shards)
@@ -114,7 +114,7 @@ class ShardExplainer:
         return map_in_order(lambda n: self._shrunk(n, item(n)), numbers, _THREADS, depth)
 
     def _one_by_one(self, shards: Iterable[int]) -> Iterator[tuple[int, Example | Skipped]]:
-        """The pictures of data that can be read in order only, numbered."""
+        """Number the pictures of data that can be read in order only."""
         reader, at = None, 0
         for shard in shards:
             start, stop = self._range(shard)
@@ -131,7 +131,7 @@ class ShardExplainer:
         return shard * self.shard_size, (shard + 1) * self.shard_size
 
     def _shrunk(self, number: int, example: Example | Skipped) -> Read | SkippedRow:
-        """A picture in the size that the network takes: the large one is let go of at once."""
+        """Shrink a picture to the network's size: the large one is let go of at once."""
         if isinstance(example, Skipped):
             return SkippedRow(number, example.id, example.reason)
         try:
@@ -157,7 +157,7 @@ class ShardExplainer:
     # --- the network ------------------------------------------------------------------------
 
     def _grouped(self, shards: Iterable[int]) -> Iterator[Batch]:
-        """Batches that do not go beyond their shard: how far a run came changes none of them."""
+        """Group pictures to batches within their shard: how far a run came changes none of them."""
         pictures = self._read(shards)
         for shard, group in itertools.groupby(pictures, lambda p: p.number // self.shard_size):
             reads: list[Read] = []

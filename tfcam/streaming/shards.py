@@ -152,23 +152,23 @@ class Shards:
             write_whole(self.folder / _DONE, json.dumps(counts).encode())
 
     def count(self, kind: str) -> int:
-        """How many rows there are of ``maps`` or ``skipped``."""
+        """Count the rows of ``maps`` or ``skipped``."""
         return sum(metadata_of(file).num_rows for file in self.files(kind))
 
     def files(self, kind: str) -> list[Path]:
-        """The files of ``maps`` or ``skipped``, in their order; only those of shards that count."""
+        """List the files of ``maps`` or ``skipped``, in order; only those of shards that count."""
         return [self.file(kind, shard) for shard in self.done() if self.file(kind, shard).exists()]
 
     def file(self, kind: str, shard: int) -> Path:
         return self.folder / f"{kind}-{shard:05d}.parquet"
 
     def done(self) -> list[int]:
-        """The shards that are whole."""
+        """List the shards that are whole."""
         return sorted(int(file.stem.split("-")[1]) for file in self.folder.glob("maps-*.parquet"))
 
     @contextlib.contextmanager
     def shard(self, number: int) -> Iterator[ShardWriter]:
-        """A shard to write; it counts when the block ends well."""
+        """Open a shard to write; it counts when the block ends well."""
         with _told(self.folder), open_whole(self.file("maps", number)) as file:
             writer = ShardWriter(file)
             try:
@@ -224,7 +224,7 @@ class ShardWriter:
 
 
 def table_of(rows: Sequence[Row]) -> pa.Table:
-    """Rows as they lie in a file; what is the same for all of them is in its metadata."""
+    """Lay rows out as in a file; what is the same for all of them is in its metadata."""
     columns: dict[str, list[Any]] = {name: [] for name in _PLAIN}
     for row in rows:
         for name, value in _values(row).items():
@@ -278,7 +278,7 @@ def _is_store(folder: Path) -> bool:
 
 
 def metadata_of(file: Path) -> pq.FileMetaData:
-    """What a Parquet file says of itself.
+    """Read what a Parquet file says of itself.
 
     Raises:
         ValueError: If it is damaged.

@@ -147,7 +147,7 @@ class MapStore:
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, row: int | str) -> Explanation:
-        """The explanation of a row by its number or its key.
+        """Explain a row, by its number or its key.
 
         Raises:
             IndexError: If there is no such row.
@@ -156,7 +156,7 @@ class MapStore:
         return self.explanation(row)
 
     def explanation(self, row: int | str, image: Any = None) -> Explanation:
-        """The explanation of a row.
+        """Make the explanation of a row.
 
         Args:
             row: Its number or its key.
@@ -208,7 +208,7 @@ class MapStore:
         )
 
     def _find(self, row: int | str) -> tuple[pa.Table, int]:
-        """The part of a file that holds a row, and where in it."""
+        """Find the part of a file that holds a row, and where in it."""
         place = self._row_of(row) if isinstance(row, str) else int(row)
         if not -len(self) <= place < len(self):
             raise IndexError(f"The store has {len(self)} rows; there is no row {row}.")
@@ -222,7 +222,7 @@ class MapStore:
         raise IndexError(f"The store has no row {row}.")
 
     def _row_of(self, key: str) -> int:
-        """The first row of a key: only keys are read."""
+        """Find the first row of a key: only keys are read."""
         keys = self.dataset.to_table(columns=["key"])["key"]
         row = keys.index(key).as_py()
         if row < 0:
@@ -232,7 +232,7 @@ class MapStore:
         return row
 
     def _count_groups(self, shard: int) -> list[int]:
-        """How many rows each part of a file has."""
+        """Count the rows of each part of a file."""
         groups = metadata_of(self._files[shard])
         return [groups.row_group(group).num_rows for group in range(groups.num_row_groups)]
 
@@ -273,7 +273,7 @@ class MapStore:
         return None if isinstance(example, Skipped) else _pixels(example.image)
 
     def _next(self, number: int) -> Example | Skipped:
-        """A picture of data that can be read in order only: on from the last one asked for."""
+        """Read a picture of data that can be read in order only: on from the last one asked for."""
         assert self._source is not None
         if self._reader is None or number < self._reader[0]:
             self._reader = (number, self._source.read(number))
@@ -285,7 +285,7 @@ class MapStore:
 
 
 def _options(place: dict[str, Any] | None) -> dict[str, Any]:
-    """How data were asked for besides by their name."""
+    """List what says which data are meant, besides their name."""
     return {name: value for name, value in (place or {}).items() if name != "data"}
 
 

@@ -31,7 +31,7 @@ class Work:
     """What is done by a stream, here or by an actor.
 
     Attributes:
-        explainer: What explains shards.
+        explainer: The model, prepared for shards.
         settings: All that its maps depend on, as JSON can hold it.
     """
 
@@ -85,7 +85,7 @@ def prepare_work(
 
 
 def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, Any]:
-    """All that the maps depend on."""
+    """List all that the maps depend on."""
     pipeline, source = explainer.pipeline, explainer.source
     model, labels, method = pipeline.model, pipeline.labels, pipeline.engine.requests[0].method
     usual = inspect.signature(Explainer).parameters.items()
@@ -123,8 +123,8 @@ def explain_shards(
     """Explain shards and write them.
 
     Args:
-        explainer: What explains.
-        store: Where they are written.
+        explainer: The model, prepared for shards.
+        store: The store that they are written to.
         shards: Numbers of the shards, rising.
         advance: Told how many pictures are done, batch by batch.
     """
@@ -141,7 +141,7 @@ def explain_shards(
 
 
 def left(store: Shards, source: Source) -> Iterator[int]:
-    """The shards that are left to do; without end where it is not known how many there are."""
+    """List the shards that are left; without end where it is not known how many there are."""
     done = set(store.done())
     count = None if source.count is None else -(-source.count // store.size)
     shards = itertools.count() if count is None else iter(range(count))
@@ -149,7 +149,7 @@ def left(store: Shards, source: Source) -> Iterator[int]:
 
 
 def _preprocessing(pipeline: Pipeline) -> str:
-    """What is done to pictures, in words."""
+    """Say what is done to pictures."""
     try:
         return pipeline.preprocessing.description
     except ValueError:
@@ -167,7 +167,7 @@ def _target_in_words(target: Target) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as JSON can hold it."""
+    """Turn a setting into what JSON can hold."""
     if isinstance(value, np.generic):
         return value.item()
     return value if isinstance(value, bool | int | float | str | None) else repr(value)
