@@ -50,7 +50,7 @@ class ModelGraph(ModelTree):
 
         What a layer of one's own reads from its attributes while it is called is not seen.
         """
-        return self._snapshot.holds(self.model)
+        return self._snapshot.holds()
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """Find something out about the model once; higher rooms keep here what they find."""
