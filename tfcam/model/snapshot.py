@@ -93,17 +93,16 @@ def _constants(operation: Any) -> _Constants:
     fixed = [name for name in counting if _is_fixed(own[name])]
     collections = [n for n in counting if n not in fixed and isinstance(own[n], _COLLECTIONS)]
     objects = [name for name in counting if name not in fixed and name not in collections]
-    leaf = ["_layers"] if own.get("_layers") == [] else []
-    values = (*(own[name] for name in fixed), *([] for _ in leaf))
+    values = tuple(own[name] for name in fixed)
+    if own.get("_layers") == [] and not (objects or collections or "call" in own):
+        fixed, values = [*fixed, "_layers"], (*values, [])
+        return _Constants(weakref.ref(operation), _reader(fixed), values, None)
     rest = _objects(operation, objects, collections)
-    return _Constants(weakref.ref(operation), _reader(fixed + leaf), values, rest)
+    return _Constants(weakref.ref(operation), _reader(fixed), values, rest)
 
 
-def _objects(operation: Any, names: list[str], collections: list[str]) -> _Objects | None:
-    own, inside = vars(operation), _ids(children(operation))
-    if not (names or collections or inside or "call" in own):
-        return None
-    read = _reader(names)
+def _objects(operation: Any, names: list[str], collections: list[str]) -> _Objects:
+    own, read = vars(operation), _reader(names)
     objects = read(own)
     return _Objects(
         read,
@@ -111,7 +110,7 @@ def _objects(operation: Any, names: list[str], collections: list[str]) -> _Objec
         collections,
         [_content(own[name]) for name in collections],
         id(own.get("call")),
-        inside,
+        _ids(children(operation)),
         [value for value in objects if isinstance(value, _HELD)],
         [weakref.ref(value) for value in objects if isinstance(value, FunctionType)],
     )
