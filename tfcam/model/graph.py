@@ -48,7 +48,8 @@ class ModelGraph(ModelTree):
     def is_current(self) -> bool:
         """Whether the model still has the structure, variables and configuration it was read with.
 
-        What a layer of one's own reads from its attributes while it is called is not seen.
+        What the code of a layer of one's own reads in a global variable, or inside of another
+        object, is not seen.
         """
         return self._snapshot.holds()
 

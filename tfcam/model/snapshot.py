@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dis
-import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -15,6 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.model.class_code import (
+    attributes_read_in_call,
+    changes_collections,
+    counting_attributes,
+)
 from tfcam.model.tree import children
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -25,8 +28,6 @@ _COLLECTIONS = (list, tuple, dict, np.ndarray, np.generic)
 # Larger arrays are compared by their identity alone.
 _SMALL = 4096
 _VARIABLES = ("_trainable_variables", "_non_trainable_variables")
-# What a layer's weights were made and are trained with, and how it is called, do not change a map.
-_IN_NO_MAP = ("_initializer", "_regularizer", "_constraint", "_signature_parameters")
 
 
 class _Objects(NamedTuple):
@@ -55,9 +56,9 @@ class Snapshot:
     """A model's structure, variables and configuration, as they are now.
 
     Of each layer every public attribute counts that Keras's own code sets (a slope, an epsilon, a
-    scale, the mean of a normalisation, an activation), and every attribute that holds a layer or
-    several. What else the code of a layer of one's own reads from its attributes is not seen: it
-    may count its calls in them.
+    scale, the mean of a normalisation, an activation), every attribute that holds a layer or
+    several, and of a class of one's own what its ``call`` reads from ``self`` and never sets. What
+    a layer reads elsewhere, in a global variable or inside of another object, is not seen.
 
     Args:
         model: The model; it is not kept alive.
@@ -86,12 +87,15 @@ def _variable_lists(operation: Any) -> list[list[Any]]:
 
 
 def _constants(operation: Any) -> _Constants:
-    own, names = vars(operation), _names_set_by_keras(operation.__class__)
-    counting = [n for n, value in own.items() if n in names or (n[0] != "_" and _has_layers(value))]
+    own, kind = vars(operation), operation.__class__
+    known = counting_attributes(operation)
+    layers = [n for n, value in own.items() if n[0] != "_" and _has_layers(value)]
     variables = _ids(chain.from_iterable(_variable_lists(operation)))
-    counting = [name for name in counting if id(own[name]) not in variables]
+    counting = [n for n in dict.fromkeys([*known, *layers]) if id(own[n]) not in variables]
     fixed = [name for name in counting if _is_fixed(own[name])]
     collections = [n for n in counting if n not in fixed and isinstance(own[n], _COLLECTIONS)]
+    if changes_collections(kind):  # its own use of them, such as a cache, is no change
+        collections = [n for n in collections if n not in attributes_read_in_call(kind)]
     objects = [name for name in counting if name not in fixed and name not in collections]
     values = tuple(own[name] for name in fixed)
     if own.get("_layers") == [] and not (objects or collections or "call" in own):
@@ -138,23 +142,6 @@ def _are_unchanged(operation: Any, own: dict[str, Any], then: _Objects) -> bool:
         # A function that is gone may have left its id to another.
         and all(reference() is not None for reference in then.alive)
     )
-
-
-@functools.cache
-def _names_set_by_keras(kind: type) -> frozenset[str]:
-    """The attributes that Keras's own code sets on instances of a class, of models none."""
-    if issubclass(kind, keras.Model):
-        return frozenset()
-    own = [base for base in kind.__mro__ if base.__module__.startswith("keras.")]
-    functions = [f for base in own for f in vars(base).values() if hasattr(f, "__code__")]
-    stored = {
-        instruction.argval
-        for function in functions
-        for instruction in dis.get_instructions(function)
-        if instruction.opname == "STORE_ATTR"
-    }
-    counting = {n for n in stored if n[0] != "_" and not n.endswith(_IN_NO_MAP)}
-    return frozenset(counting | {"_dtype_policy"})
 
 
 def _has_layers(value: Any) -> bool:
