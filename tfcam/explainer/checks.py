@@ -21,6 +21,7 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.targets.resolve import ResolvedTarget
+from tfcam.targets.two_classes import NUMBER
 
 # Pixels divided by 255, also with mean and deviation taken out, are within this.
 _SCALED_DOWN = 3.0
@@ -47,6 +48,7 @@ def of_result(
     findings = []
     if explained.named and not method.class_specific:
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
+    findings += of_unit(engine, explained)
     misfit = of_input(engine.submodel.graph, prepared, explained.image)
     findings += [misfit] if misfit else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
@@ -59,6 +61,18 @@ def of_result(
     if method.placed:
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
+
+
+def of_unit(engine: Engine, explained: Explained) -> list[Finding]:
+    """Find a single unit of which nothing says whether it tells two classes apart."""
+    if explained.target is not None and callable(explained.target):
+        return []
+    submodel = engine.submodel
+    known = submodel.graph.classes(submodel.output, submodel.which, explained.labels)
+    if not known.number or known.count != 2:
+        return []
+    as_number = explained.pairs[explained.image, 0] == NUMBER
+    return [finding("one_number" if as_number else "one_logit", target=explained.name)]
 
 
 def of_probability(kind: str, score: str, probability: float | None) -> list[Finding]:

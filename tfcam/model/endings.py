@@ -18,19 +18,23 @@ from tfcam.model.functional_graph import UntoldError, plain_graph
 
 BOUNDED: tuple[Ending, ...] = ("softmax", "sigmoid", "probability")
 _OWN = "keras.src."
-_WITH_KERNEL = ("Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D")
-_WITH_KERNEL += ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
-_WITH_KERNEL += ("SeparableConv1D", "SeparableConv2D", "DepthwiseConv1D", "DepthwiseConv2D")
+_WITH_KERNEL = frozenset({"Dense", "EinsumDense", "DepthwiseConv1D", "DepthwiseConv2D"})
+_WITH_KERNEL |= {f"Conv{d}D" for d in (1, 2, 3)} | {f"Conv{d}DTranspose" for d in (1, 2, 3)}
+_WITH_KERNEL |= {f"SeparableConv{d}D" for d in (1, 2)}
 # What hands on the same numbers, in another shape or dtype.
-_SAME = ("Reshape", "Flatten", "Permute", "Squeeze", "ExpandDims", "Transpose", "Cast", "Identity")
-_SAME += ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout")
-_SAME += ("GaussianDropout", "GaussianNoise", "ActivityRegularization")
+_SAME = frozenset({"Reshape", "Flatten", "Permute", "Squeeze", "ExpandDims", "Transpose", "Cast"})
+_SAME |= {"Identity", "ActivityRegularization", "GaussianNoise"}
+_SAME |= {"Dropout", "AlphaDropout", "GaussianDropout"}
+_SAME |= {f"SpatialDropout{d}D" for d in (1, 2, 3)}
 # What takes means of the same numbers: of logits it makes logits, of probabilities probabilities.
-_MEANS = ("Average", "Mean", "Resizing", "UpSampling1D", "UpSampling2D", "UpSampling3D")
-_MEANS += ("AveragePooling1D", "AveragePooling2D", "AveragePooling3D")
-_MEANS += ("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
-_ACTIVATIONS: dict[str, Ending] = {"softmax": "softmax", "sigmoid": "sigmoid"}
-_ACTIVATIONS["hard_sigmoid"] = "probability"
+_MEANS = frozenset({"Average", "Mean", "Resizing"})
+_MEANS |= {f"{kind}{d}D" for d in (1, 2, 3) for kind in ("UpSampling", "AveragePooling")}
+_MEANS |= {f"GlobalAveragePooling{d}D" for d in (1, 2, 3)}
+_ACTIVATIONS: dict[str, Ending] = {
+    "softmax": "softmax",
+    "sigmoid": "sigmoid",
+    "hard_sigmoid": "probability",
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,12 +98,9 @@ def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = (
     )
 
 
-_OF_TWO = ("binary_crossentropy", "binary_focal_crossentropy", "hinge", "squared_hinge")
-_OF_TWO += ("BinaryCrossentropy", "BinaryFocalCrossentropy", "Hinge", "SquaredHinge")
-_OF_NUMBERS = ("mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error")
-_OF_NUMBERS += ("mean_squared_logarithmic_error", "huber", "log_cosh", "poisson")
-_OF_NUMBERS += ("MeanSquaredError", "MeanAbsoluteError", "MeanAbsolutePercentageError")
-_OF_NUMBERS += ("MeanSquaredLogarithmicError", "Huber", "LogCosh", "Poisson")
+_OF_TWO = {"binarycrossentropy", "binaryfocalcrossentropy", "hinge", "squaredhinge"}
+_OF_NUMBERS = {"meansquarederror", "meanabsoluteerror", "meanabsolutepercentageerror"}
+_OF_NUMBERS |= {"meansquaredlogarithmicerror", "huber", "logcosh", "poisson"}
 
 
 def _loss_of(model: Any, place: int) -> Any:
@@ -126,6 +123,7 @@ def _is_of_two(loss: Any) -> bool | None:
             return None
     kinds = type(loss).__mro__ if isinstance(loss, keras.losses.Loss) else ()
     names = [getattr(loss, "__name__", ""), *(kind.__name__ for kind in kinds)]
-    if any(name in _OF_TWO for name in names):
+    plain = {name.replace("_", "").lower() for name in names}
+    if plain & _OF_TWO:
         return True
-    return False if any(name in _OF_NUMBERS for name in names) else None
+    return False if plain & _OF_NUMBERS else None

@@ -21,6 +21,7 @@ from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
 from tfcam.streaming.shards import Row, SkippedRow
 from tfcam.targets.classes import Target
+from tfcam.targets.labels import read_label
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import map_in_order, work_ahead
 
@@ -202,6 +203,16 @@ class ShardExplainer:
     def _rows(self, reads: Sequence[Read], run: Run) -> list[Row]:
         explanations = self.pipeline.assemble(run)
         return [
-            Row(read.number, read.key, None if read.truth is None else str(read.truth), explanation)
+            Row(read.number, read.key, self._truth(read.truth), explanation)
             for read, explanation in zip(reads, explanations, strict=True)
         ]
+
+    def _truth(self, label: Label) -> str | None:
+        """Write a label of the data as text: the class that it names, or as it is."""
+        if label is None:
+            return None
+        names = self.source.label_names
+        try:
+            return str(read_label(label, len(names) if names else self.pipeline.classes))
+        except ValueError:
+            return str(label)

@@ -7,6 +7,7 @@ class 0. A single unit may as well be a number, such as an age, that tells no cl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +38,11 @@ def two_sides(unit: tf.Tensor, probability: tf.Tensor | bool) -> tf.Tensor:
     """Compute the scores of the two classes of a single unit.
 
     Args:
-        unit: (B, 1), of class 1.
-        probability: Whether it is a probability, not a logit; (B, 1), or of all.
+        unit: (..., 1), of class 1.
+        probability: Whether it is a probability, not a logit.
 
     Returns:
-        (B, 2) float32: -z and z of a logit, 1 - p and p of a probability.
+        (..., 2) float32: -z and z of a logit, 1 - p and p of a probability.
 
     Example:
         >>> two_sides(tf.constant([[3.0], [0.25]]), [[False], [True]]).numpy()
@@ -69,7 +70,7 @@ def as_columns(pairs: Any) -> tf.Tensor:
     return tf.where(pairs == NUMBER, _COLUMN, pairs)
 
 
-def names_of_two(labels: list[str]) -> list[str]:
+def names_of_two(labels: Sequence[str]) -> Sequence[str]:
     """Name both classes where a single label names class 1.
 
     Example:
