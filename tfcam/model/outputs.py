@@ -107,8 +107,10 @@ def _loss_of(model: Any, place: int) -> Any:
     """Find the loss that an output was compiled with."""
     loss = getattr(model, "loss", None)
     if isinstance(loss, dict):
-        names = getattr(model, "output_names", None) or ()
-        return loss.get(names[place]) if place < len(names) else None
+        outputs, names = getattr(model, "output", None), getattr(model, "output_names", None) or ()
+        keys = sorted(outputs) if isinstance(outputs, Mapping) else names
+        known = [loss[each[place]] for each in (keys, names) if each and each[place] in loss]
+        return known[0] if known else None
     if isinstance(loss, list | tuple):
         return loss[place] if place < len(loss) else None
     return loss
