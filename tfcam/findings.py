@@ -43,18 +43,17 @@ FINDINGS = {
         "Let the model return logits, or end it in a softmax or sigmoid of Keras or TensorFlow.",
     ),
     "one_number": Known(
-        "The model has a single unit without a sigmoid, and nothing says what it is: what raises "
-        "its number is explained. If it is the logit of two classes, pass labels=[class 0, class "
-        "1] or a target, 0 or 1; else tfcam.Regression(sign).",
+        "The model has a single linear unit: what raises its number is explained. If it is the "
+        "logit of two classes, pass labels=[class 0, class 1] or target=0 or 1; else "
+        "tfcam.Regression(sign).",
         "A single linear unit may be a number, such as an age, or the logit of class 1; the model "
         "was not compiled with a loss that tells which.",
         "Of two classes pass `labels` of both, or the class as `target`; of a number "
         "`tfcam.Regression(sign)`; or compile the model with its loss.",
     ),
     "one_logit": Known(
-        "The model has a single unit without a sigmoid, and only the target says what it is: it is "
-        "taken for the logit of class 1, its negative for that of class 0, and {target} is "
-        "explained. If it is a number, pass tfcam.Regression(sign).",
+        "The model has a single linear unit, taken for the logit of class 1, its negative for that "
+        "of class 0: {target} is explained. If it is a number, pass tfcam.Regression(sign).",
         "A single linear unit may be a number, such as an age, or the logit of class 1; the model "
         "was not compiled with a loss that tells which.",
         "Of two classes pass `labels` of both; of a number `tfcam.Regression(sign)`; or compile "

@@ -71,8 +71,9 @@ def of_unit(engine: Engine, explained: Explained) -> list[Finding]:
     known = submodel.graph.classes(submodel.output, submodel.which, explained.labels)
     if not known.number or known.count != 2:
         return []
-    as_number = explained.pairs[explained.image, 0] == NUMBER
-    return [finding("one_number" if as_number else "one_logit", target=explained.name)]
+    if explained.pairs[explained.image, 0] == NUMBER:
+        return [finding("one_number")]
+    return [finding("one_logit", target=explained.name)]
 
 
 def of_probability(kind: str, score: str, probability: float | None) -> list[Finding]:

@@ -23,6 +23,8 @@ NOTHING = -2
 class Difference:
     """Why class ``a`` and not ``b``: the score is y_a - y_b, on the logits.
 
+    Of a single unit with the logit z, y_1 is z and y_0 is -z, so that ``Difference(1, 0)`` is 2 z.
+
     Where a class is the predicted one and that turns out to be the other, the score is 0.
 
     Args:
