@@ -216,5 +216,5 @@ def told_format(target: Any, channels_first: bool, likely: bool | None = None) -
     known = {"channels_first": channels_first, "likely": likely}
     if not is_dataclass(target):
         return target
-    untold = {name: told for name, told in known.items() if getattr(target, name, told) is None}
+    untold = {name: told for name, told in known.items() if getattr(target, name, True) is None}
     return replace(target, **untold) if untold else target  # type: ignore[type-var]
