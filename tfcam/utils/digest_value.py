@@ -1,0 +1,344 @@
+"""What tells any value from others: a function by its code and by all that it refers to."""
+
+from __future__ import annotations
+
+import contextlib
+import dis
+import enum
+import functools
+import hashlib
+import inspect
+import sys
+import types
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcam.utils.digest import digest_arrays, digest_file
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
+_BUILTIN = (types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType)
+_BUILTIN += (types.GetSetDescriptorType, types.MemberDescriptorType, np.ufunc)
+_TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
+# What of a class is not what it does.
+_OF_CLASSES = ("dict", "weakref", "doc", "module", "qualname", "annotations", "dataclass_fields")
+_OF_CLASSES += ("abstractmethods", "firstlineno", "static_attributes", "parameters", "orig_bases")
+_LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES), "_abc_impl"}
+_WRITTEN_IN_PYTHON = 1 << 9  # CPython's flag of such classes
+
+
+class UntoldError(ValueError):
+    """A value holds what can't be read, so that it can't be told from others."""
+
+
+def digest_value(value: Any) -> str:
+    """Condense a value of any kind to 16 letters that tell it from others.
+
+    A function counts by its code, its defaults, its closure and the globals that it reads, a
+    class by its functions, an object by its class and its attributes, an array or variable by its
+    content, a Keras layer by its class, its settings and what is in it but its weights. What comes
+    from an installed package counts by its name.
+
+    Raises:
+        UntoldError: If part of it can't be read, such as an iterator or an open file.
+
+    Example:
+        >>> def scaled(factor):
+        ...     return lambda pixels: pixels * factor
+        >>> digest_value(scaled(2)) == digest_value(scaled(2))
+        True
+        >>> digest_value(scaled(2)) == digest_value(scaled(3))
+        False
+    """
+    try:
+        return _Digester().digest(value)
+    except RecursionError:
+        raise UntoldError("it is nested too deeply") from None
+
+
+class _Digester:
+    """Goes through a value, each object once: what refers to itself ends."""
+
+    def __init__(self) -> None:
+        self._hashed = hashlib.sha256()
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Any] = []
+
+    def digest(self, value: Any) -> str:
+        """Digest a value by itself."""
+        self._add(value)
+        return self._hashed.hexdigest()[:16]
+
+    def _say(self, *words: object) -> None:
+        self._hashed.update(f"{words!r}".encode("utf-8", "surrogatepass"))
+
+    def _add(self, value: Any) -> None:
+        if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
+            self._say(type(value).__name__, value)
+        elif id(value) in self._numbers:
+            self._say("again", self._numbers[id(value)])
+        else:
+            self._numbers[id(value)] = len(self._numbers)
+            self._alive.append(value)  # else another object could come to have its id
+            self._add_object(value)
+
+    def _add_all(self, kind: str, *values: Any) -> None:
+        self._say(kind, len(values))
+        for value in values:
+            self._add(value)
+
+    def _add_unordered(self, kind: str, values: Mapping[Any, Any]) -> None:
+        """Keys in the order of their digests, as sets have none of their own."""
+        self._say(kind, len(values))
+        for key in sorted(values, key=lambda key: _Digester().digest(key)):
+            self._add(key)
+            self._add(values[key])
+
+    def _add_object(self, value: Any) -> None:
+        if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+            self._say("array", digest_arrays(value))
+        elif isinstance(value, np.ndarray):
+            self._add_all("array", value.shape, *value.ravel().tolist())
+        elif isinstance(value, _TENSORS):
+            self._say("tensor", digest_arrays(_content(value)))
+        elif isinstance(value, enum.Enum):
+            self._add_all("member", type(value), value.name)
+        elif isinstance(value, type):
+            self._add_class(value)
+        elif isinstance(value, types.ModuleType):
+            self._add_module(value)
+        elif isinstance(value, types.FunctionType):
+            self._add_function(value)
+        elif isinstance(value, types.CodeType):
+            self._add_code(value)
+        elif isinstance(value, types.MethodType):
+            self._add_all("method", value.__func__, value.__self__)
+        elif isinstance(value, _BUILTIN):
+            self._say("builtin", getattr(value, "__qualname__", repr(value)))
+            self._add(getattr(value, "__self__", None))
+        elif isinstance(value, functools.partial):
+            self._add_all("partial", value.func, value.args, value.keywords)
+        elif isinstance(value, staticmethod | classmethod):
+            self._add_all("function", value.__func__)
+        elif isinstance(value, property):
+            self._add_all("property", value.fget, value.fset)
+        elif isinstance(value, functools.cached_property):
+            self._add_all("property", value.func)
+        elif isinstance(value, keras.Operation):
+            self._add_operation(value)
+        elif isinstance(value, dict | types.MappingProxyType):
+            self._add_unordered("dict", value)
+        elif isinstance(value, set | frozenset):
+            self._add_unordered("set", dict.fromkeys(value))
+        elif isinstance(value, list | tuple):
+            self._add_all(_kind(value), *value)
+        elif isinstance(value, weakref.ref):
+            self._add_all("reference", value())
+        elif hasattr(value, "python_function"):  # of tf.function
+            self._add_all("tf.function", value.python_function)
+        else:
+            self._add_instance(value)
+
+    # --- code -------------------------------------------------------------------------------
+
+    def _add_function(self, function: types.FunctionType) -> None:
+        cells = [_cell(cell) for cell in function.__closure__ or ()]
+        state = [cells, function.__defaults__, function.__kwdefaults__]
+        if _is_installed(function.__code__.co_filename, function.__module__):
+            self._say("function", function.__module__, function.__qualname__)
+            if "<locals>" in function.__qualname__:
+                self._add_all("made with", *state)
+            return
+        own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
+        self._add_all("function", function.__code__, *state, own)
+        for name in sorted(_global_names(function.__code__)):
+            if name in function.__globals__:
+                self._add_all("global", name, function.__globals__[name])
+
+    def _add_code(self, code: types.CodeType) -> None:
+        counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+        names = (code.co_names, code.co_freevars, code.co_cellvars, code.co_varnames)
+        table = getattr(code, "co_exceptiontable", b"")
+        self._say("code", code.co_code, counts, names, table)
+        self._add_all("constants", *code.co_consts)
+
+    def _add_class(self, kind: type) -> None:
+        self._say("class", kind.__qualname__)
+        if _is_installed(None, kind.__module__):
+            self._say(kind.__module__)
+            return
+        own = {name: part for name, part in vars(kind).items() if name not in _LEFT_OUT}
+        self._add_all("of", own, *kind.__bases__)
+
+    def _add_module(self, module: types.ModuleType) -> None:
+        file = getattr(module, "__file__", None)
+        self._say("module", module.__name__, getattr(module, "__version__", None))
+        if file is not None and not _is_installed(file, module.__name__):
+            with contextlib.suppress(OSError):
+                self._say(digest_file(Path(file)))
+
+    # --- objects ----------------------------------------------------------------------------
+
+    def _add_instance(self, value: Any) -> None:
+        kind = type(value)
+        if kind.__module__ == "_thread":  # locks
+            self._say(kind.__name__)
+        elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
+            self._add_all("identity", kind, value.identity)
+        elif _is_plain_python(kind):
+            self._add_all("object", kind, _state(value))
+        else:
+            try:
+                reduced = value.__reduce_ex__(4)
+            except Exception:  # each kind of what can't be read has its own
+                raise UntoldError(f"it holds {_said(value)}") from None
+            if isinstance(reduced, str):
+                self._say("named", reduced)
+                return
+            parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
+            self._add_all("reduced", *parts)
+
+    def _add_operation(self, operation: keras.Operation) -> None:
+        """Of a layer or model all but names and weights: a digest of these stands beside."""
+        keras_names, own = _names_of_keras(type(operation)), vars(operation)
+        mine = {
+            name: part
+            for name, part in own.items()
+            if name not in (*keras_names, "call", "history") and not name.startswith("_self_")
+        }
+        theirs = {
+            name: part
+            for name, part in own.items()
+            if name in keras_names and name[0] != "_" and name not in ("name", "trainable", "built")
+            # Compiling a model changes nothing of what it gives.
+            if _is_readable(part) and not isinstance(operation, keras.Model)
+        }
+        self._add_all("layer", type(operation), own.get("call"), theirs)
+        self._say(getattr(operation, "compute_dtype", None))
+        nodes = getattr(operation, "_nodes_by_depth", None)
+        if nodes is not None:
+            self._add_graph(operation, nodes)
+        elif isinstance(operation, keras.Layer):
+            self._add_all("inner", *operation._flatten_layers(include_self=False, recursive=False))
+        self._add_unordered("own", mine)
+
+    def _add_graph(self, model: Any, nodes: Mapping[int, Any]) -> None:
+        """Who feeds whom in a functional model."""
+        numbers: dict[int, int] = {}
+
+        def number(tensor: Any) -> Any:
+            if isinstance(tensor, keras.KerasTensor):
+                return ("tensor", numbers.setdefault(id(tensor), len(numbers)))
+            return tensor
+
+        for tensor in model.inputs:
+            number(tensor)
+        for depth in sorted(nodes, reverse=True):
+            for node in nodes[depth]:
+                given = tf.nest.flatten((node.arguments.args, node.arguments.kwargs))
+                made = tf.nest.flatten(node.outputs)
+                self._add_all("node", node.operation, *map(number, [*given, *made]))
+        self._add_all("outputs", *map(number, model.outputs))
+
+
+def _kind(value: list[Any] | tuple[Any, ...]) -> str:
+    return "tuple" if isinstance(value, tuple) else "list"
+
+
+def _content(tensor: Any) -> np.ndarray:
+    try:
+        return np.asarray(tensor)
+    except Exception:  # symbolic, or of no numbers
+        raise UntoldError(f"it holds {_said(tensor)}") from None
+
+
+def _said(value: Any) -> str:
+    return f"an object of {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return "an empty cell"
+
+
+def _state(value: Any) -> Any:
+    """An object's attributes; what it has computed of itself and kept is not one."""
+    kind = type(value)
+    slots = [n for base in kind.__mro__ for n in _slots(base) if hasattr(value, n)]
+    own = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
+    kept = functools.cached_property
+    return {n: part for n, part in own.items() if not isinstance(getattr(kind, n, None), kept)}
+
+
+def _slots(kind: type) -> list[str]:
+    slots = vars(kind).get("__slots__", ())
+    named = [slots] if isinstance(slots, str) else list(slots)
+    return [name for name in named if name not in ("__dict__", "__weakref__")]
+
+
+def _is_plain_python(kind: type) -> bool:
+    """Whether the attributes of an object are all its state."""
+    written = all(base.__flags__ & _WRITTEN_IN_PYTHON for base in kind.__mro__[:-1])
+    return (
+        written
+        and kind.__reduce__ is object.__reduce__
+        and kind.__reduce_ex__ is object.__reduce_ex__
+    )
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether what Keras sets on a layer is a setting: its other objects may hold anything."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_readable, value))
+    if isinstance(value, dict):
+        return all(map(_is_readable, value.values()))
+    readable = (*_PLAIN, np.ndarray, np.generic, tf.Tensor, type)
+    return isinstance(value, (*readable, types.FunctionType, types.MethodType, *_BUILTIN))
+
+
+@functools.cache
+def _names_of_keras(kind: type) -> frozenset[str]:
+    """The attributes that code of Keras and TensorFlow sets on instances of a class."""
+    own = [base for base in kind.__mro__ if base.__module__.startswith(("keras.", "tensorflow."))]
+    members = [member for base in own for member in vars(base).values()]
+    functions = [
+        inspect.unwrap(getattr(member, "__func__", None) or getattr(member, "fset", None) or member)
+        for member in members
+        if not isinstance(member, type)
+    ]
+    codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
+    return frozenset(vars(keras.layers.Layer())).union(
+        instruction.argval
+        for code in codes
+        for instruction in dis.get_instructions(code)
+        if instruction.opname == "STORE_ATTR"
+    )
+
+
+@functools.cache
+def _global_names(code: types.CodeType) -> frozenset[str]:
+    """The globals that code reads, that of functions inside it too."""
+    names = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    return frozenset(names.union(*map(_global_names, inner)))
+
+
+def _is_installed(file: str | None, module: str | None) -> bool:
+    """Whether code comes from Python itself, tfcam or an installed package."""
+    root = (module or "").partition(".")[0]
+    if root == "tfcam" or root in sys.stdlib_module_names:
+        return True
+    if file is None:
+        file = getattr(sys.modules.get(root), "__file__", None)
+    return bool({"site-packages", "dist-packages"} & set(Path(file or "").parts))
