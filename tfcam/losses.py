@@ -1,6 +1,6 @@
 """Attention as a loss: a map is differentiable, so a mask can teach a network where to look.
 
-M is the raw map at the size of the mask m, m_p in [0, 1] of each pixel p, and M+ = relu(M).
+M+ is the raw map after its ReLU at the size of the mask m, m_p in [0, 1] of each pixel p.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
-from tfcam.maps.tensors import scaled
+from tfcam.maps.tensors import evidence, resized, scaled
 from tfcam.methods.registry import METHODS, Method, ask
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need, Reading
@@ -97,8 +97,8 @@ class AttentionLoss:
             list; layer objects are taken, too.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
-        loss: "outside_energy", "squared_error", or a function of maps and masks, (B, H, W) each,
-            that returns (B,).
+        loss: "outside_energy", "squared_error", or a function of maps, which are signed, and masks,
+            (B, H, W) each, that returns (B,).
         output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
@@ -147,6 +147,7 @@ class AttentionLoss:
             )
         self.model = model
         self._loss = loss if callable(loss) else _LOSSES[loss]
+        self._positive = self._loss in _LOSSES.values()
         # Not shared: what is computed here is part of the user's graph.
         self._engine = opened.engine(
             layer, [request], Settings(output=output, grid=grid), shared=False
@@ -170,8 +171,10 @@ class AttentionLoss:
         """
         masks = _checked_masks(masks)
         raw = self._engine.raw(tf.convert_to_tensor(images), _explained(targets))
-        # Bilinear with pixel centres at half positions, as heatmaps are resized.
-        maps = tf.image.resize(raw[..., tf.newaxis], tf.shape(masks)[1:3])[..., 0]
+        size = tf.unstack(tf.shape(masks)[1:3])
+        maps = (
+            evidence(raw, size) if self._positive else resized(raw[..., tf.newaxis], size)[..., 0]
+        )
         return tf.where(has_mask(masks), self._loss(maps, masks), 0.0)
 
 

@@ -21,7 +21,10 @@ from tfcam import maps
 from tfcam.data.example import Example
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, LeftOut, SetCount, Tally
 from tfcam.evaluation.gallery import Shown, draw_thumbnail
+from tfcam.evaluation.intervals import varying_share_interval
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
+from tfcam.evaluation.report import named, table_rows, verdicts
+from tfcam.evaluation.result import conclude
 from tfcam.evaluation.store import State, Store
 from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
@@ -218,7 +221,7 @@ def test_samples_of_a_set_level_metric_count_each_picture_as_often_as_drawn(rng)
     ]
     mean, low, high = counted.interval()
     assert mean == pytest.approx(np.mean(values))
-    assert (low, high) == pytest.approx(tuple(np.percentile(wanted, [2.5, 97.5])))
+    assert (low, high) == pytest.approx(varying_share_interval(mean, wanted, 12)[1:])
     assert float(counted.metric.result()) == pytest.approx(mean)  # as it was before
 
 
@@ -236,7 +239,7 @@ def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
     tally.skipped, tally.position, tally.leading = [LeftOut("a", "why")], 6, "deletion"
     mean, error = tally.curves()["cam", "x", "deletion"]
     assert mean[::10] == pytest.approx(curves.mean(axis=0))
-    assert error[::10] == pytest.approx(1.96 * curves.std(axis=0, ddof=1) / np.sqrt(5))
+    assert error[::10] == pytest.approx(2.776445 * curves.std(axis=0, ddof=1) / np.sqrt(5))
     assert len(mean) == len(FRACTIONS)
     gallery = tally.galleries["cam", "x"]
     order = np.argsort(curves[:, 0])
@@ -580,3 +583,25 @@ def test_a_figure_has_a_panel_for_each_metric(result):
         result.plot(["iou"])
     with pytest.raises(ValueError, match="got 'iou'"):
         result.best("iou")
+
+
+def test_a_report_says_of_how_many_pictures_each_number_is():
+    rows = [
+        (f"{n}", name, "", "energy", 0.01 * n + add)
+        for n in range(20)
+        for name, add in (("a", 0), ("b", 1))
+    ]
+    rows += [(f"{n}", "c", "", "energy", 0.5 + n) for n in range(3)]
+    rows += [("9", "c", "", "energy", np.nan)]
+    table = pd.DataFrame(rows, columns=["image", "method", "layer", "metric", "value"])
+    kinds = {CandidateKey(name, ""): "method" for name in "abc"}
+    tally = Tally({}, 0)
+    tally.pictures = 20
+    found = conclude(table, tally, {"energy": "higher"}, kinds, {}, 0)
+    assert found.summary.n.tolist() == [20, 20, 3]
+    assert found.comparisons.n.tolist() == [20, 3, 3]
+    assert found.comparisons.better.tolist() == ["b", "", ""]
+    [verdict] = verdicts(named(found.summary), found.comparisons)
+    assert (verdict.best, verdict.n, verdict.equal) == ("c", "3", ["a", "b"])
+    [a, _, c] = table_rows(named(found.summary), ["energy"])
+    assert (a.cells[0].n, c.cells[0].n) == (20, 3)

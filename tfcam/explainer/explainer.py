@@ -34,7 +34,8 @@ class Explainer:
     """A model, a layer and a method, prepared once for many images.
 
     The first call for a shape runs as it is; from the second on it is compiled: a callable target
-    must not change what it refers to, give another one instead.
+    must not change what it refers to, give another one instead. A model that has been trained or
+    changed is explained as it is now; where its code reads what can't be seen, see ``refresh``.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -197,6 +198,20 @@ class Explainer:
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))
         return Explanations(results)
+
+    def refresh(self) -> None:
+        """Let go of all that is known of the model and compiled for it, and read it anew.
+
+        Changed weights, layers and attributes of layers are noticed without. It is needed where
+        the model's code reads a global variable, or what is inside of another object, and that was
+        changed; and with ``freeze=True``, which keeps the weights of its first call.
+
+        Example:
+            >>> import tfcam
+            >>> explainer = tfcam.Explainer(tfcam.demo_model(), freeze=True)
+            >>> explainer.refresh()
+        """
+        self.pipeline.reopen()
 
     def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
         """Write a SavedModel that explains images with TensorFlow alone.

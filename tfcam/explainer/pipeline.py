@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcam import maps
 from tfcam.engine.engine import Engine
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import AUGMENT, FUSE
 from tfcam.engine.runner import Runner
 from tfcam.engine.settings import Settings
@@ -20,6 +20,7 @@ from tfcam.explainer import augmentation
 from tfcam.explainer.assemble import Cell, Run, explanation, joined
 from tfcam.explainer.words import checked_words
 from tfcam.methods.registry import Request
+from tfcam.model.graph import forget
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
@@ -129,8 +130,16 @@ class Pipeline:
             return
         opened = open_model(self.model, self._input)
         if opened is not self.opened:
-            self.opened, self.engine = opened, opened.engine(*self._question)
-            self._own_engine = None
+            self._open(opened)
+
+    def reopen(self) -> None:
+        """Open the model anew, whatever is known of it."""
+        forget(self.model)
+        self._open(open_model(self.model, self._input))
+
+    def _open(self, opened: OpenedModel) -> None:
+        self.opened, self.engine = opened, opened.engine(*self._question)
+        self._own_engine = None
 
     def targets(
         self, target: Target | Targets | np.ndarray, count: int, several: bool = False

@@ -56,8 +56,8 @@ class Probe:
     The probability is the one that ``explain`` reports; of a model that gives logits their softmax
     (of a single one, the sigmoid); of a ``Difference`` that of the one class less that of the
     other; of a callable target, such as ``tfcam.Regression``, its number. The model is compiled
-    for ``batch_size`` images, once for all its probes; after the model has been changed, make a
-    new probe.
+    for ``batch_size`` images, once for all its probes; after the model has been trained or changed,
+    make a new probe.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -116,7 +116,7 @@ class Probe:
         settings = Settings(output=output, at_once=batch_size)  # checks them
         opened = open_model(model, input)
         self.model, self._size, self._which = model, batch_size, opened.which
-        self._structure = opened.graph.structure
+        self._graph, self._structure = opened.graph, opened.graph.structure
         explained, others = opened.split(images)
         batch = split_batch(explained, opened.axes)
         pictures = [explained] if batch is None else batch
@@ -163,8 +163,8 @@ class Probe:
             (N,) float32.
 
         Raises:
-            ValueError: If variants and index do not fit each other or the images, or what goes
-                into the model or comes out of it is not finite.
+            ValueError: If variants and index do not fit each other or the images, the model has
+                been changed since, or what goes into it or comes out of it is not finite.
         """
         probabilities = [
             self._numbers(answer.images, answer.values, self._callable_scores(answer))
@@ -235,6 +235,11 @@ class Probe:
         self, variants: np.ndarray | Iterable[np.ndarray], index: np.ndarray
     ) -> Iterator[_Answer]:
         """Run the model on full batches of variants."""
+        if not self._graph.is_current():
+            raise ValueError(
+                f"A Probe asks its model as it was; {self._graph.name!r} has been changed since. "
+                "Make a new one."
+            )
         chunks = [variants] if isinstance(variants, np.ndarray) else variants
         rows = itertools.chain.from_iterable(chunks)
         for start in range(0, len(index), self._size):

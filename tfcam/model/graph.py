@@ -48,9 +48,10 @@ class ModelGraph(ModelTree):
     def is_current(self) -> bool:
         """Whether the model still has the structure, variables and configuration it was read with.
 
-        What a layer of one's own reads from its attributes while it is called is not seen.
+        What the code of a layer of one's own reads in a global variable, or inside of another
+        object, is not seen.
         """
-        return self._snapshot.holds(self.model)
+        return self._snapshot.holds()
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """Find something out about the model once; higher rooms keep here what they find."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -90,11 +90,6 @@ def children(operation: Any) -> list[Any]:
         id(child): child for child in listed if not isinstance(child, keras.layers.InputLayer)
     }
     return list(unique.values())
-
-
-def child_ids(operations: Iterable[Any]) -> list[tuple[int, ...]]:
-    """The ``id`` of every operation directly inside each of some models and layers."""
-    return [tuple(map(id, children(operation))) for operation in operations]
 
 
 def walk(

@@ -277,8 +277,8 @@ def scale_row(row: Sequence[Explanation]) -> list[np.ndarray]:
         row: Explanations of one picture.
 
     Returns:
-        For each max(M, 0) / max over the row, (H, W) float32 in [0, 1], where M is the raw map at
-        the picture's size. A map of pixels, or one that is not finite, keeps its own heatmap.
+        For each M / max over the row, (H, W) float32 in [0, 1], where M is ``maps.evidence``. A map
+        of pixels, or one that is not finite, keeps its own heatmap.
 
     Example:
         >>> import dataclasses, tfcam
@@ -289,8 +289,7 @@ def scale_row(row: Sequence[Explanation]) -> list[np.ndarray]:
     """
     shared = [number for number, explanation in enumerate(row) if _has_units(explanation)]
     positive = {
-        number: np.maximum(maps.resize(row[number].raw, row[number].heatmap.shape), 0)
-        for number in shared
+        number: maps.evidence(row[number].raw, row[number].heatmap.shape) for number in shared
     }
     largest = max((values.max() for values in positive.values()), default=0.0) or 1.0
     return [

@@ -32,8 +32,8 @@ class Explanation(Archived):
     """Which parts of one image made a model decide as it did; or of a series, text or volume.
 
     Attributes:
-        heatmap: (H, W) float32 in [0, 1], of the size of the picture as given; (L,) of a series
-            or text, (D, H, W) of a volume.
+        heatmap: (H, W) float32 in [0, 1], of the size of the picture as given: the ReLU of the
+            raw map, resized, then scaled; (L,) of a series or text, (D, H, W) of a volume.
         raw: The signed map before scaling: (h, w) of the layer, or (h, w, C) of pixels (RGB);
             of several layers, the heatmap that they are fused to. (l,) or (d, h, w), or with
             channels, of others.
