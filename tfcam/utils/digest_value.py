@@ -22,13 +22,21 @@ import tensorflow as tf
 from tfcam.utils.digest import digest_arrays, digest_file
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
-_BUILTIN = (types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType)
-_BUILTIN += (types.GetSetDescriptorType, types.MemberDescriptorType, np.ufunc)
+_BUILTIN: tuple[type, ...] = (
+    types.BuiltinFunctionType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    np.ufunc,
+)
 _TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
 # What of a class is not what it does.
-_OF_CLASSES = ("dict", "weakref", "doc", "module", "qualname", "annotations", "dataclass_fields")
-_OF_CLASSES += ("abstractmethods", "firstlineno", "static_attributes", "parameters", "orig_bases")
-_LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES), "_abc_impl"}
+_OF_CLASSES = (
+    "dict weakref doc module qualname annotations dataclass_fields abstractmethods firstlineno "
+    "static_attributes parameters orig_bases"
+)
+_LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
 _WRITTEN_IN_PYTHON = 1 << 9  # CPython's flag of such classes
 
 
@@ -59,6 +67,33 @@ def digest_value(value: Any) -> str:
         return _Digester().digest(value)
     except RecursionError:
         raise UntoldError("it is nested too deeply") from None
+
+
+def digest_parts(key: str | None, **parts: Any) -> dict[str, str | None]:
+    """Digest what makes the results of a run, each part under its name.
+
+    Args:
+        key: What the user gives for it instead; then nothing is read.
+        parts: The parts.
+
+    Raises:
+        ValueError: If a part can't be told from others, and no key is given.
+
+    Example:
+        >>> digest_parts("mine", method=print)
+        {'method_digest': None}
+    """
+    digests: dict[str, str | None] = {}
+    for name, part in parts.items():
+        try:
+            digests[f"{name}_digest"] = None if key is not None else digest_value(part)
+        except UntoldError as error:
+            raise ValueError(
+                f"{name} can't be told from others, as {error}: a run that was stopped could go on "
+                "with something else. Give what you wrote a name, key='...', and another one "
+                "whenever you change it."
+            ) from None
+    return digests
 
 
 class _Digester:
@@ -205,7 +240,8 @@ class _Digester:
 
     def _add_operation(self, operation: keras.Operation) -> None:
         """Of a layer or model all but names and weights: a digest of these stands beside."""
-        keras_names, own = _names_of_keras(type(operation)), vars(operation)
+        kind: type = type(operation)
+        keras_names, own = _names_of_keras(kind), vars(operation)
         mine = {
             name: part
             for name, part in own.items()
@@ -218,7 +254,7 @@ class _Digester:
             # Compiling a model changes nothing of what it gives.
             if _is_readable(part) and not isinstance(operation, keras.Model)
         }
-        self._add_all("layer", type(operation), own.get("call"), theirs)
+        self._add_all("layer", kind, own.get("call"), theirs)
         self._say(getattr(operation, "compute_dtype", None))
         nodes = getattr(operation, "_nodes_by_depth", None)
         if nodes is not None:
