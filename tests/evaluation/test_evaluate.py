@@ -683,3 +683,29 @@ def test_damaged_files_of_a_run_are_told(shapes, tmp_path, name, content):
     match = f"{name}' is damaged.*another folder|other settings"
     with pytest.raises(ValueError, match=match):
         tfcam.evaluate(shapes, [tfcam.scenes.draw_scene(1).image], **asked)
+
+
+@pytest.mark.parametrize("boxes", [None, np.zeros((0, 4), np.float32)])
+def test_without_boxes_it_is_said_that_there_are_none(boxes, shapes):
+    pictures = [Example(str(seed), tfcam.scenes.draw_scene(seed).image, boxes) for seed in range(2)]
+    options = {"methods": ["grad_cam"], "baselines": []}
+    for metrics in (["box_iou"], ["max_box_acc_v2", "box_iou"]):
+        with pytest.raises(
+            ValueError, match="for any of the 2 pictures: no picture has boxes, which"
+        ):
+            tfcam.evaluate(shapes, pictures, metrics=metrics, **options)
+    with pytest.raises(ValueError, match="no picture has boxes or a mask"):
+        tfcam.evaluate(shapes, pictures, metrics=["energy", "pxap"], **options)
+    found = tfcam.evaluate(shapes, pictures, metrics=["energy", "box_iou", "gini"], **options)
+    assert found.summary.metric.tolist() == ["gini"]
+    assert list(found.settings["not_measured"]) == ["energy", "box_iou"]
+    assert "not measured: box_iou: no picture has boxes, which" in repr(found)
+
+
+def test_what_all_pictures_have_is_not_said_to_be_missing(shapes):
+    scene = tfcam.scenes.draw_scene(0)
+    found = tfcam.evaluate(
+        shapes, [Example("0", scene.image, scene.boxes)], methods=["grad_cam"], metrics=["box_iou"]
+    )
+    assert found.settings["not_measured"] == {}
+    assert "not measured" not in repr(found)

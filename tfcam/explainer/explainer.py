@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam import maps
+from tfcam.engine.doors import DOORS
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
@@ -28,6 +29,9 @@ from tfcam.results.explanation import Explanation, Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
 from tfcam.utils.progress import Advance, progress_bar
+
+# What a mistaken option may be meant for besides those of the method.
+_OWN = [option.name for option in (*DOORS["Explainer"], *DOORS["explain"])]
 
 
 class Explainer:
@@ -109,7 +113,7 @@ class Explainer:
         self.pipeline = Pipeline(
             model,
             layer,
-            ask(method, options),
+            ask(method, options, _OWN),
             Settings(score, output, eigen, batch_size, grid, freeze),
             input=input,
             preprocess=preprocess,

@@ -32,9 +32,9 @@ from tfcam.streaming.shard_files import (
     schema_of,
 )
 from tfcam.streaming.shards import Shards
+from tfcam.streaming.store_settings import check_settings
 from tfcam.utils.run_folder import SETTINGS, read_facts
 from tfcam.utils.terminal_text import make_printable
-from tfcam.utils.validation import shown
 
 # What a table of all rows leaves out: it may be larger than memory.
 _LARGE = ("map", "messages")
@@ -44,17 +44,6 @@ _LARGE = ("map", "messages")
 _MOST_PIXELS = 2**28
 
 
-# What a store is read by, and of which kinds it is.
-_SETTINGS: dict[str, tuple[type, ...]] = {
-    "shard_size": (int,),
-    "layer": (str, type(None)),
-    "method": (str,),
-    "pixels": (bool,),
-    "data": (str,),
-    "place": (dict, type(None)),
-    "pictures_digest": (str,),
-}
-_PLACE = ("data", "split", "data_dir", "annotations")
 _FACTS = {"layer_reason": str, "preprocessing": str, "options": dict, "versions": dict}
 
 
@@ -122,7 +111,7 @@ class MapStore:
             raise ValueError(
                 f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
             )
-        self.settings: dict[str, Any] = _checked(read_facts(file), file)
+        self.settings = check_settings(read_facts(file), file)
         self._shards = Shards(path, self.settings["shard_size"])
         self._files = self._shards.files("maps")
         for file in (*self._files, *self._shards.files("skipped")):
@@ -361,25 +350,6 @@ class MapStore:
             next(reader)
         self._reader = (number + 1, reader)
         return next(reader)
-
-
-def _checked(settings: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Check the settings that a store is read by: somebody else may have written them.
-
-    Raises:
-        ValueError: If one is missing, or of another kind.
-    """
-    for name, kinds in _SETTINGS.items():
-        value = settings.get(name, ...)
-        if type(value) not in kinds or (name == "shard_size" and value < 1):
-            raise ValueError(
-                f"{str(file)!r} is no settings of a store that this version of tfcam reads: "
-                f"{name} is {'missing' if value is ... else shown(value)}."
-            )
-    for name, value in (settings["place"] or {}).items():
-        if name not in _PLACE or not isinstance(value, str | None):
-            raise ValueError(f"{str(file)!r} names no place of pictures: {name} is {shown(value)}.")
-    return settings
 
 
 def _pixels(image: Any) -> np.ndarray:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dis
 import enum
 import functools
 import hashlib
-import inspect
-import sys
 import types
 import weakref
 from collections.abc import Iterator, Mapping
@@ -19,6 +16,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.utils.code_reading import (
+    global_names,
+    is_installed,
+    is_plain_python,
+    names_set_by_keras,
+    state_of,
+)
 from tfcam.utils.digest import digest_arrays, digest_file
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
@@ -37,7 +41,6 @@ _OF_CLASSES = (
     "static_attributes parameters orig_bases"
 )
 _LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
-_WRITTEN_IN_PYTHON = 1 << 9  # CPython's flag of such classes
 
 
 class UntoldError(ValueError):
@@ -184,14 +187,14 @@ class _Digester:
     def _add_function(self, function: types.FunctionType) -> None:
         cells = [_cell(cell) for cell in function.__closure__ or ()]
         state = [cells, function.__defaults__, function.__kwdefaults__]
-        if _is_installed(function.__code__.co_filename, function.__module__):
+        if is_installed(function.__code__.co_filename, function.__module__):
             self._say("function", function.__module__, function.__qualname__)
             if "<locals>" in function.__qualname__:
                 self._add_all("made with", *state)
             return
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
         self._add_all("function", function.__code__, *state, own)
-        for name in sorted(_global_names(function.__code__)):
+        for name in sorted(global_names(function.__code__)):
             if name in function.__globals__:
                 self._add_all("global", name, function.__globals__[name])
 
@@ -204,7 +207,7 @@ class _Digester:
 
     def _add_class(self, kind: type) -> None:
         self._say("class", kind.__qualname__)
-        if _is_installed(None, kind.__module__):
+        if is_installed(None, kind.__module__):
             self._say(kind.__module__)
             return
         own = {name: part for name, part in vars(kind).items() if name not in _LEFT_OUT}
@@ -213,7 +216,7 @@ class _Digester:
     def _add_module(self, module: types.ModuleType) -> None:
         file = getattr(module, "__file__", None)
         self._say("module", module.__name__, getattr(module, "__version__", None))
-        if file is not None and not _is_installed(file, module.__name__):
+        if file is not None and not is_installed(file, module.__name__):
             with contextlib.suppress(OSError):
                 self._say(digest_file(Path(file)))
 
@@ -225,8 +228,8 @@ class _Digester:
             self._say(kind.__name__)
         elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
             self._add_all("identity", kind, value.identity)
-        elif _is_plain_python(kind):
-            self._add_all("object", kind, _state(value))
+        elif is_plain_python(kind):
+            self._add_all("object", kind, state_of(value))
         else:
             try:
                 reduced = value.__reduce_ex__(4)
@@ -241,7 +244,7 @@ class _Digester:
     def _add_operation(self, operation: keras.Operation) -> None:
         """Of a layer or model all but names and weights: a digest of these stands beside."""
         kind: type = type(operation)
-        keras_names, own = _names_of_keras(kind), vars(operation)
+        keras_names, own = names_set_by_keras(kind), vars(operation)
         mine = {
             name: part
             for name, part in own.items()
@@ -272,13 +275,16 @@ class _Digester:
                 return ("tensor", numbers.setdefault(id(tensor), len(numbers)))
             return tensor
 
+        order = {id(operation): place for place, operation in enumerate(model.operations)}
         for tensor in model.inputs:
             number(tensor)
         for depth in sorted(nodes, reverse=True):
             for node in nodes[depth]:
                 given = tf.nest.flatten((node.arguments.args, node.arguments.kwargs))
                 made = tf.nest.flatten(node.outputs)
-                self._add_all("node", node.operation, *map(number, [*given, *made]))
+                # The order of the weights: which of two equal layers has which.
+                self._say("node", order.get(id(node.operation)))
+                self._add_all("calls", node.operation, *map(number, [*given, *made]))
         self._add_all("outputs", *map(number, model.outputs))
 
 
@@ -304,31 +310,6 @@ def _cell(cell: Any) -> Any:
         return "an empty cell"
 
 
-def _state(value: Any) -> Any:
-    """An object's attributes; what it has computed of itself and kept is not one."""
-    kind = type(value)
-    slots = [n for base in kind.__mro__ for n in _slots(base) if hasattr(value, n)]
-    own = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
-    kept = functools.cached_property
-    return {n: part for n, part in own.items() if not isinstance(getattr(kind, n, None), kept)}
-
-
-def _slots(kind: type) -> list[str]:
-    slots = vars(kind).get("__slots__", ())
-    named = [slots] if isinstance(slots, str) else list(slots)
-    return [name for name in named if name not in ("__dict__", "__weakref__")]
-
-
-def _is_plain_python(kind: type) -> bool:
-    """Whether the attributes of an object are all its state."""
-    written = all(base.__flags__ & _WRITTEN_IN_PYTHON for base in kind.__mro__[:-1])
-    return (
-        written
-        and kind.__reduce__ is object.__reduce__
-        and kind.__reduce_ex__ is object.__reduce_ex__
-    )
-
-
 def _is_readable(value: Any) -> bool:
     """Whether what Keras sets on a layer is a setting: its other objects may hold anything."""
     if isinstance(value, list | tuple):
@@ -337,44 +318,3 @@ def _is_readable(value: Any) -> bool:
         return all(map(_is_readable, value.values()))
     readable = (*_PLAIN, np.ndarray, np.generic, tf.Tensor, type)
     return isinstance(value, (*readable, types.FunctionType, types.MethodType, *_BUILTIN))
-
-
-@functools.cache
-def _names_of_keras(kind: type) -> frozenset[str]:
-    """The attributes that code of Keras and TensorFlow sets on instances of a class."""
-    own = [base for base in kind.__mro__ if base.__module__.startswith(("keras.", "tensorflow."))]
-    members = [member for base in own for member in vars(base).values()]
-    functions = [
-        inspect.unwrap(getattr(member, "__func__", None) or getattr(member, "fset", None) or member)
-        for member in members
-        if not isinstance(member, type)
-    ]
-    codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
-    return frozenset(vars(keras.layers.Layer())).union(
-        instruction.argval
-        for code in codes
-        for instruction in dis.get_instructions(code)
-        if instruction.opname == "STORE_ATTR"
-    )
-
-
-@functools.cache
-def _global_names(code: types.CodeType) -> frozenset[str]:
-    """The globals that code reads, that of functions inside it too."""
-    names = {
-        instruction.argval
-        for instruction in dis.get_instructions(code)
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
-    return frozenset(names.union(*map(_global_names, inner)))
-
-
-def _is_installed(file: str | None, module: str | None) -> bool:
-    """Whether code comes from Python itself, tfcam or an installed package."""
-    root = (module or "").partition(".")[0]
-    if root == "tfcam" or root in sys.stdlib_module_names:
-        return True
-    if file is None:
-        file = getattr(sys.modules.get(root), "__file__", None)
-    return bool({"site-packages", "dist-packages"} & set(Path(file or "").parts))
