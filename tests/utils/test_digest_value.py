@@ -69,8 +69,8 @@ def functional(factor):
 
 def crossed(turned):
     inputs = keras.Input((3,))
-    first, second = keras.layers.Dense(3)(inputs), keras.layers.Dense(3)(inputs)
-    parts = [second, first] if turned else [first, second]
+    dense = keras.layers.Dense(3)(inputs)
+    parts = [dense, inputs] if turned else [inputs, dense]
     return keras.Model(inputs, keras.layers.Subtract()(parts))
 
 
