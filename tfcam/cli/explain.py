@@ -28,6 +28,14 @@ from tfcam.engine.options import TARGET
 _EXPLAINED = (TARGET, *DOORS["Explainer"])
 
 
+Signed = Annotated[
+    bool,
+    typer.Option(
+        "--signed",
+        help="Draw what speaks against the class too: red for it, blue against it.",
+        rich_help_panel=RESULTS,
+    ),
+]
 Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
 
 
@@ -61,6 +69,7 @@ def explain(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    signed: Signed = False,
     unsafe: Unsafe = False,
     **options: Any,
 ) -> None:
@@ -84,7 +93,7 @@ def explain(
                 if target_file is not None:
                     if target_file != file:
                         target_file.parent.mkdir(parents=True, exist_ok=True)
-                    explanation.save(target_file)
+                    explanation.save(target_file, signed=signed)
             except (ValueError, TypeError, OSError) as error:
                 failed = True
                 complain(f"{path}: {error}" if len(paths) > 1 else error)
@@ -122,6 +131,7 @@ def compare(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    signed: Signed = False,
     unsafe: Unsafe = False,
     **options: Any,
 ) -> None:
@@ -136,7 +146,7 @@ def compare(
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
     comparison = compare_maps(models, read_image(image), **options)
-    comparison.save(path, shared_scale=shared_scale)
+    comparison.save(path, shared_scale=shared_scale, signed=signed)
     say(comparison)
     say(f"wrote {path}")
 
