@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcam.engine.doors import DOORS
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.maps.tensors import evidence, resized, scaled
@@ -129,7 +130,7 @@ class AttentionLoss:
         grid: tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
-        request = ask(method, options)
+        request = ask(method, options, [option.name for option in DOORS["AttentionLoss"]])
         if not _is_formula(request.method):
             names = ", ".join(method.name for method in METHODS.values() if _is_formula(method))
             raise ValueError(

@@ -129,6 +129,8 @@ def taken(at_work, monkeypatch):
     """What the doors are given, which then refuse to go on."""
     Path("labels.txt").write_text("cat\ndog\n")
     Image.fromarray(tfcam.scenes.draw_scene(1).image).save("a.png")
+    for folder in ("sets", "boxes"):
+        Path(folder).mkdir()
     found = {}
 
     def door(*given, **options):

@@ -605,3 +605,29 @@ def test_a_report_says_of_how_many_pictures_each_number_is():
     assert (verdict.best, verdict.n, verdict.equal) == ("c", "3", ["a", "b"])
     [a, _, c] = table_rows(named(found.summary), ["energy"])
     assert (a.cells[0].n, c.cells[0].n) == (20, 3)
+
+
+@pytest.mark.parametrize("boxes", [None, np.zeros((0, 4), np.float32)])
+def test_without_boxes_it_is_said_that_there_are_none(boxes, shapes):
+    pictures = [Example(str(seed), tfcam.scenes.draw_scene(seed).image, boxes) for seed in range(2)]
+    options = {"methods": ["grad_cam"], "baselines": []}
+    for metrics in (["box_iou"], ["max_box_acc_v2", "box_iou"]):
+        with pytest.raises(
+            ValueError, match="for any of the 2 pictures: no picture has boxes, which"
+        ):
+            tfcam.evaluate(shapes, pictures, metrics=metrics, **options)
+    with pytest.raises(ValueError, match="no picture has boxes or a mask"):
+        tfcam.evaluate(shapes, pictures, metrics=["energy", "pxap"], **options)
+    found = tfcam.evaluate(shapes, pictures, metrics=["energy", "box_iou", "gini"], **options)
+    assert found.summary.metric.tolist() == ["gini"]
+    assert list(found.settings["not_measured"]) == ["energy", "box_iou"]
+    assert "not measured: box_iou: no picture has boxes, which" in repr(found)
+
+
+def test_what_all_pictures_have_is_not_said_to_be_missing(shapes):
+    scene = tfcam.scenes.draw_scene(0)
+    found = tfcam.evaluate(
+        shapes, [Example("0", scene.image, scene.boxes)], methods=["grad_cam"], metrics=["box_iou"]
+    )
+    assert found.settings["not_measured"] == {}
+    assert "not measured" not in repr(found)

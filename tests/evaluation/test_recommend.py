@@ -95,6 +95,8 @@ def test_of_methods_that_are_all_alike_none_is_said_to_differ(methods):
 def test_without_numbers_nothing_is_ranked():
     with pytest.raises(ValueError, match="numbers for two of them on the same picture"):
         rank_candidates(rows([[np.nan, 1.0]]), {"insertion": "higher"})
+    with pytest.raises(ValueError, match="numbers for two of them on the same picture"):
+        rank_candidates(rows([[1.0]]).iloc[:0], {"insertion": "higher"})
 
 
 def test_the_layers_are_the_default_one_and_the_last_of_larger_maps():

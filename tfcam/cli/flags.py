@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tfcam.cli.checks import check_typed
 from tfcam.cli.terminal import report_errors
 from tfcam.engine.option import Option
 
@@ -178,6 +179,7 @@ def flags(*options: Option) -> Callable[[Callable[..., None]], Callable[..., Non
             with report_errors():
                 for option in options:
                     typed[option.name] = _KINDS[option.type].read(typed[option.name])
+                check_typed(typed, options)
                 command(**typed)
 
         run.__annotations__ = {one.name: one.annotation for one in parameters}

@@ -20,6 +20,7 @@ from typing import Literal, get_args
 
 from tfcam.engine.option import Option, count, flag
 from tfcam.maps.scaling import Fusion
+from tfcam.preprocessing.names import check_preprocess
 from tfcam.utils.validation import check_choice, check_grid, check_output, check_progress
 
 Score = Literal["logit", "probability"]
@@ -191,6 +192,7 @@ PREPROCESS = Option(
     '"tf", "torch" and "caffe" scale them, and the name of a keras.applications family, such as '
     '"resnet_v2", does what that needs.',
     "Or a callable on (B, H, W, 3) float32 pixels, or None for images that are already prepared.",
+    check=check_preprocess,
 )
 LABELS = Option(
     "labels",

@@ -15,6 +15,11 @@ from tfcam.evaluation.statistics import holm, rounding, wilcoxon
 SIGNIFICANT = 0.05
 
 
+_NOTHING = (
+    "To rank methods a metric must give numbers for two of them on the same picture; none does."
+)
+
+
 class Meeting(NamedTuple):
     """How two methods compare on the pictures that both have.
 
@@ -58,15 +63,14 @@ def rank_candidates(table: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFr
         wide[metric].reindex(columns=keys).to_numpy() * (-1 if better[metric] == "higher" else 1)
         for metric in wide.columns.unique("metric")
     ]
+    if not costs:
+        raise ValueError(_NOTHING)
     ranks = np.stack([_rank(of_metric) for of_metric in costs])
     pairs = list(itertools.combinations(range(len(keys)), 2))
     met = [_meet(ranks[..., a], ranks[..., b]) for a, b in pairs]
     counts = np.isfinite(ranks).any(axis=0).sum(axis=0)
     if not any(meeting.n for meeting in met) and (met or not counts.any()):
-        raise ValueError(
-            "To rank methods a metric must give numbers for two of them on the same picture; none "
-            "does."
-        )
+        raise ValueError(_NOTHING)
     means, p, shared = np.ones(len(keys)), np.eye(len(keys)), np.diag(counts)
     for (a, b), meeting, corrected in zip(pairs, met, holm([m.p for m in met]), strict=True):
         means[a] += meeting.lost

@@ -137,6 +137,11 @@ class Evaluation:
         left = f", {len(self.skipped)} left out" if len(self.skipped) else ""
         model = self.settings.get("model", "a model")
         head = f"Evaluation of {model!r} on {self.pictures} pictures{left}"
+        reasons: dict[str, list[str]] = {}
+        for metric, reason in self.settings.get("not_measured", {}).items():
+            reasons.setdefault(reason, []).append(metric)
+        for reason, names in reasons.items():
+            head += f"\nnot measured: {', '.join(names)}: {reason}"
         with pd.option_context("display.width", 200, "display.max_columns", 50):
             return make_printable(f"{head}\n{self.wide().round(3).to_string()}")
 

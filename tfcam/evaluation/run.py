@@ -23,6 +23,14 @@ from tfcam.utils.digest import digest_arrays
 from tfcam.utils.progress import Advance
 from tfcam.utils.versions import versions
 
+# Why a metric gave nothing, by what it needs.
+_WITHOUT = {
+    "boxes": "no picture has boxes, which some metrics need: put VOC's XML or COCO's JSON beside "
+    "the pictures or name their place by annotations=, or give tfcam.Example(..., boxes=...)",
+    "region": "no picture has boxes or a mask with a pixel of the object, which some metrics need",
+    "": "every map held NaN or infinity",
+}
+
 
 class EvaluationRun:
     """An evaluation, which can be stopped after each batch and goes on from there.
@@ -126,18 +134,33 @@ class EvaluationRun:
             name, reason = (self._tally.skipped or [none])[0]
             raise ValueError(f"No picture could be measured. The first: {name}: {reason}")
         filled = [batch for batch in self._batches if len(batch)]
+        table = pd.concat(filled or self._batches[:1], ignore_index=True)
+        missing = self._missing(table)
+        if len(missing) == len(self._measures):
+            reasons = "; ".join(dict.fromkeys(missing.values()))
+            raise ValueError(
+                f"No metric gave a number for any of the {self._tally.pictures} pictures: "
+                f"{reasons}."
+            )
         return conclude(
-            pd.concat(filled or self._batches[:1], ignore_index=True),
+            table,
             self._tally,
             {measure.name: measure.better for measure in self._measures},
             {candidate.key: candidate.kind for candidate in self._candidates.all},
             {
                 **{name: value for name, value in self._settings.items() if value is not None},
+                "not_measured": missing,
                 "meanings": {measure.name: measure.meaning for measure in self._measures},
                 "versions": versions(),
             },
             self._seed,
         )
+
+    def _missing(self, table: pd.DataFrame) -> dict[str, str]:
+        """Find the metrics that gave nothing, each with the reason."""
+        measured = {*table["metric"], *(key.metric for key in self._tally.sets)}
+        missing = [measure for measure in self._measures if measure.name not in measured]
+        return {measure.name: _WITHOUT[measure.needs] for measure in missing}
 
     def _described(self) -> dict[str, Any]:
         """Describe what the run depends on, as JSON can hold it."""

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam import maps
+from tfcam.engine.doors import DOORS
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
@@ -29,6 +30,9 @@ from tfcam.results.explanations import Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
 from tfcam.utils.progress import Advance, progress_bar
+
+# What a mistaken option may be meant for besides those of the method.
+_OWN = [option.name for option in (*DOORS["Explainer"], *DOORS["explain"])]
 
 
 class Explainer:
@@ -110,7 +114,7 @@ class Explainer:
         self.pipeline = Pipeline(
             model,
             layer,
-            ask(method, options),
+            ask(method, options, _OWN),
             Settings(score, output, eigen, batch_size, grid, freeze),
             input=input,
             preprocess=preprocess,

@@ -9,20 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcam.model.applications import FAMILIES
 from tfcam.model.graph import ModelGraph
-from tfcam.utils.validation import shown
+from tfcam.preprocessing.names import MODE_OF, MODES, check_preprocess
 
 Preprocess = str | Callable[[np.ndarray], Any] | None
-
-
-_MODES = {
-    "raw": "0..255 as it is",
-    "unit": "scaled to 0..1",
-    "tf": "scaled to -1..1",
-    "torch": "scaled to 0..1, ImageNet mean and deviation",
-    "caffe": "BGR, ImageNet mean taken off",
-}
 
 
 # What keras.applications' preprocess_input begins with in a graph, on pixels of 0..255; what may
@@ -66,14 +56,8 @@ def choose_preprocessing(
         return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
     if callable(preprocess):
         return Preprocessing(preprocess, f"{function_name(preprocess)}, as given")
-    if not (isinstance(preprocess, str) and preprocess == "auto"):
-        modes = {mode: mode for mode in _MODES} | {family.name: family.mode for family in FAMILIES}
-        if not isinstance(preprocess, str) or preprocess not in modes:
-            raise ValueError(
-                f"preprocess must be 'auto', None, a callable or one of {', '.join(modes)}; "
-                f"got {shown(preprocess)}."
-            )
-        return _mode(modes[preprocess], "as given")
+    if check_preprocess(preprocess) != "auto":
+        return _mode(MODE_OF[preprocess], "as given")
     told = _told(graph, which)
     if told is not None:
         return told
@@ -82,7 +66,7 @@ def choose_preprocessing(
         f"How {graph.name!r} wants its pictures can't be read from it: it is no keras.applications "
         "network by name and has no Rescaling or Normalization. Pass preprocess='unit' (0..1), "
         "'tf' (-1..1), 'torch', 'caffe', 'raw' (0..255), a callable, or None if already prepared."
-        + (f" Its layers are named as in {hint.name!r} ({_MODES[hint.mode]})." if hint else "")
+        + (f" Its layers are named as in {hint.name!r} ({MODES[hint.mode]})." if hint else "")
     )
 
 
@@ -97,7 +81,7 @@ def _mode(mode: str, reason: str) -> Preprocessing:
             )
         return keras.applications.imagenet_utils.preprocess_input(pixels, "channels_last", mode)
 
-    return Preprocessing(function, f"{_MODES[mode]}, {reason}", mode == "caffe")
+    return Preprocessing(function, f"{MODES[mode]}, {reason}", mode == "caffe")
 
 
 def _told(graph: ModelGraph, which: int) -> Preprocessing | None:

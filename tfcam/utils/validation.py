@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcam.utils.suggestions import did_you_mean
+
 LARGEST = 2**31 - 1
 
 
@@ -39,7 +41,10 @@ def check_choice(name: str, value: Any, known: Collection[str]) -> str:
         ValueError: fuse must be one of max, mean; got 'min'.
     """
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {shown(value)}.")
+        raise ValueError(
+            f"{name} must be one of {', '.join(known)}; got {shown(value)}."
+            f"{did_you_mean(value, known)}"
+        )
     return value
 
 
