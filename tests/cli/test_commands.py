@@ -417,7 +417,7 @@ def test_compare_draws_one_figure_and_prints_the_table(asked, shapes):
 def test_both_sides_are_drawn_and_named(shapes):
     explained("a.png", "--signed")
     assert run("compare", "a.png", "--method", "hires_cam", "--signed").exit_code == 0
-    assert made() == ["a_compare_method_hires_cam_signed.png", "a_grad_cam_signed.png"]
+    assert made() == ["a_compare_hires_cam_signed.png", "a_grad_cam_signed.png"]
     wanted = tfcam.explain(shapes, "a.png", labels=KINDS).picture(signed=True)
     with Image.open("a_grad_cam_signed.png") as image:
         np.testing.assert_allclose(np.asarray(image, float), wanted, atol=1)
