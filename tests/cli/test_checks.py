@@ -181,3 +181,10 @@ def test_reports_and_figures_are_not_written_over(command):
     assert found.exit_code == 2
     assert "is there already: write over with --overwrite" in found.stderr
     assert Path("r").read_text() == Path("demo.png").read_text() == "of somebody"
+
+
+@pytest.mark.parametrize("command", ["explain a.png --method smooth_grad --option samples=4"])
+def test_what_loops_shows_its_steps(command):
+    found = CliRunner().invoke(app, [*command.split(), "--model", "shapes", "--progress"])
+    assert found.exit_code == 0
+    assert " 4/4 " in found.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from tfcam.model.labels import find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.outputs import classes_of_shape, pick_output, symbolic_outputs
 from tfcam.model.snapshot import Snapshot
-from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, check_layers, open_layer
+from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
 from tfcam.utils.validation import check_grid, check_model
@@ -171,7 +172,17 @@ class ModelGraph(ModelTree):
             ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
                 grid can't be told.
         """
-        return open_layer(self, layer, lambda: self.calls(which), grid, self.takes_images)
+        place = open_layer(self, layer, lambda: self.calls(which), grid, self.takes_images)
+        return place._replace(tap=self._seeing(place.tap, which))
+
+    def _seeing(self, tap: Tap, which: int) -> Tap:
+        """Of a layer that is called several times, the one call that sees the explained input."""
+        if len(self.inputs) == 1 or tap.number is not None:
+            return tap
+        calls = self.calls(which)
+        own = [call for call in calls.calls if call.operation is tap.operation()]
+        seeing = calls.explained(own)
+        return replace(tap, number=seeing[0].number) if len(seeing) == 1 < len(own) else tap
 
     def open_layers(
         self, layer: Layers, which: int = 0, grid: tuple[int, int] | None = None
@@ -190,11 +201,11 @@ class ModelGraph(ModelTree):
         if not isinstance(layer, list | tuple):
             return [self.open_layer(layer, which, grid)]
         places = [self.open_layer(name, which, grid) for name in layer]
-        names = [place.tap.name for place in places]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(
-                f"A list of layers must name each once; {repeated[0]!r} is there twice."
-            )
+        for index, (tap, _) in enumerate(places):
+            if any(tap.is_at(other) for other, _ in places[:index]):
+                raise ValueError(
+                    f"A list of layers must name each once; {tap.name!r} is there twice."
+                )
         return places
 
     # --- what comes out ---------------------------------------------------------------------
