@@ -110,6 +110,7 @@ TYPED = {
     "freeze": (None, True),
     "progress": (None, True),
     "to": ("kept", Path("kept")),
+    "key": ("mine", "mine"),
 }
 # Where each command finds its door, and what else must be typed.
 PLACES = {

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -18,7 +19,7 @@ from PIL import Image
 import tfcam
 from tests import networks
 from tfcam import maps
-from tfcam.data.example import Example
+from tfcam.data.example import Example, Mark
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, LeftOut, SetCount, Tally
 from tfcam.evaluation.gallery import Shown, draw_thumbnail
 from tfcam.evaluation.intervals import varying_share_interval
@@ -256,15 +257,17 @@ def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
 
 def test_a_damaged_state_is_told(tmp_path):
     store = Store(tmp_path / "run", {"seed": 0})
-    assert store.read() == ([], {})
+    assert store.read(["image", "value"]) == ([], {}, [])
     rows = pd.DataFrame({"image": ["a"], "value": [0.5]})
-    store.write(0, rows, {"position": 1, "sums": np.ones(3)})
-    (batch,), state = store.read()
+    marked = [("a", Mark("0f", "dog", "1e")), ("b", Mark("", None, ""))]
+    store.write(0, rows, {"position": 1, "sums": np.ones(3)}, marked)
+    (batch,), state, pictures = store.read(["image", "value"])
+    assert pictures == marked
     pd.testing.assert_frame_equal(batch, rows)
     assert (state["position"], state["sums"].tolist()) == (1, [1.0] * 3)
     (tmp_path / "run/state.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match="state.npz' is damaged: begin anew in another folder"):
-        store.read()
+        store.read(["image", "value"])
 
 
 # What is explained
@@ -466,11 +469,11 @@ STOPPED = {
 }
 
 
-def run_slowly(to, seconds):
+def run_slowly(to):
     """What the killed process runs: slow enough to be killed in the middle."""
 
     def slow(pictures, classes):
-        time.sleep(seconds)
+        time.sleep(float(os.environ.get("TFCAM_TEST_SLOW", "0")))
         return [np.eye(4)] * len(pictures)
 
     return tfcam.evaluate(
@@ -479,9 +482,10 @@ def run_slowly(to, seconds):
 
 
 def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
-    run = f"run_slowly({str(tmp_path / 'a')!r}, 1)"
+    run = f"run_slowly({str(tmp_path / 'a')!r})"
     code = f"from tests.evaluation.test_evaluate import run_slowly; {run}"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment["TFCAM_TEST_SLOW"] = "1"
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
     while process.poll() is None and len(list((tmp_path / "a").glob("rows-*"))) < 2:
         time.sleep(0.05)
@@ -489,7 +493,7 @@ def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
     assert process.wait() == -signal.SIGKILL
     done = {each.name: each.stat().st_mtime_ns for each in (tmp_path / "a").glob("rows-*")}
     assert 2 <= len(done) < 6
-    gone_on, whole = run_slowly(tmp_path / "a", 0), run_slowly(tmp_path / "b", 0)
+    gone_on, whole = run_slowly(tmp_path / "a"), run_slowly(tmp_path / "b")
     kept = [(tmp_path / "a" / name).stat().st_mtime_ns == at for name, at in done.items()]
     assert sum(kept) >= len(done) - 1  # the last may have come without its state
     for table in ("table", "summary", "comparisons", "curves", "skipped"):
@@ -522,8 +526,7 @@ def test_a_folder_of_another_run_is_refused(shapes, data, tmp_path):
         tfcam.evaluate(shapes, data[:2], to=tmp_path / "a", seed=1, **options)
     with pytest.raises(ValueError, match="other settings .*pictures_digest"):
         tfcam.evaluate(shapes, data[:3], to=tmp_path / "a", **options)
-    changed = [Example(data[0].id, data[0].image, data[0].boxes), data[2]]
-    changed[1] = Example(data[1].id, data[2].image, data[2].boxes)
+    changed = [data[0], replace(data[2], id=data[1].id)]
     with pytest.raises(ValueError, match="same pictures in the same order .*number 1 is another"):
         tfcam.evaluate(shapes, changed, to=tmp_path / "a", **options)
     (tmp_path / "b").mkdir()
@@ -605,6 +608,81 @@ def test_a_report_says_of_how_many_pictures_each_number_is():
     assert (verdict.best, verdict.n, verdict.equal) == ("c", "3", ["a", "b"])
     [a, _, c] = table_rows(named(found.summary), ["energy"])
     assert (a.cells[0].n, c.cells[0].n) == (20, 3)
+
+
+@pytest.mark.parametrize("place", [0, 1, 4])
+@pytest.mark.parametrize("kind", ["files", "list", "dataset"])
+def test_other_pictures_are_another_run(shapes, tmp_path, kind, place):
+    def pictures(changed):
+        drawn = [tfcam.scenes.draw_scene(n + 50 * (n == changed)).image for n in range(5)]
+        if kind == "dataset":
+            return tf.data.Dataset.from_tensor_slices(np.stack(drawn))
+        if kind == "list":
+            return drawn
+        home = tmp_path / "pictures"
+        home.mkdir(exist_ok=True)
+        for number, picture in enumerate(drawn):
+            Image.fromarray(picture).save(home / f"{number}.bmp")
+        return home
+
+    asked = {"methods": ["cam"], "metrics": ["gini"], "baselines": [], "batch_size": 2}
+    tfcam.evaluate(shapes, pictures(None), to=tmp_path / "run", **asked)
+    with pytest.raises(ValueError, match=f"same pictures .*number {place} is another now"):
+        tfcam.evaluate(shapes, pictures(place), to=tmp_path / "run", **asked)
+    tfcam.evaluate(shapes, pictures(None), to=tmp_path / "run", **asked)
+
+
+def test_other_functions_and_explainers_are_another_run(shapes, tmp_path):
+    def explainer(power):
+        return lambda images, classes: [
+            image[..., 0].astype(np.float32) ** power for image in images
+        ]
+
+    def preprocess(scale):
+        return lambda pixels: pixels * scale
+
+    pictures = [tfcam.scenes.draw_scene(1).image]
+    asked = {"metrics": ["gini"], "baselines": []}
+    for name, first, second in (
+        ("explainers", {"own": explainer(1)}, {"own": explainer(2)}),
+        (
+            "methods",
+            [lambda reading: reading.activations[..., 0]],
+            [lambda r: r.activations[..., 1]],
+        ),
+        ("explainers", *({"x": tfcam.Explainer(shapes, method=m)} for m in ("cam", "layer_cam"))),
+        ("preprocess", preprocess(1.0), preprocess(0.5)),
+    ):
+        to = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}"
+        own = asked | ({"methods": []} if name == "explainers" else {})
+        tfcam.evaluate(shapes, pictures, to=to, **own, **{name: first})
+        tfcam.evaluate(shapes, pictures, to=to, **own, **{name: first})
+        with pytest.raises(ValueError, match="other settings .*methods?_digest|preprocess_digest"):
+            tfcam.evaluate(shapes, pictures, to=to, **own, **{name: second})
+    unreadable = iter(tf.data.Dataset.range(2))
+    odd = {"own": lambda images, classes: [np.ones((4, 4)) for _ in images if unreadable]}
+    with pytest.raises(ValueError, match="methods can't be told from others.*key="):
+        tfcam.evaluate(shapes, pictures, methods=[], explainers=odd, to=tmp_path / "k", **asked)
+    tfcam.evaluate(shapes, pictures, methods=[], explainers=odd, **asked)
+    for _ in range(2):
+        tfcam.evaluate(
+            shapes, pictures, methods=[], explainers=odd, to=tmp_path / "k", key="a", **asked
+        )
+
+
+@pytest.mark.parametrize("name", ["rows-00000.parquet", "state.npz", "settings.json"])
+@pytest.mark.parametrize("content", [b"", b"PAR1 and nonsense", b"{}", None])
+def test_damaged_files_of_a_run_are_told(shapes, tmp_path, name, content):
+    asked = {"methods": ["cam"], "metrics": ["gini"], "baselines": [], "to": tmp_path / "run"}
+    tfcam.evaluate(shapes, [tfcam.scenes.draw_scene(1).image], **asked)
+    file = tmp_path / "run" / name
+    if content is None:
+        pd.DataFrame({"image": [1]}).to_parquet(file)
+    else:
+        file.write_bytes(content)
+    match = f"{name}' is damaged.*another folder|other settings"
+    with pytest.raises(ValueError, match=match):
+        tfcam.evaluate(shapes, [tfcam.scenes.draw_scene(1).image], **asked)
 
 
 @pytest.mark.parametrize("boxes", [None, np.zeros((0, 4), np.float32)])

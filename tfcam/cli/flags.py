@@ -22,7 +22,7 @@ _PANELS = {
     "What is explained": "layer layers target targets score input output grid",
     "How": "method methods metrics fuse augment eigen",
     "Pictures and labels": "preprocess labels split data_dir annotations",
-    "Running": "batch_size shard_size seed freeze to progress",
+    "Running": "batch_size shard_size seed freeze to key progress",
 }
 SUBJECT, HOW, PICTURES, RUNNING = _PANELS
 RESULTS = "Results"
@@ -108,6 +108,7 @@ _KINDS = {
     "Sequence[str] | None": Kind(
         Path | None, metavar="FILE", hint="A text file with one on each line."
     ),
+    "str | None": Kind(str | None, metavar="NAME"),
     "str | os.PathLike[str] | None": Kind(Path | None, metavar="PATH"),
     "str | os.PathLike[str]": Kind(Path, metavar="PATH"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,20 @@ class Skipped:
     reason: str
 
 
+class Mark(NamedTuple):
+    """What tells a picture and its truth from others.
+
+    Attributes:
+        picture: A digest of its file or, where it is none, of its pixels; "" where there is none.
+        label: Its class.
+        truth: A digest of its boxes, its mask and what else the model takes; None where not kept.
+    """
+
+    picture: str
+    label: Label
+    truth: str | None
+
+
 @dataclass(frozen=True)
 class Source:
     """Pictures that can be read from any place on, again and again.
@@ -61,6 +75,7 @@ class Source:
         item: One of them by its place, from several threads at once; None where they can be read
             in their order only.
         place: How to find them again, as ``open_data`` takes it; None where it can't be said.
+        mark: The mark of one of them by its place, where it must not be decoded for that.
     """
 
     name: str
@@ -70,6 +85,7 @@ class Source:
     label_names: tuple[str, ...] | None = None
     item: Callable[[int], Example | Skipped] | None = None
     place: Mapping[str, str | None] | None = None
+    mark: Callable[[int], Mark | None] | None = None
 
 
 def split_by_class(example: Example) -> list[Example]:

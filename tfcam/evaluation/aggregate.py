@@ -28,7 +28,7 @@ RESAMPLES = 200
 
 
 # What is kept of a tally as it is.
-_FACTS = ("position", "last", "notes", "pictures", "empty", "leading")
+_FACTS = ("position", "notes", "pictures", "empty", "leading")
 
 
 class LeftOut(NamedTuple):
@@ -117,7 +117,6 @@ class Tally:
 
     Attributes:
         position: The number of pictures of the source that are done.
-        last: The digest of the last of them.
         skipped: What was left out.
         notes: Further settings by name, such as the preprocessing.
         pictures: The number of pictures that were measured.
@@ -129,7 +128,7 @@ class Tally:
 
     def __init__(self, makers: dict[str, Callable[[], keras.metrics.Metric]], seed: int) -> None:
         self._makers, self._seed = makers, seed
-        self.position, self.last = 0, ""
+        self.position = 0
         self.skipped: list[LeftOut] = []
         self.notes: dict[str, str] = {}
         self.pictures, self.leading = 0, ""

@@ -89,6 +89,7 @@ def recommend(
     grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
+    key: str | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Recommendation:
@@ -133,6 +134,9 @@ def recommend(
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
+        key: A name for the functions and objects of your own that make the maps. A run goes on
+            where it was only with the same ones, told by their code, constants and what they refer
+            to; where that can't be read, or changes while they run, this name tells them instead.
         seed: Random seed, at least 0: the same seed gives the same result.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
@@ -178,6 +182,7 @@ def recommend(
         grid=grid,
         batch_size=batch_size,
         to=to,
+        key=key,
         seed=seed,
         progress=progress,
     )

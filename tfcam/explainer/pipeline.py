@@ -99,6 +99,15 @@ class Pipeline:
         return None if Need.ATTENTIONS in self.engine.needs else joined(self.engine.layers)
 
     @property
+    def identity(self) -> tuple[Any, ...]:
+        """What tells this from others: all that its maps depend on."""
+        _, requests, settings = self._question
+        methods = [(request.method.function, dict(request.options)) for request in requests]
+        weights = [np.asarray(weight) for weight in self.model.variables]
+        how = (settings, self.preprocess, self.labels, self.fuse, self.augment, self._input)
+        return self.model, weights, self.layer, methods, how
+
+    @property
     def classes(self) -> int | None:
         """The number of classes that the output tells apart; None where it is of another form."""
         return self._classes().count

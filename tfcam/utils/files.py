@@ -21,6 +21,16 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def as_text(name: str) -> str:
+    """Write a file's name, which may be any bytes on Linux, as text that every file can hold.
+
+    Example:
+        >>> as_text("caf\\udce9.png")
+        'caf\ufffd.png'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:
     """Refuse, before the work, a file that could not be written after it.
 

@@ -177,6 +177,17 @@ def check_output(output: Any) -> str | int | None:
     return int(output) if isinstance(output, Integral) else output
 
 
+def check_key(key: Any) -> str | None:
+    """Check what ``key`` may be: a text, or None.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(key, str | None):
+        raise TypeError(f"key must be a text, or None; got {kind_of(key)}.")
+    return key
+
+
 def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:
     """Refuse what does not fit an input, or the first of its batch, or is not finite.
 
