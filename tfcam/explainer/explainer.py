@@ -227,7 +227,8 @@ class Explainer:
         are known. The weights are in it as they are now.
 
         Args:
-            path: The folder to write.
+            path: The folder to write, there whole or not at all; an empty one, or one that was
+                exported before, makes way.
             target: The class that is explained: an index, or a label where labels are known; by
                 default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
                 outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
@@ -235,7 +236,8 @@ class Explainer:
 
         Raises:
             ValueError: If the model has several inputs, the method runs the network many times, or
-                the preprocessing can't be part of a graph.
+                the preprocessing can't be part of a graph; or if the folder holds something else.
+            FileNotFoundError: If the folder that it is to be in does not exist.
 
         Example:
             >>> import tempfile, tfcam
