@@ -95,9 +95,11 @@ def load_image(
         return _from_array(source)
     if hasattr(source, "read"):
         return _decode(io.BytesIO(_read(source)), "the file object", max_pixels)
+    holds = getattr(source, "image", None) is not None
     raise ImageError(
         "An image must be a path, an http(s) URL, bytes, a binary file object, a PIL image or an "
-        f"array; got {type(source).__name__}. Give several images one by one."
+        f"array; got {type(source).__name__}. "
+        + ("It holds one: pass its .image." if holds else "Give several images one by one.")
     )
 
 
