@@ -22,7 +22,7 @@ from tfcam.cli.arguments import (
     name_picture,
     read_image,
 )
-from tfcam.cli.checks import check_image, check_method_options, check_new
+from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
@@ -206,7 +206,7 @@ def _usable(paths: list[str]) -> list[str]:
         return paths
     missing = [path for path in paths if not is_url(path) and not Path(path).exists()]
     for path in missing:
-        complain(f"{path}: there is no such file")
+        complain(f"{path}: there is no such file.{beside(path)}")
     if len(missing) == len(paths):
         raise typer.Exit(2)
     return [path for path in paths if path not in missing]
