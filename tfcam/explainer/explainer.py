@@ -194,11 +194,12 @@ class Explainer:
         spoken = word_lists(words, len(batch))
         (own,) = pipeline.targets(target, len(batch))
         beside = pipeline.others(others, len(batch))
-        results = []
+        pixels, results = pipeline.are_pixels(batch), []
         with self._progress_bar(len(batch)) as advance:
             for start in range(0, len(batch), self._batch_size):
                 part = slice(start, start + self._batch_size)
-                prepared = pipeline.prepare(batch[part], [values[part] for values in beside])
+                own_others = [values[part] for values in beside]
+                prepared = pipeline.prepare(batch[part], own_others, pixels=pixels)
                 run = pipeline.compute(prepared, [part_of(own, part)])
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))
