@@ -50,7 +50,7 @@ WRONG = {
     "explain a.png --model shapes --labels no.txt": r"--labels must be a text file .* 'no\.txt'",
     "explain a.png --model shapes --output no/map.png": r"The folder of 'no/map\.png' does not",
     "explain a.png --model shapes --output a.jpg": r"saved as \.png or \.npz",
-    "explain a.png --model shapes --output a.png": r"'a\.png' is there already: .*--overwrite",
+    "explain a.png --model shapes --output a.png": "'a.png' must be another file than those",
     "compare a.png --model shapes --method layercam": r"got 'layercam'\. Did you mean 'layer_cam'",
     "compare a.png --model shapes --model shaeps": r"No network 'shaeps'",
     "diagnose b.png --model shapes": r"there is none at 'b\.png'",

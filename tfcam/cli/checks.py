@@ -18,6 +18,7 @@ from tfcam.cli.names import (
 from tfcam.cli.terminal import silence
 from tfcam.engine.option import Option
 from tfcam.images.loading import is_url, load_image
+from tfcam.utils.files import check_no_input
 from tfcam.utils.suggestions import did_you_mean, find_similar
 from tfcam.utils.validation import check_choice
 
@@ -98,19 +99,38 @@ def check_data(name: str, data_dir: str | os.PathLike[str] | None = None) -> Non
         )
 
 
-def check_new(files: Sequence[Path | None], overwrite: bool) -> None:
-    """Refuse to write over files.
+def check_new(
+    files: Sequence[Path | None], overwrite: bool, read: Iterable[str | Path | None] = ()
+) -> None:
+    """Refuse to write over files, and over what is read whatever is said.
+
+    Args:
+        files: What is written.
+        overwrite: Whether files may be written over.
+        read: What is read: files, the pictures and annotations of folders, names of other things.
 
     Raises:
+        ValueError: If one of them is read.
         FileExistsError: If one is there already.
     """
     there = [str(file) for file in files if file is not None and file.is_file()]
+    named = [Path(one) for one in read if one is not None] if there else []
+    inputs = [file for one in named for file in _read_in(one)]
+    for name in there:
+        check_no_input(Path(name), inputs)
     if there and not overwrite:
         others = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
         raise FileExistsError(
             f"{there[0]!r}{others} there already: write over with --overwrite, or give another "
             "place."
         )
+
+
+def _read_in(path: Path) -> list[Path]:
+    """List what is read of a folder; a file as it is."""
+    if not path.is_dir():
+        return [path]
+    return [file for file in path.rglob("*") if file.suffix.lower() not in (".html", ".parquet")]
 
 
 def check_method_options(method: str, changes: Iterable[str], others: Iterable[str]) -> None:

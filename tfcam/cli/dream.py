@@ -126,7 +126,7 @@ def dream(
     named = {name: value for name, value in raised.items() if value is not None}
     name = name_options({**named, **options, **changes}, DOORS["dream"])
     path = check_path(file or Path(f"dream_{name}.png"))
-    check_new([path], overwrite)
+    check_new([path], overwrite, [image, model, options["labels"]])
     network, options["labels"] = load_network(model, options["labels"], unsafe)
     from tfcam.feature_visualization.dream import dream as make
 

@@ -90,7 +90,7 @@ def explain(
     def choose() -> list[Path | None]:
         name = name_options({**options, **changes, **_chosen(signed=signed)}, _EXPLAINED)
         files = choose_files(paths, name, file) if wanted else []
-        check_new(files, overwrite)
+        check_new(files, overwrite, [*paths, model, options["labels"]])
         return [*files] or [None] * len(paths)
 
     files = choose()
@@ -166,7 +166,7 @@ def compare(
     )
     parts = [name_picture(image), "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
-    check_new([path], overwrite)
+    check_new([path], overwrite, [image, *model, options["labels"]])
     networks, labels = zip(
         *(load_network(name, options["labels"], unsafe) for name in model), strict=True
     )
