@@ -96,6 +96,13 @@ FINDINGS = {
         "Give the picture as uint8 and leave `preprocess` out, or prepare the array as the model "
         "takes it.",
     ),
+    "nearly_black": Known(
+        "The picture is nearly black: it reaches {high:.4g} of 255. Values of 10 or 12 bits in a "
+        "file of 16 bits look so: stretch them to 0..255, and give a uint8 array.",
+        "A file of 16 bits is scaled by its full range, of which a camera, scanner or microscope "
+        "may fill a sixteenth or less.",
+        "Stretch the values that the network was trained on to 0..255, and give a uint8 array.",
+    ),
     "pixels_as_prepared": Known(
         "The floats reach {high:.4g}, as pixels do, and were taken as prepared: what {model!r} "
         "takes is not known. Pass preprocess='unit' (0..1), 'tf' (-1..1), 'torch', 'caffe', 'raw' "

@@ -21,6 +21,9 @@ from tfcam.preprocessing.ranges import known_range
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER
 
+# What 12 bits fill of 16, in pixels of 0..255.
+_NEARLY_BLACK = 16
+
 
 def of_result(
     engine: Engine,
@@ -45,6 +48,7 @@ def of_result(
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
     findings += of_unit(engine, explained)
     findings += prepared.findings
+    findings += of_picture(prepared.images[explained.image])
     misfit = of_input(engine.submodel, prepared, explained.image)
     findings += [misfit] if misfit else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
@@ -98,6 +102,15 @@ def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
         )
         for grid, name in first.items()
     ]
+
+
+def of_picture(picture: np.ndarray) -> list[Finding]:
+    """Find a picture of which hardly anything can be seen, as 12 bits in a file of 16 are."""
+    if picture.dtype != np.uint8 or picture[::8, ::8].max(initial=0) > _NEARLY_BLACK:
+        return []
+    high = int(picture.max(initial=0))
+    seen = high > _NEARLY_BLACK or high == picture.min(initial=high)
+    return [] if seen else [finding("nearly_black", high=high)]
 
 
 def of_input(submodel: SubModel, prepared: Prepared, image: int) -> Finding | None:
