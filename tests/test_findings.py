@@ -395,7 +395,8 @@ def test_nan_that_the_preprocessing_makes_is_told():
 def test_nan_that_float16_makes_is_told():
     """200 x 400 is more than float16 holds."""
     double = layers.Rescaling(400.0, dtype="float16", name="double")
-    said = first_nan(chain(double), image=np.full((8, 8, 3), 200, np.float32))
+    image = np.full((8, 8, 3), 200, np.float32)
+    said = first_nan(chain(double), image=image, made={"preprocess": None})
     assert "They start in 'double', whose output holds 128; its weights are finite." in said
 
 
