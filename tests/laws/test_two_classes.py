@@ -435,3 +435,35 @@ def test_the_loss_of_each_output_is_its_own():
     dog = tfcam.explain(model, dark, "conv", output="dog")
     assert (dog.target, dog.findings) == (0, ())
     assert dog.score == pytest.approx(-Z[0], rel=1e-5)
+
+
+def test_a_number_between_0_and_1_is_no_probability_where_the_structure_says_so():
+    model, images = network("tanh", "hinge"), pictures()
+    bent = np.tanh(Z)  # -0.50 and 0.985
+    for index in (0, 1):
+        for result, value in zip(tfcam.explain(model, images, target=index), bent, strict=True):
+            assert (result.target, result.score_kind) == (index, "logit")
+            assert result.score == pytest.approx((2 * index - 1) * value, rel=1e-5)
+
+
+class Several(keras.Model):
+    """A dict of a sigmoid unit and of a number, which is a third of its logit, turned over."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = network(None)
+
+    def call(self, x):
+        z = self.inner(x)
+        return {"dog": tf.sigmoid(z), "age": z / -3}
+
+
+def test_each_output_of_a_subclassed_model_is_what_it_is():
+    model, images = Several(), pictures()
+    model(np.zeros((1, SIDE, SIDE, 3), "f4"))
+    dog = tfcam.explain(model, images, "conv", output="dog", preprocess="raw")
+    assert [each.target for each in dog] == [0, 1]
+    age = tfcam.explain(model, images, "conv", output="age", preprocess="raw")
+    assert [each.label for each in age] == ["the number"] * 2
+    assert [each.score for each in age] == pytest.approx((-Z / 3).tolist(), rel=1e-5)
+    assert [each.code for each in age[1].findings if each.code == "one_number"] == ["one_number"]

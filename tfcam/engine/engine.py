@@ -18,6 +18,7 @@ from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.contract import MethodMap, check_question, checked_map
 from tfcam.methods.registry import Request
+from tfcam.model.endings import BOUNDED
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.taps import Place
@@ -259,7 +260,7 @@ class Engine:
         if self._is_unit:
             return "probability" if asked or ending == "probability" or hidden else "logit"
         if ending is not None:
-            return "output" if ending == "linear" else "probability"
+            return "probability" if ending in BOUNDED else "output"
         within = bool((values >= 0).all() and (values <= 1).all())
         if asked:
             return "probability" if within else "output"

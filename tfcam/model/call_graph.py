@@ -14,8 +14,8 @@ from tfcam.model.hooks import Side
 Shape = tuple[int | None, ...]
 
 # How an output comes about. "probability" is one whose logits are gone, such as the mean of several
-# networks' sigmoids.
-Ending = Literal["softmax", "sigmoid", "probability", "linear"]
+# networks' sigmoids; "other" is an activation that gives neither logits nor probabilities.
+Ending = Literal["softmax", "sigmoid", "probability", "linear", "other"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class CallGraph:
         which: Which input is explained.
         name: The model's name, for messages.
         sealed: The path of an exported network inside, whose layers are layers no more.
-        endings: How each output comes about, where the calls were traced.
+        traced: What is known of each output by its key, where the calls were traced; the key of
+            an only one is None.
     """
 
     calls: tuple[Call, ...]
@@ -74,7 +75,9 @@ class CallGraph:
     which: int = 0
     name: str = "model"
     sealed: str | None = None
-    endings: tuple[Ending | None, ...] = ()
+    traced: Mapping[str | int | None, tuple[Shape | None, Ending | None]] = field(
+        default_factory=dict
+    )
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""

@@ -92,7 +92,7 @@ def _ending(tensor: Any, frame: _Frame) -> Ending | None:
             raise UntoldError
         if activation is keras.activations.linear:
             return "linear" if name in _WITH_KERNEL else _ending(taken[0], frame)
-        return _ACTIVATIONS.get(activation.__name__)
+        return _ACTIVATIONS.get(activation.__name__, "other")
     if name in _SAME:
         return _ending(taken[0], frame)
     if name in _MEANS:

@@ -224,10 +224,11 @@ class ModelGraph(ModelTree):
     def _find_output(self, output: str | int | None, which: int) -> ModelOutput:
         model = self.model
         if not getattr(model, "outputs", None):
-            calls = self._traced(which) if output is None else None
-            if calls is None or len(calls.endings) != 1:
+            calls = self._traced(which)
+            if calls is None or output not in calls.traced:
                 return ModelOutput()
-            return ModelOutput(0, classes_of_shape(calls.shape), calls.endings[0])
+            shape, ending = calls.traced[output]
+            return ModelOutput(list(calls.traced).index(output), classes_of_shape(shape), ending)
         outputs, names = symbolic_outputs(model), getattr(model, "output_names", None) or ()
         chosen = pick_output(outputs, output, names)
         if not isinstance(chosen, keras.KerasTensor):
@@ -237,7 +238,8 @@ class ModelGraph(ModelTree):
             ending = read_ending(model, chosen)
         except UntoldError:
             calls = self._traced(which)
-            ending = calls.endings[place] if calls and calls.endings else None
+            endings = [ending for _, ending in calls.traced.values()] if calls else []
+            ending = endings[place] if endings else None
         return ModelOutput(place, classes_of_shape(chosen.shape), ending)
 
     def _traced(self, which: int) -> CallGraph | None:

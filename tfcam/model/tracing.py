@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
+from tfcam.model.call_graph import Call, CallGraph, Ending, Shape, channels_last
 from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
@@ -101,8 +101,20 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         which,
         tree.name,
         sealed_path(tree),
-        tuple(map(traced_ending, outputs)),
+        dict(zip(_keys(function.structured_outputs), map(_known, outputs), strict=False)),
     )
+
+
+def _keys(outputs: Any) -> list[str | int | None]:
+    """List the keys of outputs in their flat order; places where they are in another structure."""
+    if tf.is_tensor(outputs):
+        return [None]
+    flat = isinstance(outputs, dict) and not any(map(tf.nest.is_nested, outputs.values()))
+    return sorted(outputs) if flat else list(range(len(tf.nest.flatten(outputs))))
+
+
+def _known(output: tf.Tensor) -> tuple[Shape | None, Ending | None]:
+    return None if output.shape.rank is None else tuple(output.shape), traced_ending(output)
 
 
 def _sources(graph: tf.Graph, count: int) -> dict[str, frozenset[int]]:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from tfcam.model.call_graph import Ending
+from tfcam.model.endings import BOUNDED
 from tfcam.targets.callables import Each, checked_scores
 from tfcam.targets.classes import NOTHING, PREDICTED, Top, class_outputs, class_scores, resolved
 from tfcam.targets.two_classes import as_columns, two_sides, with_number
@@ -40,7 +41,7 @@ class Outputs:
     @property
     def hide_logits(self) -> tf.Tensor:
         """Whether a softmax or sigmoid was not found that there is, or that values suggest."""
-        if self.activated or self.ending in ("linear", "probability"):
+        if self.activated or self.ending in ("linear", "probability", "other"):
             return tf.constant(False)
         if self.ending is not None:
             return tf.constant(True)
@@ -196,7 +197,7 @@ def are_probabilities(outputs: Outputs) -> tf.Tensor:
     """Tell whether a classifier's outputs are probabilities as they are: (B, 1) bool."""
     values = tf.cast(class_outputs(outputs.values), tf.float32)
     if outputs.activated or outputs.ending is not None:
-        known = outputs.activated or outputs.ending != "linear"
+        known = outputs.activated or outputs.ending in BOUNDED
         return tf.fill(tf.shape(values[:, :1]), known)
     within = tf.reduce_all((values >= 0) & (values <= 1), axis=-1, keepdims=True)
     if values.shape[-1] == 1:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfcam.model.endings import BOUNDED
 from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import swapped
@@ -268,7 +269,7 @@ class SubModel:
         """Tell a target of pixels how outputs are laid out, and whether they are probabilities."""
         likely = None if self.ending is None else self.ending == "probability"
         if self.score == "probability" and self.ending is not None:
-            likely = self.ending != "linear"
+            likely = self.ending in BOUNDED
         return told_format(target, self._swapped is not None, likely)
 
     def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
