@@ -25,7 +25,8 @@ from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.results.explanation import Explanation, Explanations
+from tfcam.results.explanation import Explanation
+from tfcam.results.explanations import Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
 from tfcam.utils.progress import Advance, progress_bar

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
-from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.call_graph import CallGraph
 from tfcam.model.functional_graph import read_calls
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
@@ -23,6 +23,7 @@ from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_laye
 from tfcam.model.outputs import classes_of_shape, pick_output, read_by, symbolic_outputs
 from tfcam.model.positions import CallKey, call_key, count_positions
 from tfcam.model.snapshot import Snapshot
+from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
@@ -113,6 +114,15 @@ class ModelGraph(ModelTree):
             )
         return self.inputs[0]
 
+    def stem(self, which: int = 0) -> Stem:
+        """What pixels become on their way to the first weights."""
+        key = ("stem", which)
+        stem = self.once(key, lambda: run_stem(self, self.structure, which))
+        if not stem.is_current():
+            with LOCK:
+                stem = self._kept[key] = run_stem(self, self.structure, which)
+        return stem
+
     def run(self, values: Sequence[tf.Tensor]) -> Any:
         """Call the model in inference mode.
 
@@ -135,20 +145,6 @@ class ModelGraph(ModelTree):
             return read or trace_calls(self, self.structure, which)
 
         return self.once(("calls", which), find)
-
-    def input_operations(self, which: int = 0) -> list[Any]:
-        """The innermost operations in the order in which they run, on one input alone."""
-        if len(self.inputs) > 1:
-            calls = self.calls(which)
-            return self._innermost(calls.explained_alone())
-        inner = (node.reference() for node in self.nodes if not node.innermost)
-        if all(map(_lists_its_order, (self.model, *inner))):
-            return [node.reference() for node in self.nodes if node.innermost]
-        return self._innermost(self.calls(which).calls)
-
-    def _innermost(self, calls: Iterable[Call]) -> list[Any]:
-        operations = (call.operation for call in calls)
-        return [operation for operation in operations if self.node_by_id[id(operation)].innermost]
 
     def computes_in(self, dtype: str) -> bool:
         """Whether the model or a layer of it computes in a dtype, such as "float16"."""
@@ -348,11 +344,6 @@ def graph_of(model: Any) -> ModelGraph:
         if graph is None or graph.model is not model or not graph.is_current():
             graph = _GRAPHS[model] = ModelGraph(model)
         return graph
-
-
-def _lists_its_order(model: Any) -> bool:
-    """Whether a model lists its operations in the order in which they run."""
-    return hasattr(model, "operations") or isinstance(model, keras.Sequential)
 
 
 def forget(model: Any) -> None:

@@ -145,7 +145,7 @@ def _as_given(
             f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
             f"{taken.shape}. Give it prepared, or a callable."
         )
-    arrays = [np.asarray(value) for value in values]
+    arrays = [np.array(value) for value in values]  # the result keeps them
     for array in arrays:
         if array.dtype.kind not in "biuf":
             raise ValueError(
