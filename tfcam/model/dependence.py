@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 
 from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.tree import children
 
 # What only rescales, activates, resizes or rearranges what it takes: classes of Keras and types of
 # TensorFlow's operations.
@@ -98,7 +99,7 @@ def _unfinished(calls: CallGraph, name: str) -> Sequence[str] | None:
 def _has_weights(call: Call) -> bool:
     operation = call.operation
     norms = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
-    own = getattr(operation, "_trainable_variables", ())
+    own = getattr(operation, "weights", ()) and not children(operation)
     return bool(own) and not isinstance(operation, norms)
 
 

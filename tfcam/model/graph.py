@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
-from tfcam.model.call_graph import CallGraph
+from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.functional_graph import read_calls
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
