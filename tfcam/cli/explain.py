@@ -22,7 +22,7 @@ from tfcam.cli.arguments import (
     name_picture,
     read_image,
 )
-from tfcam.cli.checks import check_image, check_method_options, check_new
+from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
@@ -90,7 +90,7 @@ def explain(
     def choose() -> list[Path | None]:
         name = name_options({**options, **changes, **_chosen(signed=signed)}, _EXPLAINED)
         files = choose_files(paths, name, file) if wanted else []
-        check_new(files, overwrite)
+        check_new(files, overwrite, [*paths, model, options["labels"]])
         return [*files] or [None] * len(paths)
 
     files = choose()
@@ -166,7 +166,7 @@ def compare(
     )
     parts = [name_picture(image), "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
-    check_new([path], overwrite)
+    check_new([path], overwrite, [image, *model, options["labels"]])
     networks, labels = zip(
         *(load_network(name, options["labels"], unsafe) for name in model), strict=True
     )
@@ -206,7 +206,7 @@ def _usable(paths: list[str]) -> list[str]:
         return paths
     missing = [path for path in paths if not is_url(path) and not Path(path).exists()]
     for path in missing:
-        complain(f"{path}: there is no such file")
+        complain(f"{path}: there is no such file.{beside(path)}")
     if len(missing) == len(paths):
         raise typer.Exit(2)
     return [path for path in paths if path not in missing]

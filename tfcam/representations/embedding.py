@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
-from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.terminal_text import make_printable
@@ -82,6 +82,17 @@ class Embedding(Archived):
     explained: tuple[tuple[float, ...], ...]
     neighbours: tuple[float, ...]
     skipped: tuple[Skipped, ...] = ()
+
+    forms: ClassVar[Mapping[str, Form]] = {"points": Form("f", (3,)), "thumbnails": Form("u", (4,))}
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        counts = {len(self.classes), len(self.thumbnails), len(self.ids)}
+        counts |= {*self.points.shape[1:2], *map(len, self.features)}
+        layers = {len(self.layers), len(self.points), len(self.features), len(self.neighbours)}
+        if len(counts) > 1 or len(layers) > 1 or self.points.shape[2] != 2:
+            return f"it is of {counts} pictures in {layers} layers"
+        return ""
 
     def plot(self, thumbnails: bool = True) -> Figure:
         """Draw the panels, each picture as a thumbnail framed in the colour of its class.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ from tfcam.model.taps import Layer
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.representations.activations import compute_activations
-from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import make_printable
 from tfcam.utils.validation import check_choice, check_count
@@ -58,6 +59,17 @@ class Features(Archived):
     strengths: np.ndarray
     by: str
     count: int
+
+    forms: ClassVar[Mapping[str, Form]] = {
+        "image": Form("u", (3,)),
+        "maps": Form("f", (3,)),
+        "strengths": Form("f", (1,)),
+    }
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        counts = len(self.channels), len(self.maps), len(self.strengths)
+        return "" if len({*counts}) == 1 else f"it is of {counts} channels, maps and strengths"
 
     def plot(self, colormap: str = COLORMAP) -> Figure:
         """Draw the picture and the channels on one colour scale, each with its number and strength.

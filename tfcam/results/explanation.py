@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,8 +20,8 @@ from tfcam.figures import overlays as drawing
 from tfcam.figures import text as lettering
 from tfcam.figures.palette import ALPHA, COLORMAP, OF_MAXIMUM, OF_PERCENTILE, PLAIN, Palette
 from tfcam.figures.rendering import new_figure, render
-from tfcam.findings import Finding
-from tfcam.utils.archive import Archived, save_archive, save_picture
+from tfcam.findings import FINDINGS, Finding
+from tfcam.utils.archive import Archived, Form, save_archive, save_picture
 from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import make_printable
 
@@ -77,6 +78,23 @@ class Explanation(Archived):
     measured: dict[str, float] = field(default_factory=dict)
     parts: dict[str, np.ndarray] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+
+    forms: ClassVar[Mapping[str, Form]] = {
+        "heatmap": Form("f", (1, 2, 3)),
+        "raw": Form("f", (1, 2, 3, 4)),
+        "image": Form("uif", (1, 2, 3, 4)),
+    }
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        size, shape = self.heatmap.shape, self.image.shape
+        if shape[: len(size)] != size:
+            return f"a heatmap {size} is of no image {shape}"
+        if len(size) == 2 and (self.image.dtype != np.uint8 or len(shape) != 3):
+            return f"image is an array {shape} of {self.image.dtype}"
+        odd = [name for name, part in self.parts.items() if part.dtype.kind != "f"]
+        odd += [one.code for one in self.findings if one.code not in FINDINGS]
+        return f"{odd[0]!r:.50} is no map and no finding" if odd else ""
 
     def __post_init__(self) -> None:
         if not self.words and self.image.ndim == 1 and self.image.dtype.kind in "iu":
