@@ -43,7 +43,7 @@ def two_heads():
     trunk = conv(4, "trunk", ends)
     age = layers.GlobalAveragePooling2D(name="age_pool")(conv(5, "age_map", trunk))
     kind = layers.GlobalAveragePooling2D(name="kind_pool")(conv(6, "kind_map", trunk))
-    outputs = {"age": layers.Dense(1, name="age")(age), "kind": layers.Dense(3, name="kind")(kind)}
+    outputs = {"age": layers.Dense(2, name="age")(age), "kind": layers.Dense(3, name="kind")(kind)}
     return seeded(keras.Model(ends, outputs), 3)
 
 
@@ -190,6 +190,26 @@ def test_a_score_before_a_softmax_over_positions_is_not_explained():
     assert np.abs(found.raw).max() > 1e-4
 
 
+class SoftmaxByHand(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.features = layers.Conv2D(4, 3, strides=4, activation="relu", name="features")
+        self.score, self.head = layers.Conv2D(1, 1, name="score"), layers.Dense(2)
+
+    def call(self, x):
+        x = self.features(x)
+        weights = tf.exp(self.score(x))
+        weights /= tf.reduce_sum(weights, [1, 2], keepdims=True)
+        return self.head(tf.reduce_sum(weights * x, [1, 2]))
+
+
+def test_a_score_whose_mean_gradient_is_zero_by_algebra_is_not_explained():
+    model = SoftmaxByHand()
+    model(picture()[None])
+    assert tfcam.layers(model).default == "features"
+    assert np.abs(tfcam.explain(model, picture(), target=1).raw).max() > 1e-4
+
+
 def test_one_position_is_never_the_default():
     ends = keras.Input((SIZE, SIZE, 3))
     x = conv(4, "features", ends, strides=4)
@@ -238,7 +258,7 @@ def test_the_default_of_a_class_token_without_keras_attention_still_has_gradient
     model(picture()[None])
     listed = tfcam.layers(model)
     assert listed.default in ("norm1", "attention1/v")
-    assert "more than one position" in listed.reason
+    assert "many positions" in listed.reason
     found = tfcam.explain(model, picture(), target=1)
     assert np.count_nonzero(found.raw) > 8
 
@@ -255,3 +275,10 @@ def test_the_default_of_a_network_that_reads_the_last_step():
     assert tfcam.layers(model).default == "residual0"
     found = tfcam.explain(model, np.random.default_rng(0).normal(size=(12, 3)), target=0)
     assert np.count_nonzero(found.raw) > 1
+
+
+def test_the_default_before_a_recurrent_layer_whose_last_step_is_read():
+    ends = keras.Input((12, 3))
+    x = layers.Conv1D(4, 3, name="conv")(ends)
+    x = layers.LSTM(5, return_sequences=True, name="states")(x)
+    assert tfcam.layers(keras.Model(ends, layers.Dense(2)(x[:, -1]))).default == "conv"

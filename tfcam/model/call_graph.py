@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from tfcam.model.hooks import Side
 
 Shape = tuple[int | None, ...]
+
+# How an output comes about. "probability" is one whose logits are gone, such as the mean of several
+# networks' sigmoids.
+Ending = Literal["softmax", "sigmoid", "probability", "linear"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class CallGraph:
         start: The name of the explained input.
         returned: The names of the outputs in the model's own structure.
         output_shapes: The shape of each output.
+        endings: How each output comes about, where the calls were traced.
     """
 
     calls: tuple[Call, ...]
@@ -79,6 +84,7 @@ class CallGraph:
     start: str = ""
     returned: Any = None
     output_shapes: tuple[Shape | None, ...] = ()
+    endings: tuple[Ending | None, ...] = ()
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""

@@ -20,9 +20,9 @@ _FINISHING = {
     *("Concatenate", "ConcatV2", "BatchNormalization", "LayerNormalization", "Identity"),
     *("Add", "AddV2", "Average", "Maximum", "Minimum", "Mul", "Sub", "RealDiv", "Neg"),
 }
-# What may take some positions and leave the others.
+# What may take some positions and leave others, or be part of a softmax over them.
 _SELECTING = {
-    *("StridedSlice", "Slice", "GatherV2", "GatherNd", "Split", "SplitV", "Unpack"),
+    *("StridedSlice", "Slice", "GatherV2", "GatherNd", "Split", "SplitV", "Unpack", "Exp"),
     *("While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall"),
     *("GetItem", "Take", "TakeAlongAxis", "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"),
 }

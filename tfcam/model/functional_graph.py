@@ -16,7 +16,6 @@ import tensorflow as tf
 from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
-from tfcam.model.outputs import symbolic_outputs
 from tfcam.model.tree import ModelTree
 
 _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
@@ -43,7 +42,7 @@ _PASSING = (
 )
 
 
-class _UnknownError(Exception):
+class UntoldError(Exception):
     """What a part of the model does can't be told without tracing it."""
 
 
@@ -71,16 +70,16 @@ class Reader:
 
     def run(self, model: Any, inputs: Sequence[str]) -> list[str]:
         """The names of the tensors that a model returns for those that it is given."""
-        graph = _graph(model)
+        graph = plain_graph(model)
         if len(graph.inputs) != len(inputs):
-            raise _UnknownError
+            raise UntoldError
         names = {id(tensor): name for tensor, name in zip(graph.inputs, inputs, strict=True)}
         for depth in sorted(graph._nodes_by_depth, reverse=True):
             for node in graph._nodes_by_depth[depth]:
                 if node.operation and not node.is_input:
                     self._call(node, names)
         if any(id(tensor) not in names for tensor in graph.outputs):
-            raise _UnknownError
+            raise UntoldError
         return [names[id(tensor)] for tensor in graph.outputs]
 
     def _call(self, node: Any, names: dict[int, str]) -> None:
@@ -88,7 +87,7 @@ class Reader:
         if id(operation) not in self._nodes or any(
             id(tensor) not in names for tensor in arguments.keras_tensors
         ):
-            raise _UnknownError
+            raise UntoldError
         path, reference, innermost = self._nodes[id(operation)]
         first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
         taken = [t for t in tf.nest.flatten(first) if isinstance(t, keras.KerasTensor)]
@@ -146,11 +145,11 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
     reader = Reader(tree, rank if explained.channels_first else None)
     reader.sources |= {name: frozenset({number}) for number, name in enumerate(names)}
     try:
-        graph = _graph(tree.model)
+        graph = plain_graph(tree.model)
         _check_order(graph.inputs, inputs)
         outputs = reader.run(tree.model, names)
         shape = _shape(graph.outputs[0]) if len(outputs) == 1 else None
-    except _UnknownError:
+    except UntoldError:
         return None
     return CallGraph(
         tuple(reader.calls),
@@ -166,23 +165,27 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         reader.parents,
         reader.kinds,
         names[which],
-        tf.nest.pack_sequence_as(symbolic_outputs(tree.model), outputs),
+        tf.nest.pack_sequence_as(graph.output, outputs),
         tuple(map(_shape, graph.outputs)),
     )
 
 
-def _graph(model: Any) -> Any:
-    """The graph that a functional or sequential model runs through."""
+def plain_graph(model: Any) -> Any:
+    """The graph that a functional or sequential model runs through.
+
+    Raises:
+        UntoldError: If it does not run through one as it is.
+    """
     graph = getattr(model, "_functional", model) if isinstance(model, keras.Sequential) else model
     plain = type(model).call.__qualname__ in ("Functional.call", "Sequential.call")
     if not plain or "call" in model.__dict__ or not hasattr(graph, "_nodes_by_depth"):
-        raise _UnknownError
+        raise UntoldError
     return graph
 
 
 def _check_order(tensors: Sequence[Any], inputs: Sequence[Input]) -> None:
     if [tuple(tensor.shape[1:]) for tensor in tensors] != [taken.own_shape for taken in inputs]:
-        raise _UnknownError
+        raise UntoldError
 
 
 def _check_known(operation: Any, innermost: bool) -> None:
@@ -196,7 +199,7 @@ def _check_known(operation: Any, innermost: bool) -> None:
         or not innermost
         or not getattr(activation, "__module__", "keras.").startswith("keras.")
     ):
-        raise _UnknownError
+        raise UntoldError
 
 
 def _kind(operation: Any) -> str:
@@ -214,5 +217,5 @@ def _passes(operation: Any) -> bool:
 
 def _shape(tensor: Any) -> Shape:
     if tensor.shape[0] not in (None, 1) or None in tensor.shape[1:]:
-        raise _UnknownError
+        raise UntoldError
     return (1, *tensor.shape[1:])

@@ -116,17 +116,15 @@ def _with_gradients(
     calls: CallGraph, maps: Sequence[Call], last: Call, counts: Mapping[CallKey, int]
 ) -> DefaultLayer:
     """The last map as wide as the last of all whose gradient reaches more than one position."""
-    reason = (
-        "the last map of the network, which has no global pooling"
-        if counts.get(call_key(last), 0) > 1
-        else f"the last map at which more than one position has a gradient: {last.path} has it "
-        "only where the head reads"
-    )
-    for call in reversed(maps[: maps.index(last) + 1]):
-        wide = (call.shape or ())[-1:] == (last.shape or ())[-1:]
-        if wide and counts.get(call_key(call), 0) > 1 and not isinstance(call.operation, PASSING):
-            return DefaultLayer(calls.call_name(call), reason, call)
-    return DefaultLayer(calls.call_name(last), "the last map of the network", last)
+    before = maps[: maps.index(last) + 1]
+    open_maps = [c for c in before if counts.get(call_key(c), 0) > 1]
+    open_maps = [c for c in open_maps if not isinstance(c.operation, PASSING)]
+    wide = [c for c in open_maps if (c.shape or ())[-1:] == (last.shape or ())[-1:]]
+    chosen = (wide or open_maps or [last])[-1]
+    reason = "the last map of the network, which has no global pooling"
+    if chosen is not last:
+        reason = f"the last map whose mean gradient is of many positions; of {last.path} it is not"
+    return DefaultLayer(calls.call_name(chosen), reason, chosen)
 
 
 def _source(calls: CallGraph, call: Call, reason: str) -> DefaultLayer:

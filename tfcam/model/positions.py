@@ -15,6 +15,8 @@ from tfcam.model.tree import ModelTree
 
 # A call: the ``id`` of its operation, and its number.
 CallKey: TypeAlias = tuple[int, int]
+# Of float32 sums over some thousand positions.
+_ROUNDING = 1e-5
 
 
 def call_key(call: Call) -> CallKey:
@@ -26,6 +28,8 @@ def count_positions(
     tree: ModelTree, structure: Any, wanted: dict[CallKey, Grid | None], asked: Sequence[int]
 ) -> dict[CallKey, int]:
     """Count the positions of maps that the gradient of some outputs reaches, for a random input.
+
+    They are none where the gradient's mean over the positions is zero in every channel.
 
     Args:
         tree: The model.
@@ -66,8 +70,15 @@ def _weighted(output: tf.Tensor) -> tf.Tensor:
 
 
 def _positions(slope: Any, grid: Grid | None) -> tf.Tensor:
-    patches = tf.convert_to_tensor(slope)[:, 0 if grid is None else grid.prefix :]
-    return tf.math.count_nonzero(tf.reduce_any(patches != 0, axis=-1))
+    patches = tf.cast(tf.convert_to_tensor(slope), tf.float32)[
+        :, 0 if grid is None else grid.prefix :
+    ]
+    axes = list(range(patches.shape.rank - 1))
+    # Before a softmax over positions the mean is zero, but for rounding.
+    sizes = tf.reduce_sum(tf.abs(patches), axes)
+    cancels = tf.reduce_all(tf.abs(tf.reduce_sum(patches, axes)) <= _ROUNDING * sizes)
+    count = tf.math.count_nonzero(tf.reduce_any(patches != 0, axis=-1))
+    return tf.where(cancels, tf.zeros_like(count), count)
 
 
 def _example(taken: Input) -> tf.Tensor:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
+from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
 from tfcam.model.layer_types import attentions, sealed_path
@@ -106,6 +107,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         tensor_name(function.graph.inputs[which]),
         tf.nest.pack_sequence_as(function.structured_outputs, list(map(tensor_name, outputs))),
         tuple(map(shape_of, outputs)),
+        tuple(map(traced_ending, outputs)),
     )
 
 
