@@ -60,7 +60,7 @@ DOORS: dict[str, tuple[Option, ...]] = {
     "Explainer.export": (TARGET,),
     "compare": (LAYERS, TARGETS_COMPARED, *_LOOK, METHODS, BATCH_SIZE, PROGRESS),
     "diagnose": (LAYER, TARGET, *_LOOK),
-    "layers": (INPUT, GRID),
+    "layers": (INPUT, OUTPUT, GRID),
     "evaluate": (LAYERS_APART, METRICS, *_MEASURED),
     "recommend": (CANDIDATE_LAYERS, METRICS_OF_CHOICE, *_MEASURED),
     "stream": (*_STREAMED, *_READ, *_DATA, *_RUN),

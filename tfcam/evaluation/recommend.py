@@ -162,7 +162,7 @@ def recommend(
     """
     metrics = MEASURES if metrics is None else metrics
     opened = open_model(model, input)
-    paths = _candidates(opened, GRID.check(grid)) if layers is None else list(layers)
+    paths = _candidates(opened, GRID.check(grid), output) if layers is None else list(layers)
     result = evaluate(
         model,
         images,
@@ -199,9 +199,12 @@ def recommend(
     )
 
 
-def _candidates(opened: OpenedModel, grid: tuple[int, int] | None = None) -> list[str]:
+def _candidates(
+    opened: OpenedModel, grid: tuple[int, int] | None = None, output: str | int | None = None
+) -> list[str]:
     """Choose the default layer, and the last of each of the two larger map sizes before it."""
-    layers, calls = opened.graph.layers(opened.which, grid), opened.calls
+    asked = opened.graph.asked(output, which=opened.which)
+    layers, calls = opened.graph.layers(opened.which, grid, asked), opened.calls
     explained = {calls.call_name(call) for call in calls.explained(calls.calls)}
     before = list(itertools.takewhile(lambda layer: layer.path != layers.default, layers))
     paths, height = [layers.default], 0

@@ -178,7 +178,7 @@ class _Subject:
         placed = any(request.method.placed for request in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(map(is_by_value, resolved))
-        engine = self.opened.engine(layer, requests, settings, shared)
+        engine = self.opened.engine(layer, requests, settings, shared, targets=resolved)
         answers = engine(self.prepared.inputs, resolved, self.prepared.others)
         run = Run(
             engine, self.prepared, spread_targets(resolved), answers, self.labels, self.findings

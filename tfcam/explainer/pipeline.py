@@ -20,7 +20,7 @@ from tfcam.explainer import augmentation
 from tfcam.explainer.assemble import Cell, Run, explanation, joined
 from tfcam.explainer.words import checked_words
 from tfcam.methods.registry import Request
-from tfcam.model.graph import forget
+from tfcam.model.graph import Asked, forget
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
@@ -90,7 +90,9 @@ class Pipeline:
         self._follows = not settings.freeze
         self.opened = open_model(model, input)
         self.engine = self.opened.engine(*self._question)
-        self._own_engine: Engine | None = None
+        self._own_engines: dict[tuple[bool, Asked], Engine] = {}
+        self._settled = False
+        self._asked = self.opened.asked(layer, settings.output)
         self.labels, self._findings = self.opened.graph.labels(labels, settings.output)
 
     @property
@@ -127,11 +129,16 @@ class Pipeline:
         same.preprocess = None
         return same
 
-    def run_by(self, runner: Runner) -> Pipeline:
-        """Copy this with an engine run in another way, which ``refresh`` leaves as it is."""
+    def run_by(self, runner: Runner, targets: Sequence[ResolvedTarget] = ()) -> Pipeline:
+        """Copy this with an engine run in another way, which ``refresh`` leaves as it is.
+
+        Args:
+            runner: How it is run.
+            targets: What will be explained, where that is known: the default layer leads to it.
+        """
         same = copy.copy(self)
-        same.engine = same._own_engine = self.opened.engine(*self._question, runner=runner)
-        same._follows = False
+        same.engine = self.opened.engine(*self._question, runner=runner, targets=targets)
+        same._settled, same._follows = True, False
         return same
 
     def refresh(self) -> None:
@@ -149,7 +156,7 @@ class Pipeline:
 
     def _open(self, opened: OpenedModel) -> None:
         self.opened, self.engine = opened, opened.engine(*self._question)
-        self._own_engine = None
+        self._own_engines = {}
 
     def targets(
         self, target: Target | Targets | np.ndarray, count: int, several: bool = False
@@ -222,11 +229,15 @@ class Pipeline:
 
     def engine_for(self, targets: Sequence[ResolvedTarget]) -> Engine:
         """Choose the engine for targets: a user's callable is kept in one that nobody shares."""
-        if all(map(is_by_value, targets)):
+        by_value = all(map(is_by_value, targets))
+        asked = self.opened.asked(self._question[0], self.settings.output, targets)
+        if self._settled or (by_value and asked == self._asked):
             return self.engine
-        if self._own_engine is None:
-            self._own_engine = self.opened.engine(*self._question, shared=False)
-        return self._own_engine
+        if (by_value, asked) not in self._own_engines:
+            self._own_engines[by_value, asked] = self.opened.engine(
+                *self._question, shared=by_value, targets=targets
+            )
+        return self._own_engines[by_value, asked]
 
     def assemble(self, run: Run, words: Sequence[Any] | None = None) -> list[Explanation]:
         """Take the third step: explain each image for each target, target by target.

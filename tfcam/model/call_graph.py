@@ -61,6 +61,11 @@ class CallGraph:
         which: Which input is explained.
         name: The model's name, for messages.
         sealed: The path of an exported network inside, whose layers are layers no more.
+        parents: The tensors that each tensor is made from, in the order in which they are made.
+        kinds: What makes each tensor: a class of Keras, or a type of TensorFlow's operations.
+        start: The name of the explained input.
+        returned: The names of the outputs in the model's own structure.
+        output_shapes: The shape of each output.
         traced: What is known of each output by its key, where the calls were traced; the key of
             an only one is None.
     """
@@ -75,6 +80,11 @@ class CallGraph:
     which: int = 0
     name: str = "model"
     sealed: str | None = None
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    start: str = ""
+    returned: Any = None
+    output_shapes: tuple[Shape | None, ...] = ()
     traced: Mapping[str | int | None, tuple[Shape | None, Ending | None]] = field(
         default_factory=dict
     )

@@ -56,11 +56,15 @@ class Reader:
     Attributes:
         calls: The calls, in the order in which they end.
         sources: Which inputs each tensor depends on.
+        parents: The tensors that each is made from.
+        kinds: The class of what makes each.
     """
 
     def __init__(self, tree: ModelTree, rank: int | None) -> None:
         self.calls: list[Call] = []
         self.sources: dict[str, frozenset[int]] = {}
+        self.parents: dict[str, tuple[str, ...]] = {}
+        self.kinds: dict[str, str] = {}
         self._nodes, self._rank = tree.node_by_id, rank
         self._numbers = Counter[int]()
 
@@ -96,11 +100,14 @@ class Reader:
             _check_known(operation, innermost)
             fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
             made_names = taken_names if _passes(operation) else fresh
-        seen = (self.sources[names[id(tensor)]] for tensor in arguments.keras_tensors)
-        together = frozenset[int]().union(*seen)
+        whole = [names[id(tensor)] for tensor in arguments.keras_tensors]
+        together = frozenset[int]().union(*(self.sources[name] for name in whole))
         for tensor, name in zip(node.outputs, made_names, strict=True):
             names[id(tensor)] = name
             self.sources.setdefault(name, together)
+            if name not in whole:
+                self.parents.setdefault(name, tuple(whole))
+                self.kinds.setdefault(name, _kind(operation))
         single = node.outputs[0] if len(node.outputs) == 1 else None
         self.calls.append(
             Call(
@@ -155,6 +162,11 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         which,
         tree.name,
         sealed_path(tree),
+        reader.parents,
+        reader.kinds,
+        names[which],
+        tf.nest.pack_sequence_as(graph.output, outputs),
+        tuple(map(_shape, graph.outputs)),
     )
 
 
@@ -188,6 +200,12 @@ def _check_known(operation: Any, innermost: bool) -> None:
         or not getattr(activation, "__module__", "keras.").startswith("keras.")
     ):
         raise UntoldError
+
+
+def _kind(operation: Any) -> str:
+    """The class of an operation; that of a softmax where it ends in one."""
+    softmax = getattr(operation, "activation", None) is keras.activations.softmax
+    return "Softmax" if softmax else type(operation).__name__
 
 
 def _passes(operation: Any) -> bool:

@@ -6,14 +6,14 @@ import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
-from tfcam.model.call_graph import CallGraph
+from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.endings import read_ending
 from tfcam.model.functional_graph import UntoldError, read_calls
 from tfcam.model.heads import Head, HeadError, find_head
@@ -21,16 +21,27 @@ from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, find_input, read_structure, run
 from tfcam.model.labels import find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
-from tfcam.model.outputs import ModelOutput, classes_of_shape, pick_output, symbolic_outputs
+from tfcam.model.outputs import (
+    ModelOutput,
+    classes_of_shape,
+    pick_output,
+    read_by,
+    symbolic_outputs,
+)
+from tfcam.model.positions import CallKey, call_key, count_positions
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
+from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
 from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
 T = TypeVar("T")
+
+# The names of the tensors that a score is computed from; None where it may be all of them.
+Asked: TypeAlias = tuple[str, ...] | None
 
 
 class ModelGraph(ModelTree):
@@ -148,21 +159,76 @@ class ModelGraph(ModelTree):
         inside = (self.model, *self.operations)
         return any(getattr(layer, "compute_dtype", None) == dtype for layer in inside)
 
-    def layers(self, which: int = 0, grid: tuple[int, int] | None = None) -> LayerList:
-        """List every layer that has a map."""
+    def layers(
+        self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
+    ) -> LayerList:
+        """List every layer that has a map, with the default one for the outputs asked for."""
         calls, head = self.calls(which), self.head(which)
-        return self.once(("layers", which, grid), lambda: list_layers(calls, head, grid))
 
-    def default_layer(self, which: int = 0, grid: tuple[int, int] | None = None) -> DefaultLayer:
+        def find() -> LayerList:
+            return list_layers(calls, head, self.default_layer(which, grid, asked), grid)
+
+        return self.once(("layers", which, grid, asked), find)
+
+    def asked(
+        self,
+        output: str | int | None = None,
+        targets: Sequence[Any] = (),
+        which: int = 0,
+    ) -> Asked:
+        """The tensors that a score is computed from; None where it may be all that is returned.
+
+        Args:
+            output: Which output is explained.
+            targets: What is explained of it; callables are asked which outputs they read.
+            which: Which input is explained.
+
+        Raises:
+            ValueError: If there is no such output.
+        """
+        functions = [target for target in targets if callable(target)]
+        if output is None and len(functions) < max(len(targets), 1):
+            return None
+        calls = self.calls(which)
+        names = getattr(self.model, "output_names", None) or ()
+        returned = pick_output(calls.returned, output, names)
+        chosen = tf.nest.flatten(returned)
+        if len(chosen) > 1 and functions and len(functions) == len(targets):
+            shapes = dict(zip(calls.outputs, calls.output_shapes, strict=True))
+            read = [name for each in functions for name in read_by(each, returned, shapes)]
+            chosen = [name for name in chosen if name in read]
+        return None if len(chosen) == len(calls.outputs) else tuple(chosen)
+
+    def default_layer(
+        self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
+    ) -> DefaultLayer:
         """Choose which map to explain when none is named.
+
+        Args:
+            which: Which input is explained.
+            grid: (height, width) of its tokens' grid where the user says it.
+            asked: The tensors that the score is computed from; see ``asked``.
 
         Raises:
             ValueError: If no operation of the model has a map.
         """
-        return default_layer(self.calls(which), grid)
+        calls = self.calls(which)
+
+        def count(maps: Sequence[Call]) -> dict[CallKey, int]:
+            wanted = {call_key(call): known_grid(calls, call, grid) for call in maps}
+            numbers = [calls.outputs.index(name) for name in asked or calls.outputs]
+            return count_positions(self, self.structure, wanted, numbers)
+
+        return self.once(
+            ("default", which, grid, asked), lambda: default_layer(calls, grid, asked, count)
+        )
 
     def open_layer(
-        self, layer: Layer, which: int = 0, grid: tuple[int, int] | None = None
+        self,
+        layer: Layer,
+        which: int = 0,
+        grid: tuple[int, int] | None = None,
+        asked: Asked = None,
     ) -> Place:
         """Find the layer that a user asks for: a path, a name, an object, an index or None.
 
@@ -170,7 +236,11 @@ class ModelGraph(ModelTree):
             ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
                 grid can't be told.
         """
-        place = open_layer(self, layer, lambda: self.calls(which), grid, self.takes_images)
+
+        def default() -> DefaultLayer:
+            return self.default_layer(which, grid, asked)
+
+        place = open_layer(self, layer, lambda: self.calls(which), default, grid, self.takes_images)
         return place._replace(tap=self._seeing(place.tap, which))
 
     def _seeing(self, tap: Tap, which: int) -> Tap:
@@ -183,7 +253,11 @@ class ModelGraph(ModelTree):
         return replace(tap, number=seeing[0].number) if len(seeing) == 1 < len(own) else tap
 
     def open_layers(
-        self, layer: Layers, which: int = 0, grid: tuple[int, int] | None = None
+        self,
+        layer: Layers,
+        which: int = 0,
+        grid: tuple[int, int] | None = None,
+        asked: Asked = None,
     ) -> list[Place]:
         """Find one layer, a list of layers, or "all_convolutions"; see ``open_layer``.
 
@@ -197,8 +271,8 @@ class ModelGraph(ModelTree):
                 raise ValueError(f"{self.name!r} has no convolution that gives a map.")
         check_layers(layer)
         if not isinstance(layer, list | tuple):
-            return [self.open_layer(layer, which, grid)]
-        places = [self.open_layer(name, which, grid) for name in layer]
+            return [self.open_layer(layer, which, grid, asked)]
+        places = [self.open_layer(name, which, grid, asked) for name in layer]
         for index, (tap, _) in enumerate(places):
             if any(tap.is_at(other) for other, _ in places[:index]):
                 raise ValueError(
@@ -330,7 +404,11 @@ def forget(model: Any) -> None:
 
 
 def layers(
-    model: keras.Model, *, input: str | int | None = None, grid: tuple[int, int] | None = None
+    model: keras.Model,
+    *,
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> LayerList:
     """List every layer that has a map, with its path, index, kind and shape.
 
@@ -338,6 +416,7 @@ def layers(
         model: Any built Keras model.
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
 
@@ -362,4 +441,5 @@ def layers(
         Explained by default: conv (feeds pool, the last global pooling).
     """
     graph = graph_of(model)
-    return graph.layers(graph.find_input(input), check_grid(grid))
+    which = graph.find_input(input)
+    return graph.layers(which, check_grid(grid), graph.asked(output, which=which))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -96,6 +96,30 @@ def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = (
     raise ValueError(
         f"output must be one of {', '.join(choice)}; got {output!r}.{did_you_mean(output, words)}"
     )
+
+
+def read_by(target: Callable[[Any], Any], returned: Any, shapes: Mapping[str, Any]) -> list[str]:
+    """Which of several outputs a callable target reads; all of them where it can't be told.
+
+    Args:
+        target: Outputs -> (B,).
+        returned: The names of the outputs, in the structure in which the target takes them.
+        shapes: The shape of each.
+    """
+    names = tf.nest.flatten(returned)
+    with tf.Graph().as_default():
+        given = {n: tf.compat.v1.placeholder(tf.float32, shapes[n]) for n in names}
+        try:
+            score = target(tf.nest.map_structure(given.__getitem__, returned))
+            waiting, seen = [score.op], set[str]()
+        except Exception:  # whatever a user's code raises, it says so itself once it is computed
+            return list(names)
+        while waiting:
+            operation = waiting.pop()
+            if operation.name not in seen and operation.type not in ("Shape", "ArgMax"):
+                seen.add(operation.name)
+                waiting += [tensor.op for tensor in operation.inputs]
+    return [name for name in names if given[name].op.name in seen] or list(names)
 
 
 _OF_TWO = {"binarycrossentropy", "binaryfocalcrossentropy", "hinge", "squaredhinge"}

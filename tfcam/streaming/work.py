@@ -79,19 +79,19 @@ def prepare_work(
             f"got {options['batch_size']}."
         )
     runner = Replicated(strategy) if replicas > 1 else Frozen() if options["freeze"] else Compiled()
-    pipeline = pipeline.run_by(runner)
-    if len(pipeline.engine.layers) > 1:
-        raise ValueError(
-            "A store holds one map of each picture, as the layer has it; got "
-            f"{len(pipeline.engine.layers)} layers. Run stream once for each."
-        )
     if isinstance(target, list | tuple):
         raise TypeError(
             "target is one for all pictures, or 'label' for each picture's own; got a "
             f"{type(target).__name__}."
         )
-    if target != "label":
-        pipeline.targets(target, 1)  # refused before any picture is read
+    # Refused before any picture is read.
+    targets = [] if target == "label" else pipeline.targets(target, 1)
+    pipeline = pipeline.run_by(runner, targets)
+    if len(pipeline.engine.layers) > 1:
+        raise ValueError(
+            "A store holds one map of each picture, as the layer has it; got "
+            f"{len(pipeline.engine.layers)} layers. Run stream once for each."
+        )
     explainer = ShardExplainer(pipeline, source, target, options["batch_size"], shard_size)
     request = pipeline.engine.requests[0]
     digest = partial(
