@@ -57,6 +57,7 @@ class CallGraph:
         which: Which input is explained.
         name: The model's name, for messages.
         sealed: The path of an exported network inside, whose layers are layers no more.
+        explained_input: The name of the tensor that is the explained input.
     """
 
     calls: tuple[Call, ...]
@@ -69,6 +70,7 @@ class CallGraph:
     which: int = 0
     name: str = "model"
     sealed: str | None = None
+    explained_input: str = ""
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""

@@ -155,6 +155,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         which,
         tree.name,
         sealed_path(tree),
+        names[which],
     )
 
 

@@ -14,6 +14,7 @@ from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.functional_graph import read_calls
+from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, find_input, read_structure, run
@@ -21,7 +22,7 @@ from tfcam.model.labels import find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.outputs import classes_of_shape, pick_output, symbolic_outputs
 from tfcam.model.snapshot import Snapshot
-from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, check_layers, open_layer
+from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
 from tfcam.utils.validation import check_grid, check_model
@@ -196,6 +197,11 @@ class ModelGraph(ModelTree):
                 f"A list of layers must name each once; {repeated[0]!r} is there twice."
             )
         return places
+
+    def placement(self, tap: Tap, sides: Sequence[int], which: int = 0) -> Placement | str | None:
+        """Find how a layer's cells lie in an input of these sides: see ``find_placement``."""
+        key = ("placement", which, tap.name, tap.grid, *sides)
+        return self.once(key, lambda: find_placement(self, self.calls(which), tap, sides, which))
 
     # --- what comes out ---------------------------------------------------------------------
 

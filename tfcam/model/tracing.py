@@ -100,6 +100,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         which,
         tree.name,
         sealed_path(tree),
+        tensor_name(function.graph.inputs[which]),
     )
 
 
