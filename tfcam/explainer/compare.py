@@ -109,7 +109,7 @@ def compare(
         if not isinstance(values, list | tuple | Top | None) or values in ([], ()):
             raise ValueError(f"{name} must be a list that holds at least one; got {shown(values)}.")
     chosen = [targets] if isinstance(targets, Top) else list(targets or [None])
-    places = _places(models, layers, input)
+    places = _places(models, layers, input, grid)
     if len(models) > 1 and (len(places), len(chosen), isinstance(targets, Top)) != (1, 1, False):
         raise ValueError(
             "Several models are compared by their methods: give one layer and one target for all "
@@ -191,7 +191,12 @@ class _Subject:
         ]
 
 
-def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> list[Any]:
+def _places(
+    models: Sequence[Any],
+    layers: Sequence[Any] | None,
+    name: Any,
+    grid: tuple[int, int] | None,
+) -> list[Any]:
     """List the layers one by one; "all_convolutions" is as many as there are."""
     places: list[Any] = []
     for layer in layers or [None]:
@@ -199,8 +204,8 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
             raise ValueError(f"layers must be a list of single layers; got {shown(layer)} in it.")
         if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
             opened = open_model(models[0], name)
-            listed = opened.graph.layers(opened.which)
-            places += [layer.path for layer in listed if layer.convolution]
+            listed = opened.graph.layers(opened.which, grid)
+            places += [layer.index for layer in listed if layer.convolution]
         else:
             places.append(layer)
     return places

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
-from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.call_graph import CallGraph
 from tfcam.model.functional_graph import read_calls
 from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
@@ -22,6 +23,7 @@ from tfcam.model.labels import find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.outputs import classes_of_shape, pick_output, symbolic_outputs
 from tfcam.model.snapshot import Snapshot
+from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
@@ -108,6 +110,15 @@ class ModelGraph(ModelTree):
             )
         return self.inputs[0]
 
+    def stem(self, which: int = 0) -> Stem:
+        """What pixels become on their way to the first weights."""
+        key = ("stem", which)
+        stem = self.once(key, lambda: run_stem(self, self.structure, which))
+        if not stem.is_current():
+            with LOCK:
+                stem = self._kept[key] = run_stem(self, self.structure, which)
+        return stem
+
     def run(self, values: Sequence[tf.Tensor]) -> Any:
         """Call the model in inference mode.
 
@@ -130,20 +141,6 @@ class ModelGraph(ModelTree):
             return read or trace_calls(self, self.structure, which)
 
         return self.once(("calls", which), find)
-
-    def input_operations(self, which: int = 0) -> list[Any]:
-        """The innermost operations in the order in which they run, on one input alone."""
-        if len(self.inputs) > 1:
-            calls = self.calls(which)
-            return self._innermost(calls.explained_alone())
-        inner = (node.reference() for node in self.nodes if not node.innermost)
-        if all(map(_lists_its_order, (self.model, *inner))):
-            return [node.reference() for node in self.nodes if node.innermost]
-        return self._innermost(self.calls(which).calls)
-
-    def _innermost(self, calls: Iterable[Call]) -> list[Any]:
-        operations = (call.operation for call in calls)
-        return [operation for operation in operations if self.node_by_id[id(operation)].innermost]
 
     def computes_in(self, dtype: str) -> bool:
         """Whether the model or a layer of it computes in a dtype, such as "float16"."""
@@ -172,7 +169,17 @@ class ModelGraph(ModelTree):
             ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
                 grid can't be told.
         """
-        return open_layer(self, layer, lambda: self.calls(which), grid, self.takes_images)
+        place = open_layer(self, layer, lambda: self.calls(which), grid, self.takes_images)
+        return place._replace(tap=self._seeing(place.tap, which))
+
+    def _seeing(self, tap: Tap, which: int) -> Tap:
+        """Of a layer that is called several times, the one call that sees the explained input."""
+        if len(self.inputs) == 1 or tap.number is not None:
+            return tap
+        calls = self.calls(which)
+        own = [call for call in calls.calls if call.operation is tap.operation()]
+        seeing = calls.explained(own)
+        return replace(tap, number=seeing[0].number) if len(seeing) == 1 < len(own) else tap
 
     def open_layers(
         self, layer: Layers, which: int = 0, grid: tuple[int, int] | None = None
@@ -191,11 +198,11 @@ class ModelGraph(ModelTree):
         if not isinstance(layer, list | tuple):
             return [self.open_layer(layer, which, grid)]
         places = [self.open_layer(name, which, grid) for name in layer]
-        names = [place.tap.name for place in places]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(
-                f"A list of layers must name each once; {repeated[0]!r} is there twice."
-            )
+        for index, (tap, _) in enumerate(places):
+            if any(tap.is_at(other) for other, _ in places[:index]):
+                raise ValueError(
+                    f"A list of layers must name each once; {tap.name!r} is there twice."
+                )
         return places
 
     def placement(self, tap: Tap, sides: Sequence[int], which: int = 0) -> Placement | str | None:
@@ -275,11 +282,6 @@ def graph_of(model: Any) -> ModelGraph:
         if graph is None or graph.model is not model or not graph.is_current():
             graph = _GRAPHS[model] = ModelGraph(model)
         return graph
-
-
-def _lists_its_order(model: Any) -> bool:
-    """Whether a model lists its operations in the order in which they run."""
-    return hasattr(model, "operations") or isinstance(model, keras.Sequential)
 
 
 def forget(model: Any) -> None:

@@ -47,6 +47,11 @@ class Tap:
         number = "" if self.number is None else f":{self.number}"
         return f"{self.path}{number}{':input' if self.side == 'input' else ''}"
 
+    def is_at(self, other: Tap) -> bool:
+        """Whether another opens the model at the same place; names may be those of several."""
+        place = (id(self.operation()), self.number, self.side)
+        return place == (id(other.operation()), other.number, other.side)
+
 
 class Place(NamedTuple):
     """Where a model is opened, and why there."""
