@@ -8,7 +8,7 @@ centre of the first pixel at 0.5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,12 +16,10 @@ import tensorflow as tf
 
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.hooks import Side, observed
-from tfcam.model.inputs import swapped
+from tfcam.model.inputs import Input, run, swapped
 from tfcam.model.layer_types import CONVOLUTIONS
 from tfcam.model.taps import Tap
-
-if TYPE_CHECKING:
-    from tfcam.model.graph import ModelGraph
+from tfcam.model.tree import ModelTree
 
 _NORMALIZING = (
     keras.layers.BatchNormalization,
@@ -117,36 +115,78 @@ class _SeenError(Exception):
         self.value = value
 
 
+class _Cells(NamedTuple):
+    """What goes into the first weights before a layer."""
+
+    tree: ModelTree
+    structure: Any
+    entry: Call
+    tap: Tap
+    which: int
+
+    def read(self, picture: np.ndarray) -> np.ndarray | None:
+        """Read it for a picture (H, W) of 0..1: (h, w, K); None where it is no grid."""
+        inputs: list[Input] = tf.nest.flatten(self.structure)
+        taken = inputs[self.which]
+
+        def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
+            if number == self.entry.number and side == "input":
+                raise _SeenError(value)
+            return value
+
+        image = np.repeat(picture[np.newaxis, ..., np.newaxis], taken.shape[-1] or 3, axis=-1)
+        with tf.init_scope():
+            specs = [other.spec(len(picture)) for other in inputs]
+            values = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
+            image = np.round(255 * image) if "int" in taken.dtype else image
+            values[self.which] = tf.cast(image, taken.dtype)
+            try:
+                with observed(self.tree, [self.entry.operation], visit):
+                    run(self.tree.model, self.structure, values)
+            except _SeenError as seen:
+                return self._laid_out(seen.value, taken.channels_first)
+        return None
+
+    def _laid_out(self, value: Any, channels_first: bool) -> np.ndarray | None:
+        rank, grid = getattr(getattr(value, "shape", None), "rank", None), self.tap.grid
+        if rank == 3 and grid is not None and value.shape[1] == grid.height * grid.width:
+            value, rank = tf.reshape(value, (1, grid.height, grid.width, -1)), 4
+        elif channels_first and rank == 4:
+            value = swapped(value, to_first=False)
+        return tf.cast(value[0], tf.float64).numpy() if rank == 4 else None
+
+
 def find_placement(
-    graph: ModelGraph, calls: CallGraph, tap: Tap, sides: Sequence[int], which: int
+    tree: ModelTree, structure: Any, calls: CallGraph, tap: Tap, sides: Sequence[int]
 ) -> Placement | str | None:
-    """Find how the cells of a layer lie in the input.
+    """Find how the cells of a layer lie in the explained input.
 
     Args:
-        graph: What is known of the model.
+        tree: A built Keras model.
+        structure: Its inputs in the structure in which it takes them.
         calls: What it calls.
         tap: The layer.
         sides: Height and width of the input.
-        which: Which input is explained.
 
     Returns:
         None where they cover it from end to end, as they do in most networks; ``UNKNOWN`` where
         that can't be followed.
     """
-    if not graph.inputs[which].is_image:
+    taken: list[Input] = tf.nest.flatten(structure)
+    if not taken[calls.which].is_image:
         return None
-    sources = graph.once(("entries", which), lambda: _entries(graph, calls))
     tensor = calls.tensor(tap.path, tap.number, tap.side)
     places: set[Placement | str | None] = set()
-    for entry in sources.get(tensor or "", ()):
+    for entry in _entries(tree, calls).get(tensor or "", ()):
         if entry is None:
             return UNKNOWN
         plain = _is_plain(calls, entry)
-        places.add(None if plain else _probe(graph, entry, tap, sides, which))
+        cells = None if plain else _Cells(tree, structure, entry, tap, calls.which)
+        places.add(None if cells is None else _probe(cells, sides))
     return places.pop() if len(places) == 1 else UNKNOWN if places else None
 
 
-def _entries(graph: ModelGraph, calls: CallGraph) -> dict[str, frozenset[Call | None]]:
+def _entries(tree: ModelTree, calls: CallGraph) -> dict[str, frozenset[Call | None]]:
     """The first calls with weights that each tensor comes through; None among them where lost."""
     nothing = frozenset[Call | None]()
     found, before = {calls.explained_input: nothing}, nothing
@@ -154,7 +194,7 @@ def _entries(graph: ModelGraph, calls: CallGraph) -> dict[str, frozenset[Call | 
         # What code without a layer made comes through all that there was.
         entries = nothing.union(*(found.get(tensor, before) for tensor in call.inputs))
         operation = call.operation
-        innermost = graph.node_by_id[id(operation)].innermost
+        innermost = tree.node_by_id[id(operation)].innermost
         if not entries and _has_kernel(operation):
             entries = frozenset({call} if innermost else _inside(call, before))
         elif before and _moves(operation) and nothing in map(found.get, call.inputs):
@@ -202,17 +242,14 @@ def _own_padding(operation: Any) -> np.ndarray:
     return np.zeros(2, int)
 
 
-def _probe(
-    graph: ModelGraph, entry: Call, tap: Tap, sides: Sequence[int], which: int
-) -> Placement | str | None:
+def _probe(cells: _Cells, sides: Sequence[int]) -> Placement | str | None:
     """Run pictures of positions up to the first weights, and read where each cell looks."""
     height, width = sides
     down, across = np.mgrid[0.5:height, 0.5:width]
     flat = np.zeros(tuple(sides))
     pictures = [flat, down / height, across / width, flat + 1]
-    cells = [_cells(graph, entry, tap, picture, which) for picture in pictures]
-    known = [one for one in cells if one is not None]
-    if len(known) < len(cells):
+    known = [values for values in map(cells.read, pictures) if values is not None]
+    if len(known) < len(pictures):
         return None
     nothing, down, across, one = known
     weight = one - nothing
@@ -223,7 +260,7 @@ def _probe(
             size * np.where(seen, (values - nothing) / weight, 0).sum(axis=-1) / counts
             for values, size in ((down, height), (across, width))
         )
-    margin = _own_padding(entry.operation)
+    margin = _own_padding(cells.entry.operation)
     for transposed in (False, True):
         y, x, margin = (y.T, x.T, margin[::-1]) if transposed else (y, x.T, margin)
         rows, columns = _fit(y, height, margin[0]), _fit(x, width, margin[1])
@@ -231,41 +268,6 @@ def _probe(
             covering = rows.covers(height) and columns.covers(width) and not transposed
             return None if covering else Placement(rows, columns, transposed)
     return UNKNOWN
-
-
-def _cells(
-    graph: ModelGraph, entry: Call, tap: Tap, picture: np.ndarray, which: int
-) -> np.ndarray | None:
-    """What goes into the first weights for a picture, (h, w, K); None where it is no grid."""
-    taken = graph.inputs
-    largest = 255 if "int" in taken[which].dtype else 1
-
-    def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
-        if number == entry.number and side == "input":
-            raise _SeenError(value)
-        return value
-
-    specs = [one.spec(len(picture)) for one in taken]
-    values = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
-    channels = taken[which].shape[-1] or 3
-    image = np.repeat(largest * picture[np.newaxis, ..., np.newaxis], channels, axis=-1)
-    values[which] = tf.cast(np.round(image) if largest > 1 else image, taken[which].dtype)
-    try:
-        with tf.init_scope(), observed(graph, [entry.operation], visit):
-            graph.run(values)
-    except _SeenError as seen:
-        value = seen.value
-        if not isinstance(value, tf.Tensor):
-            return None
-        grid = tap.grid
-        if value.shape.rank == 3 and grid and value.shape[1] == grid.height * grid.width:
-            value = tf.reshape(value, (1, grid.height, grid.width, -1))
-        if value.shape.rank != 4:
-            return None
-        first = taken[which].channels_first
-        array = (swapped(value, to_first=False) if first else value).numpy()[0]
-        return array.astype(np.float64)
-    return None
 
 
 def _fit(values: np.ndarray, size: int, margin: int) -> Axis | None:

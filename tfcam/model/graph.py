@@ -208,7 +208,8 @@ class ModelGraph(ModelTree):
     def placement(self, tap: Tap, sides: Sequence[int], which: int = 0) -> Placement | str | None:
         """Find how a layer's cells lie in an input of these sides: see ``find_placement``."""
         key = ("placement", which, tap.name, tap.grid, *sides)
-        return self.once(key, lambda: find_placement(self, self.calls(which), tap, sides, which))
+        about = (self, self.structure)
+        return self.once(key, lambda: find_placement(*about, self.calls(which), tap, sides))
 
     # --- what comes out ---------------------------------------------------------------------
 
