@@ -88,6 +88,15 @@ FINDINGS = {
         "Give the picture as uint8 and leave `preprocess` out, or prepare the array as the model "
         "takes it.",
     ),
+    "pixels_as_prepared": Known(
+        "The floats reach {high:.4g}, as pixels do, and were taken as prepared: what {model!r} "
+        "takes is not known. Pass preprocess='unit' (0..1), 'tf' (-1..1), 'torch', 'caffe', 'raw' "
+        "(0..255), or None if prepared.",
+        "Floats are taken as prepared, and these look like pixels that are not, such as those of "
+        "`img_to_array` or `image_dataset_from_directory`.",
+        "Say how pixels become the model's input with `preprocess`, or give None where that is "
+        "done.",
+    ),
     "float16_underflow": Known(
         "Of the {count} gradients of {layer!r} that are not zero, {lost} are too small for "
         "float16: they became zero, or lost digits.",

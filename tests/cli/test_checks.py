@@ -1,5 +1,6 @@
 """What the command line refuses at once: mistaken names and files, and what would be lost."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -14,7 +15,14 @@ from typer.testing import CliRunner
 
 import tfcam
 from tfcam.cli.commands import app
-from tfcam.cli.names import method_options, metric_names, network_names
+from tfcam.cli.names import (
+    method_options,
+    metric_names,
+    network_names,
+    preset_names,
+    recipe_options,
+)
+from tfcam.feature_visualization.recipes import PRESETS, Recipe
 from tfcam.metrics.registry import METRICS
 from tfcam.model.applications import builder_names
 
@@ -28,6 +36,7 @@ WRONG = {
     "explain missing.png --model shapes": r"there is none at 'missing\.png'",
     "explain missing.png none.png --model shapes": r"missing\.png: .*none\.png: ",
     "explain text.png --model shapes": r"'text\.png': An image file must be one of",
+    "explain aa.png --model shapes": r"there is none at 'aa\.png' .* Did you mean 'a\.png'",
     "explain a.png --model shapes --method gradcam": r"got 'gradcam'\. Did you mean 'grad_cam'",
     "explain a.png --model mobilnet_v2": r"No network 'mobilnet_v2' .* MobileNetV2",
     "explain a.png --model mine.kears": r"No network 'mine\.kears'",
@@ -41,12 +50,15 @@ WRONG = {
     "explain a.png --model shapes --labels no.txt": r"--labels must be a text file .* 'no\.txt'",
     "explain a.png --model shapes --output no/map.png": r"The folder of 'no/map\.png' does not",
     "explain a.png --model shapes --output a.jpg": r"saved as \.png or \.npz",
-    "explain a.png --model shapes --output a.png": r"'a\.png' is there already: .*--overwrite",
+    "explain a.png --model shapes --output a.png": "'a.png' must be another file than those",
     "compare a.png --model shapes --method layercam": r"got 'layercam'\. Did you mean 'layer_cam'",
     "compare a.png --model shapes --model shaeps": r"No network 'shaeps'",
     "diagnose b.png --model shapes": r"there is none at 'b\.png'",
     "layers --model resnet51": r"No network 'resnet51' .*ResNet50",
     "dream --model shapes --target 1 --image b.png": r"there is none at 'b\.png'",
+    "dream --model shapes --target 1 --preset fourrier": r"Did you mean 'fourier'",
+    "dream --model shapes --target 1 --option blurr=2": r"dream has no option 'blurr'.*'blur'",
+    "explain-dataset shapes pictures --to a.png": r"to must be a folder; 'a\.png' is a file",
     "evaluate shapes pictrues --metric energy": r"data='pictrues' must be a folder.*'pictures'",
     "evaluate shapes pictures --metric enregy": r"got 'enregy'\. Did you mean 'energy'",
     "evaluate shapes pictures --baseline edges": r"baselines must be one of .*'sobel_edges'",
@@ -104,6 +116,8 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(command):
 def test_names_are_those_of_the_library():
     assert list(method_options()) == list(tfcam.METHODS)
     assert metric_names() == list(METRICS)
+    assert recipe_options() == [field.name for field in dataclasses.fields(Recipe)]
+    assert preset_names() == list(PRESETS)
     assert sorted(network_names()) == sorted(builder_names().values())
     for name, options in method_options().items():
         for option in options:

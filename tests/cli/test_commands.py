@@ -414,6 +414,15 @@ def test_compare_draws_one_figure_and_prints_the_table(asked, shapes):
     assert Path("out.png").read_bytes() != shared
 
 
+def test_both_sides_are_drawn_and_named(shapes):
+    explained("a.png", "--signed")
+    assert run("compare", "a.png", "--method", "hires_cam", "--signed").exit_code == 0
+    assert made() == ["a_compare_hires_cam_signed.png", "a_grad_cam_signed.png"]
+    wanted = tfcam.explain(shapes, "a.png", labels=KINDS).picture(signed=True)
+    with Image.open("a_grad_cam_signed.png") as image:
+        np.testing.assert_allclose(np.asarray(image, float), wanted, atol=1)
+
+
 def test_compare_takes_repeated_layers_and_hands_options_on(asked):
     Path("labels.txt").write_text("\n".join(LABELS))
     options = [

@@ -709,3 +709,17 @@ def test_what_all_pictures_have_is_not_said_to_be_missing(shapes):
     )
     assert found.settings["not_measured"] == {}
     assert "not measured" not in repr(found)
+
+
+def test_each_picture_is_drawn_by_a_seed_of_its_own():
+    """The samples of a set-level metric would else be the whole set, so many times."""
+    tally = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
+    heatmap, key = np.eye(8, dtype=np.float32), MetricKey("cam", "x", "v1")
+    after = []
+    for name in ("a", "b", "a"):
+        tally.add_to_set(key, name, heatmap, np.float32([[0, 0, 8, 8]]))
+        after.append([counts.copy() for counts in tally.sets[key].samples])
+    for first, second, third in zip(*after, strict=True):
+        if first.any():
+            assert (second - first != first).any()
+            np.testing.assert_array_equal(third - second, first)

@@ -9,7 +9,7 @@ import tfcam.callbacks
 import tfcam.losses
 from tests import networks
 from tests.replicas import bilinear
-from tfcam.results.comparison import scale_row
+from tfcam.results.sheets import scale_row
 
 ASKED = {"method": "hires_cam", "preprocess": None}
 MODEL, IMAGES = networks.flat(), networks.pictures(2)

@@ -15,7 +15,8 @@ from tests.figures.test_contact_sheet import assert_clear
 from tests.results.test_explanation import made as explanation
 from tfcam import maps
 from tfcam.findings import finding
-from tfcam.results.comparison import Comparison, scale_row
+from tfcam.results.comparison import Comparison
+from tfcam.results.sheets import scale_row
 
 EMPTY, UNLABELLED = finding("no_positive_evidence", target="it"), finding("no_labels")
 SIZE = (4, 6)

@@ -13,6 +13,7 @@ import typer
 
 from tfcam.cli.flags import HOW, RESULTS, read_name
 from tfcam.cli.terminal import load_tensorflow, say, silence
+from tfcam.utils.terminal_text import make_printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,7 +224,9 @@ def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None)
     table = graph.layers(which, grid)
     say(table, error_stream=True)
     while True:
-        answer = read_name(typer.prompt("Index or name", default=table.default, err=True).strip())
+        usual = make_printable(table.default)  # a model file may name its layers as it likes
+        typed = typer.prompt("Index or name", default=usual, err=True).strip()
+        answer = read_name(table.default if typed == usual else typed)
         try:
             return graph.open_layer(answer, which, grid).tap.name
         except ValueError as error:

@@ -15,7 +15,7 @@ from tfcam.cli.arguments import (
     name_options,
     read_image,
 )
-from tfcam.cli.checks import check_new
+from tfcam.cli.checks import check_new, check_recipe
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, read_method_options, read_name, read_sides
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
@@ -120,18 +120,20 @@ def dream(
     changes = read_method_options(option, DOORS["dream"])
     if steps is not None:
         changes["steps"] = steps
+    recipe = preset or ("fourier" if image is None else "deep_dream")
+    check_recipe(recipe, changes, options)
     raised = {"target": target, "layer": layer, "channel": channel, "preset": preset, "size": size}
     named = {name: value for name, value in raised.items() if value is not None}
     name = name_options({**named, **options, **changes}, DOORS["dream"])
     path = check_path(file or Path(f"dream_{name}.png"))
-    check_new([path], overwrite)
+    check_new([path], overwrite, [image, model, options["labels"]])
     network, options["labels"] = load_network(model, options["labels"], unsafe)
     from tfcam.feature_visualization.dream import dream as make
 
     result = make(
         network,
         _objective(target, layer, channel),
-        preset=preset or ("fourier" if image is None else "deep_dream"),
+        preset=recipe,
         image=None if image is None else read_image(image),
         count=count,
         size=read_sides(size),

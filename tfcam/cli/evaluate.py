@@ -67,7 +67,8 @@ def evaluate(
     """Measure how far the maps of several methods can be trusted, on many pictures."""
     for name in baselines or ():
         check_choice("baselines", name, BASELINES)
-    _check_files([html, parquet], overwrite)
+    read = [data, model, options["labels"], options["annotations"]]
+    _check_files([html, parquet], overwrite, read)
     network, options["labels"] = load_network(model, options["labels"], unsafe)
     from tfcam.evaluation.evaluate import evaluate as measure
 
@@ -93,7 +94,8 @@ def recommend(
     **options: Any,
 ) -> None:
     """Find the layer and the method that explain a model best, on your pictures."""
-    _check_files([html], overwrite)
+    read = [data, model, options["labels"], options["annotations"]]
+    _check_files([html], overwrite, read)
     network, options["labels"] = load_network(model, options["labels"], unsafe)
     from tfcam.evaluation.recommend import recommend as choose
 
@@ -103,9 +105,11 @@ def recommend(
         say(f"wrote {recommendation.evaluation.to_html(html)}")
 
 
-def _check_files(files: Sequence[Path | None], overwrite: bool) -> None:
+def _check_files(
+    files: Sequence[Path | None], overwrite: bool, read: Sequence[str | Path | None]
+) -> None:
     """Refuse before the work what could not be written after it, or is there."""
     for file in files:
         if file is not None and not file.absolute().parent.is_dir():
             raise FileNotFoundError(f"The folder of {str(file)!r} does not exist; make it first.")
-    check_new(files, overwrite)
+    check_new(files, overwrite, read)

@@ -22,7 +22,7 @@ from tfcam.cli.arguments import (
     name_picture,
     read_image,
 )
-from tfcam.cli.checks import check_image, check_method_options, check_new
+from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
@@ -33,6 +33,14 @@ from tfcam.utils.files import check_target
 _EXPLAINED = (TARGET, *DOORS["Explainer"])
 
 
+Signed = Annotated[
+    bool,
+    typer.Option(
+        "--signed",
+        help="Draw what speaks against the class too: red for it, blue against it.",
+        rich_help_panel=RESULTS,
+    ),
+]
 Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
 
 
@@ -66,6 +74,7 @@ def explain(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    signed: Signed = False,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
     **options: Any,
@@ -79,9 +88,9 @@ def explain(
     wanted = file is not None or not as_json
 
     def choose() -> list[Path | None]:
-        name = name_options({**options, **changes}, _EXPLAINED)
+        name = name_options({**options, **changes, **_chosen(signed=signed)}, _EXPLAINED)
         files = choose_files(paths, name, file) if wanted else []
-        check_new(files, overwrite)
+        check_new(files, overwrite, [*paths, model, options["labels"]])
         return [*files] or [None] * len(paths)
 
     files = choose()
@@ -106,7 +115,7 @@ def explain(
                 if target_file is not None:
                     if target_file != file:
                         target_file.parent.mkdir(parents=True, exist_ok=True)
-                    explanation.save(target_file)
+                    explanation.save(target_file, signed=signed)
             except (ValueError, TypeError, OSError) as error:
                 failed = True
                 complain(f"{path}: {error}" if len(paths) > 1 else error)
@@ -144,6 +153,7 @@ def compare(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    signed: Signed = False,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
     **options: Any,
@@ -151,10 +161,12 @@ def compare(
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
     from tfcam.results.comparison import check_path
 
-    name = name_options(options, DOORS["compare"])
+    name = name_options(
+        {**options, **_chosen(shared_scale=shared_scale, signed=signed)}, DOORS["compare"]
+    )
     parts = [name_picture(image), "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
-    check_new([path], overwrite)
+    check_new([path], overwrite, [image, *model, options["labels"]])
     networks, labels = zip(
         *(load_network(name, options["labels"], unsafe) for name in model), strict=True
     )
@@ -163,7 +175,7 @@ def compare(
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
     comparison = compare_maps(models, read_image(image), **options)
-    comparison.save(path, shared_scale=shared_scale)
+    comparison.save(path, shared_scale=shared_scale, signed=signed)
     say(comparison)
     say(f"wrote {path}")
 
@@ -175,6 +187,11 @@ def diagnose(image: Image, model: Model, unsafe: Unsafe = False, **options: Any)
     from tfcam.explainer.diagnose import diagnose as check
 
     say(check(network, read_image(image), options.pop("layer"), **options))
+
+
+def _chosen(**looks: bool) -> dict[str, bool]:
+    """Keep the ways to draw that were asked for."""
+    return {name: True for name, asked in looks.items() if asked}
 
 
 def _usable(paths: list[str]) -> list[str]:
@@ -189,7 +206,7 @@ def _usable(paths: list[str]) -> list[str]:
         return paths
     missing = [path for path in paths if not is_url(path) and not Path(path).exists()]
     for path in missing:
-        complain(f"{path}: there is no such file")
+        complain(f"{path}: there is no such file.{beside(path)}")
     if len(missing) == len(paths):
         raise typer.Exit(2)
     return [path for path in paths if path not in missing]

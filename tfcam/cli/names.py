@@ -34,6 +34,35 @@ def metric_names() -> list[str]:
 
 
 @functools.cache
+def recipe_options() -> list[str]:
+    """The fields of a recipe of ``tfcam.dream``."""
+    return [
+        field.target.id
+        for node in _nodes(_recipes())
+        if isinstance(node, ast.ClassDef) and node.name == "Recipe"
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    ]
+
+
+@functools.cache
+def preset_names() -> list[str]:
+    """The names of the presets of ``tfcam.dream``."""
+    return [
+        ast.literal_eval(key)
+        for node in _nodes(_recipes())
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+        for key in node.value.keys
+        if key is not None
+    ]
+
+
+def _recipes() -> str:
+    folder = resources.files("tfcam").joinpath("feature_visualization")
+    return folder.joinpath("recipes.py").read_text("utf-8")
+
+
+@functools.cache
 def network_names() -> list[str]:
     """The names of the classes of keras.applications; none where Keras keeps them elsewhere."""
     spec = find_spec("keras")

@@ -25,7 +25,8 @@ from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.results.explanation import Explanation, Explanations
+from tfcam.results.explanation import Explanation
+from tfcam.results.explanations import Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
 from tfcam.utils.progress import Advance, progress_bar
@@ -193,11 +194,12 @@ class Explainer:
         spoken = word_lists(words, len(batch))
         (own,) = pipeline.targets(target, len(batch))
         beside = pipeline.others(others, len(batch))
-        results = []
+        pixels, results = pipeline.are_pixels(batch), []
         with self._progress_bar(len(batch)) as advance:
             for start in range(0, len(batch), self._batch_size):
                 part = slice(start, start + self._batch_size)
-                prepared = pipeline.prepare(batch[part], [values[part] for values in beside])
+                own_others = [values[part] for values in beside]
+                prepared = pipeline.prepare(batch[part], own_others, pixels=pixels)
                 run = pipeline.compute(prepared, [part_of(own, part)])
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))
@@ -227,7 +229,8 @@ class Explainer:
         are known. The weights are in it as they are now.
 
         Args:
-            path: The folder to write.
+            path: The folder to write, there whole or not at all; an empty one, or one that was
+                exported before, makes way.
             target: The class that is explained: an index, or a label where labels are known; by
                 default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
                 outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
@@ -235,7 +238,8 @@ class Explainer:
 
         Raises:
             ValueError: If the model has several inputs, the method runs the network many times, or
-                the preprocessing can't be part of a graph.
+                the preprocessing can't be part of a graph; or if the folder holds something else.
+            FileNotFoundError: If the folder that it is to be in does not exist.
 
         Example:
             >>> import tempfile, tfcam

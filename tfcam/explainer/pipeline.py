@@ -24,7 +24,7 @@ from tfcam.model.graph import forget
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare, prepare_others
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Targets
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, spread_targets
@@ -171,7 +171,11 @@ class Pipeline:
         return prepare_others(opened.graph, values, opened.which, count, self.preprocess)
 
     def prepare(
-        self, pictures: Sequence[Any], others: Sequence[np.ndarray] = (), shown: bool = True
+        self,
+        pictures: Sequence[Any],
+        others: Sequence[np.ndarray] = (),
+        shown: bool = True,
+        pixels: bool | None = None,
     ) -> Prepared:
         """Take the first step: prepare what the model takes.
 
@@ -179,10 +183,15 @@ class Pipeline:
             pictures: One or more.
             others: The inputs that are not explained, prepared.
             shown: Whether the results show the pictures.
+            pixels: Of a part of a batch, what ``are_pixels`` says of the whole.
         """
         opened = self.opened
-        prepared = prepare(opened.graph, pictures, self.preprocess, opened.which, shown)
+        prepared = prepare(opened.graph, pictures, self.preprocess, opened.which, shown, pixels)
         return replace(prepared, others=tuple(others)) if others else prepared
+
+    def are_pixels(self, pictures: Sequence[Any]) -> bool:
+        """Tell whether a batch of floats holds pixels, for a model that wants other values."""
+        return are_pixels(self.opened.graph, pictures, self.preprocess, self.opened.which)
 
     def compute(self, prepared: Prepared, targets: Sequence[ResolvedTarget]) -> Run:
         """Take the second step: compute the maps of each target.

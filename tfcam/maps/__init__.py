@@ -11,7 +11,7 @@ from tfcam.maps.regions import (
     mask_boxes,
     ranking,
 )
-from tfcam.maps.scaling import Fusion, check_fusion, evidence, fuse, heatmap, resize, scale
+from tfcam.maps.scaling import Fusion, check_fusion, evidence, fuse, heatmap, resize, scale, signed
 
 __all__ = [
     "By",
@@ -30,4 +30,5 @@ __all__ = [
     "ranking",
     "resize",
     "scale",
+    "signed",
 ]

@@ -111,6 +111,25 @@ def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return _divide(evidence(raw, size))
 
 
+def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A picture-sized map in [-1, 1]: resized, then divided by its largest absolute value.
+
+    Args:
+        raw: (h, w) signed; or (H, W, C) of pixels, of which the sum over the channels is shown.
+        size: (height, width) of the picture in pixels.
+
+    Returns:
+        (height, width) float32 in [-1, 1]; all zero where nothing is positive or negative.
+
+    Example:
+        >>> signed(np.array([[-4.0, 2.0]]), (1, 2))
+        array([[-1. ,  0.5]], dtype=float32)
+    """
+    resized = resize(raw if raw.ndim == len(size) else raw.sum(axis=-1), size)
+    largest = np.abs(resized).max(initial=0.0)
+    return resized / largest if largest else resized
+
+
 def fuse(heatmaps: Sequence[np.ndarray], how: Fusion = "max") -> np.ndarray:
     """One heatmap of several layers' heatmaps.
 
