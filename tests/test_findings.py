@@ -263,7 +263,7 @@ def test_no_labels(monkeypatch, known):
     inputs = keras.Input((8, 8, 3))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, name="conv")(inputs))
     model = keras.Model(inputs, layers.Dense(1000, "softmax")(x), name="mobilenetv2_1.00_224")
-    result = tfcam.explain(model, IMAGE, target=7)
+    result = tfcam.explain(model, 2 * IMAGE - 1, target=7)
     codes = [each.code for each in result.findings if each.code != "no_positive_evidence"]
     assert codes == (["no_labels"] if known is None else [])
     assert result.label == (None if known is None else "label 7")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 import tfcam
 from tests.tolerances import rounding
@@ -122,3 +123,21 @@ def test_a_real_photo_as_keras_loads_it(mobilenet, data):
         found = found if isinstance(found, tfcam.Explanation) else found[0]
         assert found.target == wanted.target == 243
         assert found.probability == pytest.approx(wanted.probability, abs=1e-5)
+
+
+@pytest.mark.parametrize(("most", "black"), [(1023, True), (4095, True), (65535, False)])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_values_of_few_bits_in_a_file_of_16_are_told(tmp_path, form, most, black):
+    values = np.linspace(0, most, 64).astype(np.uint16).reshape(8, 8)
+    path = tmp_path / f"scan.{form.lower()}"
+    Image.fromarray(values).save(path)
+    found = tfcam.explain(KNOWN["raw"], path, target=0)
+    assert ("nearly_black" in codes(found)) == black
+    if black:
+        assert f"reaches {round(most / 257)} of 255" in str(found)
+
+
+@pytest.mark.parametrize("value", [0, 9, 255])
+def test_a_picture_of_one_colour_hides_nothing(value):
+    picture = np.full((8, 8, 3), value, np.uint8)
+    assert "nearly_black" not in codes(tfcam.explain(KNOWN["raw"], picture, target=0))

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Label = int | str | None
+# Read by ``tfcam.targets.labels.read_label``, which knows how many classes the model has.
+Label = int | str | float | np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class Example:
         id: Its name, of which no other has the same.
         image: (H, W, 3) uint8 RGB.
         boxes: (n, 4), half-open [x0, y0, x1, y1) in pixels; None where nothing is known.
-        label: Its class, by index or name; None where it is not known.
+        label: Its class, by index or name, or one-hot; None where it is not known.
         box_labels: The class of each box, where several may be in one picture.
         mask: (H, W) bool, the pixels of the object; None where it is not known.
         others: Of a model with several inputs, what it takes beside the image, in its order.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.utils.digest import digest_arrays
 from tfcam.utils.digest_value import digest_value
@@ -96,5 +98,18 @@ def check_same(number: int, name: str, kept: Mark, now: Mark | None) -> None:
 
 
 def label_text(label: object) -> str | None:
-    """Write a label as a store keeps it."""
-    return None if label is None else as_text(str(label))
+    """Write a label as a store keeps it: of one-hot numbers the class, of a whole float an integer.
+
+    Example:
+        >>> label_text(np.float32([1.0])), label_text([0, 0, 1]), label_text("cat")
+        ('1', '2', 'cat')
+    """
+    if label is None:
+        return None
+    values = np.asarray(label)
+    ones = np.flatnonzero(values if values.dtype.kind in "biuf" else [])
+    if values.size != 1:
+        one_hot = len(ones) == 1 and values.reshape(-1)[ones[0]] == 1
+        return as_text(str(ones[0] if one_hot else values.tolist()))
+    only = values.item()
+    return as_text(str(int(only) if isinstance(only, float) and only.is_integer() else only))

@@ -216,13 +216,16 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
 
 
 def _label(value: Any) -> Any:
-    """A class's index or name."""
+    """A class's index or name; several numbers as they are: which class they name depends on how
+    many the model has.
+    """
     if value is None:
         return None
-    plain = value.numpy()
-    if isinstance(plain, bytes):
-        return plain.decode(errors="replace")
-    return int(plain.argmax() if np.ndim(plain) else plain)
+    plain = np.asarray(value)
+    if plain.size != 1:
+        return plain
+    only = plain.item()
+    return only.decode(errors="replace") if isinstance(only, bytes) else only
 
 
 def _in_pixels(boxes: Any, size: tuple[int, int]) -> np.ndarray:

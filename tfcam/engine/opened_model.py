@@ -23,6 +23,7 @@ from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.targets.two_classes import Classes
 from tfcam.utils.recent import Recent
 
 
@@ -114,9 +115,11 @@ class OpenedModel:
                 self._bare[output] = SubModel(self.graph, [], output=output, which=self.which)
             return self._bare[output]
 
-    def classes(self, output: str | int | None = None) -> int | None:
-        """Count the classes that an output tells apart; None where it is of another form."""
-        return self.graph.classes(output, self.which)
+    def classes(
+        self, output: str | int | None = None, labels: Sequence[str] | None = None
+    ) -> Classes:
+        """Tell what an output tells apart: see ``ModelOutput.classes``."""
+        return self.graph.classes(output, self.which, labels)
 
     def head_at(self, tap: Tap) -> Head:
         """Find the linear head that pools what is tapped.

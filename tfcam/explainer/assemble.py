@@ -190,7 +190,8 @@ def _findings(
         if raw.size == 1:
             findings.append(finding("one_position", layer=path))
     findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)
-    explained = Explained(run.targets[cell.target], answer.pairs, cell.image, chosen.name)
+    target = run.targets[cell.target]
+    explained = Explained(target, answer.pairs, cell.image, chosen.name, run.labels)
     places, raws = layers.places, layers.raws
     return findings + checks.of_result(engine, prepared, explained, cell.method, places, raws)
 

@@ -20,6 +20,10 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.preprocessing.ranges import known_range
 from tfcam.targets.resolve import ResolvedTarget
+from tfcam.targets.two_classes import NUMBER
+
+# What 12 bits fill of 16, in pixels of 0..255.
+_NEARLY_BLACK = 16
 
 
 def of_result(
@@ -43,7 +47,9 @@ def of_result(
     findings = []
     if explained.named and not method.class_specific:
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
+    findings += of_unit(engine, explained)
     findings += prepared.findings
+    findings += of_picture(prepared.images[explained.image])
     misfit = of_input(engine.submodel, prepared, explained.image)
     findings += [misfit] if misfit else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
@@ -60,6 +66,19 @@ def of_result(
     if method.placed:
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
+
+
+def of_unit(engine: Engine, explained: Explained) -> list[Finding]:
+    """Find a single unit of which nothing says whether it tells two classes apart."""
+    if explained.target is not None and callable(explained.target):
+        return []
+    submodel = engine.submodel
+    known = submodel.graph.classes(submodel.output, submodel.which, explained.labels)
+    if not known.number or known.count != 2:
+        return []
+    if explained.pairs[explained.image, 0] == NUMBER:
+        return [finding("one_number")]
+    return [finding("one_logit", target=explained.name)]
 
 
 def of_probability(kind: str, score: str, probability: float | None) -> list[Finding]:
@@ -88,6 +107,15 @@ def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
         )
         for grid, name in first.items()
     ]
+
+
+def of_picture(picture: np.ndarray) -> list[Finding]:
+    """Find a picture of which hardly anything can be seen, as 12 bits in a file of 16 are."""
+    if picture.dtype != np.uint8 or picture[::8, ::8].max(initial=0) > _NEARLY_BLACK:
+        return []
+    high = int(picture.max(initial=0))
+    seen = high > _NEARLY_BLACK or high == picture.min(initial=high)
+    return [] if seen else [finding("nearly_black", high=high)]
 
 
 def of_input(submodel: SubModel, prepared: Prepared, image: int) -> Finding | None:

@@ -118,8 +118,9 @@ def compare(
     requests = [as_request(choice) for choice in methods or one_pass_methods()]
     if len(places) > 1 and not any(request.method.placed for request in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
-    subjects = [_Subject.of(each_model, image, preprocess, labels, input) for each_model in models]
     settings = Settings(score, output, False, batch_size, grid)
+    asked = (image, preprocess, labels, input, settings.output)
+    subjects = [_Subject.of(each_model, *asked) for each_model in models]
     results: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
     with progress_bar(len(steps), "comparing", progress) as advance:
@@ -158,10 +159,11 @@ class _Subject:
         preprocess: Preprocess,
         labels: Sequence[str] | None,
         name: str | int | None,
+        output: str | int | None,
     ) -> _Subject:
         opened = open_model(model, name)
         prepared = opened.prepare_one(image, preprocess, "compare")
-        return cls(opened, prepared, *opened.graph.labels(labels))
+        return cls(opened, prepared, *opened.graph.labels(labels, output))
 
     def explain(
         self,
@@ -171,7 +173,7 @@ class _Subject:
         settings: Settings,
     ) -> list[list[Explanation]]:
         """Explain by each method, layer by layer and target by target."""
-        classes = functools.partial(self.opened.classes, settings.output)
+        classes = functools.partial(self.opened.classes, settings.output, self.labels)
         resolved = chosen_targets(targets, 1, True, self.labels, classes)
         placed = any(request.method.placed for request in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]

@@ -30,7 +30,7 @@ from tfcam.passes.submodel import NoGradientError
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.targets.callables import label
-from tfcam.targets.classes import Target, Top
+from tfcam.targets.classes import Target, Top, pair_name
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets
 from tfcam.utils.terminal_text import make_printable
 from tfcam.utils.validation import shown
@@ -149,14 +149,14 @@ def diagnose(
     if isinstance(layer, list | tuple):
         raise ValueError(f"diagnose takes one layer; got {shown(layer)}.")
     settings = Settings(score=score, output=output, grid=grid)
-    known, missing = opened.graph.labels(labels)
+    known, missing = opened.graph.labels(labels, settings.output)
     prepared = opened.prepare_one(image, preprocess, "diagnose")
-    targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output))
+    targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output, known))
     place, default = _places(opened, layer, grid)
     engine, computed, absent = _look(opened, layer, place, settings, prepared, targets)
     pair, chosen = computed.pairs[0], targets[0]
-    name = label(chosen, pair, known) or f"class {pair[0]}"
-    explained = Explained(chosen, computed.pairs, 0, name)
+    name = label(chosen, pair, known) or pair_name(pair)
+    explained = Explained(chosen, computed.pairs, 0, name, known)
     gates, ungated = _gates(opened)
     findings = [*missing, *absent, *_findings(engine, prepared, computed, explained), *ungated]
     kind = "a callable's own" if callable(chosen) else _KINDS[computed.kind]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
@@ -15,6 +16,7 @@ from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input, swapped
 from tfcam.preprocessing.modes import Preprocessing
 from tfcam.targets.classes import Target
+from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.files import folder_whole
 
 # Says in a folder that it was exported here.
@@ -63,7 +65,7 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
         layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in answer.raws[0]]
         heatmap = fused(layers, pipeline.fuse) if len(layers) > 1 else layers[0]
         results = {"score": answer.scores, "heatmap": heatmap}
-        if not callable(chosen):
+        if isinstance(chosen, np.ndarray) and chosen[0, 0] != NUMBER:
             results["class"] = answer.pairs[:, 0]
         if pipeline.labels is not None and "class" in results:
             results["label"] = tf.gather(tf.constant(list(pipeline.labels)), results["class"])

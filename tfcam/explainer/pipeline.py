@@ -28,6 +28,7 @@ from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare, prepare_o
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Targets
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, spread_targets
+from tfcam.targets.two_classes import Classes
 
 
 class Pipeline:
@@ -90,7 +91,7 @@ class Pipeline:
         self.opened = open_model(model, input)
         self.engine = self.opened.engine(*self._question)
         self._own_engine: Engine | None = None
-        self.labels, self._findings = self.opened.graph.labels(labels)
+        self.labels, self._findings = self.opened.graph.labels(labels, settings.output)
 
     @property
     def layer(self) -> str | None:
@@ -109,7 +110,7 @@ class Pipeline:
     @property
     def classes(self) -> int | None:
         """The number of classes that the output tells apart; None where it is of another form."""
-        return self.opened.classes(self.settings.output)
+        return self._classes().count
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -163,7 +164,10 @@ class Pipeline:
         Raises:
             ValueError: If there is no such class, or it does not fit the images.
         """
-        return chosen_targets(target, count, several, self.labels, lambda: self.classes)
+        return chosen_targets(target, count, several, self.labels, self._classes)
+
+    def _classes(self) -> Classes:
+        return self.opened.classes(self.settings.output, self.labels)
 
     def others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
         """Prepare the inputs that are not explained: (count, ...) each."""

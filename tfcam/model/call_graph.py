@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from tfcam.model.hooks import Side
 
 Shape = tuple[int | None, ...]
+
+# How an output comes about. "probability" is one whose logits are gone, such as the mean of several
+# networks' sigmoids.
+Ending = Literal["softmax", "sigmoid", "probability", "linear"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class CallGraph:
         which: Which input is explained.
         name: The model's name, for messages.
         sealed: The path of an exported network inside, whose layers are layers no more.
+        endings: How each output comes about, where the calls were traced.
         explained_input: The name of the tensor that is the explained input.
     """
 
@@ -70,6 +75,7 @@ class CallGraph:
     which: int = 0
     name: str = "model"
     sealed: str | None = None
+    endings: tuple[Ending | None, ...] = ()
     explained_input: str = ""
 
     def producer(self, tensor: str) -> Call | None:

@@ -42,7 +42,7 @@ _PASSING = (
 )
 
 
-class _UnknownError(Exception):
+class UntoldError(Exception):
     """What a part of the model does can't be told without tracing it."""
 
 
@@ -66,16 +66,16 @@ class Reader:
 
     def run(self, model: Any, inputs: Sequence[str]) -> list[str]:
         """The names of the tensors that a model returns for those that it is given."""
-        graph = _graph(model)
+        graph = plain_graph(model)
         if len(graph.inputs) != len(inputs):
-            raise _UnknownError
+            raise UntoldError
         names = {id(tensor): name for tensor, name in zip(graph.inputs, inputs, strict=True)}
         for depth in sorted(graph._nodes_by_depth, reverse=True):
             for node in graph._nodes_by_depth[depth]:
                 if node.operation and not node.is_input:
                     self._call(node, names)
         if any(id(tensor) not in names for tensor in graph.outputs):
-            raise _UnknownError
+            raise UntoldError
         return [names[id(tensor)] for tensor in graph.outputs]
 
     def _call(self, node: Any, names: dict[int, str]) -> None:
@@ -83,7 +83,7 @@ class Reader:
         if id(operation) not in self._nodes or any(
             id(tensor) not in names for tensor in arguments.keras_tensors
         ):
-            raise _UnknownError
+            raise UntoldError
         path, reference, innermost = self._nodes[id(operation)]
         first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
         taken = [t for t in tf.nest.flatten(first) if isinstance(t, keras.KerasTensor)]
@@ -138,11 +138,11 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
     reader = Reader(tree, rank if explained.channels_first else None)
     reader.sources |= {name: frozenset({number}) for number, name in enumerate(names)}
     try:
-        graph = _graph(tree.model)
+        graph = plain_graph(tree.model)
         _check_order(graph.inputs, inputs)
         outputs = reader.run(tree.model, names)
         shape = _shape(graph.outputs[0]) if len(outputs) == 1 else None
-    except _UnknownError:
+    except UntoldError:
         return None
     return CallGraph(
         tuple(reader.calls),
@@ -155,22 +155,26 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         which,
         tree.name,
         sealed_path(tree),
-        names[which],
+        explained_input=names[which],
     )
 
 
-def _graph(model: Any) -> Any:
-    """The graph that a functional or sequential model runs through."""
+def plain_graph(model: Any) -> Any:
+    """The graph that a functional or sequential model runs through.
+
+    Raises:
+        UntoldError: If it does not run through one as it is.
+    """
     graph = getattr(model, "_functional", model) if isinstance(model, keras.Sequential) else model
     plain = type(model).call.__qualname__ in ("Functional.call", "Sequential.call")
     if not plain or "call" in model.__dict__ or not hasattr(graph, "_nodes_by_depth"):
-        raise _UnknownError
+        raise UntoldError
     return graph
 
 
 def _check_order(tensors: Sequence[Any], inputs: Sequence[Input]) -> None:
     if [tuple(tensor.shape[1:]) for tensor in tensors] != [taken.own_shape for taken in inputs]:
-        raise _UnknownError
+        raise UntoldError
 
 
 def _check_known(operation: Any, innermost: bool) -> None:
@@ -184,7 +188,7 @@ def _check_known(operation: Any, innermost: bool) -> None:
         or not innermost
         or not getattr(activation, "__module__", "keras.").startswith("keras.")
     ):
-        raise _UnknownError
+        raise UntoldError
 
 
 def _passes(operation: Any) -> bool:
@@ -196,5 +200,5 @@ def _passes(operation: Any) -> bool:
 
 def _shape(tensor: Any) -> Shape:
     if tensor.shape[0] not in (None, 1) or None in tensor.shape[1:]:
-        raise _UnknownError
+        raise UntoldError
     return (1, *tensor.shape[1:])

@@ -14,19 +14,21 @@ import tensorflow as tf
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
 from tfcam.model.call_graph import CallGraph
-from tfcam.model.functional_graph import read_calls
+from tfcam.model.endings import read_ending
+from tfcam.model.functional_graph import UntoldError, read_calls
 from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, find_input, read_structure, run
 from tfcam.model.labels import find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
-from tfcam.model.outputs import classes_of_shape, pick_output, symbolic_outputs
+from tfcam.model.outputs import ModelOutput, classes_of_shape, pick_output, symbolic_outputs
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
+from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
 T = TypeVar("T")
@@ -218,27 +220,68 @@ class ModelGraph(ModelTree):
         calls = self.calls(which)
         return self.once(("head", which), lambda: find_head(calls))
 
-    def classes(self, output: str | int | None = None, which: int = 0) -> int | None:
-        """How many classes an output tells apart; None where it is of another form."""
+    def output(self, output: str | int | None = None, which: int = 0) -> ModelOutput:
+        """What is known of one output, or of the only one: its width, and how it comes about.
+
+        Raises:
+            ValueError: If there is no such output.
+        """
+        return self.once(("output", output), lambda: self._find_output(output, which))
+
+    def _find_output(self, output: str | int | None, which: int) -> ModelOutput:
         model = self.model
-        if getattr(model, "outputs", None):
-            names = getattr(model, "output_names", None) or ()
-            chosen = pick_output(symbolic_outputs(model), output, names)
-            return classes_of_shape(getattr(chosen, "shape", None))
-        return classes_of_shape(self.calls(which).shape if output is None else None)
+        if not getattr(model, "outputs", None):
+            calls = self._traced(which) if output is None else None
+            if calls is None or len(calls.endings) != 1:
+                return ModelOutput()
+            return ModelOutput(0, classes_of_shape(calls.shape), calls.endings[0])
+        outputs, names = symbolic_outputs(model), getattr(model, "output_names", None) or ()
+        chosen = pick_output(outputs, output, names)
+        if not isinstance(chosen, keras.KerasTensor):
+            return ModelOutput()
+        place = [id(tensor) for tensor in tf.nest.flatten(outputs)].index(id(chosen))
+        try:
+            ending = read_ending(model, chosen)
+        except UntoldError:
+            calls = self._traced(which)
+            ending = calls.endings[place] if calls and calls.endings else None
+        return ModelOutput(place, classes_of_shape(chosen.shape), ending)
+
+    def _traced(self, which: int) -> CallGraph | None:
+        """The calls; None where the model can't be traced: what is wrong is told when it runs."""
+        try:
+            return self.calls(which)
+        except Exception:
+            return None
+
+    def classes(
+        self,
+        output: str | int | None = None,
+        which: int = 0,
+        labels: Sequence[str] | None = None,
+    ) -> Classes:
+        """What an output tells apart: see ``ModelOutput.classes``."""
+        return self.output(output, which).classes(self.model, labels)
 
     def labels(
-        self, labels: Sequence[str] | None = None
+        self, labels: Sequence[str] | None = None, output: str | int | None = None
     ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
         """The label of each class where they are known, and what to mind about them.
 
         Args:
             labels: What the user says.
+            output: Which output they are of.
 
         Raises:
             ValueError: If there are more or fewer labels than classes.
         """
-        return find_labels(self.own_family, getattr(self.model, "output_shape", None), labels)
+        if labels is None and self.own_family is None:
+            return None, ()
+        facts = self.output(output)
+        known, findings = find_labels(self.own_family, facts.width, labels)
+        if facts.width == 1 and known and facts.classes(self.model, known).count == 2:
+            known = names_of_two(known)
+        return known, findings
 
     # --- what it is -------------------------------------------------------------------------
 

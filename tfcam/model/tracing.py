@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
+from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
 from tfcam.model.layer_types import attentions, sealed_path
@@ -100,7 +101,8 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         which,
         tree.name,
         sealed_path(tree),
-        tensor_name(function.graph.inputs[which]),
+        tuple(map(traced_ending, outputs)),
+        explained_input=tensor_name(function.graph.inputs[which]),
     )
 
 

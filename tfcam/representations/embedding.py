@@ -29,6 +29,7 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
+from tfcam.targets.labels import read_label
 from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.progress import progress_bar
@@ -287,6 +288,8 @@ def embed(
         )
     taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, GRID.check(grid))]
     submodel = SubModel(opened.graph, taps, output=OUTPUT.check(output))
+    known, _ = opened.graph.labels(labels, submodel.output)
+    told = opened.classes(submodel.output, known)
     pooled: list[list[np.ndarray]] = [[] for _ in taps]
     predicted: list[int] = []
     with progress_bar(len(examples), "embedding", progress, "pictures") as advance:
@@ -296,12 +299,12 @@ def embed(
             layer_maps, outputs = compute_activations(submodel, prepared)
             for means, values in zip(pooled, layer_maps, strict=True):
                 means.append(values.mean(axis=(1, 2)))
-            if isinstance(outputs, np.ndarray) and outputs.ndim == 2:
+            if isinstance(outputs, np.ndarray) and outputs.ndim == 2 and not told.number:
                 predicted += outputs.argmax(axis=1).tolist()
             advance(len(pictures))
     features = tuple(map(np.concatenate, pooled))
-    known, _ = opened.graph.labels(labels)
-    names = _classes(examples, classes, source.label_names, predicted, known)
+    count = len(source.label_names or ()) or told.count
+    names = _classes(examples, classes, source.label_names, predicted, known, count)
     projections = [_project(values, by, seed) for values in features]
     return Embedding(
         tuple(tap.name for tap in taps),
@@ -323,12 +326,13 @@ def _classes(
     names: Sequence[str] | None,
     predicted: Sequence[int],
     labels: Sequence[str] | None,
+    count: int | None,
 ) -> tuple[str, ...]:
     """The class of each picture: as the user, the data, or the model says."""
     if classes is not None:
         return tuple(map(str, classes))
     if all(example.label is not None for example in examples):
-        return tuple(_name(example.label, names) for example in examples)
+        return tuple(_name(read_label(example.label, count), names) for example in examples)
     if not predicted:
         raise ValueError("The model gives no classes (B, C): say the class of each with classes=.")
     return tuple(_name(number, labels) for number in predicted)
