@@ -80,6 +80,15 @@ FINDINGS = {
         "Choose a layer before the pooling, of those that `tfcam.layers(model)` lists, or give a "
         "larger image.",
     ),
+    "place_unknown": Known(
+        "Where in the picture {layer!r} looks can't be told: the map is drawn as if the layer saw "
+        "all of it, upright, which may be wrong. Maps of pixels, such as saliency, are right.",
+        "Before the layer the model moves parts of the picture in a way that no crop, margin, "
+        "mirror, change of size or of axes describes, or that it has learned, or looks at several "
+        "parts of the picture.",
+        "Use a method of pixels, such as `saliency` or `integrated_gradients`, or give the "
+        "picture to a model without that step.",
+    ),
     "not_finite": Known(
         "{holder} hold {count} values that are NaN or infinite, so that the heatmap is empty. "
         "{start}",

@@ -19,6 +19,7 @@ from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.contract import MethodMap, check_question, checked_map
 from tfcam.methods.registry import Request
 from tfcam.model.endings import BOUNDED
+from tfcam.model.geometry import Placement
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.taps import Place
@@ -166,6 +167,13 @@ class Engine:
             Computed(*answer, values, kind) for answer, kind in zip(answers, kinds, strict=True)
         ]
 
+    def placement(self, place: int, sides: Sequence[int]) -> Placement | str | None:
+        """Find how the cells of one of its layers lie in the image, as ``ModelGraph`` does."""
+        submodel = self.submodel
+        if not submodel.taps:
+            return None
+        return submodel.graph.placement(submodel.taps[place], tuple(sides), submodel.which)
+
     def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
         """Compute the first method's raw maps at the first layer, inside of an open tape.
 
@@ -231,6 +239,9 @@ class Engine:
         if head is not None and not callable(answer.target):
             weights, _ = head.weights(reading.activations.shape[-1])
             shared = shared | {"class_weights": _class_weights(weights, answer)}
+        placement = self.placement(network.tap, network.images.shape[1:-1])
+        if isinstance(placement, Placement):
+            shared = shared | {"placement": placement}
         return replace(reading, network=network, **shared)
 
     def _mapped(self, readings: Sequence[Reading], answer: Answer, images: tf.Tensor) -> TargetMaps:
@@ -246,6 +257,9 @@ class Engine:
     def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> MethodMap:
         returned = request.method(reading, **request.options)
         method_map = checked_map(returned, request.method, images)
+        if reading.placement is not None and not request.method.pixels:
+            laid = reading.placement.carry_back(method_map.raw, images.shape[1:-1])
+            return method_map._replace(raw=laid)
         if self.settings.eigen and method_map.raw.shape.rank == images.shape.rank:
             towards = tf.reduce_sum(method_map.raw, axis=-1)
             return method_map._replace(raw=first_component(method_map.raw, towards=towards))

@@ -12,6 +12,7 @@ from tfcam.engine.settings import Explained
 from tfcam.explainer.numeric_checks import of_layers
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
+from tfcam.model.geometry import UNKNOWN
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import Grid
 from tfcam.passes.reading import Need
@@ -57,6 +58,10 @@ def of_result(
         findings += of_deconvnet(engine.submodel, prepared, target, explained.image)
     if not method.layered:
         return findings
+    sides = prepared.inputs.shape[1:-1]
+    lost = [place for place in places if engine.placement(place, sides) == UNKNOWN]
+    names = [engine.layers[place] for place in lost]
+    findings += [finding("place_unknown", layer=name) for name in names]
     findings += of_tokens([engine.submodel.taps[place] for place in places])
     if method.placed:
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)

@@ -63,7 +63,7 @@ class CallGraph:
         sealed: The path of an exported network inside, whose layers are layers no more.
         parents: The tensors that each tensor is made from, in the order in which they are made.
         kinds: What makes each tensor: a class of Keras, or a type of TensorFlow's operations.
-        start: The name of the explained input.
+        explained_input: The name of the tensor that is the explained input.
         returned: The names of the outputs in the model's own structure.
         output_shapes: The shape of each output.
         traced: What is known of each output by its key, where the calls were traced; the key of
@@ -82,7 +82,7 @@ class CallGraph:
     sealed: str | None = None
     parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
-    start: str = ""
+    explained_input: str = ""
     returned: Any = None
     output_shapes: tuple[Shape | None, ...] = ()
     traced: Mapping[str | int | None, tuple[Shape | None, Ending | None]] = field(

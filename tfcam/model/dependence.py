@@ -105,7 +105,7 @@ def _has_weights(call: Call) -> bool:
 
 def dominates(calls: CallGraph, tensor: str, asked: Sequence[str]) -> bool:
     """Whether some tensors depend on the explained input through one tensor alone."""
-    return calls.start not in _before(calls, asked, [tensor])
+    return calls.explained_input not in _before(calls, asked, [tensor])
 
 
 def may_select(calls: CallGraph, tensor: str, among: frozenset[str]) -> bool:

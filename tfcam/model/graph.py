@@ -16,6 +16,7 @@ from tfcam.model.applications import Family, find_family, find_similar_family
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.endings import read_ending
 from tfcam.model.functional_graph import UntoldError, read_calls
+from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, find_input, read_structure, run
@@ -279,6 +280,12 @@ class ModelGraph(ModelTree):
                     f"A list of layers must name each once; {tap.name!r} is there twice."
                 )
         return places
+
+    def placement(self, tap: Tap, sides: Sequence[int], which: int = 0) -> Placement | str | None:
+        """Find how a layer's cells lie in an input of these sides: see ``find_placement``."""
+        key = ("placement", which, tap.name, tap.grid, *sides)
+        about = (self, self.structure)
+        return self.once(key, lambda: find_placement(*about, self.calls(which), tap, sides))
 
     # --- what comes out ---------------------------------------------------------------------
 
