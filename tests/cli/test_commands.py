@@ -241,7 +241,7 @@ def test_choose_layer_asks_in_a_terminal(monkeypatch, shapes):
     ]:
         command = ["explain", "a.png", "--model", "shapes", "--choose-layer", "--output", "a.npz"]
         result = CliRunner().invoke(app, [*command, "--overwrite"], input=answer)
-        assert result.exit_code == 0
+        assert result.exit_code == 0, result.stderr
         assert all(path in result.stderr for path in paths)
         assert tfcam.Explanation.load("a.npz").layer == layer
         assert ("must be in 0.." in result.stderr) == (answer[:2] == "99")

@@ -426,7 +426,9 @@ def test_a_target_for_each_picture_is_its_label():
         ({"baselines": ["sobel"]}, "Baselines are full_image, .*; got 'sobel'"),
         ({"methods": [], "baselines": ()}, "At least one method, explainer or baseline"),
         ({"explainers": {"cam": print}, "methods": ["cam"]}, "must have different names"),
-        ({"explainers": {"m": lambda p, c: [1]}}, "must return a heatmap \\(H, W\\) for each"),
+        ({"explainers": {"m": lambda p, c: None}}, "'m' must return a heatmap .*NoneType"),
+        ({"explainers": {"m": lambda p, c: []}}, "'m' must return .* It returned 0"),
+        ({"explainers": {"m": lambda p, c: [1]}}, "'m' must return a heatmap \\(H, W\\) for each"),
     ],
 )
 def test_what_can_not_be_measured_is_refused(shapes, data, options, message):

@@ -86,11 +86,12 @@ def explain(
     check_method_options(options["method"], changes, options)
     usable = _usable(paths)
     wanted = file is not None or not as_json
+    inputs = [*paths, model, options["labels"]]
 
     def choose() -> list[Path | None]:
         name = name_options({**options, **changes, **_chosen(signed=signed)}, _EXPLAINED)
         files = choose_files(paths, name, file) if wanted else []
-        check_new(files, overwrite, [*paths, model, options["labels"]])
+        check_new(files, overwrite, inputs)
         return [*files] or [None] * len(paths)
 
     files = choose()

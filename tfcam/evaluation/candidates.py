@@ -24,7 +24,7 @@ from tfcam.methods.selection import (
     request_name,
 )
 from tfcam.metrics.baselines import BASELINES
-from tfcam.metrics.checks import Heatmap, heatmap_of
+from tfcam.metrics.checks import Heatmap, image_heatmap
 from tfcam.model.taps import Layer
 from tfcam.targets.classes import NOTHING
 
@@ -194,17 +194,19 @@ def _ask_explainer(
 ) -> list[list[np.ndarray]]:
     """Ask an explainer of the user's, and check what it returns."""
     classes = [int(index) for index in pictures.classes]
-    heatmaps = [
-        np.asarray(heatmap_of(heatmap), np.float32)
-        for heatmap in explainer(pictures.images, classes)
-    ]
-    shapes = [heatmap.shape for heatmap in heatmaps]
-    if len(shapes) != len(pictures.images) or any(len(shape) != 2 for shape in shapes):
-        raise ValueError(
-            f"The explainer {name!r} must return a heatmap (H, W) for each of "
-            f"{len(pictures.images)} pictures; it returned {shapes}."
-        )
-    return [heatmaps]
+    returned = explainer(pictures.images, classes)
+    try:
+        heatmaps = [np.asarray(image_heatmap(heatmap), np.float32) for heatmap in returned]
+    except (TypeError, ValueError) as error:  # a TypeError where it is no list at all
+        told = str(error)
+    else:
+        if len(heatmaps) == len(pictures.images):
+            return [heatmaps]
+        told = f"It returned {len(heatmaps)}."
+    raise ValueError(
+        f"The explainer {name!r} must return a heatmap (H, W) for each of "
+        f"{len(pictures.images)} pictures. {told}"
+    )
 
 
 def _draw_baseline(name: str, seed: int, pictures: Pictures) -> list[list[np.ndarray]]:
