@@ -17,6 +17,7 @@ from tfcam.model.graph import Asked, ModelGraph, graph_of
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, split_batch
+from tfcam.model.layer_types import breaks_eager_gradients
 from tfcam.model.taps import Layers, Tap
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.reading import Need
@@ -25,6 +26,10 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.targets.two_classes import Classes
 from tfcam.utils.recent import Recent
+
+# Gradients of the scores by the images.
+_BY_PIXELS = Need.IMAGE_GRADIENTS | Need.GUIDED_GRADIENTS | Need.DECONVNET_GRADIENTS
+_BY_PIXELS |= Need.BIAS_ATTRIBUTIONS
 
 
 class OpenedModel:
@@ -236,10 +241,20 @@ class OpenedModel:
             heads = [self.average_head_at(tap) for tap in taps]
         for tap in taps:
             self._check_sees_input(tap)
-        if runner is None:  # a loop of passes is worth compiling at once
-            at_once = any(request.method.loops for request in requests)
+        if runner is None:
+            at_once = any(self._at_once(request.method) for request in requests)
             runner = Frozen() if settings.freeze else Compiled() if at_once else EagerFirst()
         return Engine(self.graph, places, requests, settings, self.which, heads, runner)
+
+    def _at_once(self, method: Method) -> bool:
+        """Whether a method is compiled from its first call on.
+
+        A loop of passes is worth it; gradients by pixels, and all on their way through certain
+        layers, are not safe eagerly.
+        """
+        by_pixels = bool(method.needs & _BY_PIXELS)
+        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph.operations)
+        return method.loops or by_pixels or by_layer
 
     def _check_sees_input(self, tap: Tap) -> None:
         """Refuse to show a layer's map on an input that the layer does not see."""

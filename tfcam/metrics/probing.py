@@ -303,9 +303,8 @@ def _compiled(
         return values, likely, None if only else outputs.scores
 
     specs = [tf.TensorSpec((size, *example.shape[1:]), example.dtype) for example in examples]
-    key = (size, classes, only, *((tuple(spec.shape), spec.dtype) for spec in specs))
     with LOCK:
-        return submodel.traced(key, tf.function(function, autograph=False), specs)
+        return submodel.traced((size, classes, only), tf.function(function, autograph=False), specs)
 
 
 def _pairs(target: Any, score_functions: Sequence[Any]) -> np.ndarray:

@@ -30,6 +30,7 @@ from tfcam.model.outputs import (
     symbolic_outputs,
 )
 from tfcam.model.positions import CallKey, call_key, count_positions
+from tfcam.model.scope_names import valid_scopes
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
@@ -141,7 +142,8 @@ class ModelGraph(ModelTree):
         Returns:
             What the model returns, in its own structure.
         """
-        return run(self.model, self.structure, values)
+        with valid_scopes(self.odd_names):
+            return run(self.model, self.structure, values)
 
     # --- what happens inside ----------------------------------------------------------------
 
