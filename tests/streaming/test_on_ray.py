@@ -38,7 +38,7 @@ def cluster():
         include_dashboard=False,
         log_to_driver=False,
         runtime_env={
-            "env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
+            "env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[2])}
         },
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
