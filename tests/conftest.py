@@ -36,6 +36,21 @@ def _skipped_without_kernel() -> Generator[None, object, object]:
         raise
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked thinned(n) only n cases, spread evenly over all, are not slow."""
+    cases: dict[tuple[object, str], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("thinned") is not None:
+            cases.setdefault((item.parent, getattr(item, "originalname", "")), []).append(item)
+    for (_, _), several in cases.items():
+        (count,) = several[0].get_closest_marker("thinned").args
+        kept = {index * len(several) // count for index in range(count)}
+        for index, item in enumerate(several):
+            if index not in kept:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, object, object]:
     return (yield from _skipped_without_kernel())

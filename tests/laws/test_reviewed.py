@@ -192,6 +192,7 @@ def test_every_view_of_finer_cam_has_the_same_contrast():
 
 @pytest.mark.parametrize("dtype", ["float64", "uint8"])
 @pytest.mark.parametrize("name", networks.METHODS)
+@pytest.mark.thinned(4)
 def test_preprocessing_may_return_any_kind_of_number(name, dtype):
     picture = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
     found = tfcam.explain(

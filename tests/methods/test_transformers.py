@@ -63,6 +63,7 @@ def test_maps_of_tokens_by_hand(prefix):
 
 @pytest.mark.parametrize("prefix", [0, 1])
 @pytest.mark.parametrize("name", LAYERED + PIXELS)
+@pytest.mark.thinned(8)
 def test_a_batch_is_its_images_one_by_one_eager_and_compiled(name, prefix):
     model, inputs = networks.vit(prefix=prefix), networks.pictures(3)
     explainer = tfcam.Explainer(model, method=name)

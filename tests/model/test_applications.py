@@ -69,6 +69,7 @@ def test_the_table_is_complete():
 
 
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.slow
 def test_the_default_layer_head_and_preprocessing_of(name):
     layer, shape, cam, mode = TABLE[name]
     model = getattr(keras.applications, name)(weights=None)
