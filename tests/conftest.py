@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: where the real data is, and small networks with known answers."""
 
+import gc
 import os
 import re
 from collections.abc import Generator
@@ -19,6 +20,11 @@ import tensorflow as tf  # noqa: E402
 import tfcam  # noqa: E402
 
 matplotlib.use("Agg")
+
+# Traces leave many objects in circles: by default a tenth of the time goes into looking for them,
+# most of it among what the imports above have made, which stays.
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 # TensorFlow's words where it has no convolution with channels first, as without oneDNN, or none in
 # bfloat16, as with oneDNN on processors that know no such numbers.

@@ -32,7 +32,7 @@ def wanted():
 
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("kind", networks.KINDS)
-@pytest.mark.thinned(8)
+@pytest.mark.thinned(5)
 def test_every_kind_gives_the_flat_models_map_and_is_left_as_it_was(kind, call, wanted):
     model, inputs = networks.make(kind), networks.pictures(2)
     before = networks.snapshot(model, inputs)

@@ -87,6 +87,7 @@ def test_what_is_explained_is_exported(target, options, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (200, 150), (300, 400), (520, 700)])
+@pytest.mark.thinned(2)
 def test_pictures_of_other_sizes_are_brought_to_the_models_as_the_explainer_does(size, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model())
     serve = exported(explainer, tmp_path)

@@ -202,6 +202,7 @@ def test_the_energy_lies_in_the_box_of_the_animal(both_animals, method, options,
         assert own > 1.4 * inside(result.label).mean()
 
 
+@pytest.mark.slow
 def test_negative_evidence_tells_the_animals_apart(both_animals):
     """LayerCAM and Grad-CAM++ drop it and are alike for both classes. A linear head's gradients are
     small and the same everywhere, so that both are nearly one map."""

@@ -110,7 +110,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("kind", [each for each in FAILING if each in networks.KINDS])
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next_time(kind):
     """Each layer fails at each of its calls: while it is recorded, run as it is, and traced."""
     model, inputs = networks.make(kind), networks.pictures(1)
@@ -250,7 +250,7 @@ def test_two_hundred_calls_take_no_more_memory_than_twenty():
 
 
 @pytest.mark.parametrize("form", ["sizes", "targets", "methods"])
-@pytest.mark.thinned(2)
+@pytest.mark.slow
 def test_a_model_is_freed_whatever_was_kept_of_it(form):
     ends = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(ends)

@@ -292,6 +292,7 @@ def test_a_shared_layer_counts_once_for_each_call():
 
 
 @pytest.mark.parametrize("kind", networks.KINDS)
+@pytest.mark.thinned(5)
 def test_every_kind_of_model_has_the_same_parts(kind):
     model, inputs = networks.make(kind), networks.pictures(2)
     taps = bias_taps(graph_of(model))
@@ -361,6 +362,7 @@ def test_networks_of_keras_applications_are_complete(name, count, rng):
         assert np.abs(sums[kind]).min() > 0.01 * scale, kind
 
 
+@pytest.mark.slow
 def test_a_network_with_its_real_weights_is_complete(mobilenet, rng):
     inputs = rng.uniform(-1, 1, (1, 224, 224, 3)).astype(np.float32)
     images, gradients, parts, scores = decomposed(mobilenet, inputs, 281)

@@ -167,7 +167,7 @@ def model():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["left", "right"])
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(3)
 def test_every_method_takes_the_others_as_constants(name, method, model, wanted):
     options = OPTIONS.get(method, {})
     explainer = tfcam.Explainer(model, f"{name}_last", input=name, method=method, **options)

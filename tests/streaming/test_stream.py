@@ -210,6 +210,7 @@ def test_a_finished_store_is_left_as_it_is(shapes, folder, tmp_path, monkeypatch
     assert again.table.equals(first.table)
 
 
+@pytest.mark.slow
 def test_a_run_that_breaks_off_at_any_write_goes_on_to_the_same_store(
     shapes, folder, tmp_path, monkeypatch
 ):
