@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
+from tfcam.model.bare_pictures import is_bare, may_be_bare, with_channel
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.functional_graph import read_calls
 from tfcam.model.heads import Head, HeadError, find_head
@@ -69,7 +70,18 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If the model is not built, or does not say what it takes.
         """
-        return read_structure(self)
+        structure = read_structure(self)
+        taken = tf.nest.flatten(structure)
+        bare = [
+            may_be_bare(one) and is_bare(self._calls(structure, n), one.shape)
+            for n, one in enumerate(taken)
+        ]
+        if not any(bare):
+            return structure
+        marked = [
+            with_channel(one) if is_one else one for one, is_one in zip(taken, bare, strict=True)
+        ]
+        return tf.nest.pack_sequence_as(structure, marked)
 
     @cached_property
     def inputs(self) -> list[Input]:
@@ -122,12 +134,12 @@ class ModelGraph(ModelTree):
     def calls(self, which: int = 0) -> CallGraph:
         """What the model calls and who feeds whom, as seen from one of its inputs."""
 
-        def find() -> CallGraph:
-            # A trace takes longer than a forward pass.
-            read = read_calls(self, self.inputs, which)
-            return read or trace_calls(self, self.structure, which)
+        return self.once(("calls", which), lambda: self._calls(self.structure, which))
 
-        return self.once(("calls", which), find)
+    def _calls(self, structure: Any, which: int) -> CallGraph:
+        # A trace takes longer than a forward pass.
+        read = read_calls(self, tf.nest.flatten(structure), which)
+        return read or trace_calls(self, structure, which)
 
     def input_operations(self, which: int = 0) -> list[Any]:
         """The innermost operations in the order in which they run, on one input alone."""
