@@ -163,6 +163,17 @@ def test_the_maps_are_those_of_the_epoch(tmp_path):
         assert logs["explain_pointing_game"] == pytest.approx(hits)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_pictures_that_are_changed_afterwards_are_explained_as_they_were(dtype, tmp_path):
+    pictures = [(255 * picture).astype(dtype) for picture in samples(2)[0]]
+    preprocess = None if dtype == np.float32 else "unit"
+    look = ExplainCallback(pictures, "features", folder=tmp_path, preprocess=preprocess)
+    for picture in pictures:
+        picture[:] = 0
+    learn(look, epochs=1)
+    assert all(explanation.image.std() > 50 for explanation in look.explanations)
+
+
 def test_other_callbacks_see_the_numbers(tmp_path):
     stop = keras.callbacks.EarlyStopping("explain_box_iou", patience=9, mode="max")
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")

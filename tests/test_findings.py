@@ -15,12 +15,12 @@ from tests import networks
 from tests.tolerances import ROUNDED
 from tfcam import findings
 from tfcam.explainer import numeric_checks
-from tfcam.explainer.checks import Range
 from tfcam.explainer.numeric_checks import underflowed
 from tfcam.findings import FINDINGS, Finding, finding
 from tfcam.methods.registry import METHODS
 from tfcam.model import labels as asking
 from tfcam.passes.reading import Need
+from tfcam.preprocessing.ranges import Range
 from tfcam.targets.classes import Difference, Top
 
 FACTS = {
@@ -263,7 +263,7 @@ def test_no_labels(monkeypatch, known):
     inputs = keras.Input((8, 8, 3))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, name="conv")(inputs))
     model = keras.Model(inputs, layers.Dense(1000, "softmax")(x), name="mobilenetv2_1.00_224")
-    result = tfcam.explain(model, IMAGE, target=7)
+    result = tfcam.explain(model, 2 * IMAGE - 1, target=7)
     codes = [each.code for each in result.findings if each.code != "no_positive_evidence"]
     assert codes == (["no_labels"] if known is None else [])
     assert result.label == (None if known is None else "label 7")
@@ -395,7 +395,8 @@ def test_nan_that_the_preprocessing_makes_is_told():
 def test_nan_that_float16_makes_is_told():
     """200 x 400 is more than float16 holds."""
     double = layers.Rescaling(400.0, dtype="float16", name="double")
-    said = first_nan(chain(double), image=np.full((8, 8, 3), 200, np.float32))
+    image = np.full((8, 8, 3), 200, np.float32)
+    said = first_nan(chain(double), image=image, made={"preprocess": None})
     assert "They start in 'double', whose output holds 128; its weights are finite." in said
 
 
@@ -451,6 +452,15 @@ WRONG = [
     (CAFFE, spanning(0, 255), "from 0 to 255, but the model takes those from -123.7 to 151.1: BGR"),
     (CAFFE, spanning(0, 1), "from 0 to 1, but"),
     (TORCH, spanning(0, 255), "from 0 to 255, but the model takes those from -2.118 to 2.64: "),
+    # Divided by 255 alone: nothing is darker than grey, or than the mean.
+    (TF, spanning(0, 1), "from 0 to 1, but the model takes those from -1 to 1"),
+    (TORCH, spanning(0, 1), "from 0 to 1, but the model takes those from -2.118 to 2.64"),
+    (CAFFE, spanning(0, 100), "from 0 to 100, but the model takes those from -123.7"),
+    # Prepared twice.
+    (TF, spanning(-1, 1) / 127.5 - 1, "but the model takes those from -1 to 1"),
+    (UNIT, spanning(0, 1) / 255, "but the model takes those from 0 to 1"),
+    (TORCH, (spanning(-2.1, 2.6) / 255 - 0.45) / 0.225, "but the model takes those from -2.118"),
+    (CAFFE, spanning(-123, 151) - 110, "but the model takes those from -123.7"),
 ]
 RIGHT = [
     (RAW, spanning(0, 255)),
@@ -461,19 +471,19 @@ RIGHT = [
     (RAW, spanning(0, 4)),
     (UNIT, spanning(0, 1)),
     (TF, spanning(-1, 1)),
-    (TF, spanning(0, 1)),  # a bright picture may be so
+    (TF, spanning(-0.3, 1)),
+    (TF, np.zeros((8, 8, 3), np.float32)),
     (CAFFE, spanning(-123, 151)),
     (CAFFE, np.full((8, 8, 3), 0.4, np.float32)),
-    (CAFFE, spanning(0, 100)),
     (TORCH, spanning(-2.1, 2.6)),
-    (TORCH, spanning(0, 1)),
+    (TORCH, spanning(-0.2, 1)),
 ]
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)))
 def test_input_range(case):
     model, image, said = WRONG[case]
-    result = tfcam.explain(model, image, "conv", target=0)
+    result = tfcam.explain(model, image, "conv", target=0, preprocess=None)
     codes = [each.code for each in result.findings]
     assert "input_range" in codes
     found = result.findings[codes.index("input_range")]
@@ -506,9 +516,7 @@ def test_what_is_prepared_here_always_fits(model, value):
 
 
 def test_a_range_is_doubted_only_where_it_is_known():
-    """No scaling is inside; trained by somebody else; with weights before the scaling."""
-    nested = keras.Sequential([keras.Input((8, 8, 3)), family("vgg16"), layers.Dense(2)])
-    few = keras.Model(CAFFE.input, layers.Dense(10)(CAFFE.layers[-2].output), name="vgg16")
+    """Of a model that tells nothing, and of one whose scaling is of no known pixels."""
     normal = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
@@ -517,10 +525,20 @@ def test_a_range_is_doubted_only_where_it_is_known():
             layers.GlobalAveragePooling2D(),
         ]
     )
-    for model in (network(), nested, few, normal):
+    for model in (network(), normal):
         for image in (spanning(0, 1), spanning(0, 255), spanning(-50, 50)):
             result = tfcam.explain(model, image, target=0)
             assert "input_range" not in [each.code for each in result.findings]
+
+
+def test_a_range_is_known_whatever_the_head():
+    nested = keras.Sequential([keras.Input((8, 8, 3)), family("vgg16"), layers.Dense(2)])
+    few = keras.Model(CAFFE.input, layers.Dense(10)(CAFFE.layers[-2].output), name="vgg16")
+    for model in (nested, few):
+        result = tfcam.explain(model, spanning(0, 1), target=0)
+        assert "input_range" in [each.code for each in result.findings]
+        result = tfcam.explain(model, spanning(-120, 150), target=0)
+        assert "input_range" not in [each.code for each in result.findings]
 
 
 def test_a_preprocessing_that_was_asked_for_is_checked_as_well():

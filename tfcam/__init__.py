@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tfcam.representations.embedding import Embedding, embed
     from tfcam.representations.features import Features, features
     from tfcam.results.comparison import Comparison
-    from tfcam.results.explanation import Explanation, Explanations
+    from tfcam.results.explanation import Explanation
+    from tfcam.results.explanations import Explanations
     from tfcam.streaming.on_ray import stream_on_ray
     from tfcam.streaming.store import open_store
     from tfcam.streaming.stream import stream
@@ -92,7 +93,7 @@ _HOMES = {
     "Example": "data.example",
     "Explainer": "explainer.explainer",
     "Explanation": "results.explanation",
-    "Explanations": "results.explanation",
+    "Explanations": "results.explanations",
     "Features": "representations.features",
     "Reading": "passes.reading",
     "Recommendation": "evaluation.recommend",

@@ -18,15 +18,15 @@ from tfcam import maps
 from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP
-from tfcam.images.loading import is_prepared, load_image
+from tfcam.images.loading import as_numpy, is_prepared, load_image
 from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.results.comparison import shrink
-from tfcam.results.explanation import Explanation, Explanations
+from tfcam.results.explanation import Explanation
+from tfcam.results.explanations import Explanations
+from tfcam.results.sheets import shrink
 from tfcam.targets.classes import Target
 from tfcam.utils.files import write_whole
 from tfcam.utils.validation import check_count
@@ -285,11 +285,11 @@ class ExplainCallback(keras.callbacks.Callback):
 
 def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | None) -> ContactSheet:
     columns, titles = [Heading("")] * len(rows[0]), [Heading("")] * len(rows)
-    return ContactSheet(rows, columns, titles, headline, foot, bar, COLORMAP)
+    return ContactSheet(rows, columns, titles, headline, foot, bar)
 
 
 def _pictures(images: Any) -> list[Any]:
-    """List the images one by one, those in files read."""
+    """List the images one by one, those in files read, arrays copied: they stay as they are."""
     if not isinstance(images, list | tuple) and getattr(images, "ndim", 0) != 4:
         raise TypeError(
             "images must be a list of pictures, or an array (B, H, W, C); got "
@@ -297,7 +297,7 @@ def _pictures(images: Any) -> list[Any]:
         )
     if not len(images):
         raise ValueError("There must be at least one image to explain; got none.")
-    return [image if is_prepared(image) else load_image(image) for image in images]
+    return [as_numpy(image).copy() if is_prepared(image) else load_image(image) for image in images]
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:

@@ -42,6 +42,23 @@ FINDINGS = {
         "softmax or sigmoid.",
         "Let the model return logits, or end it in a softmax or sigmoid of Keras or TensorFlow.",
     ),
+    "one_number": Known(
+        "The model has a single linear unit: what raises its number is explained. If it is the "
+        "logit of two classes, pass labels=[class 0, class 1] or target=0 or 1; else "
+        "tfcam.Regression(sign).",
+        "A single linear unit may be a number, such as an age, or the logit of class 1; the model "
+        "was not compiled with a loss that tells which.",
+        "Of two classes pass `labels` of both, or the class as `target`; of a number "
+        "`tfcam.Regression(sign)`; or compile the model with its loss.",
+    ),
+    "one_logit": Known(
+        "The model has a single linear unit, taken for the logit of class 1, its negative for that "
+        "of class 0: {target} is explained. If it is a number, pass tfcam.Regression(sign).",
+        "A single linear unit may be a number, such as an age, or the logit of class 1; the model "
+        "was not compiled with a loss that tells which.",
+        "Of two classes pass `labels` of both; of a number `tfcam.Regression(sign)`; or compile "
+        "the model with its loss.",
+    ),
     "gradient_absent": Known(
         "No gradient of the score reaches {layer!r}: {why}.",
         "The layer is not on the way to the score, an argmax, a rounding, a stop_gradient or NumPy "
@@ -63,6 +80,15 @@ FINDINGS = {
         "Choose a layer before the pooling, of those that `tfcam.layers(model)` lists, or give a "
         "larger image.",
     ),
+    "place_unknown": Known(
+        "Where in the picture {layer!r} looks can't be told: the map is drawn as if the layer saw "
+        "all of it, upright, which may be wrong. Maps of pixels, such as saliency, are right.",
+        "Before the layer the model moves parts of the picture in a way that no crop, margin, "
+        "mirror, change of size or of axes describes, or that it has learned, or looks at several "
+        "parts of the picture.",
+        "Use a method of pixels, such as `saliency` or `integrated_gradients`, or give the "
+        "picture to a model without that step.",
+    ),
     "not_finite": Known(
         "{holder} hold {count} values that are NaN or infinite, so that the heatmap is empty. "
         "{start}",
@@ -78,6 +104,22 @@ FINDINGS = {
         "although the model does that itself.",
         "Give the picture as uint8 and leave `preprocess` out, or prepare the array as the model "
         "takes it.",
+    ),
+    "nearly_black": Known(
+        "The picture is nearly black: it reaches {high:.4g} of 255. Values of 10 or 12 bits in a "
+        "file of 16 bits look so: stretch them to 0..255, and give a uint8 array.",
+        "A file of 16 bits is scaled by its full range, of which a camera, scanner or microscope "
+        "may fill a sixteenth or less.",
+        "Stretch the values that the network was trained on to 0..255, and give a uint8 array.",
+    ),
+    "pixels_as_prepared": Known(
+        "The floats reach {high:.4g}, as pixels do, and were taken as prepared: what {model!r} "
+        "takes is not known. Pass preprocess='unit' (0..1), 'tf' (-1..1), 'torch', 'caffe', 'raw' "
+        "(0..255), or None if prepared.",
+        "Floats are taken as prepared, and these look like pixels that are not, such as those of "
+        "`img_to_array` or `image_dataset_from_directory`.",
+        "Say how pixels become the model's input with `preprocess`, or give None where that is "
+        "done.",
     ),
     "float16_underflow": Known(
         "Of the {count} gradients of {layer!r} that are not zero, {lost} are too small for "

@@ -1,6 +1,6 @@
 """Attention as a loss: a map is differentiable, so a mask can teach a network where to look.
 
-M is the raw map at the size of the mask m, m_p in [0, 1] of each pixel p, and M+ = relu(M).
+M+ is the raw map after its ReLU at the size of the mask m, m_p in [0, 1] of each pixel p.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcam.engine.doors import DOORS
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
-from tfcam.maps.tensors import scaled
+from tfcam.maps.tensors import evidence, resized, scaled
 from tfcam.methods.registry import METHODS, Method, ask
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need, Reading
 from tfcam.targets.classes import NOTHING
+from tfcam.targets.labels import read_labels
+from tfcam.targets.two_classes import NUMBER, two_sides
 from tfcam.utils.validation import check_choice, kind_of
 
 # A map counts as empty below this: its inverse, and gradients times that, must stay finite.
@@ -97,8 +100,8 @@ class AttentionLoss:
             list; layer objects are taken, too.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
-        loss: "outside_energy", "squared_error", or a function of maps and masks, (B, H, W) each,
-            that returns (B,).
+        loss: "outside_energy", "squared_error", or a function of maps, which are signed, and masks,
+            (B, H, W) each, that returns (B,).
         output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
@@ -129,7 +132,7 @@ class AttentionLoss:
         grid: tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
-        request = ask(method, options)
+        request = ask(method, options, [option.name for option in DOORS["AttentionLoss"]])
         if not _is_formula(request.method):
             names = ", ".join(method.name for method in METHODS.values() if _is_formula(method))
             raise ValueError(
@@ -147,6 +150,8 @@ class AttentionLoss:
             )
         self.model = model
         self._loss = loss if callable(loss) else _LOSSES[loss]
+        self._output = opened.graph.output(output)
+        self._positive = self._loss in _LOSSES.values()
         # Not shared: what is computed here is part of the user's graph.
         self._engine = opened.engine(
             layer, [request], Settings(output=output, grid=grid), shared=False
@@ -159,20 +164,60 @@ class AttentionLoss:
             images: (B, H, W, C), as the model takes them.
             masks: (B, H, W) or (B, H, W, 1), True or 1 where it should look, of any resolution;
                 of boxes, ``tfcam.metrics.truth_mask`` makes one.
-            targets: (B,) class indices, or (B, C) what each logit counts for, such as one-hot
-                labels.
+            targets: (B,) or (B, 1) class indices, or (B, C) what each logit counts for, such as
+                one-hot labels. Of a single unit, which tells two classes apart, y in 0..1 counts
+                for class 1 and 1 - y for class 0; one that was compiled with a loss of numbers,
+                such as the mean squared error, is explained as its number.
 
         Returns:
             (B,) float32; 0 for an image whose mask is empty, of which nothing is known.
 
         Raises:
-            ValueError: If the masks have another form.
+            ValueError: If the masks or the targets have another form.
         """
+        return self.measured(images, masks, self.explained(targets, self.model))
+
+    def measured(self, images: Any, masks: Any, explained: tf.Tensor) -> tf.Tensor:
+        """Compute the loss (B,) of each image, of what ``explained`` gives."""
         masks = _checked_masks(masks)
-        raw = self._engine.raw(tf.convert_to_tensor(images), _explained(targets))
-        # Bilinear with pixel centres at half positions, as heatmaps are resized.
-        maps = tf.image.resize(raw[..., tf.newaxis], tf.shape(masks)[1:3])[..., 0]
+        raw = self._engine.raw(tf.convert_to_tensor(images), explained)
+        size = tf.unstack(tf.shape(masks)[1:3])
+        maps = (
+            evidence(raw, size) if self._positive else resized(raw[..., tf.newaxis], size)[..., 0]
+        )
         return tf.where(has_mask(masks), self._loss(maps, masks), 0.0)
+
+    def explained(self, targets: Any, compiled: keras.Model) -> tf.Tensor:
+        """Resolve targets to what is explained.
+
+        Args:
+            targets: As a call takes them.
+            compiled: The model whose loss tells a number from a logit.
+
+        Returns:
+            Pairs of classes (B, 2), or weights of the logits (B, C).
+
+        Raises:
+            ValueError: If they are of another form.
+        """
+        labels, classes = tf.convert_to_tensor(targets), self._output.classes(compiled, None)
+        shape = tuple(labels.shape)
+        if classes.count == 1:
+            return tf.tile([[NUMBER, NOTHING]], [tf.shape(labels)[0], 1])
+        several = len(shape) == 2 and shape[1] != 1
+        if len(shape) not in (1, 2) or (several and classes.count not in (None, shape[1])):
+            raise ValueError(
+                "Targets must be classes (B,) or (B, 1), or what each logit counts for, "
+                f"(B, {classes.count or 'classes'}); got the shape {shape}."
+            )
+        if several:
+            return tf.cast(labels, tf.float32)
+        labels = tf.reshape(labels, [-1])
+        if self._output.width == 1:
+            return two_sides(labels[:, tf.newaxis], True)
+        if not tf.is_symbolic_tensor(labels):
+            labels = tf.constant(read_labels(labels, classes.count))
+        return tf.stack([tf.cast(labels, tf.int32), tf.fill(tf.shape(labels), NOTHING)], axis=1)
 
 
 class AttentionModel(keras.Model):
@@ -231,7 +276,8 @@ class AttentionModel(keras.Model):
         if masks is None:
             return loss
         masks = _checked_masks(masks)
-        attention = self._attention(x, masks, _targets(labels, y_pred))
+        explained = self._attention.explained(labels, self)
+        attention = self._attention.measured(x, masks, explained)
         counted = tf.cast(has_mask(masks), tf.float32)
         if sample_weight is not None:
             counted *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
@@ -272,21 +318,6 @@ def _checked_masks(masks: Any) -> tf.Tensor:
     return tf.cast(tensor, tf.float32)
 
 
-def _explained(targets: Any) -> tf.Tensor:
-    """Resolve targets to pairs of a class and nothing (B, 2), or weights of the logits (B, C)."""
-    tensor = tf.convert_to_tensor(targets)
-    if tensor.shape.rank == 2:
-        return tf.cast(tensor, tf.float32)
-    classes = tf.cast(tensor, tf.int32)
-    return tf.stack([classes, tf.fill(tf.shape(classes), NOTHING)], axis=1)
-
-
 def _split(y: Any) -> tuple[Any, Any]:
     """Split labels and masks; None where labels are all that is given."""
     return tuple(y) if isinstance(y, list | tuple) and len(y) == 2 else (y, None)
-
-
-def _targets(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Labels of the form of the outputs say what each logit counts for; others are classes."""
-    same = labels.shape.rank == 2 and labels.shape[-1] == outputs.shape[-1]
-    return labels if same else tf.reshape(labels, [-1])

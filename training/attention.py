@@ -25,7 +25,6 @@ import numpy as np
 
 import tfcam
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP
 from tfcam.losses import AttentionLoss, AttentionModel
 from tfcam.metrics.localisation import area_fraction, energy
 from tfcam.scenes import KINDS, draw_scene
@@ -202,7 +201,7 @@ def draw(models: dict[str, keras.Model], scenes: Scenes) -> bytes:
         titles.append(Heading(arm))
     columns = [Heading("")] * len(images)
     bar = "of each map's maximum"
-    return ContactSheet(rows, columns, titles, "", [], bar, COLORMAP).render("png", 120)
+    return ContactSheet(rows, columns, titles, "", [], bar).render("png", 120)
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ python -m training.evaluation_slides --data-dir DIR --images 20    of the one-do
 DIR is where tensorflow_datasets keeps stanford_dogs. For the class that MobileNetV2 (ImageNet)
 predicts: 1. p(x L) - p(x); 2. p(x without the quarter of highest rank) - p(x), that quarter 0;
 3. IoU of the box around that quarter with the nearest true box. Each is the mean over images with
-its 95 % bootstrap interval; images with one object and with several apart; beside maps that ask no
-model, and with each map's difference to CAM on the same images.
+its 95 % bootstrap-t interval; images with one object and with several apart; beside maps that ask
+no model, and with each map's difference to CAM on the same images.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfcam import maps
+from tfcam.evaluation.intervals import bootstrap_intervals
 from tfcam.explainer.explainer import Explainer
 from tfcam.metrics.faithfulness import confidence_change, removal
 from tfcam.metrics.localisation import top_quarter_iou
@@ -119,17 +120,15 @@ def measure(
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def interval(values: np.ndarray, seed: int = 0) -> str:
-    """The mean over images and its 95 % percentile bootstrap interval, in words.
+def interval(values: np.ndarray) -> str:
+    """The mean over images and its 95 % interval, in words.
 
     Example:
         >>> interval(np.array([1.0, 1.0]))
         '+1.0000 [+1.0000, +1.0000]'
     """
-    rng = np.random.default_rng(seed)
-    means = [rng.choice(values, len(values)).mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return f"{values.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+    [interval] = bootstrap_intervals(values[:, np.newaxis], resamples=RESAMPLES)
+    return "{:+.4f} [{:+.4f}, {:+.4f}]".format(*interval)
 
 
 def table(measured: dict[str, np.ndarray], whole: np.ndarray) -> str:

@@ -26,7 +26,7 @@ class Rung:
         name: What has changed.
         paper: Whether the paper's network is explained, else the recommended one.
         score: What is explained: "probability" or "logit".
-        heatmap: Whether the map is a heatmap (resized, ReLU, divided by its maximum), else the
+        heatmap: Whether the map is a heatmap (ReLU, resized, divided by its maximum), else the
             course's (divided by its maximum, then resized).
         largest: Whether the part with the most pixels is taken, else the first contour listed.
         upright: Whether its own box is taken, else that of its rotated rectangle.
@@ -47,7 +47,7 @@ class Rung:
 _A = Rung("A: the course, as it was run")
 _B = replace(_A, name="B: trained as recommended", paper=False)
 _C = replace(_B, name="C: the logit is explained", score="logit")
-_D = replace(_C, name="D: resized, ReLU, then scaled", heatmap=True)
+_D = replace(_C, name="D: ReLU, resized, then scaled", heatmap=True)
 _E = replace(_D, name="E: the largest part", largest=True)
 _F = replace(_E, name="F: its own upright box", upright=True)
 _G = replace(_F, name="G: threshold from validation", tuned=True)

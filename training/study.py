@@ -27,7 +27,8 @@ import tensorflow as tf
 
 import tfcam
 from tfcam.engine.options import Score
-from tfcam.evaluation.statistics import compare_pairs, mean_interval
+from tfcam.evaluation.intervals import mean_interval
+from tfcam.evaluation.statistics import compare_pairs
 from tfcam.methods.selection import one_pass_methods
 from tfcam.metrics import localisation
 from tfcam.utils.files import write_whole
@@ -293,19 +294,16 @@ def changes(steps: pd.DataFrame) -> list[dict[str, Any]]:
         wide = rows.pivot(index="picture", columns="rung", values="iou")
         names = list(dict.fromkeys(rows["rung"]))
         for one, two in itertools.pairwise(names):
-            both = wide[[one, two]].dropna()
-            _, _, gain, low, high, p, _ = compare_pairs(
-                [both[two].to_numpy(), both[one].to_numpy()]
-            )[0]
+            [pair] = compare_pairs([wide[two].to_numpy(), wide[one].to_numpy()])
             found.append(
                 {
                     "method": method,
                     "rung": two,
-                    "gain": gain,
-                    "low": low,
-                    "high": high,
-                    "p": p,
-                    "n": len(both),
+                    "gain": pair.difference,
+                    "low": pair.low,
+                    "high": pair.high,
+                    "p": pair.p,
+                    "n": pair.n,
                 }
             )
     return found

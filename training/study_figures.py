@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import tfcam
 from tfcam.evaluation.result import Evaluation
-from tfcam.figures.overlays import COLORMAP
+from tfcam.figures.overlays import overlay
+from tfcam.figures.palette import PLAIN
 from tfcam.metrics import localisation
 from training import data
 
@@ -104,8 +104,9 @@ def _grid(rows: int, columns: int, bar: bool = False) -> tuple[Figure, Any]:
     for axes in places.flat:
         axes.set_axis_off()
     if bar:
-        colours = ScalarMappable(cmap=COLORMAP)
-        below = figure.colorbar(colours, ax=places, location="bottom", aspect=40, shrink=0.4)
+        below = figure.colorbar(
+            PLAIN.scale(faded=True), ax=places, location="bottom", aspect=40, shrink=0.4
+        )
         below.set_label("of each map's maximum", fontsize=9)
     return figure, places
 
@@ -147,14 +148,8 @@ def _overlays(
     cells = places.reshape(-1, len(methods))
     for row, (number, example) in zip(cells, shown, strict=False):
         for axes, method in zip(row, methods, strict=True):
-            axes.imshow(example["image"])
-            axes.imshow(
-                tfcam.maps.heatmap(maps[method][number], (size, size)),
-                COLORMAP,
-                alpha=0.55,
-                vmin=0,
-                vmax=1,
-            )
+            heatmap = tfcam.maps.heatmap(maps[method][number], (size, size))
+            axes.imshow(overlay(example["image"], heatmap))
             axes.set_title(f"{NAMES[method]}, {dogs.labels[example['label']]}", fontsize=9)
     return figure
 
@@ -171,14 +166,8 @@ def _along(
     results = explainer(images, target=[int(example["label"]) for _, example in shown])
     for row, result in zip(cells, results, strict=True):
         for axes, (path, raw) in zip(row, result.parts.items(), strict=True):
-            axes.imshow(result.image)
-            axes.imshow(
-                tfcam.maps.heatmap(raw, result.image.shape[:2]),
-                COLORMAP,
-                alpha=0.55,
-                vmin=0,
-                vmax=1,
-            )
+            heatmap = tfcam.maps.heatmap(raw, result.image.shape[:2])
+            axes.imshow(overlay(result.image, heatmap))
             axes.set_title(path.rpartition("/")[2], fontsize=8)
     return figure
 

@@ -194,7 +194,7 @@ def test_a_file_of_labels_names_the_classes():
 
 
 def saved(*arguments):
-    explained("a.png", *arguments, "--output", "map.npz")
+    explained("a.png", *arguments, "--output", "map.npz", "--overwrite")
     return tfcam.Explanation.load("map.npz")
 
 
@@ -240,8 +240,8 @@ def test_choose_layer_asks_in_a_terminal(monkeypatch, shapes):
         ("99\n" + paths[1] + "\n", paths[1]),
     ]:
         command = ["explain", "a.png", "--model", "shapes", "--choose-layer", "--output", "a.npz"]
-        result = CliRunner().invoke(app, command, input=answer)
-        assert result.exit_code == 0
+        result = CliRunner().invoke(app, [*command, "--overwrite"], input=answer)
+        assert result.exit_code == 0, result.stderr
         assert all(path in result.stderr for path in paths)
         assert tfcam.Explanation.load("a.npz").layer == layer
         assert ("must be in 0.." in result.stderr) == (answer[:2] == "99")
@@ -410,8 +410,17 @@ def test_compare_draws_one_figure_and_prints_the_table(asked, shapes):
     }
     assert asked == {option.name: option.default for option in DOORS["compare"]} | chosen
     shared = Path("out.png").read_bytes()
-    assert run("compare", "a.png", *options, "--output", "out.png").exit_code == 0
+    assert run("compare", "a.png", *options, "--output", "out.png", "--overwrite").exit_code == 0
     assert Path("out.png").read_bytes() != shared
+
+
+def test_both_sides_are_drawn_and_named(shapes):
+    explained("a.png", "--signed")
+    assert run("compare", "a.png", "--method", "hires_cam", "--signed").exit_code == 0
+    assert made() == ["a_compare_hires_cam_signed.png", "a_grad_cam_signed.png"]
+    wanted = tfcam.explain(shapes, "a.png", labels=KINDS).picture(signed=True)
+    with Image.open("a_grad_cam_signed.png") as image:
+        np.testing.assert_allclose(np.asarray(image, float), wanted, atol=1)
 
 
 def test_compare_takes_repeated_layers_and_hands_options_on(asked):
@@ -428,7 +437,7 @@ def test_compare_takes_repeated_layers_and_hands_options_on(asked):
     ]
     result = run("compare", "a.png", *options)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert made() == ["a_compare.png", "labels.txt"]
+    assert made() == ["a_compare_features_-3_preprocess_unit.png", "labels.txt"]
     assert asked["layers"] == ["features", -3]
     assert (asked["methods"], asked["targets"]) == (None, None)
     assert (asked["preprocess"], asked["labels"]) == ("unit", LABELS)
@@ -442,7 +451,7 @@ def test_compare_takes_several_models(asked, shapes):
     assert [one.name, other.name] == ["shapes", "shapes"]
     assert one is not other is shapes
     assert asked["labels"] is None  # they are known of one only
-    run("compare", "a.png", "--model", "shapes")
+    run("compare", "a.png", "--model", "shapes", "--overwrite")
     assert asked["model"] == [shapes, shapes]
     assert asked["labels"] == list(KINDS)
 

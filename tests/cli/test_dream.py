@@ -26,8 +26,8 @@ def test_a_class_is_dreamt_as_the_library_does_it(here, shapes):
     result = run("--target", "heart", "--steps", "4", "--seed", "2", "--option", "rate=0.1")
     assert (result.exit_code, result.stderr) == (0, "")
     made = tfcam.dream(shapes, "heart", labels=KINDS, steps=4, seed=2, rate=0.1)
-    assert result.stdout == f"{made}\n  wrote          dream_heart.png\n"
-    with Image.open(here / "dream_heart.png") as image:
+    assert result.stdout == f"{made}\n  wrote          dream_heart_seed_2_rate_0.1_steps_4.png\n"
+    with Image.open(here / "dream_heart_seed_2_rate_0.1_steps_4.png") as image:
         np.testing.assert_array_equal(np.asarray(image), made.image)
         assert json.loads(image.info["tfcam"])["settings"]["rate"] == 0.1
 
@@ -35,7 +35,7 @@ def test_a_class_is_dreamt_as_the_library_does_it(here, shapes):
 def test_a_channel_and_a_layer(here, shapes):
     assert run("--layer", "features", "--channel", "3", "--steps", "2").exit_code == 0
     made = tfcam.dream(shapes, objectives.channel("features", 3), steps=2)
-    with Image.open(here / "dream_features_3.png") as image:
+    with Image.open(here / "dream_features_3_steps_2.png") as image:
         np.testing.assert_array_equal(np.asarray(image), made.image)
     assert run("--layer", "features", "--steps", "2", "--output", "all.npz").exit_code == 0
     wanted = tfcam.dream(shapes, objectives.layer("features"), labels=KINDS, steps=2)
@@ -50,7 +50,7 @@ def test_from_a_picture_it_is_a_deep_dream(here, shapes):
     made = tfcam.dream(
         shapes, objectives.layer("features"), preset="deep_dream", image=scene, steps=2
     )
-    with Image.open(here / "dream_features.png") as image:
+    with Image.open(here / "dream_features_steps_2.png") as image:
         np.testing.assert_array_equal(np.asarray(image), made.image)
 
 

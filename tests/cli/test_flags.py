@@ -110,6 +110,7 @@ TYPED = {
     "freeze": (None, True),
     "progress": (None, True),
     "to": ("kept", Path("kept")),
+    "key": ("mine", "mine"),
 }
 # Where each command finds its door, and what else must be typed.
 PLACES = {
@@ -129,6 +130,8 @@ def taken(at_work, monkeypatch):
     """What the doors are given, which then refuse to go on."""
     Path("labels.txt").write_text("cat\ndog\n")
     Image.fromarray(tfcam.scenes.draw_scene(1).image).save("a.png")
+    for folder in ("sets", "boxes"):
+        Path(folder).mkdir()
     found = {}
 
     def door(*given, **options):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -18,10 +19,13 @@ from PIL import Image
 import tfcam
 from tests import networks
 from tfcam import maps
-from tfcam.data.example import Example
+from tfcam.data.example import Example, Mark
 from tfcam.evaluation.aggregate import FRACTIONS, RESAMPLES, LeftOut, SetCount, Tally
 from tfcam.evaluation.gallery import Shown, draw_thumbnail
+from tfcam.evaluation.intervals import varying_share_interval
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
+from tfcam.evaluation.report import named, table_rows, verdicts
+from tfcam.evaluation.result import conclude
 from tfcam.evaluation.store import State, Store
 from tfcam.images.loading import resize_image
 from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
@@ -218,7 +222,7 @@ def test_samples_of_a_set_level_metric_count_each_picture_as_often_as_drawn(rng)
     ]
     mean, low, high = counted.interval()
     assert mean == pytest.approx(np.mean(values))
-    assert (low, high) == pytest.approx(tuple(np.percentile(wanted, [2.5, 97.5])))
+    assert (low, high) == pytest.approx(varying_share_interval(mean, wanted, 12)[1:])
     assert float(counted.metric.result()) == pytest.approx(mean)  # as it was before
 
 
@@ -236,7 +240,7 @@ def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
     tally.skipped, tally.position, tally.leading = [LeftOut("a", "why")], 6, "deletion"
     mean, error = tally.curves()["cam", "x", "deletion"]
     assert mean[::10] == pytest.approx(curves.mean(axis=0))
-    assert error[::10] == pytest.approx(1.96 * curves.std(axis=0, ddof=1) / np.sqrt(5))
+    assert error[::10] == pytest.approx(2.776445 * curves.std(axis=0, ddof=1) / np.sqrt(5))
     assert len(mean) == len(FRACTIONS)
     gallery = tally.galleries["cam", "x"]
     order = np.argsort(curves[:, 0])
@@ -253,15 +257,17 @@ def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
 
 def test_a_damaged_state_is_told(tmp_path):
     store = Store(tmp_path / "run", {"seed": 0})
-    assert store.read() == ([], {})
+    assert store.read(["image", "value"]) == ([], {}, [])
     rows = pd.DataFrame({"image": ["a"], "value": [0.5]})
-    store.write(0, rows, {"position": 1, "sums": np.ones(3)})
-    (batch,), state = store.read()
+    marked = [("a", Mark("0f", "dog", "1e")), ("b", Mark("", None, ""))]
+    store.write(0, rows, {"position": 1, "sums": np.ones(3)}, marked)
+    (batch,), state, pictures = store.read(["image", "value"])
+    assert pictures == marked
     pd.testing.assert_frame_equal(batch, rows)
     assert (state["position"], state["sums"].tolist()) == (1, [1.0] * 3)
     (tmp_path / "run/state.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match="state.npz' is damaged: begin anew in another folder"):
-        store.read()
+        store.read(["image", "value"])
 
 
 # What is explained
@@ -420,7 +426,9 @@ def test_a_target_for_each_picture_is_its_label():
         ({"baselines": ["sobel"]}, "Baselines are full_image, .*; got 'sobel'"),
         ({"methods": [], "baselines": ()}, "At least one method, explainer or baseline"),
         ({"explainers": {"cam": print}, "methods": ["cam"]}, "must have different names"),
-        ({"explainers": {"m": lambda p, c: [1]}}, "must return a heatmap \\(H, W\\) for each"),
+        ({"explainers": {"m": lambda p, c: None}}, "'m' must return a heatmap .*NoneType"),
+        ({"explainers": {"m": lambda p, c: []}}, "'m' must return .* It returned 0"),
+        ({"explainers": {"m": lambda p, c: [1]}}, "'m' must return a heatmap \\(H, W\\) for each"),
     ],
 )
 def test_what_can_not_be_measured_is_refused(shapes, data, options, message):
@@ -463,11 +471,11 @@ STOPPED = {
 }
 
 
-def run_slowly(to, seconds):
+def run_slowly(to):
     """What the killed process runs: slow enough to be killed in the middle."""
 
     def slow(pictures, classes):
-        time.sleep(seconds)
+        time.sleep(float(os.environ.get("TFCAM_TEST_SLOW", "0")))
         return [np.eye(4)] * len(pictures)
 
     return tfcam.evaluate(
@@ -476,9 +484,10 @@ def run_slowly(to, seconds):
 
 
 def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
-    run = f"run_slowly({str(tmp_path / 'a')!r}, 1)"
+    run = f"run_slowly({str(tmp_path / 'a')!r})"
     code = f"from tests.evaluation.test_evaluate import run_slowly; {run}"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment["TFCAM_TEST_SLOW"] = "1"
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
     while process.poll() is None and len(list((tmp_path / "a").glob("rows-*"))) < 2:
         time.sleep(0.05)
@@ -486,7 +495,7 @@ def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
     assert process.wait() == -signal.SIGKILL
     done = {each.name: each.stat().st_mtime_ns for each in (tmp_path / "a").glob("rows-*")}
     assert 2 <= len(done) < 6
-    gone_on, whole = run_slowly(tmp_path / "a", 0), run_slowly(tmp_path / "b", 0)
+    gone_on, whole = run_slowly(tmp_path / "a"), run_slowly(tmp_path / "b")
     kept = [(tmp_path / "a" / name).stat().st_mtime_ns == at for name, at in done.items()]
     assert sum(kept) >= len(done) - 1  # the last may have come without its state
     for table in ("table", "summary", "comparisons", "curves", "skipped"):
@@ -519,8 +528,7 @@ def test_a_folder_of_another_run_is_refused(shapes, data, tmp_path):
         tfcam.evaluate(shapes, data[:2], to=tmp_path / "a", seed=1, **options)
     with pytest.raises(ValueError, match="other settings .*pictures_digest"):
         tfcam.evaluate(shapes, data[:3], to=tmp_path / "a", **options)
-    changed = [Example(data[0].id, data[0].image, data[0].boxes), data[2]]
-    changed[1] = Example(data[1].id, data[2].image, data[2].boxes)
+    changed = [data[0], replace(data[2], id=data[1].id)]
     with pytest.raises(ValueError, match="same pictures in the same order .*number 1 is another"):
         tfcam.evaluate(shapes, changed, to=tmp_path / "a", **options)
     (tmp_path / "b").mkdir()
@@ -580,3 +588,140 @@ def test_a_figure_has_a_panel_for_each_metric(result):
         result.plot(["iou"])
     with pytest.raises(ValueError, match="got 'iou'"):
         result.best("iou")
+
+
+def test_a_report_says_of_how_many_pictures_each_number_is():
+    rows = [
+        (f"{n}", name, "", "energy", 0.01 * n + add)
+        for n in range(20)
+        for name, add in (("a", 0), ("b", 1))
+    ]
+    rows += [(f"{n}", "c", "", "energy", 0.5 + n) for n in range(3)]
+    rows += [("9", "c", "", "energy", np.nan)]
+    table = pd.DataFrame(rows, columns=["image", "method", "layer", "metric", "value"])
+    kinds = {CandidateKey(name, ""): "method" for name in "abc"}
+    tally = Tally({}, 0)
+    tally.pictures = 20
+    found = conclude(table, tally, {"energy": "higher"}, kinds, {}, 0)
+    assert found.summary.n.tolist() == [20, 20, 3]
+    assert found.comparisons.n.tolist() == [20, 3, 3]
+    assert found.comparisons.better.tolist() == ["b", "", ""]
+    [verdict] = verdicts(named(found.summary), found.comparisons)
+    assert (verdict.best, verdict.n, verdict.equal) == ("c", "3", ["a", "b"])
+    [a, _, c] = table_rows(named(found.summary), ["energy"])
+    assert (a.cells[0].n, c.cells[0].n) == (20, 3)
+
+
+@pytest.mark.parametrize("place", [0, 1, 4])
+@pytest.mark.parametrize("kind", ["files", "list", "dataset"])
+def test_other_pictures_are_another_run(shapes, tmp_path, kind, place):
+    def pictures(changed):
+        drawn = [tfcam.scenes.draw_scene(n + 50 * (n == changed)).image for n in range(5)]
+        if kind == "dataset":
+            return tf.data.Dataset.from_tensor_slices(np.stack(drawn))
+        if kind == "list":
+            return drawn
+        home = tmp_path / "pictures"
+        home.mkdir(exist_ok=True)
+        for number, picture in enumerate(drawn):
+            Image.fromarray(picture).save(home / f"{number}.bmp")
+        return home
+
+    asked = {"methods": ["cam"], "metrics": ["gini"], "baselines": [], "batch_size": 2}
+    tfcam.evaluate(shapes, pictures(None), to=tmp_path / "run", **asked)
+    with pytest.raises(ValueError, match=f"same pictures .*number {place} is another now"):
+        tfcam.evaluate(shapes, pictures(place), to=tmp_path / "run", **asked)
+    tfcam.evaluate(shapes, pictures(None), to=tmp_path / "run", **asked)
+
+
+def test_other_functions_and_explainers_are_another_run(shapes, tmp_path):
+    def explainer(power):
+        return lambda images, classes: [
+            image[..., 0].astype(np.float32) ** power for image in images
+        ]
+
+    def preprocess(scale):
+        return lambda pixels: pixels * scale
+
+    pictures = [tfcam.scenes.draw_scene(1).image]
+    asked = {"metrics": ["gini"], "baselines": []}
+    for name, first, second in (
+        ("explainers", {"own": explainer(1)}, {"own": explainer(2)}),
+        (
+            "methods",
+            [lambda reading: reading.activations[..., 0]],
+            [lambda r: r.activations[..., 1]],
+        ),
+        ("explainers", *({"x": tfcam.Explainer(shapes, method=m)} for m in ("cam", "layer_cam"))),
+        ("preprocess", preprocess(1.0), preprocess(0.5)),
+    ):
+        to = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}"
+        own = asked | ({"methods": []} if name == "explainers" else {})
+        tfcam.evaluate(shapes, pictures, to=to, **own, **{name: first})
+        tfcam.evaluate(shapes, pictures, to=to, **own, **{name: first})
+        with pytest.raises(ValueError, match="other settings .*methods?_digest|preprocess_digest"):
+            tfcam.evaluate(shapes, pictures, to=to, **own, **{name: second})
+    unreadable = iter(tf.data.Dataset.range(2))
+    odd = {"own": lambda images, classes: [np.ones((4, 4)) for _ in images if unreadable]}
+    with pytest.raises(ValueError, match="methods can't be told from others.*key="):
+        tfcam.evaluate(shapes, pictures, methods=[], explainers=odd, to=tmp_path / "k", **asked)
+    tfcam.evaluate(shapes, pictures, methods=[], explainers=odd, **asked)
+    for _ in range(2):
+        tfcam.evaluate(
+            shapes, pictures, methods=[], explainers=odd, to=tmp_path / "k", key="a", **asked
+        )
+
+
+@pytest.mark.parametrize("name", ["rows-00000.parquet", "state.npz", "settings.json"])
+@pytest.mark.parametrize("content", [b"", b"PAR1 and nonsense", b"{}", None])
+def test_damaged_files_of_a_run_are_told(shapes, tmp_path, name, content):
+    asked = {"methods": ["cam"], "metrics": ["gini"], "baselines": [], "to": tmp_path / "run"}
+    tfcam.evaluate(shapes, [tfcam.scenes.draw_scene(1).image], **asked)
+    file = tmp_path / "run" / name
+    if content is None:
+        pd.DataFrame({"image": [1]}).to_parquet(file)
+    else:
+        file.write_bytes(content)
+    match = f"{name}' is damaged.*another folder|other settings"
+    with pytest.raises(ValueError, match=match):
+        tfcam.evaluate(shapes, [tfcam.scenes.draw_scene(1).image], **asked)
+
+
+@pytest.mark.parametrize("boxes", [None, np.zeros((0, 4), np.float32)])
+def test_without_boxes_it_is_said_that_there_are_none(boxes, shapes):
+    pictures = [Example(str(seed), tfcam.scenes.draw_scene(seed).image, boxes) for seed in range(2)]
+    options = {"methods": ["grad_cam"], "baselines": []}
+    for metrics in (["box_iou"], ["max_box_acc_v2", "box_iou"]):
+        with pytest.raises(
+            ValueError, match="for any of the 2 pictures: no picture has boxes, which"
+        ):
+            tfcam.evaluate(shapes, pictures, metrics=metrics, **options)
+    with pytest.raises(ValueError, match="no picture has boxes or a mask"):
+        tfcam.evaluate(shapes, pictures, metrics=["energy", "pxap"], **options)
+    found = tfcam.evaluate(shapes, pictures, metrics=["energy", "box_iou", "gini"], **options)
+    assert found.summary.metric.tolist() == ["gini"]
+    assert list(found.settings["not_measured"]) == ["energy", "box_iou"]
+    assert "not measured: box_iou: no picture has boxes, which" in repr(found)
+
+
+def test_what_all_pictures_have_is_not_said_to_be_missing(shapes):
+    scene = tfcam.scenes.draw_scene(0)
+    found = tfcam.evaluate(
+        shapes, [Example("0", scene.image, scene.boxes)], methods=["grad_cam"], metrics=["box_iou"]
+    )
+    assert found.settings["not_measured"] == {}
+    assert "not measured" not in repr(found)
+
+
+def test_each_picture_is_drawn_by_a_seed_of_its_own():
+    """The samples of a set-level metric would else be the whole set, so many times."""
+    tally = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
+    heatmap, key = np.eye(8, dtype=np.float32), MetricKey("cam", "x", "v1")
+    after = []
+    for name in ("a", "b", "a"):
+        tally.add_to_set(key, name, heatmap, np.float32([[0, 0, 8, 8]]))
+        after.append([counts.copy() for counts in tally.sets[key].samples])
+    for first, second, third in zip(*after, strict=True):
+        if first.any():
+            assert (second - first != first).any()
+            np.testing.assert_array_equal(third - second, first)

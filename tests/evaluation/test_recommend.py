@@ -8,8 +8,10 @@ import pytest
 from scipy import stats
 
 import tfcam
+from tests.coverage import false_claims
 from tfcam.engine.opened_model import open_model
-from tfcam.evaluation.recommend import _candidates, rank_candidates
+from tfcam.evaluation.ranking import rank_candidates
+from tfcam.evaluation.recommend import _candidates
 from tfcam.evaluation.statistics import holm, wilcoxon
 
 METRICS = [("insertion", {"steps": 4}), ("deletion", {"steps": 4})]
@@ -48,21 +50,53 @@ def test_a_lower_value_is_better_where_the_metric_says_so():
     assert both["rank"].tolist() == [1.5, 1.5]
 
 
-def test_p_is_of_each_pictures_mean_rank_against_the_best(rng):
+def test_p_is_of_each_pictures_mean_rank_corrected_for_all_pairs(rng):
     values = rng.random((12, 4)) + np.array([0.6, 0.3, 0, 0.1])
     found = rank_candidates(rows(values), {"insertion": "higher"})
     places = stats.rankdata(-values, axis=1)
     order = np.argsort(places.mean(axis=0), kind="stable")
     assert found.method.tolist() == [f"m{n}" for n in order]
-    best = places[:, order[0]]
-    wanted = holm([wilcoxon(best, places[:, n]) for n in order[1:]])
+    assert found["rank"].to_numpy() == pytest.approx(places.mean(axis=0)[order])
+    pairs = list(itertools.combinations(order, 2))
+    wanted = holm([wilcoxon(places[:, a], places[:, b]) for a, b in pairs])[:3]
     assert found.p.to_numpy() == pytest.approx([1, *wanted])
     assert (found.differs == (found.p < 0.05)).all()
+    assert (found[["n", "shared"]] == 12).all(axis=None)
+
+
+def test_a_method_with_missing_values_changes_nothing_between_others(rng):
+    values = rng.random((20, 3)) + np.array([0.5, 0, 0.2])
+    pair = rank_candidates(rows(values[:, :2]), {"insertion": "higher"})
+    values[3:, 2] = np.nan
+    found = rank_candidates(rows(values), {"insertion": "higher"}).set_index("method")
+    assert found.n.to_dict() == {"m0": 20, "m1": 20, "m2": 3}
+    assert found.shared.to_dict() == {"m0": 20, "m1": 20, "m2": 3}
+    assert found.p["m1"] <= 3 * pair.p[1]
+    assert found.differs["m1"]
+    # One more than the share of pictures lost to each of the others, half of those that it lacks.
+    lost = (values[:, 1] > values[:, 0]).sum() + (values[:3, 2] > values[:3, 0]).sum() + 17 / 2
+    assert found["rank"]["m0"] == pytest.approx(1 + lost / 20)
+
+
+def test_values_that_differ_by_rounding_share_a_rank(rng):
+    first = rng.random(20)
+    values = np.stack([first, first + 1e-9, first - 0.1], axis=1)
+    found = rank_candidates(rows(values), {"insertion": "higher"})
+    assert found["rank"].tolist() == [1.5, 1.5, 3]
+    assert found.differs.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("methods", [8, 20])
+def test_of_methods_that_are_all_alike_none_is_said_to_differ(methods):
+    # 0.05 and two standard errors of 100 tables; the best is chosen on the same pictures.
+    assert false_claims(methods, 12, 100) <= 0.09
 
 
 def test_without_numbers_nothing_is_ranked():
-    with pytest.raises(ValueError, match="a metric must give a number for each picture"):
+    with pytest.raises(ValueError, match="numbers for two of them on the same picture"):
         rank_candidates(rows([[np.nan, 1.0]]), {"insertion": "higher"})
+    with pytest.raises(ValueError, match="numbers for two of them on the same picture"):
+        rank_candidates(rows([[1.0]]).iloc[:0], {"insertion": "higher"})
 
 
 def test_the_layers_are_the_default_one_and_the_last_of_larger_maps():
@@ -108,3 +142,25 @@ def test_too_few_pictures_are_said_to_prove_nothing():
     )
     assert found.table.p.iloc[1] >= 0.25
     assert found.sentence.endswith("no difference could be significant: take more.")
+
+
+def test_a_map_that_is_no_number_on_most_pictures_is_no_matter_for_others():
+    def often_broken(reading):
+        return reading.activations[..., 0] * np.array([np.nan] * 6 + [1] * 2)[:, None, None]
+
+    pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(8)]
+    options = {"layers": ["features"], "metrics": METRICS, "batch_size": 8}
+    model, methods = tfcam.demo_model(), ["grad_cam", "eigen_cam"]
+    alone = tfcam.recommend(model, pictures, methods=methods, **options)
+    found = tfcam.recommend(model, pictures, methods=[*methods, often_broken], **options)
+    assert found.table.set_index("method").n.to_dict() == {
+        "grad_cam": 8,
+        "eigen_cam": 8,
+        "often_broken": 2,
+    }
+    compared = found.evaluation.comparisons.set_index(["metric", "first", "second"])
+    before = alone.evaluation.comparisons.set_index(["metric", "first", "second"])
+    names = [name.split(" at ")[0] for name in compared.index.get_level_values("second")]
+    assert compared.n.tolist() == [2 if name == "often_broken" else 8 for name in names]
+    assert compared.loc[before.index, "p"].equals(before["p"])
+    assert "best on these 8 pictures" in found.sentence

@@ -1,9 +1,11 @@
 """What is exported explains as the explainer does, with TensorFlow alone."""
 
+import errno
 import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -142,6 +144,49 @@ def test_the_weights_are_those_of_the_export(tmp_path):
     serve = exported(explainer, tmp_path)
     network.set_weights([1.5 * each for each in network.get_weights()])
     assert_equal(serve(image=tf.constant(inputs)), before)
+
+
+def test_only_an_empty_folder_or_an_export_makes_way(tmp_path):
+    explainer = tfcam.Explainer(tfcam.demo_model())
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="must be empty, or one that was written here before"):
+        explainer.export(folder)
+    assert [file.read_bytes() for file in folder.iterdir()] == [b"mine"]
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="must be a folder; it is a file"):
+        explainer.export(tmp_path / "file")
+    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
+        explainer.export(tmp_path / "no/model")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    explainer.export(tmp_path / "link", target=1)
+    explainer.export(tmp_path / "link", target=2)
+    assert (tmp_path / "link").is_symlink()
+    serve = tf.saved_model.load(str(tmp_path / "empty")).signatures["serving_default"]
+    assert serve(image=tf.constant(PICTURES))["class"].numpy().tolist() == [2, 2, 2]
+    assert {file.name for file in tmp_path.iterdir()} == {"model", "file", "empty", "link"}
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch, before):
+    explainer = tfcam.Explainer(tfcam.demo_model())
+    if before:
+        explainer.export(tmp_path / "model")
+    kept = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    save = tf.saved_model.save
+
+    def full(module, folder, *arguments):
+        save(module, folder, *arguments)
+        (Path(folder) / "saved_model.pb").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tfcam.explainer.export.tf.saved_model.save", full)
+    with pytest.raises(OSError, match="No space left"):
+        explainer.export(tmp_path / "model")
+    assert kept == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert len(list(tmp_path.iterdir())) == before
 
 
 ALONE = """

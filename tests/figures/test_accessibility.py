@@ -21,7 +21,7 @@ from tests.figures import test_overlays as test_drawing
 from tests.results import test_comparison, test_explanation
 from tfcam.cli.demo_figure import run_demo
 from tfcam.figures import charts
-from tfcam.figures import overlays as drawing
+from tfcam.figures.palette import Palette
 from tfcam.metrics.sanity_result import Randomisation
 from tfcam.metrics.similarity_table import SIMILARITIES
 from tfcam.results.comparison import Comparison
@@ -51,14 +51,14 @@ def test_lightness_by_hand():
 
 
 def test_what_is_more_is_lighter_in_evenly_small_steps():
-    shown = lightness(drawing.apply_colormap(np.linspace(0, 1, 256), drawing.COLORMAP))
+    shown = lightness(Palette().colours(np.linspace(0, 1, 256)))
     steps = np.diff(shown)
     assert shown[0] < 1
     assert shown[-1] > 95
     assert steps.min() > 0
     assert steps.max() < 2 * steps.mean()
     # The colormap of so many papers: its yellow is lighter than its red, which is the maximum.
-    assert np.diff(lightness(drawing.apply_colormap(np.linspace(0, 1, 256), "jet"))).min() < 0
+    assert np.diff(lightness(Palette("jet").colours(np.linspace(0, 1, 256)))).min() < 0
 
 
 def test_every_map_has_that_colormap_unless_another_is_asked_for():
@@ -71,6 +71,8 @@ def test_every_map_has_that_colormap_unless_another_is_asked_for():
         tfcam.Explanation.colored,
         tfcam.Comparison.plot,
         tfcam.Comparison.save,
+        tfcam.Explanations.plot,
+        tfcam.Explanations.save,
     ):
         assert inspect.signature(function).parameters["colormap"].default == "inferno"
 
@@ -156,6 +158,9 @@ FIGURES = {
     "a series": lambda: test_drawing.series(channels=6).plot().figure,
     "a text": lambda: test_drawing.text().plot().figure,
     "a volume": lambda: test_drawing.volume().plot().figure,
+    "several images": lambda: test_explanation.several().plot(),
+    "a signed image": lambda: test_explanation.made(parts={}).plot(signed=True).figure,
+    "a signed comparison": lambda: test_comparison.grid("a", "bc", parts={}).plot(signed=True),
     "a comparison": lambda: test_comparison.by_class().plot(),
     "a wide comparison": lambda: test_comparison.grid(["cam"], list("abcde")).plot(),
     "the demo": lambda: run_demo(1, 1)[0],
@@ -193,7 +198,8 @@ def test_letters_can_be_read_at_the_width_of_a_notebook(name):
 def test_maps_have_a_colour_bar(name):
     figure = FIGURES[name]()
     said = {each.get_text() for each in written(figure)}
-    of_what = "of (the|each) map's (maximum|99th percentile)|of the largest value .*"
+    of_what = r"of (the|each) map's (maximum|99th percentile)(:\sblue against, red for)?"
+    of_what += "|of the largest value .*"
     bars = {text for text in said if re.fullmatch(of_what, text)}
     of_numbers = ("mean", "curve", "ladder", "threshold", "data", "boxes", "dream")
     assert len(bars) == (0 if any(word in name for word in of_numbers) else 1)
@@ -328,7 +334,8 @@ def test_one_scale_for_maps_that_are_compared():
     weak = test_comparison.made([[0.0, 1.0]])
     figure = Comparison(("cam",), ("a", "b"), ((strong, weak),)).plot(shared_scale=True, alpha=1.0)
     shown = [axes.images[0].get_array().max(axis=(0, 1)) for axes in figure.axes[1:3]]
-    wanted = [255 * np.array(mpl.colormaps["inferno"](value)[:3]) for value in (1.0, 0.25)]
-    assert np.abs(shown[0][0] - wanted[0][0]) <= 1
-    assert np.abs(shown[1][0] - wanted[1][0]) <= 1
+    seen = mpl.colormaps["inferno"](1.0)[0]
+    assert np.abs(shown[0][0] - 255 * seen) <= 1
+    drawn = dataclasses.replace(weak, heatmap=weak.heatmap / 4).overlay(1.0)
+    np.testing.assert_allclose(figure.axes[2].images[0].get_array(), drawn, atol=1)
     assert isinstance(figure, Figure)

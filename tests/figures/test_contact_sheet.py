@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import CAPTION, LABEL, NOTE, Cell, ContactSheet, Font, Heading, fit
+from tfcam.figures.palette import Palette
 
 LONG = [
     "my_model/backbone/efficientnetv2b0/block6h_project_conv",
@@ -106,7 +107,7 @@ def test_no_text_touches_another(shape, rows, columns):
         ", ".join(LONG) * 3,
         [next(names), " ".join(LONG)],
         "of the largest value in its row",
-        "inferno",
+        Palette("inferno"),
     ).draw(figure)
     assert_clear(figure)
     assert figure.get_figwidth() <= (9.001 if columns <= 3 else 16)
@@ -131,7 +132,7 @@ def test_each_thing_is_where_it_belongs():
         "all of it",
         ["at the foot"],
         "of something",
-        "gray",
+        Palette("gray"),
     ).draw(figure)
     assert_clear(figure)
     found = dict(boxes(figure))
@@ -152,7 +153,9 @@ def test_each_thing_is_where_it_belongs():
 def test_without_a_bar_there_is_none():
     figure = Figure()
     cell = Cell(np.zeros((4, 4, 3), np.uint8))
-    ContactSheet([[cell]], [Heading("one")], [Heading("row")], "", [], None, "gray").draw(figure)
+    ContactSheet([[cell]], [Heading("one")], [Heading("row")], "", [], None, Palette("gray")).draw(
+        figure
+    )
     assert len(figure.axes) == 1
     assert [each.get_text() for each in figure.texts] == ["one", "row"]
     assert_clear(figure)

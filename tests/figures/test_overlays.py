@@ -21,6 +21,7 @@ from tfcam.figures import overlays as drawing
 from tfcam.figures import text as lettering
 from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
+from tfcam.results.explanations import Explanations
 
 RNG = np.random.default_rng(0)
 WORDS = ("not", "<b>good</b>", "$x_2$", "Kätzchen & co", "영화", "a\nb")
@@ -28,7 +29,9 @@ WORDS = ("not", "<b>good</b>", "$x_2$", "Kätzchen & co", "영화", "a\nb")
 
 def made(image, heatmap, **changes):
     raw = np.asarray(heatmap, np.float32)
-    return Explanation(raw, raw, np.asarray(image), **{**FACTS, "parts": {}, **changes})
+    return Explanation(
+        **{"heatmap": raw, "raw": raw, "image": np.asarray(image), **FACTS, "parts": {}, **changes}
+    )
 
 
 def series(length=20, channels=2, **changes):
@@ -132,7 +135,8 @@ def test_a_volume_is_slices_under_the_heatmap(alpha):
         (shown,) = each.images
         below = 255 * np.clip((grey[number] - low) / (high - low), 0, 1)
         above = 255 * mpl.colormaps["viridis"](result.heatmap[number])[..., :3]
-        wanted = alpha * above + (1 - alpha) * below[..., None]
+        weight = alpha * np.minimum(2 * result.heatmap[number], 1)[..., None]
+        wanted = weight * above + (1 - weight) * below[..., None]
         np.testing.assert_allclose(shown.get_array(), wanted, atol=0.51)
     assert axes.get_title() == result.title
     axes.figure.canvas.draw()
@@ -430,3 +434,61 @@ def test_a_comparison_of_series_is_a_table():
     assert found._repr_png_() is None
     with pytest.raises(ValueError, match=r"draws images; this is of 20 positions\. .*\.plot\(\)"):
         found.plot()
+
+
+# --- several, and both signs ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_are_drawn_one_below_the_other(kind, tmp_path):
+    results = Explanations([KINDS[kind](label=name) for name in ("one", "two")])
+    figure = results.plot()
+    (axes,) = figure.axes
+    pixels = axes.images[0].get_array()
+    single = [np.asarray(Image.open(io.BytesIO(each.render(150))))[..., :3] for each in results]
+    np.testing.assert_array_equal(pixels, np.concatenate(single))
+    assert figure.get_figwidth() == pytest.approx(8.0)
+    with Image.open(results.save(tmp_path / "a.png")) as image:
+        assert image.height == pytest.approx(len(pixels), abs=1)
+    page = results._repr_html_()
+    assert "one, probability 0.1" in page
+    assert "two, probability 0.1" in page
+
+
+SIGNED = np.array([-1.0, 0.0, 0.5], np.float32)
+BLUE, WHITE, PINK = (0, 0, 1), (1, 254 / 255, 254 / 255), (1, 127 / 255, 127 / 255)
+
+
+def signed(kind):
+    """Against, nothing, and half for."""
+    if kind == "text":
+        return made(np.arange(3), np.maximum(SIGNED, 0), raw=SIGNED, words=("no", "but", "yes"))
+    if kind == "series":
+        return made(np.zeros((3, 1)), np.maximum(SIGNED, 0), raw=SIGNED)
+    raw = np.broadcast_to(SIGNED[:, None, None], (3, 2, 2)).copy()
+    return made(np.zeros((3, 2, 2, 1)), np.maximum(raw, 0), raw=raw)
+
+
+def test_a_signed_series_is_blue_and_red():
+    axes = signed("series").plot(signed=True)
+    np.testing.assert_allclose(axes.images[0].get_array()[0], [BLUE, WHITE, PINK], atol=0.01)
+
+
+def test_a_signed_text_is_blue_and_red():
+    result = signed("text")
+    axes = result.plot(signed=True)
+    _, patches = on_page(axes)
+    for patch, wanted in zip(patches, [BLUE, WHITE, PINK], strict=True):
+        np.testing.assert_allclose(patch.get_facecolor()[:3], wanted, atol=0.01)
+    assert axes.figure.axes[1].get_xlabel() == "of the map's maximum: blue against, red for"
+    spans = [str(span.style) for span in result.colored(signed=True).spans]
+    assert spans[0] == "white on #0000ff"
+    assert spans[2].startswith("black on #ff")
+
+
+def test_a_signed_volume_is_blue_and_red():
+    inside = signed("volume").plot(alpha=1.0, signed=True).child_axes
+    first, middle, last = (axes.images[0].get_array()[0, 0].tolist() for axes in inside)
+    assert first == [0, 0, 255]  # over black
+    assert middle == [0, 0, 0]
+    assert last == [128, 0, 0]

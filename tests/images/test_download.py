@@ -237,3 +237,17 @@ def test_strange_answers_are_fetch_errors(server, path):
 def test_a_certificate_that_is_not_valid(server):
     with pytest.raises(FetchError, match="certificate or encryption|cannot be reached"):
         get(server.replace("http:", "https:") + "/image")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *((address, False) for address in ("10.0.0.1", "127.0.0.1", "169.254.169.254")),
+        *((address, False) for address in ("100.64.0.1", "192.168.1.1", "0.0.0.0")),
+        ("8.8.8.8", True),
+    ],
+)
+def test_an_address_is_the_same_written_as_one_of_ipv6(address, public):
+    """A socket of both kinds gives ``::ffff:10.0.0.1`` for 10.0.0.1."""
+    assert is_public(address) is public
+    assert is_public(f"::ffff:{address}") is public

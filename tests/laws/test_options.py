@@ -118,7 +118,10 @@ def test_recommend_finds_annotations_that_lie_elsewhere(tmp_path):
     given = [tfcam.Example(f"{n}", scene.image, scene.boxes) for n, scene in enumerate(drawn)]
     wanted = tfcam.recommend(model, given, **chosen).evaluation.table["value"]
     np.testing.assert_allclose(found.evaluation.table["value"], wanted, atol=0.02)
-    with pytest.raises(ValueError, match="a metric must give a number for each picture"):
+    with pytest.raises(
+        ValueError,
+        match="No metric gave a number for any of the 3 pictures: no picture has boxes or a mask",
+    ):
         tfcam.recommend(model, tmp_path / "pictures", **chosen)
 
 

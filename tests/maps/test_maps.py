@@ -93,16 +93,39 @@ def test_scale_laws(rng):
         np.testing.assert_allclose(scaled, np.maximum(values, 0) / values.max(), rtol=1e-6)
 
 
-def test_heatmap_is_resized_before_it_is_scaled():
-    raw = np.array([[-3.0, 1.0]])  # bilinear, half-pixel centres: -3, -2, 0, 1
-    np.testing.assert_array_equal(maps.heatmap(raw, (1, 4)), [[0, 0, 0, 1]])
-    assert maps.resize(maps.scale(raw), (1, 4)).tolist() == [[0, 0.25, 0.75, 1]]
+def test_a_negative_cell_takes_nothing_from_its_neighbours():
+    """The papers' order: max(M, 0) of the cells, resized, then divided by what is left as largest.
+
+    At half-pixel centres two cells a, b become a, (3 a + b) / 4, (a + 3 b) / 4, b.
+    """
+    raw = np.array([[-30.0, 1.0]])  # resized before the ReLU: -30, -22.25, -6.75, 1
+    np.testing.assert_array_equal(maps.evidence(raw, (1, 4)), [[0, 0.25, 0.75, 1]])
+    np.testing.assert_array_equal(maps.heatmap(raw, (1, 4)), [[0, 0.25, 0.75, 1]])
+    # To half the width: means of two. It is divided last, as that lowers the largest.
+    np.testing.assert_array_equal(maps.heatmap(np.array([[-9.0, 4, 2, -9]]), (1, 2)), [[1, 0.5]])
+
+
+@pytest.mark.parametrize("size", [(10, 15), (3, 4), (5, 6)])
+def test_a_heatmap_is_that_of_the_papers_order(rng, size):
+    for raw in rng.normal(size=(5, 4, 5)):
+        wanted = bilinear(np.where(raw > 0, raw, 0), size)
+        other = np.maximum(bilinear(raw, size), 0)
+        wanted, other = wanted / wanted.max(), other / other.max()
+        np.testing.assert_allclose(maps.heatmap(raw, size), wanted, atol=1e-6)
+        assert np.abs(wanted - other).max() > 0.05  # the orders can be told apart
+
+
+def test_what_is_given_stays_as_it_was(rng):
+    raw = rng.normal(size=(4, 4)).astype(np.float32)
+    before = raw.copy()
+    maps.heatmap(raw, (4, 4))
+    np.testing.assert_array_equal(raw, before)
 
 
 @pytest.mark.parametrize("size", [(5, 5), (20, 31), (2, 3), (4, 4)])
 def test_the_largest_value_is_one_also_where_resizing_lowers_it(rng, size):
     for raw in rng.normal(size=(10, 4, 4)):
-        resized = maps.resize(raw, size)
+        resized = maps.resize(np.maximum(raw, 0), size)
         heatmap = maps.heatmap(raw, size)
         assert heatmap.shape == size
         assert heatmap.dtype == np.float32

@@ -14,6 +14,7 @@ from tfcam.methods.full_grad import completeness_error, full_gradient_map
 from tfcam.model.graph import graph_of
 from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
+from tfcam.targets.regression import Regression
 
 
 def decomposed(model, inputs, target=0, taps=None):
@@ -75,7 +76,7 @@ def hand_set(activation="relu"):
 def test_numbers_on_paper():
     # z = (-1, 1; 3, -11), a = (0, 1; 3, 0), f = 8 * 4 / 4 + 5 = 13; df/da = 2, df/dx = 4 or 0.
     picture = np.array([[1.0, 2.0], [3.0, -4.0]], "float32")[None, ..., None]
-    images, gradients, (conv, head), scores = decomposed(hand_set(), picture)
+    images, gradients, (conv, head), scores = decomposed(hand_set(), picture, Regression())
     assert scores.numpy().tolist() == [13]
     assert (images * gradients).numpy().ravel().tolist() == [0, 8, 12, 0]
     assert conv.numpy().ravel().tolist() == [0, -6, -6, 0]
@@ -88,7 +89,7 @@ def test_numbers_on_paper():
 def test_numbers_on_paper_where_relu6_is_full():
     # z = (-1, 1; 3, 17), a = (0, 1; 3, 6), f = 8 * 10 / 4 + 5 = 25: x df/dx = 20, biases 0 and 5.
     picture = np.array([[1.0, 2.0], [3.0, 10.0]], "float32")[None, ..., None]
-    images, gradients, (conv, head), scores = decomposed(hand_set("relu6"), picture)
+    images, gradients, (conv, head), scores = decomposed(hand_set("relu6"), picture, Regression())
     assert scores.numpy().tolist() == [25]
     assert (images * gradients).numpy().ravel().tolist() == [0, 8, 12, 0]
     assert conv.numpy().ravel().tolist() == [0, -6, -6, 12]

@@ -236,3 +236,35 @@ def test_layers_of_equal_names_are_explained_by_default():
     (wanted,) = tfcam.explain(model, image, model.second, target=0)
     assert found.raw.shape == (4, 4)
     np.testing.assert_array_equal(found.raw, wanted.raw)
+    for several in ("all_convolutions", [0, 1]):
+        (fused,) = tfcam.explain(model, image, several, target=0)
+        np.testing.assert_array_equal(fused.parts["conv (2)"], wanted.raw)
+    both = tfcam.compare(model, image[0], layers=["all_convolutions"], methods=["grad_cam"])
+    np.testing.assert_array_equal(both["grad_cam", 1].raw, wanted.raw)
+    with pytest.raises(ValueError, match="'conv' is there twice"):
+        tfcam.explain(model, image, [1, model.second], target=0)
+
+
+class Dense(layers.Layer):
+    """A block that keeps a list of all earlier ones."""
+
+    def __init__(self, earlier, number):
+        super().__init__(name=f"block{number}")
+        self.earlier = list(earlier)
+        self.conv = layers.Conv2D(2, 1, name="conv")
+
+    def call(self, x):
+        return self.conv(x)
+
+
+def test_layers_that_list_all_earlier_ones_are_walked_a_bounded_number_of_times():
+    ends, blocks = keras.Input((4, 4, 1)), []
+    x = ends
+    for number in range(14):
+        blocks.append(Dense(blocks, number))
+        x = blocks[-1](x)
+    model = keras.Model(ends, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    paths = [node.path for node in graph_of(model).nodes]
+    assert len(paths) < 14 * 14 * 20  # all of them would be more than 2 ** 14
+    assert {f"block{number}/conv" for number in range(14)} <= set(paths)
+    assert "block3/block2/block1/block0/conv" in paths

@@ -88,8 +88,8 @@ def test_a_series_by_hand():
     model = keras.Model(inputs, layers.Dense(1, name="head")(layers.GlobalAveragePooling1D()(x)))
     model.get_layer("conv").set_weights([np.full((1, 1, 1), 2.0)])
     model.get_layer("head").set_weights([np.full((1, 1), 6.0), np.array([1.0])])
-    result = tfcam.explain(model, np.array([[1.0], [-1.0], [2.0], [0.0]], "float32"), target=0)
-    # A = 2, 0, 4, 0; each gradient is 6 / 4; the score is 6 * 6 / 4 + 1.
+    result = tfcam.explain(model, np.array([[1.0], [-1.0], [2.0], [0.0]], "float32"), target=1)
+    # A = 2, 0, 4, 0; each gradient is 6 / 4; the logit of class 1 is 6 * 6 / 4 + 1.
     assert result.raw.tolist() == [3, 0, 6, 0]
     assert result.heatmap.tolist() == [0.5, 0, 1, 0]
     assert result.score == 10

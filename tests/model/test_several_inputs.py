@@ -442,8 +442,22 @@ def test_a_call_of_a_shared_tower_sees_one_picture():
     assert by_default.layer == "shared/conv:1"
     with pytest.raises(ValueError, match="'shared/conv:1' does not. Pass input='two'"):
         tfcam.explain(siamese(), pair, "shared/conv:1", target=0)
-    with pytest.raises(ValueError, match="is called 2 times; say which"):
-        tfcam.explain(siamese(), pair, "shared/conv", target=0)
+    for name in ("one", "two"):
+        bare = tfcam.explain(siamese(), pair, "conv", input=name, target=0)
+        wanted = tfcam.explain(siamese(), pair, input=name, target=0)
+        assert bare.layer == wanted.layer
+        np.testing.assert_array_equal(bare.raw, wanted.raw)
+
+
+def test_of_several_calls_that_see_the_picture_one_is_asked_for():
+    one, two = (keras.Input((SIZE, SIZE, 3), name=name) for name in ("one", "two"))
+    conv = layers.Conv2D(3, 3, padding="same", name="conv")
+    x = layers.Concatenate()([conv(conv(one)), conv(two)])
+    model = keras.Model([one, two], layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    with pytest.raises(ValueError, match="is called 3 times; say which"):
+        tfcam.explain(model, [LEFT[0], LEFT[1]], "conv", target=0)
+    two = tfcam.explain(model, [LEFT[0], LEFT[1]], "conv", input="two", target=0)
+    assert two.layer == "conv:2"
 
 
 # --- series beside pictures, comparisons, memory ---------------------------------------------

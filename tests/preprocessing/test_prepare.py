@@ -125,6 +125,21 @@ def normalization(largest):
     return layer
 
 
+class Halved(layers.Layer):
+    """Scales 0..255 to -1..1."""
+
+    def call(self, pixels):
+        return pixels / 127.5 - 1
+
+
+def batch_normalization(mean, variance):
+    """With statistics, as training leaves them."""
+    layer = layers.BatchNormalization()
+    layer.build((None, 8, 8, 3))
+    layer.set_weights([np.ones(3), np.zeros(3), np.full(3, mean), np.full(3, variance)])
+    return layer
+
+
 BEGINNINGS = {
     "Rescaling(1/255)": (lambda: layers.Rescaling(1 / 255), "raw"),
     "Rescaling(1/127.5, -1)": (lambda: layers.Rescaling(1 / 127.5, -1), "raw"),
@@ -142,6 +157,20 @@ BEGINNINGS = {
         "unit",
     ),
     "x / 255": (lambda: lambda x: x / 255.0, "raw"),
+    "2 x - 1": (lambda: lambda x: 2 * x - 1, "unit"),
+    "(x - 0.5) / 0.5": (lambda: lambda x: (x - 0.5) / 0.5, "unit"),
+    "Lambda": (lambda: layers.Lambda(lambda x: x / 255.0), "raw"),
+    "a custom layer": (lambda: Halved(), "raw"),
+    "each by its own values": (
+        lambda: layers.Lambda(tf.image.per_image_standardization),
+        "raw",
+    ),
+    "BatchNormalization of 0..255": (lambda: batch_normalization(120.0, 4000.0), "raw"),
+    "BatchNormalization of 0..1": (lambda: batch_normalization(0.4, 0.07), "unit"),
+    "resized, scaled, cut": (
+        lambda: lambda x: layers.CenterCrop(8, 8)(layers.Resizing(12, 12)(x) / 255.0),
+        "raw",
+    ),
     "mobilenet_v2": (lambda: applications.mobilenet_v2.preprocess_input, "raw"),
     "densenet": (lambda: applications.densenet.preprocess_input, "raw"),
     "vgg16": (lambda: applications.vgg16.preprocess_input, "raw"),
@@ -244,9 +273,10 @@ def test_a_subclassed_model_is_read_in_the_order_in_which_it_runs(scale, last, m
 
 UNCLEAR = {
     "nothing": lambda x: x,
-    "Lambda": lambda x: layers.Lambda(lambda x: x / 255.0)(x),
-    "2 x - 1": lambda x: 2 * x - 1,
-    "(x - 0.5) / 0.5": lambda x: (x - 0.5) / 0.5,
+    "cut off at 1": lambda x: keras.ops.clip(x, 0.0, 1.0),
+    "the root": lambda x: keras.ops.sqrt(x),
+    "x / 65535": lambda x: x / 65535.0,
+    "of no known mean": lambda x: (x - 0.1) / 30.0,
     "BatchNormalization": lambda x: layers.BatchNormalization()(x),
     "Rescaling after a convolution": lambda x: layers.Rescaling(255)(layers.Conv2D(3, 1)(x)),
     "Normalization not adapted": lambda x: layers.Normalization()(x),
@@ -265,7 +295,7 @@ def test_a_model_that_tells_nothing_is_asked_about(beginning):
     assert ready(model, [PICTURE], "unit").inputs.shape == (1, 8, 8, 3)
 
 
-@pytest.mark.parametrize("beginning", ["Lambda", "2 x - 1", "(x - 0.5) / 0.5"])
+@pytest.mark.parametrize("beginning", ["cut off at 1", "the root", "of no known mean"])
 def test_the_name_of_a_backbone_says_nothing_behind_what_is_unclear(beginning):
     backbone, inputs = network(name="mobilenetv2_1.00_224"), keras.Input((8, 8, 3))
     model = keras.Model(inputs, backbone(UNCLEAR[beginning](inputs)))

@@ -1,6 +1,7 @@
 """Pooled features and their projection are those of plain Keras and NumPy in float64."""
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from keras import layers
@@ -12,6 +13,12 @@ from tests.representations.test_features import given_by
 KINDS = ["star", "square", "ring", "star", "square", "ring"]
 KINDS = [kind if kind in tfcam.scenes.KINDS else tfcam.scenes.KINDS[0] for kind in KINDS]
 PICTURES = [tfcam.scenes.draw_scene(n, kinds=[kind]).image for n, kind in enumerate(KINDS)]
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_closed():
+    yield
+    plt.close("all")
 
 
 def test_features_are_means_over_positions_and_points_their_principal_components():
@@ -85,6 +92,63 @@ def test_the_figure_says_what_it_shows(thumbnails, tmp_path):
     assert [text.get_text() for text in legend.get_texts()] == sorted(set(KINDS))
     path = found.save(tmp_path / "points.png", thumbnails)
     assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("thumbnails", [True, False])
+@pytest.mark.parametrize("layers", ["features", ["stem_relu", "features"]])
+def test_every_point_is_inside_its_axes(thumbnails, layers):
+    found = tfcam.embed(tfcam.demo_model(), PICTURES, layers, classes=KINDS)
+    figure = found.plot(thumbnails)
+    figure.canvas.draw()
+    for axes, points in zip(figure.axes, found.points, strict=True):
+        inside = axes.transAxes.inverted().transform(axes.transData.transform(points))
+        assert inside.min() > 0.02
+        assert inside.max() < 0.98
+        assert np.ptp(inside, axis=0).min() > 0.7  # and they fill them
+        assert len(axes.artists) == (len(PICTURES) if thumbnails else 0)
+
+
+@pytest.mark.parametrize("count", [1, 9, 40, 63, 500])
+@pytest.mark.parametrize(
+    "words", ["", " of a name so long that four of them fit into no line at all"]
+)
+def test_the_legend_leaves_room_however_many_classes_there_are(count, words):
+    names = tuple(f"class {n}{words}" for n in range(count)) * (4 if count < 4 else 1)
+    points = np.random.default_rng(0).normal(size=(2, len(names), 2)).astype(np.float32)
+    thumbnails = np.zeros((len(names), 40, 40, 3), np.uint8)
+    found = tfcam.Embedding(
+        ("first", "x" * 90), points, (), names, thumbnails, names, "tsne", (), (0.5, 0.5)
+    )
+    figure = found.plot(thumbnails=False)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    for axes in figure.axes:
+        assert box.y1 < axes.get_tightbbox().y0
+        assert axes.get_window_extent().height > 2 * figure.dpi
+        assert axes.get_tightbbox().x1 <= figure.bbox.x1
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert len(shown) == min(count, 41)
+    assert (shown[-1] == f"and {count - 40} more") == (count > 40)
+
+
+def test_many_pictures_without_classes_are_drawn(tmp_path):
+    """The classes that a network of a thousand predicts, each its own."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3, name="conv"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1000, activation="softmax"),
+        ]
+    )
+    pictures = list(np.random.default_rng(0).integers(0, 256, (63, 8, 8, 3), np.uint8))
+    found = tfcam.embed(model, pictures, "conv")
+    assert found.save(tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_it_is_saved_whole_and_loaded_equal(tmp_path):

@@ -15,7 +15,8 @@ from tests.figures.test_contact_sheet import assert_clear
 from tests.results.test_explanation import made as explanation
 from tfcam import maps
 from tfcam.findings import finding
-from tfcam.results.comparison import Comparison, scale_row
+from tfcam.results.comparison import Comparison
+from tfcam.results.sheets import scale_row
 
 EMPTY, UNLABELLED = finding("no_positive_evidence", target="it"), finding("no_labels")
 SIZE = (4, 6)
@@ -141,10 +142,10 @@ def test_it_is_frozen_and_equal_in_everything():
 
 
 def test_one_scale_of_a_row_by_hand():
-    # At twice the width, [a, b] is [a, (3a + b) / 4, (a + 3b) / 4, b].
+    # At twice the width, [a, b] is [a, (3a + b) / 4, (a + 3b) / 4, b]: of max(a, 0), max(b, 0).
     row = [made([[-1.0, 2.0]], (1, 4)), made([[1.0, 0.5]], (1, 4)), made([[-3.0, -1.0]], (1, 4))]
     found = scale_row(row)
-    expected = [[0, 0, 0.625, 1], [0.5, 0.4375, 0.3125, 0.25], [0, 0, 0, 0]]
+    expected = [[0, 0.25, 0.75, 1], [0.5, 0.4375, 0.3125, 0.25], [0, 0, 0, 0]]
     np.testing.assert_array_equal([each[0] for each in found], expected)
     assert {each.dtype for each in found} == {np.dtype(np.float32)}
 
@@ -152,14 +153,14 @@ def test_one_scale_of_a_row_by_hand():
 def test_one_scale_of_a_row_by_loops(rng):
     row = [made(scale * rng.standard_normal((3, 2)), (9, 8)) for scale in (0.1, 1, 10)]
     found = scale_row(row)
-    resized = [maps.resize(each.raw, (9, 8)).astype(np.float64) for each in row]
+    resized = [maps.resize(np.maximum(each.raw, 0), (9, 8)).astype(float) for each in row]
     largest = 0.0
     for values in resized:
         for value in values.flat:
             largest = max(largest, value)
     for values, heatmap in zip(resized, found, strict=True):
         for at in np.ndindex(9, 8):
-            assert heatmap[at] == pytest.approx(max(values[at], 0.0) / largest, abs=1e-6)
+            assert heatmap[at] == pytest.approx(values[at] / largest, abs=1e-6)
     assert max(each.max() for each in found) == 1
 
 
@@ -432,8 +433,8 @@ def test_explanations_of_the_embedded_model_side_by_side(tmp_path):
     figure = comparison.plot(shared_scale=True)
     assert_clear(figure)
     first, second = rows[0]
-    largest = max(maps.resize(each.raw, (128, 128)).max() for each in rows[0])
-    share = maps.resize(second.raw, (128, 128)).max() / largest
+    first_most, most = (maps.evidence(each.raw, (128, 128)).max() for each in rows[0])
+    share = most / max(first_most, most)
     drawn = dataclasses.replace(second, heatmap=np.float32(share) * second.heatmap).overlay()
     np.testing.assert_allclose(pictures(figure)[2].astype(float), drawn, atol=1)
     assert first.heatmap.max() == 1

@@ -1,22 +1,27 @@
 """The result: its colours by hand, its files read back, its looks, and what it says of itself."""
 
 import dataclasses
+import inspect
 import io
 import json
 import os
 from pathlib import Path
 
+import keras
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import tfcam
+import tfcam.losses
 from tests import networks
 from tfcam import maps
 from tfcam.findings import Finding, finding
-from tfcam.results.explanation import Explanation, Explanations
+from tfcam.results.explanation import Explanation
+from tfcam.results.explanations import Explanations
 
 IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 14  # 0..238, no two alike
 HEATMAP = np.array([[0, 0.25, 0.5], [0.75, 0.1, 1]], np.float32)
@@ -66,24 +71,126 @@ def test_an_overlay_by_hand(alpha, colormap):
     for i in range(2):
         for j in range(3):
             colour = mpl.colormaps[colormap](float(HEATMAP[i, j]))
+            weight = alpha * min(2 * HEATMAP[i, j], 1)
             for k in range(3):
-                value = alpha * 255 * colour[k] + (1 - alpha) * IMAGE[i, j, k]
+                value = weight * 255 * colour[k] + (1 - weight) * IMAGE[i, j, k]
                 assert abs(overlay[i, j, k] - value) <= 0.5 + 1e-9
 
 
 def test_an_overlay_of_nothing_is_the_picture_and_of_everything_the_colours():
     np.testing.assert_array_equal(made().overlay(0.0), IMAGE)
-    # jet begins at half blue and ends at half red; viridis ends at a yellow. R, G, B.
-    jet = made().overlay(1.0, "jet")
-    assert jet[0, 0].tolist() == [0, 0, 128]
-    assert jet[1, 2].tolist() == [128, 0, 0]
-    assert made().overlay(1.0, "viridis")[1, 2].tolist() == [253, 231, 37]
-    inferno = made().overlay(1.0)
-    assert inferno[0, 0].tolist() == [0, 0, 4]
-    assert inferno[1, 2].tolist() == [252, 255, 164]
-    # The hottest pixel is the brightest, the empty one the darkest.
-    grey = inferno.astype(float).sum(axis=-1)
-    assert (grey.argmax(), grey.argmin()) == (HEATMAP.argmax(), HEATMAP.argmin())
+    # jet ends at half red, viridis at a yellow, inferno at a light one. R, G, B.
+    for colormap, most in [
+        ("jet", [128, 0, 0]),
+        ("viridis", [253, 231, 37]),
+        ("inferno", [252, 255, 164]),
+    ]:
+        overlay = made().overlay(1.0, colormap)
+        assert overlay[1, 2].tolist() == most
+        np.testing.assert_array_equal(overlay[0, 0], IMAGE[0, 0])  # nothing there: the picture
+
+
+@pytest.mark.parametrize("level", [0, 10, 128, 255])
+def test_a_picture_stays_visible_under_a_sparse_map(level):
+    """One hot pixel: all others are as they were, on black, grey and white."""
+    heatmap = np.zeros((8, 8), np.float32)
+    heatmap[3, 4] = 1
+    image = np.full((8, 8, 3), level, np.uint8)
+    overlay = made(heatmap=heatmap, image=image).overlay()
+    changed = np.argwhere((overlay != image).any(axis=-1)).tolist()
+    assert changed == [[3, 4]]
+    # The rest of the picture shines through, and the colour can be told from it.
+    assert 0.3 * level <= overlay[3, 4].min()
+    assert np.abs(overlay[3, 4].astype(int) - level).max() >= 50
+
+
+def test_more_is_more_opaque_up_to_half_of_the_maximum():
+    values = np.linspace(0, 1, 101, dtype=np.float32)[np.newaxis]
+    image = np.random.default_rng(0).integers(0, 256, (1, 101, 3), np.uint8)
+    shown = made(heatmap=values, image=image).overlay(0.5).astype(float)
+    other = made(heatmap=values, image=255 - image).overlay(0.5).astype(float)
+    # What is left of the picture: how far two overlays differ, for how far their pictures do.
+    left = (shown - other) / (image.astype(float) - (255.0 - image))
+    wanted = np.broadcast_to(1 - 0.5 * np.minimum(2 * values, 1)[..., np.newaxis], left.shape)
+    sure = np.abs(2.0 * image - 255) > 100
+    np.testing.assert_allclose(left[sure], wanted[sure], atol=0.02)
+
+
+# --- both signs -----------------------------------------------------------------------------
+
+MIXED = {"raw": np.array([[-3.0, 1.5, 0.0]], np.float32), "parts": {}}
+
+
+def test_a_signed_map_by_hand():
+    result = made(**MIXED)
+    np.testing.assert_allclose(result.signed_heatmap, [[-1, 0.5, 0]] * 2)
+    # Blue to the weight of the first, red to half of it, and nothing.
+    overlay = result.overlay(0.8, signed=True)
+    for column, (colour, weight) in enumerate([((0, 0, 255), 0.8), ((255, 0, 0), 0.4)]):
+        wanted = weight * np.array(colour) + (1 - weight) * IMAGE[:, column]
+        np.testing.assert_allclose(overlay[:, column], wanted, atol=0.5)
+    np.testing.assert_array_equal(overlay[:, 2], IMAGE[:, 2])
+    np.testing.assert_array_equal(result.picture(0.8, signed=True), overlay)
+
+
+def test_the_other_sign_is_the_other_colour():
+    result = made(**MIXED)
+    other = made(raw=-MIXED["raw"], parts={})
+    red, green, blue = np.moveaxis(result.overlay(1.0, signed=True).astype(int), -1, 0)
+    swapped = np.moveaxis(other.overlay(1.0, signed=True).astype(int), -1, 0)
+    assert (red[:, 0] < blue[:, 0]).all()
+    assert (swapped[0][:, 0] > swapped[2][:, 0]).all()
+    np.testing.assert_array_equal(green, swapped[1])
+
+
+def test_what_speaks_for_one_class_speaks_against_the_other():
+    """Difference(a, b) and Difference(b, a): the same map with its colours changed."""
+    model, image = networks.flat(), networks.pictures(1)[0]
+    one, other = (
+        tfcam.explain(model, image, "second", target=tfcam.Difference(*pair), method="hires_cam")
+        for pair in [(0, 1), (1, 0)]
+    )
+    assert one.signed_heatmap.min() < 0 < one.signed_heatmap.max() or one.signed_heatmap.any()
+    np.testing.assert_allclose(one.signed_heatmap, -other.signed_heatmap, atol=1e-6)
+    # The red of the one is the heatmap of what is positive.
+    wanted = maps.signed(one.raw, one.heatmap.shape)
+    np.testing.assert_array_equal(one.signed_heatmap, wanted)
+
+
+def test_a_signed_map_of_pixels_is_the_sum_over_channels_by_itself():
+    raw = np.zeros((2, 3, 3), np.float32)
+    raw[0, 0], raw[1, 2], raw[0, 1] = [1, 1, 2], [-1, -1, 0], [3, -3, 0]
+    for options in ({}, {"gated_activations": 2}):
+        result = made(raw=raw, parts={}, options=options)
+        np.testing.assert_allclose(result.signed_heatmap, [[1, 0, 0], [0, 0, -0.5]])
+        picture = result.picture(signed=True)
+        assert picture[0, 0].tolist() == [255, 0, 0]
+        assert (picture[0, 1] >= 254).all()  # white: what is for and against cancels
+        assert picture[1, 2, 2] == 255
+        assert picture[1, 2, 0] < 140
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_a_signed_map_of_nothing_is_the_picture(value):
+    result = made(raw=np.full((1, 2), value, np.float32), parts={})
+    np.testing.assert_array_equal(result.overlay(signed=True), IMAGE)
+
+
+def test_several_layers_have_no_signed_map(tmp_path):
+    for ask in (made().overlay, made().picture, made().plot, lambda **o: made().save("a.png", **o)):
+        with pytest.raises(ValueError, match="signed map is of one layer; this is fused of 2"):
+            ask(signed=True)
+
+
+def test_both_signs_are_saved_and_have_their_bar(tmp_path):
+    result = made(**MIXED)
+    with Image.open(result.save(tmp_path / "a.png", signed=True)) as image:
+        np.testing.assert_array_equal(np.asarray(image), result.picture(signed=True))
+    *_, bar = result.plot(signed=True).figure.axes
+    assert bar.get_ylabel() == "of the map's maximum:\nblue against, red for"
+    assert [each.get_text().replace("−", "-") for each in bar.get_yticklabels()] == ["-1", "0", "1"]
+    bar.figure.canvas.draw()
+    assert bar.get_tightbbox().y1 <= bar.figure.bbox.y1
 
 
 @pytest.mark.parametrize("alpha", [-0.01, 1.01, float("nan")])
@@ -125,6 +232,32 @@ def test_a_few_pixels_do_not_darken_all_others():
         raw=raw, heatmap=np.zeros((100, 100), np.float32), image=np.zeros((100, 100, 3), np.uint8)
     )
     np.testing.assert_array_equal(result.picture(), np.where(raw > 0, 255, 0))
+
+
+def test_other_maps_of_pixels_are_one_channel_on_a_scale():
+    """Simonyan et al. 2013: the largest absolute value over the channels."""
+    raw = np.zeros((2, 3, 3), np.float32)
+    raw[0, 0], raw[0, 1], raw[1, 2] = [1, -4, 2], [2, 0, 0], [0, 0, -1]
+    result = made(raw=raw, heatmap=np.abs(raw).max(axis=-1) / 4, options={})
+    limit = np.percentile(result.heatmap, 99)
+    wanted = mpl.colormaps["gray"](np.minimum(result.heatmap / limit, 1))[..., :3]
+    np.testing.assert_allclose(result.picture(colormap="gray"), 255 * wanted, atol=0.5)
+    axes = result.plot()
+    *_, bar = axes.figure.axes
+    assert bar.get_ylabel() == "of the map's 99th percentile"
+    assert [made(raw=raw).look, result.look, made().look] == ["channels", "pixels", "overlay"]
+
+
+@pytest.mark.parametrize("method", ["saliency", "smooth_grad", "integrated_gradients"])
+def test_maps_of_pixels_are_grey_only_where_they_are_guided(method):
+    model, image = networks.flat(), networks.pictures(1)[0]
+    result = tfcam.explain(model, image, method=method, target=1)
+    np.testing.assert_allclose(
+        result.heatmap, np.abs(result.raw).max(-1) / np.abs(result.raw).max()
+    )
+    assert result.look == "pixels"
+    for guided in ("guided_backprop", "deconvnet", "guided_grad_cam"):
+        assert tfcam.explain(model, image, method=guided, target=1).look == "channels"
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
@@ -292,7 +425,8 @@ def test_plot_makes_a_figure_of_its_own(pixels):
     np.testing.assert_array_equal(left.images[0].get_array(), IMAGE)
     np.testing.assert_array_equal(right.images[0].get_array(), result.picture(0.75))
     assert len(bar) == (0 if pixels else 1)  # grey values of pixels are no colours of a bar
-    assert axes.figure.get_supxlabel() == "no_labels; one_position"
+    notes = "no_labels; one_position"
+    assert axes.figure.get_supxlabel() == (f"mid grey is zero; {notes}" if pixels else notes)
     axes.figure.canvas.draw()  # the layout fits: no warning
 
 
@@ -405,3 +539,164 @@ def test_heatmaps_of_different_sizes_do_not_stack():
     with pytest.raises(ValueError, match=r"all pictures have one size; here are 2\. .* `raws`"):
         _ = results.heatmaps
     assert results.raws.shape == (3, 1, 2)
+
+
+def several(count=3, **changes):
+    """Explanations of as many pictures, of which no two are alike."""
+    return Explanations(
+        [
+            made(image=np.roll(IMAGE, n, axis=1), label=f"class {n}", parts={}, **changes)
+            for n in range(count)
+        ]
+    )
+
+
+def drawn(figure):
+    return [axes.images[0].get_array() for axes in figure.axes if axes.images]
+
+
+def test_a_batch_is_drawn_each_picture_beside_its_map():
+    results = several()
+    figure = results.plot()
+    wanted = [each for one in results for each in (one.image, one.picture())]
+    shown = drawn(figure)
+    assert len(shown) == 8  # two rows of four, the last two of them blank
+    for picture, expected in zip(shown, wanted, strict=False):
+        np.testing.assert_array_equal(picture, expected)
+    assert all((blank == 255).all() for blank in shown[6:])
+    texts = [each.get_text() for each in figure.texts]
+    for number in range(3):
+        assert f"class {number}, probability 0.1" in texts
+    assert "grad_cam at block5/conv_3:1" in texts  # said once
+    figure.canvas.draw()
+
+
+def test_classes_of_one_picture_are_drawn_beside_it():
+    results = Explanations([made(label=name, parts={}) for name in ("cat", "dog")])
+    shown = drawn(results.plot(0.3, "jet"))
+    for picture, expected in zip(
+        shown, [IMAGE, *(each.picture(0.3, "jet") for each in results)], strict=True
+    ):
+        np.testing.assert_array_equal(picture, expected)
+
+
+def test_pictures_of_all_shapes_stand_inside_the_figure():
+    sizes = [(2, 30), (30, 2), (8, 8), (1, 1), (700, 1400)]
+    results = Explanations(
+        [
+            made(
+                image=np.zeros((*size, 3), np.uint8),
+                heatmap=np.zeros(size, np.float32),
+                label="a label of many words, $\\no$ formula, " * 2,
+            )
+            for size in sizes
+        ]
+    )
+    figure = results.plot()
+    figure.canvas.draw()
+    assert figure.get_figwidth() <= 9.01
+    assert figure.get_figheight() < 14
+    for each in [*figure.texts, *(axes for axes in figure.axes)]:
+        box = each.get_window_extent()
+        assert box.x0 >= -1
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert box.y0 >= -1
+        assert box.y1 <= figure.bbox.y1 + 1
+
+
+def test_of_very_many_the_first_are_drawn():
+    figure = several(40).plot()
+    assert len(drawn(figure)) == 64
+    assert "The first 32 of 40 are drawn." in [each.get_text() for each in figure.texts]
+
+
+def test_signed_maps_of_a_batch():
+    results = several(2, raw=MIXED["raw"])
+    for picture, each in zip(drawn(results.plot(signed=True))[1::2], results, strict=True):
+        np.testing.assert_array_equal(picture, each.picture(signed=True))
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_a_batch_is_saved_and_shown(tmp_path, ending):
+    results = several()
+    path = results.save(tmp_path / f"a.{ending}")
+    assert path.read_bytes()[:4] == {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xm"}[ending]
+    with Image.open(io.BytesIO(results._repr_png_())) as image:
+        image.load()
+    page = results._repr_html_()
+    assert "class 2, probability 0.1" in page
+    assert plt.get_fignums() == []
+
+
+def test_a_batch_that_can_not_be_drawn_is_told(tmp_path):
+    nothing = Explanations([])
+    assert nothing._repr_png_() is None
+    for draw in (nothing.plot, lambda: nothing.save(tmp_path / "a.png")):
+        with pytest.raises(ValueError, match="must be an explanation to draw; these are none"):
+            draw()
+    with pytest.raises(ValueError, match=r"saved as \.png, \.pdf or \.svg; got"):
+        several().save(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="signed map is of one layer"):
+        Explanations([made()]).plot(signed=True)
+    with pytest.raises(ValueError, match="No matplotlib colormap"):
+        several().plot(colormap="infernal")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- one rule -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["show", "plot", "save"])
+def test_plot_gives_axes_of_one_picture_and_a_figure_of_several(name):
+    """Axes where ``ax`` can be given, else a figure; so does ``show``, and ``save`` a path."""
+    for owner in (getattr(tfcam, name) for name in tfcam.__all__):
+        function = getattr(owner, name, None) if inspect.isclass(owner) else None
+        if function is None or issubclass(owner, tfcam.losses.AttentionModel):
+            continue
+        given = inspect.signature(function)
+        wanted = "Path" if name == "save" else "Axes" if "ax" in given.parameters else "Figure"
+        assert given.return_annotation == wanted, owner
+
+
+def given_by(kind, values):
+    """Pictures as people hold them, and how each is changed afterwards."""
+    if kind == "PIL":
+        return Image.fromarray(values)
+    if kind == "variable":
+        return tf.Variable(values)
+    return values
+
+
+@pytest.mark.parametrize("kind", ["uint8", "grey", "rgba", "float", "PIL", "variable"])
+def test_a_picture_that_is_changed_afterwards_does_not_change_what_was_explained(kind):
+    model = networks.flat()
+    shape = {"grey": (12, 12, 1), "rgba": (12, 12, 4)}.get(kind, (12, 12, 3))
+    values = np.random.default_rng(0).integers(1, 255, shape, np.uint8)
+    values = values.astype(np.float32) if kind == "float" else values
+    image = given_by(kind, values)
+    asked = {"preprocess": None if kind == "float" else "unit", "target": 1}
+    explainer = tfcam.Explainer(model, preprocess=asked["preprocess"])
+    results = [tfcam.explain(model, image, **asked), explainer(image, 1), explainer([image], 1)[0]]
+    before = [each.image.copy() for each in results]
+    if kind == "PIL":
+        image.paste((0, 0, 0), (0, 0, 12, 12))
+    elif kind == "variable":
+        image.assign(tf.zeros_like(image))
+    else:
+        image[:] = 0
+    for result, picture in zip(results, before, strict=True):
+        np.testing.assert_array_equal(result.image, picture)
+        assert picture.any()
+
+
+def test_nor_does_a_series_or_a_volume():
+    for given, layer in [((8, 2), keras.layers.Conv1D), ((4, 4, 4, 1), keras.layers.Conv3D)]:
+        pool = keras.layers.GlobalAveragePooling1D if len(given) == 2 else None
+        pool = pool or keras.layers.GlobalAveragePooling3D
+        model = keras.Sequential(
+            [keras.Input(given), layer(3, 3, padding="same"), pool(), keras.layers.Dense(2)]
+        )
+        values = np.ones(given, np.float32)
+        result = tfcam.explain(model, values, target=0)
+        values[:] = 0
+        assert (result.image == 1).all()

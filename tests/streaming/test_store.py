@@ -11,6 +11,7 @@ from PIL import Image
 
 import tfcam
 from tfcam.scenes import KINDS, draw_scene
+from tfcam.streaming import shard_files
 from tfcam.streaming.store import MapStore
 
 
@@ -127,9 +128,9 @@ def test_prepared_floats_are_shown_as_explain_shows_them(shapes, tmp_path, dtype
 def test_a_large_store_is_not_read_whole(store, monkeypatch):
     fresh = tfcam.open_store(store.path)
     read = []
-    original = tfcam.streaming.store.pq.ParquetFile
+    original = shard_files.open_parquet
     monkeypatch.setattr(
-        "tfcam.streaming.store.pq.ParquetFile", lambda file: read.append(file) or original(file)
+        "tfcam.streaming.store.open_parquet", lambda file: read.append(file) or original(file)
     )
     monkeypatch.setattr(
         MapStore,

@@ -68,8 +68,11 @@ every_float = pytest.mark.parametrize(
 # --- segmentation ---------------------------------------------------------------------------
 
 
-def segmentation(outputs, index, mask=None, threshold=0.0):
-    """Sum of y^c_ij over the pixels (i, j) of M, and its slope, in loops."""
+def segmentation(outputs, index, mask=None, threshold=0.0, total=0):
+    """Sum of y^c_ij over the pixels (i, j) of M, and its slope, in loops.
+
+    Of one channel y^0 = total - y^1.
+    """
     h, w, classes = outputs.shape
     score, slope = 0.0, np.zeros(outputs.shape)
     for i in range(h):
@@ -77,11 +80,16 @@ def segmentation(outputs, index, mask=None, threshold=0.0):
             if mask is not None:
                 weight = mask[i][j]
             elif classes == 1:
-                weight = outputs[i, j, 0] > threshold
+                weight = (outputs[i, j, 0] > threshold) == (index == 1)
             else:
                 weight = max(range(classes), key=lambda c: outputs[i, j, c]) == index
-            score += weight * outputs[i, j, index]
-            slope[i, j, index] = weight
+            if classes == 1 and index == 0:
+                score += weight * (total - outputs[i, j, 0])
+                slope[i, j, 0] = -float(weight)
+                continue
+            channel = index if classes > 1 else 0
+            score += weight * outputs[i, j, channel]
+            slope[i, j, channel] = weight
     return score, slope
 
 
@@ -103,13 +111,25 @@ def test_segmentation_over_a_mask(call, dtype):
     check(Segmentation(2, masks), outputs, lambda y, b: segmentation(y, 2, masks[b]), call)
 
 
-def test_segmentation_of_one_class_is_over_its_threshold():
+@pytest.mark.parametrize("index", [0, 1])
+def test_one_channel_is_of_two_classes_on_each_side_of_its_threshold(index):
     outputs = numbers(2, 5, 4, 1)
-    check(Segmentation(0), outputs, lambda y, _: segmentation(y, 0))
+    check(Segmentation(index), outputs, lambda y, _: segmentation(y, index))
     probabilities = tf.sigmoid(outputs)
-    target = Segmentation(0, threshold=0.5)
-    check(target, probabilities, lambda y, _: segmentation(y, 0, threshold=0.5))
-    assert with_gradient(target, probabilities)[1].numpy().sum() < 40  # not all pixels
+    for threshold in (0.5, 0.7):
+        target = Segmentation(index, threshold=threshold)
+        check(
+            target,
+            probabilities,
+            lambda y, _, t=threshold: segmentation(y, index, None, t, total=1),
+        )
+    likely = Segmentation(index)
+    check(likely, probabilities, lambda y, _: segmentation(y, index, None, 0.5, total=1))
+    assert abs(with_gradient(likely, probabilities)[1].numpy()).sum() < 40  # not all pixels
+    mask = np.random.default_rng(2).random((5, 4)) > 0.5
+    check(Segmentation(index, mask), outputs, lambda y, _: segmentation(y, index, mask))
+    one = Segmentation("tumour").with_labels(["tumour"])
+    assert (one.target, one.name) == (1, "segmentation of tumour")
 
 
 @pytest.mark.parametrize("given", [(10, 8), (15, 4), (30, 40), (1, 1), (5, 2), (7, 3)])
@@ -138,14 +158,14 @@ def test_where_a_class_is_predicted_nowhere_the_score_is_0():
 @every_call
 def test_what_is_outside_of_the_mask_does_not_count_even_if_infinite(call):
     outputs = tf.constant([[[[-np.inf], [2.0], [np.nan]]]])
-    found, gradient = with_gradient(Segmentation(0, [[False, True, False]]), outputs, call)
+    found, gradient = with_gradient(Segmentation(1, [[False, True, False]]), outputs, call)
     assert found.numpy().tolist() == [2]
     assert gradient.numpy().ravel().tolist() == [0, 1, 0]
 
 
 def test_half_precision_does_not_overflow():
     outputs = tf.fill((1, 40, 40, 1), tf.constant(100.0, tf.float16))
-    assert Segmentation(0)(outputs).numpy().tolist() == [160_000]
+    assert Segmentation(1)(outputs).numpy().tolist() == [160_000]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 import io
 import time
 
+import keras
+import numpy as np
 import pytest
 from rich.console import Console
 
+import tfcam
 from tfcam.utils import progress
-from tfcam.utils.progress import progress_bar
+from tfcam.utils.progress import count_step, progress_bar
 
 
 @pytest.fixture
@@ -93,6 +96,55 @@ def test_more_may_be_done_already_than_there_is(terminal):
     with progress_bar(3, "counting", True, "pictures", done=1024):
         pass
     assert "3/3, " in terminal.getvalue()
+
+
+def test_the_steps_of_loops_are_counted_where_parts_can_not_be_told_apart(terminal):
+    with progress_bar(None, "explaining", True) as advance:
+        for total in (3, 2):  # one loop after the other
+            for index in range(total):
+                count_step(index, total)
+        advance(7)  # what that is of is not known
+    assert "5/5" in terminal.getvalue()
+    with progress_bar(4, "comparing", True) as advance:
+        count_step(0, 9)
+        advance(4)
+    assert "4/4" in terminal.getvalue()
+    assert "/9" not in terminal.getvalue()
+    count_step(0, 2)  # without any bar
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+@pytest.mark.parametrize(
+    ("method", "options", "steps"),
+    [
+        ("smooth_grad", {"samples": 6}, 6),
+        ("smooth_grad_cam_pp", {"samples": 5}, 5),
+        ("integrated_gradients", {"steps": 7}, 7),
+        ("score_cam", {"channels": 40}, 5),  # eight at once
+    ],
+)
+def test_methods_that_loop_count_their_steps(capfd, shapes, method, options, steps, freeze):
+    image = tfcam.scenes.draw_scene(1).image
+    quiet = tfcam.Explainer(shapes, method=method, batch_size=8, progress=False, **options)
+    loud = tfcam.Explainer(
+        shapes, method=method, batch_size=8, progress=True, freeze=freeze, **options
+    )
+    for images in (image, image, [image]):
+        capfd.readouterr()
+        found = loud(images)
+        assert f" {steps}/{steps} " in capfd.readouterr().err
+    np.testing.assert_allclose(found[0].raw, quiet(image).raw, rtol=1e-3, atol=1e-5)
+
+
+def test_a_head_that_is_asked_again_and_again_counts_its_steps(capfd):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(6, 3, activation="relu", name="map")(inputs)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(4, activation="relu")(x)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+    image = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    tfcam.explain(model, image, "map", method="ablation_cam", batch_size=2, progress=True)
+    assert " 3/3 " in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("show", ["yes", 1, 0])

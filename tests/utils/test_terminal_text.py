@@ -1,14 +1,18 @@
 """What a terminal would obey is not printed, whoever wrote it."""
 
 import dataclasses
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
 from tfcam.cli import app
+from tfcam.figures.palette import Palette
+from tfcam.figures.text import words_to_html
 from tfcam.results.comparison import Comparison
 from tfcam.scenes import KINDS, draw_scene
 from tfcam.utils.terminal_text import make_printable
@@ -72,3 +76,43 @@ def test_the_command_line_prints_no_escape_of_a_file_name(tmp_path, monkeypatch)
     result = CliRunner().invoke(app, ["demo", "--output", f"{ESCAPE[:4]}/demo.png"])
     assert result.exit_code == 2
     assert "\x1b" not in result.output
+
+
+def test_what_to_mind_about_a_text_is_escaped_in_a_notebook():
+    script = "<script>alert('mine')</script>"
+    page = words_to_html([script, "b"], np.float32([1, 0]), script, script, Palette())
+    assert "<script>" not in page
+    assert page.count("&lt;script&gt;") == 3
+
+
+def test_no_command_prints_an_escape_of_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = f"{ESCAPE}.png"
+    Path("in").mkdir()
+    for file in (name, f"in/{name}"):
+        Image.fromarray(draw_scene(1).image).save(file)
+    Path(f"in/broken{name}").write_bytes(b"broken")
+    Path(f"{ESCAPE}.txt").write_bytes(b"\xff")
+    for command in (
+        ["explain", name, "--model", "shapes"],
+        ["explain", name, "--model", "shapes", "--json"],
+        ["explain", name, "--model", "shapes", "--output", name],
+        ["explain", name, f"no{name}", "--model", "shapes", "--overwrite"],
+        ["explain", name, "--model", f"{ESCAPE}.keras"],
+        ["explain", name, "--model", ESCAPE],
+        ["explain", name, "--model", "shapes", "--labels", f"{ESCAPE}.txt"],
+        ["explain", name, "--model", "shapes", "--layer", ESCAPE],
+        ["explain", name, "--model", "shapes", "--target", ESCAPE],
+        ["compare", name, "--model", "shapes", "--method", "cam", "--output", f"out{name}"],
+        ["diagnose", name, "--model", "shapes"],
+        ["dream", "--model", "shapes", "--target", "1", "--steps", "1", "--output", f"d{name}"],
+        ["explain-dataset", "shapes", "in", "--to", ESCAPE],
+        ["evaluate", "shapes", "in", "--metric", "gini", "--method", "cam", "--html", ESCAPE],
+        ["evaluate", "shapes", ESCAPE],
+        ["layers", "--model", ESCAPE],
+        ["demo", f"--{ESCAPE}"],
+        [ESCAPE],
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code in (0, 2), (command, result.output)
+        assert not {"\x1b", "\a"} & {*result.output, *result.stderr}, command

@@ -5,18 +5,30 @@ from __future__ import annotations
 import glob
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.flags import HOW, read_name
-from tfcam.cli.terminal import say, silence
+from tfcam.cli.flags import HOW, RESULTS, read_name
+from tfcam.cli.terminal import load_tensorflow, say, silence
+from tfcam.utils.terminal_text import make_printable
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tfcam.engine.option import Option
+
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+# Options that name no file: the first that is named anyway, and what changes no map.
+_UNNAMED = ("method", "labels", "batch_size", "freeze", "progress")
+
+
+# Options whose values name a file by themselves.
+_SUBJECTS = ("layer", "layers", "target", "targets", "methods", "channel", "preset")
 
 
 Model = Annotated[
@@ -49,6 +61,16 @@ Changes = Annotated[
 ]
 
 
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Write over files that are there; else they are kept, and nothing is done.",
+        rich_help_panel=RESULTS,
+    ),
+]
+
+
 def expand(sources: list[str]) -> list[str]:
     """Expand sources: files and URLs as they are, the pictures of folders, the matches of globs."""
     paths: list[str] = []
@@ -70,8 +92,14 @@ def expand(sources: list[str]) -> list[str]:
     return paths
 
 
-def choose_files(paths: list[str], method: str, output: Path | None) -> list[Path]:
-    """Choose the file for each image's picture; images of the same name get numbers."""
+def choose_files(paths: list[str], what: str, output: Path | None) -> list[Path]:
+    """Choose the file for each image's picture; images of the same name get numbers.
+
+    Args:
+        paths: The images.
+        what: What their names end with.
+        output: The file of one image, or the folder of all.
+    """
     if output is not None and output.suffix and not output.is_dir():
         if len(paths) > 1:
             raise ValueError(f"--output must be a folder for {len(paths)} images; got {output}.")
@@ -80,11 +108,29 @@ def choose_files(paths: list[str], method: str, output: Path | None) -> list[Pat
     files: list[Path] = []
     for path in paths:
         stem = name_picture(path)
-        file, number = folder / f"{stem}_{method}.png", 2
+        file, number = folder / f"{stem}_{what}.png", 2
         while file in files:
-            file, number = folder / f"{stem}_{number}_{method}.png", number + 1
+            file, number = folder / f"{stem}_{number}_{what}.png", number + 1
         files.append(file)
     return files
+
+
+def name_options(options: Mapping[str, Any], known: Iterable[Option]) -> str:
+    """Name what is asked for, fit to name a file: the method, then what is not as by default.
+
+    Args:
+        options: The options by name, with those of the method.
+        known: Those that have a flag.
+    """
+    usual = {option.name: option.default for option in known}
+    parts = [options["method"]] if "method" in options else []
+    for name, value in options.items():
+        if name in _UNNAMED or value == usual.get(name, ...):
+            continue
+        values = value if isinstance(value, list | tuple) else [value]
+        parts += [] if name in _SUBJECTS else [name]
+        parts += [str(item) for item in values if item is not True]
+    return re.sub(r"[^\w.-]", "_", "_".join(parts))[:150]
 
 
 def name_picture(path: str) -> str:
@@ -124,13 +170,14 @@ def load_network(
     Raises:
         ValueError: If there is no such network, or the file can't be loaded.
     """
+    known = None if labels is None else read_labels(labels)
+    load_tensorflow()
     import keras
 
     from tfcam.demo import demo_model
     from tfcam.model.applications import build
     from tfcam.scenes import KINDS
 
-    known = None if labels is None else read_labels(labels)
     if name == "shapes":
         return demo_model(), list(KINDS) if known is None else known
     if not name.endswith((".keras", ".h5", ".hdf5")):
@@ -177,7 +224,9 @@ def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None)
     table = graph.layers(which, grid)
     say(table, error_stream=True)
     while True:
-        answer = read_name(typer.prompt("Index or name", default=table.default, err=True).strip())
+        usual = make_printable(table.default)  # a model file may name its layers as it likes
+        typed = typer.prompt("Index or name", default=usual, err=True).strip()
+        answer = read_name(table.default if typed == usual else typed)
         try:
             return graph.open_layer(answer, which, grid).tap.name
         except ValueError as error:

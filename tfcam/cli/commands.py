@@ -16,7 +16,7 @@ from tfcam.cli.evaluate import evaluate, recommend
 from tfcam.cli.explain import compare, diagnose, explain
 from tfcam.cli.flags import flags
 from tfcam.cli.stream import explain_dataset
-from tfcam.cli.terminal import say
+from tfcam.cli.terminal import load_tensorflow, say
 from tfcam.engine.doors import DOORS
 
 app = typer.Typer(
@@ -31,16 +31,18 @@ app = typer.Typer(
 @flags(*DOORS["layers"])
 def layers(model: Model, unsafe: Unsafe = False, **options: Any) -> None:
     """List every layer that has a map, and the one explained by default."""
+    network, _ = load_network(model, unsafe=unsafe)
     from tfcam.model.graph import layers as list_layers
 
-    say(list_layers(load_network(model, unsafe=unsafe)[0], **options))
+    say(list_layers(network, **options))
 
 
 @app.command()
 @flags()
 def methods() -> None:
     """List the methods."""
-    from tfcam.methods.registry import METHODS
+    load_tensorflow()
+    from tfcam.methods import METHODS
 
     table = Table("method", "what it shows")
     for method in METHODS.values():
@@ -52,6 +54,7 @@ def methods() -> None:
 @flags()
 def metrics() -> None:
     """List the metrics."""
+    load_tensorflow()
     from tfcam.metrics.registry import METRICS
 
     table = Table("metric", "what it says", "better")

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from tfcam.demo import demo_model
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP
 from tfcam.maps.regions import iou
 from tfcam.results.explanation import Explanation
 from tfcam.scenes import KINDS, Scene, draw_scene
@@ -102,6 +101,5 @@ def _draw(rows: list[tuple[Scene, list[Explanation]]]) -> Figure:
         "Drawn scenes, and what made the embedded network name each shape",
         foot,
         "of each map's maximum",
-        COLORMAP,
     ).draw(figure)
     return figure

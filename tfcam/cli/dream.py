@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Model, Unsafe, load_network, read_image
+from tfcam.cli.arguments import (
+    Model,
+    Overwrite,
+    Unsafe,
+    load_network,
+    name_options,
+    read_image,
+)
+from tfcam.cli.checks import check_new, check_recipe
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, read_method_options, read_name, read_sides
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
@@ -102,47 +109,55 @@ def dream(
             rich_help_panel=RESULTS,
         ),
     ] = None,
+    overwrite: Overwrite = False,
     unsafe: Unsafe = False,
     **options: Any,
 ) -> None:
     """Make a picture that a class, a layer or a channel responds to most."""
-    from tfcam.feature_visualization.dream import dream as make
     from tfcam.feature_visualization.result import check_path
 
-    objective = _objective(target, layer, channel)
-    path = check_path(file or Path(f"dream_{_file_name(target, layer, channel)}.png"))
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    _check_objective(target, layer, channel)
     changes = read_method_options(option, DOORS["dream"])
+    if steps is not None:
+        changes["steps"] = steps
+    recipe = preset or ("fourier" if image is None else "deep_dream")
+    check_recipe(recipe, changes, options)
+    raised = {"target": target, "layer": layer, "channel": channel, "preset": preset, "size": size}
+    named = {name: value for name, value in raised.items() if value is not None}
+    name = name_options({**named, **options, **changes}, DOORS["dream"])
+    path = check_path(file or Path(f"dream_{name}.png"))
+    check_new([path], overwrite, [image, model, options["labels"]])
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    from tfcam.feature_visualization.dream import dream as make
+
     result = make(
         network,
-        objective,
-        preset=preset or ("fourier" if image is None else "deep_dream"),
+        _objective(target, layer, channel),
+        preset=recipe,
         image=None if image is None else read_image(image),
         count=count,
         size=read_sides(size),
         **options,
-        **(changes if steps is None else changes | {"steps": steps}),
+        **changes,
     )
     result.save(path)
     say(result)
     say(f"  wrote          {path}")
 
 
-def _objective(target: str | None, layer: str | None, channel: int | None) -> Objective | int | str:
-    """Read what is raised: a class, a layer or one of its channels."""
-    from tfcam.feature_visualization import objectives
-
+def _check_objective(target: str | None, layer: str | None, channel: int | None) -> None:
+    """Refuse what names no class, no layer and no channel of one."""
     if (target is None) == (layer is None):
         raise ValueError("Give --target, a class, or --layer, perhaps with --channel.")
     if target is not None and channel is not None:
         raise ValueError("--channel is one of a layer: name that with --layer, without --target.")
+
+
+def _objective(target: str | None, layer: str | None, channel: int | None) -> Objective | int | str:
+    """Read what is raised: a class, a layer or one of its channels."""
+    from tfcam.feature_visualization import objectives
+
     if layer is None:
         return read_name(target)
     place = read_name(layer)
     return objectives.layer(place) if channel is None else objectives.channel(place, channel)
-
-
-def _file_name(target: str | None, layer: str | None, channel: int | None) -> str:
-    """Name the file after what is raised."""
-    parts = [str(part) for part in (target, layer, channel) if part is not None]
-    return re.sub(r"[^\w.-]", "_", "_".join(parts))

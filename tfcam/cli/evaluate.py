@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Unsafe, load_network
+from tfcam.cli.arguments import Overwrite, Unsafe, load_network
+from tfcam.cli.checks import check_new
 from tfcam.cli.flags import HOW, PICTURES, RESULTS, flags
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
+from tfcam.metrics.baselines import BASELINES
+from tfcam.utils.validation import check_choice
 
 Model = Annotated[
     str, typer.Argument(help="A network of keras.applications, a .keras file, or shapes.")
@@ -56,15 +60,18 @@ def evaluate(
         Path | None,
         typer.Option(help="Where to write all numbers.", metavar="FILE", rich_help_panel=RESULTS),
     ] = None,
+    overwrite: Overwrite = False,
     unsafe: Unsafe = False,
     **options: Any,
 ) -> None:
     """Measure how far the maps of several methods can be trusted, on many pictures."""
+    for name in baselines or ():
+        check_choice("baselines", name, BASELINES)
+    read = [data, model, options["labels"], options["annotations"]]
+    _check_files([html, parquet], overwrite, read)
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
     from tfcam.evaluation.evaluate import evaluate as measure
 
-    for file in (html, parquet):
-        _check_folder(file)
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
     evaluation = measure(
         network, data, baselines=baselines or None, skip_broken=skip_broken, **options
     )
@@ -79,20 +86,30 @@ def evaluate(
 
 @flags(*DOORS["recommend"])
 def recommend(
-    model: Model, data: Data, html: Html = None, unsafe: Unsafe = False, **options: Any
+    model: Model,
+    data: Data,
+    html: Html = None,
+    overwrite: Overwrite = False,
+    unsafe: Unsafe = False,
+    **options: Any,
 ) -> None:
     """Find the layer and the method that explain a model best, on your pictures."""
+    read = [data, model, options["labels"], options["annotations"]]
+    _check_files([html], overwrite, read)
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
     from tfcam.evaluation.recommend import recommend as choose
 
-    _check_folder(html)
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
     recommendation = choose(network, data, **options)
     say(recommendation)
     if html is not None:
         say(f"wrote {recommendation.evaluation.to_html(html)}")
 
 
-def _check_folder(file: Path | None) -> None:
-    """Refuse before the work what could not be written after it."""
-    if file is not None and not file.absolute().parent.is_dir():
-        raise FileNotFoundError(f"The folder of {str(file)!r} does not exist; make it first.")
+def _check_files(
+    files: Sequence[Path | None], overwrite: bool, read: Sequence[str | Path | None]
+) -> None:
+    """Refuse before the work what could not be written after it, or is there."""
+    for file in files:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise FileNotFoundError(f"The folder of {str(file)!r} does not exist; make it first.")
+    check_new(files, overwrite, read)

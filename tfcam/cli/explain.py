@@ -12,22 +12,35 @@ import typer
 from tfcam.cli.arguments import (
     Changes,
     Model,
+    Overwrite,
     Unsafe,
     ask_layer,
     choose_files,
     expand,
     load_network,
+    name_options,
     name_picture,
     read_image,
 )
+from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET
+from tfcam.images.loading import is_url
+from tfcam.utils.files import check_target
 
 _EXPLAINED = (TARGET, *DOORS["Explainer"])
 
 
+Signed = Annotated[
+    bool,
+    typer.Option(
+        "--signed",
+        help="Draw what speaks against the class too: red for it, blue against it.",
+        rich_help_panel=RESULTS,
+    ),
+]
 Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
 
 
@@ -61,30 +74,49 @@ def explain(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    signed: Signed = False,
+    overwrite: Overwrite = False,
     unsafe: Unsafe = False,
     **options: Any,
 ) -> None:
     """Explain images, and write the overlay of each."""
-    from tfcam.explainer.explainer import Explainer
     from tfcam.utils.progress import progress_bar
 
-    paths, target = expand(images), options.pop("target")
+    paths, changes = expand(images), read_method_options(option, _EXPLAINED)
+    check_method_options(options["method"], changes, options)
+    usable = _usable(paths)
+    wanted = file is not None or not as_json
+    inputs = [*paths, model, options["labels"]]
+
+    def choose() -> list[Path | None]:
+        name = name_options({**options, **changes, **_chosen(signed=signed)}, _EXPLAINED)
+        files = choose_files(paths, name, file) if wanted else []
+        check_new(files, overwrite, inputs)
+        return [*files] or [None] * len(paths)
+
+    files = choose()
+    if file is not None and file in files:
+        check_target(file, "An explanation", (".png", ".npz"))
     network, options["labels"] = load_network(model, options["labels"], unsafe)
+    from tfcam.explainer.explainer import Explainer
+
     if choose_layer:
         options["layer"] = ask_layer(network, options["input"], options["grid"])
-    explainer = Explainer(network, **options, **read_method_options(option, _EXPLAINED))
-    wanted = file is not None or not as_json
-    files = choose_files(paths, options["method"], file) if wanted else [None] * len(paths)
-    records, failed = [], False
-    total, unit = (len(paths), "pictures") if len(paths) > 1 else (None, "")
+        files = choose()
+    target = options.pop("target")
+    explainer = Explainer(network, **options, **changes)
+    records, failed = [], len(usable) < len(paths)
+    total, unit = (len(usable), "pictures") if len(usable) > 1 else (None, "")
     with progress_bar(total, "explaining", options["progress"], unit) as advance:
         for path, target_file in zip(paths, files, strict=True):
+            if path not in usable:
+                continue
             try:
                 explanation = explainer(read_image(path), target)
                 if target_file is not None:
                     if target_file != file:
                         target_file.parent.mkdir(parents=True, exist_ok=True)
-                    explanation.save(target_file)
+                    explanation.save(target_file, signed=signed)
             except (ValueError, TypeError, OSError) as error:
                 failed = True
                 complain(f"{path}: {error}" if len(paths) > 1 else error)
@@ -109,7 +141,7 @@ def compare(
         Path | None,
         typer.Option(
             "--output",
-            help="A .png, .pdf or .svg; by default IMAGE_compare.png.",
+            help="A .png, .pdf or .svg; by default IMAGE_compare.png, with what is compared.",
             metavar="FILE",
             rich_help_panel=RESULTS,
         ),
@@ -122,21 +154,29 @@ def compare(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    signed: Signed = False,
+    overwrite: Overwrite = False,
     unsafe: Unsafe = False,
     **options: Any,
 ) -> None:
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
-    from tfcam.explainer.compare import compare as compare_maps
     from tfcam.results.comparison import check_path
 
-    path = check_path(file or Path(f"{name_picture(image)}_compare.png"))
+    name = name_options(
+        {**options, **_chosen(shared_scale=shared_scale, signed=signed)}, DOORS["compare"]
+    )
+    parts = [name_picture(image), "compare", *([name] if name else [])]
+    path = check_path(file or Path(f"{'_'.join(parts)}.png"))
+    check_new([path], overwrite, [image, *model, options["labels"]])
     networks, labels = zip(
         *(load_network(name, options["labels"], unsafe) for name in model), strict=True
     )
+    from tfcam.explainer.compare import compare as compare_maps
+
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
     comparison = compare_maps(models, read_image(image), **options)
-    comparison.save(path, shared_scale=shared_scale)
+    comparison.save(path, shared_scale=shared_scale, signed=signed)
     say(comparison)
     say(f"wrote {path}")
 
@@ -144,10 +184,33 @@ def compare(
 @flags(*DOORS["diagnose"])
 def diagnose(image: Image, model: Model, unsafe: Unsafe = False, **options: Any) -> None:
     """Check a model and an image: what applies, what to mind, and what to do about it."""
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
     from tfcam.explainer.diagnose import diagnose as check
 
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
     say(check(network, read_image(image), options.pop("layer"), **options))
+
+
+def _chosen(**looks: bool) -> dict[str, bool]:
+    """Keep the ways to draw that were asked for."""
+    return {name: True for name, asked in looks.items() if asked}
+
+
+def _usable(paths: list[str]) -> list[str]:
+    """Find the images that are there, and complain of the others; a single one must be whole.
+
+    Raises:
+        ValueError: If there is only one, and it is no picture.
+        FileNotFoundError: If there is only one, and no such file.
+    """
+    if len(paths) == 1:
+        check_image(paths[0])
+        return paths
+    missing = [path for path in paths if not is_url(path) and not Path(path).exists()]
+    for path in missing:
+        complain(f"{path}: there is no such file.{beside(path)}")
+    if len(missing) == len(paths):
+        raise typer.Exit(2)
+    return [path for path in paths if path not in missing]
 
 
 def _finite(number: float | None) -> float | None:

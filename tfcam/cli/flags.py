@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tfcam.cli.checks import check_typed
 from tfcam.cli.terminal import report_errors
 from tfcam.engine.option import Option
 
@@ -21,7 +22,7 @@ _PANELS = {
     "What is explained": "layer layers target targets score input output grid",
     "How": "method methods metrics fuse augment eigen",
     "Pictures and labels": "preprocess labels split data_dir annotations",
-    "Running": "batch_size shard_size seed freeze to progress",
+    "Running": "batch_size shard_size seed freeze to key progress",
 }
 SUBJECT, HOW, PICTURES, RUNNING = _PANELS
 RESULTS = "Results"
@@ -107,6 +108,7 @@ _KINDS = {
     "Sequence[str] | None": Kind(
         Path | None, metavar="FILE", hint="A text file with one on each line."
     ),
+    "str | None": Kind(str | None, metavar="NAME"),
     "str | os.PathLike[str] | None": Kind(Path | None, metavar="PATH"),
     "str | os.PathLike[str]": Kind(Path, metavar="PATH"),
 }
@@ -178,6 +180,7 @@ def flags(*options: Option) -> Callable[[Callable[..., None]], Callable[..., Non
             with report_errors():
                 for option in options:
                     typed[option.name] = _KINDS[option.type].read(typed[option.name])
+                check_typed(typed, options)
                 command(**typed)
 
         run.__annotations__ = {one.name: one.annotation for one in parameters}

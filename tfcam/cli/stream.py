@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from tfcam.cli.arguments import Changes, Unsafe, load_network
+from tfcam.cli.checks import check_method_options
 from tfcam.cli.evaluate import Data, Model
 from tfcam.cli.flags import flags, read_method_options
 from tfcam.cli.terminal import complain, say
@@ -19,25 +20,28 @@ def explain_dataset(
     model: Model, data: Data, option: Changes = None, unsafe: Unsafe = False, **options: Any
 ) -> None:
     """Explain a whole data set into a folder of Parquet files; goes on after a stop."""
+    changes = read_method_options(option, DOORS["stream"])
+    check_method_options(options["method"], changes, options)
+    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    from tfcam.streaming.shard_files import metadata_of
     from tfcam.streaming.shards import Shards
     from tfcam.streaming.stream import stream
 
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
     to = options["to"]
-    before = Shards(to, options["shard_size"])
-    had = before.count("maps") if to.is_dir() else 0
-    complete = to.is_dir() and before.finished is not None
+    shards = Shards(to, options["shard_size"])
+    before = {file: file.stat().st_mtime_ns for file in shards.files("maps")}
     started = time.monotonic()
     try:
-        store = stream(network, data, **options, **read_method_options(option, DOORS["stream"]))
+        store = stream(network, data, **options, **changes)
     except KeyboardInterrupt:
         complain(f"stopped; what is done is kept in {to}. Type the same again to go on.")
         raise typer.Exit(130) from None
-    if complete:
+    new = [file for file in shards.files("maps") if before.get(file) != file.stat().st_mtime_ns]
+    if not new:
         say("Nothing was left to do.")
     else:
         seconds = time.monotonic() - started
-        added = len(store) - had
+        added = sum(metadata_of(file).num_rows for file in new)
         say(f"Explained {added} pictures in {seconds:.0f} s, {added / seconds:.1f} a second.")
     say(store)
     for picture in store.skipped.itertuples():

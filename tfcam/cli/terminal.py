@@ -15,9 +15,6 @@ from tfcam.utils.terminal_text import make_printable
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
     """Report bad input on one line, with exit code 2; a bug keeps its traceback."""
-    with silence():  # TensorFlow greets there, whatever its settings
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
     try:
         yield
     except BrokenPipeError:  # who reads has gone, as in "tfcam methods | head"
@@ -25,6 +22,13 @@ def report_errors() -> Iterator[None]:
     except (ValueError, TypeError, OSError) as error:
         complain(error)
         raise typer.Exit(2) from None
+
+
+def load_tensorflow() -> None:
+    """Load TensorFlow, in quiet: it greets on the error stream, whatever its settings."""
+    with silence():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
 
 
 def say(text: object, error_stream: bool = False) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-Label = int | str | None
+# Read by ``tfcam.targets.labels.read_label``, which knows how many classes the model has.
+Label = int | str | float | np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class Example:
         id: Its name, of which no other has the same.
         image: (H, W, 3) uint8 RGB.
         boxes: (n, 4), half-open [x0, y0, x1, y1) in pixels; None where nothing is known.
-        label: Its class, by index or name; None where it is not known.
+        label: Its class, by index or name, or one-hot; None where it is not known.
         box_labels: The class of each box, where several may be in one picture.
         mask: (H, W) bool, the pixels of the object; None where it is not known.
         others: Of a model with several inputs, what it takes beside the image, in its order.
@@ -47,6 +48,20 @@ class Skipped:
     reason: str
 
 
+class Mark(NamedTuple):
+    """What tells a picture and its truth from others.
+
+    Attributes:
+        picture: A digest of its file or, where it is none, of its pixels; "" where there is none.
+        label: Its class.
+        truth: A digest of its boxes, its mask and what else the model takes; None where not kept.
+    """
+
+    picture: str
+    label: Label
+    truth: str | None
+
+
 @dataclass(frozen=True)
 class Source:
     """Pictures that can be read from any place on, again and again.
@@ -60,6 +75,7 @@ class Source:
         item: One of them by its place, from several threads at once; None where they can be read
             in their order only.
         place: How to find them again, as ``open_data`` takes it; None where it can't be said.
+        mark: The mark of one of them by its place, where it must not be decoded for that.
     """
 
     name: str
@@ -69,6 +85,7 @@ class Source:
     label_names: tuple[str, ...] | None = None
     item: Callable[[int], Example | Skipped] | None = None
     place: Mapping[str, str | None] | None = None
+    mark: Callable[[int], Mark | None] | None = None
 
 
 def split_by_class(example: Example) -> list[Example]:

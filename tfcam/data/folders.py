@@ -11,12 +11,17 @@ from pathlib import Path
 from PIL import Image
 
 from tfcam.data.annotations import Annotation, AnnotationError, read_coco, read_voc, turn_upright
-from tfcam.data.example import Example, Skipped, Source
+from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.images.loading import FORMATS, ImageError, load_image, read_stored_form
-from tfcam.utils.digest import digest_names
+from tfcam.utils.digest import digest_file, digest_names
+from tfcam.utils.digest_value import digest_value
+from tfcam.utils.files import as_text
 
 # Where Pascal VOC and COCO keep what belongs to their pictures.
 _PICTURES, _ANNOTATIONS = "JPEGImages", ("Annotations", "annotations")
+
+# Why a picture is left out.
+NO_TEXT = "The name of its file is no UTF-8: give the file another."
 
 
 def open_folder(folder: Path, annotations: Path | None) -> Source:
@@ -41,6 +46,8 @@ def open_folder(folder: Path, annotations: Path | None) -> Source:
 
     def item(number: int) -> Example | Skipped:
         path, name = files[number], names[number]
+        if name != as_text(name):
+            return Skipped(as_text(name), NO_TEXT)
         try:
             return _from_file(path, name, find(path, name))
         except (ImageError, AnnotationError, OSError) as error:
@@ -49,15 +56,36 @@ def open_folder(folder: Path, annotations: Path | None) -> Source:
     def read(start: int) -> Iterator[Example | Skipped]:
         return map(item, range(start, len(files)))
 
-    key = digest_names(
-        [f"{name} {path.stat().st_size}" for name, path in zip(names, files, strict=True)]
-    )
+    def mark(number: int) -> Mark:
+        path, name = files[number], names[number]
+        try:
+            annotation = find(path, name)
+            label = _label(name, annotation)
+            truth = digest_value(
+                annotation and (annotation.boxes, annotation.names, annotation.size)
+            )
+        except AnnotationError as error:
+            label, truth = None, digest_names([str(error)])
+        try:
+            return Mark(digest_file(path), label, truth)
+        except OSError:
+            return Mark("", label, truth)
+
+    key = digest_names([f"{name} {_size(path)}" for name, path in zip(names, files, strict=True)])
     place = {
         "data": str(folder.absolute()),
         "annotations": None if annotations is None else str(annotations.absolute()),
     }
     title = f"{len(files)} pictures of {folder.name or folder}"
-    return Source(title, read, len(files), key, item=item, place=place)
+    return Source(title, read, len(files), key, item=item, place=place, mark=mark)
+
+
+def _size(path: Path) -> int | None:
+    """The size of a file in bytes; None of a link that leads nowhere."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _finder(
@@ -94,15 +122,19 @@ def _finder(
 
 
 def _from_file(path: Path, name: str, annotation: Annotation | None) -> Example:
-    """A picture of a folder; the folder that it is in, where there is one, names its class."""
-    image = load_image(path)
-    inner = Path(name).parent.name
-    label = inner or None
+    """Read a picture of a folder."""
+    image, label = load_image(path), _label(name, annotation)
     if annotation is None:
         return Example(name, image, label=label)
     annotation = turn_upright(annotation, *read_stored_form(path))
     if not len(annotation.boxes):
         return Example(name, image, label=label)
+    return Example(name, image, annotation.boxes, label, annotation.names)
+
+
+def _label(name: str, annotation: Annotation | None) -> str | None:
+    """The class of a picture: that of all its boxes, or else the folder that it is in."""
+    if annotation is None or not len(annotation.boxes):
+        return Path(name).parent.name or None
     kinds = set(annotation.names)
-    own = next(iter(kinds)) if len(kinds) == 1 else None
-    return Example(name, image, annotation.boxes, own, annotation.names)
+    return next(iter(kinds)) if len(kinds) == 1 else None

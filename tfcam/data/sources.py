@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
-from tfcam.data.example import Example, Skipped, Source
+from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.data.folders import open_folder
 from tfcam.images.loading import ImageError, as_numpy, is_prepared, load_image
-from tfcam.utils.digest import digest_names
+from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_names
+from tfcam.utils.digest_value import digest_value
+from tfcam.utils.files import as_text
 
 
 def open_data(
@@ -84,14 +87,39 @@ def _of_list(items: list[Any], floats: bool) -> Source:
     def read(start: int) -> Iterator[Example | Skipped]:
         return map(item, range(start, len(items)))
 
-    return Source(f"{len(items)} pictures", read, len(items), digest_names(ids), item=item)
+    key = digest_names(ids)
+    mark = partial(_mark_item, items)
+    return Source(f"{len(items)} pictures", read, len(items), key, item=item, mark=mark)
+
+
+def _mark_item(items: list[Any], number: int) -> Mark | None:
+    """Mark an element of a list as it was given; None where it must be read."""
+    item = items[number]
+    picture, label, truth = item, None, None
+    if isinstance(item, Example):
+        picture, label = item.image, item.label
+        truth = (item.boxes, item.box_labels, item.mask, item.others)
+    elif isinstance(item, tuple) and len(item) == 2:
+        picture, label = item
+    if isinstance(picture, bytes):
+        digest = digest_bytes(picture)
+    elif isinstance(picture, np.ndarray) and not picture.dtype.hasobject:
+        digest = digest_arrays(picture)
+    elif isinstance(picture, str | os.PathLike):
+        try:
+            digest = digest_file(Path(picture))
+        except OSError:  # a URL, or what is not there
+            return None
+    else:
+        return None
+    return Mark(digest, label, digest_value(truth))
 
 
 def _id_of(item: Any, number: int) -> str:
     picture = item[0] if isinstance(item, tuple) and len(item) == 2 else item
     if isinstance(picture, Example):
-        return picture.id
-    return str(picture) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
+        return as_text(picture.id)
+    return as_text(str(picture)) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
 
 
 def _example(name: str, item: Any, floats: bool) -> Example | Skipped:
@@ -170,7 +198,7 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
         if not isinstance(element, dict):
             return Example(name, _picture(element, floats))
         if "image/filename" in element:
-            name = element["image/filename"].numpy().decode()
+            name = element["image/filename"].numpy().decode(errors="replace")
         image, things = _picture(element["image"], floats), element.get("objects", {})
         normalised = things.get("bbox", element.get("bbox"))
         mask = element.get("mask")
@@ -188,13 +216,16 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
 
 
 def _label(value: Any) -> Any:
-    """A class's index or name."""
+    """A class's index or name; several numbers as they are: which class they name depends on how
+    many the model has.
+    """
     if value is None:
         return None
-    plain = value.numpy()
-    if isinstance(plain, bytes):
-        return plain.decode()
-    return int(plain.argmax() if np.ndim(plain) else plain)
+    plain = np.asarray(value)
+    if plain.size != 1:
+        return plain
+    only = plain.item()
+    return only.decode(errors="replace") if isinstance(only, bytes) else only
 
 
 def _in_pixels(boxes: Any, size: tuple[int, int]) -> np.ndarray:

@@ -18,6 +18,8 @@ from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.contract import MethodMap, check_question, checked_map
 from tfcam.methods.registry import Request
+from tfcam.model.endings import BOUNDED
+from tfcam.model.geometry import Placement
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.taps import Place
@@ -28,6 +30,7 @@ from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import Answer, SubModel
 from tfcam.targets.classes import Top, class_index, class_weights
 from tfcam.targets.resolve import ResolvedTarget
+from tfcam.targets.two_classes import NUMBER, as_columns, two_sides, with_number
 
 _GATED: dict[Rule, Need] = {"guided": Need.GUIDED_GRADIENTS, "deconvnet": Need.DECONVNET_GRADIENTS}
 
@@ -101,7 +104,7 @@ class Engine:
                 raise ValueError("full_grad explains the logit; score='probability' is not linear.")
             taps = bias_taps(graph)
             self._biased = SubModel(graph, taps, output=settings.output, heads=True)
-        self._has_logits = False
+        self._has_logits = self._is_unit = False
         self.gates = Gates()
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -159,8 +162,17 @@ class Engine:
         if values is not None:  # on a GPU, the score of a class that there is not would be 0
             most = max(int(answer.pairs.max(initial=0)) for answer in answers)
             class_index(most, values.shape[1], None)
-        kind = self._kind(values)
-        return [Computed(*answer, values, kind) for answer in answers]
+        kinds = [self._kind(values, answer.pairs, maps.hide_logits) for answer in answers]
+        return [
+            Computed(*answer, values, kind) for answer, kind in zip(answers, kinds, strict=True)
+        ]
+
+    def placement(self, place: int, sides: Sequence[int]) -> Placement | str | None:
+        """Find how the cells of one of its layers lie in the image, as ``ModelGraph`` does."""
+        submodel = self.submodel
+        if not submodel.taps:
+            return None
+        return submodel.graph.placement(submodel.taps[place], tuple(sides), submodel.which)
 
     def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
         """Compute the first method's raw maps at the first layer, inside of an open tape.
@@ -190,6 +202,7 @@ class Engine:
         ]
         single_pass = submodel.read_each(images, targets, self.needs, *contrasts)
         self._has_logits = single_pass.outputs.has_logits
+        self._is_unit = single_pass.outputs.is_unit
         answers = []
         for answer in single_pass.answers:
             shared = self._shared(submodel, images, answer)
@@ -225,12 +238,10 @@ class Engine:
         head = self._heads[network.tap] if self._heads else None
         if head is not None and not callable(answer.target):
             weights, _ = head.weights(reading.activations.shape[-1])
-            own = (
-                class_weights(weights, answer.pairs)
-                if answer.weights is None
-                else tf.matmul(answer.weights, weights, transpose_b=True)
-            )
-            shared = shared | {"class_weights": own}
+            shared = shared | {"class_weights": _class_weights(weights, answer)}
+        placement = self.placement(network.tap, network.images.shape[1:-1])
+        if isinstance(placement, Placement):
+            shared = shared | {"placement": placement}
         return replace(reading, network=network, **shared)
 
     def _mapped(self, readings: Sequence[Reading], answer: Answer, images: tf.Tensor) -> TargetMaps:
@@ -246,18 +257,26 @@ class Engine:
     def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> MethodMap:
         returned = request.method(reading, **request.options)
         method_map = checked_map(returned, request.method, images)
+        if reading.placement is not None and not request.method.pixels:
+            laid = reading.placement.carry_back(method_map.raw, images.shape[1:-1])
+            return method_map._replace(raw=laid)
         if self.settings.eigen and method_map.raw.shape.rank == images.shape.rank:
             towards = tf.reduce_sum(method_map.raw, axis=-1)
             return method_map._replace(raw=first_component(method_map.raw, towards=towards))
         return method_map
 
-    def _kind(self, values: np.ndarray | None) -> str:
+    def _kind(self, values: np.ndarray | None, pairs: np.ndarray, hidden: tf.Tensor) -> str:
         if self._has_logits:
             return "logit"
-        if values is None:
+        ending, asked = self.submodel.ending, self.settings.score == "probability"
+        if values is None or (pairs[:, 0] == NUMBER).any():
             return "output"
+        if self._is_unit:
+            return "probability" if asked or ending == "probability" or hidden else "logit"
+        if ending is not None:
+            return "probability" if ending in BOUNDED else "output"
         within = bool((values >= 0).all() and (values <= 1).all())
-        if self.settings.score == "probability":
+        if asked:
             return "probability" if within else "output"
         sums = values.shape[1] > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3)
         return "probability" if within and sums else "output"
@@ -279,8 +298,21 @@ def _bias_attributions(biased: SubModel, images: tf.Tensor, target: TensorTarget
     return {"bias_attributions": parts, "image_gradients": readings[0].image_gradients}
 
 
+def _class_weights(weights: tf.Tensor, answer: Answer) -> tf.Tensor:
+    """Choose the weights (B, K) of each image's class from those of a linear head, (K, C)."""
+    unit = weights.shape[-1] == 1
+    weights = two_sides(weights, False) if unit else weights
+    if answer.weights is not None:
+        return tf.matmul(answer.weights, weights, transpose_b=True)
+    if not unit:
+        return class_weights(weights, answer.pairs)
+    return class_weights(with_number(weights, weights[:, 1:]), as_columns(answer.pairs))
+
+
 def _class_values(outputs: Outputs) -> tf.Tensor | None:
     values = outputs.values
     if not isinstance(values, tf.Tensor) or any(side != 1 for side in values.shape[1:-1]):
         return None
+    if outputs.is_unit:
+        return outputs.class_values
     return tf.cast(tf.reshape(values, (-1, values.shape[-1])), tf.float32)

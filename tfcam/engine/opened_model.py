@@ -14,7 +14,7 @@ from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
 from tfcam.model.call_graph import CallGraph
 from tfcam.model.given import split_batch, split_inputs
-from tfcam.model.graph import ModelGraph, graph_of
+from tfcam.model.graph import Asked, ModelGraph, graph_of
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input
@@ -24,6 +24,7 @@ from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.targets.two_classes import Classes
 from tfcam.utils.recent import Recent
 
 
@@ -106,9 +107,11 @@ class OpenedModel:
                 self._bare[output] = SubModel(self.graph, [], output=output, which=self.which)
             return self._bare[output]
 
-    def classes(self, output: str | int | None = None) -> int | None:
-        """Count the classes that an output tells apart; None where it is of another form."""
-        return self.graph.classes(output, self.which)
+    def classes(
+        self, output: str | int | None = None, labels: Sequence[str] | None = None
+    ) -> Classes:
+        """Tell what an output tells apart: see ``ModelOutput.classes``."""
+        return self.graph.classes(output, self.which, labels)
 
     def head_at(self, tap: Tap) -> Head:
         """Find the linear head that pools what is tapped.
@@ -144,6 +147,19 @@ class OpenedModel:
         opened = self.calls.tensor(tap.path, tap.number, tap.side)
         return head if opened == head.tensor else None
 
+    def asked(self, layer: Layers, output: str | int | None, targets: Sequence[Any] = ()) -> Asked:
+        """Tell which of what the model returns the default layer must lead to, if it is asked for.
+
+        Args:
+            layer: One layer or several; only None is the default one.
+            output: Which output is explained.
+            targets: What is explained of it.
+        """
+        layers = layer if isinstance(layer, list | tuple) else [layer]
+        if all(each is not None for each in layers):
+            return None
+        return self.graph.asked(output, targets, self.which)
+
     def engine(
         self,
         layer: Layers,
@@ -151,6 +167,7 @@ class OpenedModel:
         settings: Settings,
         shared: bool = True,
         runner: Runner | None = None,
+        targets: Sequence[Any] = (),
     ) -> Engine:
         """Make the engine for some layers and methods, or find the one that there is.
 
@@ -162,6 +179,8 @@ class OpenedModel:
                 user's callable must not be: the callable may hold the model; nor what holds the
                 weights as they once were.
             runner: How it is run, which is then its own; None takes what suits the methods.
+            targets: What is explained, where that is known: the default layer is one that it is
+                computed from.
 
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
@@ -175,11 +194,14 @@ class OpenedModel:
         layers = layer if isinstance(layer, list | tuple) else [layer]
         named = tuple(a if isinstance(a, str | int | None) else id(a) for a in layers)
         several = isinstance(layer, list | tuple)
-        key = (several, named, tuple(request.key for request in requests), settings)
+        asked = self.asked(layer, settings.output, targets)
+        key = (several, named, tuple(request.key for request in requests), settings, asked)
         with LOCK:
             if shared:
-                return self._engines.get(key, lambda: self._make(layer, requests, settings, None))
-            return self._make(layer, requests, settings, runner)
+                return self._engines.get(
+                    key, lambda: self._make(layer, requests, settings, None, asked)
+                )
+            return self._make(layer, requests, settings, runner, asked)
 
     def _make(
         self,
@@ -187,9 +209,12 @@ class OpenedModel:
         requests: Sequence[Request],
         settings: Settings,
         runner: Runner | None,
+        asked: Asked,
     ) -> Engine:
         layered = any(request.method.layered for request in requests)
-        places = self.graph.open_layers(layer, self.which, settings.grid) if layered else []
+        places = []
+        if layered:
+            places = self.graph.open_layers(layer, self.which, settings.grid, asked)
         taps = [tap for tap, _ in places]
         if any(Need.ATTENTIONS in request.method.needs for request in requests):
             with reading_attentions(self.graph):  # refuses what can't be read

@@ -20,7 +20,8 @@ from typing import Literal, get_args
 
 from tfcam.engine.option import Option, count, flag
 from tfcam.maps.scaling import Fusion
-from tfcam.utils.validation import check_choice, check_grid, check_output, check_progress
+from tfcam.preprocessing.names import check_preprocess
+from tfcam.utils.validation import check_choice, check_grid, check_key, check_output, check_progress
 
 Score = Literal["logit", "probability"]
 
@@ -191,6 +192,7 @@ PREPROCESS = Option(
     '"tf", "torch" and "caffe" scale them, and the name of a keras.applications family, such as '
     '"resnet_v2", does what that needs.',
     "Or a callable on (B, H, W, 3) float32 pixels, or None for images that are already prepared.",
+    check=check_preprocess,
 )
 LABELS = Option(
     "labels",
@@ -262,4 +264,14 @@ KEEP = Option(
     None,
     "A folder that keeps what is done. A run that was stopped goes on there where it was, when it "
     "is called again with the same settings, and ends as if it had not been stopped.",
+)
+KEY = Option(
+    "key",
+    "str | None",
+    None,
+    "A name for the functions and objects of your own that make the maps.",
+    "A run goes on where it was only with the same ones, told by their code, constants and what "
+    "they refer to; where that can't be read, or changes while they run, this name tells them "
+    "instead.",
+    check=check_key,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from tfcam.engine.options import BATCH_SIZE, EIGEN, FREEZE, GRID, OUTPUT, SCORE, Score
 from tfcam.targets.classes import NOTHING, PREDICTED
 from tfcam.targets.resolve import ResolvedTarget
+from tfcam.targets.two_classes import NUMBER
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,18 @@ class Explained:
         pairs: (B, 2), the explained classes and those they are held against.
         image: Which of the images.
         name: What the target is called.
+        labels: The label of each class, where they are known.
     """
 
     target: ResolvedTarget | None
     pairs: np.ndarray
     image: int
     name: str
+    labels: Sequence[str] | None = None
 
     @property
     def named(self) -> bool:
         """Whether somebody asked for a target, rather than for the predicted class."""
         if not isinstance(self.target, np.ndarray):
             return True
-        return tuple(self.target[self.image]) != (PREDICTED, NOTHING)
+        return tuple(self.target[self.image]) not in ((PREDICTED, NOTHING), (NUMBER, NOTHING))

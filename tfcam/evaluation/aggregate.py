@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from scipy import stats
 
 from tfcam.evaluation.gallery import Gallery, Shown
+from tfcam.evaluation.intervals import LEVEL, Interval, varying_share_interval
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
-from tfcam.evaluation.statistics import LEVEL, Interval
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
 FRACTIONS = np.linspace(0, 1, 101)
@@ -27,7 +28,7 @@ RESAMPLES = 200
 
 
 # What is kept of a tally as it is.
-_FACTS = ("position", "last", "notes", "pictures", "empty", "leading")
+_FACTS = ("position", "notes", "pictures", "empty", "leading")
 
 
 class LeftOut(NamedTuple):
@@ -38,7 +39,7 @@ class LeftOut(NamedTuple):
 
 
 class MeanCurve(NamedTuple):
-    """A mean curve at ``FRACTIONS``, and 1.96 standard errors of it; NaN where it does not go."""
+    """A mean curve at ``FRACTIONS``, and half its 95 % interval; NaN where they are not known."""
 
     mean: np.ndarray
     error: np.ndarray
@@ -79,7 +80,7 @@ class SetCount:
         self.images += 1
 
     def interval(self) -> Interval:
-        """Compute the metric of all pictures, and its 95 % interval.
+        """Compute the metric of all pictures, in [0, 1], and its 95 % interval.
 
         Source: Chamandy et al. 2012, "Estimating uncertainty for massive data streams".
         """
@@ -89,9 +90,7 @@ class SetCount:
             self._assign([counts[sample] for counts in self.samples])
             results.append(float(self.metric.result()))
         self._assign(values)
-        tail = 100 * (1 - LEVEL) / 2
-        low, high = np.percentile(results, [tail, 100 - tail])
-        return Interval(mean, float(low), float(high))
+        return varying_share_interval(mean, results, self.images)
 
     def state(self) -> list[np.ndarray]:
         return [np.array(self.images), *self._values(), *self.samples]
@@ -118,7 +117,6 @@ class Tally:
 
     Attributes:
         position: The number of pictures of the source that are done.
-        last: The digest of the last of them.
         skipped: What was left out.
         notes: Further settings by name, such as the preprocessing.
         pictures: The number of pictures that were measured.
@@ -130,7 +128,7 @@ class Tally:
 
     def __init__(self, makers: dict[str, Callable[[], keras.metrics.Metric]], seed: int) -> None:
         self._makers, self._seed = makers, seed
-        self.position, self.last = 0, ""
+        self.position = 0
         self.skipped: list[LeftOut] = []
         self.notes: dict[str, str] = {}
         self.pictures, self.leading = 0, ""
@@ -169,8 +167,9 @@ class Tally:
         means = {}
         for key, (count, total, squares) in self._curves.items():
             mean = total / count
-            variance = np.maximum(squares / count - mean**2, 0) / np.maximum(count - 1, 1)
-            means[key] = MeanCurve(mean, 1.96 * np.sqrt(variance))
+            free = np.where(count > 1, count - 1, np.nan)
+            deviation = np.sqrt(np.maximum(squares / count - mean**2, 0) / free)
+            means[key] = MeanCurve(mean, stats.t.ppf((1 + LEVEL) / 2, free) * deviation)
         return means
 
     def state(self) -> dict[str, Any]:

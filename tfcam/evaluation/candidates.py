@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
-from tfcam.methods.registry import METHODS, Request
+from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
     MethodChoice,
     as_request,
@@ -25,7 +24,7 @@ from tfcam.methods.selection import (
     request_name,
 )
 from tfcam.metrics.baselines import BASELINES
-from tfcam.metrics.checks import Heatmap, heatmap_of
+from tfcam.metrics.checks import Heatmap, image_heatmap
 from tfcam.model.taps import Layer
 from tfcam.targets.classes import NOTHING
 
@@ -91,7 +90,8 @@ class Candidates:
 
     Attributes:
         all: The candidates.
-        described: The methods in words that tell them from others.
+        described: The methods in words.
+        makers: The functions and explainers that make the maps, with their options.
 
     Raises:
         ValueError: If something does not fit the model, or two have the same name.
@@ -115,7 +115,8 @@ class Candidates:
         methods = one_pass_methods() if methods is None else methods
         requests = [as_request(method) for method in methods]
         names = numbered([request_name(request) for request in requests])
-        self.described = [_describe(request) for request in requests]
+        self.described = [request_name(request) for request in requests]
+        self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
         passes = [
             _Pass(
                 opened,
@@ -193,17 +194,19 @@ def _ask_explainer(
 ) -> list[list[np.ndarray]]:
     """Ask an explainer of the user's, and check what it returns."""
     classes = [int(index) for index in pictures.classes]
-    heatmaps = [
-        np.asarray(heatmap_of(heatmap), np.float32)
-        for heatmap in explainer(pictures.images, classes)
-    ]
-    shapes = [heatmap.shape for heatmap in heatmaps]
-    if len(shapes) != len(pictures.images) or any(len(shape) != 2 for shape in shapes):
-        raise ValueError(
-            f"The explainer {name!r} must return a heatmap (H, W) for each of "
-            f"{len(pictures.images)} pictures; it returned {shapes}."
-        )
-    return [heatmaps]
+    returned = explainer(pictures.images, classes)
+    try:
+        heatmaps = [np.asarray(image_heatmap(heatmap), np.float32) for heatmap in returned]
+    except (TypeError, ValueError) as error:  # a TypeError where it is no list at all
+        told = str(error)
+    else:
+        if len(heatmaps) == len(pictures.images):
+            return [heatmaps]
+        told = f"It returned {len(heatmaps)}."
+    raise ValueError(
+        f"The explainer {name!r} must return a heatmap (H, W) for each of "
+        f"{len(pictures.images)} pictures. {told}"
+    )
 
 
 def _draw_baseline(name: str, seed: int, pictures: Pictures) -> list[list[np.ndarray]]:
@@ -211,20 +214,6 @@ def _draw_baseline(name: str, seed: int, pictures: Pictures) -> list[list[np.nda
     pairs = zip(pictures.images, pictures.names, strict=True)
     draw = BASELINES[name]
     return [[draw(image, seed_of(picture, seed)) for image, picture in pairs]]
-
-
-def _describe(request: Request) -> str:
-    """Say a method's name and options, and of a function of the user's a digest of its code."""
-    function = request.method.function
-    stored = METHODS.get(request.method.name)
-    if stored is not None and stored.function is function:
-        return request_name(request)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return request_name(request)
-    constants = [value for value in code.co_consts if isinstance(value, int | float | str)]
-    mark = zlib.crc32(code.co_code + repr((code.co_names, constants)).encode())
-    return f"{request_name(request)} {mark}"
 
 
 def _check_input(opened: OpenedModel) -> None:

@@ -46,6 +46,7 @@ def evaluate(
     grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
+    key: str | None = None,
     seed: int = 0,
     skip_broken: bool = True,
     progress: bool | None = None,
@@ -106,6 +107,9 @@ def evaluate(
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
+        key: A name for the functions and objects of your own that make the maps. A run goes on
+            where it was only with the same ones, told by their code, constants and what they refer
+            to; where that can't be read, or changes while they run, this name tells them instead.
         seed: Random seed, at least 0: the same seed gives the same result.
         skip_broken: Leave out a picture that can't be used, and list it in ``skipped``; else it is
             an error.
@@ -149,9 +153,10 @@ def evaluate(
     )
     source = open_data(data, split=split, data_dir=data_dir, annotations=annotations)
     folder = None if to is None else Path(to)
-    run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken)
+    run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
     run.resume()
-    with progress_bar(source.count, "evaluating", progress, "pictures", run.position) as advance:
+    bar = progress_bar(source.count, "evaluating", progress, "pictures", run.position)
+    with run.noting(), bar as advance:
         while run.step(advance):
             pass
     return run.conclude()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tfcam.figures.overlays import COLORMAP, overlay
+from tfcam.figures.overlays import overlay
 
 SHOWN, _SIDE = 3, 200
 
@@ -76,7 +76,7 @@ def draw_thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray |
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     heat = cv2.resize(heatmap, size, interpolation=cv2.INTER_AREA)
     stream = io.BytesIO()
-    mixed = overlay(small, np.clip(heat, 0, 1), 0.5, COLORMAP)
+    mixed = overlay(small, np.clip(heat, 0, 1))
     for x0, y0, x1, y1 in [] if boxes is None else (boxes * factor).round().astype(int).tolist():
         cv2.rectangle(mixed, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), (255, 255, 255), 1)
     Image.fromarray(mixed).save(stream, "JPEG", quality=85)

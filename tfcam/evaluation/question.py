@@ -16,6 +16,7 @@ from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
 
 
@@ -53,12 +54,12 @@ class Question:
     @cached_property
     def known_labels(self) -> Sequence[str] | None:
         """The label of each class, where they are known."""
-        return graph_of(self.model).labels(self.labels)[0]
+        return graph_of(self.model).labels(self.labels, self.settings.output)[0]
 
     @cached_property
     def classes(self) -> int | None:
         """The number of classes that the model tells apart."""
-        return self._opened.classes(self.settings.output)
+        return self._opened.classes(self.settings.output, self.known_labels).count
 
     def case(self, example: Example, label_names: Sequence[str] | None) -> Case:
         """Find the class that is explained of a picture.
@@ -99,6 +100,8 @@ class Question:
 
     def label(self, target: int) -> str:
         """Say a class in words."""
+        if target == NUMBER:
+            return "the number"
         return str(target) if self.known_labels is None else self.known_labels[target]
 
     def described(self) -> dict[str, Any]:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import GRID, Score
 from tfcam.evaluation.evaluate import evaluate
 from tfcam.evaluation.names import candidate_name
+from tfcam.evaluation.ranking import SIGNIFICANT, rank_candidates
 from tfcam.evaluation.result import Evaluation
-from tfcam.evaluation.statistics import holm, wilcoxon
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.layers import LayerList
@@ -39,9 +38,6 @@ MEASURES: tuple[MetricChoice, ...] = (
 _LAYERS = 3
 
 
-_SIGNIFICANT = 0.05
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Recommendation:
     """The layer and method that explain a model best.
@@ -50,9 +46,10 @@ class Recommendation:
         method: The best method.
         layer: The best layer's path.
         table: A row for each layer and method, best first: its ``rank`` (the mean over pictures
-            and metrics of its place among all, 1 for the best), each metric's mean with ``_low``
-            and ``_high``, ``p`` of its rank against the best, corrected by Holm, and ``differs``,
-            whether that is below 0.05.
+            and metrics of its place among all, 1 for the best), ``n`` (the number of pictures on
+            which it was measured), ``shared`` (on which the best was, too), ``p`` of its rank
+            against the best on these, corrected by Holm for all pairs, ``differs``, whether that
+            is below 0.05, and each metric's mean with ``_low`` and ``_high``.
         sentence: The result in words, with its numbers.
         evaluation: The ``Evaluation`` behind it.
     """
@@ -65,7 +62,7 @@ class Recommendation:
 
     def __repr__(self) -> str:
         metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
-        table = self.table[["method", "layer", "rank", *metrics, "p"]].round(3)
+        table = self.table[["method", "layer", "rank", *metrics, "n", "p"]].round(3)
         return make_printable(f"{self.sentence}\n\n{table.to_string(index=False)}")
 
     def _repr_html_(self) -> str:
@@ -92,6 +89,7 @@ def recommend(
     grid: tuple[int, int] | None = None,
     batch_size: int = 32,
     to: str | os.PathLike[str] | None = None,
+    key: str | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Recommendation:
@@ -136,6 +134,9 @@ def recommend(
         batch_size: Number of images that are computed at once; fewer take less memory.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
+        key: A name for the functions and objects of your own that make the maps. A run goes on
+            where it was only with the same ones, told by their code, constants and what they refer
+            to; where that can't be read, or changes while they run, this name tells them instead.
         seed: Random seed, at least 0: the same seed gives the same result.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
@@ -161,7 +162,7 @@ def recommend(
     """
     metrics = MEASURES if metrics is None else metrics
     opened = open_model(model, input)
-    paths = _candidates(opened, GRID.check(grid)) if layers is None else list(layers)
+    paths = _candidates(opened, GRID.check(grid), output) if layers is None else list(layers)
     result = evaluate(
         model,
         images,
@@ -181,6 +182,7 @@ def recommend(
         grid=grid,
         batch_size=batch_size,
         to=to,
+        key=key,
         seed=seed,
         progress=progress,
     )
@@ -197,42 +199,12 @@ def recommend(
     )
 
 
-def rank_candidates(table: pd.DataFrame, better: dict[str, str]) -> pd.DataFrame:
-    """Rank methods by their mean rank over pictures and metrics, with p against the best.
-
-    Args:
-        table: As in ``Evaluation``.
-        better: "higher" or "lower" for each metric.
-
-    Returns:
-        A row for each method and layer, best first: method, layer, rank, p, differs.
-
-    Raises:
-        ValueError: If no metric gave a number for a picture.
-    """
-    signs = table["metric"].map(
-        {name: -1 if way == "higher" else 1 for name, way in better.items()}
-    )
-    costs = table.assign(value=table["value"] * signs)
-    wide = costs.pivot(index=["image", "metric"], columns=["method", "layer"], values="value")
-    wide = wide.dropna()
-    if wide.empty:
-        raise ValueError("To rank methods a metric must give a number for each picture; none does.")
-    ranks = stats.rankdata(wide.to_numpy(), axis=1)
-    images = wide.index.get_level_values("image")
-    of_images = pd.DataFrame(ranks, index=images, columns=wide.columns).groupby(level=0).mean()
-    means = of_images.mean().sort_values(kind="stable")
-    best = of_images[means.index[0]].to_numpy()
-    others = means.index[1:]
-    tests = holm([wilcoxon(best, of_images[key].to_numpy()) for key in others])
-    p = np.concatenate([[1.0], tests])
-    frame = means.rename("rank").reset_index()
-    return frame.assign(p=p, differs=p < _SIGNIFICANT)
-
-
-def _candidates(opened: OpenedModel, grid: tuple[int, int] | None = None) -> list[str]:
+def _candidates(
+    opened: OpenedModel, grid: tuple[int, int] | None = None, output: str | int | None = None
+) -> list[str]:
     """Choose the default layer, and the last of each of the two larger map sizes before it."""
-    layers, calls = opened.graph.layers(opened.which, grid), opened.calls
+    asked = opened.graph.asked(output, which=opened.which)
+    layers, calls = opened.graph.layers(opened.which, grid, asked), opened.calls
     explained = {calls.call_name(call) for call in calls.explained(calls.calls)}
     before = list(itertools.takewhile(lambda layer: layer.path != layers.default, layers))
     paths, height = [layers.default], 0
@@ -266,20 +238,23 @@ def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
             parts.append(f"{metric.split('(')[0]} {mean:.3f} [{low:.3f}, {high:.3f}]")
         return ", ".join(parts)
 
+    count, others = int(best["n"]), len(table) - 1
+    of_all = "" if count == result.pictures else f" of {result.pictures}"
     name = candidate_name(best["method"], best["layer"])
-    text = f"{name} explains {model} best on these {result.pictures} pictures: {numbers(best)}."
-    if len(table) < 2:
+    text = f"{name} explains {model} best on these {count}{of_all} pictures: {numbers(best)}."
+    if not others:
         return text
     second = table.iloc[1]
     text += f" Next is {candidate_name(second['method'], second['layer'])}: {numbers(second)}."
+    shared = f" on the {second['shared']} pictures of both" if second["shared"] < count else ""
+    test = f"p = {second['p']:.2g}{shared}, Wilcoxon, corrected by Holm for all pairs"
+    if second["differs"]:
+        return f"{text} Their difference is significant ({test})."
     equal = int((~table["differs"].iloc[1:]).sum())
-    if not second["differs"]:
-        text += (
-            f" Their difference is not significant (p = {second['p']:.2g}, Wilcoxon, corrected by "
-            f"Holm); {equal} of the {len(table) - 1} others can not be told from the best."
-        )
-        if 2.0 ** (1 - result.pictures) * (len(table) - 1) >= _SIGNIFICANT:
-            text += " With so few pictures no difference could be significant: take more."
-    else:
-        text += f" Their difference is significant (p = {second['p']:.2g}, corrected by Holm)."
+    text += (
+        f" Their difference is not significant ({test}); {equal} of the {others} others can not be "
+        "told from the best."
+    )
+    if 2.0 ** (1 - count) * math.comb(len(table), 2) >= SIGNIFICANT:
+        text += " With so few pictures no difference could be significant: take more."
     return text

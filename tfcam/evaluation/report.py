@@ -37,7 +37,7 @@ class TableCell(NamedTuple):
 
     Attributes:
         mean: In digits.
-        interval: In words.
+        interval: In words; "" where it is not known.
         best: Whether it reads the same as the best.
         beaten: Whether a baseline is as good.
         n: The number of pictures.
@@ -67,7 +67,7 @@ class Verdict(NamedTuple):
         equal: Those that can't be told from it.
         worse: The number of those that are significantly worse.
         better: Those that are significantly better on the pictures that both have.
-        n: The number of pictures.
+        n: The number of pictures, from the fewest that a pair has to the most.
     """
 
     metric: str
@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
     equal: list[str]
     worse: int
     better: list[str]
-    n: int
+    n: str
 
 
 class Picture(NamedTuple):
@@ -183,7 +183,7 @@ def table_rows(summary: pd.DataFrame, metrics: Sequence[str]) -> list[TableRow]:
             mean, competes = number(row["mean"]), not baseline.iloc[place]
             cells[row["name"], metric] = TableCell(
                 mean,
-                f"{number(row['low'])} to {number(row['high'])}",
+                _range(row["low"], row["high"]),
                 competes and mean == best,
                 competes and bool(good.iloc[place] <= bar),
                 row["n"],
@@ -221,7 +221,7 @@ def verdicts(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[Verdict]:
                 [short[other] for other in others[winner == ""]],
                 int((winner == name).sum()),
                 [short[other] for other in others[(winner != "") & (winner != name)]],
-                int(pairs["n"].iloc[0]),
+                " to ".join(map(str, sorted({pairs["n"].min(), pairs["n"].max()}))),
             )
         )
     return results
@@ -237,6 +237,10 @@ def number(value: float) -> str:
     if value == 0 or 0.001 <= abs(value) < 100:
         return f"{value:.3f}"
     return f"{value:.3g}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{number(low)} to {number(high)}" if np.isfinite(low) else ""
 
 
 def _curve_panels(curves: pd.DataFrame, summary: pd.DataFrame) -> dict[str, list[Line]]:

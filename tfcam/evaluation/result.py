@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 
 from tfcam.evaluation.aggregate import FRACTIONS, LeftOut, Tally
 from tfcam.evaluation.gallery import Gallery
+from tfcam.evaluation.intervals import mean_interval
 from tfcam.evaluation.names import CandidateKey, MetricKey, candidate_name
+from tfcam.evaluation.ranking import SIGNIFICANT
 from tfcam.evaluation.report import named, panels_of, render
-from tfcam.evaluation.statistics import compare_pairs, mean_interval
+from tfcam.evaluation.statistics import compare_pairs
 from tfcam.figures.charts import draw_means
 from tfcam.utils.files import write_whole
 from tfcam.utils.terminal_text import make_printable
@@ -38,12 +40,14 @@ class Evaluation:
         table: One row for each picture, method, layer and metric, with ``value``, and of the
             picture ``target`` (the explained class), ``label`` and ``probability``.
         summary: One row for each method, layer and metric: ``mean``, its 95 % interval ``low`` to
-            ``high``, the number ``n`` of pictures, ``better`` ("higher" or "lower"), and ``kind``
+            ``high`` (Wilson's of values that are all 0 or 1, else bootstrap-t; NaN of one picture),
+            the number ``n`` of pictures, ``better`` ("higher" or "lower"), and ``kind``
             ("method", "explainer" or "baseline").
         comparisons: One row for each metric and pair of methods: the mean ``difference`` of first
             less second with its interval, ``p`` by Wilcoxon's test, ``p_corrected`` by Holm for
-            all pairs of the metric, and ``better``, the better one where that is below 0.05,
-            else "".
+            all pairs of the metric, ``n``, the number of pictures that both were measured on, and
+            ``better``, the better one where ``p_corrected`` is below 0.05 and zero is not in the
+            interval, else "".
         curves: The mean curve of each method and metric that has one: ``fraction`` of the pixels,
             ``value``, ``low``, ``high``.
         skipped: What could not be used: ``image`` and ``reason``.
@@ -133,6 +137,11 @@ class Evaluation:
         left = f", {len(self.skipped)} left out" if len(self.skipped) else ""
         model = self.settings.get("model", "a model")
         head = f"Evaluation of {model!r} on {self.pictures} pictures{left}"
+        reasons: dict[str, list[str]] = {}
+        for metric, reason in self.settings.get("not_measured", {}).items():
+            reasons.setdefault(reason, []).append(metric)
+        for reason, names in reasons.items():
+            head += f"\nnot measured: {', '.join(names)}: {reason}"
         with pd.option_context("display.width", 200, "display.max_columns", 50):
             return make_printable(f"{head}\n{self.wide().round(3).to_string()}")
 
@@ -161,9 +170,8 @@ def conclude(
         settings: What the evaluation was made of.
         seed: The seed of the intervals.
     """
-    values = {
-        key: rows["value"].to_numpy() for key, rows in table.groupby([*_KEYS, "metric"], sort=False)
-    }
+    measured = table.dropna(subset="value").groupby([*_KEYS, "metric"], sort=False)
+    values = {key: rows["value"].to_numpy() for key, rows in measured}
     summary = []
     for metric, direction in better.items():
         for candidate, kind in kinds.items():
@@ -203,17 +211,18 @@ def compare_candidates(table: pd.DataFrame, better: Mapping[str, str], seed: int
     rows = []
     for metric, direction in better.items():
         part = table[table["metric"] == metric]
-        wide = part.pivot(index="image", columns=_KEYS, values="value").dropna()
-        if wide.empty:
+        if part.empty:
             continue
+        wide = part.pivot(index="image", columns=_KEYS, values="value")
         wide = wide[list(dict.fromkeys(zip(part["method"], part["layer"], strict=True)))]
         columns = [wide[key].to_numpy() for key in wide.columns]
         names = [candidate_name(*key) for key in wide.columns]
         for pair in compare_pairs(columns, seed):
             first, second = names[pair.first], names[pair.second]
             won = first if (pair.difference > 0) == (direction == "higher") else second
-            better_one = won if pair.p_corrected < 0.05 else ""
-            rows.append((metric, first, second, *pair[2:], len(wide), better_one))
+            sure = pair.p_corrected < SIGNIFICANT and not pair.low <= 0 <= pair.high
+            better_one = won if sure else ""
+            rows.append((metric, first, second, *pair[2:], better_one))
     return pd.DataFrame(rows, columns=_COMPARED)
 
 
@@ -229,7 +238,7 @@ def _curves(tally: Tally) -> pd.DataFrame:
                 "low": mean - error,
                 "high": mean + error,
             }
-        ).dropna()
+        ).dropna(subset="value")
         for (method, layer, metric), (mean, error) in tally.curves().items()
     ]
     names = [*_KEYS, "metric", "fraction", "value", "low", "high"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfcam.data.example import Example, Skipped, Source, split_by_class
+from tfcam.data.example import Example, Mark, Skipped, Source, split_by_class
+from tfcam.data.marks import check_same, label_text, mark_at, marks
 from tfcam.evaluation.aggregate import LeftOut, Tally
 from tfcam.evaluation.candidates import Candidates
 from tfcam.evaluation.measure import Row, measure_batch
@@ -20,8 +23,18 @@ from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
 from tfcam.metrics.registry import Measure
 from tfcam.utils.digest import digest_arrays
+from tfcam.utils.digest_value import digest_parts
 from tfcam.utils.progress import Advance
+from tfcam.utils.run_folder import noting
 from tfcam.utils.versions import versions
+
+# Why a metric gave nothing, by what it needs.
+_WITHOUT = {
+    "boxes": "no picture has boxes, which some metrics need: put VOC's XML or COCO's JSON beside "
+    "the pictures or name their place by annotations=, or give tfcam.Example(..., boxes=...)",
+    "region": "no picture has boxes or a mask with a pixel of the object, which some metrics need",
+    "": "every map held NaN or infinity",
+}
 
 
 class EvaluationRun:
@@ -35,6 +48,7 @@ class EvaluationRun:
         folder: The folder that keeps what is done; None for none.
         seed: The seed of random maps and of the intervals.
         skip_broken: Whether a picture that can't be used is left out; else it is an error.
+        key: What the user's own functions are told apart by; None for their code.
 
     Raises:
         ValueError: If the folder holds another run.
@@ -49,11 +63,17 @@ class EvaluationRun:
         folder: Path | None,
         seed: int,
         skip_broken: bool,
+        key: str | None = None,
     ) -> None:
         self._question, self._candidates, self._measures = question, candidates, measures
         self._source, self._seed, self._skip_broken = source, seed, skip_broken
         self._settings = self._described()
-        self._store = None if folder is None else Store(folder, self._settings)
+        makers = {"preprocess": question.preprocess, "methods": candidates.makers}
+        self._digest = partial(digest_parts, key, **makers)
+        self._store = None
+        if folder is not None:
+            told = {"key": key, **digest_parts(key, model=question.model), **self._digest()}
+            self._store = Store(folder, self._settings | told)
         of_sets = {measure.name: measure.make for measure in measures if measure.kind == "set"}
         self._tally = Tally(of_sets, seed)
         self._batches: list[pd.DataFrame] = []
@@ -72,19 +92,29 @@ class EvaluationRun:
             ValueError: If the source gives another picture where it stopped.
         """
         if self._store:
-            self._batches, state = self._store.read()
-            if state:
-                self._tally.restore(state)
+            stored = self._store.read(Row._fields)
+            self._batches = stored.batches
+            if stored.state:
+                self._tally.restore(stored.state)
+            self._compare(stored.pictures)
         self._names = {name for batch in self._batches for name in batch["image"].unique()}
-        self._pictures = self._source.read(max(self.position - 1, 0))
-        if self.position:
-            last = next(self._pictures, None)
-            if last is None or _mark(last) != self._tally.last:
-                raise ValueError(
-                    "The data must give the same pictures in the same order to go on with a run "
-                    f"that was stopped; number {self.position - 1} is another now. Do not shuffle, "
-                    "or begin anew in another folder."
-                )
+        self._pictures = self._source.read(self.position)
+
+    def _compare(self, pictures: Sequence[tuple[str, Mark]]) -> None:
+        """Check that the source gives the pictures that are done.
+
+        Raises:
+            ValueError: If one is another.
+        """
+        now = marks(self._source, range(len(pictures)))
+        for number, (name, kept) in enumerate(pictures):
+            check_same(number, name, kept, next(now, None))
+
+    def noting(self) -> AbstractContextManager[None]:
+        """Note at the end of a block what has changed while it ran."""
+        if self._store is None:
+            return nullcontext()
+        return noting(self._store.folder, self._digest)
 
     def step(self, advance: Advance) -> bool:
         """Measure the next batch of pictures and keep what comes of it.
@@ -106,12 +136,13 @@ class EvaluationRun:
         rows: list[Row] = []
         for start in range(0, len(cases), size):
             rows += self._measure(cases[start : start + size], advance)
+        start = self.position
         self._tally.position += len(pictures)
-        self._tally.last = _mark(pictures[-1])
         self._batches.append(pd.DataFrame(rows, columns=Row._fields).astype({"value": float}))
         if self._store:
+            marked = [self._mark(number, one) for number, one in enumerate(pictures, start)]
             number = len(self._batches) - 1
-            self._store.write(number, self._batches[-1], self._tally.state())
+            self._store.write(number, self._batches[-1], self._tally.state(), marked)
         advance(len(pictures) - len(cases))  # those that were left out, or have several classes
         return True
 
@@ -126,18 +157,33 @@ class EvaluationRun:
             name, reason = (self._tally.skipped or [none])[0]
             raise ValueError(f"No picture could be measured. The first: {name}: {reason}")
         filled = [batch for batch in self._batches if len(batch)]
+        table = pd.concat(filled or self._batches[:1], ignore_index=True)
+        missing = self._missing(table)
+        if len(missing) == len(self._measures):
+            reasons = "; ".join(dict.fromkeys(missing.values()))
+            raise ValueError(
+                f"No metric gave a number for any of the {self._tally.pictures} pictures: "
+                f"{reasons}."
+            )
         return conclude(
-            pd.concat(filled or self._batches[:1], ignore_index=True),
+            table,
             self._tally,
             {measure.name: measure.better for measure in self._measures},
             {candidate.key: candidate.kind for candidate in self._candidates.all},
             {
                 **{name: value for name, value in self._settings.items() if value is not None},
+                "not_measured": missing,
                 "meanings": {measure.name: measure.meaning for measure in self._measures},
                 "versions": versions(),
             },
             self._seed,
         )
+
+    def _missing(self, table: pd.DataFrame) -> dict[str, str]:
+        """Find the metrics that gave nothing, each with the reason."""
+        measured = {*table["metric"], *(key.metric for key in self._tally.sets)}
+        missing = [measure for measure in self._measures if measure.name not in measured]
+        return {measure.name: _WITHOUT[measure.needs] for measure in missing}
 
     def _described(self) -> dict[str, Any]:
         """Describe what the run depends on, as JSON can hold it."""
@@ -183,6 +229,11 @@ class EvaluationRun:
                 self._tally.skipped.append(LeftOut(example.id, str(error)))
         return cases
 
+    def _mark(self, number: int, picture: Example | Skipped) -> tuple[str, Mark]:
+        """A picture's name and mark, as JSON can hold them."""
+        mark = mark_at(self._source, number, picture)
+        return picture.id, mark._replace(label=label_text(mark.label))
+
     def _measure(self, cases: Sequence[Case], advance: Advance) -> list[Row]:
         """Measure at most as many pictures as the model is asked about at once."""
         probe = self._question.probe(cases)
@@ -195,8 +246,3 @@ class EvaluationRun:
             self._tally,
             advance,
         )
-
-
-def _mark(picture: Example | Skipped) -> str:
-    """Tell a picture from others: its digest."""
-    return digest_arrays(picture.image) if isinstance(picture, Example) else picture.id

@@ -1,4 +1,4 @@
-"""How sure a mean is, and whether two methods differ on the same pictures."""
+"""Whether methods differ on the same pictures: tests of pairs, and how they are corrected."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-RESAMPLES = 2000
+from tfcam.evaluation.intervals import (
+    Interval,
+    bootstrap_intervals,
+    check_values,
+    is_share,
+    share_difference_interval,
+)
+
+# Below this share of themselves values differ by the rounding of float32 sums.
+_ROUNDING = 1e-5
 
 
-LEVEL = 0.95
-
-
-# The most numbers that are drawn at once, so that many pictures do not fill the memory.
-_AT_ONCE = 10_000_000
-
-
-class Interval(NamedTuple):
-    """A mean and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
+# Of more pictures p is that of the normal distribution.
+_EXACT = 50
 
 
 class PairTest(NamedTuple):
-    """How two methods differ on the same pictures: the mean of the first less the second."""
+    """How two methods differ on the pictures that both have: the mean of the first less the second.
+
+    Without such pictures the difference is NaN, and p is 1.
+    """
 
     first: int
     second: int
@@ -37,51 +38,15 @@ class PairTest(NamedTuple):
     high: float
     p: float
     p_corrected: float
-
-
-def mean_interval(
-    values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
-    """Compute the mean over pictures, and its 95 % interval by the bootstrap.
-
-    The 2.5th and 97.5th percentile of the means of samples of n pictures, drawn with replacement.
-
-    Args:
-        values: (n,) the value of each picture, finite, n > 0.
-        seed: The seed of the samples.
-        resamples: The number of samples.
-
-    Returns:
-        The mean and its interval. Of a single picture all three numbers are its value.
-
-    Raises:
-        ValueError: If there is no value, or one is NaN or infinite.
-
-    Source: Efron 1979, "Bootstrap methods: another look at the jackknife"; percentile interval.
-
-    Example:
-        >>> mean, low, high = mean_interval(np.arange(100))
-        >>> mean, round(low), round(high)  # the deviation of this mean is 2.9
-        (49.5, 44, 55)
-    """
-    numbers = _checked(values)
-    if (numbers == numbers[0]).all():  # else their means would differ by rounding
-        return Interval(*(float(numbers[0]),) * 3)
-    rng = np.random.default_rng(seed)
-    rows, means = max(1, _AT_ONCE // len(numbers)), []
-    for start in range(0, resamples, rows):
-        size = (min(rows, resamples - start), len(numbers))
-        means.append(numbers[rng.integers(len(numbers), size=size)].mean(axis=1))
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
-    return Interval(float(numbers.mean()), float(low), float(high))
+    n: int
 
 
 def wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
     """Test whether two methods differ: Wilcoxon's signed-rank test, two-sided.
 
-    The probability of differences as large as these if neither method were better. Equal values are
-    left out; where all are equal it is 1.
+    The probability of differences as large as these if neither method were better. Values that
+    differ by rounding alone are equal; those are left out, and where all are it is 1. Exact for up
+    to 50 differences, ties or not; of 0 and 1 it is McNemar's exact test.
 
     Args:
         first: (n,), one method's value of each picture.
@@ -93,20 +58,53 @@ def wilcoxon(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.n
     Raises:
         ValueError: If they are not of as many pictures, or not finite.
 
-    Source: Wilcoxon 1945, "Individual comparisons by ranking methods".
+    Source: Wilcoxon 1945, "Individual comparisons by ranking methods"; Streitberg and Roehmel 1986,
+        "Exact distributions for permutations and rank tests", for exact p with ties.
 
     Example:
         >>> round(wilcoxon([1, 2, 3, 4, 5], [0, 0, 0, 0, 0]), 4)  # 2 / 2^5
         0.0625
+        >>> wilcoxon([1, 2, 3], [1 + 1e-9, 2 + 1e-9, 3 + 1e-9])
+        1.0
     """
-    a, b = _checked(first), _checked(second)
+    a, b = check_values(first), check_values(second)
     if a.shape != b.shape:
         raise ValueError(f"Both must be of the same pictures; got {len(a)} and {len(b)} values.")
-    differences = a - b
-    differences = differences[differences != 0]
-    if not len(differences):
+    steps = np.rint((a - b) / rounding(np.stack([a, b])))
+    steps = steps[steps != 0]
+    if not len(steps):
         return 1.0
-    return float(stats.wilcoxon(differences).pvalue)
+    ranks = np.rint(2 * stats.rankdata(np.abs(steps))).astype(int)  # whole numbers, ties or not
+    return _sign_probability(ranks, int(ranks[steps > 0].sum()))
+
+
+def _sign_probability(ranks: np.ndarray, positive: int) -> float:
+    """Find how often signs drawn at random give a sum of positive ranks as far from its mean."""
+    if len(ranks) > _EXACT:
+        deviation = np.sqrt((ranks.astype(float) ** 2).sum()) / 2
+        return float(2 * stats.norm.sf(abs(positive - ranks.sum() / 2) / deviation))
+    chances = np.zeros(ranks.sum() + 1)
+    chances[0] = 1
+    for rank in ranks:
+        shifted = np.zeros_like(chances)
+        shifted[rank:] = chances[: len(chances) - rank]
+        chances = (chances + shifted) / 2
+    lower = min(positive, len(chances) - 1 - positive)
+    return float(min(2 * chances[: lower + 1].sum(), 1))
+
+
+def rounding(values: np.ndarray) -> float:
+    """Bound what rounding alone may make of the difference of two values.
+
+    Args:
+        values: (..., n), at least one, finite or NaN; the bound is a share of their median size, or
+            of their largest where most are zero.
+
+    Returns:
+        The bound, > 0.
+    """
+    sizes = np.abs(values[np.isfinite(values)])
+    return _ROUNDING * float(np.median(sizes) or sizes.max() or 1)
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -135,36 +133,54 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def compare_pairs(values: Sequence[np.ndarray], seed: int = 0) -> list[PairTest]:
-    """Test every pair of methods on the same pictures.
+    """Test every pair of methods on the pictures that both have.
 
     Args:
-        values: (n,) of each method, of the same pictures in the same order.
+        values: (n,) of each method, of the same pictures in the same order; NaN where it has none.
         seed: The seed of the intervals.
 
     Returns:
         For each pair, by their places in ``values``: the mean difference with its interval, p by
-        Wilcoxon, and p corrected by Holm for all pairs.
+        Wilcoxon, p corrected by Holm for all pairs, and the number of pictures.
 
     Example:
         >>> better, worse = np.arange(10) + 1.0, np.arange(10) * 1.0
         >>> [pair] = compare_pairs([better, worse])
         >>> pair.difference, pair.low, pair.high, round(pair.p, 4)  # 2 / 2^10
         (1.0, 1.0, 1.0, 0.002)
+        >>> worse[7:] = np.nan
+        >>> [pair] = compare_pairs([better, worse])
+        >>> pair.n, pair.p  # 2 / 2^7
+        (7, 0.015625)
     """
     pairs = list(itertools.combinations(range(len(values)), 2))
-    tests = [wilcoxon(values[a], values[b]) for a, b in pairs]
-    corrected = holm(tests)
+    both = [np.isfinite(values[a]) & np.isfinite(values[b]) for a, b in pairs]
+    shared = [(values[a][use], values[b][use]) for (a, b), use in zip(pairs, both, strict=True)]
+    tests = [wilcoxon(a, b) if len(a) else 1.0 for a, b in shared]
+    intervals = _difference_intervals(shared, both, seed)
+    rows = zip(pairs, intervals, tests, holm(tests), shared, strict=True)
     return [
-        PairTest(a, b, *mean_interval(values[a] - values[b], seed), test, float(fixed))
-        for (a, b), test, fixed in zip(pairs, tests, corrected, strict=True)
+        PairTest(a, b, *interval, test, float(corrected), len(used[0]))
+        for (a, b), interval, test, corrected, used in rows
     ]
 
 
-def _checked(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    numbers = np.asarray(values, np.float64)
-    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
-        raise ValueError(
-            f"Values must be (n,), finite, n > 0; got {numbers.shape}, "
-            f"{np.count_nonzero(~np.isfinite(numbers))} of them NaN or infinite."
-        )
-    return numbers
+def _difference_intervals(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], both: Sequence[np.ndarray], seed: int
+) -> list[Interval]:
+    """Compute the mean difference of each pair; those of the same pictures share their samples."""
+    intervals = [Interval(np.nan, np.nan, np.nan)] * len(pairs)
+    together: dict[bytes, list[int]] = {}
+    for place, (first, second) in enumerate(pairs):
+        if not len(first):
+            continue
+        if is_share(first) and is_share(second):
+            intervals[place] = share_difference_interval(first, second)
+        else:
+            together.setdefault(both[place].tobytes(), []).append(place)
+    for places in together.values():
+        columns = np.stack([np.subtract(*pairs[place]) for place in places], axis=1)
+        found = bootstrap_intervals(columns, seed)
+        for place, interval in zip(places, found, strict=True):
+            intervals[place] = interval
+    return intervals

@@ -6,22 +6,38 @@ batches are done. It is written last: a batch counts when its state is there, wh
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from tfcam.data.example import Mark
 from tfcam.utils.archive import Archived, save_archive
 from tfcam.utils.files import open_whole
 from tfcam.utils.run_folder import STATE, keep_settings, make_folder
 
+# Where a file of rows says which pictures they are of, those without rows too.
+_PICTURES = b"tfcam_pictures"
+
 
 class Stored(NamedTuple):
-    """The rows of the batches that are done, and the state after them; both empty at the start."""
+    """What is done: nothing at the start.
+
+    Attributes:
+        batches: The rows of each batch.
+        state: The state after them.
+        pictures: The name and mark of each picture that is done, in order.
+    """
 
     batches: list[pd.DataFrame]
     state: dict[str, Any]
+    pictures: list[tuple[str, Mark]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,42 +60,72 @@ class Store:
         folder: The folder, made where there is none.
         settings: What the run depends on, as JSON can hold it.
 
+    Attributes:
+        folder: The folder.
+
     Raises:
         ValueError: If the folder holds a run with other settings, or something else.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self._folder = folder
+        self.folder = folder
         make_folder(folder)
         keep_settings(folder, settings, "an evaluation")
 
-    def read(self) -> Stored:
+    def read(self, columns: Sequence[str]) -> Stored:
         """Read what is done.
 
-        Raises:
-            ValueError: If the state is damaged.
-        """
-        file = self._folder / STATE
-        if not file.exists():
-            return Stored([], {})
-        try:
-            state = State.load(file)
-        except ValueError:
-            raise ValueError(f"{str(file)!r} is damaged: begin anew in another folder.") from None
-        rows = [pd.read_parquet(self._part(number)) for number in range(state.batches)]
-        return Stored(rows, state.tally)
+        Args:
+            columns: Those of the rows.
 
-    def write(self, number: int, rows: pd.DataFrame, state: dict[str, Any]) -> None:
+        Raises:
+            ValueError: If a file is damaged, missing or of something else.
+        """
+        file = self.folder / STATE
+        if not file.exists():
+            return Stored([], {}, [])
+        with _whole(file):
+            state = State.load(file)
+        stored = Stored([], state.tally, [])
+        for number in range(state.batches):
+            part = self._part(number)
+            with _whole(part), pq.ParquetFile(part, page_checksum_verification=True) as parquet:
+                table = parquet.read()
+                told = json.loads(table.schema.metadata[_PICTURES])
+                stored.pictures.extend((name, Mark(*mark)) for name, mark in told)
+                stored.batches.append(table.to_pandas()[list(columns)])
+        return stored
+
+    def write(
+        self,
+        number: int,
+        rows: pd.DataFrame,
+        state: dict[str, Any],
+        pictures: Sequence[tuple[str, Mark]],
+    ) -> None:
         """Add a batch.
 
         Args:
             number: The batch's number, from 0.
             rows: The batch's rows.
             state: The state after the batch.
+            pictures: The name and mark of each picture of the batch.
         """
+        table = pa.Table.from_pandas(rows, preserve_index=False)
+        told = {**(table.schema.metadata or {}), _PICTURES: json.dumps(pictures)}
         with open_whole(self._part(number)) as file:
-            rows.to_parquet(file, index=False)
-        save_archive(self._folder / STATE, State(number + 1, state))
+            pq.write_table(table.replace_schema_metadata(told), file, write_page_checksum=True)
+        save_archive(self.folder / STATE, State(number + 1, state))
 
     def _part(self, number: int) -> Path:
-        return self._folder / f"rows-{number:05d}.parquet"
+        return self.folder / f"rows-{number:05d}.parquet"
+
+
+@contextlib.contextmanager
+def _whole(file: Path) -> Iterator[None]:
+    """Say of a file that can't be read which it is, and what to do."""
+    try:
+        yield
+    except (ValueError, OSError, KeyError, TypeError, pa.ArrowException) as error:
+        why = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        raise ValueError(f"{str(file)!r} is {why}: begin anew in another folder.") from None

@@ -14,6 +14,7 @@ from tfcam.engine.settings import Computed, Explained
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
+from tfcam.methods.selection import numbered
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import ClassScore, Each, label
@@ -132,7 +133,7 @@ def explanation(cell: Cell) -> Explanation:
         findings=tuple(_findings(cell, chosen, layers, heatmap, broken)),
         versions=versions(),
         measured={name: float(values[cell.image]) for name, values in measured.items()},
-        parts=dict(zip(layers.paths, layers.raws, strict=True)) if several else {},
+        parts=dict(zip(numbered(layers.paths), layers.raws, strict=True)) if several else {},
         words=cell.words,
     )
 
@@ -189,7 +190,8 @@ def _findings(
         if raw.size == 1:
             findings.append(finding("one_position", layer=path))
     findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)
-    explained = Explained(run.targets[cell.target], answer.pairs, cell.image, chosen.name)
+    target = run.targets[cell.target]
+    explained = Explained(target, answer.pairs, cell.image, chosen.name, run.labels)
     places, raws = layers.places, layers.raws
     return findings + checks.of_result(engine, prepared, explained, cell.method, places, raws)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -13,17 +12,18 @@ from tfcam.engine.settings import Explained
 from tfcam.explainer.numeric_checks import of_layers
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
-from tfcam.model.graph import ModelGraph
+from tfcam.model.geometry import UNKNOWN
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import Grid
 from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
-from tfcam.preprocessing.modes import choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared
+from tfcam.preprocessing.ranges import known_range
 from tfcam.targets.resolve import ResolvedTarget
+from tfcam.targets.two_classes import NUMBER
 
-# Pixels divided by 255, also with mean and deviation taken out, are within this.
-_SCALED_DOWN = 3.0
+# What 12 bits fill of 16, in pixels of 0..255.
+_NEARLY_BLACK = 16
 
 
 def of_result(
@@ -47,7 +47,10 @@ def of_result(
     findings = []
     if explained.named and not method.class_specific:
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
-    misfit = of_input(engine.submodel.graph, prepared, explained.image)
+    findings += of_unit(engine, explained)
+    findings += prepared.findings
+    findings += of_picture(prepared.images[explained.image])
+    misfit = of_input(engine.submodel, prepared, explained.image)
     findings += [misfit] if misfit else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
     if Need.DECONVNET_GRADIENTS in method.needs and shown and not engine.gates.maxima:
@@ -55,10 +58,27 @@ def of_result(
         findings += of_deconvnet(engine.submodel, prepared, target, explained.image)
     if not method.layered:
         return findings
+    sides = prepared.inputs.shape[1:-1]
+    lost = [place for place in places if engine.placement(place, sides) == UNKNOWN]
+    names = [engine.layers[place] for place in lost]
+    findings += [finding("place_unknown", layer=name) for name in names]
     findings += of_tokens([engine.submodel.taps[place] for place in places])
     if method.placed:
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
+
+
+def of_unit(engine: Engine, explained: Explained) -> list[Finding]:
+    """Find a single unit of which nothing says whether it tells two classes apart."""
+    if explained.target is not None and callable(explained.target):
+        return []
+    submodel = engine.submodel
+    known = submodel.graph.classes(submodel.output, submodel.which, explained.labels)
+    if not known.number or known.count != 2:
+        return []
+    if explained.pairs[explained.image, 0] == NUMBER:
+        return [finding("one_number")]
+    return [finding("one_logit", target=explained.name)]
 
 
 def of_probability(kind: str, score: str, probability: float | None) -> list[Finding]:
@@ -89,66 +109,19 @@ def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
     ]
 
 
-@dataclass(frozen=True)
-class Range:
-    """What values a model takes, and how this is known: pixels of 0 and of 255 as it takes them."""
-
-    least: float
-    most: float
-    why: str
-
-    @property
-    def preparation(self) -> str:
-        """How pixels become such values, without the reason for it."""
-        return self.why.rsplit(", ", 1)[0]
-
-    def fits(self, values: np.ndarray) -> bool:
-        """Tell whether an input (h, w, C) may have been prepared so; only what can't have does not.
-
-        Its values may leave the range by a tenth of it. In a range of pixels they may not be as
-        those of pixels divided by 255: small, of different places, and not whole.
-        """
-        beyond, low, high = (self.most - self.least) / 10, values.min(), values.max()
-        if low < self.least - beyond or high > self.most + beyond:
-            return False
-        if self.most - self.least < 100 or max(-low, high) > _SCALED_DOWN:
-            return True
-        differences = values - values[:1, :1]
-        return bool((np.abs(differences - np.round(differences)) < 1e-3).all())
+def of_picture(picture: np.ndarray) -> list[Finding]:
+    """Find a picture of which hardly anything can be seen, as 12 bits in a file of 16 are."""
+    if picture.dtype != np.uint8 or picture[::8, ::8].max(initial=0) > _NEARLY_BLACK:
+        return []
+    high = int(picture.max(initial=0))
+    seen = high > _NEARLY_BLACK or high == picture.min(initial=high)
+    return [] if seen else [finding("nearly_black", high=high)]
 
 
-def known_range(graph: ModelGraph) -> Range | None:
-    """Find what values a model takes; None where it is not known for certain.
-
-    It is where a Rescaling is inside, or where the model is a network of keras.applications with
-    its 1000 classes: one with another head may have been trained in another way.
-    """
-    return graph.once("range", lambda: _find_range(graph))
-
-
-def _find_range(graph: ModelGraph) -> Range | None:
-    if len(graph.inputs) > 1 or not graph.inputs[0].is_image:
-        return None
-    try:
-        chosen = choose_preprocessing(graph, "auto")
-    except ValueError:
-        return None
-    shape = getattr(graph.model, "output_shape", None)
-    classes = shape[-1] if isinstance(shape, tuple) else None
-    whole = graph.own_family is not None and classes == 1000
-    trained = whole and chosen.description.endswith("was trained")
-    if not (chosen.description.endswith("Rescaling is inside") or trained):
-        return None
-    channels = graph.inputs[0].shape[-1] or 3
-    black, white = (np.full((1, 1, 1, channels), value, np.float32) for value in (0, 255))
-    ends = np.concatenate([np.asarray(chosen.function(pixels)) for pixels in (black, white)])
-    return Range(float(ends.min()), float(ends.max()), chosen.description)
-
-
-def of_input(graph: ModelGraph, prepared: Prepared, image: int) -> Finding | None:
+def of_input(submodel: SubModel, prepared: Prepared, image: int) -> Finding | None:
     """Find an input, prepared elsewhere or as the user said, that can't be what the model takes."""
-    known = known_range(graph)
-    if known is None or prepared.description.rsplit(", ", 1)[0] == known.preparation:
+    known = known_range(submodel.graph, submodel.which)
+    if known is None or prepared.description.rsplit(", ", 1)[0].endswith(known.preparation):
         return None
     values = prepared.inputs[image] if isinstance(prepared.inputs, np.ndarray) else None
     if values is None or values.dtype.kind != "f" or not np.isfinite(values).all():

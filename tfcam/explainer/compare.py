@@ -109,7 +109,7 @@ def compare(
         if not isinstance(values, list | tuple | Top | None) or values in ([], ()):
             raise ValueError(f"{name} must be a list that holds at least one; got {shown(values)}.")
     chosen = [targets] if isinstance(targets, Top) else list(targets or [None])
-    places = _places(models, layers, input)
+    places = _places(models, layers, input, grid)
     if len(models) > 1 and (len(places), len(chosen), isinstance(targets, Top)) != (1, 1, False):
         raise ValueError(
             "Several models are compared by their methods: give one layer and one target for all "
@@ -118,8 +118,9 @@ def compare(
     requests = [as_request(choice) for choice in methods or one_pass_methods()]
     if len(places) > 1 and not any(request.method.placed for request in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
-    subjects = [_Subject.of(each_model, image, preprocess, labels, input) for each_model in models]
     settings = Settings(score, output, False, batch_size, grid)
+    asked = (image, preprocess, labels, input, settings.output)
+    subjects = [_Subject.of(each_model, *asked) for each_model in models]
     results: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
     with progress_bar(len(steps), "comparing", progress) as advance:
@@ -158,10 +159,11 @@ class _Subject:
         preprocess: Preprocess,
         labels: Sequence[str] | None,
         name: str | int | None,
+        output: str | int | None,
     ) -> _Subject:
         opened = open_model(model, name)
         prepared = opened.prepare_one(image, preprocess, "compare")
-        return cls(opened, prepared, *opened.graph.labels(labels))
+        return cls(opened, prepared, *opened.graph.labels(labels, output))
 
     def explain(
         self,
@@ -171,12 +173,12 @@ class _Subject:
         settings: Settings,
     ) -> list[list[Explanation]]:
         """Explain by each method, layer by layer and target by target."""
-        classes = functools.partial(self.opened.classes, settings.output)
+        classes = functools.partial(self.opened.classes, settings.output, self.labels)
         resolved = chosen_targets(targets, 1, True, self.labels, classes)
         placed = any(request.method.placed for request in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(map(is_by_value, resolved))
-        engine = self.opened.engine(layer, requests, settings, shared)
+        engine = self.opened.engine(layer, requests, settings, shared, targets=resolved)
         answers = engine(self.prepared.inputs, resolved, self.prepared.others)
         run = Run(
             engine, self.prepared, spread_targets(resolved), answers, self.labels, self.findings
@@ -191,7 +193,12 @@ class _Subject:
         ]
 
 
-def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> list[Any]:
+def _places(
+    models: Sequence[Any],
+    layers: Sequence[Any] | None,
+    name: Any,
+    grid: tuple[int, int] | None,
+) -> list[Any]:
     """List the layers one by one; "all_convolutions" is as many as there are."""
     places: list[Any] = []
     for layer in layers or [None]:
@@ -199,8 +206,8 @@ def _places(models: Sequence[Any], layers: Sequence[Any] | None, name: Any) -> l
             raise ValueError(f"layers must be a list of single layers; got {shown(layer)} in it.")
         if isinstance(layer, str) and layer == ALL_CONVOLUTIONS:
             opened = open_model(models[0], name)
-            listed = opened.graph.layers(opened.which)
-            places += [layer.path for layer in listed if layer.convolution]
+            listed = opened.graph.layers(opened.which, grid)
+            places += [layer.index for layer in listed if layer.convolution]
         else:
             places.append(layer)
     return places

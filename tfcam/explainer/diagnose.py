@@ -19,7 +19,7 @@ from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.contract import MethodMap
 from tfcam.methods.registry import Method, Request
-from tfcam.model.graph import ModelGraph
+from tfcam.model.graph import Asked, ModelGraph
 from tfcam.model.heads import HeadError
 from tfcam.model.taps import Layer, Place
 from tfcam.model.tokens import known_grid
@@ -30,7 +30,7 @@ from tfcam.passes.submodel import NoGradientError
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.targets.callables import label
-from tfcam.targets.classes import Target, Top
+from tfcam.targets.classes import Target, Top, pair_name
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets
 from tfcam.utils.terminal_text import make_printable
 from tfcam.utils.validation import shown
@@ -149,14 +149,15 @@ def diagnose(
     if isinstance(layer, list | tuple):
         raise ValueError(f"diagnose takes one layer; got {shown(layer)}.")
     settings = Settings(score=score, output=output, grid=grid)
-    known, missing = opened.graph.labels(labels)
+    known, missing = opened.graph.labels(labels, settings.output)
     prepared = opened.prepare_one(image, preprocess, "diagnose")
-    targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output))
-    place, default = _places(opened, layer, grid)
+    targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output, known))
+    asked = opened.graph.asked(output, targets, opened.which)
+    place, default = _places(opened, layer, grid, asked)
     engine, computed, absent = _look(opened, layer, place, settings, prepared, targets)
     pair, chosen = computed.pairs[0], targets[0]
-    name = label(chosen, pair, known) or f"class {pair[0]}"
-    explained = Explained(chosen, computed.pairs, 0, name)
+    name = label(chosen, pair, known) or pair_name(pair)
+    explained = Explained(chosen, computed.pairs, 0, name, known)
     gates, ungated = _gates(opened)
     findings = [*missing, *absent, *_findings(engine, prepared, computed, explained), *ungated]
     kind = "a callable's own" if callable(chosen) else _KINDS[computed.kind]
@@ -176,16 +177,16 @@ def diagnose(
 
 
 def _places(
-    opened: OpenedModel, layer: Layer, grid: tuple[int, int] | None
+    opened: OpenedModel, layer: Layer, grid: tuple[int, int] | None, asked: Asked
 ) -> tuple[Place | None, str]:
     """Find the layer to look at and why, if there is one, and name the one by default."""
     graph, which = opened.graph, opened.which
     try:
-        path, reason, *_ = graph.default_layer(which, grid)
+        path, reason, *_ = graph.default_layer(which, grid, asked)
     except ValueError:
         default = "none: no layer has a map, and only methods on the input apply"
         return None if layer is None else graph.open_layer(layer, which, grid), default
-    return graph.open_layer(layer, which, grid), f"{path} ({reason})"
+    return graph.open_layer(layer, which, grid, asked), f"{path} ({reason})"
 
 
 def _read_gradients(reading: Reading) -> MethodMap:
@@ -235,7 +236,7 @@ def _look(
     absent: list[Finding] = []
     *layered, last = _LOOKS
     for look in layered if place is not None else ():
-        engine = opened.engine(layer, [Request(look)], settings, shared=False)
+        engine = opened.engine(layer, [Request(look)], settings, shared=False, targets=targets)
         try:
             return engine, engine(prepared.inputs, targets, prepared.others)[0], absent
         except NoGradientError:

@@ -16,7 +16,8 @@ from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.results.explanation import Explanation, Explanations
+from tfcam.results.explanation import Explanation
+from tfcam.results.explanations import Explanations
 from tfcam.targets.classes import Target, Targets
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam import maps
+from tfcam.engine.doors import DOORS
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
@@ -24,17 +25,22 @@ from tfcam.model.given import split_batch
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.results.explanation import Explanation, Explanations
+from tfcam.results.explanation import Explanation
+from tfcam.results.explanations import Explanations
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Target, Targets, Top
 from tfcam.utils.progress import Advance, progress_bar
+
+# What a mistaken option may be meant for besides those of the method.
+_OWN = [option.name for option in (*DOORS["Explainer"], *DOORS["explain"])]
 
 
 class Explainer:
     """A model, a layer and a method, prepared once for many images.
 
     The first call for a shape runs as it is; from the second on it is compiled: a callable target
-    must not change what it refers to, give another one instead.
+    must not change what it refers to, give another one instead. A model that has been trained or
+    changed is explained as it is now; where its code reads what can't be seen, see ``refresh``.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -108,7 +114,7 @@ class Explainer:
         self.pipeline = Pipeline(
             model,
             layer,
-            ask(method, options),
+            ask(method, options, _OWN),
             Settings(score, output, eigen, batch_size, grid, freeze),
             input=input,
             preprocess=preprocess,
@@ -188,15 +194,30 @@ class Explainer:
         spoken = word_lists(words, len(batch))
         (own,) = pipeline.targets(target, len(batch))
         beside = pipeline.others(others, len(batch))
-        results = []
+        pixels, results = pipeline.are_pixels(batch), []
         with self._progress_bar(len(batch)) as advance:
             for start in range(0, len(batch), self._batch_size):
                 part = slice(start, start + self._batch_size)
-                prepared = pipeline.prepare(batch[part], [values[part] for values in beside])
+                own_others = [values[part] for values in beside]
+                prepared = pipeline.prepare(batch[part], own_others, pixels=pixels)
                 run = pipeline.compute(prepared, [part_of(own, part)])
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))
         return Explanations(results)
+
+    def refresh(self) -> None:
+        """Let go of all that is known of the model and compiled for it, and read it anew.
+
+        Changed weights, layers and attributes of layers are noticed without. It is needed where
+        the model's code reads a global variable, or what is inside of another object, and that was
+        changed; and with ``freeze=True``, which keeps the weights of its first call.
+
+        Example:
+            >>> import tfcam
+            >>> explainer = tfcam.Explainer(tfcam.demo_model(), freeze=True)
+            >>> explainer.refresh()
+        """
+        self.pipeline.reopen()
 
     def export(self, path: str | os.PathLike[str], target: Target = None) -> None:
         """Write a SavedModel that explains images with TensorFlow alone.
@@ -208,7 +229,8 @@ class Explainer:
         are known. The weights are in it as they are now.
 
         Args:
-            path: The folder to write.
+            path: The folder to write, there whole or not at all; an empty one, or one that was
+                exported before, makes way.
             target: The class that is explained: an index, or a label where labels are known; by
                 default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
                 outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
@@ -216,7 +238,8 @@ class Explainer:
 
         Raises:
             ValueError: If the model has several inputs, the method runs the network many times, or
-                the preprocessing can't be part of a graph.
+                the preprocessing can't be part of a graph; or if the folder holds something else.
+            FileNotFoundError: If the folder that it is to be in does not exist.
 
         Example:
             >>> import tempfile, tfcam

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
@@ -14,6 +16,12 @@ from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input, swapped
 from tfcam.preprocessing.modes import Preprocessing
 from tfcam.targets.classes import Target
+from tfcam.targets.two_classes import NUMBER
+from tfcam.utils.files import folder_whole
+
+# Says in a folder that it was exported here.
+_MARK = "tfcam_export"
+
 
 _LUMA = (0.299, 0.587, 0.114)  # as images.to_channels
 
@@ -22,7 +30,7 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
     """Write a SavedModel whose signature ``serving_default`` takes images and explains them.
 
     Args:
-        path: The folder to write.
+        path: The folder to write: there whole or not at all.
         pipeline: The pipeline that explains.
         target: The target of every image, as ``tfcam.explain`` takes it.
 
@@ -59,7 +67,7 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
         layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in answer.raws[0]]
         heatmap = fused(layers, pipeline.fuse) if len(layers) > 1 else layers[0]
         results = {"score": answer.scores, "heatmap": heatmap}
-        if not callable(chosen):
+        if isinstance(chosen, np.ndarray) and chosen[0, 0] != NUMBER:
             results["class"] = answer.pairs[:, 0]
         if pipeline.labels is not None and "class" in results:
             results["label"] = tf.gather(tf.constant(list(pipeline.labels)), results["class"])
@@ -76,7 +84,8 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
     serving = tf.function(lambda image: fixed(image), input_signature=[spec])
     # Gated gradients are in the graph already, and have no gradient of their own.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, os.fspath(path), {"serving_default": serving}, options)
+    with folder_whole(Path(path), _MARK) as folder:
+        tf.saved_model.save(module, str(folder), {"serving_default": serving}, options)
 
 
 def _single(graph: ModelGraph) -> list[Input]:

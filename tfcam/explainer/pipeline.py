@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcam import maps
 from tfcam.engine.engine import Engine
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import AUGMENT, FUSE
 from tfcam.engine.runner import Runner
 from tfcam.engine.settings import Settings
@@ -20,13 +20,15 @@ from tfcam.explainer import augmentation
 from tfcam.explainer.assemble import Cell, Run, explanation, joined
 from tfcam.explainer.words import checked_words
 from tfcam.methods.registry import Request
+from tfcam.model.graph import Asked, forget
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare, prepare_others
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Targets
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, spread_targets
+from tfcam.targets.two_classes import Classes
 
 
 class Pipeline:
@@ -88,8 +90,10 @@ class Pipeline:
         self._follows = not settings.freeze
         self.opened = open_model(model, input)
         self.engine = self.opened.engine(*self._question)
-        self._own_engine: Engine | None = None
-        self.labels, self._findings = self.opened.graph.labels(labels)
+        self._own_engines: dict[tuple[bool, Asked], Engine] = {}
+        self._settled = False
+        self._asked = self.opened.asked(layer, settings.output)
+        self.labels, self._findings = self.opened.graph.labels(labels, settings.output)
 
     @property
     def layer(self) -> str | None:
@@ -97,9 +101,18 @@ class Pipeline:
         return None if Need.ATTENTIONS in self.engine.needs else joined(self.engine.layers)
 
     @property
+    def identity(self) -> tuple[Any, ...]:
+        """What tells this from others: all that its maps depend on."""
+        _, requests, settings = self._question
+        methods = [(request.method.function, dict(request.options)) for request in requests]
+        weights = [np.asarray(weight) for weight in self.model.variables]
+        how = (settings, self.preprocess, self.labels, self.fuse, self.augment, self._input)
+        return self.model, weights, self.layer, methods, how
+
+    @property
     def classes(self) -> int | None:
         """The number of classes that the output tells apart; None where it is of another form."""
-        return self.opened.classes(self.settings.output)
+        return self._classes().count
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -116,11 +129,16 @@ class Pipeline:
         same.preprocess = None
         return same
 
-    def run_by(self, runner: Runner) -> Pipeline:
-        """Copy this with an engine run in another way, which ``refresh`` leaves as it is."""
+    def run_by(self, runner: Runner, targets: Sequence[ResolvedTarget] = ()) -> Pipeline:
+        """Copy this with an engine run in another way, which ``refresh`` leaves as it is.
+
+        Args:
+            runner: How it is run.
+            targets: What will be explained, where that is known: the default layer leads to it.
+        """
         same = copy.copy(self)
-        same.engine = same._own_engine = self.opened.engine(*self._question, runner=runner)
-        same._follows = False
+        same.engine = self.opened.engine(*self._question, runner=runner, targets=targets)
+        same._settled, same._follows = True, False
         return same
 
     def refresh(self) -> None:
@@ -129,8 +147,16 @@ class Pipeline:
             return
         opened = open_model(self.model, self._input)
         if opened is not self.opened:
-            self.opened, self.engine = opened, opened.engine(*self._question)
-            self._own_engine = None
+            self._open(opened)
+
+    def reopen(self) -> None:
+        """Open the model anew, whatever is known of it."""
+        forget(self.model)
+        self._open(open_model(self.model, self._input))
+
+    def _open(self, opened: OpenedModel) -> None:
+        self.opened, self.engine = opened, opened.engine(*self._question)
+        self._own_engines = {}
 
     def targets(
         self, target: Target | Targets | np.ndarray, count: int, several: bool = False
@@ -145,7 +171,10 @@ class Pipeline:
         Raises:
             ValueError: If there is no such class, or it does not fit the images.
         """
-        return chosen_targets(target, count, several, self.labels, lambda: self.classes)
+        return chosen_targets(target, count, several, self.labels, self._classes)
+
+    def _classes(self) -> Classes:
+        return self.opened.classes(self.settings.output, self.labels)
 
     def others(self, values: Sequence[Any], count: int) -> list[np.ndarray]:
         """Prepare the inputs that are not explained: (count, ...) each."""
@@ -153,7 +182,11 @@ class Pipeline:
         return prepare_others(opened.graph, values, opened.which, count, self.preprocess)
 
     def prepare(
-        self, pictures: Sequence[Any], others: Sequence[np.ndarray] = (), shown: bool = True
+        self,
+        pictures: Sequence[Any],
+        others: Sequence[np.ndarray] = (),
+        shown: bool = True,
+        pixels: bool | None = None,
     ) -> Prepared:
         """Take the first step: prepare what the model takes.
 
@@ -161,10 +194,15 @@ class Pipeline:
             pictures: One or more.
             others: The inputs that are not explained, prepared.
             shown: Whether the results show the pictures.
+            pixels: Of a part of a batch, what ``are_pixels`` says of the whole.
         """
         opened = self.opened
-        prepared = prepare(opened.graph, pictures, self.preprocess, opened.which, shown)
+        prepared = prepare(opened.graph, pictures, self.preprocess, opened.which, shown, pixels)
         return replace(prepared, others=tuple(others)) if others else prepared
+
+    def are_pixels(self, pictures: Sequence[Any]) -> bool:
+        """Tell whether a batch of floats holds pixels, for a model that wants other values."""
+        return are_pixels(self.opened.graph, pictures, self.preprocess, self.opened.which)
 
     def compute(self, prepared: Prepared, targets: Sequence[ResolvedTarget]) -> Run:
         """Take the second step: compute the maps of each target.
@@ -191,11 +229,15 @@ class Pipeline:
 
     def engine_for(self, targets: Sequence[ResolvedTarget]) -> Engine:
         """Choose the engine for targets: a user's callable is kept in one that nobody shares."""
-        if all(map(is_by_value, targets)):
+        by_value = all(map(is_by_value, targets))
+        asked = self.opened.asked(self._question[0], self.settings.output, targets)
+        if self._settled or (by_value and asked == self._asked):
             return self.engine
-        if self._own_engine is None:
-            self._own_engine = self.opened.engine(*self._question, shared=False)
-        return self._own_engine
+        if (by_value, asked) not in self._own_engines:
+            self._own_engines[by_value, asked] = self.opened.engine(
+                *self._question, shared=by_value, targets=targets
+            )
+        return self._own_engines[by_value, asked]
 
     def assemble(self, run: Run, words: Sequence[Any] | None = None) -> list[Explanation]:
         """Take the third step: explain each image for each target, target by target.

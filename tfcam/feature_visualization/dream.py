@@ -112,7 +112,7 @@ def dream(
     submodel = SubModel(
         opened.graph, taps, output=check_output(output), which=opened.which, heads=True
     )
-    known, _ = opened.graph.labels(labels)
+    known, _ = opened.graph.labels(labels, submodel.output)
     studio = _Studio(submodel, objective, prepared, known, taken.dtype)
 
     def step(number: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, State]:
@@ -218,7 +218,8 @@ class _Studio:
             if self.objective.target is None:
                 return values, None, False
             chances = probabilities(seen.outputs)[:, seen.class_index(self.objective.target)]
-            known = seen.outputs.has_logits or tf.reduce_all(are_probabilities(seen.outputs))
+            known = seen.outputs.has_logits or seen.outputs.is_unit
+            known = known or tf.reduce_all(are_probabilities(seen.outputs))
             return values, chances, known
 
         start, *_ = measured(tf.constant(before, tf.float32) / 255)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfcam.feature_visualization.blur import blur_images
 from tfcam.passes.outputs import Outputs
-from tfcam.targets.classes import class_index, class_outputs
+from tfcam.targets.classes import class_index
 from tfcam.utils.validation import check_count, kind_of, shown
 
 Layer: TypeAlias = str | int | keras.Operation
@@ -39,7 +39,7 @@ class Seen:
     @property
     def scores(self) -> tf.Tensor:
         """The score of each class, (n, classes)."""
-        return class_outputs(self.outputs.scores)
+        return self.outputs.class_scores
 
     def class_index(self, target: int | str) -> int:
         """Find the index of a class by its index or label."""

@@ -11,9 +11,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcam.engine.doors import DOORS
 from tfcam.feature_visualization.blur import blur_images
 from tfcam.feature_visualization.parametrisations import Fourier, Parametrisation, Pixels
 from tfcam.feature_visualization.transforms import Jitter, Pad, Rotate, Scale, Transform
+from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import check_choice, check_count, kind_of, shown
 
 # Adam's, as its authors set them.
@@ -196,5 +198,9 @@ def choose_recipe(preset: str | Recipe, options: dict[str, Any]) -> Recipe:
         preset = PRESETS[preset]
     known = [field.name for field in dataclasses.fields(Recipe)]
     if unknown := [name for name in options if name not in known]:
-        raise TypeError(f"dream has no option {unknown[0]!r}; a recipe has {', '.join(known)}.")
+        own = (option.name for option in DOORS["dream"])
+        raise TypeError(
+            f"dream has no option {unknown[0]!r}; a recipe has {', '.join(known)}."
+            f"{did_you_mean(unknown[0], [*known, *own])}"
+        )
     return dataclasses.replace(preset, **options)

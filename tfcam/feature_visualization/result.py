@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from tfcam.figures.overlays import embed_png
 from tfcam.figures.rendering import render
-from tfcam.utils.archive import Archived, save_archive, save_picture
+from tfcam.utils.archive import Archived, Form, save_archive, save_picture
 from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import make_printable
 
@@ -52,6 +53,24 @@ class Dream(Archived):
     preprocessing: str
     settings: dict[str, Any]
     versions: dict[str, str]
+
+    forms: ClassVar[Mapping[str, Form]] = {
+        "images": Form("u", (4,)),
+        "start": Form("f", (1,)),
+        "scores": Form("f", (1,)),
+        "curve": Form("f", (2,)),
+        "probabilities": Form("f", (1,)),
+    }
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        counts = {len(self.images), len(self.start), len(self.scores), self.curve.shape[1]}
+        if self.probabilities is not None:
+            counts.add(len(self.probabilities))
+        if len(counts) > 1 or 0 in self.images.shape:
+            return f"it is of {self.images.shape} pictures with {len(self.scores)} scores"
+        known = type(self.settings.get("seed")) is int and "preset" in self.settings
+        return "" if known else "its settings name no preset and seed"
 
     @property
     def image(self) -> np.ndarray:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
+from tfcam.figures.palette import PLAIN, Palette
 from tfcam.figures.rendering import render
 
 WIDTH = 9.0
@@ -158,7 +159,7 @@ class Cell:
 
 
 class ContactSheet:
-    """Rows of pictures of one size, with texts around them.
+    """Rows of pictures with texts around them.
 
     Args:
         cells: Rows of cells.
@@ -167,7 +168,8 @@ class ContactSheet:
         headline: What holds for the whole sheet, or "".
         foot: What else to know, one line each.
         bar: The label of the colour bar; None for no bar.
-        colormap: Of the colour bar.
+        palette: The colours of the bar.
+        faded: Whether the maps lie over pictures, and the bar's colours fade as theirs do.
     """
 
     def __init__(
@@ -178,25 +180,25 @@ class ContactSheet:
         headline: str,
         foot: Sequence[str],
         bar: str | None,
-        colormap: str,
+        palette: Palette = PLAIN,
+        faded: bool = True,
     ) -> None:
-        self._bar, self._colormap = bar, colormap
+        self._bar, self._palette, self._faded = bar, palette, faded
         self._titles = [_lettered(heading, _ROW_TITLE) for heading in rows]
         self._left = _MARGIN + max(_width(title) for title in self._titles) + _GAP
-        self._set_sizes(cells[0][0].picture, len(rows), len(columns))
+        self._set_sizes(cells, len(rows), len(columns))
         inside, whole = self._pitch - _GAP, self.width - 2 * _MARGIN
         self._columns = [_lettered(heading, inside) for heading in columns]
         self._rows = [[cell.set(inside) for cell in row] for row in cells]
         self._headline = [(_lines(headline, whole, HEADLINE), HEADLINE)]
         self._foot = [(_lines(line, whole, NOTE), NOTE) for line in foot]
 
-    def _set_sizes(self, picture: np.ndarray, rows: int, columns: int) -> None:
-        """The size of a picture, and the pitch of the columns."""
-        height, width, _ = picture.shape
+    def _set_sizes(self, cells: Sequence[Sequence[Cell]], rows: int, columns: int) -> None:
+        """The room of a picture, and the pitch of the columns."""
+        ratios = [_ratio(cell.picture) for row in cells for cell in row]
         self._pitch = max((WIDTH - self._left - _MARGIN) / columns, _NARROWEST)
-        tallest = min(max(_PAGE / rows, _NARROWEST), _TALLEST)
-        self._picture_width = min(self._pitch - _GAP, tallest * width / height)
-        self._picture_height = self._picture_width * height / width
+        self._tallest = min(max(_PAGE / rows, _NARROWEST), _TALLEST)
+        self._picture_width = min(self._pitch - _GAP, self._tallest / min(ratios))
         self._pitch = max(self._picture_width + _GAP, min(self._pitch, _NARROWEST))
         self.width = self._left + columns * self._pitch + _MARGIN
 
@@ -236,30 +238,34 @@ class ContactSheet:
     def _centre(self, column: int) -> float:
         return self._left + (column + 0.5) * self._pitch
 
+    def _picture_height(self, row: list[_SetCell]) -> float:
+        ratio = max(_ratio(picture) for picture, _, _ in row)
+        return min(self._picture_width * ratio, self._tallest)
+
     def _row_height(self, row: list[_SetCell], title: _Lettering) -> float:
         above, below = _around(row)
-        return max(above + self._picture_height + below, _height(title)) + _GAP
+        return max(above + self._picture_height(row) + below, _height(title)) + _GAP
 
     def _draw_row(self, pen: _Pen, top: float, row: list[_SetCell], title: _Lettering) -> None:
-        above, below = _around(row)
-        free = self._row_height(row, title) - _GAP - above - self._picture_height - below
+        (above, below), height = _around(row), self._picture_height(row)
+        free = self._row_height(row, title) - _GAP - above - height - below
         start = top + above + free / 2
-        middle = start + (self._picture_height - _height(title)) / 2
+        middle = start + (height - _height(title)) / 2
         pen.write(_MARGIN, max(middle, top), title, "left")
         for number, (picture, caption, notes) in enumerate(row):
             centre = self._centre(number)
-            pen.picture(centre, start, self._picture_width, self._picture_height, picture)
+            pen.picture(centre, start, self._picture_width, height, picture)
             pen.write(centre, start - _height(caption), caption)
-            pen.write(centre, start + self._picture_height, notes)
+            pen.write(centre, start + height, notes)
 
     def _draw_bar(self, pen: _Pen, top: float) -> None:
         width = min(3.0, self.width - 4 * _MARGIN)
         middle = (self._centre(1) + self._centre(len(self._columns) - 1)) / 2
         left = min(middle - width / 2, self.width - width - 2 * _MARGIN)
         axes = pen.axes(left, top, width, _BAR)
-        colours = matplotlib.cm.ScalarMappable(cmap=self._colormap)
-        bar = pen.figure.colorbar(colours, cax=axes, orientation="horizontal", ticks=[0, 0.5, 1])
-        bar.set_label(self._bar or "", fontsize=CAPTION.size, labelpad=1)
+        colours, ticks = self._palette.scale(self._faded), self._palette.ticks
+        bar = pen.figure.colorbar(colours, cax=axes, orientation="horizontal", ticks=ticks)
+        bar.set_label(self._palette.label(self._bar or ""), fontsize=CAPTION.size, labelpad=1)
         axes.tick_params(labelsize=NOTE.size, pad=1.5, length=2)
 
 
@@ -281,6 +287,11 @@ def _height(lettering: _Lettering) -> float:
 
 def _width(lettering: _Lettering) -> float:
     return max((font.width(line) for lines, font in lettering for line in lines), default=0.0)
+
+
+def _ratio(picture: np.ndarray) -> float:
+    """The height of a picture of width 1."""
+    return picture.shape[0] / picture.shape[1]
 
 
 def _around(row: list[_SetCell]) -> tuple[float, float]:

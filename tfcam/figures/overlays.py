@@ -7,17 +7,13 @@ import html
 import math
 from typing import Any
 
-import matplotlib
 import matplotlib.patheffects as effects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tfcam import maps
-
-# Perceptually even, dark where the map is empty, and readable in black and white.
-COLORMAP = "inferno"
-
+from tfcam.figures.palette import ALPHA, PLAIN, Palette
 
 # Bright, and told apart also by the colour-blind; a black edge parts them from hot colours.
 _LINES = ("white", "#56b4e9", "#f0a0d0", "#7fe0a0", "#e8d060", "#b0b0b0")
@@ -33,65 +29,66 @@ LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 
 
-def apply_colormap(heatmap: np.ndarray, colormap: str) -> np.ndarray:
-    """Colour a heatmap of any shape.
+def overlay(
+    picture: np.ndarray, values: np.ndarray, alpha: float = ALPHA, palette: Palette = PLAIN
+) -> np.ndarray:
+    """Lay a coloured map over a picture, which stays as it is where the map is zero.
 
-    Args:
-        heatmap: (...) in [0, 1].
-        colormap: The name of a matplotlib colormap.
-
-    Returns:
-        (..., 3) in [0, 1].
-
-    Raises:
-        ValueError: If there is no such colormap.
-
-    Example:
-        >>> apply_colormap(np.array([0.0, 1.0]), "gray")
-        array([[0., 0., 0.],
-               [1., 1., 1.]])
-    """
-    check_colormap(colormap)
-    return matplotlib.colormaps[colormap](heatmap)[..., :3]
-
-
-def check_colormap(colormap: str) -> None:
-    """Check the name of a matplotlib colormap.
-
-    Raises:
-        ValueError: If there is no such colormap.
-    """
-    if colormap not in matplotlib.colormaps:
-        raise ValueError(f"No matplotlib colormap {colormap!r}; 'inferno' or 'jet' are two.")
-
-
-def overlay(picture: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str) -> np.ndarray:
-    """Lay a coloured heatmap over a picture.
+    See ``Palette.lay``.
 
     Args:
         picture: (..., 3) uint8.
-        heatmap: (...) in [0, 1].
-        alpha: Weight of the colours, in [0, 1].
-        colormap: The name of a matplotlib colormap.
+        values: (...) in [0, 1], or signed in [-1, 1].
+        alpha: The largest weight of the colours, in [0, 1].
+        palette: The colours.
 
     Returns:
         (..., 3) uint8.
 
     Raises:
-        ValueError: If alpha is not in [0, 1] or there is no such colormap.
+        ValueError: If alpha is not in [0, 1].
 
     Example:
-        >>> overlay(np.full((1, 3), 100, np.uint8), np.array([1.0]), 0.5, "gray")
-        array([[178, 178, 178]], dtype=uint8)
+        >>> grey = np.full((3, 3), 100, np.uint8)
+        >>> overlay(grey, np.array([0.0, 0.25, 1.0]), 0.5, Palette("gray"))
+        array([[100, 100, 100],
+               [ 91,  91,  91],
+               [178, 178, 178]], dtype=uint8)
     """
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha must be in [0, 1]; got {alpha}.")
-    mixed = alpha * 255.0 * apply_colormap(heatmap, colormap) + (1 - alpha) * picture
-    return np.round(mixed).astype(np.uint8)
+    return np.round(255.0 * palette.lay(values, picture / 255.0, alpha)).astype(np.uint8)
 
 
-def color_signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Colour a signed map of pixels by itself: grey is zero.
+def draw_pixels(values: np.ndarray, palette: Palette) -> np.ndarray:
+    """Colour a map of pixels by itself: over a picture its single pixels could not be seen.
+
+    The full range is the 99th percentile of absolute values, as a few pixels would else darken
+    all others.
+
+    Args:
+        values: (H, W) in [0, 1], or signed in [-1, 1].
+        palette: The colours.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Example:
+        >>> draw_pixels(np.array([[0.0, 0.5, 0.5]]), Palette("gray"))[..., 0]
+        array([[  0, 255, 255]], dtype=uint8)
+    """
+    shown = np.clip(values / _range(values), palette.low, 1)
+    return np.round(255 * palette.colours(shown)).astype(np.uint8)
+
+
+def _range(values: np.ndarray) -> float:
+    """What is drawn at full strength; where nearly all is zero, the largest value."""
+    sizes = np.abs(values)
+    return float(np.percentile(sizes, 99) or sizes.max(initial=0.0) or 1.0)
+
+
+def draw_signed_pixels(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Draw a signed map of pixels by itself in its own colours: grey is zero.
 
     The full range is the 99th percentile of absolute values, as a few pixels would else darken
     all others. Of more than three channels the first three are drawn, of two the first.
@@ -104,20 +101,20 @@ def color_signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         (height, width, 3) uint8.
 
     Example:
-        >>> color_signed(np.array([[[-1.0], [0.0], [1.0]]]), (1, 3))[..., 0]
+        >>> draw_signed_pixels(np.array([[[-1.0], [0.0], [1.0]]]), (1, 3))[..., 0]
         array([[  0, 128, 255]], dtype=uint8)
     """
     values = maps.resize(raw[..., : 3 if raw.shape[-1] >= 3 else 1], size)
-    limit = np.percentile(np.abs(values), 99) or 1.0
-    grey = np.round(127.5 + 127.5 * np.clip(values / limit, -1, 1)).astype(np.uint8)
+    grey = np.round(127.5 + 127.5 * np.clip(values / _range(values), -1, 1)).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(grey, (*size, 3)))
 
 
-def figure_size(size: tuple[int, ...]) -> tuple[float, float]:
+def figure_size(size: tuple[int, ...], bar: bool = True) -> tuple[float, float]:
     """Measure a figure with its title and colour bar: width and height in inches.
 
     Args:
         size: (L,) of a series, (height, width) of an image, (depth, height, width) of a volume.
+        bar: Whether an image has a colour bar beside it; without one it is larger.
 
     Example:
         >>> figure_size((128,))
@@ -127,7 +124,7 @@ def figure_size(size: tuple[int, ...]) -> tuple[float, float]:
         return 8.0, 3.0
     height, width = size[-2:]
     if len(size) == 2:
-        return 8.0, min(12.0, 3.5 * height / width + 0.7)
+        return 8.0, min(12.0, (3.5 if bar else 4.0) * height / width + 0.7)
     rows, columns = arrange_slices(size)
     return 8.0, min(12.0, rows * 7.3 / columns * height / width + 0.5)
 
@@ -151,20 +148,20 @@ def embed_png(png: bytes, words: str) -> str:
     return f'<img alt="{alt}" src="data:image/png;base64,{held}">'
 
 
-def draw_series(axes: Axes, series: np.ndarray, heatmap: np.ndarray, colormap: str) -> None:
+def draw_series(axes: Axes, series: np.ndarray, values: np.ndarray, palette: Palette) -> None:
     """Draw the channels of a series as lines before the heatmap.
 
     Args:
         axes: Where to.
         series: (L,) or (L, C), finite.
-        heatmap: (L,) in [0, 1].
-        colormap: The name of a matplotlib colormap.
+        values: (L,) in [0, 1], or signed in [-1, 1].
+        palette: The colours.
     """
     series = series.reshape(len(series), -1).astype(float)
     low, high = series.min(), series.max()
     margin = 0.08 * (high - low) or 1.0
     extent = (-0.5, len(series) - 0.5, low - margin, high + margin)
-    axes.imshow(apply_colormap(heatmap, colormap)[np.newaxis], extent=extent, aspect="auto")
+    axes.imshow(palette.colours(values)[np.newaxis], extent=extent, aspect="auto")
     channels = series.shape[1]
     width = 1.3 if channels <= len(_LINES) else 0.7
     edge = effects.withStroke(linewidth=2 * width, foreground="black")
@@ -225,24 +222,24 @@ def arrange_slices(size: tuple[int, ...]) -> tuple[int, int]:
 
 
 def draw_volume(
-    axes: Axes, volume: np.ndarray, heatmap: np.ndarray, alpha: float, colormap: str
+    axes: Axes, volume: np.ndarray, values: np.ndarray, alpha: float, palette: Palette
 ) -> None:
     """Draw slices of a volume in grey under the heatmap, each with its number.
 
     Args:
         axes: Where to; the slices get axes inside.
         volume: (D, H, W, C), finite; the mean of its channels is drawn.
-        heatmap: (D, H, W) in [0, 1].
-        alpha: Weight of the colours, in [0, 1].
-        colormap: The name of a matplotlib colormap.
+        values: (D, H, W) in [0, 1], or signed in [-1, 1].
+        alpha: The largest weight of the colours, in [0, 1].
+        palette: The colours.
     """
-    rows, columns = arrange_slices(heatmap.shape)
-    grey = volume.reshape(*heatmap.shape, -1).mean(axis=-1)
+    rows, columns = arrange_slices(values.shape)
+    grey = volume.reshape(*values.shape, -1).mean(axis=-1)
     low, high = np.percentile(grey, [0.5, 99.5])  # a few voxels would else darken all others
     pixels = 255 * np.clip((grey - low) / (high - low or 1.0), 0, 1)
-    shown = overlay(pixels[..., np.newaxis], heatmap, alpha, colormap)
+    shown = overlay(pixels[..., np.newaxis], values, alpha, palette)
     axes.set_axis_off()
-    for place, number in enumerate(choose_slices(heatmap)):
+    for place, number in enumerate(choose_slices(np.abs(values))):
         row, column = divmod(place, columns)
         box = (column / columns, 1 - (row + 1) / rows, 0.94 / columns, 0.86 / rows)
         inside = axes.inset_axes(box)

@@ -5,7 +5,33 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
+
+
+class ShownOnce(Figure):
+    """A figure that a notebook does not show twice, as a cell's value and as pyplot's figure."""
+
+    def _ipython_display_(self) -> None:
+        import matplotlib.pyplot as plt
+
+        if not plt.fignum_exists(getattr(self, "number", -1)):
+            raise NotImplementedError  # IPython then shows it as any other figure
+        if "inline" in matplotlib.get_backend():
+            # The inline backend calls this too, at the end of the cell, for what is still open.
+            plt.close(self)
+            raise NotImplementedError
+
+
+def new_figure(**options: Any) -> Figure:
+    """Make a figure of pyplot, which ``matplotlib.pyplot.show()`` shows, a notebook once.
+
+    Args:
+        options: As ``matplotlib.pyplot.figure`` takes them.
+    """
+    import matplotlib.pyplot as plt
+
+    return plt.figure(FigureClass=ShownOnce, **options)
 
 
 def render(figure: Figure, kind: str, dpi: int) -> bytes:

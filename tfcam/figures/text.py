@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -19,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextToPath
 from rich.text import Text
 
-from tfcam.figures.overlays import apply_colormap, check_colormap
+from tfcam.figures.palette import OF_MAXIMUM, Palette
 from tfcam.utils.terminal_text import make_printable
 
 # Inches and points.
@@ -64,62 +63,63 @@ def choose_ink(colour: np.ndarray) -> str:
     return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
-def color_words(words: Sequence[str], heatmap: np.ndarray, colormap: str) -> Text:
+def color_words(words: Sequence[str], values: np.ndarray, palette: Palette) -> Text:
     """Colour words for a terminal, each by its value.
 
     Args:
         words: One for each position.
-        heatmap: (L,) in [0, 1].
-        colormap: The name of a matplotlib colormap.
+        values: (L,) in [0, 1], or signed in [-1, 1].
+        palette: The colours.
 
     Example:
-        >>> print(color_words(["not", "good"], np.array([1.0, 0.0]), "gray").spans[0])
+        >>> print(color_words(["not", "good"], np.array([1.0, 0.0]), Palette("gray")).spans[0])
         Span(0, 5, 'black on #ffffff')
     """
     text = Text()
-    for word, colour in zip(words, apply_colormap(heatmap, colormap), strict=True):
+    for word, colour in zip(words, palette.colours(values), strict=True):
         text.append(f" {_visible(word)} ", f"{choose_ink(colour)} on {to_hex(colour)}")
     return text
 
 
 def words_to_html(
-    words: Sequence[str], heatmap: np.ndarray, title: str, foot: str, colormap: str
+    words: Sequence[str], values: np.ndarray, title: str, foot: str, palette: Palette
 ) -> str:
     """Write words as HTML: a card of its own colours, the same on light and dark pages.
 
     Args:
         words: One for each position.
-        heatmap: (L,) in [0, 1].
+        values: (L,) in [0, 1], or signed in [-1, 1].
         title: Its first line is set bold.
         foot: What to mind, or "".
-        colormap: The name of a matplotlib colormap.
+        palette: The colours.
 
     Returns:
         HTML; words, title and foot are escaped.
     """
     first, _, rest = title.partition("\n")
-    colour = [to_hex(shade) for shade in apply_colormap(np.linspace(0, 1, 11), colormap)]
+    shades = ",".join(map(to_hex, palette.colours(np.linspace(palette.low, 1, 11))))
+    empty, low, high = palette.colours(np.array([0.0, palette.low, 1.0]))
+    ink = choose_ink(empty)
     small = "font-size:12px;opacity:0.85"
     parts = [
         f'<span title="{value:.2f}" style="background:{to_hex(on)};color:{choose_ink(on)};'
         'padding:2px 4px;border-radius:3px;white-space:pre-wrap;overflow-wrap:anywhere">'
         f"{html.escape(_visible(word))}</span>"
-        for word, value, on in zip(words, heatmap, apply_colormap(heatmap, colormap), strict=True)
+        for word, value, on in zip(words, values, palette.colours(values), strict=True)
     ]
-    low, high = (choose_ink(shade) for shade in apply_colormap(np.array([0.0, 1.0]), colormap))
     bar = (
         f'<span style="display:inline-block;width:200px;padding:0 5px;border-radius:3px;'
-        f'border:1px solid #888;background:linear-gradient(to right,{",".join(colour)})">'
-        f'<span style="color:{low}">0</span>'
-        f'<span style="color:{high};float:right">1</span></span>'
+        f'border:1px solid #888;background:linear-gradient(to right,{shades})">'
+        f'<span style="color:{choose_ink(low)}">{palette.low:g}</span>'
+        f'<span style="color:{choose_ink(high)};float:right">1</span></span>'
     )
     return (
-        f'<div style="background:{colour[0]};color:{low};padding:12px 14px;border-radius:6px;'
+        f'<div style="background:{to_hex(empty)};color:{ink};padding:12px 14px;border-radius:6px;'
         'max-width:900px;font-family:sans-serif;font-size:15px;text-align:left">'
         f"<div><b>{html.escape(first)}</b></div>"
         f'<div style="{small};margin-bottom:8px">{html.escape(rest)}</div>'
         f'<div dir="auto" style="line-height:1.9">{" ".join(parts)}</div>'
-        f'<div style="{small};margin-top:10px">{bar} of the map\'s maximum'
+        f'<div style="{small};margin-top:10px">{bar} {palette.label(OF_MAXIMUM)}'
         + (f"<br>{html.escape(foot)}" if foot else "")
         + "</div></div>"
     )
@@ -160,32 +160,30 @@ def figure_size(words: Sequence[str]) -> tuple[float, float]:
     return 8.0, lines * _LINE + 2 * MARGIN + _AROUND
 
 
-def add_axes(figure: Figure, foot: str, colormap: str) -> Axes:
+def add_axes(figure: Figure, foot: str, palette: Palette) -> Axes:
     """Add axes for words to a figure of ``figure_size``, with a colour bar and a foot.
 
     Words are set in inches, so that no layout may move the axes afterwards.
     """
-    check_colormap(colormap)
     width, height = figure.get_size_inches()
     left = (width - _WIDTH) / 2 / width
     axes = figure.add_axes((left, 0.62 / height, _WIDTH / width, (height - _AROUND) / height))
     bar = figure.add_axes((left, 0.38 / height, 2.5 / width, 0.13 / height))
-    mappable = ScalarMappable(cmap=colormap)
-    figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
-    bar.set_xlabel("of the map's maximum", fontsize="small", labelpad=1)
+    figure.colorbar(palette.scale(), cax=bar, orientation="horizontal", ticks=palette.ticks)
+    bar.set_xlabel(palette.label(OF_MAXIMUM), fontsize="small", labelpad=1)
     bar.tick_params(labelsize="small", pad=1.5, length=2)
     figure.text(1 - left, 0.38 / height, foot, ha="right", fontsize="small")
     return axes
 
 
-def draw_words(axes: Axes, words: Sequence[str], heatmap: np.ndarray, colormap: str) -> None:
+def draw_words(axes: Axes, words: Sequence[str], values: np.ndarray, palette: Palette) -> None:
     """Draw words on their colours, as many as there is room for.
 
     Args:
         axes: Where to; what they show is measured in inches.
         words: One for each position.
-        heatmap: (L,) in [0, 1].
-        colormap: The name of a matplotlib colormap.
+        values: (L,) in [0, 1], or signed in [-1, 1].
+        palette: The colours.
     """
     figure: Any = axes.figure
     box = axes.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
@@ -193,7 +191,7 @@ def draw_words(axes: Axes, words: Sequence[str], heatmap: np.ndarray, colormap: 
     axes.set_ylim(box.height, 0)
     axes.set_xticks([])
     axes.set_yticks([])
-    (empty,) = apply_colormap(np.zeros(1), colormap)
+    (empty,) = palette.colours(np.zeros(1))
     axes.set_facecolor(to_hex(empty.tolist()))
     room = max(1, int((box.height - 2 * MARGIN) / _LINE + 1e-6))
     inside = max(box.width - 2 * MARGIN, _LINE)
@@ -201,7 +199,7 @@ def draw_words(axes: Axes, words: Sequence[str], heatmap: np.ndarray, colormap: 
     if (left_out := len(words) - sum(map(len, lines))) > 0 and room > 1:
         lines = lines[: room - 1]
         left_out = len(words) - sum(map(len, lines))
-    colour = iter(apply_colormap(heatmap, colormap))
+    colour = iter(palette.colours(values))
     for number, line in enumerate(lines):
         x, y = MARGIN, MARGIN + number * _LINE
         for (word, width), on in zip(line, colour, strict=False):

@@ -83,7 +83,7 @@ def load_image(
     if isinstance(source, Image.Image):
         with _pillow("the PIL image"):
             return _from_pillow(source, max_pixels)
-    if isinstance(source, str) and _URL.match(source):
+    if isinstance(source, str) and is_url(source):
         data = _download(source, timeout, max_seconds, max_bytes)
         return _decode(io.BytesIO(data), _short(source), max_pixels)
     if isinstance(source, (str, os.PathLike)):
@@ -95,10 +95,17 @@ def load_image(
         return _from_array(source)
     if hasattr(source, "read"):
         return _decode(io.BytesIO(_read(source)), "the file object", max_pixels)
+    holds = getattr(source, "image", None) is not None
     raise ImageError(
         "An image must be a path, an http(s) URL, bytes, a binary file object, a PIL image or an "
-        f"array; got {type(source).__name__}. Give several images one by one."
+        f"array; got {type(source).__name__}. "
+        + ("It holds one: pass its .image." if holds else "Give several images one by one.")
     )
+
+
+def is_url(source: str) -> bool:
+    """Tell whether a text is a URL, of whatever kind, and no path."""
+    return bool(_URL.match(source))
 
 
 def read_stored_form(path: str | os.PathLike) -> tuple[tuple[int, int], int]:

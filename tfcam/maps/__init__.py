@@ -11,7 +11,7 @@ from tfcam.maps.regions import (
     mask_boxes,
     ranking,
 )
-from tfcam.maps.scaling import Fusion, check_fusion, fuse, heatmap, resize, scale
+from tfcam.maps.scaling import Fusion, check_fusion, evidence, fuse, heatmap, resize, scale, signed
 
 __all__ = [
     "By",
@@ -20,6 +20,7 @@ __all__ = [
     "boxes",
     "check_finite",
     "check_fusion",
+    "evidence",
     "fuse",
     "heatmap",
     "iou",
@@ -29,4 +30,5 @@ __all__ = [
     "ranking",
     "resize",
     "scale",
+    "signed",
 ]

@@ -55,22 +55,50 @@ def scale(values: np.ndarray) -> np.ndarray:
         >>> scale(np.array([[-1.0, 1.0, 2.0]]))
         array([[0. , 0.5, 1. ]], dtype=float32)
     """
-    positive = np.maximum(values, 0.0)
+    return _divide(np.maximum(values, 0.0))
+
+
+def _divide(positive: np.ndarray) -> np.ndarray:
+    """Divide what is not negative, and nobody else's, by its largest value."""
     largest = positive.max(initial=0.0)
     if largest == 0.0:
-        return np.zeros(values.shape, np.float32)
+        return np.zeros(positive.shape, np.float32)
     if positive.dtype != np.float32:
         return (positive / largest).astype(np.float32)
     positive /= largest  # in place: large maps are made by the thousand
     return positive
 
 
-def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A picture-sized map in [0, 1]: resized first, scaled after, as resizing lowers the maximum.
+def evidence(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Keep what is positive of a map, then resize it: a heatmap before it is scaled.
+
+    In this order, as in the papers: a negative cell takes nothing from its neighbours.
 
     Args:
         raw: (h, w) signed; or (H, W, C) of pixels, of which the largest absolute value over the
             channels is shown (Simonyan et al. 2013, section 3.1).
+        size: (height, width) of the picture in pixels.
+
+    Returns:
+        (height, width) float32, not negative.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM", eq. 2: the ReLU is part of the map of h x w cells.
+
+    Example:
+        >>> evidence(np.array([[-9.0, 2.0]]), (1, 4))
+        array([[0. , 0.5, 1.5, 2. ]], dtype=float32)
+    """
+    pixels = raw.ndim > len(size)
+    return resize(np.abs(raw).max(axis=-1) if pixels else np.maximum(raw, 0.0), size)
+
+
+def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A picture-sized map in [0, 1]: ReLU, then resized, then scaled.
+
+    Scaled last, as resizing lowers the maximum.
+
+    Args:
+        raw: (h, w) signed, or (H, W, C) of pixels, as ``evidence`` takes it.
         size: (height, width) of the picture in pixels.
 
     Returns:
@@ -80,8 +108,26 @@ def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         >>> heatmap(np.array([[-1.0, 2.0]]), (1, 2))
         array([[0., 1.]], dtype=float32)
     """
-    flat = raw if raw.ndim == len(size) else np.abs(raw).max(axis=-1)
-    return scale(resize(flat, size))
+    return _divide(evidence(raw, size))
+
+
+def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A picture-sized map in [-1, 1]: resized, then divided by its largest absolute value.
+
+    Args:
+        raw: (h, w) signed; or (H, W, C) of pixels, of which the sum over the channels is shown.
+        size: (height, width) of the picture in pixels.
+
+    Returns:
+        (height, width) float32 in [-1, 1]; all zero where nothing is positive or negative.
+
+    Example:
+        >>> signed(np.array([[-4.0, 2.0]]), (1, 2))
+        array([[-1. ,  0.5]], dtype=float32)
+    """
+    resized = resize(raw if raw.ndim == len(size) else raw.sum(axis=-1), size)
+    largest = np.abs(resized).max(initial=0.0)
+    return resized / largest if largest else resized
 
 
 def fuse(heatmaps: Sequence[np.ndarray], how: Fusion = "max") -> np.ndarray:

@@ -59,12 +59,31 @@ def scaled(maps: tf.Tensor, least: float = 0.0) -> tf.Tensor:
     return tf.where(empty, 0.0, positive) / tf.where(empty, 1.0, largest)
 
 
-def heatmaps(raws: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
-    """Make heatmaps of raw maps, resized first and scaled after, as ``maps.heatmap`` does.
+def evidence(raws: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+    """Keep what is positive of raw maps, then resize them, as ``maps.evidence`` does.
 
     Args:
         raws: (B, h, w) signed; or (B, H, W, C) of pixels, of which the largest absolute value over
             the channels is shown.
+        size: (height, width) in pixels.
+
+    Returns:
+        (B, *size) float32, not negative.
+
+    Example:
+        >>> evidence(tf.constant([[[-9.0, 2.0]]]), (1, 4)).numpy()
+        array([[[0. , 0.5, 1.5, 2. ]]], dtype=float32)
+    """
+    pixels = raws.shape.rank == len(size) + 2
+    positive = tf.reduce_max(tf.abs(raws), axis=-1) if pixels else tf.nn.relu(raws)
+    return resized(positive[..., tf.newaxis], size)[..., 0]
+
+
+def heatmaps(raws: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+    """Make heatmaps of raw maps: ReLU, then resized, then scaled, as ``maps.heatmap`` does.
+
+    Args:
+        raws: (B, h, w) signed, or (B, H, W, C) of pixels, as ``evidence`` takes them.
         size: (height, width) in pixels.
 
     Returns:
@@ -74,9 +93,7 @@ def heatmaps(raws: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
         >>> heatmaps(tf.constant([[[-1.0, 2.0]]]), (1, 2)).numpy()
         array([[[0., 1.]]], dtype=float32)
     """
-    pixels = raws.shape.rank == len(size) + 2
-    flat = tf.reduce_max(tf.abs(raws), axis=-1) if pixels else raws
-    return scaled(resized(flat[..., tf.newaxis], size)[..., 0])
+    return scaled(evidence(raws, size))
 
 
 def fused(heatmaps: Sequence[tf.Tensor], how: Fusion = "max") -> tf.Tensor:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import tensorflow as tf
+
+from tfcam.utils.progress import count_step
 
 # Tensors in any structure.
 State = TypeVar("State")
@@ -23,9 +26,10 @@ def fold(count: int, start: State, step: Callable[[tf.Tensor, State], State]) ->
         >>> int(fold(3, tf.constant(1), lambda index, value: value * (index + 1)))
         6
     """
+    told = _told(count, step)
     _, end = tf.while_loop(
         lambda index, _: index < count,
-        lambda index, value: (index + 1, step(index, value)),
+        lambda index, value: (index + 1, told(index, value)),
         (tf.constant(0), start),
         parallel_iterations=1,
     )
@@ -69,10 +73,29 @@ def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor])
     """
     size = min(size, count)
     chunks = -(-count // size)
+
+    def chunk_of(chunk: tf.Tensor) -> tf.Tensor:
+        return function(tf.minimum(chunk * size + tf.range(size), count - 1))
+
     parts = tf.map_fn(
-        lambda chunk: function(tf.minimum(chunk * size + tf.range(size), count - 1)),
+        _told(chunks, chunk_of),
         tf.range(chunks),
         fn_output_signature=tf.float32,
         parallel_iterations=1,
     )
     return tf.reshape(parts, (chunks * size, *parts.shape[2:]))[:count]
+
+
+def _told(count: int, step: Callable[..., State]) -> Callable[..., State]:
+    """Let each step, whose first argument is its index, tell the progress bar when it is done."""
+
+    def tell(index: np.ndarray) -> None:
+        count_step(int(index), count)
+
+    def told(*values: Any) -> State:
+        result = step(*values)
+        with tf.control_dependencies(tf.nest.flatten(result)):
+            tf.numpy_function(tell, [values[0]], [])  # also where it is compiled
+        return result
+
+    return told

@@ -57,7 +57,7 @@ def grad_cam(reading: Reading) -> tf.Tensor:
         reading: activations and gradients (B, h, w, K).
 
     Returns:
-        (B, h, w), signed: the ReLU of the paper's eq. 2 comes with the scaling.
+        (B, h, w), signed: the ReLU of the paper's eq. 2 comes with ``maps.heatmap``.
 
     Source: Selvaraju et al. 2017, "Grad-CAM", eq. 1 and 2.
 

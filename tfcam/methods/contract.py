@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfcam.methods.registry import Method
 from tfcam.targets.classes import NOTHING
 from tfcam.targets.resolve import ResolvedTarget
+from tfcam.targets.two_classes import NUMBER
 
 
 class MethodMap(NamedTuple):
@@ -46,6 +47,11 @@ def check_question(method: Method, inputs: np.ndarray, targets: Sequence[Resolve
         raise ValueError(
             f"{method.name!r} holds a class against others by itself; give the "
             "class alone, or explain the Difference with another method."
+        )
+    if method.contrast and any((pair[:, 0] == NUMBER).any() for pair in pairs):
+        raise ValueError(
+            f"{method.name!r} needs another class to hold one against; the model has one number, "
+            "which tells none apart. Use another method, or name a class of two."
         )
     if method.changes_input and inputs.dtype.kind in "iu":
         raise ValueError(

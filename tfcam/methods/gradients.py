@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from tfcam.maps.tensors import resized
 from tfcam.methods.batching import mean_of
 from tfcam.methods.cam import grad_cam
 from tfcam.methods.registry import method
@@ -148,4 +147,4 @@ def guided_grad_cam(reading: Reading) -> tf.Tensor:
     """
     evidence = tf.nn.relu(grad_cam(replace(reading, principal=False)))[..., tf.newaxis]
     sides = reading.guided_gradients.shape[1:-1]
-    return resized(evidence, sides) * reading.guided_gradients
+    return reading.over_image(evidence, sides) * reading.guided_gradients

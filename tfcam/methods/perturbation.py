@@ -6,11 +6,10 @@ from typing import Literal
 
 import tensorflow as tf
 
-from tfcam.maps.tensors import resized
 from tfcam.methods.batching import in_chunks
 from tfcam.methods.cam import positions
 from tfcam.methods.registry import method
-from tfcam.passes.reading import Need, Network, Reading
+from tfcam.passes.reading import Need, Reading
 
 
 @method(Need.NETWORK, passes="F + K F", of_class="partly")
@@ -50,7 +49,7 @@ def score_cam(
         (16, 16)
     """
     activations = _most_varied(reading.activations, channels)
-    scores = _masked_scores(reading.network, activations, weights != "logit_softmax", fill)
+    scores = _masked_scores(reading, activations, weights != "logit_softmax", fill)
     if weights == "probability":
         varies = tf.reduce_max(_unit(activations), positions(activations)) > 0
         scores = tf.where(varies, scores, 0.0)
@@ -83,9 +82,10 @@ def _over_positions(weights: tf.Tensor, activations: tf.Tensor) -> tf.Tensor:
 
 
 def _masked_scores(
-    network: Network, activations: tf.Tensor, probability: bool, fill: str
+    reading: Reading, activations: tf.Tensor, probability: bool, fill: str
 ) -> tf.Tensor:
     """Score the images seen through each channel, (B, K)."""
+    network = reading.network
     images = network.images
     means = tf.reduce_mean(images, list(range(1, images.shape.rank - 1)), keepdims=True)
     hidden = means if fill == "mean" else tf.zeros_like(means)
@@ -93,7 +93,7 @@ def _masked_scores(
     def scores(indices: tf.Tensor) -> tf.Tensor:
         # Scaled after resizing, as the authors do: resizing lowers the maximum.
         sides = images.shape[1 : activations.shape.rank - 1]
-        masks = _unit(resized(tf.gather(activations, indices, axis=-1), sides))
+        masks = _unit(reading.over_image(tf.gather(activations, indices, axis=-1), sides))
         last = masks.shape.rank - 1
         masks = tf.transpose(masks, (last, *range(last)))[..., tf.newaxis]
         variants = tf.reshape(hidden + masks * (images - hidden), (-1, *images.shape[1:]))

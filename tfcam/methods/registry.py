@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -97,8 +97,12 @@ class Method:
         """Whether it changes the input a little, or asks what that would do."""
         return self.pixels or Need.NETWORK in self.needs
 
-    def of(self, options: Mapping[str, Any]) -> Method:
+    def of(self, options: Mapping[str, Any], others: Iterable[str] = ()) -> Method:
         """Fit the method to options: it also needs what the method that it stands on needs.
+
+        Args:
+            options: The options.
+            others: Those that a mistaken one may be meant for besides.
 
         Raises:
             TypeError: If there is no such option, or it is of another kind.
@@ -115,6 +119,7 @@ class Method:
                 raise TypeError(
                     f"explain and its method {self.name!r} have no option {name!r}; "
                     f"the method's options are: {', '.join(known) or 'none'}."
+                    f"{did_you_mean(name, [*known, *others])}"
                 )
             check_option(name, options[name], _annotation(parameters[name]))
         if self.contrast is None:
@@ -208,15 +213,24 @@ class Request:
         return self.method.name, *sorted(self.options.items())
 
 
-def ask(method: str | Callable[[Reading], tf.Tensor], options: Mapping[str, Any]) -> Request:
+def ask(
+    method: str | Callable[[Reading], tf.Tensor],
+    options: Mapping[str, Any],
+    others: Iterable[str] = (),
+) -> Request:
     """Look up a method, with its options as an engine takes them.
+
+    Args:
+        method: Its name, or a function.
+        options: Its options.
+        others: The options of who asks, which a mistaken one may be meant for.
 
     Raises:
         TypeError: If the method has no such option.
         ValueError: If there is no such method, or an option is out of range.
     """
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
-    return Request(find_method(method).of(plain), plain)
+    return Request(find_method(method).of(plain, others), plain)
 
 
 def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:

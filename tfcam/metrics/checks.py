@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+
+from tfcam.utils.validation import kind_of
 
 
 class WithHeatmap(Protocol):
@@ -21,8 +23,48 @@ Heatmaps = Heatmap | Iterable[Heatmap]
 
 
 def heatmap_of(heatmap: Heatmap) -> np.ndarray:
-    """Get the heatmap (H, W) of an explanation; an array is one itself."""
-    return np.asarray(getattr(heatmap, "heatmap", heatmap))
+    """Get the heatmap (H, W) of an explanation; an array is one itself.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+        >>> heatmap_of("dog.png")
+        Traceback (most recent call last):
+        ValueError: A heatmap must be an array (H, W) of numbers or an explanation; got 'dog.png' of
+        type str.
+    """
+    array = numbers_of(getattr(heatmap, "heatmap", heatmap))
+    if array is None or not array.ndim:
+        raise ValueError(
+            "A heatmap must be an array (H, W) of numbers or an explanation; got "
+            f"{kind_of(heatmap)}."
+        )
+    return array
+
+
+def image_heatmap(heatmap: Heatmap) -> np.ndarray:
+    """Get the heatmap (H, W) of a picture, which must have pixels.
+
+    Raises:
+        ValueError: If it has none, or is no heatmap.
+    """
+    array = heatmap_of(heatmap)
+    if array.ndim != 2 or not array.size:
+        raise ValueError(
+            "A heatmap of a picture must be (H, W), with at least one pixel; got an array of "
+            f"shape {array.shape}."
+        )
+    return array
+
+
+def numbers_of(value: object) -> np.ndarray | None:
+    """Make an array of real numbers; None where it is none."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    return None if array.dtype.kind in "OSUcmM" else array
 
 
 def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.ndarray]:
@@ -36,14 +78,25 @@ def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.nd
         (H, W) float32 each.
 
     Raises:
-        ValueError: If there are too few or too many, or one is empty, not finite or not in [0, 1].
+        ValueError: If there is none, or too few or too many, or one is empty, not finite or not in
+            [0, 1].
 
     Example:
         >>> checked_heatmaps(np.array([[[0.0, 1.0]]]))
         [array([[0., 1.]], dtype=float32)]
     """
     listed = heatmaps if isinstance(heatmaps, Iterable) else [heatmaps]
+    shape = getattr(heatmaps, "shape", None)
+    least = 3 if count is None else 2  # (B, L) of series; alone it may be one map (H, W)
+    if isinstance(heatmaps, str | bytes | Mapping) or (shape is not None and len(shape) < least):
+        got = kind_of(heatmaps) if shape is None else f"an array of shape {tuple(shape)}"
+        raise ValueError(
+            f"Heatmaps must be (B, H, W), or a list of heatmaps or explanations; got {got}. One "
+            "alone is a list of one."
+        )
     arrays = [np.asarray(heatmap_of(heatmap), np.float32) for heatmap in listed]
+    if not arrays:
+        raise ValueError("There must be at least one heatmap; got none.")
     if count is not None and len(arrays) != count:
         raise ValueError(
             f"There must be one heatmap for each image, {count}; got {len(arrays)}. One image "
@@ -65,13 +118,15 @@ def checked_boxes(boxes: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If they are not (n, 4), finite, n > 0.
     """
-    array = np.asarray(boxes, np.float64)
-    if array.ndim != 2 or array.shape[1] != 4 or not len(array) or not np.isfinite(array).all():
+    array = numbers_of(boxes)
+    fits = array is not None and array.ndim == 2 and array.shape[1] == 4 and len(array) > 0
+    if array is None or not fits or not np.isfinite(array).all():
+        got = kind_of(boxes) if array is None else f"an array of shape {array.shape}"
         raise ValueError(
-            "True boxes must be (n, 4), at least one, [x0, y0, x1, y1) in pixels; got an array of "
-            f"shape {array.shape}. An image without an object can't be measured: leave it out."
+            f"True boxes must be (n, 4), at least one, [x0, y0, x1, y1) in pixels; got {got}. An "
+            "image without an object can't be measured: leave it out."
         )
-    return array
+    return array.astype(np.float64)
 
 
 def checked_thresholds(thresholds: Sequence[float] | np.ndarray) -> np.ndarray:

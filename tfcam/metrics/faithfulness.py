@@ -23,9 +23,9 @@ from tfcam.metrics.complexity import mean_value
 from tfcam.metrics.confidence import confidence_increased, relative_drop
 from tfcam.metrics.imputation import FILLS, Fill, impute
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.ranking import on_input, top_pixels
+from tfcam.metrics.ranking import check_probe, on_input, top_pixels
 from tfcam.results.explanation import Explanation
-from tfcam.utils.validation import check_choice
+from tfcam.utils.validation import check_choice, kind_of
 
 
 def masked_images(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
@@ -47,7 +47,8 @@ def masked_images(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
         >>> bool((masked_images(probe, np.ones((1, 128, 128))) == probe.inputs).all())
         True
     """
-    return probe.inputs * on_input(probe, heatmaps)[..., np.newaxis]
+    masks = on_input(probe, heatmaps)[..., np.newaxis]
+    return probe.inputs * masks
 
 
 def average_drop(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
@@ -74,6 +75,7 @@ def average_drop(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
         >>> average_drop(probe, np.ones((1, 128, 128)))
         array([0.], dtype=float32)
     """
+    check_probe(probe)
     if (probe.probabilities < 0).any():
         raise ValueError(
             "A drop is a fraction of a probability, which is not negative; the target's number is "
@@ -105,6 +107,7 @@ def increase_in_confidence(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
         >>> increase_in_confidence(probe, np.ones((1, 128, 128)))
         array([0.], dtype=float32)
     """
+    check_probe(probe)
     return np.asarray(confidence_increased(probe.probabilities, _let_through(probe, heatmaps)))
 
 
@@ -288,6 +291,9 @@ def completeness_residual(
     Returns:
         (B,) float32, in units of the score; lower is better.
 
+    Raises:
+        TypeError: If they are no explanations.
+
     Example:
         >>> import tfcam
         >>> model, scene = tfcam.demo_model(), tfcam.scenes.draw_scene(1)
@@ -296,6 +302,8 @@ def completeness_residual(
         >>> bool(completeness_residual(results, without=bias)[0] < 1e-4)
         True
     """
+    if not isinstance(results, Sequence) or not all(hasattr(one, "measured") for one in results):
+        raise TypeError(f"results must be a list of explanations; got {kind_of(results)}.")
     errors = [
         result.measured.get(
             "completeness_error", result.score - start - result.raw.sum(dtype=np.float64)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfcam import maps
-from tfcam.metrics.checks import checked_boxes, checked_thresholds
+from tfcam.metrics.checks import Heatmap, checked_boxes, checked_thresholds, image_heatmap
 
 # The tolerance of the pointing game in pixels (Zhang et al. 2016).
 TOLERANCE = 15.0
@@ -103,7 +103,7 @@ def best_iou(boxes: np.ndarray, truths: np.ndarray) -> float:
 
 
 def box_iou(
-    heatmap: np.ndarray,
+    heatmap: Heatmap,
     truths: np.ndarray,
     threshold: float = 0.2,
     components: maps.Components = "largest",
@@ -112,7 +112,7 @@ def box_iou(
     """Compute the overlap (IoU) of a heatmap's box with the nearest true box.
 
     Args:
-        heatmap: (H, W).
+        heatmap: (H, W), or an ``Explanation``.
         truths: (m, 4) true boxes.
         threshold: The fraction of the maximum, or of the pixels, see ``tfcam.maps.mask``.
         components: "largest", "all" or "enclosing", see ``tfcam.maps.mask_boxes``.
@@ -131,11 +131,11 @@ def box_iou(
         >>> box_iou(heatmap, np.array([[1, 0, 3, 1]]))  # of the box [1, 0, 3, 2)
         0.5
     """
-    return best_iou(maps.boxes(heatmap, threshold, components, by), truths)
+    return best_iou(maps.boxes(image_heatmap(heatmap), threshold, components, by), truths)
 
 
 def top_quarter_iou(
-    heatmap: np.ndarray, truths: np.ndarray, components: maps.Components = "enclosing"
+    heatmap: Heatmap, truths: np.ndarray, components: maps.Components = "enclosing"
 ) -> float:
     """Compute the IoU of the box around the largest quarter of the pixels with a true box.
 
@@ -143,7 +143,7 @@ def top_quarter_iou(
     them all is mostly far larger than a quarter of the picture: one stray pixel stretches it.
 
     Args:
-        heatmap: (H, W).
+        heatmap: (H, W), or an ``Explanation``.
         truths: (m, 4) true boxes.
         components: "enclosing", "largest" or "all".
 
@@ -159,7 +159,7 @@ def top_quarter_iou(
 
 
 def iou_curve(
-    heatmap: np.ndarray,
+    heatmap: Heatmap,
     truths: np.ndarray,
     thresholds: np.ndarray,
     components: maps.Components = "largest",
@@ -167,7 +167,7 @@ def iou_curve(
     """Compute ``box_iou`` at each threshold, searching for parts once for each distinct mask.
 
     Args:
-        heatmap: (H, W).
+        heatmap: (H, W), or an ``Explanation``.
         truths: (m, 4) true boxes.
         thresholds: (T,) fractions of the maximum, rising, in [0, 1).
         components: "largest", "all" or "enclosing".
@@ -183,6 +183,7 @@ def iou_curve(
         >>> iou_curve(heatmap, np.array([[1, 0, 3, 1]]), np.array([0.0, 0.2, 0.4, 0.6]))
         array([0.33333333, 0.5       , 1.        , 0.5       ])
     """
+    heatmap = image_heatmap(heatmap)
     maps.check_finite(heatmap)
     truths, thresholds = checked_boxes(truths), checked_thresholds(thresholds)
     cuts = thresholds.astype(np.float32) * heatmap.max(initial=0.0)
@@ -198,14 +199,14 @@ def iou_curve(
     return curve
 
 
-def pointing_game(heatmap: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) -> bool:
+def pointing_game(heatmap: Heatmap, truth: np.ndarray, tolerance: float = TOLERANCE) -> bool:
     """Play the pointing game: does the maximum lie on the object, or less than a tolerance off?
 
     A hit if min over pixels of the object of (x - x_max)^2 + (y - y_max)^2 < tolerance^2, or if
     the maximum is one of them. Of several maxima the first counts, row by row.
 
     Args:
-        heatmap: (H, W).
+        heatmap: (H, W), or an ``Explanation``.
         truth: A mask (H, W) bool, or boxes (n, 4).
         tolerance: The tolerance in pixels of the heatmap; 0 for none.
 
@@ -225,6 +226,7 @@ def pointing_game(heatmap: np.ndarray, truth: np.ndarray, tolerance: float = TOL
         >>> [pointing_game(heatmap, np.array([[x, 10, 39, 11]])) for x in (24, 25)]
         [True, False]
     """
+    heatmap = image_heatmap(heatmap)
     maps.check_finite(heatmap)
     if not tolerance >= 0:
         raise ValueError(f"A tolerance must be at least 0 pixels; got {tolerance}.")
@@ -265,14 +267,14 @@ def mean_over_classes(hits: Sequence[bool], classes: Sequence[int]) -> float:
     return float(np.mean([hit[kinds == kind].mean() for kind in np.unique(kinds)]))
 
 
-def energy(heatmap: np.ndarray, truth: np.ndarray) -> float:
+def energy(heatmap: Heatmap, truth: np.ndarray) -> float:
     """Compute the share of a heatmap that lies on the object: the energy-based pointing game.
 
     sum of L over the object / sum of L; also called relevance mass accuracy. A uniform map scores
     ``area_fraction``, so compare with that.
 
     Args:
-        heatmap: (H, W).
+        heatmap: (H, W), or an ``Explanation``.
         truth: A mask (H, W) bool, or boxes (n, 4).
 
     Returns:
@@ -287,6 +289,7 @@ def energy(heatmap: np.ndarray, truth: np.ndarray) -> float:
         >>> energy(np.array([[0.5, 1.0], [0.0, 0.5]]), np.array([[1, 0, 2, 1]]))
         0.5
     """
+    heatmap = image_heatmap(heatmap)
     maps.check_finite(heatmap)
     inside = truth_mask(truth, heatmap.shape)
     values = heatmap.astype(np.float64)
@@ -311,7 +314,7 @@ def area_fraction(truth: np.ndarray, size: tuple[int, int]) -> float:
     return float(truth_mask(truth, size).mean())
 
 
-def relevance_rank_accuracy(heatmap: np.ndarray, truth: np.ndarray) -> float:
+def relevance_rank_accuracy(heatmap: Heatmap, truth: np.ndarray) -> float:
     """Compute the share of the |object| pixels with the largest values that lie on the object.
 
     Args:
@@ -330,6 +333,7 @@ def relevance_rank_accuracy(heatmap: np.ndarray, truth: np.ndarray) -> float:
         >>> relevance_rank_accuracy(np.array([[0.5, 1.0, 0.7]]), np.array([[True, True, False]]))
         0.5
     """
+    heatmap = image_heatmap(heatmap)
     maps.check_finite(heatmap)
     inside = truth_mask(truth, heatmap.shape)
     if heatmap.max() <= 0:

@@ -14,7 +14,7 @@ from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.model.given import split_batch
 from tfcam.model.hooks import LOCK
-from tfcam.passes.outputs import are_probabilities, of_logits
+from tfcam.passes.outputs import are_probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare, prepare_others
@@ -24,11 +24,12 @@ from tfcam.targets.classes import (
     PREDICTED,
     Target,
     class_index,
-    class_outputs,
     class_scores,
     resolved,
 )
+from tfcam.targets.regression import Regression
 from tfcam.targets.resolve import chosen_targets
+from tfcam.targets.two_classes import NUMBER
 
 _MISFIT = "index must name the image of each variant: {} numbers for {} variants."
 
@@ -54,10 +55,10 @@ class Probe:
 
     What is asked for stays what it was also where a changed image would be called another class.
     The probability is the one that ``explain`` reports; of a model that gives logits their softmax
-    (of a single one, the sigmoid); of a ``Difference`` that of the one class less that of the
-    other; of a callable target, such as ``tfcam.Regression``, its number. The model is compiled
-    for ``batch_size`` images, once for all its probes; after the model has been changed, make a
-    new probe.
+    (of a single one the sigmoid p, and 1 - p); of a ``Difference`` that of the one class less that
+    of the other. Of a callable target, such as ``tfcam.Regression``, and of a model whose one
+    number tells no classes apart it is that number. The model is compiled for ``batch_size``
+    images, once for all its probes; after the model has been trained or changed, make a new probe.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -82,7 +83,8 @@ class Probe:
         model: The model.
         inputs: (B, H, W, C) float32, the images as the model takes them.
         others: (B, ...) each, the other inputs of a model that has several.
-        targets: (B,) int32, the classes; -1 where the target is a callable.
+        targets: (B,) int32, the classes; -1 where the target is a callable, and -3 where the model
+            has one number that is no class.
         probabilities: (B,) float32, of the unchanged images.
         preprocessing: What was done to the pictures, in words.
 
@@ -116,18 +118,19 @@ class Probe:
         settings = Settings(output=output, at_once=batch_size)  # checks them
         opened = open_model(model, input)
         self.model, self._size, self._which = model, batch_size, opened.which
-        self._structure = opened.graph.structure
+        self._graph, self._structure = opened.graph, opened.graph.structure
         explained, others = opened.split(images)
         batch = split_batch(explained, opened.input)
         pictures = [explained] if batch is None else batch
         if not pictures:
             raise ValueError("A batch must hold at least one image; got an empty one.")
+        known, _ = opened.graph.labels(labels, settings.output)
         (chosen,) = chosen_targets(
             target,
             len(pictures),
             False,
-            opened.graph.labels(labels)[0],
-            lambda: opened.classes(output),
+            known,
+            lambda: opened.classes(settings.output, known),
         )
         prepared = prepare(opened.graph, pictures, preprocess, opened.which)
         if prepared.inputs.dtype.kind != "f":
@@ -137,11 +140,13 @@ class Probe:
             )
         self.inputs, self.preprocessing = prepared.inputs, prepared.description
         self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
-        self._score_functions = _one_by_one(chosen, len(pictures))
+        bare = opened.bare(settings.output)
+        self._score_functions = _one_by_one(bare.told(chosen), len(pictures))
+        self._pairs = _pairs(chosen, self._score_functions)
         self._is_class = np.array([isinstance(f, ClassScore) for f in self._score_functions])
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
         examples = (self.inputs, *self.others)
-        self._function = _compiled(opened.bare(settings.output), batch_size, *kinds, examples)
+        self._function = _compiled(bare, batch_size, *kinds, examples)
         self._start()
 
     def __len__(self) -> int:
@@ -163,8 +168,8 @@ class Probe:
             (N,) float32.
 
         Raises:
-            ValueError: If variants and index do not fit each other or the images, or what goes
-                into the model or comes out of it is not finite.
+            ValueError: If variants and index do not fit each other or the images, the model has
+                been changed since, or what goes into it or comes out of it is not finite.
         """
         probabilities = [
             self._numbers(answer.images, answer.values, self._callable_scores(answer))
@@ -198,8 +203,6 @@ class Probe:
         ]
         values, likely, scores = map(np.concatenate, zip(*answers, strict=True))
         self._as_they_are = bool(likely[self._is_class].all())
-        pairs = [getattr(f, "pair", (PREDICTED, NOTHING)) for f in self._score_functions]
-        self._pairs = np.array(pairs, np.int32)
         if self._is_class.any():
             class_index(max(0, self._pairs.max()), values.shape[1], None)  # refuses what is none
             predicted = resolved(tf.constant(values), self._pairs).numpy()
@@ -211,7 +214,7 @@ class Probe:
         """Choose the numbers (n,): the probabilities of classes, the scores of callables."""
         numbers, classes = scores.copy(), self._is_class[images]
         if classes.any():
-            probabilities = values if self._as_they_are else of_logits(values)
+            probabilities = values if self._as_they_are else tf.nn.softmax(values)
             numbers[classes] = class_scores(probabilities[classes], self._pairs[images[classes]])
         if broken := np.count_nonzero(~np.isfinite(numbers)):
             raise ValueError(
@@ -235,6 +238,11 @@ class Probe:
         self, variants: np.ndarray | Iterable[np.ndarray], index: np.ndarray
     ) -> Iterator[_Answer]:
         """Run the model on full batches of variants."""
+        if not self._graph.is_current():
+            raise ValueError(
+                f"A Probe asks its model as it was; {self._graph.name!r} has been changed since. "
+                "Make a new one."
+            )
         chunks = [variants] if isinstance(variants, np.ndarray) else variants
         rows = itertools.chain.from_iterable(chunks)
         for start in range(0, len(index), self._size):
@@ -290,8 +298,9 @@ def _compiled(
         outputs, _ = submodel.beside(others).forward(images)
         if not classes:
             return tf.zeros((size, 0)), tf.ones((size, 1), tf.bool), outputs.scores
-        values = tf.cast(class_outputs(outputs.values), tf.float32)
-        return values, are_probabilities(outputs), None if only else outputs.scores
+        values = tf.cast(outputs.class_values, tf.float32)
+        likely = are_probabilities(outputs) | outputs.is_unit
+        return values, likely, None if only else outputs.scores
 
     specs = [tf.TensorSpec((size, *example.shape[1:]), example.dtype) for example in examples]
     key = (size, classes, only, *((tuple(spec.shape), spec.dtype) for spec in specs))
@@ -299,10 +308,18 @@ def _compiled(
         return submodel.traced(key, tf.function(function, autograph=False), specs)
 
 
+def _pairs(target: Any, score_functions: Sequence[Any]) -> np.ndarray:
+    """List the classes (B, 2) of each image."""
+    if isinstance(target, np.ndarray):
+        return target
+    pairs = [getattr(function, "pair", (PREDICTED, NOTHING)) for function in score_functions]
+    return np.array(pairs, np.int32)
+
+
 def _one_by_one(target: Any, count: int) -> list[Callable[[Any], Any]]:
     """Split a target into a callable for each image's own outputs; a class is a ``ClassScore``."""
     if not callable(target):
-        return [as_callable(pair) for pair in target]
+        return [Regression() if pair[0] == NUMBER else as_callable(pair) for pair in target]
     if hasattr(target, "check_count"):
         target.check_count(count)
     parts = [part_of(target, slice(image, image + 1)) for image in range(count)]

@@ -7,6 +7,19 @@ import numpy as np
 from tfcam import maps
 from tfcam.metrics.checks import Heatmaps, checked_fraction, checked_heatmaps
 from tfcam.metrics.probing import Probe
+from tfcam.utils.validation import kind_of
+
+
+def check_probe(probe: object) -> None:
+    """Refuse what is no probe.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(probe, Probe):
+        raise TypeError(
+            f"probe must be a tfcam.metrics.Probe(model, images); got {kind_of(probe)}."
+        )
 
 
 def on_input(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
@@ -28,6 +41,7 @@ def on_input(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
         >>> on_input(Probe(tfcam.demo_model(), scene.image), np.ones((1, 4, 4))).shape
         (1, 128, 128)
     """
+    check_probe(probe)
     sides = probe.inputs.shape[1:-1]
     arrays = checked_heatmaps(heatmaps, len(probe))
     if odd := [array.shape for array in arrays if array.ndim != len(sides)]:

@@ -274,7 +274,7 @@ def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
         if unknown := [option for option in options if option not in possible]:
             raise TypeError(
                 f"The metric {name!r} has no option {unknown[0]!r}; it has "
-                f"{', '.join(possible) or 'none'}."
+                f"{', '.join(possible) or 'none'}.{did_you_mean(unknown[0], possible)}"
             )
         measure = replace(measure, options=dict(options))
         measures.append(replace(measure, name=measure.described))

@@ -398,13 +398,13 @@ def _outputs(
     """Run the model on each image, (B, classes)."""
     submodel = open_model(model).bare(OUTPUT.check(output))
     prepared = _prepare_each(model, images, preprocess)
-    outputs = [submodel.forward(tf.constant(image))[0].values for image in prepared]
-    if not all(tf.is_tensor(values) and values.shape.rank == 2 for values in outputs):
+    outputs = [submodel.forward(tf.constant(image)).outputs for image in prepared]
+    if not all(tf.is_tensor(each.values) and each.values.shape.rank == 2 for each in outputs):
         raise ValueError(
             "class_sensitivity needs one output of classes, (B, C); of a model with several say "
             "which with output=."
         )
-    return np.concatenate([values.numpy() for values in outputs])
+    return np.concatenate([each.class_values.numpy() for each in outputs])
 
 
 def _randomise(

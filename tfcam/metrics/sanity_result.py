@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP, LINE_COLOURS, STROKES, apply_colormap
+from tfcam.figures.overlays import LINE_COLOURS, STROKES, draw_pixels
+from tfcam.figures.palette import PLAIN
 from tfcam.metrics.similarity_table import SIMILARITIES, means_and_deviations
 
 Mode = Literal["cascading", "independent"]
@@ -156,7 +157,7 @@ class Randomisation:
         figure = Figure()
         sheet = ContactSheet(
             [
-                [Cell(self.image), *(Cell(_coloured(heatmaps[step])) for step in steps)]
+                [Cell(self.image), *(Cell(draw_pixels(heatmaps[step], PLAIN)) for step in steps)]
                 for heatmaps in self.heatmaps.values()
             ],
             [Heading("", "the picture"), *(Heading(names[step]) for step in steps)],
@@ -164,7 +165,7 @@ class Randomisation:
             "randomised down to:" if self.mode == "cascading" else "randomised, one at a time:",
             [],
             "of each map's 99th percentile",
-            COLORMAP,
+            faded=False,
         )
         sheet.draw(figure)
         return figure
@@ -172,8 +173,3 @@ class Randomisation:
     def _steps(self) -> list[str]:
         steps = self.frame.drop_duplicates("step").sort_values("step")
         return list(map(str, steps["layer"]))
-
-
-def _coloured(heatmap: np.ndarray) -> np.ndarray:
-    limit = np.percentile(heatmap, 99) or heatmap.max() or 1.0
-    return np.round(255 * apply_colormap(np.clip(heatmap / limit, 0, 1), COLORMAP)).astype(np.uint8)

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from tfcam.utils.suggestions import find_similar
 
 
@@ -57,6 +55,8 @@ FAMILIES = (
 
 def find_family(models: Iterable[Any]) -> Family | None:
     """Find the family of the first of some networks whose name tells one."""
+    import keras  # here, as the command line checks names before it loads
+
     for operation in models:
         if isinstance(operation, keras.Model):
             for family in FAMILIES:
@@ -73,6 +73,8 @@ def find_similar_family(operations: Iterable[Any]) -> Family | None:
 
 def builder_names() -> dict[str, str]:
     """The networks of keras.applications: their plain name -> name of their class."""
+    import keras
+
     builders = (name for name in dir(keras.applications) if name[0].isupper())
     return {_plain(name): name for name in builders}
 
@@ -96,6 +98,8 @@ def build(name: str, weights: str | None = "imagenet", **options: Any) -> Any:
             f"No network {name!r} in keras.applications; it has "
             f"{', '.join(near or builders.values())}{' and others' if near else ''}."
         )
+    import keras
+
     builder = builders[_plain(name)]
     try:
         return getattr(keras.applications, builder)(weights=weights, **options)

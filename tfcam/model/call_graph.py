@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from tfcam.model.hooks import Side
 
 Shape = tuple[int | None, ...]
+
+# How an output comes about. "probability" is one whose logits are gone, such as the mean of several
+# networks' sigmoids; "other" is an activation that gives neither logits nor probabilities.
+Ending = Literal["softmax", "sigmoid", "probability", "linear", "other"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,13 @@ class CallGraph:
         which: Which input is explained.
         name: The model's name, for messages.
         sealed: The path of an exported network inside, whose layers are layers no more.
+        parents: The tensors that each tensor is made from, in the order in which they are made.
+        kinds: What makes each tensor: a class of Keras, or a type of TensorFlow's operations.
+        explained_input: The name of the tensor that is the explained input.
+        returned: The names of the outputs in the model's own structure.
+        output_shapes: The shape of each output.
+        traced: What is known of each output by its key, where the calls were traced; the key of
+            an only one is None.
     """
 
     calls: tuple[Call, ...]
@@ -69,6 +80,14 @@ class CallGraph:
     which: int = 0
     name: str = "model"
     sealed: str | None = None
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    explained_input: str = ""
+    returned: Any = None
+    output_shapes: tuple[Shape | None, ...] = ()
+    traced: Mapping[str | int | None, tuple[Shape | None, Ending | None]] = field(
+        default_factory=dict
+    )
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""

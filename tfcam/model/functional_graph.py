@@ -42,7 +42,7 @@ _PASSING = (
 )
 
 
-class _UnknownError(Exception):
+class UntoldError(Exception):
     """What a part of the model does can't be told without tracing it."""
 
 
@@ -56,26 +56,30 @@ class Reader:
     Attributes:
         calls: The calls, in the order in which they end.
         sources: Which inputs each tensor depends on.
+        parents: The tensors that each is made from.
+        kinds: The class of what makes each.
     """
 
     def __init__(self, tree: ModelTree, rank: int | None) -> None:
         self.calls: list[Call] = []
         self.sources: dict[str, frozenset[int]] = {}
+        self.parents: dict[str, tuple[str, ...]] = {}
+        self.kinds: dict[str, str] = {}
         self._nodes, self._rank = tree.node_by_id, rank
         self._numbers = Counter[int]()
 
     def run(self, model: Any, inputs: Sequence[str]) -> list[str]:
         """The names of the tensors that a model returns for those that it is given."""
-        graph = _graph(model)
+        graph = plain_graph(model)
         if len(graph.inputs) != len(inputs):
-            raise _UnknownError
+            raise UntoldError
         names = {id(tensor): name for tensor, name in zip(graph.inputs, inputs, strict=True)}
         for depth in sorted(graph._nodes_by_depth, reverse=True):
             for node in graph._nodes_by_depth[depth]:
                 if node.operation and not node.is_input:
                     self._call(node, names)
         if any(id(tensor) not in names for tensor in graph.outputs):
-            raise _UnknownError
+            raise UntoldError
         return [names[id(tensor)] for tensor in graph.outputs]
 
     def _call(self, node: Any, names: dict[int, str]) -> None:
@@ -83,7 +87,7 @@ class Reader:
         if id(operation) not in self._nodes or any(
             id(tensor) not in names for tensor in arguments.keras_tensors
         ):
-            raise _UnknownError
+            raise UntoldError
         path, reference, innermost = self._nodes[id(operation)]
         first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
         taken = [t for t in tf.nest.flatten(first) if isinstance(t, keras.KerasTensor)]
@@ -96,11 +100,14 @@ class Reader:
             _check_known(operation, innermost)
             fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
             made_names = taken_names if _passes(operation) else fresh
-        seen = (self.sources[names[id(tensor)]] for tensor in arguments.keras_tensors)
-        together = frozenset[int]().union(*seen)
+        whole = [names[id(tensor)] for tensor in arguments.keras_tensors]
+        together = frozenset[int]().union(*(self.sources[name] for name in whole))
         for tensor, name in zip(node.outputs, made_names, strict=True):
             names[id(tensor)] = name
             self.sources.setdefault(name, together)
+            if name not in whole:
+                self.parents.setdefault(name, tuple(whole))
+                self.kinds.setdefault(name, _kind(operation))
         single = node.outputs[0] if len(node.outputs) == 1 else None
         self.calls.append(
             Call(
@@ -138,11 +145,11 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
     reader = Reader(tree, rank if explained.channels_first else None)
     reader.sources |= {name: frozenset({number}) for number, name in enumerate(names)}
     try:
-        graph = _graph(tree.model)
+        graph = plain_graph(tree.model)
         _check_order(graph.inputs, inputs)
         outputs = reader.run(tree.model, names)
         shape = _shape(graph.outputs[0]) if len(outputs) == 1 else None
-    except _UnknownError:
+    except UntoldError:
         return None
     return CallGraph(
         tuple(reader.calls),
@@ -155,21 +162,30 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         which,
         tree.name,
         sealed_path(tree),
+        reader.parents,
+        reader.kinds,
+        names[which],
+        tf.nest.pack_sequence_as(graph.output, outputs),
+        tuple(map(_shape, graph.outputs)),
     )
 
 
-def _graph(model: Any) -> Any:
-    """The graph that a functional or sequential model runs through."""
+def plain_graph(model: Any) -> Any:
+    """The graph that a functional or sequential model runs through.
+
+    Raises:
+        UntoldError: If it does not run through one as it is.
+    """
     graph = getattr(model, "_functional", model) if isinstance(model, keras.Sequential) else model
     plain = type(model).call.__qualname__ in ("Functional.call", "Sequential.call")
     if not plain or "call" in model.__dict__ or not hasattr(graph, "_nodes_by_depth"):
-        raise _UnknownError
+        raise UntoldError
     return graph
 
 
 def _check_order(tensors: Sequence[Any], inputs: Sequence[Input]) -> None:
     if [tuple(tensor.shape[1:]) for tensor in tensors] != [taken.own_shape for taken in inputs]:
-        raise _UnknownError
+        raise UntoldError
 
 
 def _check_known(operation: Any, innermost: bool) -> None:
@@ -183,7 +199,13 @@ def _check_known(operation: Any, innermost: bool) -> None:
         or not innermost
         or not getattr(activation, "__module__", "keras.").startswith("keras.")
     ):
-        raise _UnknownError
+        raise UntoldError
+
+
+def _kind(operation: Any) -> str:
+    """The class of an operation; that of a softmax where it ends in one."""
+    softmax = getattr(operation, "activation", None) is keras.activations.softmax
+    return "Softmax" if softmax else type(operation).__name__
 
 
 def _passes(operation: Any) -> bool:
@@ -195,5 +217,5 @@ def _passes(operation: Any) -> bool:
 
 def _shape(tensor: Any) -> Shape:
     if tensor.shape[0] not in (None, 1) or None in tensor.shape[1:]:
-        raise _UnknownError
+        raise UntoldError
     return (1, *tensor.shape[1:])

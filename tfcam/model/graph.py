@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 import tensorflow as tf
@@ -14,20 +15,35 @@ from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
 from tfcam.model.bare_pictures import is_bare, may_be_bare, with_channel
 from tfcam.model.call_graph import Call, CallGraph
-from tfcam.model.functional_graph import read_calls
+from tfcam.model.endings import read_ending
+from tfcam.model.functional_graph import UntoldError, read_calls
+from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, find_input, read_structure, run
 from tfcam.model.labels import find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
-from tfcam.model.outputs import classes_of_shape, pick_output, symbolic_outputs
+from tfcam.model.outputs import (
+    ModelOutput,
+    classes_of_shape,
+    pick_output,
+    read_by,
+    symbolic_outputs,
+)
+from tfcam.model.positions import CallKey, call_key, count_positions
 from tfcam.model.snapshot import Snapshot
-from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, check_layers, open_layer
+from tfcam.model.stem import Stem, run_stem
+from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
+from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
+from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
 T = TypeVar("T")
+
+# The names of the tensors that a score is computed from; None where it may be all of them.
+Asked: TypeAlias = tuple[str, ...] | None
 
 
 class ModelGraph(ModelTree):
@@ -49,9 +65,10 @@ class ModelGraph(ModelTree):
     def is_current(self) -> bool:
         """Whether the model still has the structure, variables and configuration it was read with.
 
-        What a layer of one's own reads from its attributes while it is called is not seen.
+        What the code of a layer of one's own reads in a global variable, or inside of another
+        object, is not seen.
         """
-        return self._snapshot.holds(self.model)
+        return self._snapshot.holds()
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """Find something out about the model once; higher rooms keep here what they find."""
@@ -118,6 +135,15 @@ class ModelGraph(ModelTree):
             )
         return self.inputs[0]
 
+    def stem(self, which: int = 0) -> Stem:
+        """What pixels become on their way to the first weights."""
+        key = ("stem", which)
+        stem = self.once(key, lambda: run_stem(self, self.structure, which))
+        if not stem.is_current():
+            with LOCK:
+                stem = self._kept[key] = run_stem(self, self.structure, which)
+        return stem
+
     def run(self, values: Sequence[tf.Tensor]) -> Any:
         """Call the model in inference mode.
 
@@ -141,40 +167,81 @@ class ModelGraph(ModelTree):
         read = read_calls(self, tf.nest.flatten(structure), which)
         return read or trace_calls(self, structure, which)
 
-    def input_operations(self, which: int = 0) -> list[Any]:
-        """The innermost operations in the order in which they run, on one input alone."""
-        if len(self.inputs) > 1:
-            calls = self.calls(which)
-            return self._innermost(calls.explained_alone())
-        inner = (node.reference() for node in self.nodes if not node.innermost)
-        if all(map(_lists_its_order, (self.model, *inner))):
-            return [node.reference() for node in self.nodes if node.innermost]
-        return self._innermost(self.calls(which).calls)
-
-    def _innermost(self, calls: Iterable[Call]) -> list[Any]:
-        operations = (call.operation for call in calls)
-        return [operation for operation in operations if self.node_by_id[id(operation)].innermost]
-
     def computes_in(self, dtype: str) -> bool:
         """Whether the model or a layer of it computes in a dtype, such as "float16"."""
         inside = (self.model, *self.operations)
         return any(getattr(layer, "compute_dtype", None) == dtype for layer in inside)
 
-    def layers(self, which: int = 0, grid: tuple[int, int] | None = None) -> LayerList:
-        """List every layer that has a map."""
+    def layers(
+        self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
+    ) -> LayerList:
+        """List every layer that has a map, with the default one for the outputs asked for."""
         calls, head = self.calls(which), self.head(which)
-        return self.once(("layers", which, grid), lambda: list_layers(calls, head, grid))
 
-    def default_layer(self, which: int = 0, grid: tuple[int, int] | None = None) -> DefaultLayer:
+        def find() -> LayerList:
+            return list_layers(calls, head, self.default_layer(which, grid, asked), grid)
+
+        return self.once(("layers", which, grid, asked), find)
+
+    def asked(
+        self,
+        output: str | int | None = None,
+        targets: Sequence[Any] = (),
+        which: int = 0,
+    ) -> Asked:
+        """The tensors that a score is computed from; None where it may be all that is returned.
+
+        Args:
+            output: Which output is explained.
+            targets: What is explained of it; callables are asked which outputs they read.
+            which: Which input is explained.
+
+        Raises:
+            ValueError: If there is no such output.
+        """
+        functions = [target for target in targets if callable(target)]
+        if output is None and len(functions) < max(len(targets), 1):
+            return None
+        calls = self.calls(which)
+        names = getattr(self.model, "output_names", None) or ()
+        returned = pick_output(calls.returned, output, names)
+        chosen = tf.nest.flatten(returned)
+        if len(chosen) > 1 and functions and len(functions) == len(targets):
+            shapes = dict(zip(calls.outputs, calls.output_shapes, strict=True))
+            read = [name for each in functions for name in read_by(each, returned, shapes)]
+            chosen = [name for name in chosen if name in read]
+        return None if len(chosen) == len(calls.outputs) else tuple(chosen)
+
+    def default_layer(
+        self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
+    ) -> DefaultLayer:
         """Choose which map to explain when none is named.
+
+        Args:
+            which: Which input is explained.
+            grid: (height, width) of its tokens' grid where the user says it.
+            asked: The tensors that the score is computed from; see ``asked``.
 
         Raises:
             ValueError: If no operation of the model has a map.
         """
-        return default_layer(self.calls(which), grid)
+        calls = self.calls(which)
+
+        def count(maps: Sequence[Call]) -> dict[CallKey, int]:
+            wanted = {call_key(call): known_grid(calls, call, grid) for call in maps}
+            numbers = [calls.outputs.index(name) for name in asked or calls.outputs]
+            return count_positions(self, self.structure, wanted, numbers)
+
+        return self.once(
+            ("default", which, grid, asked), lambda: default_layer(calls, grid, asked, count)
+        )
 
     def open_layer(
-        self, layer: Layer, which: int = 0, grid: tuple[int, int] | None = None
+        self,
+        layer: Layer,
+        which: int = 0,
+        grid: tuple[int, int] | None = None,
+        asked: Asked = None,
     ) -> Place:
         """Find the layer that a user asks for: a path, a name, an object, an index or None.
 
@@ -182,10 +249,28 @@ class ModelGraph(ModelTree):
             ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
                 grid can't be told.
         """
-        return open_layer(self, layer, lambda: self.calls(which), grid, self.takes_images)
+
+        def default() -> DefaultLayer:
+            return self.default_layer(which, grid, asked)
+
+        place = open_layer(self, layer, lambda: self.calls(which), default, grid, self.takes_images)
+        return place._replace(tap=self._seeing(place.tap, which))
+
+    def _seeing(self, tap: Tap, which: int) -> Tap:
+        """Of a layer that is called several times, the one call that sees the explained input."""
+        if len(self.inputs) == 1 or tap.number is not None:
+            return tap
+        calls = self.calls(which)
+        own = [call for call in calls.calls if call.operation is tap.operation()]
+        seeing = calls.explained(own)
+        return replace(tap, number=seeing[0].number) if len(seeing) == 1 < len(own) else tap
 
     def open_layers(
-        self, layer: Layers, which: int = 0, grid: tuple[int, int] | None = None
+        self,
+        layer: Layers,
+        which: int = 0,
+        grid: tuple[int, int] | None = None,
+        asked: Asked = None,
     ) -> list[Place]:
         """Find one layer, a list of layers, or "all_convolutions"; see ``open_layer``.
 
@@ -199,14 +284,20 @@ class ModelGraph(ModelTree):
                 raise ValueError(f"{self.name!r} has no convolution that gives a map.")
         check_layers(layer)
         if not isinstance(layer, list | tuple):
-            return [self.open_layer(layer, which, grid)]
-        places = [self.open_layer(name, which, grid) for name in layer]
-        names = [place.tap.name for place in places]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(
-                f"A list of layers must name each once; {repeated[0]!r} is there twice."
-            )
+            return [self.open_layer(layer, which, grid, asked)]
+        places = [self.open_layer(name, which, grid, asked) for name in layer]
+        for index, (tap, _) in enumerate(places):
+            if any(tap.is_at(other) for other, _ in places[:index]):
+                raise ValueError(
+                    f"A list of layers must name each once; {tap.name!r} is there twice."
+                )
         return places
+
+    def placement(self, tap: Tap, sides: Sequence[int], which: int = 0) -> Placement | str | None:
+        """Find how a layer's cells lie in an input of these sides: see ``find_placement``."""
+        key = ("placement", which, tap.name, tap.grid, *sides)
+        about = (self, self.structure)
+        return self.once(key, lambda: find_placement(*about, self.calls(which), tap, sides))
 
     # --- what comes out ---------------------------------------------------------------------
 
@@ -215,27 +306,70 @@ class ModelGraph(ModelTree):
         calls = self.calls(which)
         return self.once(("head", which), lambda: find_head(calls))
 
-    def classes(self, output: str | int | None = None, which: int = 0) -> int | None:
-        """How many classes an output tells apart; None where it is of another form."""
+    def output(self, output: str | int | None = None, which: int = 0) -> ModelOutput:
+        """What is known of one output, or of the only one: its width, and how it comes about.
+
+        Raises:
+            ValueError: If there is no such output.
+        """
+        return self.once(("output", output), lambda: self._find_output(output, which))
+
+    def _find_output(self, output: str | int | None, which: int) -> ModelOutput:
         model = self.model
-        if getattr(model, "outputs", None):
-            names = getattr(model, "output_names", None) or ()
-            chosen = pick_output(symbolic_outputs(model), output, names)
-            return classes_of_shape(getattr(chosen, "shape", None))
-        return classes_of_shape(self.calls(which).shape if output is None else None)
+        if not getattr(model, "outputs", None):
+            calls = self._traced(which)
+            if calls is None or output not in calls.traced:
+                return ModelOutput()
+            shape, ending = calls.traced[output]
+            return ModelOutput(list(calls.traced).index(output), classes_of_shape(shape), ending)
+        outputs, names = symbolic_outputs(model), getattr(model, "output_names", None) or ()
+        chosen = pick_output(outputs, output, names)
+        if not isinstance(chosen, keras.KerasTensor):
+            return ModelOutput()
+        place = [id(tensor) for tensor in tf.nest.flatten(outputs)].index(id(chosen))
+        try:
+            ending = read_ending(model, chosen)
+        except UntoldError:
+            calls = self._traced(which)
+            endings = [ending for _, ending in calls.traced.values()] if calls else []
+            ending = endings[place] if endings else None
+        return ModelOutput(place, classes_of_shape(chosen.shape), ending)
+
+    def _traced(self, which: int) -> CallGraph | None:
+        """The calls; None where the model can't be traced: what is wrong is told when it runs."""
+        try:
+            return self.calls(which)
+        except Exception:
+            return None
+
+    def classes(
+        self,
+        output: str | int | None = None,
+        which: int = 0,
+        labels: Sequence[str] | None = None,
+    ) -> Classes:
+        """What an output tells apart: see ``ModelOutput.classes``."""
+        return self.output(output, which).classes(self.model, labels)
 
     def labels(
-        self, labels: Sequence[str] | None = None
+        self, labels: Sequence[str] | None = None, output: str | int | None = None
     ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
         """The label of each class where they are known, and what to mind about them.
 
         Args:
             labels: What the user says.
+            output: Which output they are of.
 
         Raises:
             ValueError: If there are more or fewer labels than classes.
         """
-        return find_labels(self.own_family, getattr(self.model, "output_shape", None), labels)
+        if labels is None and self.own_family is None:
+            return None, ()
+        facts = self.output(output)
+        known, findings = find_labels(self.own_family, facts.width, labels)
+        if facts.width == 1 and known and facts.classes(self.model, known).count == 2:
+            known = names_of_two(known)
+        return known, findings
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -282,11 +416,6 @@ def graph_of(model: Any) -> ModelGraph:
         return graph
 
 
-def _lists_its_order(model: Any) -> bool:
-    """Whether a model lists its operations in the order in which they run."""
-    return hasattr(model, "operations") or isinstance(model, keras.Sequential)
-
-
 def forget(model: Any) -> None:
     """Let go of all that is known of a model, so that it is read anew when next asked for."""
     with LOCK:
@@ -294,7 +423,11 @@ def forget(model: Any) -> None:
 
 
 def layers(
-    model: keras.Model, *, input: str | int | None = None, grid: tuple[int, int] | None = None
+    model: keras.Model,
+    *,
+    input: str | int | None = None,
+    output: str | int | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> LayerList:
     """List every layer that has a map, with its path, index, kind and shape.
 
@@ -302,6 +435,7 @@ def layers(
         model: Any built Keras model.
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
+        output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
 
@@ -326,4 +460,5 @@ def layers(
         Explained by default: conv (feeds pool, the last global pooling).
     """
     graph = graph_of(model)
-    return graph.layers(graph.find_input(input), check_grid(grid))
+    which = graph.find_input(input)
+    return graph.layers(which, check_grid(grid), graph.asked(output, which=which))

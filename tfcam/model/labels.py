@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ import numpy as np
 from tfcam.findings import Finding, finding
 from tfcam.model.applications import Family
 from tfcam.targets.classes import class_index
+from tfcam.targets.labels import read_label
 from tfcam.utils.validation import check_labels
 
 
@@ -45,23 +45,28 @@ def imagenet_classes() -> tuple[tuple[str, str], ...] | None:
 
 
 def find_labels(
-    family: Family | None, shape: Any, labels: Sequence[str] | None
+    family: Family | None, width: int | None, labels: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
     """Find the labels of a model's classes, and a finding where they should be known but are not.
 
     Args:
         family: The family of keras.applications that the model itself is of.
-        shape: The shape of its outputs.
+        width: The length of the last side of its output; None where that is not known.
         labels: What the user says.
     """
     labels = check_labels(labels)
     if labels is not None:
-        if isinstance(shape, tuple) and len(labels) != shape[-1]:
+        if width == 1 and len(labels) not in (1, 2):
             raise ValueError(
-                f"labels must name each of the model's {shape[-1]} classes; got {len(labels)}."
+                "The model has a single unit: labels must name its two classes, class 0 first, or "
+                f"its one number; got {len(labels)}."
+            )
+        if width not in (None, 1) and len(labels) != width:
+            raise ValueError(
+                f"labels must name each of the model's {width} classes; got {len(labels)}."
             )
         return labels, ()
-    if family is None or not shape or shape[-1] != 1000:
+    if family is None or width != 1000:
         return None, ()
     known = imagenet_labels()
     return known, () if known else (finding("no_labels"),)
@@ -71,7 +76,7 @@ _WORDNET = re.compile(r"n\d{8}")
 
 
 def class_of(
-    label: int | str,
+    label: Any,
     names: Sequence[str] | None,
     classes: int | None,
     labels: Sequence[str] | None,
@@ -83,7 +88,7 @@ def class_of(
     ImageNet network, or among ``labels``.
 
     Args:
-        label: An index or a name.
+        label: An index or a name, of a form that ``read_label`` takes.
         names: The names of the data's classes, where they have some.
         classes: Number of classes of the model.
         labels: The label of each of them, where they are known.
@@ -98,11 +103,12 @@ def class_of(
         >>> class_of(1, None, 3, None), class_of("dog", None, 3, ["cat", "cow", "dog"])
         (1, 2)
     """
-    if isinstance(label, Integral):
+    label = read_label(label, classes if names is None else len(names))
+    if isinstance(label, int):
         if names is None or len(names) == classes:
             return class_index(label, classes, labels)
-        label = names[int(label)]
-    name = str(label)
+        label = names[label]
+    name = label
     number = _WORDNET.match(name)
     if number and labels is not None and tuple(labels) == imagenet_labels():
         known = [wordnet for wordnet, _ in imagenet_classes() or ()]

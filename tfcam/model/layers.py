@@ -7,16 +7,18 @@ tokens (B, T, D) that can be laid out on a grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, overload
 
 import keras
 
 from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.dependence import dominates, may_select, reached, scores
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
+from tfcam.model.positions import CallKey, call_key
 from tfcam.model.tokens import known_grid, map_shapes, token_shape
 from tfcam.utils.terminal_text import make_printable
 
@@ -37,25 +39,42 @@ class DefaultLayer(NamedTuple):
     side: Side = "output"
 
 
-def default_layer(calls: CallGraph, grid: tuple[int, int] | None = None) -> DefaultLayer:
+# Counts, of some calls, the positions that the gradient of the outputs that are asked for reaches.
+CountPositions = Callable[[Sequence[Call]], Mapping[CallKey, int]]
+
+
+def default_layer(
+    calls: CallGraph,
+    grid: tuple[int, int] | None = None,
+    asked: Sequence[str] | None = None,
+    count: CountPositions | None = None,
+) -> DefaultLayer:
     """Choose which map to explain when none is named.
 
     Args:
         calls: What the model calls.
         grid: (height, width) of its tokens' grid where the user says it.
+        asked: The outputs that the score is computed from; all of them where it is None.
+        count: Counts positions that have a gradient; asked only where the calls do not tell.
 
     Raises:
         ValueError: If no operation of the model has a map.
     """
-    maps = calls.explained(mapped_calls(calls, grid))
-    if not maps:
+    asked = calls.outputs if asked is None else asked
+    among = reached(calls, asked)
+    reaching = [call for call in calls.explained(calls.calls) if call.output in among]
+    every = calls.explained(mapped_calls(calls, grid))
+    if not every:
         raise ValueError(_no_map(calls))
+    ends = scores(calls, asked)
+    used = [call for call in every if call.output in among] or every
+    maps = [call for call in used if call.output not in ends] or used
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
-    for call in calls.explained(calls.calls[calls.calls.index(maps[-1]) + 1 :]):
-        if isinstance(call.operation, GLOBAL_POOLINGS) and call.inputs:
+    for call in reaching[reaching.index(maps[-1]) + 1 :] if maps[-1] in reaching else ():
+        if isinstance(call.operation, GLOBAL_POOLINGS) and _pools_map(calls, call):
             return _source(calls, call, f"feeds {call.path}, the last global pooling")
     tokens = known_grid(calls, maps[-1], grid)
-    attended = _last_attended(calls, grid)
+    attended = _last_attended(calls, reaching, grid)
     if tokens is not None and tokens.prefix and attended is not None:
         return _source(
             calls,
@@ -63,11 +82,49 @@ def default_layer(calls: CallGraph, grid: tuple[int, int] | None = None) -> Defa
             f"goes into {attended.path}, the last attention: later patch tokens get no gradient "
             "where the head reads the class token",
         )
+    last = next((c for c in reversed(maps) if not isinstance(c.operation, PASSING)), maps[-1])
+    if len(maps) < len(used):
+        return _before_scores(calls, maps, last, asked, used)
+    if count is not None and last.output and may_select(calls, last.output, among):
+        return _with_gradients(calls, maps, last, count(maps))
+    reason = "the last map of the network"
+    if not isinstance(last.operation, PASSING):
+        reason += ", which has no global pooling"
+    return DefaultLayer(calls.call_name(last), reason, last)
+
+
+def _pools_map(calls: CallGraph, pooling: Call) -> bool:
+    """Whether a pooling is of more than one position."""
+    sides = (pooling.input_shape or ())[1:-1]
+    return bool(pooling.inputs) and any(side != 1 for side in sides)
+
+
+def _before_scores(
+    calls: CallGraph, maps: Sequence[Call], last: Call, asked: Sequence[str], used: Sequence[Call]
+) -> DefaultLayer:
+    """The last map that all of a map of scores is computed from."""
+    first = next(call for call in used if call not in maps)
     for call in reversed(maps):
-        if not isinstance(call.operation, PASSING):
-            reason = "the last map of the network, which has no global pooling"
-            return DefaultLayer(calls.call_name(call), reason, call)
-    return DefaultLayer(calls.call_name(maps[-1]), "the last map of the network", maps[-1])
+        if not isinstance(call.operation, PASSING) and dominates(calls, call.output or "", asked):
+            last = call
+            break
+    reason = f"the last map before {first.path}, from which on there are scores of each position"
+    return DefaultLayer(calls.call_name(last), reason, last)
+
+
+def _with_gradients(
+    calls: CallGraph, maps: Sequence[Call], last: Call, counts: Mapping[CallKey, int]
+) -> DefaultLayer:
+    """The last map as wide as the last of all whose gradient reaches more than one position."""
+    before = maps[: maps.index(last) + 1]
+    open_maps = [c for c in before if counts.get(call_key(c), 0) > 1]
+    open_maps = [c for c in open_maps if not isinstance(c.operation, PASSING)]
+    wide = [c for c in open_maps if (c.shape or ())[-1:] == (last.shape or ())[-1:]]
+    chosen = (wide or open_maps or [last])[-1]
+    reason = "the last map of the network, which has no global pooling"
+    if chosen is not last:
+        reason = f"the last map whose mean gradient is of many positions; of {last.path} it is not"
+    return DefaultLayer(calls.call_name(chosen), reason, chosen)
 
 
 def _source(calls: CallGraph, call: Call, reason: str) -> DefaultLayer:
@@ -98,9 +155,11 @@ def sealed_hint(sealed: str | None) -> str:
     )
 
 
-def _last_attended(calls: CallGraph, grid: tuple[int, int] | None) -> Call | None:
+def _last_attended(
+    calls: CallGraph, reaching: Sequence[Call], grid: tuple[int, int] | None
+) -> Call | None:
     """The last attention from tokens that have a grid."""
-    for call in reversed(calls.calls):
+    for call in reversed(reaching):
         if call.path in calls.attentions and known_grid(calls, call, grid, "input"):
             return call
     return None
@@ -113,13 +172,17 @@ def mapped_calls(calls: CallGraph, grid: tuple[int, int] | None = None) -> list[
 
 
 def list_layers(
-    calls: CallGraph, head: Head | HeadError, grid: tuple[int, int] | None = None
+    calls: CallGraph,
+    head: Head | HeadError,
+    default: DefaultLayer,
+    grid: tuple[int, int] | None = None,
 ) -> LayerList:
     """List the layers that have a map.
 
     Args:
         calls: What the model calls.
         head: Its head.
+        default: The layer that is explained when none is named.
         grid: (height, width) of its tokens' grid where the user says it.
     """
     pooled = None if isinstance(head, HeadError) else head.tensor
@@ -135,7 +198,6 @@ def list_layers(
         )
         for index, call in enumerate(mapped_calls(calls, grid))
     ]
-    default = default_layer(calls, grid)
     return LayerList(entries, default.path, default.reason)
 
 

@@ -13,7 +13,7 @@ import keras
 from tfcam.model.call_graph import CallGraph
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import sealed_path
-from tfcam.model.layers import default_layer, mapped_calls, sealed_hint
+from tfcam.model.layers import DefaultLayer, mapped_calls, sealed_hint
 from tfcam.model.tokens import Grid, grid_of
 from tfcam.model.tree import ModelTree
 from tfcam.utils.suggestions import did_you_mean
@@ -47,6 +47,11 @@ class Tap:
         number = "" if self.number is None else f":{self.number}"
         return f"{self.path}{number}{':input' if self.side == 'input' else ''}"
 
+    def is_at(self, other: Tap) -> bool:
+        """Whether another opens the model at the same place; names may be those of several."""
+        place = (id(self.operation()), self.number, self.side)
+        return place == (id(other.operation()), other.number, other.side)
+
 
 class Place(NamedTuple):
     """Where a model is opened, and why there."""
@@ -59,6 +64,7 @@ def open_layer(
     tree: ModelTree,
     layer: Layer,
     calls: Callable[[], CallGraph],
+    default: Callable[[], DefaultLayer],
     grid: tuple[int, int] | None = None,
     images: bool = True,
 ) -> Place:
@@ -68,6 +74,7 @@ def open_layer(
         tree: A built Keras model.
         layer: A path, a bare name, a layer object, an index of ``layers(model)``, or None.
         calls: Gives what the model calls; asked for only where the names do not do.
+        default: Gives the layer that is explained when none is named.
         grid: (height, width) of the tokens' grid, where it is not that of a map before them.
         images: Whether one of the model's inputs is of images.
 
@@ -75,7 +82,7 @@ def open_layer(
         ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
             grid can't be told.
     """
-    place = _open(tree, layer, calls, grid)
+    place = _open(tree, layer, calls, default, grid)
     return place._replace(tap=_with_grid(place.tap, calls, grid, images))
 
 
@@ -107,10 +114,11 @@ def _open(
     tree: ModelTree,
     layer: Layer,
     calls: Callable[[], CallGraph],
+    default: Callable[[], DefaultLayer],
     grid: tuple[int, int] | None,
 ) -> Place:
     if layer is None:
-        _, reason, call, side = default_layer(calls(), grid)
+        _, reason, call, side = default()
         tap = Tap(call.path, call.reference, calls().call_number(call), side)
         return Place(tap, reason)
     if not isinstance(layer, Integral) or isinstance(layer, bool):

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
+from tfcam.model.call_graph import Call, CallGraph, Ending, Shape, channels_last
+from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
 from tfcam.model.layer_types import attentions, sealed_path
@@ -89,6 +90,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         return value
 
     function, outputs = trace(tree, structure, visit, size)
+    parents, kinds = _parents(function.graph, len(taken))
     return CallGraph(
         tuple(calls),
         tuple(map(tensor_name, outputs)),
@@ -100,7 +102,25 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         which,
         tree.name,
         sealed_path(tree),
+        parents,
+        kinds,
+        tensor_name(function.graph.inputs[which]),
+        tf.nest.pack_sequence_as(function.structured_outputs, list(map(tensor_name, outputs))),
+        tuple(map(shape_of, outputs)),
+        dict(zip(_keys(function.structured_outputs), map(_known, outputs), strict=False)),
     )
+
+
+def _keys(outputs: Any) -> list[str | int | None]:
+    """List the keys of outputs in their flat order; places where they are in another structure."""
+    if tf.is_tensor(outputs):
+        return [None]
+    flat = isinstance(outputs, dict) and not any(map(tf.nest.is_nested, outputs.values()))
+    return sorted(outputs) if flat else list(range(len(tf.nest.flatten(outputs))))
+
+
+def _known(output: tf.Tensor) -> tuple[Shape | None, Ending | None]:
+    return None if output.shape.rank is None else tuple(output.shape), traced_ending(output)
 
 
 def _sources(graph: tf.Graph, count: int) -> dict[str, frozenset[int]]:
@@ -113,6 +133,24 @@ def _sources(graph: tf.Graph, count: int) -> dict[str, frozenset[int]]:
         for tensor in operation.outputs:
             sources.setdefault(tensor.name, seen)
     return sources
+
+
+# What asks a tensor for its shape alone, or passes no gradient on.
+_UNRELATED = ("Shape", "ShapeN", "Size", "Rank", "StopGradient", "ArgMax", "ZerosLike", "OnesLike")
+
+
+def _parents(graph: tf.Graph, count: int) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """What each tensor that depends on the inputs is made from, and by which operation."""
+    fed = {tensor.name for tensor in graph.inputs[:count]}
+    parents, kinds = dict[str, tuple[str, ...]](), dict[str, str]()
+    for operation in graph.get_operations():
+        if operation.type in ("Cast", "Identity", *_UNRELATED):
+            continue
+        own = tuple(name for name in map(tensor_name, operation.inputs) if name in fed)
+        for tensor in operation.outputs if own else ():
+            fed.add(tensor.name)
+            parents[tensor.name], kinds[tensor.name] = own, operation.type
+    return parents, kinds
 
 
 def tensor_name(tensor: tf.Tensor) -> str:

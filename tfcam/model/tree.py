@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import keras
+
+# At how many places what is inside an operation is listed.
+_MOST = 16
 
 
 class Node(NamedTuple):
@@ -92,22 +96,27 @@ def children(operation: Any) -> list[Any]:
     return list(unique.values())
 
 
-def child_ids(operations: Iterable[Any]) -> list[tuple[int, ...]]:
-    """The ``id`` of every operation directly inside each of some models and layers."""
-    return [tuple(map(id, children(operation))) for operation in operations]
+def walk(operation: Any) -> Iterator[tuple[str, Any]]:
+    """Go through every operation inside a model or layer, with its path from there.
+
+    What is inside an operation is listed at no more than ``_MOST`` of its places: where each layer
+    keeps a list of all earlier ones, there are twice as many places for each layer more.
+    """
+    return _walk(operation, "", (), Counter())
 
 
-def walk(
-    operation: Any, prefix: str = "", above: tuple[int, ...] = ()
+def _walk(
+    operation: Any, prefix: str, above: tuple[int, ...], opened: Counter[int]
 ) -> Iterator[tuple[str, Any]]:
-    """Go through every operation inside a model or layer, with its path from there."""
     above = (*above, id(operation))
     for child in children(operation):
         if id(child) in above:  # a layer may keep a reference to the model that holds it
             continue
         path = f"{prefix}{child.name}"
         yield path, child
-        yield from walk(child, f"{path}/", above)
+        opened[id(child)] += 1
+        if opened[id(child)] <= _MOST:
+            yield from _walk(child, f"{path}/", above, opened)
 
 
 def inner_operations(layer: Any) -> list[Any]:

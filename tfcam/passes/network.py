@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfcam.passes.outputs import Outputs, TensorTarget, probabilities, select
+from tfcam.passes.outputs import Outputs, TensorTarget, select
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import SubModel
 from tfcam.targets.callables import ClassScore
@@ -63,7 +63,7 @@ class ExplainedNetwork:
         own_targets = getattr(self.target, "targets", ()) if callable(self.target) else None
         if not probability or (own_targets is not None and not any(map(_is_class, own_targets))):
             return scores
-        likely = self._select(Outputs(outputs.values, probabilities(outputs), outputs.has_logits))
+        likely = self._select(outputs.with_probabilities)
         return (
             likely
             if own_targets is None
@@ -96,12 +96,7 @@ class ExplainedNetwork:
             repeated = tf.tile(self.target, [count, 1])
             return tf.reshape(select(outputs, repeated).scores, (count, batch))
         # A callable may treat each image of the batch in its own way: it sees a batch at a time.
-        leaves = [tf.split(leaf, count) for leaf in tf.nest.flatten(outputs.scores)]
-        parts = zip(*leaves, strict=True)
-        packed = (tf.nest.pack_sequence_as(outputs.scores, list(part)) for part in parts)
-        return tf.stack(
-            [select(Outputs(outputs, outputs, True), self.target).scores for outputs in packed]
-        )
+        return tf.stack([select(part, self.target).scores for part in outputs.split(count)])
 
 
 def _is_class(target: object) -> bool:

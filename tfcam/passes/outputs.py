@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from tfcam.targets.callables import checked_scores
+from tfcam.model.call_graph import Ending
+from tfcam.model.endings import BOUNDED
+from tfcam.targets.callables import Each, checked_scores
 from tfcam.targets.classes import NOTHING, PREDICTED, Top, class_outputs, class_scores, resolved
+from tfcam.targets.two_classes import as_columns, two_sides, with_number
 
 # Pairs of classes (B, 2), classes (B,), weights of the logits (B, C); a callable outputs -> (B,).
 TensorTarget: TypeAlias = tf.Tensor | Callable[[Any], tf.Tensor]
@@ -24,31 +27,88 @@ class Outputs:
         scores: What is explained: before its softmax or sigmoid, or the same.
         has_logits: Whether ``scores`` are from before a softmax or sigmoid.
         activated: Whether ``values`` come from one.
+        ending: How the structure says they come about; None where it can't tell.
+        likely: Whether the scores of classes are probabilities.
     """
 
     values: Any
     scores: Any
     has_logits: bool
     activated: bool = False
+    ending: Ending | None = None
+    likely: bool = False
 
     @property
     def hide_logits(self) -> tf.Tensor:
-        """Whether values in 0..1 suggest a softmax or sigmoid that was not found."""
-        if self.activated:
+        """Whether a softmax or sigmoid was not found that there is, or that values suggest."""
+        if self.activated or self.ending in ("linear", "probability", "other"):
             return tf.constant(False)
+        if self.ending is not None:
+            return tf.constant(True)
         within = [tf.reduce_all((v >= 0) & (v <= 1)) for v in tf.nest.flatten(self.values)]
         return tf.reduce_any(within)
 
+    @property
+    def is_unit(self) -> bool:
+        """Whether it is a single unit of each image, which may tell two classes apart."""
+        shape = getattr(self.values, "shape", None)
+        if shape is None or shape.rank is None or shape.rank < 2:
+            return False
+        return all(side == 1 for side in shape[1:])
 
-def read_outputs(outputs: Any, score: str) -> Outputs:
-    """Find what went into the final softmax or sigmoid; ``score`` is "logit" or "probability"."""
+    @property
+    def class_values(self) -> tf.Tensor:
+        """The outputs (B, C) of a classifier; of a single unit the probabilities of two classes."""
+        values = class_outputs(self.values)
+        if not self.is_unit:
+            return values
+        values = tf.cast(values, tf.float32)
+        return two_sides(tf.where(are_probabilities(self), values, tf.sigmoid(values)), True)
+
+    @property
+    def class_scores(self) -> tf.Tensor:
+        """The scores (B, C) of a classifier; of a single unit those of two classes."""
+        scores = class_outputs(self.scores)
+        if not self.is_unit or scores.shape[-1] != 1:
+            return scores
+        if self.likely:
+            return self.class_values
+        return two_sides(scores, False if self.has_logits else are_probabilities(self))
+
+    @property
+    def with_probabilities(self) -> Outputs:
+        """The same, with the probabilities of classes as their scores."""
+        if self.is_unit:
+            return replace(self, scores=self.values, likely=True)
+        return replace(self, scores=probabilities(self))
+
+    def split(self, count: int) -> list[Outputs]:
+        """Split a batch into parts of equal size."""
+        values, scores = (_split(structure, count) for structure in (self.values, self.scores))
+        return [replace(self, values=v, scores=s) for v, s in zip(values, scores, strict=True)]
+
+
+def _split(structure: Any, count: int) -> list[Any]:
+    leaves = [tf.split(leaf, count) for leaf in tf.nest.flatten(structure)]
+    return [tf.nest.pack_sequence_as(structure, list(part)) for part in zip(*leaves, strict=True)]
+
+
+def read_outputs(outputs: Any, score: str, ending: Ending | None = None) -> Outputs:
+    """Find what went into the final softmax or sigmoid.
+
+    Args:
+        outputs: What the model returned.
+        score: "logit" or "probability".
+        ending: How the structure says they come about.
+    """
     leaves = tf.nest.flatten(outputs)
     before = [_before_activation(leaf) for leaf in leaves]
     has_logits = all(logit is not None for logit in before)
     if score == "probability":
-        return Outputs(outputs, outputs, False, has_logits)
+        return Outputs(outputs, outputs, False, has_logits, ending, likely=True)
     scores = [leaf if logit is None else logit for leaf, logit in zip(leaves, before, strict=True)]
-    return Outputs(outputs, tf.nest.pack_sequence_as(outputs, scores), has_logits, has_logits)
+    packed = tf.nest.pack_sequence_as(outputs, scores)
+    return Outputs(outputs, packed, has_logits, has_logits, ending)
 
 
 def _before_activation(output: tf.Tensor) -> tf.Tensor | None:
@@ -84,19 +144,28 @@ def select(outputs: Outputs, target: TensorTarget, contrast: Contrast | None = N
     """
     if callable(target):
         first = tf.nest.flatten(outputs.values)[0]
-        scores = checked_scores(target(outputs.scores), first.shape[0])
+        of_classes = (outputs.class_scores,) if _asks_unit(target, outputs) else ()
+        scores = checked_scores(target(outputs.scores, *of_classes), first.shape[0])
         nothing = tf.tile([[PREDICTED, NOTHING]], [tf.shape(first)[0], 1])
         return Selected(tf.cast(scores, tf.float32), nothing, target)
-    values, logits = class_outputs(outputs.values), class_outputs(outputs.scores)
+    values, logits = outputs.class_values, outputs.class_scores
     if target.dtype.is_floating:
         return Selected(_weighted(logits, target), target, target, target)
     if target.shape.rank == 1:
         target = tf.stack([target, tf.fill(target.shape, NOTHING)], axis=1)
     pairs = resolved(values, target)
     if contrast is None:
-        return Selected(class_scores(logits, pairs), pairs, pairs)
+        if not outputs.is_unit:
+            return Selected(class_scores(logits, pairs), pairs, pairs)
+        columns = with_number(logits, class_outputs(outputs.scores)[:, -1:])
+        return Selected(class_scores(columns, as_columns(pairs)), pairs, pairs)
     weights = tf.stop_gradient(contrast(logits, pairs))
     return Selected(_weighted(logits, weights), pairs, weights, weights)
+
+
+def _asks_unit(target: Any, outputs: Outputs) -> bool:
+    """Whether some of a list of targets are classes of a single unit."""
+    return isinstance(target, Each) and outputs.is_unit
 
 
 def _weighted(logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -110,7 +179,7 @@ def spread(outputs: Outputs, targets: Sequence[TensorTarget | Top]) -> list[Tens
     spread: list[TensorTarget] = []
     for target in targets:
         if isinstance(target, Top):
-            spread += tf.unstack(target.pairs(class_outputs(outputs.values))[:, tf.newaxis])
+            spread += tf.unstack(target.pairs(outputs.class_values)[:, tf.newaxis])
         else:
             spread.append(target)
     return spread
@@ -118,24 +187,22 @@ def spread(outputs: Outputs, targets: Sequence[TensorTarget | Top]) -> list[Tens
 
 def probabilities(outputs: Outputs) -> tf.Tensor:
     """Take the model's probabilities, or those of its logits where it ends in no activation."""
+    if outputs.is_unit:
+        return outputs.class_values
     values = tf.cast(class_outputs(outputs.values), tf.float32)
-    return tf.where(are_probabilities(outputs), values, of_logits(values))
+    return tf.where(are_probabilities(outputs), values, tf.nn.softmax(values))
 
 
 def are_probabilities(outputs: Outputs) -> tf.Tensor:
     """Tell whether a classifier's outputs are probabilities as they are: (B, 1) bool."""
     values = tf.cast(class_outputs(outputs.values), tf.float32)
-    if outputs.activated:
-        return tf.ones_like(values[:, :1], tf.bool)
+    if outputs.activated or outputs.ending is not None:
+        known = outputs.activated or outputs.ending in BOUNDED
+        return tf.fill(tf.shape(values[:, :1]), known)
     within = tf.reduce_all((values >= 0) & (values <= 1), axis=-1, keepdims=True)
     if values.shape[-1] == 1:
         return within
     return within & (tf.abs(tf.reduce_sum(values, axis=-1, keepdims=True) - 1) < 1e-3)
-
-
-def of_logits(values: tf.Tensor) -> tf.Tensor:
-    """Turn logits (B, C) into probabilities: their softmax; of a single one the sigmoid."""
-    return tf.sigmoid(values) if values.shape[-1] == 1 else tf.nn.softmax(values)
 
 
 def logits(output: tf.Tensor) -> tf.Tensor | None:

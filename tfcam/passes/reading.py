@@ -9,7 +9,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from tfcam.maps.tensors import first_component
+from tfcam.maps.tensors import first_component, resized
+from tfcam.model.geometry import Placement
 from tfcam.model.tokens import Grid
 
 
@@ -85,6 +86,7 @@ class Reading:
         bias_attributions: Of each layer that adds a bias, what it gave to the score, (B, ...).
         attentions: Of each self-attention, its scores (B, heads, T, T) float32.
         grid: Where tokens lie in the image; None for a layer that gives maps.
+        placement: Where the layer's cells lie in the image; None where they cover it.
         network: To be asked again about other images or activations; there for every method.
         principal: Whether channels are combined to their first principal component.
     """
@@ -99,8 +101,15 @@ class Reading:
     bias_attributions: Sequence[tf.Tensor] = ()
     attentions: Sequence[tf.Tensor] = ()
     grid: Grid | None = None
+    placement: Placement | None = None
     network: Network = None  # type: ignore[assignment]  # None in a reading made by hand
     principal: bool = False
+
+    def over_image(self, maps: tf.Tensor, sides: Sequence[int]) -> tf.Tensor:
+        """Lay maps of the layer (B, h, w, K) over the image: (B, *sides, K)."""
+        if self.placement is None:
+            return resized(maps, sides)
+        return self.placement.carry_back(maps, sides)
 
     def combine(self, weighted: tf.Tensor) -> tf.Tensor:
         """Sum weighted activations (B, h, w, K) over the channels to a map (B, h, w).

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfcam.model.endings import BOUNDED
 from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import swapped
@@ -93,6 +94,7 @@ class SubModel:
 
     Attributes:
         half: Whether a layer computes in float16.
+        ending: How the explained output comes about; None where the structure can't tell.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class SubModel:
         self.graph = graph
         self.taps = tuple(taps)
         self.score, self.output, self.which, self._heads = score, output, which, heads
+        self.ending = graph.output(output, which).ending
         self._traced: Recent[Any] = Recent()
         self._others: tuple[tf.Tensor, ...] = ()
         self.half = graph.computes_in("float16")
@@ -191,7 +194,7 @@ class SubModel:
 
     def _outputs(self, outputs: Any) -> Outputs:
         names = getattr(self.model, "output_names", None) or ()
-        return read_outputs(pick_output(outputs, self.output, names), self.score)
+        return read_outputs(pick_output(outputs, self.output, names), self.score, self.ending)
 
     def read(self, images: tf.Tensor, target: TensorTarget, needs: Need = Need.GRADIENTS) -> Answer:
         """Read the answer for one target: see ``read_each``."""
@@ -217,7 +220,7 @@ class SubModel:
         Raises:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
         """
-        targets = [told_format(target, self._swapped is not None) for target in targets]
+        targets = [self.told(target) for target in targets]
         gradients, image_gradients = Need.GRADIENTS in needs, Need.IMAGE_GRADIENTS in needs
         half = self.half
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
@@ -261,6 +264,13 @@ class SubModel:
             ]
             answers.append(Answer(readings, selected.pairs, selected.weights, selected.again))
         return Pass(outputs, tapped, answers)
+
+    def told(self, target: Any) -> Any:
+        """Tell a target of pixels how outputs are laid out, and whether they are probabilities."""
+        likely = None if self.ending is None else self.ending == "probability"
+        if self.score == "probability" and self.ending is not None:
+            likely = self.ending in BOUNDED
+        return told_format(target, self._swapped is not None, likely)
 
     def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
         """Open a scope with a list that fills with attention scores, where they are wanted."""

@@ -9,28 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcam.model.applications import FAMILIES
-from tfcam.model.graph import ModelGraph
-from tfcam.utils.validation import shown
+from tfcam.model.applications import Family, find_family
+from tfcam.model.graph import ModelGraph, graph_of
+from tfcam.model.stem import Arrival
+from tfcam.preprocessing.names import MODE_OF, MODES, check_preprocess
 
 Preprocess = str | Callable[[np.ndarray], Any] | None
-
-
-_MODES = {
-    "raw": "0..255 as it is",
-    "unit": "scaled to 0..1",
-    "tf": "scaled to -1..1",
-    "torch": "scaled to 0..1, ImageNet mean and deviation",
-    "caffe": "BGR, ImageNet mean taken off",
-}
-
-
-# What keras.applications' preprocess_input begins with in a graph, on pixels of 0..255; what may
-# as well be arithmetic on pixels of 0..1, such as 2 x - 1, says nothing.
-_ARITHMETIC = ("Divide", "TrueDivide", "GetItem")
-
-
-_UNCLEAR = ("Add", "Lambda", "Multiply", "Subtract")
 
 
 @dataclass(frozen=True)
@@ -66,14 +50,8 @@ def choose_preprocessing(
         return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
     if callable(preprocess):
         return Preprocessing(preprocess, f"{function_name(preprocess)}, as given")
-    if not (isinstance(preprocess, str) and preprocess == "auto"):
-        modes = {mode: mode for mode in _MODES} | {family.name: family.mode for family in FAMILIES}
-        if not isinstance(preprocess, str) or preprocess not in modes:
-            raise ValueError(
-                f"preprocess must be 'auto', None, a callable or one of {', '.join(modes)}; "
-                f"got {shown(preprocess)}."
-            )
-        return _mode(modes[preprocess], "as given")
+    if check_preprocess(preprocess) != "auto":
+        return _mode(MODE_OF[preprocess], "as given")
     told = _told(graph, which)
     if told is not None:
         return told
@@ -82,7 +60,7 @@ def choose_preprocessing(
         f"How {graph.name!r} wants its pictures can't be read from it: it is no keras.applications "
         "network by name and has no Rescaling or Normalization. Pass preprocess='unit' (0..1), "
         "'tf' (-1..1), 'torch', 'caffe', 'raw' (0..255), a callable, or None if already prepared."
-        + (f" Its layers are named as in {hint.name!r} ({_MODES[hint.mode]})." if hint else "")
+        + (f" Its layers are named as in {hint.name!r} ({MODES[hint.mode]})." if hint else "")
     )
 
 
@@ -97,34 +75,55 @@ def _mode(mode: str, reason: str) -> Preprocessing:
             )
         return keras.applications.imagenet_utils.preprocess_input(pixels, "channels_last", mode)
 
-    return Preprocessing(function, f"{_MODES[mode]}, {reason}", mode == "caffe")
+    return Preprocessing(function, f"{MODES[mode]}, {reason}", mode == "caffe")
 
 
 def _told(graph: ModelGraph, which: int) -> Preprocessing | None:
-    """The range that the model takes, as its first operations or else its family tell."""
-    for operation in graph.input_operations(which):
-        kind = type(operation).__name__
-        if kind == "Rescaling":
-            # A factor above 1 takes pixels of 0..1 up; a small one takes those of 0..255 down.
-            factor = np.max(operation.scale)
-            if 0.1 < factor <= 1:
-                return None
-            return _mode("unit" if factor > 1 else "raw", "Rescaling is inside")
-        if kind == "Normalization":
-            mean = np.max(keras.ops.convert_to_numpy(operation.mean))
-            if mean > 0:
-                return _mode("unit" if mean <= 1 else "raw", "Normalization is inside")
-            return None
-        if kind in _ARITHMETIC:
-            return _mode("raw", "its input is scaled inside")
-        if kind in _UNCLEAR:
-            return None
-        if getattr(operation, "weights", None):
-            break
-    family = graph.family
-    if family is None:
-        return None
-    return _mode(family.bare or family.mode, f"as {family.name} was trained")
+    """The range that the model takes: what its first weights or its networks are to be given."""
+    if "int" in graph.inputs[which].dtype:
+        return _mode("raw", "its input is of whole numbers")
+    stem = graph.stem(which)
+    told = [_wanted(graph, arrival, stem.scaling) for arrival in stem.arrivals]
+    modes = {mode for mode, _ in told}
+    if len(modes) > 1:
+        wants = " and ".join(
+            sorted(MODES[mode] if mode else "what can't be told" for mode in modes)
+        )
+        raise ValueError(
+            f"{graph.name!r} gives one input to several networks that want it in different ways: "
+            f"{wants}. Pass preprocess='raw' (0..255), 'unit' (0..1), 'tf' (-1..1), 'torch', "
+            "'caffe', a callable, or None if already prepared: as it was trained."
+        )
+    if not told:
+        family = graph.own_family
+        return None if family is None else _mode(*_of_family(family, False))
+    (mode, reason), *_ = told
+    return None if mode is None else _mode(mode, reason)
+
+
+def _wanted(graph: ModelGraph, arrival: Arrival, scaling: str | None) -> tuple[str | None, str]:
+    """The mode in which pictures must come for what is reached inside, and why."""
+    network = arrival.network and arrival.network()
+    family = graph.family if network is None else find_family([network])
+    reason = f"{scaling} is inside" if scaling else "its input is scaled inside"
+    scale = arrival.scale
+    if scale is None:
+        return None, ""
+    if not scale.is_identity:
+        return scale.takes, reason
+    if family is None or scale.turned:
+        return None, ""
+    return _of_family(family, network is not None and _scales(network))
+
+
+def _scales(network: Any) -> bool:
+    """Whether a network of keras.applications scales pixels itself, as the newer ones may."""
+    scales = [arrival.scale for arrival in graph_of(network).stem().arrivals]
+    return any(scale is not None and not scale.is_identity for scale in scales)
+
+
+def _of_family(family: Family, scales: bool) -> tuple[str, str]:
+    return family.mode if scales else family.bare or family.mode, f"as {family.name} was trained"
 
 
 def function_name(function: Callable[..., Any]) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from tfcam.findings import Finding, finding
 from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image, to_channels
 from tfcam.model.given import split_batch
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
+from tfcam.preprocessing.ranges import known_range, look_like_pixels
 from tfcam.utils.validation import check_shape
 
 
@@ -28,6 +30,7 @@ class Prepared:
         others: The model's other inputs, (B, ...) each, in their flat order.
         description: What was applied, in words.
         bgr: Whether the input's channels are in the order blue, green, red.
+        findings: What to mind about all of them.
     """
 
     images: list[np.ndarray]
@@ -36,6 +39,7 @@ class Prepared:
     bgr: bool = False
     axes: int = 2
     others: tuple[np.ndarray, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def prepare(
@@ -44,6 +48,7 @@ def prepare(
     preprocess: Preprocess,
     which: int = 0,
     shown: bool = True,
+    pixels: bool | None = None,
 ) -> Prepared:
     """Load, resize and preprocess pictures for a model; what is given is never changed.
 
@@ -55,6 +60,7 @@ def prepare(
         which: Which of the model's inputs they are.
         shown: Whether inputs that were given prepared are made a picture to look at; else it is
             black.
+        pixels: Of a part of a batch, what ``are_pixels`` says of the whole.
 
     Raises:
         ValueError: If pictures and prepared arrays are mixed, or sizes do not fit.
@@ -71,7 +77,13 @@ def prepare(
                 "Pictures and float arrays (taken as already prepared) can't be mixed in a batch; "
                 f"{sum(prepared)} of {len(prepared)} are floats."
             )
-        return _already_prepared(pictures, taken, shown)
+        if pixels is None:
+            pixels = are_pixels(graph, pictures, preprocess, which)
+        if not pixels:
+            doubts = () if preprocess is None else _doubts(graph, pictures, which)
+            return replace(_already_prepared(pictures, taken, shown), findings=doubts)
+        prepared = [False] * len(pictures)
+        pictures = [_rounded(picture, taken) for picture in pictures]
     # What is wrong with a picture is told before what can't be known of the model.
     chosen = None if unsaid else choose_preprocessing(graph, preprocess, which)
     loaded = [
@@ -82,17 +94,73 @@ def prepare(
     size = size_for(graph, shape, loaded)
     channels = loaded[0].shape[2] if shape[2] is None else shape[2]
     resized = [to_channels(resize_image(image, size), channels) for image in loaded]
-    pixels = np.stack(resized, dtype=np.float32)
-    inputs = as_numpy(chosen.function(pixels))
-    if inputs.shape != pixels.shape:
+    batch = np.stack(resized, dtype=np.float32)
+    inputs = as_numpy(chosen.function(batch))
+    if inputs.shape != batch.shape:
         raise ValueError(
-            f"preprocess must keep the shape of the batch {pixels.shape}; it gave {inputs.shape}."
+            f"preprocess must keep the shape of the batch {batch.shape}; it gave {inputs.shape}."
         )
     if inputs.dtype.kind not in "fiub" and "float" not in inputs.dtype.name:  # bfloat16
         raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
-    fresh = inputs is not pixels  # what a callable returns may be its own
+    fresh = inputs is not batch  # what a callable returns may be its own
     inputs = inputs.astype(taken.dtype, copy=fresh)
-    return Prepared(loaded, inputs, chosen.description, chosen.bgr)
+    floats = "floats of 0..255 as pixels: " if pixels else ""
+    return Prepared(loaded, inputs, floats + chosen.description, chosen.bgr)
+
+
+def are_pixels(
+    graph: ModelGraph, pictures: Sequence[Any], preprocess: Preprocess, which: int = 0
+) -> bool:
+    """Tell whether a batch of floats holds pixels of 0..255 for a model that wants other values.
+
+    It does where the model's own range is known, and they can't be of it. Where the model takes
+    pixels as they are, floats of its size are such already.
+
+    Args:
+        graph: What is known of the model.
+        pictures: The whole batch.
+        preprocess: As the user says; None where the floats are prepared whatever they hold.
+        which: Which of the model's inputs they are.
+    """
+    taken = graph.inputs[which]
+    automatic = isinstance(preprocess, str) and preprocess == "auto"
+    if not automatic or not taken.is_image or not all(map(is_prepared, pictures)):
+        return False
+    arrays = [_picture_of(picture, taken) for picture in pictures]
+    if not all(array.ndim == 3 and array.shape[-1] in (1, 3, 4) for array in arrays):
+        return False
+    if not look_like_pixels(arrays):
+        return False
+    known = known_range(graph, which)
+    if known is None:
+        return False
+    resized = known.is_raw and any(
+        side not in (None, own)
+        for array in arrays
+        for own, side in zip(array.shape, taken.shape, strict=True)
+    )
+    return resized or known.excludes(arrays)
+
+
+def _picture_of(picture: Any, taken: Input) -> np.ndarray:
+    """A float picture (h, w, C), however the model takes it."""
+    array = _float32(picture)
+    array = array[0] if array.ndim == 4 and len(array) == 1 else array
+    first = taken.channels_first and array.ndim == 3 and array.shape[-1] not in (1, 3, 4)
+    return taken.channels_last(array) if first else array
+
+
+def _rounded(picture: Any, taken: Input) -> np.ndarray:
+    return np.clip(np.rint(_picture_of(picture, taken)), 0, 255).astype(np.uint8)
+
+
+def _doubts(graph: ModelGraph, pictures: Sequence[Any], which: int) -> tuple[Finding, ...]:
+    """Find floats of 0..255 given to a model of which nothing tells what it takes."""
+    arrays = list(map(_float32, pictures))
+    if not look_like_pixels(arrays) or known_range(graph, which) is not None:
+        return ()
+    high = float(max(array.max() for array in arrays))
+    return (finding("pixels_as_prepared", high=high, model=graph.name),)
 
 
 def prepare_others(
@@ -146,7 +214,7 @@ def _as_given(
             f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
             f"{taken.shape}. Give it prepared, or a callable."
         )
-    arrays = [np.asarray(value) for value in values]
+    arrays = [np.array(value) for value in values]  # the result keeps them
     for array in arrays:
         if array.dtype.kind not in "biuf":
             raise ValueError(

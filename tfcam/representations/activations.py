@@ -13,7 +13,10 @@ from tfcam.preprocessing.prepare import Prepared
 
 
 class Activations(NamedTuple):
-    """What layers give for pictures, (B, h, w, K) float32 each, and the model's outputs."""
+    """What layers give for pictures, (B, h, w, K) float32 each, and the model's outputs.
+
+    Of a single unit these are the probabilities (B, 2) of two classes.
+    """
 
     maps: list[np.ndarray]
     outputs: Any
@@ -33,7 +36,8 @@ def compute_activations(submodel: SubModel, prepared: Prepared) -> Activations:
             values if tap.grid is None else to_map(values, tap.grid)
             for tap, values in zip(submodel.taps, taken, strict=True)
         ]
-        return [tf.cast(values, tf.float32) for values in maps], outputs.values
+        values = outputs.class_values if outputs.is_unit else outputs.values
+        return [tf.cast(each, tf.float32) for each in maps], values
 
     if len(prepared.inputs) > 1:
         key = ("activations", tuple(inputs[0].shape))

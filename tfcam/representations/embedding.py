@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import keras
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.transforms import ScaledTranslation
 
@@ -19,15 +20,17 @@ from tfcam.data.example import Example, Skipped
 from tfcam.data.sources import open_data
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import BATCH_SIZE, GRID, OUTPUT, SEED
+from tfcam.figures.contact_sheet import Font, fit
 from tfcam.figures.overlays import LINE_COLOURS, embed_png
-from tfcam.figures.rendering import render
+from tfcam.figures.rendering import new_figure, render
 from tfcam.images.loading import resize_image
 from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
-from tfcam.utils.archive import Archived, save_archive
+from tfcam.targets.labels import read_label
+from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.terminal_text import make_printable
@@ -40,6 +43,12 @@ _THUMBNAIL = 40  # pixels
 
 
 _FEWEST = 4
+
+
+_WIDTH, _NAMED = 7.6, 40  # inches of the legend, and the classes that it names
+
+
+_LEGEND, _TITLE = Font(8), Font(9)
 
 
 # Told apart by the colour-blind (Okabe and Ito), and by their markers in black and white.
@@ -75,6 +84,17 @@ class Embedding(Archived):
     neighbours: tuple[float, ...]
     skipped: tuple[Skipped, ...] = ()
 
+    forms: ClassVar[Mapping[str, Form]] = {"points": Form("f", (3,)), "thumbnails": Form("u", (4,))}
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        counts = {len(self.classes), len(self.thumbnails), len(self.ids)}
+        counts |= {*self.points.shape[1:2], *map(len, self.features)}
+        layers = {len(self.layers), len(self.points), len(self.features), len(self.neighbours)}
+        if len(counts) > 1 or len(layers) > 1 or self.points.shape[2] != 2:
+            return f"it is of {counts} pictures in {layers} layers"
+        return ""
+
     def plot(self, thumbnails: bool = True) -> Figure:
         """Draw the panels, each picture as a thumbnail framed in the colour of its class.
 
@@ -82,19 +102,9 @@ class Embedding(Archived):
             thumbnails: False draws markers only.
 
         Returns:
-            The figure, 8 inches wide.
+            The figure, 8 inches wide; a notebook shows it, else ``matplotlib.pyplot.show()``.
         """
-        columns = min(2, len(self.layers))
-        rows = -(-len(self.layers) // columns)
-        figure = Figure(figsize=(8.0, rows * (6.0 if columns == 1 else 4.2) + 0.6))
-        for number in range(len(self.layers)):
-            self._draw(figure.add_subplot(rows, columns, number + 1), number, thumbnails)
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="lower center", ncols=min(4, len(names)), fontsize=8)
-        height = figure.get_figheight()
-        bottom = 0.55 + 0.25 * -(-len(names) // 4)  # of the axes, in inches
-        figure.subplots_adjust(0.08, bottom / height, 0.98, 1 - 0.45 / height, 0.2, 0.35)
-        return figure
+        return self._draw(new_figure(), thumbnails)
 
     def save(self, path: str | os.PathLike[str], thumbnails: bool = True) -> Path:
         """Write the figure that ``plot`` draws, or everything (``.npz``); whole or not at all.
@@ -114,7 +124,7 @@ class Embedding(Archived):
         if path.suffix == ".npz":
             save_archive(path, self)
         else:
-            write_whole(path, render(self.plot(thumbnails), path.suffix[1:], 150))
+            write_whole(path, render(self._draw(Figure(), thumbnails), path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
@@ -126,15 +136,39 @@ class Embedding(Archived):
         return make_printable("\n".join(lines))
 
     def _repr_png_(self) -> bytes:
-        return render(self.plot(), "png", 100)
+        return render(self._draw(Figure(), True), "png", 100)
 
     def _repr_html_(self) -> str:
         return embed_png(self._repr_png_(), repr(self))
 
-    def _draw(self, axes: Axes, number: int, thumbnails: bool) -> None:
+    def _draw(self, figure: Figure, thumbnails: bool) -> Figure:
+        columns = min(2, len(self.layers))
+        rows = -(-len(self.layers) // columns)
+        named = [fit(kind, _WIDTH / 2, _LEGEND, 1) for kind in self._kinds[:_NAMED]]
+        if len(self._kinds) > _NAMED:
+            named.append(f"and {len(self._kinds) - _NAMED} more")
+        widest = max(map(_LEGEND.width, named)) + 0.6  # inches, with the marker and a gap
+        beside = max(1, min(4, len(named), int(_WIDTH / widest)))
+        # In inches: above the axes a title, below them a label, at the foot the legend.
+        bottom = 0.65 + 0.19 * -(-len(named) // beside)
+        height = bottom + rows * (5.4 if columns == 1 else 3.6) + 0.45
+        figure.set_size_inches(8.0, height)
+        for number in range(len(self.layers)):
+            self._draw_panel(figure.add_subplot(rows, columns, number + 1), number, thumbnails)
+        handles = figure.axes[0].get_legend_handles_labels()[0][:_NAMED]
+        handles += [Line2D([], [], linestyle="")] * (len(named) - len(handles))
+        figure.legend(handles, named, loc="lower center", ncols=beside, fontsize=_LEGEND.size)
+        figure.subplots_adjust(0.08, bottom / height, 0.98, 1 - 0.45 / height, 0.2, 0.35)
+        return figure
+
+    @property
+    def _kinds(self) -> list[str]:
+        return sorted(set(self.classes))
+
+    def _draw_panel(self, axes: Axes, number: int, thumbnails: bool) -> None:
         points = self.points[number]
-        kinds = sorted(set(self.classes))
-        for place, kind in enumerate(kinds):
+        axes.update_datalim(points)  # what is moved aside has no part in the limits
+        for place, kind in enumerate(self._kinds):
             mine = np.array([name == kind for name in self.classes])
             colour = LINE_COLOURS[place % len(LINE_COLOURS)]
             marker = _MARKERS[place % len(_MARKERS)]
@@ -153,8 +187,10 @@ class Embedding(Archived):
                 )
                 axes.add_artist(box)
         axes.margins(0.1)
+        axes.autoscale_view()
         near = f"the nearest picture is of the same class for {self.neighbours[number]:.0%}"
-        axes.set_title(f"{self.layers[number]}\n{near}", fontsize=9)
+        layer = fit(self.layers[number], 3.5, _TITLE, 1)
+        axes.set_title(f"{layer}\n{near}", fontsize=_TITLE.size, parse_math=False)
         names = ["t-SNE 1", "t-SNE 2"]
         if self.explained:
             shares = enumerate(self.explained[number], 1)
@@ -252,6 +288,8 @@ def embed(
         )
     taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, GRID.check(grid))]
     submodel = SubModel(opened.graph, taps, output=OUTPUT.check(output))
+    known, _ = opened.graph.labels(labels, submodel.output)
+    told = opened.classes(submodel.output, known)
     pooled: list[list[np.ndarray]] = [[] for _ in taps]
     predicted: list[int] = []
     with progress_bar(len(examples), "embedding", progress, "pictures") as advance:
@@ -261,12 +299,12 @@ def embed(
             layer_maps, outputs = compute_activations(submodel, prepared)
             for means, values in zip(pooled, layer_maps, strict=True):
                 means.append(values.mean(axis=(1, 2)))
-            if isinstance(outputs, np.ndarray) and outputs.ndim == 2:
+            if isinstance(outputs, np.ndarray) and outputs.ndim == 2 and not told.number:
                 predicted += outputs.argmax(axis=1).tolist()
             advance(len(pictures))
     features = tuple(map(np.concatenate, pooled))
-    known, _ = opened.graph.labels(labels)
-    names = _classes(examples, classes, source.label_names, predicted, known)
+    count = len(source.label_names or ()) or told.count
+    names = _classes(examples, classes, source.label_names, predicted, known, count)
     projections = [_project(values, by, seed) for values in features]
     return Embedding(
         tuple(tap.name for tap in taps),
@@ -288,12 +326,13 @@ def _classes(
     names: Sequence[str] | None,
     predicted: Sequence[int],
     labels: Sequence[str] | None,
+    count: int | None,
 ) -> tuple[str, ...]:
     """The class of each picture: as the user, the data, or the model says."""
     if classes is not None:
         return tuple(map(str, classes))
     if all(example.label is not None for example in examples):
-        return tuple(_name(example.label, names) for example in examples)
+        return tuple(_name(read_label(example.label, count), names) for example in examples)
     if not predicted:
         raise ValueError("The model gives no classes (B, C): say the class of each with classes=.")
     return tuple(_name(number, labels) for number in predicted)

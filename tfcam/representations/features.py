@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import keras
 import numpy as np
@@ -15,14 +16,15 @@ from matplotlib.figure import Figure
 from tfcam import maps
 from tfcam.engine.opened_model import open_model
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP, apply_colormap, embed_png
-from tfcam.figures.rendering import render
+from tfcam.figures.overlays import embed_png
+from tfcam.figures.palette import COLORMAP, Palette
+from tfcam.figures.rendering import new_figure
 from tfcam.images.kinds import ImageLike
 from tfcam.model.taps import Layer
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.representations.activations import compute_activations
-from tfcam.utils.archive import Archived, save_archive
+from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import make_printable
 from tfcam.utils.validation import check_choice, check_count
@@ -58,6 +60,17 @@ class Features(Archived):
     by: str
     count: int
 
+    forms: ClassVar[Mapping[str, Form]] = {
+        "image": Form("u", (3,)),
+        "maps": Form("f", (3,)),
+        "strengths": Form("f", (1,)),
+    }
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        counts = len(self.channels), len(self.maps), len(self.strengths)
+        return "" if len({*counts}) == 1 else f"it is of {counts} channels, maps and strengths"
+
     def plot(self, colormap: str = COLORMAP) -> Figure:
         """Draw the picture and the channels on one colour scale, each with its number and strength.
 
@@ -65,13 +78,13 @@ class Features(Archived):
             colormap: The name of a matplotlib colormap.
 
         Returns:
-            The figure.
+            The figure; a notebook shows it, else ``matplotlib.pyplot.show()``.
 
         Raises:
             ValueError: If there is no such colormap.
         """
-        figure = Figure()
-        self._sheet(colormap).draw(figure)
+        figure = new_figure()
+        self._sheet(Palette(colormap)).draw(figure)
         return figure
 
     def save(self, path: str | os.PathLike[str], colormap: str = COLORMAP) -> Path:
@@ -92,7 +105,7 @@ class Features(Archived):
         if path.suffix == ".npz":
             save_archive(path, self)
         else:
-            write_whole(path, render(self.plot(colormap), path.suffix[1:], 150))
+            write_whole(path, self._sheet(Palette(colormap)).render(path.suffix[1:], 150))
         return path
 
     def __repr__(self) -> str:
@@ -103,7 +116,7 @@ class Features(Archived):
         return make_printable("\n".join([self._headline, *rows]))
 
     def _repr_png_(self) -> bytes:
-        return render(self.plot(), "png", 100)
+        return self._sheet(Palette()).render("png", 100)
 
     def _repr_html_(self) -> str:
         return embed_png(self._repr_png_(), repr(self))
@@ -116,14 +129,14 @@ class Features(Archived):
             f"{self.by}, {height} x {width}"
         )
 
-    def _sheet(self, colormap: str) -> ContactSheet:
+    def _sheet(self, palette: Palette) -> ContactSheet:
         # One scale for all, so that a weak channel looks weak.
         shared = np.maximum(self.maps, 0) / (max(float(self.maps.max()), 0) or 1.0)
         size = _size(self.image)
         small = maps.resize(self.image, size).round().clip(0, 255).astype(np.uint8)
         cells = [Cell(small, "the picture")]
         for channel, strength, heatmap in zip(self.channels, self.strengths, shared, strict=True):
-            colour = apply_colormap(np.clip(maps.resize(heatmap, size), 0, 1), colormap)
+            colour = palette.colours(np.clip(maps.resize(heatmap, size), 0, 1))
             drawn = np.round(255 * colour).astype(np.uint8)
             cells.append(Cell(drawn, f"channel {channel}\n{self.by} {strength:.3g}"))
         blank = Cell(np.full((*size, 3), 255, np.uint8))
@@ -133,7 +146,7 @@ class Features(Archived):
         nothing = [Heading("")] * columns
         bar = "of the largest value of these channels"
         titles = [Heading("")] * len(rows)
-        return ContactSheet(rows, nothing, titles, self._headline, [], bar, colormap)
+        return ContactSheet(rows, nothing, titles, self._headline, [], bar, palette, faded=False)
 
 
 def features(

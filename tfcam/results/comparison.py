@@ -10,23 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
-from tfcam import maps
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.overlays import COLORMAP, embed_png
+from tfcam.figures.overlays import embed_png
+from tfcam.figures.palette import ALPHA, COLORMAP, OF_EACH, PLAIN, Palette
+from tfcam.figures.rendering import new_figure
 from tfcam.results.explanation import Explanation
+from tfcam.results.sheets import codes, describe_colours, draw_small, scale_alone, scale_row, shrink
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.terminal_text import make_printable
 
 _ENDINGS = (".png", ".pdf", ".svg")
-
-
-_LARGEST_SIDE = 800  # pixels that a picture keeps in the figure: more than any print shows
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,12 +76,16 @@ class Comparison:
         return (explanation for row in self.cells for explanation in row)
 
     def plot(
-        self, shared_scale: bool = False, alpha: float = 0.5, colormap: str = COLORMAP
+        self,
+        shared_scale: bool = False,
+        alpha: float = ALPHA,
+        colormap: str = COLORMAP,
+        signed: bool = False,
     ) -> Figure:
         """Draw the picture and all maps, with what is explained, and the findings below each map.
 
-        Maps of pixels are signed and grey, as ``Explanation.picture`` draws them, each in its own
-        range.
+        Maps of pixels are drawn by themselves, as ``Explanation.picture`` draws them, each in its
+        own range.
 
         Args:
             shared_scale: False scales each map by its own maximum. True divides the maps of a row
@@ -93,19 +93,19 @@ class Comparison:
                 one scale, as maps of different methods have different units: compare along a row
                 only where it is one method, not where the rows are models and the columns
                 methods.
-            alpha: Weight of the colours, in [0, 1].
+            alpha: The largest weight of the colours, in [0, 1]: from half of the maximum on.
             colormap: The name of a matplotlib colormap.
+            signed: Draw what speaks for each in red and what speaks against it in blue.
 
         Returns:
             The figure; a notebook shows it, else ``matplotlib.pyplot.show()``.
 
         Raises:
-            ValueError: If alpha is not in [0, 1] or there is no such colormap.
+            ValueError: If alpha is not in [0, 1], there is no such colormap, or a signed map is
+                asked for of several layers.
         """
-        sheet = self._sheet(shared_scale, alpha, colormap)
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure(FigureClass=_ShownOnce)
+        sheet = self._sheet(shared_scale, alpha, Palette(colormap, signed))
+        figure = new_figure()
         sheet.draw(figure)
         return figure
 
@@ -113,8 +113,9 @@ class Comparison:
         self,
         path: str | os.PathLike[str],
         shared_scale: bool = False,
-        alpha: float = 0.5,
+        alpha: float = ALPHA,
         colormap: str = COLORMAP,
+        signed: bool = False,
     ) -> Path:
         """Write the figure that ``plot`` draws, whole or not at all.
 
@@ -123,6 +124,7 @@ class Comparison:
             shared_scale: As in ``plot``.
             alpha: As in ``plot``.
             colormap: As in ``plot``.
+            signed: As in ``plot``.
 
         Returns:
             The path.
@@ -132,7 +134,7 @@ class Comparison:
             FileNotFoundError: If its folder does not exist.
         """
         path = check_path(path)
-        sheet = self._sheet(shared_scale, alpha, colormap)
+        sheet = self._sheet(shared_scale, alpha, Palette(colormap, signed))
         write_whole(path, sheet.render(path.suffix[1:], 150))
         return path
 
@@ -163,7 +165,7 @@ class Comparison:
     def _repr_png_(self) -> bytes | None:
         if self.cells[0][0].heatmap.ndim != 2:  # the table is shown
             return None
-        return self._sheet(False, 0.5, COLORMAP).render("png", 100)
+        return self._sheet(False, ALPHA, PLAIN).render("png", 100)
 
     def _repr_html_(self) -> str | None:
         """The figure, with all titles for who can't see it; None where the table is shown."""
@@ -175,40 +177,45 @@ class Comparison:
             png, "; ".join([f"Comparison of {size}", *(explanation.title for explanation in self)])
         )
 
-    def _sheet(self, shared_scale: bool, alpha: float, colormap: str) -> ContactSheet:
+    def _sheet(self, shared_scale: bool, alpha: float, palette: Palette) -> ContactSheet:
         if self.cells[0][0].heatmap.ndim != 2:
             raise ValueError(
                 f"A comparison draws images; this is of {self.cells[0][0].extent}. Draw each "
                 "explanation by itself: comparison[row, column].plot()."
             )
         headline, rows, columns, captions = self._headings()
-        everywhere = [code for code in _codes(self.cells[0][0]) if len(self) > 1]
+        everywhere = [code for code in codes(self.cells[0][0]) if len(self) > 1]
         everywhere = [
-            code for code in everywhere if all(code in _codes(explanation) for explanation in self)
+            code for code in everywhere if all(code in codes(explanation) for explanation in self)
         ]
         picture = Cell(shrink(self.cells[0][0]).image)
         cells = []
         for row, texts in zip(self.cells, captions, strict=True):
-            heatmaps = (
-                scale_row(row) if shared_scale else [explanation.heatmap for explanation in row]
-            )
             cells.append([picture])
-            for explanation, heatmap, text in zip(row, heatmaps, texts, strict=True):
-                shown = shrink(dataclasses.replace(explanation, heatmap=heatmap))
-                notes = tuple(code for code in _codes(explanation) if code not in everywhere)
-                cells[-1].append(Cell(shown.picture(alpha, colormap), text, notes))
+            signed = palette.signed
+            scaled = (
+                scale_row(row, signed) if shared_scale else [scale_alone(e, signed) for e in row]
+            )
+            for explanation, values, text in zip(row, scaled, texts, strict=True):
+                notes = tuple(code for code in codes(explanation) if code not in everywhere)
+                drawn = draw_small(explanation, values, alpha, palette)
+                cells[-1].append(Cell(drawn, text, notes))
         title = "the picture as given"
         if any(text for texts in captions for text in texts):  # the maps have captions: so has it
             cells[0][0], title = dataclasses.replace(picture, caption=title), ""
+        legend = describe_colours(self, palette)
+        shared = shared_scale and legend.bar == OF_EACH
         foot = [line for line in map(self._unsaid, ("method", "layer")) if line]
         foot += [f"Of every map: {', '.join(everywhere)}."] if everywhere else []
-        pixels = [_signed(explanation) for explanation in self]
-        if any(pixels):
-            foot.append("Grey maps are of pixels: mid grey is zero, each has its own range.")
-        label = "of the largest value in its row" if shared_scale else "of each map's maximum"
-        bar = None if all(pixels) else label
         return ContactSheet(
-            cells, [Heading("", title), *columns], rows, headline, foot, bar, colormap
+            cells,
+            [Heading("", title), *columns],
+            rows,
+            headline,
+            foot + legend.foot,
+            "of the largest value in its row" if shared else legend.bar,
+            palette,
+            legend.faded,
         )
 
     def _unsaid(self, fact: str) -> str:
@@ -256,49 +263,6 @@ class _Headings(NamedTuple):
     captions: list[list[str]]
 
 
-class _ShownOnce(Figure):
-    """A figure that a notebook does not show twice, as a cell's value and as pyplot's figure."""
-
-    def _ipython_display_(self) -> None:
-        import matplotlib.pyplot as plt
-
-        if not plt.fignum_exists(getattr(self, "number", -1)):
-            raise NotImplementedError  # IPython then shows it as any other figure
-        if "inline" in matplotlib.get_backend():
-            # The inline backend calls this too, at the end of the cell, for what is still open.
-            plt.close(self)
-            raise NotImplementedError
-
-
-def scale_row(row: Sequence[Explanation]) -> list[np.ndarray]:
-    """Scale the heatmaps of one row together: relative to the largest value of all its maps.
-
-    Args:
-        row: Explanations of one picture.
-
-    Returns:
-        For each max(M, 0) / max over the row, (H, W) float32 in [0, 1], where M is the raw map at
-        the picture's size. A map of pixels, or one that is not finite, keeps its own heatmap.
-
-    Example:
-        >>> import dataclasses, tfcam
-        >>> one = tfcam.explain(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
-        >>> weak = dataclasses.replace(one, raw=one.raw / 4)
-        >>> [float(each.max()) for each in scale_row([one, weak])]
-        [1.0, 0.25]
-    """
-    shared = [number for number, explanation in enumerate(row) if _has_units(explanation)]
-    positive = {
-        number: np.maximum(maps.resize(row[number].raw, row[number].heatmap.shape), 0)
-        for number in shared
-    }
-    largest = max((values.max() for values in positive.values()), default=0.0) or 1.0
-    return [
-        positive[number] / largest if number in positive else explanation.heatmap
-        for number, explanation in enumerate(row)
-    ]
-
-
 def check_path(path: str | os.PathLike[str]) -> Path:
     """Refuse, before the work, a file that a comparison can't be saved as.
 
@@ -323,17 +287,13 @@ def _position(kind: str, labels: tuple[str, ...], place: int | str) -> int:
     raise ValueError(f"No {kind} of this comparison is labelled {place!r}.{known}")
 
 
-def _codes(explanation: Explanation) -> tuple[str, ...]:
-    return tuple(finding.code for finding in explanation.findings)
-
-
 _FACTS: dict[str, Callable[[Explanation], str]] = {
     "class": lambda cell: cell.name,
     "score": lambda cell: f"{cell.score:.4g} {cell.score_kind}",
     "probability": lambda cell: "" if cell.probability is None else f"{cell.probability:.3g}",
     "layer": lambda cell: str(cell.layer or "-"),
     "method": lambda cell: cell.method,
-    "findings": lambda cell: ", ".join(_codes(cell)),
+    "findings": lambda cell: ", ".join(codes(cell)),
 }
 
 
@@ -347,23 +307,3 @@ def _captioned(labels: Sequence[str], answers: Sequence[_Answer]) -> list[Headin
         Heading(label, answer.number if label == answer.name else "\n".join(answer))
         for label, answer in zip(labels, answers, strict=True)
     ]
-
-
-def _signed(explanation: Explanation) -> bool:
-    """Whether ``picture`` draws it as a grey map of pixels."""
-    return explanation.raw.ndim == 3 and bool(np.isfinite(explanation.raw).all())
-
-
-def _has_units(explanation: Explanation) -> bool:
-    """Whether its values can be compared with those of other maps."""
-    return explanation.raw.ndim == 2 and bool(np.isfinite(explanation.raw).all())
-
-
-def shrink(explanation: Explanation) -> Explanation:
-    """Shrink the explanation of a large photo to what a figure can show."""
-    step = -(-max(explanation.heatmap.shape) // _LARGEST_SIDE)
-    if step == 1:
-        return explanation
-    heatmap = np.asarray(Image.fromarray(explanation.heatmap).reduce(step))
-    image = np.asarray(Image.fromarray(explanation.image).reduce(step))
-    return dataclasses.replace(explanation, heatmap=heatmap, image=image)

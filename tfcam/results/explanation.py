@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, Literal
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,12 +18,14 @@ from rich.text import Text
 from tfcam import maps
 from tfcam.figures import overlays as drawing
 from tfcam.figures import text as lettering
-from tfcam.figures.overlays import COLORMAP
-from tfcam.figures.rendering import render
-from tfcam.findings import Finding
-from tfcam.utils.archive import Archived, save_archive, save_picture
+from tfcam.figures.palette import ALPHA, COLORMAP, OF_MAXIMUM, OF_PERCENTILE, PLAIN, Palette
+from tfcam.figures.rendering import new_figure, render
+from tfcam.findings import FINDINGS, Finding
+from tfcam.utils.archive import Archived, Form, save_archive, save_picture
 from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import make_printable
+
+Look = Literal["overlay", "pixels", "channels"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,14 +33,14 @@ class Explanation(Archived):
     """Which parts of one image made a model decide as it did; or of a series, text or volume.
 
     Attributes:
-        heatmap: (H, W) float32 in [0, 1], of the size of the picture as given; (L,) of a series
-            or text, (D, H, W) of a volume.
+        heatmap: (H, W) float32 in [0, 1], of the size of the picture as given: the ReLU of the
+            raw map, resized, then scaled; (L,) of a series or text, (D, H, W) of a volume.
         raw: The signed map before scaling: (h, w) of the layer, or (h, w, C) of pixels (RGB);
             of several layers, the heatmap that they are fused to. (l,) or (d, h, w), or with
             channels, of others.
-        image: (H, W, 3) uint8 RGB, the picture as given; of an array that was given already
-            prepared, its values stretched to 0..255. A series, text or volume as given, but with
-            channels last.
+        image: (H, W, 3) uint8 RGB, a copy of the picture as given; of an array that was given
+            already prepared, its values stretched to 0..255. A series, text or volume as given, but
+            with channels last.
         target: The explained class, or None where a callable was explained.
         label: The class's label, or the callable's name; None where it is not known.
         score: The explained number.
@@ -78,26 +79,74 @@ class Explanation(Archived):
     parts: dict[str, np.ndarray] = field(default_factory=dict)
     words: tuple[str, ...] = ()
 
+    forms: ClassVar[Mapping[str, Form]] = {
+        "heatmap": Form("f", (1, 2, 3)),
+        "raw": Form("f", (1, 2, 3, 4)),
+        "image": Form("uif", (1, 2, 3, 4)),
+    }
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        size, shape = self.heatmap.shape, self.image.shape
+        if shape[: len(size)] != size:
+            return f"a heatmap {size} is of no image {shape}"
+        if len(size) == 2 and (self.image.dtype != np.uint8 or len(shape) != 3):
+            return f"image is an array {shape} of {self.image.dtype}"
+        odd = [name for name, part in self.parts.items() if part.dtype.kind != "f"]
+        odd += [one.code for one in self.findings if one.code not in FINDINGS]
+        return f"{odd[0]!r:.50} is no map and no finding" if odd else ""
+
     def __post_init__(self) -> None:
         if not self.words and self.image.ndim == 1 and self.image.dtype.kind in "iu":
             object.__setattr__(self, "words", tuple(map(str, self.image)))
 
-    def overlay(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
-        """Lay the coloured heatmap over the picture.
+    @property
+    def signed_heatmap(self) -> np.ndarray:
+        """(H, W) float32 in [-1, 1]: what speaks for it, and what against; see ``maps.signed``.
+
+        Raises:
+            ValueError: If it is of several layers, which are fused without their signs.
+        """
+        if self.parts:
+            raise ValueError(
+                f"A signed map is of one layer; this is fused of {len(self.parts)}, each without "
+                "its negative values. Explain one of them."
+            )
+        if not np.isfinite(self.raw).all():
+            return np.zeros_like(self.heatmap)
+        return maps.signed(self.raw, self.heatmap.shape)
+
+    @property
+    def look(self) -> Look:
+        """How ``picture`` draws it: over the picture, as pixels by themselves, or their channels.
+
+        Maps of layers are laid over the picture. Of the pixels of a map the largest absolute value
+        over the channels is drawn, as Simonyan et al. 2013 do; guided maps in their own colours,
+        where grey is zero.
+        """
+        if self.raw.ndim == self.heatmap.ndim or not np.isfinite(self.raw).all():
+            return "overlay"
+        return "channels" if "gated_activations" in self.options else "pixels"
+
+    def overlay(
+        self, alpha: float = ALPHA, colormap: str = COLORMAP, signed: bool = False
+    ) -> np.ndarray:
+        """Lay the coloured heatmap over the picture, which stays as it is where the map is zero.
 
         Args:
-            alpha: Weight of the colours, in [0, 1].
+            alpha: The largest weight of the colours, in [0, 1]: from half of the maximum on.
             colormap: The name of a matplotlib colormap.
+            signed: Draw what speaks for it in red and what speaks against it in blue.
 
         Returns:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            ValueError: If alpha is not in [0, 1], there is no such colormap, or it explains no
-                image.
+            ValueError: If alpha is not in [0, 1], there is no such colormap, it explains no image,
+                or a signed map is asked for of several layers.
         """
         self._check_image("overlay")
-        return drawing.overlay(self.image, self.heatmap, alpha, colormap)
+        return drawing.overlay(self.image, self._values(signed), alpha, Palette(colormap, signed))
 
     def boxes(
         self,
@@ -153,11 +202,20 @@ class Explanation(Archived):
                 "save() or the heatmap itself."
             )
 
-    def picture(self, alpha: float = 0.5, colormap: str = COLORMAP) -> np.ndarray:
+    def _values(self, signed: bool) -> np.ndarray:
+        return self.signed_heatmap if signed else self.heatmap
+
+    def picture(
+        self, alpha: float = ALPHA, colormap: str = COLORMAP, signed: bool = False
+    ) -> np.ndarray:
         """Draw what ``plot`` and ``save`` show: the overlay, or a map of pixels by itself.
 
-        A map of pixels is drawn in its own colours: grey is zero, and the full range is its
-        99th percentile of absolute values.
+        ``look`` says which. The full range of a map of pixels is its 99th percentile.
+
+        Args:
+            alpha: As in ``overlay``.
+            colormap: As in ``overlay``.
+            signed: As in ``overlay``; of a map of pixels, the sum over the channels.
 
         Returns:
             (H, W, 3) uint8 RGB.
@@ -166,11 +224,15 @@ class Explanation(Archived):
             ValueError: As ``overlay``.
         """
         self._check_image("picture")
-        if self.raw.ndim == 2 or not np.isfinite(self.raw).all():
-            return self.overlay(alpha, colormap)
-        return drawing.color_signed(self.raw, self.heatmap.shape)
+        return draw_map(self, self._values(signed), alpha, Palette(colormap, signed))
 
-    def plot(self, ax: Axes | None = None, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        alpha: float = ALPHA,
+        colormap: str = COLORMAP,
+        signed: bool = False,
+    ) -> Axes:
         """Draw the map with its title; with a colour bar, and an image beside it, without ``ax``.
 
         A series is drawn as lines before the heatmap, a text as words on its colours, a volume
@@ -178,88 +240,111 @@ class Explanation(Archived):
 
         Args:
             ax: Where to draw; None makes a new figure.
-            alpha: Weight of the colours over an image or a volume, in [0, 1].
+            alpha: The largest weight of the colours over an image or a volume, in [0, 1].
             colormap: The name of a matplotlib colormap.
+            signed: Draw what speaks for it in red and what speaks against it in blue.
 
         Returns:
             The axes with the map.
 
         Raises:
-            ValueError: If alpha is not in [0, 1] or there is no such colormap.
+            ValueError: If alpha is not in [0, 1], there is no such colormap, or a signed map is
+                asked for of several layers.
         """
+        palette, values = Palette(colormap, signed), self._values(signed)
         if ax is None:
-            import matplotlib.pyplot as plt
+            figure = new_figure(figsize=self._figure_size(palette))
+            return self._draw(figure, values, alpha, palette)
+        return self._draw_on(ax, values, alpha, palette)
 
-            return self._draw(plt.figure(figsize=self._figure_size()), alpha, colormap)
+    def _draw_on(self, ax: Axes, values: np.ndarray, alpha: float, palette: Palette) -> Axes:
         if self._kind == "image":
-            ax.imshow(self.picture(alpha, colormap))
+            ax.imshow(draw_map(self, values, alpha, palette))
             ax.set_axis_off()
         elif self._kind == "volume":
-            drawing.draw_volume(ax, self.image, self.heatmap, alpha, colormap)
+            drawing.draw_volume(ax, self.image, values, alpha, palette)
         elif self._kind == "series":
-            drawing.draw_series(ax, self.image, self.heatmap, colormap)
+            drawing.draw_series(ax, self.image, values, palette)
         else:
-            lettering.draw_words(ax, self.words, self.heatmap, colormap)
+            lettering.draw_words(ax, self.words, values, palette)
         ax.set_title(self.title, fontsize="medium", parse_math=False)  # a label may hold a $
         return ax
 
-    def _figure_size(self) -> tuple[float, float]:
+    def _has_bar(self, palette: Palette) -> bool:
+        return self._kind != "image" or self.look != "channels" or palette.signed
+
+    def _figure_size(self, palette: Palette) -> tuple[float, float]:
         if self._kind == "text":
             return lettering.figure_size(self.words)
-        width, height = drawing.figure_size(self.heatmap.shape)
-        noted = self._kind == "image" and self.findings
+        width, height = drawing.figure_size(self.heatmap.shape, self._has_bar(palette))
+        noted = self._kind == "image" and self._foot
         return width, height + (0.25 if noted else 0.0)  # a line below the map
 
-    def _draw(self, figure: Figure, alpha: float = 0.5, colormap: str = COLORMAP) -> Axes:
-        noted = "; ".join(finding.code for finding in self.findings)
+    @property
+    def _foot(self) -> str:
+        grey = ["mid grey is zero"] if self._kind == "image" and self.look == "channels" else []
+        return "; ".join(grey + [finding.code for finding in self.findings])
+
+    def _draw(self, figure: Figure, values: np.ndarray, alpha: float, palette: Palette) -> Axes:
         if self._kind == "text":
-            return self.plot(lettering.add_axes(figure, noted, colormap), alpha, colormap)
+            axes = lettering.add_axes(figure, self._foot, palette)
+            return self._draw_on(axes, values, alpha, palette)
         figure.set_layout_engine("constrained")
-        if self._kind == "image":
+        image = self._kind == "image"
+        if image:
             left, axes = figure.subplots(1, 2)
             left.imshow(self.image)
             left.set_title("the picture as given", fontsize="medium")
             left.set_axis_off()
         else:
             axes = figure.subplots()
-        self.plot(axes, alpha, colormap)
-        if self._kind != "image" or self.raw.ndim == 2:
-            colours = matplotlib.cm.ScalarMappable(cmap=colormap)
-            figure.colorbar(colours, ax=axes, shrink=0.8).set_label("of the map's maximum")
-        if self.findings:
-            figure.supxlabel(noted, fontsize="small")
+        self._draw_on(axes, values, alpha, palette)
+        if self._has_bar(palette):
+            over = self._kind == "volume" or (image and self.look == "overlay")
+            bar = figure.colorbar(palette.scale(over), ax=axes, shrink=0.8, ticks=palette.ticks)
+            label = palette.label(OF_MAXIMUM if over or not image else OF_PERCENTILE)
+            bar.set_label(label.replace(": ", ":\n"))  # it is not long
+        if self._foot:
+            figure.supxlabel(self._foot, fontsize="small")
         return axes
 
-    def _rendered(self, dpi: int) -> bytes:
-        figure = Figure(figsize=self._figure_size())
-        self._draw(figure)
+    def render(self, dpi: int, alpha: float = ALPHA, palette: Palette = PLAIN) -> bytes:
+        """Draw the figure of ``plot`` as the content of a PNG file; no figure stays open.
+
+        Args:
+            dpi: Dots per inch.
+            alpha: As in ``plot``.
+            palette: The colours, and whether they are of a signed map.
+        """
+        figure = Figure(figsize=self._figure_size(palette))
+        self._draw(figure, self._values(palette.signed), alpha, palette)
         return render(figure, "png", dpi)
 
     def _repr_png_(self) -> bytes:
-        return self._rendered(100)
+        return self.render(100)
 
     def _repr_html_(self) -> str:
         """A text's words; of anything else the picture, with its title for who can't see it."""
         if self._kind != "text":
             return drawing.embed_png(self._repr_png_(), f"Map of {self._kind}: {self.title}")
-        findings = "; ".join(finding.code for finding in self.findings)
-        return lettering.words_to_html(self.words, self.heatmap, self.title, findings, COLORMAP)
+        return lettering.words_to_html(self.words, self.heatmap, self.title, self._foot, PLAIN)
 
-    def colored(self, colormap: str = COLORMAP) -> Text:
+    def colored(self, colormap: str = COLORMAP, signed: bool = False) -> Text:
         """Colour the words of a text, to print in a terminal with ``rich.print``.
 
         Args:
             colormap: The name of a matplotlib colormap.
+            signed: As in ``plot``.
 
         Raises:
-            ValueError: If it explains no text, or there is no such colormap.
+            ValueError: If it explains no text, or as ``plot``.
         """
         if self._kind != "text":
             raise ValueError(
                 f"colored is for texts; this explains a {self._kind} of {self.extent}. Use plot() "
                 "or save(); for a series that has a word for each position, pass words=."
             )
-        return lettering.color_words(self.words, self.heatmap, colormap)
+        return lettering.color_words(self.words, self._values(signed), Palette(colormap, signed))
 
     def __repr__(self) -> str:
         number = "" if self.target is None else f" (class {self.target})"
@@ -275,72 +360,46 @@ class Explanation(Archived):
         lines += [f"  finding        {finding}" for finding in self.findings]
         return make_printable("\n".join(lines))
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], signed: bool = False) -> Path:
         """Write the picture (``.png``), or everything (``.npz``); whole or not at all.
 
         Of an image the picture is the map over it, in its size; of others the figure of ``plot``.
 
         Args:
             path: Where to; the ending decides.
+            signed: As in ``plot``.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: If it ends in neither ``.png`` nor ``.npz``.
+            ValueError: If it ends in neither ``.png`` nor ``.npz``, or as ``plot``.
             FileNotFoundError: If its folder does not exist.
         """
         path = check_target(path, "An explanation", (".png", ".npz"))
         if path.suffix == ".npz":
             save_archive(path, self)
         elif self._kind == "image":
-            save_picture(path, self.picture(), self)
+            save_picture(path, self.picture(signed=signed), self)
         else:
-            figure = Image.open(io.BytesIO(self._rendered(150)))
+            figure = Image.open(io.BytesIO(self.render(150, palette=Palette(signed=signed))))
             save_picture(path, np.asarray(figure.convert("RGB")), self)
         return path
 
 
-class Explanations(Sequence[Explanation]):
-    """The explanations of a batch of images, in their order."""
+def draw_map(
+    explanation: Explanation, values: np.ndarray, alpha: float, palette: Palette
+) -> np.ndarray:
+    """Draw values of an image's map as its ``look`` says: (H, W, 3) uint8.
 
-    def __init__(self, explanations: Sequence[Explanation]) -> None:
-        self._explanations = tuple(explanations)
-
-    @overload
-    def __getitem__(self, index: int) -> Explanation: ...
-    @overload
-    def __getitem__(self, index: slice) -> Explanations: ...
-    def __getitem__(self, index: int | slice) -> Explanation | Explanations:
-        if isinstance(index, slice):
-            return Explanations(self._explanations[index])
-        return self._explanations[index]
-
-    def __len__(self) -> int:
-        return len(self._explanations)
-
-    def __iter__(self) -> Iterator[Explanation]:
-        return iter(self._explanations)
-
-    def __repr__(self) -> str:
-        return "\n".join(map(repr, self))
-
-    @property
-    def raws(self) -> np.ndarray:
-        """(B, h, w), or (B, h, w, C) of pixels: the raw signed maps."""
-        return np.stack([explanation.raw for explanation in self])
-
-    @property
-    def heatmaps(self) -> np.ndarray:
-        """(B, H, W) float32 in [0, 1]: the heatmaps, where all pictures have one size.
-
-        Raises:
-            ValueError: If the pictures have different sizes.
-        """
-        sizes = {explanation.heatmap.shape for explanation in self}
-        if len(sizes) > 1:
-            raise ValueError(
-                f"Heatmaps stack only where all pictures have one size; here are {len(sizes)}. "
-                "Take them one by one, or use `raws`, which all have the layer's size."
-            )
-        return np.stack([explanation.heatmap for explanation in self])
+    Args:
+        explanation: Of an image.
+        values: (H, W) in [0, 1], its heatmap or another scale of it; or signed in [-1, 1].
+        alpha: The largest weight of the colours over the picture.
+        palette: The colours.
+    """
+    if explanation.look == "overlay":
+        return drawing.overlay(explanation.image, values, alpha, palette)
+    if explanation.look == "channels" and not palette.signed:
+        return drawing.draw_signed_pixels(explanation.raw, values.shape)
+    return drawing.draw_pixels(values, palette)

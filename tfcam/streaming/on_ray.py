@@ -20,7 +20,7 @@ from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
-from tfcam.streaming.work import explain_shards, left, prepare_work
+from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
@@ -50,6 +50,7 @@ def stream_on_ray(
     batch_size: int = 32,
     shard_size: int = 1024,
     freeze: bool = True,
+    key: str | None = None,
     progress: bool | None = None,
     **options: Any,
 ) -> MapStore:
@@ -101,6 +102,9 @@ def stream_on_ray(
             fewer are better where a method takes long.
         freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
             several replicas share a batch.
+        key: A name for the functions and objects of your own that make the maps. A run goes on
+            where it was only with the same ones, told by their code, constants and what they refer
+            to; where that can't be read, or changes while they run, this name tells them instead.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
@@ -144,6 +148,7 @@ def stream_on_ray(
         target=target,
         options=options_of_explainer,
         shard_size=SHARD_SIZE.check(shard_size),
+        key=key,
     )
     worker = ShardWorker(job, check=False)
     source, store = worker.work.explainer.source, worker.store
@@ -154,7 +159,8 @@ def stream_on_ray(
             "data.apply(tf.data.experimental.assert_cardinality(n))."
         )
     with store.alone(worker.work.settings):
-        shards = list(left(store, source)) if store.finished is None else []
+        take_up(store, source, progress)
+        shards = list(left(store, source))
         if shards:
             items = ray.data.from_items(
                 [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
@@ -171,9 +177,9 @@ def stream_on_ray(
             with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
                 for row in explained.iter_rows():
                     advance(int(row["pictures"]))
-        if store.finished is None:
+        if not store.finished:
             store.finish()
-    return MapStore(Path(to), None if callable(data) else data)
+    return MapStore(Path(to), data() if callable(data) else data)
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,7 @@ class Job:
         target: What is explained of each picture.
         options: What an ``Explainer`` takes.
         shard_size: Number of pictures in a shard.
+        key: What the user's own functions are told apart by.
     """
 
     model: bytes | Callable[[], keras.Model]
@@ -197,6 +204,7 @@ class Job:
     target: Target
     options: dict[str, Any]
     shard_size: int
+    key: str | None
 
 
 class ShardWorker:
@@ -212,7 +220,7 @@ class ShardWorker:
         data = job.data() if callable(job.data) else job.data
         source = open_data(data, **job.data_options, floats=True)
         self.store = Shards(job.folder, job.shard_size)
-        self.work = prepare_work(model, source, job.target, job.options, job.shard_size)
+        self.work = prepare_work(model, source, job.target, job.options, job.shard_size, job.key)
         if check:
             self.store.check(self.work.settings)
 

@@ -14,12 +14,13 @@ from functools import partial
 
 import numpy as np
 
-from tfcam.data.example import Example, Label, Skipped, Source
+from tfcam.data.example import Example, Mark, Skipped, Source
+from tfcam.data.marks import label_text, mark_at
 from tfcam.explainer.pipeline import Pipeline, Run
 from tfcam.images.loading import is_prepared, resize_image
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
-from tfcam.streaming.shards import Row, SkippedRow
+from tfcam.streaming.shard_files import Row, SkippedRow
 from tfcam.targets.classes import Target
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import map_in_order, work_ahead
@@ -37,7 +38,7 @@ class Read:
         key: Its name.
         pixels: (h, w, C) uint8 in the network's size, or floats that were given prepared.
         size: (height, width) of the picture as given; None of one that was given prepared.
-        truth: Its label in the data.
+        mark: What tells it from others, and its label in the data.
         target: What is explained of it, where each has its own target.
     """
 
@@ -45,7 +46,7 @@ class Read:
     key: str
     pixels: np.ndarray
     size: tuple[int, int] | None
-    truth: Label = None
+    mark: Mark
     target: int | None = None
 
 
@@ -132,19 +133,21 @@ class ShardExplainer:
 
     def _shrunk(self, number: int, example: Example | Skipped) -> Read | SkippedRow:
         """Shrink a picture to the network's size: the large one is let go of at once."""
+        mark = mark_at(self.source, number, example)
+        kept = mark.picture, label_text(mark.label)
         if isinstance(example, Skipped):
-            return SkippedRow(number, example.id, example.reason)
+            return SkippedRow(number, example.id, example.reason, *kept)
         try:
             target = self._target_of(example)
         except ValueError as error:
-            return SkippedRow(number, example.id, str(error))
+            return SkippedRow(number, example.id, str(error), *kept)
         image = pixels = example.image
         size = None
         if not is_prepared(image):
             size = (image.shape[0], image.shape[1])
             wanted = self._size or size_for(self._graph, self._shape, [image])
             pixels = resize_image(image, wanted)
-        return Read(number, example.id, pixels, size, example.label, target)
+        return Read(number, example.id, pixels, size, mark, target)
 
     def _target_of(self, example: Example) -> int | None:
         if self.target != "label":
@@ -202,6 +205,6 @@ class ShardExplainer:
     def _rows(self, reads: Sequence[Read], run: Run) -> list[Row]:
         explanations = self.pipeline.assemble(run)
         return [
-            Row(read.number, read.key, None if read.truth is None else str(read.truth), explanation)
+            Row(read.number, read.key, read.mark, explanation)
             for read, explanation in zip(reads, explanations, strict=True)
         ]

@@ -8,82 +8,57 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import filelock
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfcam.results.explanation import Explanation
+from tfcam.data.example import Mark
+from tfcam.streaming.shard_files import (
+    PLAIN,
+    SKIPPED,
+    ShardError,
+    ShardWriter,
+    metadata_of,
+    read_table,
+    schema_of,
+)
+from tfcam.utils.digest import digest_names
 from tfcam.utils.files import open_whole, write_whole
-from tfcam.utils.run_folder import SETTINGS, keep_settings, make_folder
+from tfcam.utils.run_folder import AFTER, SETTINGS, keep_settings, make_folder, read_facts
 
-_DONE = "done.json"
+_DONE, _LOCK = "done.json", ".lock"
+
+
+# The columns of a map.
+_SHAPED = ("map", "shape")
+
+
+# Says in a file of which run and which shard it is.
+_MARK = b"tfcam_shard"
 
 
 # What says where things are, not what they are: it may change between two runs.
 TOLD = ("model", "place")
 
 
-# As much is collected before it goes to the file, in bytes of maps.
-_FLUSHED = 16 * 2**20
-
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-SKIPPED = pa.schema([("number", pa.int64()), ("key", pa.string()), ("reason", pa.string())])
-
-
-_PLAIN = {
-    "number": pa.int64(),
-    "key": pa.string(),
-    "truth": pa.string(),
-    "target": pa.int32(),
-    "label": pa.string(),
-    "score": pa.float32(),
-    "score_kind": pa.string(),
-    "probability": pa.float32(),
-    "layer": pa.string(),
-    "method": pa.string(),
-    "height": pa.int32(),
-    "width": pa.int32(),
-    "box": pa.list_(pa.float32(), 4),
-    "findings": pa.list_(pa.string()),
-    "messages": pa.list_(pa.string()),
-    "measured": pa.map_(pa.string(), pa.float32()),
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One picture's row.
-
-    Attributes:
-        number: Its place in the data.
-        key: Its name.
-        truth: Its label in the data, as text; None where it has none.
-        explanation: What is kept of it but the picture and the heatmap.
-    """
+class Kept(NamedTuple):
+    """What a shard keeps of a picture: its place in the data, its name and its mark."""
 
     number: int
     key: str
-    truth: str | None
-    explanation: Explanation
-
-
-class SkippedRow(NamedTuple):
-    """A picture that could not be explained: its place in the data, its name, and why."""
-
-    number: int
-    key: str
-    reason: str
+    mark: Mark
 
 
 class Shards:
@@ -105,7 +80,10 @@ class Shards:
             ValueError: If another run is at work here, or the folder holds something else.
         """
         make_folder(self.folder)
-        lock = filelock.FileLock(self.folder / ".lock")
+        file = self.folder / _LOCK
+        if file.is_symlink():
+            raise ValueError(f"{str(file)!r} must be no link: it would be written to. Remove it.")
+        lock = filelock.FileLock(file)
         try:
             lock.acquire(timeout=0)  # the system lets go of it when the process is killed
         except filelock.Timeout:
@@ -116,8 +94,9 @@ class Shards:
         try:
             with _told(self.folder):
                 if not self.done() and _is_store(self.folder):
-                    for file in self.folder.glob("skipped-*.parquet"):
-                        file.unlink()
+                    for skipped in self.folder.glob("skipped-*.parquet"):
+                        if _number(skipped) >= 0:
+                            skipped.unlink()
                     (self.folder / SETTINGS).unlink()  # nothing was made with them
                 keep_settings(self.folder, settings, "a store of maps", TOLD)
                 self._clear()
@@ -140,16 +119,60 @@ class Shards:
                 file.unlink(missing_ok=True)
 
     @property
-    def finished(self) -> dict[str, int] | None:
-        """How many pictures there were in the end; None while some are left to do."""
+    def finished(self) -> bool:
+        """Whether all is done, and all of it is there.
+
+        Raises:
+            ValueError: If the file that says so is damaged.
+        """
+        return (self.folder / _DONE).exists() and self._noted == self.counts()
+
+    @property
+    def _noted(self) -> dict[str, Any]:
         file = self.folder / _DONE
-        return json.loads(file.read_text()) if file.exists() else None
+        try:
+            return read_facts(file)
+        except ValueError:
+            raise ValueError(
+                f"{str(file)!r} is damaged. Delete it and run the same again: nothing is explained "
+                "anew."
+            ) from None
+
+    def counts(self) -> dict[str, int]:
+        """Count the pictures that are explained and those that are left out."""
+        return {"explained": self.count("maps"), "skipped": self.count("skipped")}
+
+    def mend(self, count: int | None) -> None:
+        """Put aside the shards that are damaged, incomplete or of another run: they are left to do.
+
+        A file of another run is kept under another name.
+
+        Args:
+            count: The number of pictures of the data; None where that is not known.
+        """
+        done = self.done()
+        for shard in done:
+            try:
+                self.kept(shard, count, last=shard == done[-1])
+            except ShardError as error:
+                self._put_aside(error)
+        with contextlib.suppress(ValueError):
+            if self.finished:
+                return
+        (self.folder / _DONE).unlink(missing_ok=True)
+
+    def _put_aside(self, error: ShardError) -> None:
+        if error.foreign:
+            taken = itertools.count(1)
+            names = (error.file.with_name(f"other-{n}-{error.file.name}") for n in taken)
+            error.file.rename(next(name for name in names if not name.exists()))
+        shard = _number(error.file)
+        self.file("maps", shard).unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Note that all is done."""
-        counts = {"explained": self.count("maps"), "skipped": self.count("skipped")}
         with _told(self.folder):
-            write_whole(self.folder / _DONE, json.dumps(counts).encode())
+            write_whole(self.folder / _DONE, json.dumps(self.counts()).encode())
 
     def count(self, kind: str) -> int:
         """Count the rows of ``maps`` or ``skipped``."""
@@ -163,14 +186,82 @@ class Shards:
         return self.folder / f"{kind}-{shard:05d}.parquet"
 
     def done(self) -> list[int]:
-        """List the shards that are whole."""
-        return sorted(int(file.stem.split("-")[1]) for file in self.folder.glob("maps-*.parquet"))
+        """List the shards whose files are there."""
+        numbers = map(_number, self.folder.glob("maps-*.parquet"))
+        return sorted(number for number in numbers if number >= 0)
+
+    def strangers(self) -> list[str]:
+        """List the files that look like a store's and are none of this one."""
+        own = {self.file(kind, shard) for shard in self.done() for kind in ("maps", "skipped")}
+        files = [*self.folder.glob("maps-*"), *self.folder.glob("skipped-*")]
+        return sorted(file.name for file in {*files} - own)
+
+    @functools.cached_property
+    def run(self) -> str:
+        """What tells the files of this store from those of another: a digest of its settings."""
+        settings = read_facts(self.folder / SETTINGS)
+        names = [name for name in settings if name not in TOLD and not name.endswith(AFTER)]
+        facts = {name: settings[name] for name in names}
+        return digest_names([json.dumps(facts, sort_keys=True)])
+
+    def kept(self, shard: int, count: int | None, last: bool) -> list[Kept]:
+        """Read what a shard keeps of its pictures.
+
+        Args:
+            shard: Its number.
+            count: The number of pictures of the data; None where that is not known.
+            last: Whether it may hold fewer pictures than others, where that is not known.
+
+        Raises:
+            ShardError: If it is damaged, incomplete, or of another run.
+        """
+        rows = []
+        for kind in ("maps", "skipped"):
+            file = self.file(kind, shard)
+            if kind == "skipped" and not file.exists():
+                continue
+            self.check_file(file)
+            rows += read_table(file, ["number", "key", "picture", "truth"]).to_pylist()
+        kept = sorted(
+            Kept(row["number"], row["key"], Mark(row["picture"], row["truth"], None))
+            for row in rows
+        )
+        start, stop = shard * self.size, (shard + 1) * self.size
+        stop = stop if count is None else max(min(stop, count), start)
+        numbers = [row.number for row in kept]
+        short = last and count is None and len(numbers)
+        if numbers != list(range(start, start + len(numbers) if short else stop)):
+            raise ShardError(self.file("maps", shard), "does not hold all of its pictures, once")
+        return kept
+
+    def check_file(self, file: Path) -> None:
+        """Check that a file is of this store and this shard.
+
+        Raises:
+            ShardError: If it is damaged, or of another run.
+        """
+        metadata, schema = metadata_of(file), schema_of(file)
+        kind = file.name.split("-")[0]
+        wanted = SKIPPED if kind == "skipped" else pa.schema(PLAIN.items())
+        told = schema.metadata or {}
+        if told.get(_MARK) != self._mark(_number(file)):
+            raise ShardError(file, "is of another run", foreign=True)
+        types = dict(zip(schema.names, schema.types, strict=True))
+        fits = all(types.get(name) == wanted.field(name).type for name in wanted.names)
+        if kind == "maps" and metadata.num_rows:
+            fits &= all(pa.types.is_fixed_size_list(types.get(n, pa.null())) for n in _SHAPED)
+        if not fits or metadata.num_rows > self.size:
+            raise ShardError(file, "has other columns than a store's")
+
+    def _mark(self, shard: int) -> bytes:
+        return f"{self.run} {shard}".encode()
 
     @contextlib.contextmanager
     def shard(self, number: int) -> Iterator[ShardWriter]:
         """Open a shard to write; it counts when the block ends well."""
         with _told(self.folder), open_whole(self.file("maps", number)) as file:
-            writer = ShardWriter(file)
+            mark = {_MARK: self._mark(number)}
+            writer = ShardWriter(file, mark)
             try:
                 yield writer
                 writer.close()
@@ -181,115 +272,19 @@ class Shards:
             if writer.skipped:
                 table = pa.table(list(map(list, zip(*writer.skipped, strict=True))), SKIPPED)
                 with open_whole(skipped) as other:
-                    pq.write_table(table, other)
-
-
-class ShardWriter:
-    """One shard while it is written."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self.skipped: list[SkippedRow] = []
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Add the rows of a batch."""
-        if not rows:
-            return
-        table = table_of(rows)
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd")
-        self._waiting.append(table)
-        if sum(table.nbytes for table in self._waiting) > _FLUSHED:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting and self._writer is not None:
-            self._writer.write_table(pa.concat_tables(self._waiting))
-        self._waiting = []
-
-    def close(self) -> None:
-        """Write what is left; of no row an empty table."""
-        self._flush()
-        if self._writer is None:
-            empty = pa.schema(_PLAIN.items()).empty_table()
-            self._writer = pq.ParquetWriter(self._file, empty.schema)
-        self._writer.close()
-
-    def abandon(self) -> None:
-        """Let go of the file, as it is."""
-        if self._writer is not None:
-            self._writer.is_open = False  # else it would write its end when it is deleted
-
-
-def table_of(rows: Sequence[Row]) -> pa.Table:
-    """Lay rows out as in a file; what is the same for all of them is in its metadata."""
-    columns: dict[str, list[Any]] = {name: [] for name in _PLAIN}
-    for row in rows:
-        for name, value in _values(row).items():
-            columns[name].append(value)
-    arrays = {name: pa.array(values, _PLAIN[name]) for name, values in columns.items()}
-    first = rows[0].explanation
-    raws = [row.explanation.raw for row in rows]
-    if sizes := [raw.shape for raw in raws if raw.shape != raws[0].shape]:
-        raise ValueError(f"All maps of a store must have one shape; got {raws[0].shape}, {sizes}.")
-    flat = pa.array(np.concatenate([raw.astype(np.float32).ravel() for raw in raws]))
-    arrays["map"] = pa.FixedSizeListArray.from_arrays(flat, raws[0].size)
-    shapes = pa.array(np.tile(np.array(raws[0].shape, np.int32), len(raws)))
-    arrays["shape"] = pa.FixedSizeListArray.from_arrays(shapes, raws[0].ndim)
-    facts = {
-        "layer_reason": first.layer_reason,
-        "preprocessing": first.preprocessing,
-        "options": first.options,
-        "versions": first.versions,
-    }
-    table = pa.table(arrays)
-    return table.replace_schema_metadata({"tfcam": json.dumps(facts)})
-
-
-def _values(row: Row) -> dict[str, Any]:
-    explanation = row.explanation
-    boxes = explanation.boxes()
-    height, width = explanation.heatmap.shape
-    return {
-        "number": row.number,
-        "key": row.key,
-        "truth": row.truth,
-        "target": explanation.target,
-        "label": explanation.label,
-        "score": explanation.score,
-        "score_kind": explanation.score_kind,
-        "probability": explanation.probability,
-        "layer": explanation.layer,
-        "method": explanation.method,
-        "height": height,
-        "width": width,
-        "box": boxes[0] if len(boxes) else None,
-        "findings": [finding.code for finding in explanation.findings],
-        "messages": [finding.message for finding in explanation.findings],
-        "measured": list(explanation.measured.items()),
-    }
+                    pq.write_table(table.replace_schema_metadata(mark), other)
 
 
 def _is_store(folder: Path) -> bool:
     file = folder / SETTINGS
-    return file.exists() and "shard_size" in json.loads(file.read_text())
+    return file.exists() and "shard_size" in read_facts(file)
 
 
-def metadata_of(file: Path) -> pq.FileMetaData:
-    """Read what a Parquet file says of itself.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    try:
-        return pq.read_metadata(file)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"{str(file)!r} is damaged ({error}). Delete it and run the same again: its pictures "
-            "are then explained anew."
-        ) from None
+def _number(file: Path) -> int:
+    """The number of the shard that a file of a store is named after; -1 of any other file."""
+    named = re.fullmatch(r"(?:maps|skipped)-(\d{5,9})\.parquet", file.name)
+    number = int(named[1]) if named else -1
+    return number if named and f"{number:05d}" == named[1] else -1
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +14,56 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from tfcam import maps
 from tfcam.data.example import Example, Skipped, Source
+from tfcam.data.marks import mark_at
 from tfcam.data.sources import open_data
 from tfcam.findings import Finding, finding
 from tfcam.images.loading import ImageError, is_prepared, load_image
 from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
-from tfcam.streaming.shards import SKIPPED, Shards, metadata_of
-from tfcam.utils.run_folder import SETTINGS
+from tfcam.streaming.shard_files import (
+    SKIPPED,
+    metadata_of,
+    open_parquet,
+    read_table,
+    readable,
+    schema_of,
+)
+from tfcam.streaming.shards import Shards
+from tfcam.streaming.store_settings import check_settings
+from tfcam.utils.run_folder import SETTINGS, read_facts
 from tfcam.utils.terminal_text import make_printable
 
 # What a table of all rows leaves out: it may be larger than memory.
 _LARGE = ("map", "messages")
 
 
-def open_store(path: str | os.PathLike[str], *, data: Any = None) -> MapStore:
+# No picture has more: somebody else may have written the store.
+_MOST_PIXELS = 2**28
+
+
+_FACTS = {"layer_reason": str, "preprocessing": str, "options": dict, "versions": dict}
+
+
+def open_store(path: str | os.PathLike[str], *, data: Any = None, follow: bool = False) -> MapStore:
     """Read what ``tfcam.stream`` wrote.
 
     Args:
         path: The store's folder; one that is not finished yet shows what is done.
-        data: Where the pictures are, as ``tfcam.stream`` took it. None looks where they were: a
-            folder, files and data sets of tensorflow_datasets are found again, a
-            ``tf.data.Dataset`` and arrays are not.
+        data: Where the pictures are, as ``tfcam.stream`` took it.
+        follow: Without ``data``, look for the pictures where the store says that they were: a
+            folder, or a data set of tensorflow_datasets. Of a store that somebody else made that
+            is a place on your machine that they chose.
 
     Returns:
         A ``MapStore``.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no store, or ``data`` are others than those explained.
+        ValueError: If it holds no store, a file of it is damaged, or ``data`` are others than those
+            explained.
 
     Example:
         >>> import tempfile, tfcam
@@ -55,18 +74,23 @@ def open_store(path: str | os.PathLike[str], *, data: Any = None) -> MapStore:
         ...     len(store), store[2].heatmap.shape, list(store.table["layer"].unique())
         (3, (128, 128), ['features'])
     """
-    return MapStore(Path(path), data)
+    store = MapStore(Path(path), data, follow)
+    if data is not None and len(store):
+        store[0]  # so that other pictures are told at once
+    return store
 
 
 class MapStore:
     """The maps of a whole data set, in a folder; nothing is read before it is asked for.
 
     A row is an ``Explanation``: ``store[0]``, ``store["cat.jpg"]``, or one after another in a
-    loop. Its picture is read anew. Where that is not to be had, it is grey, and a finding says so.
+    loop. Its picture is read anew, and shown where it is the one that was explained. Where that is
+    not to be had, it is grey, and a finding says so.
 
     Args:
         path: The folder.
-        data: The data set, where it can't be found again by itself.
+        data: The data set.
+        follow: Whether it is looked for where the store says that it was.
 
     Attributes:
         path: The folder.
@@ -74,24 +98,26 @@ class MapStore:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no store, or ``data`` are others than those explained.
+        ValueError: If it holds no store, a file of it is damaged, or ``data`` are others than those
+            explained.
     """
 
-    def __init__(self, path: Path, data: Any = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, data: Any = None, follow: bool = False) -> None:
+        self.path, self._data, self._follow = path, data, follow
         file = path / SETTINGS
         if not path.is_dir():
             raise FileNotFoundError(f"No store {str(path)!r}.")
-        if not file.exists() or "shard_size" not in json.loads(file.read_text()):
+        if not file.exists() or "shard_size" not in read_facts(file):
             raise ValueError(
                 f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
             )
-        self.settings: dict[str, Any] = json.loads(file.read_text())
+        self.settings = check_settings(read_facts(file), file)
         self._shards = Shards(path, self.settings["shard_size"])
         self._files = self._shards.files("maps")
+        for file in (*self._files, *self._shards.files("skipped")):
+            self._shards.check_file(file)
         counts = [metadata_of(file).num_rows for file in self._files]
         self._ends = np.cumsum(counts, dtype=np.int64)
-        self._data = data
         self._reader: tuple[int, Iterator[Example | Skipped]] | None = None
         self._groups = functools.lru_cache(maxsize=64)(self._count_groups)
         self._read = functools.lru_cache(maxsize=2)(self._read_group)
@@ -101,7 +127,7 @@ class MapStore:
     @property
     def finished(self) -> bool:
         """Whether all of the data is done."""
-        return self._shards.finished is not None
+        return self._shards.finished
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -110,6 +136,8 @@ class MapStore:
         state = "" if self.finished else ", not finished: run the same again to go on"
         skipped = self._shards.count("skipped")
         left = f", {skipped} left out" if skipped else ""
+        others = self._shards.strangers()
+        state += f"; not of the store: {', '.join(others)}" if others else ""
         where, how = self.settings["layer"] or "the input", self.settings["method"]
         text = f"Store of {len(self)} maps{left} by {how} at {where} in {str(self.path)!r}{state}"
         return make_printable(text)
@@ -117,7 +145,7 @@ class MapStore:
     @property
     def dataset(self) -> ds.Dataset:
         """All rows as a ``pyarrow.dataset.Dataset``: for filters, and what is too large at once."""
-        schemas = [pq.read_schema(file) for file in self._files]
+        schemas = [schema_of(file) for file in self._files]
         own = max(schemas, key=len, default=pa.schema([]))  # without the map where all is left out
         return ds.dataset([str(file) for file in self._files], own, format="parquet")
 
@@ -125,12 +153,12 @@ class MapStore:
     def table(self) -> pd.DataFrame:
         """All rows without their maps, as a pandas DataFrame; read when first asked for."""
         names = [name for name in self.dataset.schema.names if name not in _LARGE]
-        return self.dataset.to_table(columns=names).to_pandas()
+        return self._columns(names).to_pandas()
 
     @functools.cached_property
     def skipped(self) -> pd.DataFrame:
         """The pictures that could not be explained, and why."""
-        parts = [pq.read_table(file) for file in self._shards.files("skipped")]
+        parts = [read_table(file, SKIPPED.names) for file in self._shards.files("skipped")]
         return pa.concat_tables([SKIPPED.empty_table(), *parts]).to_pandas()
 
     @property
@@ -138,10 +166,20 @@ class MapStore:
         """(N, h, w) float32, or (N, h, w, C) of pixels: the raw signed maps of all rows."""
         if not len(self):
             return np.zeros((0, 0, 0), np.float32)
-        table = self.dataset.to_table(columns=["map", "shape"])
+        table = self._columns(["map", "shape"])
         shape = table["shape"][0].as_py()
         flat = table["map"].combine_chunks()
         return flat.flatten().to_numpy().reshape(len(self), *shape)
+
+    def _columns(self, names: Sequence[str]) -> pa.Table:
+        """Read columns of all rows; what is damaged is named."""
+        own = pa.schema([self.dataset.schema.field(name) for name in names])
+        parts = [
+            read_table(file, names).replace_schema_metadata(None)
+            for file, count in zip(self._files, np.diff(self._ends, prepend=0), strict=True)
+            if count
+        ]
+        return pa.concat_tables([own.remove_metadata().empty_table(), *parts])
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[row] for row in range(len(self)))
@@ -169,13 +207,19 @@ class MapStore:
         """
         table, at = self._find(row)
         values = {name: table[name][at].as_py() for name in table.column_names if name != "map"}
-        facts = json.loads(table.schema.metadata[b"tfcam"])
-        raw = table["map"].chunk(0).slice(at, 1).flatten().to_numpy().reshape(values["shape"])
+        facts = self._facts(table)
+        flat = table["map"].chunk(0).slice(at, 1).flatten().to_numpy()
         size = (values["height"], values["width"])
+        if math.prod(values["shape"]) != flat.size or not 0 < math.prod(size) <= _MOST_PIXELS:
+            raise ValueError(
+                f"The row of {values['key']!r} in {str(self.path)!r} is damaged: {flat.size} "
+                f"values of shape {values['shape']}, of a picture of {size}."
+            )
+        raw = flat.reshape(values["shape"])
         findings = [
             Finding(*texts) for texts in zip(values["findings"], values["messages"], strict=True)
         ]
-        picture = self._picture(values["number"]) if image is None else _pixels(image)
+        picture = self._picture(values) if image is None else _pixels(image)
         if picture is None:
             findings.append(finding("no_picture", key=values["key"]))
             picture = np.full((*size, 3), 128, np.uint8)
@@ -223,8 +267,7 @@ class MapStore:
 
     def _row_of(self, key: str) -> int:
         """Find the first row of a key: only keys are read."""
-        keys = self.dataset.to_table(columns=["key"])["key"]
-        row = keys.index(key).as_py()
+        row = self._columns(["key"])["key"].index(key).as_py()
         if row < 0:
             known = self.skipped.loc[self.skipped["key"] == key, "reason"]
             why = f"it was left out: {known.iloc[0]}" if len(known) else "there is none in the data"
@@ -237,23 +280,35 @@ class MapStore:
         return [groups.row_group(group).num_rows for group in range(groups.num_row_groups)]
 
     def _read_group(self, shard: int, group: int) -> pa.Table:
-        with pq.ParquetFile(self._files[shard]) as file:
-            return file.read_row_group(group).combine_chunks()
+        file = self._files[shard]
+        with readable(file), open_parquet(file) as parquet:
+            return parquet.read_row_group(group).combine_chunks()
+
+    def _facts(self, table: pa.Table) -> dict[str, Any]:
+        """What all rows of a file have in common."""
+        try:
+            facts = json.loads(table.schema.metadata[b"tfcam"])
+            if {name: type(value) for name, value in facts.items()} == _FACTS:
+                return facts
+        except (KeyError, ValueError, RecursionError, AttributeError):
+            pass
+        raise ValueError(f"A file of {str(self.path)!r} does not say how its maps were made.")
 
     # --- the pictures -----------------------------------------------------------------------
 
     @functools.cached_property
     def _source(self) -> Source | None:
-        place = self.settings["place"]
+        place = self.settings["place"] or {}
+        if self._data is not None:  # paths that the store names are not followed
+            known = {"split": place["split"]} if "split" in place else {}
+            return open_data(self._data, **known, floats=True)
+        if not self._follow or "://" in place.get("data", "://"):
+            return None
         try:
-            if self._data is not None:
-                return open_data(self._data, **_options(place), floats=True)
-            source = None if place is None else open_data(floats=True, **place)
+            source = open_data(floats=True, **place)
         except (ValueError, OSError):
-            if self._data is not None:
-                raise
             return None  # moved, or another machine: the maps can be had without
-        return source if source is not None and source.key == self._key else None
+        return source if source.key == self._key else None
 
     @property
     def _key(self) -> str:
@@ -266,11 +321,24 @@ class MapStore:
                 f"others: {source.name}."
             )
 
-    def _picture(self, number: int) -> np.ndarray | None:
-        if self._source is None:
+    def _picture(self, row: Mapping[str, Any]) -> np.ndarray | None:
+        """Read the picture of a row, if it is the one that was explained.
+
+        Raises:
+            ValueError: If the caller's data hold another in its place.
+        """
+        source, number = self._source, row["number"]
+        if source is None:
             return None
-        example = self._source.item(number) if self._source.item else self._next(number)
-        return None if isinstance(example, Skipped) else _pixels(example.image)
+        example = source.item(number) if source.item else self._next(number)
+        if mark_at(source, number, example).picture == row["picture"]:
+            return None if isinstance(example, Skipped) else _pixels(example.image)
+        if self._data is None:
+            return None
+        raise ValueError(
+            f"data must be those that were explained, {self.settings['data']}; number {number}, "
+            f"{row['key']!r}, is another picture. Give those, or open the store without data."
+        )
 
     def _next(self, number: int) -> Example | Skipped:
         """Read a picture of data that can be read in order only: on from the last one asked for."""
@@ -282,11 +350,6 @@ class MapStore:
             next(reader)
         self._reader = (number + 1, reader)
         return next(reader)
-
-
-def _options(place: dict[str, Any] | None) -> dict[str, Any]:
-    """List what says which data are meant, besides their name."""
-    return {name: value for name, value in (place or {}).items() if name != "data"}
 
 
 def _pixels(image: Any) -> np.ndarray:

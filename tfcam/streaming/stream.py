@@ -17,9 +17,10 @@ from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
-from tfcam.streaming.work import explain_shards, left, prepare_work
+from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
 from tfcam.utils.progress import progress_bar
+from tfcam.utils.run_folder import noting
 from tfcam.utils.validation import check_count
 
 
@@ -44,6 +45,7 @@ def stream(
     batch_size: int = 32,
     shard_size: int = 1024,
     freeze: bool = True,
+    key: str | None = None,
     progress: bool | None = None,
     **options: Any,
 ) -> MapStore:
@@ -52,7 +54,9 @@ def stream(
     Pictures are read and decoded while the network computes, and what it gave is written while it
     goes on; memory does not grow with the data. A run that was stopped, in whatever way, goes on
     where it was when it is called again, and ends as if it had not been stopped: nothing is lost
-    and nothing there twice. A picture that can't be read is noted with the reason, and passed over.
+    and nothing there twice. What is done is compared with the data first, file by file or pixel by
+    pixel; a damaged file of the store is made anew. A picture that can't be read is noted with the
+    reason, and passed over.
 
     Args:
         model: Any built Keras 3 model with one image input; it is left as it is.
@@ -93,6 +97,9 @@ def stream(
             fewer are better where a method takes long.
         freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
             several replicas share a batch.
+        key: A name for the functions and objects of your own that make the maps. A run goes on
+            where it was only with the same ones, told by their code, constants and what they refer
+            to; where that can't be read, or changes while they run, this name tells them instead.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
@@ -101,7 +108,8 @@ def stream(
         The store, as ``tfcam.open_store`` gives it.
 
     Raises:
-        ValueError: If an argument does not fit the model or the data, or ``to`` holds another run.
+        ValueError: If an argument does not fit the model or the data, or ``to`` holds another run,
+            or one of other pictures.
         TypeError: If an argument is of the wrong kind.
         OSError: If the disk is full.
 
@@ -129,11 +137,12 @@ def stream(
     }
     source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
     work = prepare_work(
-        model, source, target, options_of_explainer, check_count("shard_size", shard_size)
+        model, source, target, options_of_explainer, check_count("shard_size", shard_size), key
     )
     store = Shards(Path(to), shard_size)
-    with store.alone(work.settings):
-        if store.finished is None:
+    with store.alone(work.settings), noting(Path(to), work.digest):
+        take_up(store, source, progress)
+        if not store.finished:
             done = shard_size * len(store.done())
             with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
                 explain_shards(work.explainer, store, left(store, source), advance)

@@ -6,12 +6,14 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfcam.data.example import Source
+from tfcam.data.marks import check_same, marks
 from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
 from tfcam.explainer.pipeline import Pipeline
@@ -20,6 +22,8 @@ from tfcam.streaming.shards import Shards
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
 from tfcam.utils.digest import digest_arrays, digest_names
+from tfcam.utils.digest_value import digest_parts
+from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
 # Settings whose meaning is told in other words than the user's.
@@ -33,14 +37,21 @@ class Work:
     Attributes:
         explainer: The model, prepared for shards.
         settings: All that its maps depend on, as JSON can hold it.
+        digest: Digests what the user wrote, as it is now.
     """
 
     explainer: ShardExplainer
     settings: dict[str, Any]
+    digest: Callable[[], dict[str, str | None]]
 
 
 def prepare_work(
-    model: keras.Model, source: Source, target: Target, options: dict[str, Any], shard_size: int
+    model: keras.Model,
+    source: Source,
+    target: Target,
+    options: dict[str, Any],
+    shard_size: int,
+    key: str | None = None,
 ) -> Work:
     """Prepare a model for the shards of a data set.
 
@@ -50,6 +61,7 @@ def prepare_work(
         target: What is explained: a class, "label", a callable, or None for the predicted class.
         options: What an ``Explainer`` takes.
         shard_size: Number of pictures in a shard.
+        key: What the user's own functions are told apart by; None for their code.
 
     Raises:
         TypeError: If there are several targets.
@@ -67,21 +79,30 @@ def prepare_work(
             f"got {options['batch_size']}."
         )
     runner = Replicated(strategy) if replicas > 1 else Frozen() if options["freeze"] else Compiled()
-    pipeline = pipeline.run_by(runner)
-    if len(pipeline.engine.layers) > 1:
-        raise ValueError(
-            "A store holds one map of each picture, as the layer has it; got "
-            f"{len(pipeline.engine.layers)} layers. Run stream once for each."
-        )
     if isinstance(target, list | tuple):
         raise TypeError(
             "target is one for all pictures, or 'label' for each picture's own; got a "
             f"{type(target).__name__}."
         )
-    if target != "label":
-        pipeline.targets(target, 1)  # refused before any picture is read
+    # Refused before any picture is read.
+    targets = [] if target == "label" else pipeline.targets(target, 1)
+    pipeline = pipeline.run_by(runner, targets)
+    if len(pipeline.engine.layers) > 1:
+        raise ValueError(
+            "A store holds one map of each picture, as the layer has it; got "
+            f"{len(pipeline.engine.layers)} layers. Run stream once for each."
+        )
     explainer = ShardExplainer(pipeline, source, target, options["batch_size"], shard_size)
-    return Work(explainer, _settings(explainer, options))
+    request = pipeline.engine.requests[0]
+    digest = partial(
+        digest_parts,
+        key,
+        method=(request.method.function, dict(request.options)),
+        preprocess=pipeline.preprocess,
+        target=target,
+    )
+    told = {"key": key, **digest_parts(key, model=model), **digest()}
+    return Work(explainer, _settings(explainer, options) | told, digest)
 
 
 def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, Any]:
@@ -112,6 +133,38 @@ def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, A
         "shard_size": explainer.shard_size,
         "versions": versions(),
     }
+
+
+def take_up(store: Shards, source: Source, progress: bool | None) -> None:
+    """Take up what a store holds: what is damaged is left to do, the rest of the same pictures.
+
+    Args:
+        store: The store.
+        source: The pictures.
+        progress: Whether a bar is shown.
+
+    Raises:
+        ValueError: If the data give other pictures than those that are done.
+    """
+    store.mend(source.count)
+    done = store.done()
+    if not done:
+        return
+    kept = (row for n in done for row in store.kept(n, source.count, last=n == done[-1]))
+    rows, ahead = itertools.tee(kept)
+    places: Iterator[int] = (row.number for row in ahead)
+    if ended := store.finished and source.count is None:
+        places = itertools.chain(places, [sum(store.counts().values())])
+    now = marks(source, places)
+    with progress_bar(source.count, "comparing", progress, "pictures") as advance:
+        for row in rows:
+            check_same(row.number, row.key, row.mark, next(now, None))
+            advance()
+        if ended and next(now, None) is not None:
+            raise ValueError(
+                f"The data must be those that were explained; {source.name} holds more. Begin anew "
+                "in another folder."
+            )
 
 
 def explain_shards(

@@ -19,12 +19,15 @@ from tfcam.targets.classes import (
     pair_name,
     resolved,
 )
+from tfcam.targets.two_classes import NUMBER
 
 
 def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | None:
     """What is explained, in words; None for a class without a label."""
     if callable(target):
         return name_of(target)
+    if pair[0] == NUMBER:
+        return labels[0] if labels is not None else "the number"
     if pair[1] == NOTHING and labels is None:
         return None
     return pair_name(pair, labels)
@@ -84,8 +87,16 @@ class Each:
         """The targets of some of the images."""
         return Each(tuple(part_of(target, part) for target in self.targets[part]))
 
-    def __call__(self, outputs: Any) -> tf.Tensor:
-        """The scores (B,) float32."""
+    def __call__(self, outputs: Any, classes: tf.Tensor | None = None) -> tf.Tensor:
+        """Score each image.
+
+        Args:
+            outputs: What callables take.
+            classes: (B, C), what classes are scored by, where that is something else.
+
+        Returns:
+            (B,) float32.
+        """
         batch, images = len(self.targets), tf.nest.flatten(outputs)[0].shape[0]
         if batch != images:
             raise ValueError(
@@ -94,7 +105,9 @@ class Each:
         scores = tf.zeros(batch)
         for target in dict.fromkeys(self.targets):
             own = np.array([other == target for other in self.targets])
-            own_scores = checked_scores(target(_only(outputs, own)), batch)
+            of_class = isinstance(target, ClassScore) and classes is not None
+            taken = _only(classes if of_class else outputs, own)
+            own_scores = checked_scores(target(taken), batch)
             scores = tf.where(own, tf.cast(own_scores, tf.float32), scores)
         return scores
 
@@ -189,10 +202,19 @@ def checked_scores(scores: Any, batch: int) -> tf.Tensor:
     return scores
 
 
-def told_format(target: Any, channels_first: bool) -> Any:
-    """A target of pixels told where the outputs' classes are, if it was not; others as they are."""
+def told_format(target: Any, channels_first: bool, likely: bool | None = None) -> Any:
+    """Tell a target of pixels what it was not told; others are as they are.
+
+    Args:
+        target: A target.
+        channels_first: Whether the outputs' classes come before their pixels.
+        likely: Whether the outputs are probabilities; None where that is not known.
+    """
     if isinstance(target, Each):
-        return Each(tuple(told_format(one, channels_first) for one in target.targets))
-    if is_dataclass(target) and getattr(target, "channels_first", True) is None:
-        return replace(target, channels_first=channels_first)  # type: ignore[type-var]
-    return target
+        told = (told_format(one, channels_first, likely) for one in target.targets)
+        return Each(tuple(told))
+    known = {"channels_first": channels_first, "likely": likely}
+    if not is_dataclass(target):
+        return target
+    untold = {name: told for name, told in known.items() if getattr(target, name, True) is None}
+    return replace(target, **untold) if untold else target  # type: ignore[type-var]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfcam.targets.labels import read_labels
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of
 
@@ -21,6 +22,8 @@ NOTHING = -2
 @dataclass(frozen=True)
 class Difference:
     """Why class ``a`` and not ``b``: the score is y_a - y_b, on the logits.
+
+    Of a single unit with the logit z, y_1 is z and y_0 is -z, so that ``Difference(1, 0)`` is 2 z.
 
     Where a class is the predicted one and that turns out to be the other, the score is 0.
 
@@ -105,7 +108,7 @@ def class_indices(
 
     Args:
         target: A class index, a label, None for the predicted class, a ``Difference``, or a
-            sequence of these, one for each image.
+            sequence of these, one for each image; or an array of labels as ``read_labels`` takes.
         batch: Number of images.
         classes: Number of classes of the model; None where that is not known.
         labels: The label of each class, where known.
@@ -125,7 +128,7 @@ def class_indices(
                [ 0,  1]], dtype=int32)
     """
     if isinstance(target, np.ndarray | tf.Tensor):
-        target = np.asarray(target).tolist()
+        target = read_labels(target, classes) if np.ndim(target) else np.asarray(target).item()
     many = target if isinstance(target, list | tuple) else [target] * batch
     if len(many) != batch:
         raise ValueError(

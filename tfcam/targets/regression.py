@@ -15,6 +15,12 @@ from tfcam.targets.by_value import single_tensor
 class Regression:
     """Why a number is so high, or so low. Outputs (B,) or (B, n), before a final sigmoid.
 
+    A single linear unit may be a number as well as the logit of two classes. It is taken for two
+    classes where there are labels of both, a loss of two classes that the model was compiled with,
+    such as binary crossentropy, or a class as the target; for a number with a loss of numbers, such
+    as the mean squared error, or one label. Where nothing tells, what raises it is explained, with
+    a finding. This target says that it is a number.
+
     Args:
         sign: 1 for what raises the number, -1 for what lowers it.
         index: Which of n numbers.

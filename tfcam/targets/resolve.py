@@ -14,6 +14,7 @@ from tfcam.targets.detection import Box
 from tfcam.targets.regression import Regression
 from tfcam.targets.segmentation import Segmentation
 from tfcam.targets.similarity import Similarity
+from tfcam.targets.two_classes import Classes, as_number
 
 # What an engine takes: pairs of classes (B, 2), a callable outputs -> (B,), or a ``Top``.
 ResolvedTarget = np.ndarray | Callable[[Any], tf.Tensor] | Top
@@ -27,7 +28,7 @@ def chosen_targets(
     count: int,
     several: bool,
     labels: Sequence[str] | None,
-    classes: Callable[[], int | None],
+    classes: Callable[[], Classes],
 ) -> list[ResolvedTarget]:
     """What an engine takes for what a user asks: pairs of classes, callables, a ``Top``.
 
@@ -36,16 +37,32 @@ def chosen_targets(
         count: Number of images.
         several: Whether a list holds targets of one image, not one for each image.
         labels: The label of each class.
-        classes: Number of classes; asked for only where a class is named.
+        classes: What the output tells apart; not asked for where all targets are callables.
+
+    Raises:
+        ValueError: If there is no such class, or it does not fit the images.
     """
+    # Who names one class of several targets takes a single unit for a classifier.
+    return _chosen(target, count, several, labels, classes, _names_class(target))
+
+
+def _chosen(
+    target: Any,
+    count: int,
+    several: bool,
+    labels: Sequence[str] | None,
+    classes: Callable[[], Classes],
+    named: bool,
+) -> list[ResolvedTarget]:
     if several:
         if isinstance(target, Top):
-            return [target]
+            return [_checked_top(target, classes())]
         if not target:
             raise ValueError("A list of targets must hold at least one; got an empty one.")
         return [
-            one if isinstance(one, Top) else chosen_targets(one, 1, False, labels, classes)[0]
+            chosen
             for one in target
+            for chosen in _chosen(one, 1, isinstance(one, Top), labels, classes, named)
         ]
     if isinstance(target, Top):
         raise ValueError("Top(k) is for one image: give the images one by one.")
@@ -55,10 +72,30 @@ def chosen_targets(
                 "A list of targets must have one for each image; got "
                 f"{len(target)} for {count} images."
             )
+        if classes().number and not named:
+            target = [Regression() if one is None else one for one in target]
         return [per_image(target, None, labels)]
     if callable(target):
         return [with_labels(target, labels)]
-    return [class_indices(target, count, None if target is None else classes(), labels)]
+    known = classes()
+    pairs = class_indices(target, count, known.count, labels)
+    # The only class of a single unit that tells none apart is its number.
+    return [as_number(pairs) if known.number and (known.count == 1 or not named) else pairs]
+
+
+def _names_class(target: Any) -> bool:
+    if isinstance(target, list | tuple):
+        return any(map(_names_class, target))
+    return target is not None and not callable(target)
+
+
+def _checked_top(top: Top, known: Classes) -> Top:
+    if known.count == 1:
+        raise ValueError(
+            "Top is of classes, and the model has one number, which tells none apart; got "
+            f"{top}. Leave the target out, or pass tfcam.Regression(sign)."
+        )
+    return top
 
 
 def is_by_value(target: ResolvedTarget) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,15 @@ import tensorflow as tf
 
 from tfcam.targets.by_value import OfClass, single_tensor
 from tfcam.targets.classes import class_index
+from tfcam.targets.two_classes import names_of_two, two_sides
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation(OfClass):
     """Why pixels belong to a class: the sum of its logits over a mask. Outputs (B, H, W, C).
+
+    A model with one channel tells two classes apart in each pixel: its logit z is the score of
+    class 1 and -z that of class 0, its probability p that of class 1 and 1 - p that of class 0.
 
     Where the model predicts the class nowhere and no mask is given, the score is 0 and has no
     gradient.
@@ -24,9 +29,11 @@ class Segmentation(OfClass):
         mask: Which pixels, bool, or how much of each, float: (H', W') for all images or
             (B, H', W'), brought to the outputs' size by the nearest pixel. None: where the model
             predicts the class.
-        threshold: Of a model with one class, the score over which a pixel is predicted to be of
-            it: 0 for logits, 0.5 for probabilities.
+        threshold: Of a model with one channel, the value over which a pixel is predicted to be of
+            class 1; by default 0 for logits and 0.5 for probabilities.
         channels_first: Whether the outputs are (B, C, H, W). None: as the model takes its images.
+        likely: Whether the outputs of one channel are probabilities, not logits. None: as the model
+            ends, or, where that can't be told, whether all of an image are in 0..1.
         label: What the class is called in results; found by itself where labels are known.
 
     Raises:
@@ -41,11 +48,15 @@ class Segmentation(OfClass):
         array([6.], dtype=float32)
         >>> Segmentation(0, [[False, True], [True, False]])(outputs).numpy()
         array([7.], dtype=float32)
+        >>> logits = tf.constant([[[[3.0], [-2.0]]]])
+        >>> Segmentation(1)(logits).numpy(), Segmentation(0)(logits).numpy()
+        (array([3.], dtype=float32), array([2.], dtype=float32))
     """
 
     mask: Any = None
-    threshold: float = field(default=0.0, kw_only=True)
+    threshold: float | None = field(default=None, kw_only=True)
     channels_first: bool | None = field(default=None, kw_only=True)
+    likely: bool | None = field(default=None, kw_only=True)
     _array = ("mask", 2)
 
     def __post_init__(self) -> None:
@@ -63,6 +74,14 @@ class Segmentation(OfClass):
         _check_pixels(mask, "It is empty")
         self._keep("mask", mask.astype(np.float32))
 
+    def with_labels(self, labels: Sequence[str]) -> Any:
+        """The same target with its label turned into an index, or its index named.
+
+        Raises:
+            ValueError: If a label is unknown or ambiguous, or the class out of range.
+        """
+        return super().with_labels(names_of_two(labels))
+
     @property
     def name(self) -> str:
         """What it is called in results."""
@@ -72,19 +91,30 @@ class Segmentation(OfClass):
         """The scores (B,) float32."""
         outputs = single_tensor(outputs, "Segmentation", "(B, H, W, classes)", (4,))
         outputs = tf.transpose(outputs, [0, 2, 3, 1]) if self.channels_first else outputs
-        batch, height, width, classes = outputs.shape
-        index = class_index(self.target, classes, None)
+        batch, height, width, channels = outputs.shape
+        index = class_index(self.target, max(channels, 2), None)
+        if channels == 1:
+            outputs, predicted = self._of_two(tf.cast(outputs, tf.float32))
+        else:
+            predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
         scores = tf.cast(outputs[..., index], tf.float32)
         if self.mask is not None:
             self.check_count(batch)
             mask = _nearest(self.mask, height, width)
             _check_pixels(mask, f"At the outputs' size, {height} x {width}, it is empty")
-        elif classes == 1:
-            mask = tf.cast(scores > self.threshold, tf.float32)
         else:
-            mask = tf.cast(tf.argmax(outputs, axis=-1, output_type=tf.int32) == index, tf.float32)
+            mask = tf.cast(predicted == index, tf.float32)
         # What is outside the mask does not count, infinite or not.
         return tf.reduce_sum(tf.math.multiply_no_nan(scores, mask), axis=[1, 2])
+
+    def _of_two(self, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute the scores (B, H, W, 2) of both classes, and which is predicted, (B, H, W)."""
+        likely: Any = self.likely
+        if likely is None:
+            within = (channel >= 0) & (channel <= 1)
+            likely = tf.reduce_all(within, axis=[1, 2, 3], keepdims=True)
+        threshold = tf.where(likely, 0.5, 0.0) if self.threshold is None else self.threshold
+        return two_sides(channel, likely), tf.cast(channel > threshold, tf.int32)[..., 0]
 
 
 def _check_pixels(mask: np.ndarray, problem: str) -> None:

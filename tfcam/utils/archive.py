@@ -5,10 +5,22 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
+import types
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -18,28 +30,46 @@ from tfcam.utils.files import open_whole, write_whole
 T = TypeVar("T")
 
 
-Arrays = Mapping[str, np.ndarray]
-
-
 # The facts' name among the arrays, and what stands in them for an array.
 _FACTS, _ARRAY = "tfcam", "__array__"
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What an array must be.
+
+    Attributes:
+        kinds: NumPy's letters of the kinds of its numbers, such as "f" or "iu".
+        ranks: The numbers of axes that it may have.
+    """
+
+    kinds: str
+    ranks: tuple[int, ...]
 
 
 class Archived:
     """A dataclass that ``save_archive`` writes and that is read back equal."""
 
+    # What the arrays of a file must be, by the names of their fields.
+    forms: ClassVar[Mapping[str, Form]] = {}
+
     @classmethod
-    def load(cls: type[T], path: str | os.PathLike[str]) -> T:
+    def load(cls: type[T], path: str | os.PathLike[str], max_bytes: int = 2**30) -> T:
         """Read back what ``save`` wrote as ``.npz``, equal to what it was.
 
         Args:
             path: The file.
+            max_bytes: The most bytes of memory that its content may take.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it holds no such thing.
+            ValueError: If it holds no such thing, or more than ``max_bytes``.
         """
-        return load_archive(path, cls)
+        return load_archive(path, cls, max_bytes)
+
+    def misfit(self) -> str:
+        """What of this does not fit together, in words; "" where all does."""
+        return ""
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both would be saved the same; NaN equals NaN."""
@@ -70,31 +100,81 @@ def save_archive(path: Path, result: Any) -> None:
         np.savez_compressed(file, **entries)
 
 
-def load_archive(path: str | os.PathLike[str], kind: type[T]) -> T:
+def load_archive(path: str | os.PathLike[str], kind: type[T], max_bytes: int = 2**30) -> T:
     """Read back what ``save_archive`` wrote, equal to what it was.
+
+    Nothing is read before its size is known, and everything must be of the kind that the dataclass
+    says: somebody else may have written the file.
 
     Args:
         path: The file.
         kind: The dataclass that it was of.
+        max_bytes: The most bytes of memory that its content may take.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no such thing.
+        ValueError: If it holds no such thing, or more than ``max_bytes``.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"No file {str(path)!r}.")
     try:
-        # np.load would leave a broken file that it opened itself open.
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            facts = json.loads(str(arrays[_FACTS]))
-            if facts["kind"] == kind.__name__:
-                return _typed(_unpacked(facts["fields"], arrays), kind)
-    except Exception:  # damaged files let nearly anything out
-        pass
+        with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+            if size <= max_bytes:
+                return _read(archive, kind)
+    except Exception as error:  # damaged files let nearly anything out
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"{str(path)!r} holds no {kind.__name__.lower()}; give a .npz that "
+            f"{kind.__name__}.save wrote. ({why:.200})"
+        ) from None
     raise ValueError(
-        f"{str(path)!r} holds no {kind.__name__.lower()}; give a .npz that {kind.__name__}.save "
-        "wrote."
+        f"{str(path)!r} would take {size:,} bytes of memory, more than max_bytes = {max_bytes:,}. "
+        "Pass a larger max_bytes where you know who wrote it."
     )
+
+
+def _read(archive: zipfile.ZipFile, kind: type[T]) -> T:
+    arrays = _Arrays(archive)
+    facts = json.loads(str(arrays.take(_FACTS)))
+    if facts["kind"] != kind.__name__:
+        raise ValueError(f"it is of {facts['kind']!r:.50}")
+    result: Any = _typed(_unpacked(facts["fields"], arrays), kind, kind.__name__)
+    for name, form in getattr(kind, "forms", {}).items():
+        array = getattr(result, name)
+        if array is not None and not (array.dtype.kind in form.kinds and array.ndim in form.ranks):
+            raise ValueError(f"{name} is an array {array.shape} of {array.dtype}")
+    if why := getattr(result, "misfit", str)():
+        raise ValueError(why)
+    return result
+
+
+class _Arrays:
+    """The arrays of an archive, each to be taken once: a file can name one many times."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._left = {info.filename: info for info in archive.infolist()}
+        if len(self._left) < len(archive.infolist()):
+            raise ValueError("a part of it is there twice")
+
+    def take(self, name: str) -> np.ndarray:
+        info = self._left.pop(f"{name}.npy")
+        with self._archive.open(info) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read_header(file)
+            if not dtype.hasobject and math.prod(shape) * dtype.itemsize != (
+                info.file_size - file.tell()
+            ):
+                raise ValueError(f"{name} has not the size that it says")
+        with self._archive.open(info) as file:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        return array
 
 
 def save_picture(path: Path, pixels: np.ndarray, result: Any) -> None:
@@ -152,24 +232,42 @@ def _packed(value: Any, arrays: dict[str, np.ndarray], name: str = "") -> Any:
     return value
 
 
-def _unpacked(value: Any, arrays: Arrays) -> Any:
+def _unpacked(value: Any, arrays: _Arrays) -> Any:
     if _is_array(value):
-        return arrays[value[_ARRAY]]
+        return arrays.take(value[_ARRAY])
     if isinstance(value, dict):
         return {key: _unpacked(part, arrays) for key, part in value.items()}
     return [_unpacked(part, arrays) for part in value] if isinstance(value, list) else value
 
 
-def _typed(value: Any, kind: Any) -> Any:
-    """What JSON made of tuples and dataclasses, as these again."""
-    if kind is bytes:
-        return value.tobytes()
-    if get_origin(kind) is tuple:
-        return tuple(_typed(part, get_args(kind)[0]) for part in value)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+def _typed(value: Any, kind: Any, name: str) -> Any:
+    """What JSON made of tuples and dataclasses, as these again.
+
+    Raises:
+        TypeError: If it is of another kind.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, Union):
+        (own,) = (one for one in inner if one is not type(None))
+        return None if value is None else _typed(value, own, name)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_typed(part, inner[0], name) for part in value)
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        return {key: _typed(part, inner[1], name) for key, part in value.items()}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        return kind(**{name: _typed(part, hints[name]) for name, part in value.items()})
-    return value
+        return kind(**{key: _typed(part, hints[key], key) for key, part in value.items()})
+    if kind is bytes and isinstance(value, np.ndarray) and value.dtype == np.uint8:
+        return value.tobytes()
+    if kind in (str, bool) and type(value) is kind:
+        return value
+    if kind in (int, float) and type(value) in (int, kind):
+        return value
+    if kind is np.ndarray and isinstance(value, np.ndarray):
+        return value
+    raise TypeError(f"{name} is {value!r:.50}")
 
 
 def _is_array(value: Any) -> bool:

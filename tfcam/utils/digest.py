@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_CHUNK = 2**20
 
 
 def digest_arrays(*arrays: Any) -> str:
@@ -20,7 +23,7 @@ def digest_arrays(*arrays: Any) -> str:
     for values in arrays:
         array = np.ascontiguousarray(values)
         hashed.update(f"{array.dtype} {array.shape}".encode())
-        hashed.update(array.tobytes())
+        hashed.update(array.reshape(-1).view(np.uint8).data)
     return hashed.hexdigest()[:16]
 
 
@@ -31,4 +34,24 @@ def digest_names(names: Sequence[str]) -> str:
         >>> digest_names(["cat", "dog"]) == digest_names(["dog", "cat"])
         False
     """
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    return digest_bytes("\n".join(names).encode("utf-8", "surrogateescape"))
+
+
+def digest_bytes(content: bytes) -> str:
+    """Condense bytes to 16 letters that tell them from others."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def digest_file(path: Path) -> str:
+    """Condense the content of a file to 16 letters that tell it from others: as ``digest_bytes``.
+
+    Raises:
+        OSError: If it can't be read, or is a pipe or device, which would wait for ever.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{str(path)!r} is a folder or a device.")
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            hashed.update(chunk)
+    return hashed.hexdigest()[:16]

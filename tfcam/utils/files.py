@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,16 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with open_whole(path) as file:
         file.write(content)
+
+
+def as_text(name: str) -> str:
+    """Write a file's name, which may be any bytes on Linux, as text that every file can hold.
+
+    Example:
+        >>> as_text("caf\\udce9.png")
+        'caf\ufffd.png'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:
@@ -47,6 +58,33 @@ def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]
     return path
 
 
+def check_no_input(output: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to write over what is read, whatever it is called there: a link, or other letters.
+
+    Args:
+        output: The file that is to be written.
+        inputs: Files that are read; what is none, such as a URL, is passed over.
+
+    Raises:
+        ValueError: If it is one of them.
+    """
+    if not output.exists():
+        return
+    for source in map(Path, inputs):
+        if _is_same(output, source):
+            raise ValueError(
+                f"{str(output)!r} must be another file than those that are read; it is "
+                f"{str(source)!r}, which would be written over."
+            )
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    try:
+        return file.samefile(other)
+    except (OSError, ValueError):  # no file, such as a URL
+        return False
+
+
 @contextlib.contextmanager
 def open_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write that is there whole after the block, or not at all where it fails.
@@ -72,3 +110,51 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_whole(path: Path, mark: str) -> Iterator[Path]:
+    """Make a folder that is there whole after the block, or not at all where it fails.
+
+    It is made beside its place under a name of its own. An empty folder, or one that was made so,
+    makes way for it.
+
+    Args:
+        path: The folder.
+        mark: The name of a file that says that a folder was made so.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        FileNotFoundError: If the folder that it is in does not exist.
+        ValueError: If it is a file, or a folder of something else.
+    """
+    path = path.resolve()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{str(path)!r} must be a folder; it is a file.")
+    if path.is_dir() and any(path.iterdir()) and not (path / mark).is_file():
+        raise ValueError(
+            f"The folder {str(path)!r} must be empty, or one that was written here before; it "
+            "holds something else. Name another."
+        )
+    token = secrets.token_hex(8)
+    made = path.with_name(f".{path.name[:50]}.{token}")
+    old = path.with_name(f".{path.name[:50]}.{token}.old")
+    made.mkdir()
+    try:
+        yield made
+        (made / mark).touch()
+        if path.is_dir():
+            path.rename(old)
+        try:
+            made.rename(path)
+        except OSError:
+            if old.is_dir():
+                old.rename(path)
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -16,6 +16,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -30,6 +31,10 @@ _PATIENCE = 1.0
 
 # What loops may call what loops: the outermost alone has a bar, or has none.
 _outermost = threading.Lock()
+
+
+# The bar of a whole whose parts could not be told apart: loops inside of it count their steps.
+_undivided: list[tuple[Progress, TaskID]] = []
 
 
 class Advance(Protocol):
@@ -47,7 +52,8 @@ def progress_bar(
     Inside the block of another bar nothing is shown, as that one is of the whole.
 
     Args:
-        total: What there is to do; None where it is not known, or its parts can't be told apart.
+        total: What there is to do; None where it is not known, or, without a unit, where its parts
+            can't be told apart: such a bar counts the steps of the loops inside.
         description: What is done, such as "explaining".
         show: True shows the bar, False does not; None shows it in a terminal or a notebook, once
             the work has taken a second.
@@ -74,15 +80,38 @@ def progress_bar(
         if is_outermost and (is_live if show is None else show):
             columns = [TextColumn("{task.description}"), BarColumn(bar_width=20)]
             columns += [_Count(unit, done), TimeElapsedColumn()]
-            columns += [TimeRemainingColumn()] if total else []
+            columns += [TimeRemainingColumn()] if total or not unit else []
             with _shown(columns, console, is_live, after=0.0 if show else _PATIENCE) as bar:
                 task = bar.add_task(description, total=total, completed=min(done, total or done))
-                yield functools.partial(bar.advance, task)
+                if total is None and not unit:
+                    _undivided.append((bar, task))
+                    yield _ignore
+                else:
+                    yield functools.partial(bar.advance, task)
         else:
             yield _ignore
     finally:
         if is_outermost:
+            _undivided.clear()
             _outermost.release()
+
+
+def count_step(index: int, total: int) -> None:
+    """Count a step of a loop that is done, in a bar that could not tell its parts apart before.
+
+    Args:
+        index: Which step, from 0.
+        total: The number of steps; those of several loops add up.
+
+    Example:
+        >>> with progress_bar(None, "explaining", show=False):
+        ...     for index in range(2):
+        ...         count_step(index, 2)
+    """
+    for bar, task in _undivided:
+        if index == 0:
+            bar.update(task, total=(bar.tasks[0].total or 0) + total)
+        bar.advance(task)
 
 
 def _ignore(count: float = 1, /) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfcam.utils.files import write_whole
 
 SETTINGS, STATE = "settings.json", "state.npz"
+AFTER = "_after"  # ends the name of a setting as it was when the run ended
+_LARGEST = 16 * 2**20  # bytes of settings
 
 
 def make_folder(folder: Path) -> None:
@@ -45,9 +48,13 @@ def keep_settings(
             )
         write_whole(file, json.dumps(settings, indent=2).encode())
         return
-    old, new = json.loads(file.read_text()), json.loads(json.dumps(settings))
+    old, new = read_facts(file), json.loads(json.dumps(settings))
     names = [key for key in {**old, **new} if key not in changing]
-    differing = [key for key in names if old.get(key) != new.get(key)]
+    differing = [
+        key
+        for key in names
+        if not key.endswith(AFTER) and new.get(key) not in (old.get(key), old.get(key + AFTER, ...))
+    ]
     if differing:
         changes = "; ".join(
             f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} now" for key in differing
@@ -56,6 +63,48 @@ def keep_settings(
             f"The folder {str(folder)!r} holds {what} with other settings ({changes}). "
             "Give another folder, or the same settings."
         )
+
+
+@contextlib.contextmanager
+def noting(folder: Path, digest: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+    """Note at the end what has changed while it ran, such as a counter in a closure.
+
+    A run goes on with that as well as with what it began with.
+
+    Args:
+        folder: The folder, which has settings.
+        digest: Gives some of the settings as they are now.
+    """
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # what ended the block is what is told
+            old = read_facts(folder / SETTINGS)
+            changed = {f"{name}{AFTER}": now for name, now in digest().items() if old[name] != now}
+            if {**old, **changed} != old:
+                write_whole(folder / SETTINGS, json.dumps(old | changed, indent=2).encode())
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """Read a JSON file of a run's folder.
+
+    Raises:
+        ValueError: If it is damaged, or of something else.
+    """
+    try:
+        size = file.stat().st_size
+        if size > _LARGEST:
+            raise ValueError(f"it has {size:,} bytes")
+        facts = json.loads(file.read_bytes())
+        if not isinstance(facts, dict):
+            raise ValueError("it holds no names and values")
+    except (OSError, ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"{str(file)!r} is damaged or of something else ({why:.200}): what the folder was made "
+            "with can't be told. Put its copy back, or begin anew in another folder."
+        ) from None
+    return facts
 
 
 def _short(value: Any) -> str:

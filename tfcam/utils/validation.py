@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcam.utils.suggestions import did_you_mean
+
 LARGEST = 2**31 - 1
 
 
@@ -39,7 +41,10 @@ def check_choice(name: str, value: Any, known: Collection[str]) -> str:
         ValueError: fuse must be one of max, mean; got 'min'.
     """
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {shown(value)}.")
+        raise ValueError(
+            f"{name} must be one of {', '.join(known)}; got {shown(value)}."
+            f"{did_you_mean(value, known)}"
+        )
     return value
 
 
@@ -170,6 +175,17 @@ def check_output(output: Any) -> str | int | None:
             f"output must be the name or index of one of the outputs; got {kind_of(output)}."
         )
     return int(output) if isinstance(output, Integral) else output
+
+
+def check_key(key: Any) -> str | None:
+    """Check what ``key`` may be: a text, or None.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(key, str | None):
+        raise TypeError(f"key must be a text, or None; got {kind_of(key)}.")
+    return key
 
 
 def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:

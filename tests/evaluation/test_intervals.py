@@ -1,0 +1,100 @@
+"""Intervals against plain loops, tables and simulations of what they hold."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.coverage import POPULATIONS, covered, covered_shares
+from tfcam.evaluation.intervals import (
+    mean_interval,
+    share_difference_interval,
+    share_interval,
+    varying_share_interval,
+)
+
+
+def test_the_interval_is_bootstrap_t_and_at_least_students(rng):
+    values = rng.lognormal(0, 1, 15)
+    mean, low, high = mean_interval(values, seed=5, resamples=400)
+    draws = np.random.default_rng(5).integers(15, size=(400, 15))
+    added, ratios = values.var(ddof=1) / 15, []
+    for row in draws:
+        sample = values[row]
+        ratios.append((sample.mean() - mean) / np.sqrt((sample.var(ddof=1) + added) / 15))
+    student, error = stats.t.ppf(0.975, 14), np.sqrt((values.var(ddof=1) + added) / 15)
+    below, above = np.percentile(ratios, [2.5, 97.5])
+    assert mean == pytest.approx(values.mean())
+    assert low == pytest.approx(mean - max(above, student) * error)
+    assert high == pytest.approx(mean - min(below, -student) * error)
+    assert high - mean > mean - low  # the long tail is above
+
+
+@pytest.mark.parametrize("count", [10, 20])
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_the_interval_holds_the_mean_as_often_as_it_says(name, count):
+    # 0.95 to two standard errors of 400 trials, each seeded.
+    assert 0.92 <= covered(POPULATIONS[name], count, trials=400, resamples=400) <= 0.985
+
+
+@pytest.mark.parametrize("count", [10, 20, 50])
+def test_the_interval_of_a_share_holds_it_as_often_as_it_says(count):
+    assert 0.94 <= covered_shares(count, trials=4000) <= 0.96
+
+
+def test_an_interval_is_the_same_with_a_seed_and_drawn_in_parts(rng, monkeypatch):
+    values = rng.random(50) ** 4
+    whole = mean_interval(values, 1)
+    assert whole == mean_interval(values, 1) != mean_interval(values, 2)
+    monkeypatch.setattr("tfcam.evaluation.intervals._AT_ONCE", 500)
+    assert mean_interval(values, 1) == pytest.approx(whole)  # the same draws, row by row
+
+
+def test_wilsons_interval_is_that_of_scipy():
+    for hits, count in [(0, 10), (3, 10), (10, 10), (1, 1), (19, 20)]:
+        wanted = stats.binomtest(hits, count).proportion_ci(method="wilson")
+        values = [1] * hits + [0] * (count - hits)
+        assert mean_interval(values)[1:] == pytest.approx((wanted.low, wanted.high))
+        assert share_interval(hits / count, count)[1:] == pytest.approx((wanted.low, wanted.high))
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_all_hits_or_none_are_not_certain(value, count):
+    mean, low, high = mean_interval([value] * count)
+    assert mean == value
+    assert low <= mean <= high
+    assert high - low == pytest.approx(1.96**2 / (count + 1.96**2), abs=1e-4)  # Wilson's
+
+
+def test_equal_values_have_no_width_and_one_says_nothing_of_others():
+    assert mean_interval([0.1] * 7) == (0.1, 0.1, 0.1)
+    mean, low, high = mean_interval([0.1])
+    assert mean == 0.1
+    assert np.isnan([low, high]).all()
+
+
+def test_two_values_have_at_least_students_interval():
+    mean, low, high = mean_interval([0.2, 0.4])
+    assert mean == pytest.approx(0.3)
+    assert min(mean - low, high - mean) >= 12.7 * 0.1
+
+
+def test_shares_of_the_same_pictures_differ_within_wald_of_two_more():
+    first, second = np.repeat([1, 0, 1, 0], [6, 1, 3, 10]), np.repeat([0, 1, 1, 0], [6, 1, 3, 10])
+    mean, low, high = share_difference_interval(first, second)
+    assert mean == pytest.approx(5 / 20)
+    half = 1.959964 * np.sqrt((7 / 22 + 2 / 22 - (5 / 22) ** 2) / 22)
+    assert (low, high) == pytest.approx((5 / 22 - half, 5 / 22 + half))
+
+
+def test_a_share_that_varies_as_that_of_few_pictures_is_as_sure_as_theirs(rng):
+    samples = rng.normal(0.4, np.sqrt(0.4 * 0.6 / 25), 200_000)
+    _, low, high = varying_share_interval(0.4, samples, 10**6)
+    assert (low, high) == pytest.approx(share_interval(0.4, 25)[1:], abs=0.002)
+    assert varying_share_interval(1.0, [1.0] * 9, 12) == share_interval(1.0, 12)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.nan], [[1.0, 2.0]]])
+def test_what_has_no_mean_is_refused(values):
+    with pytest.raises(ValueError, match=r"Values must be \(n,\), finite, n > 0"):
+        mean_interval(values)

@@ -1,0 +1,284 @@
+"""The default layer: one that what is asked is computed from, and the gradient still reaches."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfcam
+from tests.networks import seeded
+from tests.tolerances import rounding
+from tfcam.model.graph import graph_of
+
+SIZE = 16
+
+
+def picture(seed=0):
+    return np.random.default_rng(seed).uniform(size=(SIZE, SIZE, 3)).astype(np.float32)
+
+
+def conv(filters, name, x, **options):
+    options = {"activation": "relu", "padding": "same"} | options
+    return layers.Conv2D(filters, 3, name=name, **options)(x)
+
+
+def by_hand(model, layer, score):
+    """Grad-CAM of one picture by plain Keras, of a functional model."""
+    both = keras.Model(model.inputs, [model.get_layer(layer).output, model.output])
+    image = tf.constant(picture()[None])
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        activations, outputs = both(image)
+        total = tf.reduce_sum(score(outputs))
+    weights = tf.reduce_mean(tape.gradient(total, activations), [1, 2], keepdims=True)
+    return tf.reduce_sum(weights * activations, -1)[0].numpy()
+
+
+# --- several outputs -------------------------------------------------------------------------
+
+
+def two_heads():
+    ends = keras.Input((SIZE, SIZE, 3))
+    trunk = conv(4, "trunk", ends)
+    age = layers.GlobalAveragePooling2D(name="age_pool")(conv(5, "age_map", trunk))
+    kind = layers.GlobalAveragePooling2D(name="kind_pool")(conv(6, "kind_map", trunk))
+    outputs = {"age": layers.Dense(2, name="age")(age), "kind": layers.Dense(3, name="kind")(kind)}
+    return seeded(keras.Model(ends, outputs), 3)
+
+
+class OwnHeads(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.net = two_heads()
+
+    def call(self, x):
+        return self.net(x)
+
+
+def first(outputs):
+    return outputs["age"][:, 0]
+
+
+@pytest.mark.parametrize("make", [two_heads, OwnHeads])
+def test_the_default_layer_is_of_the_output_that_is_asked_for(make):
+    model, image = make(), picture()
+    model(image[None])
+    flat = model if make is two_heads else model.net
+    for output, index in [("age", 0), ("kind", 2)]:
+        path = f"{output}_map"
+        wanted = by_hand(flat, path, lambda o, key=output, n=index: o[key][:, n])
+        found = tfcam.explain(model, image, target=index, output=output)
+        assert found.layer.rsplit("/", 1)[-1] == path
+        np.testing.assert_allclose(found.raw, wanted, atol=rounding(wanted))
+        assert tfcam.layers(model, output=output).default == found.layer
+        diagnosis = tfcam.diagnose(model, image, target=index, output=output)
+        assert f"{path} (feeds" in diagnosis.facts["layer"]
+        compared = tfcam.compare(model, image, methods=["grad_cam"], output=output, targets=[index])
+        np.testing.assert_allclose(compared["grad_cam", 0].raw, wanted, atol=rounding(wanted))
+
+
+@pytest.mark.parametrize("make", [two_heads, OwnHeads])
+def test_the_default_layer_is_of_the_outputs_that_a_callable_reads(make):
+    model, image = make(), picture()
+    model(image[None])
+    for target in (first, tfcam.Regression(1)):
+        options = {} if target is first else {"output": "age"}
+        explainer = tfcam.Explainer(model, **options)
+        for _ in range(2):
+            assert explainer(image, target).layer.rsplit("/", 1)[-1] == "age_map"
+    found = tfcam.explain(model, image, target=lambda outputs: outputs["kind"][:, 1])
+    assert found.layer.rsplit("/", 1)[-1] == "kind_map"
+    compared = tfcam.compare(model, image, methods=["grad_cam"], targets=[first])
+    assert compared["grad_cam", 0].layer.rsplit("/", 1)[-1] == "age_map"
+
+
+# --- maps of scores --------------------------------------------------------------------------
+
+
+def unet(end):
+    ends = keras.Input((SIZE, SIZE, 3))
+    fine = conv(4, "fine", ends)
+    deep = conv(6, "deep", layers.MaxPooling2D()(fine))
+    up = layers.Concatenate(name="joined")([layers.UpSampling2D()(deep), fine])
+    last = conv(5, "last", up)
+    if end == "inside":
+        out = conv(3, "scores", last, activation="softmax")
+    elif end == "small":
+        out = layers.UpSampling2D(2)(conv(3, "scores", conv(5, "low", deep), activation=None))
+        out = layers.Activation("softmax")(out)
+    elif end == "fcn":
+        low = layers.Conv2DTranspose(3, 2, strides=2)(conv(3, "low", deep, activation=None))
+        out = layers.Add()([low, conv(3, "scores", last, activation=None)])
+        out = layers.Softmax()(out)
+    else:
+        out = conv(3, "scores", last, activation=None)
+        if end != "linear":
+            out = layers.Activation(end, name="out")(out)
+    return seeded(keras.Model(ends, out), 5)
+
+
+class Wrapped(keras.Model):
+    """A segmenter of one's own that resizes by TensorFlow."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = unet("linear")
+
+    def call(self, x):
+        return tf.nn.softmax(tf.image.resize(self.net(x), (2 * SIZE, 2 * SIZE)))
+
+
+@pytest.mark.parametrize(
+    ("end", "wanted"),
+    [
+        ("inside", "last"),
+        ("softmax", "last"),
+        ("sigmoid", "last"),
+        ("linear", "last"),
+        ("small", "low"),
+        ("fcn", "fine"),
+        ("own", "last"),
+    ],
+)
+def test_the_default_layer_of_a_segmenter_is_before_the_scores(end, wanted):
+    model = Wrapped() if end == "own" else unet(end)
+    model(picture()[None])
+    listed = tfcam.layers(model)
+    assert listed.default.rsplit("/", 1)[-1] == wanted
+    assert "scores of each position" in listed.reason
+    target = tfcam.Segmentation(1, np.eye(SIZE) > 0)
+    found = tfcam.explain(model, picture(), target=target)
+    assert found.layer == listed.default
+    assert found.raw.any()
+
+
+def test_a_network_of_convolutions_alone_still_has_its_map_of_classes():
+    ends = keras.Input((SIZE, SIZE, 3))
+    scores = conv(3, "scores", conv(4, "features", ends))
+    out = layers.Softmax()(layers.GlobalAveragePooling2D()(scores))
+    assert tfcam.layers(keras.Model(ends, out)).default == "scores"
+
+
+# --- softmax over positions, one position ----------------------------------------------------
+
+
+class AttentionPooling(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.features = layers.Conv2D(4, 3, strides=4, activation="relu", name="features")
+        self.score, self.head = layers.Dense(1, name="score"), layers.Dense(2)
+
+    def call(self, x):
+        x = self.features(x)
+        tokens = tf.reshape(x, (-1, 16, 4))
+        weights = tf.nn.softmax(tf.reshape(self.score(x), (-1, 16)))
+        return self.head(tf.reduce_sum(tokens * weights[..., None], 1))
+
+
+def test_a_score_before_a_softmax_over_positions_is_not_explained():
+    model = AttentionPooling()
+    model(picture()[None])
+    assert graph_of(model).default_layer()[0] == "features"
+    ends = keras.Input((SIZE, SIZE, 3))
+    x = layers.Reshape((16, 4))(conv(4, "features", ends, strides=4, padding="same"))
+    weights = layers.Softmax(axis=1)(layers.Dense(1, name="score")(x))
+    pooled = layers.Flatten()(layers.Dot(axes=1)([weights, x]))
+    model = keras.Model(ends, layers.Dense(2)(pooled))
+    assert tfcam.layers(model).default != "score"
+    found = tfcam.explain(model, picture(), target=1)
+    assert np.abs(found.raw).max() > 1e-4
+
+
+class SoftmaxByHand(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.features = layers.Conv2D(4, 3, strides=4, activation="relu", name="features")
+        self.score, self.head = layers.Conv2D(1, 1, name="score"), layers.Dense(2)
+
+    def call(self, x):
+        x = self.features(x)
+        weights = tf.exp(self.score(x))
+        weights /= tf.reduce_sum(weights, [1, 2], keepdims=True)
+        return self.head(tf.reduce_sum(weights * x, [1, 2]))
+
+
+def test_a_score_whose_mean_gradient_is_zero_by_algebra_is_not_explained():
+    model = SoftmaxByHand()
+    model(picture()[None])
+    assert tfcam.layers(model).default == "features"
+    assert np.abs(tfcam.explain(model, picture(), target=1).raw).max() > 1e-4
+
+
+def test_one_position_is_never_the_default():
+    ends = keras.Input((SIZE, SIZE, 3))
+    x = conv(4, "features", ends, strides=4)
+    x = layers.Conv2D(8, 4, name="fc1")(x)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 1, name="fc2")(x))
+    assert tfcam.layers(keras.Model(ends, layers.Dense(2)(x))).default == "features"
+
+
+# --- where only some positions are read ------------------------------------------------------
+
+
+class OwnAttention(layers.Layer):
+    """Attention by hand, which gives its weights as well."""
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        self.q, self.k, self.v = (layers.Dense(8, name=n) for n in "qkv")
+
+    def call(self, x):
+        scores = tf.nn.softmax(tf.matmul(self.q(x), self.k(x), transpose_b=True))
+        return tf.matmul(scores, self.v(x)), scores
+
+
+class Classed(keras.Model):
+    """A transformer with a class token and attention of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = layers.Conv2D(8, 4, strides=4, name="patches")
+        self.blocks = [
+            (layers.LayerNormalization(name=f"norm{n}"), OwnAttention(f"attention{n}"))
+            for n in range(2)
+        ]
+        self.last, self.head = layers.LayerNormalization(name="last"), layers.Dense(2, name="head")
+
+    def call(self, x):
+        x = tf.reshape(self.patches(x), (-1, 16, 8))
+        x = tf.concat([tf.zeros_like(x[:, :1]), x], 1)
+        for norm, attention in self.blocks:
+            x = x + attention(norm(x))[0]
+        return self.head(self.last(x)[:, 0])
+
+
+def test_the_default_of_a_class_token_without_keras_attention_still_has_gradients():
+    model = Classed()
+    model(picture()[None])
+    listed = tfcam.layers(model)
+    assert listed.default in ("norm1", "attention1/v")
+    assert "many positions" in listed.reason
+    found = tfcam.explain(model, picture(), target=1)
+    assert np.count_nonzero(found.raw) > 8
+
+
+def test_the_default_of_a_network_that_reads_the_last_step():
+    ends = keras.Input((12, 3))
+    x, skips = ends, []
+    for number in range(2):
+        x = layers.Conv1D(4, 3, padding="causal", activation="relu", name=f"conv{number}")(x)
+        skips.append(x)
+        x = layers.Conv1D(4, 1, name=f"residual{number}")(x)
+    summed = layers.Add(name="summed")(skips)
+    model = seeded(keras.Model(ends, layers.Dense(2)(summed[:, -1])), 1)
+    assert tfcam.layers(model).default == "residual0"
+    found = tfcam.explain(model, np.random.default_rng(0).normal(size=(12, 3)), target=0)
+    assert np.count_nonzero(found.raw) > 1
+
+
+def test_the_default_before_a_recurrent_layer_whose_last_step_is_read():
+    ends = keras.Input((12, 3))
+    x = layers.Conv1D(4, 3, name="conv")(ends)
+    x = layers.LSTM(5, return_sequences=True, name="states")(x)
+    assert tfcam.layers(keras.Model(ends, layers.Dense(2)(x[:, -1]))).default == "conv"

@@ -1,0 +1,172 @@
+"""Where a layer's cells look in the picture: models that crop, pad, mirror, resize it first."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfcam
+from tests import networks
+from tfcam.model.geometry import Axis, Placement
+from tfcam.model.graph import graph_of
+
+HEIGHT, WIDTH = 48, 64
+# Rows and columns of one bright square, of uneven distance to all sides.
+SQUARE = (slice(20, 24), slice(36, 40))
+
+
+class Code(layers.Layer):
+    """Code of one's own."""
+
+    def __init__(self, function, **options):
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+class Sampler(layers.Layer):
+    """Samples a picture at places that are learned."""
+
+    def call(self, inputs):
+        x, shift = inputs
+        return tf.roll(x, tf.cast(tf.round(shift[0, 0]), tf.int32), 2)
+
+
+def brightness(*steps, padding="same", strides=1, kernel=1):
+    """A network whose map is how bright its input is, after some steps."""
+    inputs = x = keras.Input((HEIGHT, WIDTH, 3))
+    for step in steps:
+        x = step(x)
+    conv = layers.Conv2D(
+        1, kernel, strides, padding, name="conv", activation="relu", kernel_initializer="ones"
+    )
+    x = layers.GlobalAveragePooling2D()(conv(x))
+    return keras.Model(inputs, layers.Dense(2, kernel_initializer="ones")(x))
+
+
+def scene():
+    image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    image[SQUARE] = 1
+    return image
+
+
+def peak(heatmap):
+    """The centre of what is above half of the maximum."""
+    return np.argwhere(heatmap > 0.5).mean(axis=0) + 0.5
+
+
+STEPS = {
+    "crop": [layers.Cropping2D(((4, 10), (20, 6)))],
+    "center crop": [layers.CenterCrop(32, 40)],
+    "zero padding": [layers.ZeroPadding2D(((10, 2), (30, 0)))],
+    "reflection": [Code(lambda x: tf.pad(x, [[0, 0], [9, 3], [14, 2], [0, 0]], "REFLECT"))],
+    "mirror": [Code(lambda x: x[:, :, ::-1])],
+    "upside down": [Code(lambda x: x[:, ::-1])],
+    "random flip": [layers.RandomFlip()],
+    "slice": [Code(lambda x: x[:, 10:40])],
+    "slice of Keras": [lambda x: x[:, :, 20:60]],
+    "permute": [layers.Permute((2, 1, 3))],
+    "rotated": [Code(tf.image.rot90)],
+    "larger": [layers.Resizing(96, 96)],
+    "smaller": [layers.Resizing(24, 32)],
+    "resized crop": [layers.Resizing(36, 36, crop_to_aspect_ratio=True)],
+    "resized pad": [layers.Resizing(64, 64, pad_to_aspect_ratio=True)],
+    "several": [
+        layers.Rescaling(2.0, 1.0),
+        layers.Cropping2D(((4, 4), (20, 4))),
+        Code(lambda x: x[:, :, ::-1]),
+        layers.ZeroPadding2D(6),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("strides", [1, 2])
+def test_the_map_lies_on_what_the_layer_looked_at(name, strides):
+    model = brightness(*STEPS[name], strides=strides, kernel=strides)
+    found = tfcam.explain(model, scene(), "conv", target=0, preprocess=None)
+    assert found.heatmap.shape == (HEIGHT, WIDTH)
+    np.testing.assert_allclose(peak(found.heatmap), (22, 38), atol=1.01)
+    x0, y0, x1, y1 = found.boxes(0.5)[0]
+    assert abs((x0 + x1) / 2 - 38) < 1.5
+    assert abs((y0 + y1) / 2 - 22) < 1.5
+    assert not found.findings
+
+
+def test_what_the_network_never_saw_is_outside_of_the_map():
+    model = brightness(layers.Cropping2D(((4, 10), (20, 6))))
+    found = tfcam.explain(model, np.ones((HEIGHT, WIDTH, 3), "f"), "conv", target=0)
+    seen = np.zeros((HEIGHT, WIDTH), bool)
+    seen[4:-10, 20:-6] = True
+    np.testing.assert_array_equal(found.heatmap > 0, seen)
+    np.testing.assert_array_equal(found.heatmap[seen], 1)
+
+
+@pytest.mark.parametrize("kind", ["plain", "rescaled", "padded for a stride", "coded"])
+def test_without_geometry_the_map_is_as_the_layer_has_it(kind):
+    steps = {
+        "plain": [],
+        "rescaled": [layers.Rescaling(1 / 255), layers.Normalization(mean=-0.5, variance=2.0)],
+        "padded for a stride": [layers.ZeroPadding2D(((0, 1), (0, 1)))],
+        "coded": [Code(lambda x: x[..., ::-1] / 127.5 + 1)],
+    }[kind]
+    model = brightness(*steps, padding="valid" if "padded" in kind else "same", strides=2, kernel=3)
+    found = tfcam.explain(model, scene(), "conv", target=0, preprocess=None)
+    assert found.raw.shape == (HEIGHT // 2, WIDTH // 2)
+    assert not found.findings
+
+
+def test_networks_of_every_kind_pay_nothing(monkeypatch):
+    monkeypatch.setattr("tfcam.model.geometry._probe", None)
+    for name in networks.KINDS:
+        model = networks.make(name)
+        graph = graph_of(model)
+        assert graph.placement(graph.open_layer(None).tap, (12, 12)) is None, name
+
+
+def test_a_learned_place_is_a_finding():
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    shift = layers.Dense(1)(
+        layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, name="see")(inputs))
+    )
+    x = layers.Conv2D(1, 1, name="conv", kernel_initializer="ones")(Sampler()([inputs, shift]))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(2, kernel_initializer="ones")(x))
+    found = tfcam.explain(model, scene(), "conv", target=0, preprocess=None)
+    assert "place_unknown" in [finding.code for finding in found.findings]
+    assert graph_of(model).placement(graph_of(model).open_layer("see").tap, (48, 64)) is None
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda x: tf.roll(x, 20, 2),
+        lambda x: tf.concat([x[:, :, 32:], x[:, :, :32]], 1),
+        lambda x: tf.gather(x, np.random.default_rng(0).permutation(HEIGHT), axis=1),
+    ],
+)
+def test_what_can_not_be_followed_is_a_finding(move):
+    found = tfcam.explain(brightness(Code(move)), scene(), "conv", target=0, preprocess=None)
+    assert [finding.code for finding in found.findings] == ["place_unknown"]
+
+
+def test_pixels_and_layers_agree_in_every_door():
+    model = brightness(Code(lambda x: x[:, :, ::-1]), layers.Cropping2D(((0, 8), (8, 0))))
+    for method in ("grad_cam", "cam", "score_cam", "saliency", "integrated_gradients"):
+        found = tfcam.explain(model, scene(), method=method, target=0, preprocess=None)
+        if method == "saliency":  # of a brightness, the same wherever it is seen
+            assert not found.heatmap[40:].any()
+            continue
+        np.testing.assert_allclose(peak(found.heatmap), (22, 38), atol=0.6)
+
+
+def test_a_map_that_is_carried_back_is_cut_at_zero_before_it_is_resized():
+    whole = Placement(Axis(0, 1, 0, 1), Axis(0, 8, 0, 8), False)
+    raw = tf.constant([[[4.0, -8.0]]])
+    np.testing.assert_allclose(
+        tf.nn.relu(whole.carry_back(raw, (1, 8)))[0],
+        tfcam.maps.resize(np.array([[4.0, 0.0]]), (1, 8)),
+    )

@@ -1,0 +1,298 @@
+"""Where a layer's cells look in the picture, in models that first crop, pad, mirror or resize it.
+
+What a model does before its first weights is asked of the model itself: pictures whose pixels hold
+their own row or column are run up to there. Positions are in pixels of the model's input, the
+centre of the first pixel at 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.hooks import Side, observed
+from tfcam.model.inputs import Input, run, swapped
+from tfcam.model.layer_types import CONVOLUTIONS
+from tfcam.model.taps import Tap
+from tfcam.model.tree import ModelTree
+
+_NORMALIZING = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Normalization,
+)
+_POINTWISE = (*_NORMALIZING, keras.layers.Activation, keras.layers.ReLU, keras.layers.Rescaling)
+# A cell may be off by so much of a pixel and still count as where it was.
+_NEAR = 0.75
+
+
+class Axis(NamedTuple):
+    """How the cells of a layer lie along one side of the input.
+
+    Attributes:
+        start: Where the first cell begins.
+        stop: Where the last one ends; before ``start`` where the side is mirrored.
+        low: Where what the network sees of the side begins.
+        high: Where it ends.
+    """
+
+    start: float
+    stop: float
+    low: float
+    high: float
+
+    def covers(self, size: int) -> bool:
+        """Whether the cells cover the side from end to end, as they do without any geometry."""
+        ends = np.subtract(self, (0, size, 0, size))
+        return bool((np.abs(ends) <= _NEAR).all())
+
+    def weights(self, cells: tf.Tensor | int, size: int) -> tf.Tensor:
+        """What each cell counts for at each pixel, bilinear: (size, cells), 0 where none looks."""
+        centres, count = tf.range(size, dtype=tf.float32) + 0.5, tf.cast(cells, tf.float32)
+        along = (centres - self.start) / (self.stop - self.start)
+        places = tf.clip_by_value(along * count - 0.5, 0.0, count - 1)
+        seen = (centres > self.low) & (centres < self.high) & (along > 0) & (along < 1)
+        near = tf.nn.relu(1 - tf.abs(places[:, tf.newaxis] - tf.range(count)))
+        return tf.where(seen[:, tf.newaxis], near, 0.0)
+
+
+class Placement(NamedTuple):
+    """How the cells of a layer lie in the input.
+
+    Attributes:
+        rows: Along its height.
+        columns: Along its width.
+        transposed: Whether the layer has the two change places.
+    """
+
+    rows: Axis
+    columns: Axis
+    transposed: bool
+
+    def carry_back(self, maps: tf.Tensor, sides: Sequence[int]) -> tf.Tensor:
+        """Lay maps over the input; what the network never saw is 0.
+
+        Where a map is positive, so is what becomes of it, as if it had been cut at zero before.
+
+        Args:
+            maps: (B, h, w) or (B, h, w, K) float32, signed.
+            sides: Height and width of the input.
+
+        Returns:
+            (B, *sides) or (B, *sides, K).
+
+        Example:
+            >>> left = Placement(Axis(0, 1, 0, 1), Axis(0, 2, 0, 2), False)
+            >>> left.carry_back(tf.constant([[[3.0, -1.0]]]), (1, 4)).numpy()
+            array([[[ 3., -1.,  0.,  0.]]], dtype=float32)
+        """
+        if self.transposed:
+            maps = tf.einsum("bhw...->bwh...", maps)
+        cells = tf.shape(maps)
+        down = self.rows.weights(cells[1], sides[0])
+        across = self.columns.weights(cells[2], sides[1])
+        signed, positive = (
+            tf.einsum("yh,bhw...,xw->byx...", down, values, across)
+            for values in (maps, tf.nn.relu(maps))
+        )
+        return tf.where(positive > 0, positive, signed)
+
+
+# Where what happens before the first weights can't be followed.
+UNKNOWN = "unknown"
+
+
+class _SeenError(Exception):
+    """What goes into the first weights is seen: the rest need not be computed."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
+class _Cells(NamedTuple):
+    """What goes into the first weights before a layer."""
+
+    tree: ModelTree
+    structure: Any
+    entry: Call
+    tap: Tap
+    which: int
+
+    def read(self, picture: np.ndarray) -> np.ndarray | None:
+        """Read it for a picture (H, W) of 0..1: (h, w, K); None where it is no grid."""
+        inputs: list[Input] = tf.nest.flatten(self.structure)
+        taken = inputs[self.which]
+
+        def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
+            if number == self.entry.number and side == "input":
+                raise _SeenError(value)
+            return value
+
+        image = np.repeat(picture[np.newaxis, ..., np.newaxis], taken.shape[-1] or 3, axis=-1)
+        with tf.init_scope():
+            specs = [other.spec(len(picture)) for other in inputs]
+            values = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
+            image = np.round(255 * image) if "int" in taken.dtype else image
+            values[self.which] = tf.cast(image, taken.dtype)
+            try:
+                with observed(self.tree, [self.entry.operation], visit):
+                    run(self.tree.model, self.structure, values)
+            except _SeenError as seen:
+                return self._laid_out(seen.value, taken.channels_first)
+        return None
+
+    def _laid_out(self, value: Any, channels_first: bool) -> np.ndarray | None:
+        rank, grid = getattr(getattr(value, "shape", None), "rank", None), self.tap.grid
+        if rank == 3 and grid is not None and value.shape[1] == grid.height * grid.width:
+            value, rank = tf.reshape(value, (1, grid.height, grid.width, -1)), 4
+        elif channels_first and rank == 4:
+            value = swapped(value, to_first=False)
+        return tf.cast(value[0], tf.float64).numpy() if rank == 4 else None
+
+
+def find_placement(
+    tree: ModelTree, structure: Any, calls: CallGraph, tap: Tap, sides: Sequence[int]
+) -> Placement | str | None:
+    """Find how the cells of a layer lie in the explained input.
+
+    Args:
+        tree: A built Keras model.
+        structure: Its inputs in the structure in which it takes them.
+        calls: What it calls.
+        tap: The layer.
+        sides: Height and width of the input.
+
+    Returns:
+        None where they cover it from end to end, as they do in most networks; ``UNKNOWN`` where
+        that can't be followed.
+    """
+    taken: list[Input] = tf.nest.flatten(structure)
+    if not taken[calls.which].is_image:
+        return None
+    tensor = calls.tensor(tap.path, tap.number, tap.side)
+    places: set[Placement | str | None] = set()
+    for entry in _entries(tree, calls).get(tensor or "", ()):
+        if entry is None:
+            return UNKNOWN
+        plain = _is_plain(calls, entry)
+        cells = None if plain else _Cells(tree, structure, entry, tap, calls.which)
+        places.add(None if cells is None else _probe(cells, sides))
+    return places.pop() if len(places) == 1 else UNKNOWN if places else None
+
+
+def _entries(tree: ModelTree, calls: CallGraph) -> dict[str, frozenset[Call | None]]:
+    """The first calls with weights that each tensor comes through; None among them where lost."""
+    nothing = frozenset[Call | None]()
+    found, before = {calls.explained_input: nothing}, nothing
+    for call in calls.explained(calls.calls):
+        # What code without a layer made comes through all that there was.
+        entries = nothing.union(*(found.get(tensor, before) for tensor in call.inputs))
+        operation = call.operation
+        innermost = tree.node_by_id[id(operation)].innermost
+        if not entries and _has_kernel(operation):
+            entries = frozenset({call} if innermost else _inside(call, before))
+        elif before and _moves(operation) and nothing in map(found.get, call.inputs):
+            entries = before | {None}  # such as a sampler whose places are learned
+        if call.output is not None:
+            before |= found.setdefault(call.output, entries)
+    return found
+
+
+def _inside(call: Call, entries: frozenset[Call | None]) -> set[Call | None]:
+    return {entry for entry in entries if entry and entry.path.startswith(f"{call.path}/")}
+
+
+def _moves(operation: Any) -> bool:
+    """Whether it may move what it is given, together with what weights made of it."""
+    return not type(operation).__module__.startswith("keras.")
+
+
+def _has_kernel(operation: Any) -> bool:
+    weights = () if isinstance(operation, _NORMALIZING) else getattr(operation, "weights", ())
+    return any(len(weight.shape) > 1 for weight in weights)
+
+
+def _is_plain(calls: CallGraph, entry: Call) -> bool:
+    """Whether nothing but what keeps every pixel in its place comes before the first weights."""
+    if not entry.inputs:
+        return False
+    tensor, margin = entry.inputs[0], np.zeros(2, int)
+    while tensor != calls.explained_input:
+        call = calls.producer(tensor)
+        if call is None or not call.inputs:
+            return False
+        if isinstance(call.operation, keras.layers.ZeroPadding2D):
+            margin += np.sum(call.operation.padding, axis=1)
+        elif not isinstance(call.operation, _POINTWISE):
+            return False
+        tensor = call.inputs[0]
+    return bool((margin <= _own_padding(entry.operation)).all())
+
+
+def _own_padding(operation: Any) -> np.ndarray:
+    """How much of a margin is but what a convolution that pads nothing itself needs."""
+    if isinstance(operation, CONVOLUTIONS) and operation.padding == "valid":
+        return (np.array(operation.kernel_size) - 1) * operation.dilation_rate
+    return np.zeros(2, int)
+
+
+def _probe(cells: _Cells, sides: Sequence[int]) -> Placement | str | None:
+    """Run pictures of positions up to the first weights, and read where each cell looks."""
+    height, width = sides
+    down, across = np.mgrid[0.5:height, 0.5:width]
+    flat = np.zeros(tuple(sides))
+    pictures = [flat, down / height, across / width, flat + 1]
+    known = [values for values in map(cells.read, pictures) if values is not None]
+    if len(known) < len(pictures):
+        return None
+    nothing, down, across, one = known
+    weight = one - nothing
+    seen = np.abs(weight) > 1e-6 * np.abs(weight).max(initial=1e-30)
+    counts = seen.sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y, x = (
+            size * np.where(seen, (values - nothing) / weight, 0).sum(axis=-1) / counts
+            for values, size in ((down, height), (across, width))
+        )
+    margin = _own_padding(cells.entry.operation)
+    for transposed in (False, True):
+        y, x, margin = (y.T, x.T, margin[::-1]) if transposed else (y, x.T, margin)
+        rows, columns = _fit(y, height, margin[0]), _fit(x, width, margin[1])
+        if rows is not None and columns is not None:
+            covering = rows.covers(height) and columns.covers(width) and not transposed
+            return None if covering else Placement(rows, columns, transposed)
+    return UNKNOWN
+
+
+def _fit(values: np.ndarray, size: int, margin: int) -> Axis | None:
+    """Fit a line through where cells look along one side, (cells, cells across), NaN at nowhere.
+
+    Cells beyond a straight part may repeat what is inside of it, as reflections do. Where those are
+    no more than a convolution's own padding, they are no part of the cells' side.
+    """
+    cells = np.flatnonzero(np.isfinite(values).any(axis=1))
+    if len(cells) < 2:
+        return None
+    places, quarter = np.nanmean(values[cells], axis=1), len(cells) // 4
+    middle = slice(quarter, len(cells) - quarter)
+    slope, first = np.polyfit(cells[middle], places[middle], 1)
+    near = max(_NEAR, 0.6 * abs(slope))
+    straight = np.abs(places - slope * cells - first) <= near
+    inner = cells[straight]
+    across = np.nanmax(np.abs(values[cells] - places[:, np.newaxis]))
+    if abs(slope) < 1e-3 or across > near or (np.diff(inner) > 1).any():
+        return None
+    edges = slope * np.array([inner[0] - 0.5, inner[-1] + 0.5]) + first
+    low, high = np.clip(np.sort(edges), 0, size)
+    others = places[~straight]
+    if len(inner) < len(others) or (others < low - near).any() or (others > high + near).any():
+        return None
+    if len(values) - len(inner) > margin:
+        edges = slope * np.array([-0.5, len(values) - 0.5]) + first
+    return Axis(*map(float, (*edges, low, high)))

@@ -1,0 +1,39 @@
+"""The settings that a store is read by, which somebody else may have written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tfcam.utils.validation import shown
+
+# What a store is read by, and of which kinds it is.
+_SETTINGS: dict[str, tuple[type, ...]] = {
+    "shard_size": (int,),
+    "layer": (str, type(None)),
+    "method": (str,),
+    "pixels": (bool,),
+    "data": (str,),
+    "place": (dict, type(None)),
+    "pictures_digest": (str,),
+}
+_PLACE = ("data", "split", "data_dir", "annotations")
+
+
+def check_settings(settings: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Check the settings of a store.
+
+    Raises:
+        ValueError: If one is missing, or of another kind.
+    """
+    for name, kinds in _SETTINGS.items():
+        value = settings.get(name, ...)
+        if type(value) not in kinds or (name == "shard_size" and value < 1):
+            raise ValueError(
+                f"{str(file)!r} is no settings of a store that this version of tfcam reads: "
+                f"{name} is {'missing' if value is ... else shown(value)}."
+            )
+    for name, value in (settings["place"] or {}).items():
+        if name not in _PLACE or not isinstance(value, str | None):
+            raise ValueError(f"{str(file)!r} names no place of pictures: {name} is {shown(value)}.")
+    return settings

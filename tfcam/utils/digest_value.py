@@ -1,0 +1,320 @@
+"""What tells any value from others: a function by its code and by all that it refers to."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import functools
+import hashlib
+import types
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcam.utils.code_reading import (
+    global_names,
+    is_installed,
+    is_plain_python,
+    names_set_by_keras,
+    state_of,
+)
+from tfcam.utils.digest import digest_arrays, digest_file
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
+_BUILTIN: tuple[type, ...] = (
+    types.BuiltinFunctionType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    np.ufunc,
+)
+_TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
+# What of a class is not what it does.
+_OF_CLASSES = (
+    "dict weakref doc module qualname annotations dataclass_fields abstractmethods firstlineno "
+    "static_attributes parameters orig_bases"
+)
+_LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
+
+
+class UntoldError(ValueError):
+    """A value holds what can't be read, so that it can't be told from others."""
+
+
+def digest_value(value: Any) -> str:
+    """Condense a value of any kind to 16 letters that tell it from others.
+
+    A function counts by its code, its defaults, its closure and the globals that it reads, a
+    class by its functions, an object by its class and its attributes, an array or variable by its
+    content, a Keras layer by its class, its settings and what is in it but its weights. What comes
+    from an installed package counts by its name.
+
+    Raises:
+        UntoldError: If part of it can't be read, such as an iterator or an open file.
+
+    Example:
+        >>> def scaled(factor):
+        ...     return lambda pixels: pixels * factor
+        >>> digest_value(scaled(2)) == digest_value(scaled(2))
+        True
+        >>> digest_value(scaled(2)) == digest_value(scaled(3))
+        False
+    """
+    try:
+        return _Digester().digest(value)
+    except RecursionError:
+        raise UntoldError("it is nested too deeply") from None
+
+
+def digest_parts(key: str | None, **parts: Any) -> dict[str, str | None]:
+    """Digest what makes the results of a run, each part under its name.
+
+    Args:
+        key: What the user gives for it instead; then nothing is read.
+        parts: The parts.
+
+    Raises:
+        ValueError: If a part can't be told from others, and no key is given.
+
+    Example:
+        >>> digest_parts("mine", method=print)
+        {'method_digest': None}
+    """
+    digests: dict[str, str | None] = {}
+    for name, part in parts.items():
+        try:
+            digests[f"{name}_digest"] = None if key is not None else digest_value(part)
+        except UntoldError as error:
+            raise ValueError(
+                f"{name} can't be told from others, as {error}: a run that was stopped could go on "
+                "with something else. Give what you wrote a name, key='...', and another one "
+                "whenever you change it."
+            ) from None
+    return digests
+
+
+class _Digester:
+    """Goes through a value, each object once: what refers to itself ends."""
+
+    def __init__(self) -> None:
+        self._hashed = hashlib.sha256()
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Any] = []
+
+    def digest(self, value: Any) -> str:
+        """Digest a value by itself."""
+        self._add(value)
+        return self._hashed.hexdigest()[:16]
+
+    def _say(self, *words: object) -> None:
+        self._hashed.update(f"{words!r}".encode("utf-8", "surrogatepass"))
+
+    def _add(self, value: Any) -> None:
+        if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
+            self._say(type(value).__name__, value)
+        elif id(value) in self._numbers:
+            self._say("again", self._numbers[id(value)])
+        else:
+            self._numbers[id(value)] = len(self._numbers)
+            self._alive.append(value)  # else another object could come to have its id
+            self._add_object(value)
+
+    def _add_all(self, kind: str, *values: Any) -> None:
+        self._say(kind, len(values))
+        for value in values:
+            self._add(value)
+
+    def _add_unordered(self, kind: str, values: Mapping[Any, Any]) -> None:
+        """Keys in the order of their digests, as sets have none of their own."""
+        self._say(kind, len(values))
+        for key in sorted(values, key=lambda key: _Digester().digest(key)):
+            self._add(key)
+            self._add(values[key])
+
+    def _add_object(self, value: Any) -> None:
+        if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+            self._say("array", digest_arrays(value))
+        elif isinstance(value, np.ndarray):
+            self._add_all("array", value.shape, *value.ravel().tolist())
+        elif isinstance(value, _TENSORS):
+            self._say("tensor", digest_arrays(_content(value)))
+        elif isinstance(value, enum.Enum):
+            self._add_all("member", type(value), value.name)
+        elif isinstance(value, type):
+            self._add_class(value)
+        elif isinstance(value, types.ModuleType):
+            self._add_module(value)
+        elif isinstance(value, types.FunctionType):
+            self._add_function(value)
+        elif isinstance(value, types.CodeType):
+            self._add_code(value)
+        elif isinstance(value, types.MethodType):
+            self._add_all("method", value.__func__, value.__self__)
+        elif isinstance(value, _BUILTIN):
+            self._say("builtin", getattr(value, "__qualname__", repr(value)))
+            self._add(getattr(value, "__self__", None))
+        elif isinstance(value, functools.partial):
+            self._add_all("partial", value.func, value.args, value.keywords)
+        elif isinstance(value, staticmethod | classmethod):
+            self._add_all("function", value.__func__)
+        elif isinstance(value, property):
+            self._add_all("property", value.fget, value.fset)
+        elif isinstance(value, functools.cached_property):
+            self._add_all("property", value.func)
+        elif isinstance(value, keras.Operation):
+            self._add_operation(value)
+        elif isinstance(value, dict | types.MappingProxyType):
+            self._add_unordered("dict", value)
+        elif isinstance(value, set | frozenset):
+            self._add_unordered("set", dict.fromkeys(value))
+        elif isinstance(value, list | tuple):
+            self._add_all(_kind(value), *value)
+        elif isinstance(value, weakref.ref):
+            self._add_all("reference", value())
+        elif hasattr(value, "python_function"):  # of tf.function
+            self._add_all("tf.function", value.python_function)
+        else:
+            self._add_instance(value)
+
+    # --- code -------------------------------------------------------------------------------
+
+    def _add_function(self, function: types.FunctionType) -> None:
+        cells = [_cell(cell) for cell in function.__closure__ or ()]
+        state = [cells, function.__defaults__, function.__kwdefaults__]
+        if is_installed(function.__code__.co_filename, function.__module__):
+            self._say("function", function.__module__, function.__qualname__)
+            if "<locals>" in function.__qualname__:
+                self._add_all("made with", *state)
+            return
+        own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
+        self._add_all("function", function.__code__, *state, own)
+        for name in sorted(global_names(function.__code__)):
+            if name in function.__globals__:
+                self._add_all("global", name, function.__globals__[name])
+
+    def _add_code(self, code: types.CodeType) -> None:
+        counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+        names = (code.co_names, code.co_freevars, code.co_cellvars, code.co_varnames)
+        table = getattr(code, "co_exceptiontable", b"")
+        self._say("code", code.co_code, counts, names, table)
+        self._add_all("constants", *code.co_consts)
+
+    def _add_class(self, kind: type) -> None:
+        self._say("class", kind.__qualname__)
+        if is_installed(None, kind.__module__):
+            self._say(kind.__module__)
+            return
+        own = {name: part for name, part in vars(kind).items() if name not in _LEFT_OUT}
+        self._add_all("of", own, *kind.__bases__)
+
+    def _add_module(self, module: types.ModuleType) -> None:
+        file = getattr(module, "__file__", None)
+        self._say("module", module.__name__, getattr(module, "__version__", None))
+        if file is not None and not is_installed(file, module.__name__):
+            with contextlib.suppress(OSError):
+                self._say(digest_file(Path(file)))
+
+    # --- objects ----------------------------------------------------------------------------
+
+    def _add_instance(self, value: Any) -> None:
+        kind = type(value)
+        if kind.__module__ == "_thread":  # locks
+            self._say(kind.__name__)
+        elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
+            self._add_all("identity", kind, value.identity)
+        elif is_plain_python(kind):
+            self._add_all("object", kind, state_of(value))
+        else:
+            try:
+                reduced = value.__reduce_ex__(4)
+            except Exception:  # each kind of what can't be read has its own
+                raise UntoldError(f"it holds {_said(value)}") from None
+            if isinstance(reduced, str):
+                self._say("named", reduced)
+                return
+            parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
+            self._add_all("reduced", *parts)
+
+    def _add_operation(self, operation: keras.Operation) -> None:
+        """Of a layer or model all but names and weights: a digest of these stands beside."""
+        kind: type = type(operation)
+        keras_names, own = names_set_by_keras(kind), vars(operation)
+        mine = {
+            name: part
+            for name, part in own.items()
+            if name not in (*keras_names, "call", "history") and not name.startswith("_self_")
+        }
+        theirs = {
+            name: part
+            for name, part in own.items()
+            if name in keras_names and name[0] != "_" and name not in ("name", "trainable", "built")
+            # Compiling a model changes nothing of what it gives.
+            if _is_readable(part) and not isinstance(operation, keras.Model)
+        }
+        self._add_all("layer", kind, own.get("call"), theirs)
+        self._say(getattr(operation, "compute_dtype", None))
+        nodes = getattr(operation, "_nodes_by_depth", None)
+        if nodes is not None:
+            self._add_graph(operation, nodes)
+        elif isinstance(operation, keras.Layer):
+            self._add_all("inner", *operation._flatten_layers(include_self=False, recursive=False))
+        self._add_unordered("own", mine)
+
+    def _add_graph(self, model: Any, nodes: Mapping[int, Any]) -> None:
+        """Who feeds whom in a functional model."""
+        numbers: dict[int, int] = {}
+
+        def number(tensor: Any) -> Any:
+            if isinstance(tensor, keras.KerasTensor):
+                return ("tensor", numbers.setdefault(id(tensor), len(numbers)))
+            return tensor
+
+        order = {id(operation): place for place, operation in enumerate(model.operations)}
+        for tensor in model.inputs:
+            number(tensor)
+        for depth in sorted(nodes, reverse=True):
+            for node in nodes[depth]:
+                given = tf.nest.flatten((node.arguments.args, node.arguments.kwargs))
+                made = tf.nest.flatten(node.outputs)
+                # The order of the weights: which of two equal layers has which.
+                self._say("node", order.get(id(node.operation)))
+                self._add_all("calls", node.operation, *map(number, [*given, *made]))
+        self._add_all("outputs", *map(number, model.outputs))
+
+
+def _kind(value: list[Any] | tuple[Any, ...]) -> str:
+    return "tuple" if isinstance(value, tuple) else "list"
+
+
+def _content(tensor: Any) -> np.ndarray:
+    try:
+        return np.asarray(tensor)
+    except Exception:  # symbolic, or of no numbers
+        raise UntoldError(f"it holds {_said(tensor)}") from None
+
+
+def _said(value: Any) -> str:
+    return f"an object of {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return "an empty cell"
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether what Keras sets on a layer is a setting: its other objects may hold anything."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_readable, value))
+    if isinstance(value, dict):
+        return all(map(_is_readable, value.values()))
+    readable = (*_PLAIN, np.ndarray, np.generic, tf.Tensor, type)
+    return isinstance(value, (*readable, types.FunctionType, types.MethodType, *_BUILTIN))
