@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfcam.model.call_graph import CallGraph, Shape
 from tfcam.model.inputs import Input
@@ -14,9 +17,23 @@ from tfcam.model.inputs import Input
 _IN_PLACE = (keras.layers.Normalization, keras.layers.BatchNormalization)
 
 
-def may_be_bare(taken: Input) -> bool:
-    """Whether an input (h, w) may be of pictures, as far as its shape tells."""
-    return len(taken.shape) == 2 and None not in taken.shape and "int" not in taken.dtype
+def mark_bare(structure: Any, calls_of: Callable[[int], CallGraph]) -> Any:
+    """Give the inputs (h, w) that are pictures their axis of channels.
+
+    Args:
+        structure: The model's inputs as it takes them.
+        calls_of: Gives what the model calls, as seen from the input of a number.
+    """
+
+    def marked(which: int, taken: Input) -> Input:
+        # As far as its shape tells.
+        may_be = len(taken.shape) == 2 and None not in taken.shape and "int" not in taken.dtype
+        if may_be and is_bare(calls_of(which), taken.shape):
+            return replace(taken, shape=(*taken.shape, 1), bare=True)
+        return taken
+
+    inputs = enumerate(tf.nest.flatten(structure))
+    return tf.nest.pack_sequence_as(structure, [marked(*each) for each in inputs])
 
 
 def is_bare(calls: CallGraph, shape: Shape) -> bool:
@@ -31,11 +48,11 @@ def is_bare(calls: CallGraph, shape: Shape) -> bool:
 
     Example:
         >>> from tfcam.model.graph import graph_of
-        >>> flat = [keras.layers.Flatten(), keras.layers.Dense(10)]
-        >>> graph_of(keras.Sequential([keras.Input((28, 28)), *flat])).inputs[0].shape
-        (28, 28, 1)
-        >>> graph_of(keras.Sequential([keras.Input((28, 4)), *flat])).inputs[0].shape
-        (28, 4)
+        >>> def taken(shape):
+        ...     flat = [keras.layers.Flatten(), keras.layers.Dense(10)]
+        ...     return graph_of(keras.Sequential([keras.Input(shape), *flat])).inputs[0].shape
+        >>> taken((28, 28)), taken((28, 4))
+        ((28, 28, 1), (28, 4))
     """
     first = calls.explained_alone() if calls.sources else calls.calls
     for call in first:
@@ -53,8 +70,3 @@ def _is_laid_out(inner: Shape, shape: Shape) -> bool:
         return True
     count = math.prod(size or 0 for size in inner)
     return shape[0] == shape[1] and count == math.prod(size or 0 for size in shape)
-
-
-def with_channel(taken: Input) -> Input:
-    """The input (h, w) as one of pictures (h, w, 1)."""
-    return replace(taken, shape=(*taken.shape, 1), bare=True)

@@ -35,7 +35,8 @@ def split_batch(value: Any, taken: Input) -> list[Any] | None:
         if axes == 1 and value and not np.ndim(value[0]):
             return None
         inner = value[0] if len(value) == 1 else None  # as Keras takes one input, in a list
-        wrapped = len(getattr(inner, "shape", ())) == axes + 1 and inner.shape[0] != 1
+        sizes = tuple(getattr(inner, "shape", ()))
+        wrapped = len(sizes) == axes + 1 and sizes[0] != 1
         return list(as_numpy(inner)) if wrapped else list(value)
     shape = getattr(value, "shape", None)
     if shape is None:
@@ -115,8 +116,9 @@ def _are_labels(value: Any, images: Any, taken: Input) -> bool:
     """Whether something beside images can't be another image, but says something of each."""
     if isinstance(images, Number):
         return False
-    shapes = list(_shapes(value))
-    if not shapes or None in shapes:
+    found = list(_shapes(value))
+    shapes = [shape for shape in found if shape is not None]
+    if not shapes or len(shapes) < len(found):
         return False
     least = min(map(len, shapes))
     batch = split_batch(images, taken)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
-from tfcam.model.bare_pictures import is_bare, may_be_bare, with_channel
+from tfcam.model.bare_pictures import mark_bare
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.endings import read_ending
 from tfcam.model.functional_graph import UntoldError, read_calls
@@ -88,17 +88,7 @@ class ModelGraph(ModelTree):
             ValueError: If the model is not built, or does not say what it takes.
         """
         structure = read_structure(self)
-        taken = tf.nest.flatten(structure)
-        bare = [
-            may_be_bare(one) and is_bare(self._calls(structure, n), one.shape)
-            for n, one in enumerate(taken)
-        ]
-        if not any(bare):
-            return structure
-        marked = [
-            with_channel(one) if is_one else one for one, is_one in zip(taken, bare, strict=True)
-        ]
-        return tf.nest.pack_sequence_as(structure, marked)
+        return mark_bare(structure, lambda which: self._calls(structure, which))
 
     @cached_property
     def inputs(self) -> list[Input]:
