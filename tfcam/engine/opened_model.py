@@ -13,10 +13,11 @@ from tfcam.engine.runner import Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
 from tfcam.model.call_graph import CallGraph
+from tfcam.model.given import split_batch, split_inputs
 from tfcam.model.graph import Asked, ModelGraph, graph_of
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import Input, split_batch
+from tfcam.model.inputs import Input
 from tfcam.model.layer_types import breaks_eager_gradients
 from tfcam.model.taps import Layers, Tap
 from tfcam.passes.attention import reading_attentions
@@ -69,24 +70,10 @@ class OpenedModel:
         """Split what a user gives for a model into the explained input and the others.
 
         Raises:
+            TypeError: If it is a data set, and not what is in it.
             ValueError: If a model with several inputs is given anything but a list or dict of them.
         """
-        structure = self.graph.structure
-        if isinstance(structure, Input):
-            return inputs, []
-        if isinstance(structure, dict):
-            values = (
-                [inputs[key] for key in sorted(structure)] if _has_keys(inputs, structure) else None
-            )
-        else:
-            values = list(inputs) if isinstance(inputs, list | tuple) else None
-        if values is None or len(values) != len(self.graph.inputs):
-            names = ", ".join(repr(input.name) for input in self.graph.inputs)
-            kind = "dict" if isinstance(structure, dict) else "list"
-            raise ValueError(
-                f"{self.graph.name!r} has several inputs: give a {kind} of all of them ({names}); "
-                f"got a {type(inputs).__name__}."
-            )
+        values = split_inputs(inputs, self.graph.structure, self.graph.name)
         return values.pop(self.which), values
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:
@@ -107,8 +94,13 @@ class OpenedModel:
             ValueError: If it is a batch, or does not fit the model.
         """
         explained, others = self.split(inputs)
-        if split_batch(explained, self.axes) is not None:
-            raise ValueError(f"{door} takes one image; {door} the images of a batch one by one.")
+        batch = split_batch(explained, self.input)
+        if batch is not None:
+            if len(batch) != 1:
+                raise ValueError(
+                    f"{door} takes one image; {door} the images of a batch one by one."
+                )
+            (explained,) = batch
         prepared = prepare(self.graph, [explained], preprocess, self.which)
         beside = prepare_others(self.graph, others, self.which, 1, preprocess)
         return replace(prepared, others=tuple(beside))
@@ -269,10 +261,6 @@ class OpenedModel:
                 f"The layer must see the explained input, {inputs[self.which].name!r}; "
                 f"{tap.name!r} does not. Pass {names or 'another layer'}."
             )
-
-
-def _has_keys(inputs: Any, structure: dict[str, Any]) -> bool:
-    return isinstance(inputs, dict) and set(inputs) == set(structure)
 
 
 def _check_tokens(taps: Sequence[Tap]) -> None:
