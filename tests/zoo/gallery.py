@@ -1,17 +1,18 @@
 """The gallery: one entry a model, how to build it and what is explained of it by default."""
 
 import keras
-import tensorflow as tf
 
 from tests.zoo.hub_gallery import HUB
 from tests.zoo.models import (
     MASK,
     SHAPE,
     SIDE,
+    climate,
     k3im,
     kimm,
     medicai,
     segmenter,
+    sum_of_first,
     tcn,
     unet,
     vision,
@@ -22,11 +23,6 @@ from tests.zoo.models import (
 OF_K3IM = {"image_size": SIDE, "patch_size": 16, "num_classes": 3}
 TOKENS = {"dim": 8, "depth": 2, "heads": 2, "mlp_dim": 16, "dim_head": 4}
 OF_VIDEOS = {"image_size": 32, "image_patch_size": 16, "frames": 8, "frame_patch_size": 2}
-
-
-def sum_of_class(outputs):
-    """The logits of class 1, all positions together."""
-    return tf.reduce_sum(outputs[..., 1], axis=list(range(1, len(outputs.shape) - 1)))
 
 
 CLASSIFIERS = (
@@ -228,10 +224,32 @@ SEGMENTERS = (
         "UNETR",
         "unetr_decoder_output_stage",
         (32, 32, 32),
-        sum_of_class,
+        sum_of_first,
         encoder_name="vit_base",
         input_shape=(32, 32, 32, 1),
         feature_size=4,
     ),
 )
-GALLERY = (*HUB, *CLASSIFIERS, *SERIES_AND_VOLUMES, *SEGMENTERS)
+WEATHER = (
+    climate("U-Net", "remote_sensing.UNet", "dec0", (64, 64), SHAPE, 3, 4, 2, "softmax"),
+    climate(
+        "DeepLabV3+",
+        "remote_sensing.DeepLabV3Plus",
+        "upsample_to_input",
+        (64, 64),
+        *(SHAPE, 3, (1, 1, 1, 1)),
+        aspp_filters=8,
+        decoder_filters=8,
+    ),
+    climate("FourCastNet", "weather.FourCastNet", "block1", (4, 8), (32, 64), 8, 4, 4, 16, 2, 2),
+    climate("ClimaX", "weather.ClimaX", "head0", (4, 8), (16, 32), 4, 5, 16, 2, 1, 2),
+    climate(
+        "Earthformer",
+        "weather.Earthformer",
+        "dec_stage0_block0",
+        (4, 32, 32),
+        *((4, 32, 32, 1), 4, 8, (1, 1, 1), 2),
+        wrong="a map whose time was moved to the last axis is laid over the video as if in front",
+    ),
+)
+GALLERY = (*HUB, *CLASSIFIERS, *SERIES_AND_VOLUMES, *SEGMENTERS, *WEATHER)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import tfcam
 
@@ -94,6 +95,25 @@ def medicai(
     title = f"{name} of volumes" if len(map) == 3 else name
     build = call(f"medicai.models.{name}", **options)
     return Foreign("medicai", title, build, layer, map, target, wrong=wrong)
+
+
+def climate(
+    name: str,
+    where: str,
+    layer: str,
+    map: tuple[int, ...],
+    *args: Any,
+    wrong: str = "",
+    **options: Any,
+) -> Foreign:
+    """A network of keras-climate: the first of what it gives of each place is explained."""
+    build = call(f"keras_climate.{where}", *args, **options)
+    return Foreign("keras-climate", name, build, layer, map, sum_of_first, wrong=wrong)
+
+
+def sum_of_first(outputs: Any) -> tf.Tensor:
+    """The first logit or value, of all positions together."""
+    return tf.reduce_sum(outputs[..., 0], axis=list(range(1, len(outputs.shape) - 1)))
 
 
 def unet(name: str, layer: str, *args: Any, **options: Any) -> Foreign:
