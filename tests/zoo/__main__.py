@@ -8,9 +8,10 @@ from tests.zoo.models import Foreign
 GUIDE = Path(__file__).parent.parent.parent / ".docs" / "zoo.md"
 TEXT = """# Models that nobody here wrote
 
-{count} models of {packages} packages on the package index, small and with random weights. A test names
-the layer that is explained by default, takes Grad-CAM there by a plain `GradientTape`, and finds the
-same numbers, a second time too, and the model's outputs as they were.
+{count} models of {packages} packages on the package index, small and with random weights.
+A test names the layer that is explained by default, takes Grad-CAM there by a plain
+`GradientTape`, and finds the same numbers, a second time too, and the model's outputs as they
+were.
 
 ```bash
 python -m pip install -e ".[dev,zoo]" && python -m pytest -n0 -m slow tests/zoo
