@@ -21,6 +21,7 @@ from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.images.loading import as_numpy, is_prepared, load_image
 from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
@@ -84,8 +85,9 @@ class ExplainCallback(keras.callbacks.Callback):
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default
@@ -138,7 +140,7 @@ class ExplainCallback(keras.callbacks.Callback):
         target: Target | Sequence[Target] | np.ndarray = None,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         preprocess: Preprocess = "auto",
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         score: Score = "logit",
         input: str | int | None = None,
         output: str | int | None = None,

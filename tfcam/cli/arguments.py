@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import runpy
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from tfcam.cli.flags import HOW, RESULTS, read_name
 from tfcam.cli.terminal import load_tensorflow, say, silence
+from tfcam.utils.label_names import listed_names
 from tfcam.utils.terminal_text import make_printable
 
 if TYPE_CHECKING:
@@ -46,6 +48,17 @@ Unsafe = Annotated[
         "--unsafe",
         help="Load a model file that holds Python code, such as a Lambda layer. That code runs and "
         "may do anything on this machine: only for files from people you trust.",
+    ),
+]
+
+
+Imports = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--import",
+        help="A Python file that is run first: it defines the layers of its own that a model file "
+        "holds. May be repeated.",
+        metavar="FILE.py",
     ),
 ]
 
@@ -147,18 +160,18 @@ def read_image(source: str) -> np.ndarray:
 
 
 def read_labels(path: Path) -> list[str]:
-    """Read the label of each class, one on each line."""
+    """Read the label of each class: one on each line, or JSON."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise ValueError(
-            f"--labels must be a text file with one label on each line; {str(path)!r}: {why}."
-        ) from None
+        return listed_names(path) or []
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"--labels: {error}") from None
 
 
 def load_network(
-    name: str, labels: Path | None = None, unsafe: bool = False
+    name: str,
+    labels: Path | None = None,
+    unsafe: bool = False,
+    imports: Iterable[Path] | None = None,
 ) -> tuple[Any, list[str] | None]:
     """Load a model by name or file, and its labels: those of a file, else where they are known.
 
@@ -166,6 +179,7 @@ def load_network(
         name: A network of keras.applications, a file, or "shapes".
         labels: A file with the label of each class on a line.
         unsafe: Whether a model file may bring code of its own, which then runs.
+        imports: Python files with the layers of its own that a model file holds.
 
     Raises:
         ValueError: If there is no such network, or the file can't be loaded.
@@ -184,8 +198,12 @@ def load_network(
         return build(name), known
     if not Path(name).is_file():
         raise FileNotFoundError(f"No model file {name!r}.")
+    own = {key: value for path in imports or () for key, value in run_file(path).items()}
     try:
-        return keras.models.load_model(name, compile=False, safe_mode=not unsafe), known
+        loaded = keras.models.load_model(
+            name, custom_objects=own, compile=False, safe_mode=not unsafe
+        )
+        return loaded, known
     except Exception as error:
         if not unsafe and "safe_mode" in str(error):
             raise ValueError(
@@ -193,8 +211,30 @@ def load_network(
                 "anything on this machine; it was not run. If you trust whoever made the file, "
                 "say so with --unsafe."
             ) from None
+        lacking = re.search(r"Could not locate \w+ '([^']+)'|Unknown \w+: '?(\w+)", str(error))
+        if lacking:
+            raise ValueError(
+                f"{name!r} holds {lacking[1] or lacking[2]!r}, which is not of Keras: name the "
+                "Python file that defines it, --import my_layers.py."
+            ) from None
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"{name!r} could not be loaded as a Keras model: {first}") from None
+
+
+def run_file(path: Path) -> dict[str, Any]:
+    """Run a Python file, and list the classes and functions that it defines.
+
+    Raises:
+        ValueError: If it can't be run.
+    """
+    try:
+        defined = runpy.run_path(str(path), run_name=path.stem)
+    except Exception as error:
+        raise ValueError(
+            f"--import must name a Python file that can be run; {str(path)!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from None
+    return {name: value for name, value in defined.items() if callable(value)}
 
 
 def is_terminal() -> bool:

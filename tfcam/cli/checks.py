@@ -19,6 +19,7 @@ from tfcam.cli.terminal import silence
 from tfcam.engine.option import Option
 from tfcam.images.loading import is_url, load_image
 from tfcam.utils.files import check_no_input
+from tfcam.utils.foreign_models import hint_for
 from tfcam.utils.suggestions import did_you_mean, find_similar
 from tfcam.utils.validation import check_choice
 
@@ -55,9 +56,16 @@ def check_network(name: str) -> None:
     if name.endswith((".keras", ".h5", ".hdf5")):
         if not Path(name).is_file():
             raise FileNotFoundError(f"No model file {name!r}.{beside(name)}")
-        return
+        if not name.endswith(".weights.h5"):
+            return
     known = network_names()
-    if name == "shapes" or Path(name).exists() or not known:
+    if name == "shapes" or _plain(name) in map(_plain, known):
+        return
+    hint = hint_for(name)
+    if hint or Path(name).exists():
+        what = hint or "Save it as model.save('model.keras') and give that file."
+        raise ValueError(f"{name!r} is no file of a whole Keras model. {what}")
+    if not known:
         return
     if _plain(name) not in map(_plain, known):
         near = find_similar(name, known)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfcam.cli.arguments import Model, Unsafe, load_network
+from tfcam.cli.arguments import Imports, Model, Unsafe, load_network
 from tfcam.cli.demo import demo
 from tfcam.cli.dream import dream
 from tfcam.cli.evaluate import evaluate, recommend
@@ -29,9 +29,9 @@ app = typer.Typer(
 
 @app.command()
 @flags(*DOORS["layers"])
-def layers(model: Model, unsafe: Unsafe = False, **options: Any) -> None:
+def layers(model: Model, unsafe: Unsafe = False, imports: Imports = None, **options: Any) -> None:
     """List every layer that has a map, and the one explained by default."""
-    network, _ = load_network(model, unsafe=unsafe)
+    network, _ = load_network(model, None, unsafe, imports)
     from tfcam.model.graph import layers as list_layers
 
     say(list_layers(network, **options))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfcam.cli.arguments import (
+    Imports,
     Model,
     Overwrite,
     Unsafe,
@@ -111,6 +112,7 @@ def dream(
     ] = None,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
+    imports: Imports = None,
     **options: Any,
 ) -> None:
     """Make a picture that a class, a layer or a channel responds to most."""
@@ -127,7 +129,7 @@ def dream(
     name = name_options({**named, **options, **changes}, DOORS["dream"])
     path = check_path(file or Path(f"dream_{name}.png"))
     check_new([path], overwrite, [image, model, options["labels"]])
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.feature_visualization.dream import dream as make
 
     result = make(

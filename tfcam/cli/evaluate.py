@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Overwrite, Unsafe, load_network
+from tfcam.cli.arguments import Imports, Overwrite, Unsafe, load_network
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import HOW, PICTURES, RESULTS, flags
 from tfcam.cli.terminal import say
@@ -62,6 +62,7 @@ def evaluate(
     ] = None,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
+    imports: Imports = None,
     **options: Any,
 ) -> None:
     """Measure how far the maps of several methods can be trusted, on many pictures."""
@@ -69,7 +70,7 @@ def evaluate(
         check_choice("baselines", name, BASELINES)
     read = [data, model, options["labels"], options["annotations"]]
     _check_files([html, parquet], overwrite, read)
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.evaluation.evaluate import evaluate as measure
 
     evaluation = measure(
@@ -91,12 +92,13 @@ def recommend(
     html: Html = None,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
+    imports: Imports = None,
     **options: Any,
 ) -> None:
     """Find the layer and the method that explain a model best, on your pictures."""
     read = [data, model, options["labels"], options["annotations"]]
     _check_files([html], overwrite, read)
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.evaluation.recommend import recommend as choose
 
     recommendation = choose(network, data, **options)

@@ -11,6 +11,7 @@ import typer
 
 from tfcam.cli.arguments import (
     Changes,
+    Imports,
     Model,
     Overwrite,
     Unsafe,
@@ -77,6 +78,7 @@ def explain(
     signed: Signed = False,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
+    imports: Imports = None,
     **options: Any,
 ) -> None:
     """Explain images, and write the overlay of each."""
@@ -97,7 +99,7 @@ def explain(
     files = choose()
     if file is not None and file in files:
         check_target(file, "An explanation", (".png", ".npz"))
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.explainer.explainer import Explainer
 
     if choose_layer:
@@ -157,6 +159,7 @@ def compare(
     signed: Signed = False,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
+    imports: Imports = None,
     **options: Any,
 ) -> None:
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
@@ -169,7 +172,7 @@ def compare(
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
     check_new([path], overwrite, [image, *model, options["labels"]])
     networks, labels = zip(
-        *(load_network(name, options["labels"], unsafe) for name in model), strict=True
+        *(load_network(name, options["labels"], unsafe, imports) for name in model), strict=True
     )
     from tfcam.explainer.compare import compare as compare_maps
 
@@ -182,9 +185,11 @@ def compare(
 
 
 @flags(*DOORS["diagnose"])
-def diagnose(image: Image, model: Model, unsafe: Unsafe = False, **options: Any) -> None:
+def diagnose(
+    image: Image, model: Model, unsafe: Unsafe = False, imports: Imports = None, **options: Any
+) -> None:
     """Check a model and an image: what applies, what to mind, and what to do about it."""
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.explainer.diagnose import diagnose as check
 
     say(check(network, read_image(image), options.pop("layer"), **options))

@@ -105,9 +105,7 @@ _KINDS = {
         ),
         _MANY,
     ),
-    "Sequence[str] | None": Kind(
-        Path | None, metavar="FILE", hint="A text file with one on each line."
-    ),
+    "Labels | None": Kind(Path | None, metavar="FILE"),
     "str | None": Kind(str | None, metavar="NAME"),
     "str | os.PathLike[str] | None": Kind(Path | None, metavar="PATH"),
     "str | os.PathLike[str]": Kind(Path, metavar="PATH"),
@@ -121,7 +119,7 @@ def spell_flag(option: Option) -> str:
     --output is where results go.
     """
     name = f"model_{option.name}" if option.name in ("input", "output") else option.name
-    plural = option.type.startswith("Sequence") and name != "labels"
+    plural = option.type.startswith("Sequence")
     return "--" + (name.removesuffix("s") if plural else name).replace("_", "-")
 
 

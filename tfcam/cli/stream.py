@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from tfcam.cli.arguments import Changes, Unsafe, load_network
+from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network
 from tfcam.cli.checks import check_method_options
 from tfcam.cli.evaluate import Data, Model
 from tfcam.cli.flags import flags, read_method_options
@@ -17,12 +17,17 @@ from tfcam.engine.doors import DOORS
 
 @flags(*DOORS["stream"])
 def explain_dataset(
-    model: Model, data: Data, option: Changes = None, unsafe: Unsafe = False, **options: Any
+    model: Model,
+    data: Data,
+    option: Changes = None,
+    unsafe: Unsafe = False,
+    imports: Imports = None,
+    **options: Any,
 ) -> None:
     """Explain a whole data set into a folder of Parquet files; goes on after a stop."""
     changes = read_method_options(option, DOORS["stream"])
     check_method_options(options["method"], changes, options)
-    network, options["labels"] = load_network(model, options["labels"], unsafe)
+    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.streaming.shard_files import metadata_of
     from tfcam.streaming.shards import Shards
     from tfcam.streaming.stream import stream

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -37,7 +38,8 @@ def open_data(
     Args:
         data: A folder of pictures; a ``tf.data.Dataset``; the name of a data set of
             tensorflow_datasets that is on this machine; a list of pictures, as
-            ``tfcam.explain`` takes them, or of ``Example``; an array (N, H, W, 3) uint8.
+            ``tfcam.explain`` takes them, or of ``Example``; an array (N, H, W, 3) uint8; a pair
+            (images, labels) of arrays; a ``keras.utils.PyDataset`` of batches.
         split: Which part of a data set of tensorflow_datasets.
         data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
         annotations: Of a folder: a folder of VOC's XML files or a JSON file of COCO's form, if not
@@ -66,12 +68,47 @@ def open_data(
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
             return _of_tfds(data, split, data_dir)
         return _of_list([data], floats)
-    if isinstance(data, list | tuple) or (isinstance(data, np.ndarray) and data.ndim == 4):
-        return _of_list(list(data), floats)
+    if isinstance(data, keras.utils.PyDataset):
+        return _of_batches(data, floats)
+    if _is_pair(data):
+        return _of_list(list(zip(*map(as_numpy, data), strict=True)), floats)
+    if isinstance(data, list | tuple) or (_is_array(data) and len(data.shape) == 4):
+        return _of_list(list(as_numpy(data) if _is_array(data) else data), floats)
     raise TypeError(
-        "data must be a folder, a tf.data.Dataset, the name of a data set of tensorflow_datasets, "
-        f"or a list of pictures; got {type(data).__name__}."
+        "data must be a folder, a tf.data.Dataset or PyDataset, the name of a data set of "
+        "tensorflow_datasets, (images, labels), or a list of pictures; got "
+        f"{type(data).__name__}."
     )
+
+
+def _is_array(data: Any) -> bool:
+    return isinstance(data, np.ndarray | tf.Tensor)
+
+
+def _is_pair(data: Any) -> bool:
+    """Whether data are (images, labels), as ``load_data`` and batches of data sets give them."""
+    if not isinstance(data, tuple) or len(data) != 2 or not all(map(_is_array, data)):
+        return False
+    images, labels = data
+    return len(images.shape) == 4 and len(labels.shape) in (1, 2) and len(images) == len(labels)
+
+
+def _of_batches(data: keras.utils.PyDataset, floats: bool) -> Source:
+    """Pictures that come in batches of images, or of (images, labels)."""
+
+    def read(start: int) -> Iterator[Example | Skipped]:
+        number = 0
+        for place in range(len(data)):
+            batch = data[place]
+            images, labels = batch[:2] if isinstance(batch, tuple) else (batch, None)
+            for row, image in enumerate(images):
+                if number >= start:
+                    item = image if labels is None else (image, labels[row])
+                    yield _example(f"{number:06d}", item, floats)
+                number += 1
+
+    name = f"a {type(data).__name__}"
+    return Source(name, read, None, digest_names([name, str(len(data))]))
 
 
 def _of_list(items: list[Any], floats: bool) -> Source:

@@ -196,9 +196,11 @@ PREPROCESS = Option(
 )
 LABELS = Option(
     "labels",
-    "Sequence[str] | None",
+    "Labels | None",
     None,
-    "The label of each class, in the order of the classes; by default known of ImageNet networks.",
+    "The label of each class, in the order of the classes, or a file with a label on each line or "
+    "of JSON; by default known of ImageNet networks.",
+    'Or a dict of names and indices, such as ``class_indices``, or "imagenet".',
 )
 SPLIT = Option(
     "split",

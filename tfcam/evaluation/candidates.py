@@ -62,7 +62,8 @@ class Pictures(NamedTuple):
 
     Attributes:
         names: The name of each.
-        images: (H, W, 3) uint8 each.
+        images: (H, W, 3) uint8 each, or (h, w, C) floats that were given prepared.
+        shown: (H, W, 3) uint8 each, to look at.
         inputs: (B, h, w, C), the same as the model takes them; at most as many as a batch.
         classes: (B,), the explained class of each.
         others: (B, ...) each, the other inputs of a model that has several.
@@ -70,6 +71,7 @@ class Pictures(NamedTuple):
 
     names: Sequence[str]
     images: list[np.ndarray]
+    shown: list[np.ndarray]
     inputs: np.ndarray
     classes: np.ndarray
     others: Sequence[np.ndarray] = ()
@@ -211,7 +213,7 @@ def _ask_explainer(
 
 def _draw_baseline(name: str, seed: int, pictures: Pictures) -> list[list[np.ndarray]]:
     """Draw a baseline's maps."""
-    pairs = zip(pictures.images, pictures.names, strict=True)
+    pairs = zip(pictures.shown, pictures.names, strict=True)
     draw = BASELINES[name]
     return [[draw(image, seed_of(picture, seed)) for image, picture in pairs]]
 

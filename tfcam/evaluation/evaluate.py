@@ -20,6 +20,7 @@ from tfcam.evaluation.run import EvaluationRun
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.baselines import BASELINES
 from tfcam.metrics.registry import MetricChoice, find_metrics
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.utils.progress import progress_bar
@@ -39,7 +40,7 @@ def evaluate(
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -84,9 +85,9 @@ def evaluate(
             by default the one that the model predicts.
         baselines: Baselines, maps that ask no model, by their names in
             ``tfcam.metrics.BASELINES``; by default all.
-        explainers: Others by name: each takes a list of pictures (H, W, 3) uint8 and a list of
-            classes, as an ``Explainer`` does, and returns a heatmap (H, W) or an ``Explanation``
-            for each.
+        explainers: Others by name: each takes a list of pictures, (H, W, 3) uint8 or floats as they
+            were given, and a list of classes, as an ``Explainer`` does, and returns a heatmap
+            (H, W) or an ``Explanation`` for each.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of
@@ -95,8 +96,9 @@ def evaluate(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default
@@ -151,7 +153,7 @@ def evaluate(
         input,
         seed,
     )
-    source = open_data(data, split=split, data_dir=data_dir, annotations=annotations)
+    source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
     folder = None if to is None else Path(to)
     run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
     run.resume()

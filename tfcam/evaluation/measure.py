@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -169,7 +169,9 @@ def measure_batch(
         The rows, those of a picture together.
     """
     names, images = [e.id for e in examples], [e.image for e in examples]
-    all_raws = candidates(Pictures(names, images, probe.inputs, probe.targets, probe.others))
+    asked = (probe.inputs, probe.targets, probe.others)
+    all_raws = candidates(Pictures(names, images, probe.images, *asked))
+    examples = [replace(e, image=image) for e, image in zip(examples, probe.images, strict=True)]
     tally.pictures += len(examples)
     tally.notes["preprocessing"] = probe.preprocessing
     regions = [_region(example, probe.inputs.shape[1:3], tally) for example in examples]

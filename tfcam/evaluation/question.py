@@ -14,7 +14,7 @@ from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
-from tfcam.model.labels import class_of
+from tfcam.model.labels import Labels, class_of
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
@@ -43,7 +43,7 @@ class Question:
     model: keras.Model
     target: str | int | None
     preprocess: Preprocess
-    labels: Sequence[str] | None
+    labels: Labels | None
     input: str | int | None
     settings: Settings
 

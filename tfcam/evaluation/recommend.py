@@ -21,6 +21,7 @@ from tfcam.evaluation.ranking import SIGNIFICANT, rank_candidates
 from tfcam.evaluation.result import Evaluation
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, find_metrics
+from tfcam.model.labels import Labels
 from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
@@ -82,7 +83,7 @@ def recommend(
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -122,8 +123,9 @@ def recommend(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default

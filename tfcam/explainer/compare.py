@@ -25,6 +25,7 @@ from tfcam.methods.selection import (
     one_pass_methods,
     request_name,
 )
+from tfcam.model.labels import Labels
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
@@ -44,7 +45,7 @@ def compare(
     methods: Sequence[MethodChoice] | None = None,
     targets: Sequence[Target] | Top | None = None,
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -74,8 +75,9 @@ def compare(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default
@@ -157,7 +159,7 @@ class _Subject:
         model: keras.Model,
         image: Any,
         preprocess: Preprocess,
-        labels: Sequence[str] | None,
+        labels: Labels | None,
         name: str | int | None,
         output: str | int | None,
     ) -> _Subject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import keras
@@ -21,6 +21,7 @@ from tfcam.methods.contract import MethodMap
 from tfcam.methods.registry import Method, Request
 from tfcam.model.graph import Asked, ModelGraph
 from tfcam.model.heads import HeadError
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer, Place
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace
@@ -97,7 +98,7 @@ def diagnose(
     *,
     target: Target = None,
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -118,8 +119,9 @@ def diagnose(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default

@@ -13,6 +13,7 @@ from tfcam import maps
 from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
@@ -30,7 +31,7 @@ def explain(
     target: Target = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -52,7 +53,7 @@ def explain(
     target: Target | Targets | np.ndarray = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -74,7 +75,7 @@ def explain(
     target: Targets,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -96,7 +97,7 @@ def explain(
     target: Target | np.ndarray = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -117,7 +118,7 @@ def explain(
     target: Target | Targets | np.ndarray = None,
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
@@ -155,8 +156,9 @@ def explain(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default

@@ -22,6 +22,7 @@ from tfcam.explainer.words import word_lists
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.methods.registry import ask
 from tfcam.model.given import split_batch
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
@@ -54,8 +55,9 @@ class Explainer:
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default
@@ -97,7 +99,7 @@ class Explainer:
         *,
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         preprocess: Preprocess = "auto",
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         score: Score = "logit",
         input: str | int | None = None,
         output: str | int | None = None,

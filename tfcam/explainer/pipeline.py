@@ -21,6 +21,7 @@ from tfcam.explainer.assemble import Cell, Run, explanation, joined
 from tfcam.explainer.words import checked_words
 from tfcam.methods.registry import Request
 from tfcam.model.graph import Asked, forget
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
@@ -78,7 +79,7 @@ class Pipeline:
         *,
         input: str | int | None = None,
         preprocess: Preprocess = "auto",
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         fuse: maps.Fusion = "max",
         augment: bool = False,
     ) -> None:

@@ -20,6 +20,7 @@ from tfcam.feature_visualization.transforms import apply_transforms
 from tfcam.images.loading import load_image, resize_image, to_channels
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Tap, resolve
 from tfcam.passes.outputs import are_probabilities, probabilities
 from tfcam.passes.submodel import SubModel
@@ -43,7 +44,7 @@ def dream(
     count: int = 1,
     size: tuple[int, int] | None = None,
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     output: str | int | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -72,8 +73,9 @@ def dream(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         output: Which output is explained of a model that has several, by name or index.
         seed: Random seed, at least 0: the same seed gives the same result.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,

@@ -14,6 +14,7 @@ from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.model.given import split_batch
 from tfcam.model.hooks import LOCK
+from tfcam.model.labels import Labels
 from tfcam.passes.outputs import are_probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
@@ -72,8 +73,9 @@ class Probe:
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
@@ -81,6 +83,8 @@ class Probe:
 
     Attributes:
         model: The model.
+        images: (H, W, 3) uint8 each, the pictures to look at; of what was given prepared,
+            stretched to 0..255.
         inputs: (B, H, W, C) float32, the images as the model takes them.
         others: (B, ...) each, the other inputs of a model that has several.
         targets: (B,) int32, the classes; -1 where the target is a callable, and -3 where the model
@@ -110,7 +114,7 @@ class Probe:
         target: Target | Sequence[Target] | np.ndarray = None,
         *,
         preprocess: Preprocess = "auto",
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         input: str | int | None = None,
         output: str | int | None = None,
         batch_size: int = 32,
@@ -138,7 +142,8 @@ class Probe:
                 "Metrics change the input bit by bit, and the model takes whole numbers, "
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
-        self.inputs, self.preprocessing = prepared.inputs, prepared.description
+        self.images, self.preprocessing = prepared.images, prepared.description
+        self.inputs = prepared.inputs
         self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
         bare = opened.bare(settings.output)
         self._score_functions = _one_by_one(bare.told(chosen), len(pictures))

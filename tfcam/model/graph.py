@@ -21,7 +21,7 @@ from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, find_input, read_structure, run
-from tfcam.model.labels import find_labels
+from tfcam.model.labels import Labels, find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.outputs import (
     ModelOutput,
@@ -344,7 +344,7 @@ class ModelGraph(ModelTree):
         return self.output(output, which).classes(self.model, labels)
 
     def labels(
-        self, labels: Sequence[str] | None = None, output: str | int | None = None
+        self, labels: Labels | None = None, output: str | int | None = None
     ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
         """The label of each class where they are known, and what to mind about them.
 

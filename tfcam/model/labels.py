@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,7 +15,9 @@ from tfcam.findings import Finding, finding
 from tfcam.model.applications import Family
 from tfcam.targets.classes import class_index
 from tfcam.targets.labels import read_label
-from tfcam.utils.validation import check_labels
+from tfcam.utils.label_names import listed_names
+
+Labels: TypeAlias = Sequence[str] | Mapping[str, int] | os.PathLike[str]
 
 
 def imagenet_labels() -> tuple[str, ...] | None:
@@ -44,8 +47,32 @@ def imagenet_classes() -> tuple[tuple[str, str], ...] | None:
     return tuple((number, label.replace("_", " ")) for number, label, _ in row)
 
 
+def read_names(labels: Labels | None) -> list[str] | None:
+    """Read the label of each class, in any of the forms in which people have them.
+
+    Args:
+        labels: Texts in the order of the classes; a dict of names and indices, such as
+            ``class_indices`` of Keras's directory iterators, either way round; "imagenet"; or a
+            file: JSON with one of these, or a text with a label on each line.
+
+    Raises:
+        TypeError: If they are something else.
+        ValueError: If indices are not 0, 1, 2, ..., or there is no such file.
+
+    Example:
+        >>> read_names({"dog": 1, "cat": 0}), read_names(["cat", "dog"])
+        (['cat', 'dog'], ['cat', 'dog'])
+    """
+    if isinstance(labels, str) and labels == "imagenet":
+        known = imagenet_labels()
+        if known is None:
+            raise ValueError("The labels of ImageNet come with Keras, and could not be had.")
+        return list(known)
+    return listed_names(labels)
+
+
 def find_labels(
-    family: Family | None, width: int | None, labels: Sequence[str] | None
+    family: Family | None, width: int | None, labels: Labels | None
 ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
     """Find the labels of a model's classes, and a finding where they should be known but are not.
 
@@ -54,7 +81,7 @@ def find_labels(
         width: The length of the last side of its output; None where that is not known.
         labels: What the user says.
     """
-    labels = check_labels(labels)
+    labels = read_names(labels)
     if labels is not None:
         if width == 1 and len(labels) not in (1, 2):
             raise ValueError(

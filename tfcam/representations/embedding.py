@@ -24,6 +24,7 @@ from tfcam.figures.contact_sheet import Font, fit
 from tfcam.figures.overlays import LINE_COLOURS, embed_png
 from tfcam.figures.rendering import new_figure, render
 from tfcam.images.loading import resize_image
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
@@ -208,7 +209,7 @@ def embed(
     classes: Sequence[str] | None = None,
     by: By = "pca",
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
     split: str = "test",
@@ -237,8 +238,9 @@ def embed(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.

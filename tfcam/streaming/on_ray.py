@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfcam.data.sources import open_data
 from tfcam.engine.options import BATCH_SIZE, SHARD_SIZE, Score
+from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
@@ -38,7 +39,7 @@ def stream_on_ray(
     method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
     target: Target = None,
     preprocess: Preprocess = "auto",
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     score: Score = "logit",
     output: str | int | None = None,
     grid: tuple[int, int] | None = None,
@@ -83,8 +84,9 @@ def stream_on_ray(
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
             pixels, or None for images that are already prepared.
-        labels: The label of each class, in the order of the classes; by default known of ImageNet
-            networks.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcam.utils.foreign_models import hint_for
 from tfcam.utils.suggestions import did_you_mean
 
 LARGEST = 2**31 - 1
@@ -63,10 +64,10 @@ def check_model(model: object) -> None:
 
     if isinstance(model, keras.Model):
         return
-    hint = ""
+    hint = hint_for(model)
     if isinstance(model, keras.Layer):
-        hint = " Put the layer into one: keras.Model(inputs, layer(inputs))."
-    raise TypeError(f"model must be a built Keras model; got {kind_of(model)}.{hint}")
+        hint = "Put the layer into one: keras.Model(inputs, layer(inputs))."
+    raise TypeError(f"model must be a built Keras model; got {kind_of(model)}. {hint}".rstrip())
 
 
 def check_flag(name: str, value: Any) -> bool:

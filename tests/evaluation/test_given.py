@@ -1,0 +1,106 @@
+"""Data as people have them: floats, many channels, pairs of arrays, batches of Keras."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfcam
+from tests import networks
+from tfcam import Example
+
+PICTURES = networks.pictures(6)
+LABELS = np.array([0, 2, 1, 1, 0, 2])
+ASKED = {
+    "methods": ["grad_cam"],
+    "metrics": ["deletion", "entropy"],
+    "baselines": ["sobel_edges"],
+    "progress": False,
+    "target": "label",
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return networks.flat()
+
+
+@pytest.fixture(scope="module")
+def wanted(model):
+    """By hand: the map of each picture's own class, measured."""
+    probe = tfcam.metrics.Probe(model, PICTURES, LABELS.tolist())
+    heatmaps = tfcam.explain(model, PICTURES, target=LABELS.tolist()).heatmaps
+    return tfcam.metrics.deletion(probe, heatmaps).area
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, place):
+        part = slice(4 * place, 4 * place + 4)
+        return PICTURES[part], keras.utils.to_categorical(LABELS[part], 3)
+
+
+PAIRS = list(zip(PICTURES, LABELS, strict=True))
+FORMS = {
+    "examples": [Example(str(n), image, label=own) for n, (image, own) in enumerate(PAIRS)],
+    "pairs": PAIRS,
+    "(N, 1) labels": (PICTURES, LABELS[:, np.newaxis]),
+    "one-hot labels": (PICTURES, np.eye(3)[LABELS]),
+    "tensors": (tf.constant(PICTURES), tf.constant(LABELS)),
+    "tf.data": tf.data.Dataset.from_tensor_slices((PICTURES, LABELS)).batch(4),
+    "PyDataset": Batches(),
+}
+
+
+@pytest.mark.parametrize("preprocess", ["auto", None])
+@pytest.mark.parametrize("form", FORMS)
+def test_floats_are_measured_as_they_are(model, wanted, form, preprocess):
+    found = tfcam.evaluate(model, FORMS[form], **ASKED, preprocess=preprocess).table
+    rows = found[(found["method"] == "grad_cam") & (found["metric"] == "deletion")]
+    np.testing.assert_allclose(rows["value"], wanted, rtol=1e-4)
+    assert rows["target"].tolist() == LABELS.tolist()
+
+
+def test_recommend_and_stream_take_pairs_too(model, tmp_path):
+    methods = ["grad_cam", "layer_cam"]
+    found = tfcam.recommend(model, FORMS["one-hot labels"], methods=methods, progress=False)
+    assert "on these 6 pictures" in str(found)
+    store = tfcam.stream(
+        model, FORMS["PyDataset"], to=tmp_path / "store", target="label", progress=False
+    )
+    wanted = tfcam.explain(model, PICTURES[5], target=2)
+    assert len(store) == 6
+    np.testing.assert_allclose(store[5].heatmap, wanted.heatmap, atol=2e-3)
+
+
+def test_thirteen_channels_with_boxes_in_a_report(tmp_path):
+    inputs = keras.Input((12, 12, 13))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")(inputs)
+    x = layers.Dense(3, "softmax")(layers.GlobalAveragePooling2D()(x))
+    model = networks.seeded(keras.Model(inputs, x))
+    pictures = np.random.default_rng(0).normal(size=(3, 12, 12, 13)).astype("float32")
+    data = [Example(str(n), each, np.float32([[2, 3, 9, 10]])) for n, each in enumerate(pictures)]
+    result = tfcam.evaluate(
+        model,
+        data,
+        methods=["grad_cam"],
+        metrics=["energy", "deletion"],
+        explainers={"mine": lambda images, classes: [np.abs(each).mean(-1) for each in images]},
+        progress=False,
+    )
+    rows = result.table[result.table["metric"] == "energy"]
+    heatmaps = tfcam.explain(model, pictures).heatmaps
+    energies = [each[3:10, 2:9].sum() / each.sum() for each in heatmaps]
+    np.testing.assert_allclose(rows["value"][rows["method"] == "grad_cam"], energies, rtol=1e-4)
+    assert (rows["method"] == "mine").sum() == 3
+    result.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().count("<img") >= 3
+
+
+def test_data_of_another_kind_are_told(model):
+    for data in (PICTURES[0], {"a": 1}, iter([1])):
+        with pytest.raises(TypeError, match=r"\(images, labels\), or a list of pictures; got"):
+            tfcam.evaluate(model, data)

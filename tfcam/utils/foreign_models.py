@@ -1,0 +1,77 @@
+"""What is given in place of a Keras model, and what to do then."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+_FILES = {
+    (".keras", ".h5", ".hdf5"): "keras.models.load_model({path!r}) gives it.",
+    (".json", ".yaml", ".yml"): (
+        "This is a structure without weights: keras.models.model_from_json(text) makes the model, "
+        "model.load_weights(file) its weights."
+    ),
+    (".tflite", ".lite"): (
+        "A TFLite file has no gradients and no layers to open: give the Keras model that it was "
+        "converted from."
+    ),
+    (".onnx", ".pt", ".pth", ".safetensors", ".ckpt", ".npz", ".index"): (
+        "This is no file of a Keras model: build the model in Keras, and load its weights there."
+    ),
+    (".pb",): "Give the folder that holds it.",
+}
+_WEIGHTS = (
+    "These are weights alone: build the model as it was trained, then model.load_weights({path!r})."
+)
+_FOLDER = (
+    "A SavedModel is a sealed function: keras.layers.TFSMLayer({path!r}, "
+    "call_endpoint='serving_default') in a functional model can be explained at its input "
+    "(method='saliency', 'integrated_gradients'); for maps of layers, give the Keras model that it "
+    "was exported from."
+)
+_PACKAGES = {
+    "tf_keras": (
+        "This is a model of tf_keras, the old Keras 2: save it there as model.save('model.h5') and "
+        "load it with Keras 3, keras.models.load_model('model.h5')."
+    ),
+    "torch": "This is a PyTorch model: build it in Keras 3, or use a library for PyTorch.",
+    "tensorflow.python.saved_model": (
+        "This was loaded by tf.saved_model.load: keras.layers.TFSMLayer(folder, "
+        "call_endpoint='serving_default') in a functional model can be explained at its input; for "
+        "maps of layers, give the Keras model that it was exported from."
+    ),
+    "tensorflow.lite": _FILES[(".tflite", ".lite")],
+}
+
+
+def hint_for(model: Any) -> str:
+    """Say what to do with something that is no Keras model; empty where that is not known.
+
+    Example:
+        >>> hint_for("dogs.weights.h5")
+        "These are weights alone: build the model as it was trained, then
+        model.load_weights('dogs.weights.h5')."
+    """
+    if isinstance(model, str | os.PathLike):
+        return _of_path(os.fspath(model))
+    for kind in type(model).__mro__:
+        for package, words in _PACKAGES.items():
+            if f"{kind.__module__}.".startswith(f"{package}."):
+                return words
+    if isinstance(model, type):
+        return "Give the model itself, not its class."
+    return ""
+
+
+def _of_path(path: str | bytes) -> str:
+    path = os.fsdecode(path)
+    if path.endswith(".weights.h5"):
+        return _WEIGHTS.format(path=path)
+    folder = Path(path)
+    if folder.is_dir() and (folder / "saved_model.pb").is_file():
+        return _FOLDER.format(path=path)
+    for endings, words in _FILES.items():
+        if path.lower().endswith(endings):
+            return words.format(path=path)
+    return ""
