@@ -23,6 +23,7 @@ from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, find_input, read_structure, run
 from tfcam.model.labels import Labels, find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
+from tfcam.model.open_sizes import is_open, pin_size
 from tfcam.model.outputs import (
     ModelOutput,
     classes_of_shape,
@@ -89,7 +90,12 @@ class ModelGraph(ModelTree):
             ValueError: If the model is not built, or does not say what it takes.
         """
         structure = read_structure(self)
-        return mark_bare(structure, lambda which: self._calls(structure, which))
+        structure = mark_bare(structure, lambda which: self._calls(structure, which))
+        if is_open(structure):
+            structure, self._kept["calls", 0] = pin_size(
+                self, structure, lambda given: trace_calls(self, given, 0)
+            )
+        return structure
 
     @cached_property
     def inputs(self) -> list[Input]:

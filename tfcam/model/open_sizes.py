@@ -1,0 +1,87 @@
+"""Models that leave the size of pictures or the length of texts open, and yet take one only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import keras
+import tensorflow as tf
+
+from tfcam.model.inputs import Input
+from tfcam.model.tree import ModelTree
+
+T = TypeVar("T")
+
+# Sizes and lengths for which networks are made; the first is what stands for any.
+_USUAL = (224, 16, 32, 64, 77, 96, 128, 160, 192, 256, 299, 320, 331, 336, 384, 448, 512, 518, 640)
+
+
+def is_open(structure: Any) -> bool:
+    """Whether a model leaves the size of an input open."""
+    return any(None in taken.sides for taken in tf.nest.flatten(structure))
+
+
+def pin_size(tree: ModelTree, structure: Any, trace: Callable[[Any], T]) -> tuple[Any, T]:
+    """Find the one size that a model takes, where it takes one only.
+
+    A network of a fixed size may stand inside, or weights for so many positions or words.
+
+    Args:
+        tree: The model.
+        structure: Its inputs, some of an open size.
+        trace: Traces the model with inputs of a structure; fails where it does not take them.
+
+    Returns:
+        The inputs with that size, or as they were where any will do; and what was traced.
+
+    Raises:
+        Exception: Whatever the model says of the usual size, where it takes none.
+    """
+    inner = list(dict.fromkeys(_fixed_sizes(tree)))
+    if not inner:
+        try:
+            return structure, trace(structure)
+        except Exception as error:
+            refused = error
+    else:
+        refused = ValueError(f"{tree.name!r} takes no picture of any size that was tried.")
+    for size in dict.fromkeys((*inner, *_USUAL)):
+        pinned = _sized(structure, size)
+        try:
+            traced = trace(pinned)
+        except Exception:
+            continue
+        if inner and _takes_any(trace, structure):  # behind a layer that resizes
+            return structure, trace(structure)
+        return pinned, traced
+    raise refused
+
+
+def _fixed_sizes(tree: ModelTree) -> Iterator[int]:
+    """The sizes of the square pictures that networks inside a model take."""
+    for operation in tree.operations:
+        network = isinstance(operation, keras.Model)
+        shape = getattr(operation, "input_shape", None) if network else None
+        if isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2] and shape[1]:
+            yield shape[1]
+
+
+def _takes_any(trace: Callable[[Any], Any], structure: Any) -> bool:
+    try:
+        trace(structure)
+        trace(_sized(structure, _USUAL[0] + 32))
+    except Exception:
+        return False
+    return True
+
+
+def _sized(structure: Any, size: int) -> Any:
+    """The inputs, those of an open size with this one."""
+
+    def sized(taken: Input) -> Input:
+        sides = tuple(side or size for side in taken.sides)
+        return replace(taken, shape=(*sides, *taken.shape[len(sides) :]))
+
+    return tf.nest.map_structure(sized, structure)
