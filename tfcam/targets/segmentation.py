@@ -141,4 +141,5 @@ def _nearest(mask: np.ndarray, sides: Sequence[int]) -> np.ndarray:
     places = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(sides, given, strict=True)
     )
-    return mask[(..., *np.ix_(*places))]
+    chosen = (..., *np.ix_(*places))
+    return mask[chosen]
