@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: where the real data is, and small networks with known answers."""
 
+import gc
 import os
 import re
 from collections.abc import Generator
@@ -20,6 +21,11 @@ import tfcam  # noqa: E402
 
 matplotlib.use("Agg")
 
+# Traces leave many objects in circles: by default a tenth of the time goes into looking for them,
+# most of it among what the imports above have made, which stays.
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
+
 # TensorFlow's words where it has no convolution with channels first, as without oneDNN, or none in
 # bfloat16, as with oneDNN on processors that know no such numbers.
 _NO_KERNEL = re.compile(
@@ -34,6 +40,21 @@ def _skipped_without_kernel() -> Generator[None, object, object]:
         if lacking := _NO_KERNEL.search(str(error)):
             pytest.skip(f"TensorFlow has no such convolution on this processor: {lacking.group()}")
         raise
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked thinned(n) only n cases, spread evenly over all, are not slow."""
+    cases: dict[tuple[object, str], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("thinned") is not None:
+            cases.setdefault((item.parent, getattr(item, "originalname", "")), []).append(item)
+    for (_, _), several in cases.items():
+        (count,) = several[0].get_closest_marker("thinned").args
+        kept = {index * len(several) // count for index in range(count)}
+        for index, item in enumerate(several):
+            if index not in kept:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

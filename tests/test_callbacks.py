@@ -108,6 +108,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.thinned(1)
 def test_training_is_the_same_bit_for_bit(variant, tmp_path):
     kind = VARIANTS[variant]
     epochs = 2 if variant == "eager" else 4
@@ -272,6 +273,7 @@ def forty_epochs(folder):
     return traced, resident[39] - resident[9]
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_and_memory_does_not_grow(tmp_path):
     """One eager pass, one trace; then epoch after epoch the same."""
     ask = (
@@ -310,6 +312,7 @@ def ticking(monkeypatch, seconds):
     return Epoch()
 
 
+@pytest.mark.slow
 def test_the_cost_is_bounded_and_it_says_so(tmp_path, monkeypatch, capsys):
     """Epochs of 10 s, maps of 1 s, a tenth of the time: by hand.
 

@@ -182,6 +182,7 @@ def test_one_position():
 
 @pytest.mark.parametrize("method", networks.METHODS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.thinned(5)
 def test_not_finite(method, value):
     model = network()
     model.get_layer("conv").set_weights([np.full((1, 1, 3, 2), value)])
@@ -227,6 +228,7 @@ def test_probability_explained(score):
 
 # FullGrad explains logits only.
 @pytest.mark.parametrize("method", [m for m in networks.METHODS if m != "full_grad"])
+@pytest.mark.thinned(5)
 def test_saturated(method):
     """A logit of 1e3: the softmax is 1 and its gradient 0; the logit's own map is sound."""
     model = network(kernel=1e3 * np.eye(2), bias=-1e3)
@@ -693,6 +695,7 @@ def test_an_image_that_decides_is_not_called_ignored(step):
 
 @pytest.mark.parametrize("method", ["grad_cam", "attention_rollout", "saliency"])
 @pytest.mark.parametrize("prefix", [0, 1, 3])
+@pytest.mark.thinned(4)
 def test_prefix_tokens(prefix, method):
     """12 x 12 pixels in patches of 4: 3 x 3, behind the prefix."""
     explainer = tfcam.Explainer(networks.vit(prefix), "block0", method=method)

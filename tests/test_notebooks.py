@@ -45,6 +45,9 @@ def run(path, folder, data):
         **{f"{scheme}_proxy": NOBODY for scheme in ("http", "https", "HTTP", "HTTPS")},
     }
     notebook = read(path)
+    if data is None and path.stem.startswith("5_"):  # dreams of random weights mean nothing
+        for cell in notebook.cells:
+            cell.source = re.sub(r"steps=\d+", "steps=6", cell.source)
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}
     )
@@ -65,15 +68,18 @@ def check_outputs(notebook):
 
 
 @each_notebook
+@pytest.mark.slow
 def test_it_runs_with_what_is_in_tfcam(path, tmp_path):
     check_outputs(run(path, tmp_path, None))
 
 
 @each_notebook
+@pytest.mark.slow
 def test_it_runs_on_real_weights_and_pictures(path, tmp_path, data):
     check_outputs(run(path, tmp_path, data))
 
 
+@pytest.mark.slow
 def test_a_figure_is_shown_once_whether_or_not_it_is_a_cells_value(tmp_path):
     prepare = (
         "import tfcam\n"

@@ -21,6 +21,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_every_python_block_runs(data, tmp_path, monkeypatch):
     picture = data / "images/classic/dog_and_cat.png"
     (tmp_path / picture.name).write_bytes(picture.read_bytes())

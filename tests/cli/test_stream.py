@@ -68,6 +68,7 @@ def test_what_can_not_be_done_is_one_line(arguments, message):
     assert message in found.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_a_word_how_to_go_on(pictures, tmp_path):
     for seed in range(5, 400):
         (pictures / f"{seed}.png").write_bytes((pictures / f"{seed % 5}.png").read_bytes())

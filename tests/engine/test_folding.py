@@ -118,6 +118,7 @@ def test_channels_may_come_first():
     ("name", "runs"),
     [("MobileNetV2", 52), ("EfficientNetB0", 49), ("ResNet50", 53), ("Xception", 40)],
 )
+@pytest.mark.thinned(1)
 def test_networks_give_the_same(name, runs):
     """Every normalisation of a convolution is gone; none is that of an untrained network."""
     keras.utils.set_random_seed(0)

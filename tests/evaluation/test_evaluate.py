@@ -483,6 +483,7 @@ def run_slowly(to):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
     run = f"run_slowly({str(tmp_path / 'a')!r})"
     code = f"from tests.evaluation.test_evaluate import run_slowly; {run}"
@@ -506,6 +507,7 @@ def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
     assert gone_on.settings == whole.settings
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_computes_nothing(shapes, data, tmp_path):
     counts = []
 
@@ -614,6 +616,7 @@ def test_a_report_says_of_how_many_pictures_each_number_is():
 
 @pytest.mark.parametrize("place", [0, 1, 4])
 @pytest.mark.parametrize("kind", ["files", "list", "dataset"])
+@pytest.mark.thinned(2)
 def test_other_pictures_are_another_run(shapes, tmp_path, kind, place):
     def pictures(changed):
         drawn = [tfcam.scenes.draw_scene(n + 50 * (n == changed)).image for n in range(5)]

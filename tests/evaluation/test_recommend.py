@@ -87,6 +87,7 @@ def test_values_that_differ_by_rounding_share_a_rank(rng):
 
 
 @pytest.mark.parametrize("methods", [8, 20])
+@pytest.mark.slow
 def test_of_methods_that_are_all_alike_none_is_said_to_differ(methods):
     # 0.05 and two standard errors of 100 tables; the best is chosen on the same pictures.
     assert false_claims(methods, 12, 100) <= 0.09

@@ -249,6 +249,7 @@ COMBINED = [
 
 
 @pytest.mark.parametrize("method", COMBINED)
+@pytest.mark.thinned(5)
 def test_a_component_agrees_with_the_plain_map(method):
     model, x = networks.flat(), networks.pictures(3)
     plain = tfcam.explain(model, x, target=1, method=method).raws

@@ -32,6 +32,7 @@ def wanted():
 
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("kind", networks.KINDS)
+@pytest.mark.thinned(5)
 def test_every_kind_gives_the_flat_models_map_and_is_left_as_it_was(kind, call, wanted):
     model, inputs = networks.make(kind), networks.pictures(2)
     before = networks.snapshot(model, inputs)
@@ -161,6 +162,7 @@ def test_training_between_calls_is_seen():
 
 @pytest.mark.parametrize("target", [0, lambda outputs: outputs[:, 0]])
 @pytest.mark.parametrize("kind", ["sequential", "backbone on its own input", "subclassed"])
+@pytest.mark.slow
 def test_nothing_keeps_a_model_alive(kind, target):
     model = networks.make(kind)
     for _ in range(3):
@@ -306,6 +308,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
+@pytest.mark.thinned(12)
 def test_bad_requests_get_one_clear_error_and_change_nothing(case):
     options, kind, message = BAD[case]
     model, inputs = networks.flat(), networks.pictures(2)

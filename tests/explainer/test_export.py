@@ -37,6 +37,7 @@ def assert_equal(made, results, tolerance=TOLERANCE):
 
 
 @pytest.mark.parametrize("method", sorted({*ONE_PASS} - {"attention_rollout"}))
+@pytest.mark.thinned(4)
 def test_every_method_of_one_pass_is_exported(method, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model(), method=method, labels=tfcam.scenes.KINDS)
     serve = exported(explainer, tmp_path)
@@ -73,6 +74,7 @@ def test_attention_is_exported(tmp_path):
         (1, {"layer": ["stem_relu", "features"], "fuse": "tanh_max"}),
     ],
 )
+@pytest.mark.thinned(3)
 def test_what_is_explained_is_exported(target, options, tmp_path):
     kinds = [str(each) for each in tfcam.scenes.KINDS]
     if target == tfcam.Difference("star", "ring"):
@@ -85,6 +87,7 @@ def test_what_is_explained_is_exported(target, options, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (200, 150), (300, 400), (520, 700)])
+@pytest.mark.thinned(2)
 def test_pictures_of_other_sizes_are_brought_to_the_models_as_the_explainer_does(size, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model())
     serve = exported(explainer, tmp_path)

@@ -107,6 +107,7 @@ def test_a_model_is_run_once_for_all_layers(monkeypatch):
 
 
 @pytest.mark.parametrize("target", range(8))
+@pytest.mark.thinned(2)
 def test_every_class_of_the_embedded_network_is_found(shapes, target):
     made = tfcam.dream(shapes, target, steps=128)
     assert made.scores[0] >= 10 * abs(made.start[0])
@@ -123,6 +124,7 @@ def test_presets_raise_the_objective_tenfold(shapes, preset):
     assert made.settings["preset"] == preset
 
 
+@pytest.mark.slow
 def test_mobilenet_sees_what_it_was_asked_for(mobilenet):
     """Through Keras's own preprocessing, from whole pixel values."""
     made = tfcam.dream(mobilenet, "goldfish", steps=24)
@@ -229,6 +231,7 @@ def test_channels_first_is_the_same_dream():
 
 
 @pytest.mark.parametrize("kind", sorted(networks.KINDS))
+@pytest.mark.thinned(3)
 def test_every_kind_of_model_dreams_alike_and_is_left_as_it_was(kind):
     model = networks.make(kind)
     before = networks.snapshot(model, networks.pictures(), predict=False)
@@ -298,6 +301,7 @@ def test_layers_by_index_path_and_object_are_the_same(shapes):
     np.testing.assert_array_equal(made[0], made[2])
 
 
+@pytest.mark.slow
 def test_no_step_is_traced_again_and_nothing_is_kept(shapes):
     traced = []
 

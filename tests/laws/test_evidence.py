@@ -15,6 +15,10 @@ from tfcam.scenes import Scene, draw_scene
 
 SEED, COUNT, FEW = 10_000, 200, 30
 POINTING = ("grad_cam", "hires_cam", "layer_cam", "score_cam", "ablation_cam")
+SLOW = tuple(
+    pytest.param(each, marks=pytest.mark.slow) for each in ("score_cam", "score_cam on grey")
+)
+CASES = (*(each for each in POINTING if each != "score_cam"), *SLOW)
 
 # Boxes by eye in dog_and_cat.png, as in test_real.py: [x0, y0, x1, y1). They share 7 % of the
 # picture and hold 27 and 33 % of it.
@@ -82,7 +86,7 @@ def pairs():
 BOUNDS = {"score_cam": 0.93}
 
 
-@pytest.mark.parametrize("method", [*POINTING, "score_cam on grey"])
+@pytest.mark.parametrize("method", CASES)
 def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     """The pointing game on the shape's own pixels, without a tolerance, as tfcam demo plays it.
 
@@ -94,7 +98,7 @@ def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     assert own >= BOUNDS.get(method, 0.95)
 
 
-@pytest.mark.parametrize("method", POINTING)
+@pytest.mark.parametrize("method", CASES[:-1])
 def test_the_maximum_hardly_ever_lies_on_the_other_shape(pairs, method, record):
     """Measured: score_cam 0.025, the others 0."""
     _, other = pairs.tops(method)
@@ -115,6 +119,7 @@ SPECIFIC = 0.6  # mean correlation of two classes' maps: between eigen_grad_cam 
 
 
 @pytest.mark.parametrize("method", sorted(set(tfcam.METHODS) - {"attention_rollout"}))
+@pytest.mark.thinned(4)
 def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record):
     """Measured: finer_cam -0.95, cam, grad_cam, hires_cam and x_grad_cam -0.44, pixels' signed
     gradients -0.19 to -0.24, ablation_cam -0.19, guided_grad_cam 0.04, what drops negative evidence
@@ -188,6 +193,7 @@ def likeness(results):
         ("finer_cam", (), 0.45),
     ],
 )
+@pytest.mark.thinned(3)
 def test_the_energy_lies_in_the_box_of_the_animal(both_animals, method, options, margin, record):
     for result in both_animals(method, options):
         own, other = shares(result.heatmap, result.label)
@@ -196,6 +202,7 @@ def test_the_energy_lies_in_the_box_of_the_animal(both_animals, method, options,
         assert own > 1.4 * inside(result.label).mean()
 
 
+@pytest.mark.slow
 def test_negative_evidence_tells_the_animals_apart(both_animals):
     """LayerCAM and Grad-CAM++ drop it and are alike for both classes. A linear head's gradients are
     small and the same everywhere, so that both are nearly one map."""
@@ -210,6 +217,7 @@ def test_negative_evidence_tells_the_animals_apart(both_animals):
     )
 
 
+@pytest.mark.slow
 def test_integrated_gradients_speak_for_one_animal_and_against_the_other(both_animals, record):
     """Logits: the dog's parts give bull mastiff 11, tabby -5; the cat's -3 and 7."""
     for result in both_animals("integrated_gradients"):
@@ -224,6 +232,7 @@ def test_integrated_gradients_speak_for_one_animal_and_against_the_other(both_an
         assert own_share > other_share + 0.05
 
 
+@pytest.mark.slow
 def test_a_gradients_size_lies_on_animals_but_not_on_the_one_that_is_asked_for(
     both_animals, record
 ):
@@ -244,6 +253,7 @@ def test_guided_backprop_for_the_cat_draws_the_dog(both_animals, record):
     assert likeness(both_animals("guided_backprop")) > 0.8
 
 
+@pytest.mark.slow
 def test_a_deconvnet_without_max_pooling_does_not_see_the_image(data, mobilenet):
     """Its ReLUs forget their input, and nothing else in MobileNetV2 depends on the picture."""
     pictures = [data / "images/classic" / name for name in ("dog_and_cat.png", "goldfish.jpg")]
@@ -267,6 +277,7 @@ def untrained(request):
     return model, draw_scene(3, size=side).image
 
 
+@pytest.mark.slow
 def test_first_middle_and_last_convolutions_of_large_networks(untrained):
     model, image = untrained
     convolutions = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
@@ -317,6 +328,7 @@ def test_full_grad_adds_up_to_the_score(mobilenet, photos, record):
         assert error < 1e-4
 
 
+@pytest.mark.slow
 def test_integrated_gradients_add_up_better_with_more_steps(mobilenet, photos, record):
     """Measured: 4.0 and 1.5 with 8 steps, 0.5 and 0.8 with 64, of scores 9 and 10.
 

@@ -49,6 +49,7 @@ def changed(result, to, facts=None, **arrays):
     return to
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_to_too_much_is_refused_from_its_headers(explanation, tmp_path):
     file = tmp_path / "bomb.npz"
     explanation.save(file)

@@ -20,6 +20,7 @@ from tfcam.images.loading import load_image
 @pytest.mark.parametrize(
     ("door", "count", "least"), [("picture", 100_000, 10_000), ("options", 5000, 1000)]
 )
+@pytest.mark.slow
 def test_the_doors_hold(door, count, least):
     """About a minute of each door."""
     model, inputs = fuzz.network()

@@ -62,6 +62,7 @@ def test_evaluate(model, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.thinned(2)
 def test_recommend(model, options):
     chosen = {"methods": ["grad_cam", "layer_cam"], "metrics": ["deletion"], "preprocess": "unit"}
     found = tfcam.recommend(model, PICTURES, layers=["block0"], **chosen, **options)
@@ -126,6 +127,7 @@ def test_recommend_finds_annotations_that_lie_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, {"augment": True}, {"eigen": True}], ids=str)
+@pytest.mark.thinned(3)
 def test_stream(model, options, tmp_path):
     chosen = {"preprocess": "unit", "method": "grad_cam", "batch_size": 2}
     store = tfcam.stream(model, PICTURES[:3], to=tmp_path, **chosen, **options)
@@ -207,6 +209,7 @@ def test_randomisation_of_one_of_several_inputs(which):
 @pytest.mark.parametrize(
     "options", [*OPTIONS, {"augment": True}, {"eigen": True}, {"labels": list("abc")}], ids=str
 )
+@pytest.mark.thinned(2)
 def test_the_callback(model, options, tmp_path):
     trained = keras.models.clone_model(model)
     trained.set_weights(model.get_weights())

@@ -40,6 +40,7 @@ def compiled_model():
 
 @pytest.mark.parametrize("method", ["grad_cam", "guided_backprop", "smooth_grad_cam_pp"])
 @pytest.mark.parametrize("make", [compiled_call, compiled_model])
+@pytest.mark.thinned(2)
 def test_models_that_xla_compiles_have_the_flat_models_map(make, method):
     inputs, options = networks.pictures(2), CHEAP.get(method, {})
     asked = {"layer": "second", "target": [0, 2], "method": method, **options}
@@ -74,6 +75,7 @@ def test_calls_as_they_run_traced_and_by_xla_agree(policy):
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
+@pytest.mark.thinned(6)
 def test_a_batch_is_its_images_one_by_one_in_parts_or_not(method):
     """Noise too: a seed gives each image the same, whatever it is computed with."""
     model, inputs, targets = networks.flat(), networks.pictures(3), [0, 2, 1]

@@ -32,6 +32,7 @@ def test_the_map_lies_on_the_animal_that_is_asked_for(data, mobilenet, method, t
     assert density(result.heatmap, here) >= 2 * density(result.heatmap, there)
 
 
+@pytest.mark.slow
 def test_the_command_line_finds_both_animals(data, tmp_path):
     picture = data / "images/classic/dog_and_cat.png"
     for target, here, there in [("bull mastiff", DOG, CAT), ("tabby", CAT, DOG)]:
@@ -51,6 +52,7 @@ def test_the_command_line_finds_both_animals(data, tmp_path):
         assert density(heatmap, here) >= 2 * density(heatmap, there)
 
 
+@pytest.mark.slow
 def test_two_hundred_photos_are_recognised_and_explained(data, mobilenet):
     files = sorted((data / "images/imagenet").glob("*.JPEG"))[:200]
     labels = imagenet_labels()
@@ -91,6 +93,7 @@ class Wrapped(keras.Model):
         return self.head(self.pool(self.backbone(x)))
 
 
+@pytest.mark.slow
 def test_nested_and_subclassed_real_networks_give_the_flat_networks_map(data, mobilenet, tmp_path):
     def parts():
         backbone = keras.applications.MobileNetV2(include_top=False, input_shape=(224, 224, 3))

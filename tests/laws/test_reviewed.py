@@ -48,6 +48,7 @@ def test_compare_takes_all_convolutions_one_by_one():
 @pytest.mark.parametrize(
     "name", ["grad_cam", "hires_cam", "saliency", "integrated_gradients", "full_grad"]
 )
+@pytest.mark.thinned(4)
 def test_large_gradients_do_not_overflow_in_half_precision(name, runs):
     """Weights of 8000: scaled up by 2^14 their gradients are beyond float16."""
     model, same = networks.in_policy("mixed_float16", networks.hand_set), networks.hand_set()
@@ -192,6 +193,7 @@ def test_every_view_of_finer_cam_has_the_same_contrast():
 
 @pytest.mark.parametrize("dtype", ["float64", "uint8"])
 @pytest.mark.parametrize("name", networks.METHODS)
+@pytest.mark.thinned(4)
 def test_preprocessing_may_return_any_kind_of_number(name, dtype):
     picture = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
     found = tfcam.explain(

@@ -168,6 +168,7 @@ def test_several_targets_differences_and_probabilities(kind):
 @pytest.mark.parametrize(
     "method", [m for m in networks.METHODS if tfcam.METHODS[m].of_class == "yes"]
 )
+@pytest.mark.thinned(5)
 def test_every_method_of_classes_shows_each_class_at_its_place(kind, method):
     model, (picture, _) = NETWORKS[kind](), pictures()
     for index in (0, 1):
@@ -318,6 +319,7 @@ def test_an_exported_explainer_and_a_dream_take_both_classes(tmp_path):
     assert table["spearman"][0] == pytest.approx(-1, abs=1e-6)
 
 
+@pytest.mark.thinned(2)
 def test_on_the_command_line(tmp_path):
     model, images = network(), pictures()
     model.save(tmp_path / "model.keras")

@@ -52,6 +52,7 @@ REQUESTS = {
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(**REQUESTS)
+@pytest.mark.slow
 def test_whatever_is_asked_the_model_is_as_it_was(kind, method, layer, target, extra):
     case, before = facts(kind)
     options = {"target": kinds.TARGETS, **case.options, **CHEAP.get(method, {}), **extra}
@@ -109,6 +110,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("kind", [each for each in FAILING if each in networks.KINDS])
+@pytest.mark.thinned(1)
 def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next_time(kind):
     """Each layer fails at each of its calls: while it is recorded, run as it is, and traced."""
     model, inputs = networks.make(kind), networks.pictures(1)
@@ -146,6 +148,7 @@ def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next
 
 @pytest.mark.parametrize("count", [2, 8])
 @pytest.mark.parametrize("kind", ["subclassed", "call under tf.function"])
+@pytest.mark.slow
 def test_threads_that_explain_at_once_find_what_one_alone_does(kind, count):
     models = [networks.make(kind), networks.flat()]
     inputs = [networks.pictures(2) + step for step in range(3)]
@@ -236,6 +239,7 @@ LOOPS = textwrap.dedent(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.slow
 def test_two_hundred_calls_take_no_more_memory_than_twenty():
     run = subprocess.run(
         [sys.executable, "-c", LOOPS], capture_output=True, text=True, check=True, timeout=300
@@ -246,6 +250,7 @@ def test_two_hundred_calls_take_no_more_memory_than_twenty():
 
 
 @pytest.mark.parametrize("form", ["sizes", "targets", "methods"])
+@pytest.mark.slow
 def test_a_model_is_freed_whatever_was_kept_of_it(form):
     ends = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(ends)

@@ -269,6 +269,7 @@ OF_SCALE = ("grad_cam_pp", "smooth_grad_cam_pp", "score_cam")
 
 
 @pytest.mark.parametrize("name", [n for n in networks.METHODS if n != "finer_cam"])
+@pytest.mark.thinned(6)
 def test_logits_scaled_by_a_number_leave_the_heatmap_as_it_is(name):
     model, x = networks.flat(), networks.pictures(2)
     before = tfcam.explain(model, x, target=[0, 2], method=name).heatmaps
@@ -305,6 +306,7 @@ def test_grad_cam_is_linear_in_the_target(layer):
 
 
 @pytest.mark.parametrize("name", networks.METHODS)
+@pytest.mark.thinned(6)
 def test_a_channels_order_does_not_matter(name, rng):
     model, inputs = networks.flat(), networks.pictures(2)
     before = tfcam.explain(model, inputs, target=1, method=name).raws
@@ -320,6 +322,7 @@ def test_a_channels_order_does_not_matter(name, rng):
 
 @pytest.mark.parametrize("count", [1, 3, 8])
 @pytest.mark.parametrize("name", networks.METHODS)
+@pytest.mark.thinned(10)
 def test_a_batch_is_its_images_one_by_one(name, count):
     model, inputs = networks.flat(), networks.pictures(count)
     targets = [index % 3 for index in range(count)]

@@ -292,6 +292,7 @@ def test_a_shared_layer_counts_once_for_each_call():
 
 
 @pytest.mark.parametrize("kind", networks.KINDS)
+@pytest.mark.thinned(5)
 def test_every_kind_of_model_has_the_same_parts(kind):
     model, inputs = networks.make(kind), networks.pictures(2)
     taps = bias_taps(graph_of(model))
@@ -343,6 +344,7 @@ def application(name, inputs):
 
 
 @pytest.mark.parametrize(("name", "count"), [("MobileNetV2", 88), ("DenseNet121", 122)])
+@pytest.mark.slow
 def test_networks_of_keras_applications_are_complete(name, count, rng):
     inputs = rng.normal(0, 1, (2, 64, 64, 3)).astype(np.float32)
     model = application(name, inputs)
@@ -360,6 +362,7 @@ def test_networks_of_keras_applications_are_complete(name, count, rng):
         assert np.abs(sums[kind]).min() > 0.01 * scale, kind
 
 
+@pytest.mark.slow
 def test_a_network_with_its_real_weights_is_complete(mobilenet, rng):
     inputs = rng.uniform(-1, 1, (1, 224, 224, 3)).astype(np.float32)
     images, gradients, parts, scores = decomposed(mobilenet, inputs, 281)
@@ -380,6 +383,7 @@ def test_a_network_with_its_real_weights_is_complete(mobilenet, rng):
         ("MobileNetV3Small", "'activation.*' computes hard_silu"),
     ],
 )
+@pytest.mark.slow
 def test_networks_that_are_not_piecewise_linear_are_refused(name, reason):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match=f"piecewise linear.*{reason}.*Use 'grad_cam'"):

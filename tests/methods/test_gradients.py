@@ -220,6 +220,7 @@ def test_a_seed_repeats_and_another_differs():
 
 
 @pytest.mark.parametrize("method", ["smooth_grad", "integrated_gradients", "deconvnet"])
+@pytest.mark.thinned(4)
 def test_the_size_of_a_batch_changes_nothing(method):
     model, x = networks.flat(), networks.pictures(5)
     target = [0, 1, 2, 0, 1]

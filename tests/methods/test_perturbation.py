@@ -502,6 +502,7 @@ def test_finer_cam_with_cam_is_a_difference_of_cams():
 
 @law("strength 0: its base", "finer_cam")
 @pytest.mark.parametrize("base", BASES)
+@pytest.mark.thinned(4)
 def test_finer_cam_without_strength_is_its_base(base):
     model, x = networks.flat(), networks.pictures(2)
     found = tfcam.explain(model, x, target=1, method="finer_cam", base=base, strength=0)

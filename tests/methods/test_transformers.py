@@ -63,6 +63,7 @@ def test_maps_of_tokens_by_hand(prefix):
 
 @pytest.mark.parametrize("prefix", [0, 1])
 @pytest.mark.parametrize("name", LAYERED + PIXELS)
+@pytest.mark.thinned(5)
 def test_a_batch_is_its_images_one_by_one_eager_and_compiled(name, prefix):
     model, inputs = networks.vit(prefix=prefix), networks.pictures(3)
     explainer = tfcam.Explainer(model, method=name)
@@ -168,6 +169,7 @@ def test_a_grid_that_can_not_be_known_is_asked_for_and_used():
 
 
 @pytest.mark.parametrize("pooling", ["token", "gap"])
+@pytest.mark.slow
 def test_a_kerashub_classifier_from_its_config(pooling):
     hub = pytest.importorskip("keras_hub").models
     backbone = hub.ViTBackbone(

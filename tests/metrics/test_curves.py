@@ -237,6 +237,7 @@ def test_bad_input_is_one_clear_error(probe, heatmaps):
         road_morf(probe, heatmaps, fractions=[1.0])
 
 
+@pytest.mark.slow
 def test_real_photos(data, mobilenet):
     files = sorted((data / "images/imagenet").glob("*.JPEG"))[:3]
     results = tfcam.explain(mobilenet, files, method="cam")

@@ -384,6 +384,7 @@ def test_the_drop_by_hand():
     ).tolist() == [0, 1, 0]
 
 
+@pytest.mark.slow
 def test_real_photos(data, mobilenet):
     files = sorted((data / "images/imagenet").glob("*.JPEG"))[:8]
     results = tfcam.explain(mobilenet, files, method="cam")

@@ -181,6 +181,7 @@ def test_what_is_drawn_depends_on_the_seed_and_the_place_alone():
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("mode", ["cascading", "independent"])
 @pytest.mark.parametrize("call", range(1, 9))
+@pytest.mark.thinned(2)
 def test_weights_come_back_bit_for_bit_also_when_interrupted(error, mode, call, monkeypatch):
     model = flat()
     model.get_layer("norm").beta.assign([np.nan, -0.0, np.inf, 1e-42, 1, 2, 3, 4])
@@ -316,6 +317,7 @@ def test_a_constant_explainer_hardly_reacts(checked):
 
 
 @pytest.mark.parametrize("mode", ["cascading", "independent"])
+@pytest.mark.thinned(2)
 def test_each_step_is_an_explanation_of_the_randomised_network(mode):
     # What was compiled before the weights changed must see the new ones: another network with the
     # same random weights, explained for the first time, says the same.
@@ -592,6 +594,7 @@ def test_channels_first():
 # --- real weights ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_guided_backpropagation_shows_the_image_and_not_mobilenet(data, mobilenet):
     photos = sorted((data / "images/imagenet").glob("*.JPEG"))[:2]
     before = bits(mobilenet)

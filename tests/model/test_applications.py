@@ -69,6 +69,7 @@ def test_the_table_is_complete():
 
 
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.slow
 def test_the_default_layer_head_and_preprocessing_of(name):
     layer, shape, cam, mode = TABLE[name]
     model = getattr(keras.applications, name)(weights=None)
@@ -117,6 +118,7 @@ def test_the_default_layer_head_and_preprocessing_of(name):
     ],
     ids=["MobileNetV3Small", "EfficientNetV2S", "EfficientNetV2B0", "ConvNeXtTiny"],
 )
+@pytest.mark.thinned(2)
 def test_networks_built_without_their_preprocessing_get_it_from_outside(make, mode):
     pixels = np.full((1, 2, 2, 3), 200.0, np.float32)
     model = make()

@@ -55,6 +55,7 @@ def pair():
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
+@pytest.mark.thinned(6)
 def test_every_method_gives_the_map_of_the_twin(pair, method):
     last, first = pair
     options = OPTIONS.get(method, {})

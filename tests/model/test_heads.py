@@ -82,6 +82,7 @@ def inputs(rng):
 
 
 @pytest.mark.parametrize("head", EXACT)
+@pytest.mark.thinned(2)
 def test_the_mean_of_cam_plus_the_bias_is_the_logit(head, inputs):
     model = EXACT[head]()
     found = graph_of(model).head()

@@ -167,6 +167,7 @@ def model():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["left", "right"])
+@pytest.mark.thinned(3)
 def test_every_method_takes_the_others_as_constants(name, method, model, wanted):
     options = OPTIONS.get(method, {})
     explainer = tfcam.Explainer(model, f"{name}_last", input=name, method=method, **options)
@@ -177,6 +178,7 @@ def test_every_method_takes_the_others_as_constants(name, method, model, wanted)
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thinned(5)
 def test_every_structure_of_inputs(kind, wanted):
     make, form = KINDS[kind]
     model = make()

@@ -116,6 +116,7 @@ def test_tokens_are_laid_out_row_by_row_behind_the_prefix():
 
 @pytest.mark.parametrize("prefix", [0, 1, 2, 5])
 @pytest.mark.parametrize("size", [(12, 12), (8, 16)])
+@pytest.mark.thinned(6)
 def test_token_layers_are_listed_with_their_grid(prefix, size):
     model = networks.vit(prefix, size)
     before = networks.snapshot(model, np.ones((1, *size, 3), "float32"))
@@ -582,6 +583,7 @@ def hub(kind, shape, pooling="token"):
 @pytest.mark.parametrize(
     ("kind", "pooling", "prefix"), [("ViT", "token", 1), ("ViT", "gap", 1), ("DeiT", "token", 2)]
 )
+@pytest.mark.slow
 def test_transformers_of_keras_hub(rng, kind, pooling, prefix, shape):
     model = hub(kind, shape, pooling)
     inputs = rng.normal(0, 1, (2, *shape)).astype("float32")

@@ -72,6 +72,7 @@ def test_pictures_that_can_not_be_read_are_left_out_and_told(tmp_path):
     assert "left out broken.png" in repr(found)
 
 
+@pytest.mark.slow
 def test_t_sne_repeats_with_its_seed():
     one, other = (tfcam.embed(tfcam.demo_model(), PICTURES, by="tsne", seed=3) for _ in range(2))
     np.testing.assert_array_equal(one.points, other.points)
@@ -112,6 +113,7 @@ def test_every_point_is_inside_its_axes(thumbnails, layers):
 @pytest.mark.parametrize(
     "words", ["", " of a name so long that four of them fit into no line at all"]
 )
+@pytest.mark.thinned(2)
 def test_the_legend_leaves_room_however_many_classes_there_are(count, words):
     names = tuple(f"class {n}{words}" for n in range(count)) * (4 if count < 4 else 1)
     points = np.random.default_rng(0).normal(size=(2, len(names), 2)).astype(np.float32)

@@ -73,6 +73,7 @@ KINDS = [as_list, as_labelled, as_files, as_paths, as_dataset, as_unknown, as_pa
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.thinned(4)
 def test_other_pictures_are_refused_by_the_first_that_differs(shapes, tmp_path, kind, stopped):
     to = tmp_path / "store"
     first = tfcam.stream(shapes, kind(drawn(), tmp_path / "p"), to=to, **ASKED)
@@ -91,6 +92,7 @@ def test_other_pictures_are_refused_by_the_first_that_differs(shapes, tmp_path, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thinned(3)
 def test_a_store_shows_a_picture_only_if_it_is_the_one(shapes, tmp_path, kind):
     tfcam.stream(shapes, kind(drawn(), tmp_path / "p"), to=tmp_path / "store", **ASKED)
     with pytest.raises(ValueError, match="data must be those .*number 0, .* is another picture"):
@@ -288,6 +290,7 @@ def follow_advice(to):
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("obey", [False, True])
+@pytest.mark.thinned(4)
 def test_only_the_damaged_shard_is_made_anew(shapes, stores, damage, obey):
     data, to, whole = stores
     damage(to / "maps-00001.parquet")

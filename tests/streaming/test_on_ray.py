@@ -12,13 +12,16 @@ from tests.streaming.test_stream import keys_of, same
 from tfcam.scenes import draw_scene
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings(
-    # Ray's own, of what it forks and of files that it leaves to the collector.
-    "ignore::ResourceWarning",
-    "ignore::DeprecationWarning:ray",
-    "ignore::FutureWarning:ray",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        # Ray's own, of what it forks and of files that it leaves to the collector.
+        "ignore::ResourceWarning",
+        "ignore::DeprecationWarning:ray",
+        "ignore::FutureWarning:ray",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ),
+]
 COUNT, ASKED = 40, {"batch_size": 4, "shard_size": 8}
 
 
@@ -38,7 +41,7 @@ def cluster():
         include_dashboard=False,
         log_to_driver=False,
         runtime_env={
-            "env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
+            "env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[2])}
         },
     )
     ray.data.DataContext.get_current().enable_progress_bars = False

@@ -104,6 +104,7 @@ def test_each_row_is_what_explain_gives(shapes, folder, tmp_path, method, option
     assert store.raws.shape == (len(SIZES), *store[0].raw.shape)
 
 
+@pytest.mark.slow
 def test_a_prepared_batch_of_real_photos_is_what_explain_gives(mobilenet, data, tmp_path):
     photos = sorted((data / "images/imagenet").glob("*.JPEG"))[:5]
     store = tfcam.stream(mobilenet, photos, to=tmp_path, batch_size=4)
@@ -209,6 +210,7 @@ def test_a_finished_store_is_left_as_it_is(shapes, folder, tmp_path, monkeypatch
     assert again.table.equals(first.table)
 
 
+@pytest.mark.slow
 def test_a_run_that_breaks_off_at_any_write_goes_on_to_the_same_store(
     shapes, folder, tmp_path, monkeypatch
 ):
@@ -281,6 +283,7 @@ def start(folder, to):
     )
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_like_an_unbroken_run(shapes, tmp_path):
     home = tmp_path / "many"
     home.mkdir()
@@ -381,6 +384,7 @@ def test_an_error_of_the_network_ends_all_threads(shapes, folder, tmp_path):
     assert not list(tmp_path.glob("*maps*"))
 
 
+@pytest.mark.slow
 def test_pictures_wait_in_bounded_number(shapes, tmp_path):
     """However many there are, no more are read ahead than a few batches."""
     ahead_most, written = 0, 0
@@ -512,6 +516,7 @@ print(sorted(placed))
 """
 
 
+@pytest.mark.slow
 def test_a_batch_is_split_over_the_replicas_of_the_models_strategy(tmp_path):
     found = subprocess.run(
         [sys.executable, "-c", REPLICAS, str(tmp_path / "store")],

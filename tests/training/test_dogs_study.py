@@ -16,7 +16,10 @@ from training import study, train
 from training.recipes import Recipe, Stage
 
 # Keras's own model.save, with NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.slow,
+]
 STAGES = (Stage("head", 1, 1e-3, backbone=False, optimizer="adam"),)
 BREEDS = ["beagle", "toy poodle"]
 

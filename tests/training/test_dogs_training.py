@@ -49,6 +49,7 @@ def asked() -> dict[str, object]:
 @pytest.mark.parametrize(
     ("backbone", "mode"), [("resnet50", "caffe"), ("mobilenet_v2", "tf"), ("DenseNet121", "torch")]
 )
+@pytest.mark.thinned(1)
 def test_a_network_prepares_its_pictures_itself(backbone, mode, tmp_path):
     model = networks.build_network(backbone, 3, RECIPES["recommended"], None, 64)
     inner = next(each for each in model.layers if isinstance(each, keras.Model))
@@ -108,6 +109,7 @@ def test_weights_that_can_not_be_had_are_told(monkeypatch):
         networks.build_network("vgg16", 3, RECIPES["paper"])
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_that_was_used(asked, tmp_path, capsys):
     output = tmp_path / "run"
     run = train.train(output, recipe=TINY, **asked)
@@ -161,6 +163,7 @@ def start(output: Path, data_dir: object, mirrored: str = "") -> subprocess.Pope
     )
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_like_an_unbroken_run(asked, tmp_path):
     output = tmp_path / "killed"
     process = start(output, asked["data_dir"])
@@ -188,12 +191,14 @@ def test_killed_and_started_again_it_ends_like_an_unbroken_run(asked, tmp_path):
     assert lowest[0] == pytest.approx(lowest[1], abs=0.1)
 
 
+@pytest.mark.slow
 def test_two_devices_train_one_network(asked, tmp_path):
     said, _ = start(tmp_path / "two", asked["data_dir"], "mirrored").communicate(timeout=300)
     assert "devices 2" in said, said
     assert len(read_log(tmp_path / "two")) == 4
 
 
+@pytest.mark.thinned(2)
 def test_the_command_line_tells_what_is_wrong(tmp_path):
     words = [sys.executable, "-m", "training.train", "--offline", "--data-dir", str(tmp_path)]
     words += ["--output", str(tmp_path / "run"), "--backbone", "custom"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import Outputs, TensorTarget
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import Answer, SubModel
+from tfcam.targets.callables import target_key
 from tfcam.targets.classes import Top, class_index, class_weights
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER, as_columns, two_sides, with_number
@@ -143,7 +144,7 @@ class Engine:
         fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
         arrays = (*others, *(target for target in targets if isinstance(target, np.ndarray)))
         tensors = [images, *map(tf.constant, arrays)]
-        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *map(_hashable, fixed))
+        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *map(target_key, fixed))
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
             beside, left = rest[: len(others)], iter(rest[len(others) :])
@@ -280,11 +281,6 @@ class Engine:
             return "probability" if within else "output"
         sums = values.shape[1] > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3)
         return "probability" if within and sums else "output"
-
-
-def _hashable(target: Any) -> Hashable:
-    """What stands for a target in a key; a callable without a hash is itself, kept by its graph."""
-    return target if getattr(target, "__hash__", None) else id(target)
 
 
 def _bias_attributions(biased: SubModel, images: tf.Tensor, target: TensorTarget) -> dict[str, Any]:

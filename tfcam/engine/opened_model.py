@@ -13,10 +13,12 @@ from tfcam.engine.runner import Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
 from tfcam.model.call_graph import CallGraph
+from tfcam.model.given import split_batch, split_inputs
 from tfcam.model.graph import Asked, ModelGraph, graph_of
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import Input, split_batch
+from tfcam.model.inputs import Input
+from tfcam.model.layer_types import breaks_eager_gradients
 from tfcam.model.taps import Layers, Tap
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.reading import Need
@@ -25,6 +27,10 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.targets.two_classes import Classes
 from tfcam.utils.recent import Recent
+
+# Gradients of the scores by the images.
+_BY_PIXELS = Need.IMAGE_GRADIENTS | Need.GUIDED_GRADIENTS | Need.DECONVNET_GRADIENTS
+_BY_PIXELS |= Need.BIAS_ATTRIBUTIONS
 
 
 class OpenedModel:
@@ -64,24 +70,10 @@ class OpenedModel:
         """Split what a user gives for a model into the explained input and the others.
 
         Raises:
+            TypeError: If it is a data set, and not what is in it.
             ValueError: If a model with several inputs is given anything but a list or dict of them.
         """
-        structure = self.graph.structure
-        if isinstance(structure, Input):
-            return inputs, []
-        if isinstance(structure, dict):
-            values = (
-                [inputs[key] for key in sorted(structure)] if _has_keys(inputs, structure) else None
-            )
-        else:
-            values = list(inputs) if isinstance(inputs, list | tuple) else None
-        if values is None or len(values) != len(self.graph.inputs):
-            names = ", ".join(repr(input.name) for input in self.graph.inputs)
-            kind = "dict" if isinstance(structure, dict) else "list"
-            raise ValueError(
-                f"{self.graph.name!r} has several inputs: give a {kind} of all of them ({names}); "
-                f"got a {type(inputs).__name__}."
-            )
+        values = split_inputs(inputs, self.graph.structure, self.graph.name)
         return values.pop(self.which), values
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:
@@ -102,8 +94,13 @@ class OpenedModel:
             ValueError: If it is a batch, or does not fit the model.
         """
         explained, others = self.split(inputs)
-        if split_batch(explained, self.axes) is not None:
-            raise ValueError(f"{door} takes one image; {door} the images of a batch one by one.")
+        batch = split_batch(explained, self.input)
+        if batch is not None:
+            if len(batch) != 1:
+                raise ValueError(
+                    f"{door} takes one image; {door} the images of a batch one by one."
+                )
+            (explained,) = batch
         prepared = prepare(self.graph, [explained], preprocess, self.which)
         beside = prepare_others(self.graph, others, self.which, 1, preprocess)
         return replace(prepared, others=tuple(beside))
@@ -236,10 +233,20 @@ class OpenedModel:
             heads = [self.average_head_at(tap) for tap in taps]
         for tap in taps:
             self._check_sees_input(tap)
-        if runner is None:  # a loop of passes is worth compiling at once
-            at_once = any(request.method.loops for request in requests)
+        if runner is None:
+            at_once = any(self._at_once(request.method) for request in requests)
             runner = Frozen() if settings.freeze else Compiled() if at_once else EagerFirst()
         return Engine(self.graph, places, requests, settings, self.which, heads, runner)
+
+    def _at_once(self, method: Method) -> bool:
+        """Whether a method is compiled from its first call on.
+
+        A loop of passes is worth it; gradients by pixels, and all on their way through certain
+        layers, are not safe eagerly.
+        """
+        by_pixels = bool(method.needs & _BY_PIXELS)
+        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph.operations)
+        return method.loops or by_pixels or by_layer
 
     def _check_sees_input(self, tap: Tap) -> None:
         """Refuse to show a layer's map on an input that the layer does not see."""
@@ -254,10 +261,6 @@ class OpenedModel:
                 f"The layer must see the explained input, {inputs[self.which].name!r}; "
                 f"{tap.name!r} does not. Pass {names or 'another layer'}."
             )
-
-
-def _has_keys(inputs: Any, structure: dict[str, Any]) -> bool:
-    return isinstance(inputs, dict) and set(inputs) == set(structure)
 
 
 def _check_tokens(taps: Sequence[Tap]) -> None:

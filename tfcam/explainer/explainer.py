@@ -21,7 +21,7 @@ from tfcam.explainer.pipeline import Pipeline
 from tfcam.explainer.words import word_lists
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.methods.registry import ask
-from tfcam.model.inputs import split_batch
+from tfcam.model.given import split_batch
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
@@ -180,7 +180,7 @@ class Explainer:
         pipeline = self.pipeline
         pipeline.refresh()
         explained, others = pipeline.opened.split(images)
-        batch = split_batch(explained, pipeline.opened.axes)
+        batch = split_batch(explained, pipeline.opened.input)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
             chosen = pipeline.targets(target, 1, several)

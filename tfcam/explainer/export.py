@@ -57,6 +57,8 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
         images, shown = image, tf.unstack(tf.shape(image)[1 : 1 + len(size)])
         if preprocessing is not None:
             images = prepare_pictures(image, taken, preprocessing)
+        elif taken.bare:
+            images = image[..., tf.newaxis]
         elif taken.channels_first:
             images, shown = swapped(image, to_first=False), tf.unstack(tf.shape(image)[2:])
         batch = tf.shape(images)[0]

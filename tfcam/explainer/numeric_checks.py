@@ -178,9 +178,8 @@ def _probe(
         return single_pass.tapped, slopes_of
 
     tensors = [*map(tf.convert_to_tensor, arrays)]
-    shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
     if own is None:  # many images may have empty maps
-        look = submodel.traced(("look", slopes, half, shapes), look, tensors)
+        look = submodel.traced(("look", slopes, half), look, tensors)
     tapped, gradients = look(*tensors)
     activations = []
     for tap, activation in zip(submodel.taps, tapped, strict=True):

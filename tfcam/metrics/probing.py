@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
+from tfcam.model.given import split_batch
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import split_batch
 from tfcam.passes.outputs import are_probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
@@ -120,7 +120,7 @@ class Probe:
         self.model, self._size, self._which = model, batch_size, opened.which
         self._graph, self._structure = opened.graph, opened.graph.structure
         explained, others = opened.split(images)
-        batch = split_batch(explained, opened.axes)
+        batch = split_batch(explained, opened.input)
         pictures = [explained] if batch is None else batch
         if not pictures:
             raise ValueError("A batch must hold at least one image; got an empty one.")
@@ -189,7 +189,7 @@ class Probe:
         values = list(self.others)
         values.insert(self._which, images)
         values = [
-            np.moveaxis(value, -1, 1) if taken.channels_first else value
+            np.asarray(taken.as_taken(tf.constant(value)))
             for taken, value in zip(tf.nest.flatten(self._structure), values, strict=True)
         ]
         return tf.nest.pack_sequence_as(self._structure, values)
@@ -303,9 +303,8 @@ def _compiled(
         return values, likely, None if only else outputs.scores
 
     specs = [tf.TensorSpec((size, *example.shape[1:]), example.dtype) for example in examples]
-    key = (size, classes, only, *((tuple(spec.shape), spec.dtype) for spec in specs))
     with LOCK:
-        return submodel.traced(key, tf.function(function, autograph=False), specs)
+        return submodel.traced((size, classes, only), tf.function(function, autograph=False), specs)
 
 
 def _pairs(target: Any, score_functions: Sequence[Any]) -> np.ndarray:

@@ -29,9 +29,9 @@ from tfcam.metrics.similarity_table import (
     means_and_deviations,
     similarities,
 )
+from tfcam.model.given import split_batch
 from tfcam.model.graph import graph_of
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import split_batch
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
@@ -387,7 +387,7 @@ def _prepare_each(model: keras.Model, images: Any, preprocess: Preprocess) -> li
             f"Sensitivity is measured on models with one input; {model.name!r} has several. Use "
             "max_sensitivity with a function of your own."
         )
-    batch = split_batch(images, opened.axes)
+    batch = split_batch(opened.split(images)[0], opened.input)
     batch = [images] if batch is None else batch
     return [opened.prepare_one(image, preprocess, "sanity").inputs for image in batch]
 

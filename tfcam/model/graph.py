@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
+from tfcam.model.bare_pictures import mark_bare
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.endings import read_ending
 from tfcam.model.functional_graph import UntoldError, read_calls
@@ -30,6 +31,7 @@ from tfcam.model.outputs import (
     symbolic_outputs,
 )
 from tfcam.model.positions import CallKey, call_key, count_positions
+from tfcam.model.scope_names import valid_scopes
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
@@ -86,7 +88,8 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If the model is not built, or does not say what it takes.
         """
-        return read_structure(self)
+        structure = read_structure(self)
+        return mark_bare(structure, lambda which: self._calls(structure, which))
 
     @cached_property
     def inputs(self) -> list[Input]:
@@ -141,19 +144,20 @@ class ModelGraph(ModelTree):
         Returns:
             What the model returns, in its own structure.
         """
-        return run(self.model, self.structure, values)
+        with valid_scopes(self.odd_names):
+            return run(self.model, self.structure, values)
 
     # --- what happens inside ----------------------------------------------------------------
 
     def calls(self, which: int = 0) -> CallGraph:
         """What the model calls and who feeds whom, as seen from one of its inputs."""
 
-        def find() -> CallGraph:
-            # A trace takes longer than a forward pass.
-            read = read_calls(self, self.inputs, which)
-            return read or trace_calls(self, self.structure, which)
+        return self.once(("calls", which), lambda: self._calls(self.structure, which))
 
-        return self.once(("calls", which), find)
+    def _calls(self, structure: Any, which: int) -> CallGraph:
+        # A trace takes longer than a forward pass.
+        read = read_calls(self, tf.nest.flatten(structure), which)
+        return read or trace_calls(self, structure, which)
 
     def computes_in(self, dtype: str) -> bool:
         """Whether the model or a layer of it computes in a dtype, such as "float16"."""

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.images.loading import as_numpy
 from tfcam.model.tree import ModelTree
 
 _STEPPED = (
@@ -33,21 +32,43 @@ class Input:
         shape: Without the batch axis, the channels last; unknown sizes are None.
         dtype: What the model asks for; float32 where it says nothing.
         channels_first: Whether the model takes the channels before the sides.
+        bare: Whether it takes pictures of one channel without an axis of channels, (h, w); here
+            they have that axis.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str = "float32"
     channels_first: bool = False
+    bare: bool = False
 
     @property
     def own_shape(self) -> tuple[int | None, ...]:
         """The shape as the model takes it."""
+        if self.bare:
+            return self.shape[:-1]
         return (self.shape[-1], *self.shape[:-1]) if self.channels_first else self.shape
 
+    def shape_of(self, axes: int) -> tuple[int | None, ...]:
+        """The shape of an example of so many axes: one channel may lack its axis, as in Keras."""
+        if self.channels_first:
+            return self.own_shape
+        lacks = self.shape[-1] == 1 and axes < len(self.shape)
+        return self.shape[:-1] if lacks else self.shape
+
     def channels_last(self, example: np.ndarray) -> np.ndarray:
-        """An example of ``own_shape``, the channels last."""
-        return np.moveaxis(example, 0, -1) if self.channels_first else example
+        """An example as the model takes it, the channels last; one channel may lack its axis."""
+        if self.channels_first and example.ndim == len(self.shape):
+            return np.moveaxis(example, 0, -1)
+        if self.shape[-1] == 1 and example.ndim == len(self.shape) - 1:
+            return example[..., np.newaxis]
+        return example
+
+    def as_taken(self, batch: tf.Tensor) -> tf.Tensor:
+        """A batch as the model takes it, of one that has the channels last."""
+        if self.bare:
+            return batch[..., 0]
+        return swapped(batch, to_first=True) if self.channels_first else batch
 
     @property
     def is_image(self) -> bool:
@@ -191,23 +212,7 @@ def run(model: Any, structure: Any, values: Sequence[tf.Tensor]) -> Any:
         values: What it is given, in their flat order, the channels last.
     """
     ordered = [
-        swapped(value, to_first=True) if taken.channels_first else value
+        taken.as_taken(value)
         for taken, value in zip(tf.nest.flatten(structure), values, strict=True)
     ]
     return model(tf.nest.pack_sequence_as(structure, ordered), training=False)
-
-
-def split_batch(value: Any, axes: int) -> list[Any] | None:
-    """The examples of a batch one by one, None where it is a single example.
-
-    Args:
-        value: An array, or a list or tuple of examples.
-        axes: Number of axes of an example. A list of numbers is one example where it has one.
-    """
-    if isinstance(value, list | tuple):
-        single = axes == 1 and value and not np.ndim(value[0])
-        return None if single else list(value)
-    shape = getattr(value, "shape", None)
-    if shape is not None and len(shape) == axes + 1:
-        return list(as_numpy(value))
-    return None

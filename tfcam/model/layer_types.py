@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -49,6 +50,22 @@ def attentions(tree: ModelTree) -> list[tuple[str, Any]]:
         for path, layer in readable
         if not any(map(_returns_scores, inner_operations(layer)))
     ]
+
+
+def breaks_eager_gradients(operations: Iterable[Any]) -> bool:
+    """Whether one is a convolution whose gradient may not be computed eagerly.
+
+    On a CPU, TensorFlow 2.21 writes past its memory in the eager gradient of a convolution of one
+    pixel, with steps, of fewer than 16 channels; a traced function does not.
+    """
+    return any(
+        isinstance(each, POINTWISE)
+        and max(each.strides) > 1
+        and max(each.kernel_size) == 1
+        and getattr(each, "kernel", None) is not None
+        and each.kernel.shape[-2] < 16
+        for each in operations
+    )
 
 
 def sealed_path(tree: ModelTree) -> str | None:

@@ -15,7 +15,7 @@ from tfcam.model.hooks import Side
 from tfcam.model.layer_types import sealed_path
 from tfcam.model.layers import DefaultLayer, mapped_calls, sealed_hint
 from tfcam.model.tokens import Grid, grid_of
-from tfcam.model.tree import ModelTree
+from tfcam.model.tree import ModelTree, Node
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of, shown
 
@@ -176,10 +176,8 @@ def resolve(tree: ModelTree, layer: str | keras.Operation) -> Tap:
                 f"is not inside {tree.name!r}."
             )
         return Tap(path, weakref.ref(layer))
-    name, number, side = _parse(layer)
-    matching = [node for node in tree.nodes if node.path == name] or [
-        node for node in tree.nodes if f"/{node.path}".endswith(f"/{name}")
-    ]
+    name, number, side = _parse(layer, tree)
+    matching = _named(tree, name)
     if len({node.reference for node in matching}) > 1:
         paths = ", ".join(repr(node.path) for node in matching[:8])
         raise ValueError(
@@ -195,15 +193,27 @@ def resolve(tree: ModelTree, layer: str | keras.Operation) -> Tap:
     return Tap(matching[0].path, matching[0].reference, number, side)
 
 
-def _parse(layer: str) -> tuple[str, int | None, Side]:
-    name, *rest = layer.split(":")
+def _named(tree: ModelTree, name: str) -> list[Node]:
+    """The operations that a path or a bare name may mean."""
+    return [node for node in tree.nodes if node.path == name] or [
+        node for node in tree.nodes if f"/{node.path}".endswith(f"/{name}")
+    ]
+
+
+def _parse(layer: str, tree: ModelTree) -> tuple[str, int | None, Side]:
+    """Part a layer's name from ":<call>" and ":input"; it may hold colons itself."""
     side: Side = "output"
-    if rest and rest[-1] == "input":
-        rest, side = rest[:-1], "input"
-    if not rest:
-        return name, None, side
-    if len(rest) == 1 and rest[0].isdecimal():
-        return name, int(rest[0]), side
+    if _named(tree, layer):
+        return layer, None, side
+    if layer.endswith(":input"):
+        layer, side = layer.removesuffix(":input"), "input"
+    name, colon, call = layer.rpartition(":")
+    if not colon or _named(tree, layer):
+        return layer, None, side
+    if call.isdecimal():
+        return name, int(call), side
+    if not _named(tree, layer.partition(":")[0]):
+        return layer, None, side
     raise ValueError(
         f"After a layer's name only ':<call>' and ':input' may stand; got {layer!r}. "
         "For example 'encoder/conv:1' is the second call of a shared layer."

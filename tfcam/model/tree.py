@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfcam.model.scope_names import is_valid_scope
+
 # At how many places what is inside an operation is listed.
 _MOST = 16
 
@@ -63,6 +65,12 @@ class ModelTree:
     def operations(self) -> list[Any]:
         """The operation of each node."""
         return [node.reference() for node in self.nodes]
+
+    @cached_property
+    def odd_names(self) -> list[str]:
+        """The names that can't be traced as they are."""
+        names = (getattr(each, "name", "") for each in (self.model, *self.operations))
+        return [name for name in names if not is_valid_scope(name)]
 
     def items(self) -> list[tuple[str, Any]]:
         """The path and the operation of each node."""

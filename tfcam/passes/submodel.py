@@ -34,7 +34,7 @@ from tfcam.passes.outputs import (
 )
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
-from tfcam.targets.callables import told_format
+from tfcam.targets.callables import target_key, told_format
 from tfcam.targets.classes import Top
 from tfcam.utils.recent import Recent
 
@@ -284,8 +284,9 @@ class SubModel:
         return values if grid is None else to_map(values, grid)
 
     def traced(self, key: Hashable, function: Any, tensors: Sequence[tf.Tensor]) -> Any:
-        """Trace a function once for each key; the ones used last are kept."""
-        return self._traced.get(key, lambda: function.get_concrete_function(*tensors))
+        """Trace a function once for each key and kind of tensors; those used last are kept."""
+        kinds = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
+        return self._traced.get((key, kinds), lambda: function.get_concrete_function(*tensors))
 
     def gated_gradients(
         self, images: tf.Tensor, target: TensorTarget, rule: Rule
@@ -299,8 +300,8 @@ class SubModel:
             ValueError: If the network has no ReLU, or one that can't be reached.
         """
         others = (*self._others, *(() if callable(target) else (target,)))
-        key = (rule, target if callable(target) else None, tuple(images.shape), images.dtype)
-        concrete = self.traced(key, self._gated(target, rule), (images, *others))
+        key = target_key(target if callable(target) else None)
+        concrete = self.traced((rule, key), self._gated(target, rule), (images, *others))
         gates = count_gates(concrete.graph)
         check_gates(gates, self.graph.name)
         # The override map is honoured only where the tape is outside of the traced function.

@@ -10,8 +10,9 @@ import numpy as np
 
 from tfcam.findings import Finding, finding
 from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image, to_channels
+from tfcam.model.given import split_batch
 from tfcam.model.graph import ModelGraph
-from tfcam.model.inputs import Input, split_batch
+from tfcam.model.inputs import Input
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_pixels
 from tfcam.utils.validation import check_shape
@@ -192,7 +193,7 @@ def prepare_others(
     prepared = []
     for number, value in zip(numbers, values, strict=True):
         taken, how = known[number], preprocess if known[number].is_image else None
-        batch = split_batch(value, len(taken.shape))
+        batch = split_batch(value, taken)
         examples = [value] * count if batch is None else batch
         if len(examples) != count:
             raise ValueError(
@@ -220,7 +221,7 @@ def _as_given(
                 f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
                 f"{type(values[0]).__name__}."
             )
-        check_shape(array, taken.own_shape, arrays[0].shape)
+        check_shape(array, taken.shape_of(array.ndim), arrays[0].shape)
     arrays = [taken.channels_last(array) for array in arrays]
     batch = np.stack(arrays).astype(taken.dtype)
     described = "none: given as prepared"
@@ -253,7 +254,7 @@ def _already_prepared(pictures: Sequence[Any], taken: Input, shown: bool) -> Pre
     arrays = [_float32(picture) for picture in pictures]  # np.stack copies them
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
     for array in arrays:
-        check_shape(array, taken.own_shape, arrays[0].shape)
+        check_shape(array, taken.shape_of(array.ndim), arrays[0].shape)
     arrays = [taken.channels_last(array) for array in arrays]
     inputs = np.stack(arrays)
     black = np.broadcast_to(np.uint8(0), (*inputs.shape[1:3], 3))

@@ -40,6 +40,5 @@ def compute_activations(submodel: SubModel, prepared: Prepared) -> Activations:
         return [tf.cast(each, tf.float32) for each in maps], values
 
     if len(prepared.inputs) > 1:
-        key = ("activations", tuple(inputs[0].shape))
-        look = submodel.traced(key, tf.function(look, autograph=False), inputs)
+        look = submodel.traced("activations", tf.function(look, autograph=False), inputs)
     return Activations(*tf.nest.map_structure(lambda tensor: tensor.numpy(), look(*inputs)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from tfcam.targets.classes import (
     resolved,
 )
 from tfcam.targets.two_classes import NUMBER
+from tfcam.utils.plain_state import plain_state
 
 
 def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | None:
@@ -31,6 +32,18 @@ def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | 
     if pair[1] == NOTHING and labels is None:
         return None
     return pair_name(pair, labels)
+
+
+def target_key(target: Any) -> Hashable:
+    """What stands for a target in a key: the same as long as the same is asked.
+
+    A callable of one's own is told by itself, or by its identity where it has no hash, and by the
+    plain values that it reads, which may change.
+    """
+    if target is None or type(target).__module__.startswith("tfcam."):
+        return tuple(map(target_key, target.targets)) if isinstance(target, Each) else target
+    own = target if getattr(type(target), "__hash__", None) else id(target)
+    return own, plain_state(target)
 
 
 @dataclass(frozen=True)
@@ -103,8 +116,9 @@ class Each:
                 f"A list of targets must have one for each image; got {batch} for {images} images."
             )
         scores = tf.zeros(batch)
-        for target in dict.fromkeys(self.targets):
-            own = np.array([other == target for other in self.targets])
+        keys = [target_key(target) for target in self.targets]
+        for key, target in dict(zip(keys, self.targets, strict=True)).items():
+            own = np.array([other == key for other in keys])
             of_class = isinstance(target, ClassScore) and classes is not None
             taken = _only(classes if of_class else outputs, own)
             own_scores = checked_scores(target(taken), batch)

@@ -1,0 +1,189 @@
+"""What is compiled is used again only for what it was compiled for: inputs, targets as they are."""
+
+import functools
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfcam
+from tests import networks
+
+PICTURE, OTHER = networks.pictures(2)
+PIXELS = ["guided_backprop", "guided_grad_cam", "deconvnet", "saliency", "grad_cam", "full_grad"]
+
+
+# --- a second input whose length changes ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_a_series():
+    image, series = keras.Input((12, 12, 3)), keras.Input((None, 2))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.LSTM(3)(series)])
+    return networks.seeded(keras.Model([image, series], layers.Dense(3, name="head")(x)))
+
+
+@pytest.mark.parametrize("method", PIXELS[:-1])
+def test_a_second_input_may_change_its_length(with_a_series, method):
+    explainer = tfcam.Explainer(with_a_series, method=method)
+    rng = np.random.default_rng(0)
+    for length in (5, 9, 5, 7, 9):
+        series = rng.normal(size=(length, 2)).astype("float32")
+        for dtype in ("float32", "float16"):
+            given = [PICTURE, series.astype(dtype)]
+            fresh = tfcam.explain(with_a_series, given, method=method)
+            np.testing.assert_allclose(explainer(given).raw, fresh.raw, rtol=1e-4, atol=1e-7)
+
+
+# --- targets that change --------------------------------------------------------------------
+
+
+@dataclass
+class Weighted:
+    """A target as people write it: it has no hash."""
+
+    index: int = 0
+    weights: list = field(default_factory=lambda: [1.0])
+
+    def __call__(self, outputs):
+        return outputs[:, self.index] * self.weights[0]
+
+
+class Nested:
+    def __init__(self):
+        self.inner = {"of": Weighted()}
+
+    def score(self, outputs):
+        return self.inner["of"](outputs)
+
+    __call__ = score
+
+
+KNOB = [1.0]
+
+
+def with_a_global(outputs):
+    return outputs[:, 1] * KNOB[0]
+
+
+def closed(scale):
+    return lambda outputs: outputs[:, 1] * scale["by"]
+
+
+def changing():
+    """Each a target, and what changes it."""
+    plain, listed, nested, array = Weighted(), Weighted(), Nested(), Weighted()
+    array.weights = np.ones(1, np.float32)
+    scale, partial = {"by": 1.0}, functools.partial(lambda o, w: o[:, 0] * w[0], w=[1.0])
+    return {
+        "attribute": (plain, lambda: setattr(plain, "index", 2)),
+        "list": (listed, lambda: listed.weights.__setitem__(0, -2.0)),
+        "array": (array, lambda: array.weights.__setitem__(0, -2.0)),
+        "inner object": (nested, lambda: setattr(nested.inner["of"], "index", 1)),
+        "method": (nested.score, lambda: setattr(nested.inner["of"], "index", 2)),
+        "closure": (closed(scale), lambda: scale.update(by=-3.0)),
+        "global": (with_a_global, lambda: KNOB.__setitem__(0, -3.0)),
+        "partial": (partial, lambda: partial.keywords["w"].__setitem__(0, -3.0)),
+    }
+
+
+@pytest.mark.thinned(8)
+@pytest.mark.parametrize("kind", changing())
+@pytest.mark.parametrize("method", ["grad_cam", "saliency", "guided_backprop", "ablation_cam"])
+def test_a_target_is_taken_as_it_is_now(kind, method):
+    model, (target, change) = networks.flat(), changing()[kind]
+    KNOB[0] = 1.0
+    explainer = tfcam.Explainer(model, method=method, score="logit")
+    for _ in range(3):
+        before = explainer(PICTURE, target)
+    change()
+    fresh = tfcam.explain(model, PICTURE, target=target, method=method)
+    np.testing.assert_allclose(explainer(PICTURE, target).raw, fresh.raw, rtol=1e-4, atol=1e-7)
+    assert not np.allclose(fresh.raw, before.raw, rtol=1e-2, atol=1e-6)
+
+
+def test_targets_without_a_hash_one_for_each_image():
+    model, targets = networks.flat(), [Weighted(0), Weighted(2)]
+    explainer = tfcam.Explainer(model)
+    for _ in range(3):
+        found = explainer(np.stack([PICTURE, OTHER]), targets)
+        targets[1].index = 1 if targets[1].index == 2 else 2
+        alone = [tfcam.explain(model, PICTURE, target=Weighted(0)), None]
+        alone[1] = tfcam.explain(model, OTHER, target=Weighted(3 - targets[1].index))
+        for one, own in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one.raw, own.raw, rtol=1e-4, atol=1e-7)
+
+
+@dataclass(frozen=True)
+class OfClass:
+    index: int
+
+    def __call__(self, outputs):
+        return outputs[:, self.index]
+
+
+def test_equal_targets_share_what_is_compiled():
+    model, traces = networks.flat(), []
+
+    @dataclass(frozen=True)
+    class Counted(OfClass):
+        def __call__(self, outputs):
+            traces.append(tf.executing_eagerly())
+            return super().__call__(outputs)
+
+    explainer = tfcam.Explainer(model)
+    for _ in range(6):
+        explainer(PICTURE, Counted(1))
+    assert traces.count(False) <= 2  # the trace, and what its findings look at
+
+
+# --- gradients that TensorFlow does not compute eagerly without harm -------------------------
+
+STRIDED = """
+import keras, numpy as np, tfcam
+from keras import layers
+inputs = keras.Input((224, 224, 3))
+x = layers.Conv2D(8, 3, padding="same", activation="relu", name="early")(inputs)
+x = layers.Conv2D(16, 1, strides=2, activation="relu", name="late")(x)
+x = layers.GlobalAveragePooling2D()(x)
+model = keras.Model(inputs, layers.Dense(3)(x))
+picture = np.random.default_rng(0).normal(size=(224, 224, 3)).astype("float32")
+for method, layer in [("saliency", None), ("grad_cam", "early"), ("grad_cam", "late"),
+                      ("guided_backprop", None), ("integrated_gradients", None)]:
+    for _ in range(3):
+        options = {"layer": layer} if layer else {}
+        first = tfcam.explain(model, picture, target=0, method=method, **options)
+        explainer = tfcam.Explainer(model, method=method, **options)
+        np.testing.assert_allclose(explainer(picture, 0).raw, first.raw, rtol=1e-3, atol=1e-6)
+print("alive")
+"""
+
+
+def test_steps_of_a_convolution_of_one_pixel_do_no_harm():
+    run = subprocess.run(
+        [sys.executable, "-c", STRIDED], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr[-2000:]
+
+
+def test_gradients_by_pixels_are_traced_from_the_first_call_on():
+    eager = []
+
+    class Sees(layers.Layer):
+        def call(self, x):
+            eager.append(tf.executing_eagerly())
+            return x
+
+    inputs = keras.Input((12, 12, 3))
+    x = Sees()(layers.Conv2D(4, 3, activation="relu")(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    for method in PIXELS[:4]:
+        eager.clear()
+        tfcam.explain(model, PICTURE, method=method, target=0)
+        assert not any(eager)

@@ -1,0 +1,72 @@
+"""Pictures (h, w) without an axis of channels: which models take them, and not a series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcam.model.call_graph import CallGraph, Shape
+from tfcam.model.inputs import Input
+
+# What leaves each value where it is.
+_IN_PLACE = (keras.layers.Normalization, keras.layers.BatchNormalization)
+
+
+def mark_bare(structure: Any, calls_of: Callable[[int], CallGraph]) -> Any:
+    """Give the inputs (h, w) that are pictures their axis of channels.
+
+    Args:
+        structure: The model's inputs as it takes them.
+        calls_of: Gives what the model calls, as seen from the input of a number.
+    """
+
+    def marked(which: int, taken: Input) -> Input:
+        # As far as its shape tells.
+        may_be = len(taken.shape) == 2 and None not in taken.shape and "int" not in taken.dtype
+        if may_be and is_bare(calls_of(which), taken.shape):
+            return replace(taken, shape=(*taken.shape, 1), bare=True)
+        return taken
+
+    inputs = enumerate(tf.nest.flatten(structure))
+    return tf.nest.pack_sequence_as(structure, [marked(*each) for each in inputs])
+
+
+def is_bare(calls: CallGraph, shape: Shape) -> bool:
+    """Whether an input (h, w) is a picture, as what the model does with it first tells.
+
+    It is one where an axis of channels is added, and, of a square, where its values are laid out in
+    another way, such as by Flatten. It is a series (L, C) where a layer with weights takes it.
+
+    Args:
+        calls: What the model calls, as seen from that input.
+        shape: (h, w), or length and channels.
+
+    Example:
+        >>> from tfcam.model.graph import graph_of
+        >>> def taken(shape):
+        ...     flat = [keras.layers.Flatten(), keras.layers.Dense(10)]
+        ...     return graph_of(keras.Sequential([keras.Input(shape), *flat])).inputs[0].shape
+        >>> taken((28, 28)), taken((28, 4))
+        ((28, 28, 1), (28, 4))
+    """
+    first = calls.explained_alone() if calls.sources else calls.calls
+    for call in first:
+        for taken in (call.input_shape, call.shape):
+            if taken is not None and taken[1:] != shape:
+                return _is_laid_out(taken[1:], shape)
+        if getattr(call.operation, "weights", ()) and not isinstance(call.operation, _IN_PLACE):
+            return False
+    return False
+
+
+def _is_laid_out(inner: Shape, shape: Shape) -> bool:
+    """Whether a picture of a shape is laid out as another shape."""
+    if inner in ((*shape, 1), (1, *shape)):
+        return True
+    count = math.prod(size or 0 for size in inner)
+    return shape[0] == shape[1] and count == math.prod(size or 0 for size in shape)
