@@ -168,6 +168,34 @@ def test_half_precision_does_not_overflow():
     assert Segmentation(1)(outputs).numpy().tolist() == [160_000]
 
 
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_segmentation_of_volumes_is_that_of_all_their_slices(call, classes):
+    outputs = numbers(2, 5, 3, 4, classes)
+
+    def slices(y, *asked):
+        each = [segmentation(one, 1, *(mask[n] for mask in asked)) for n, one in enumerate(y)]
+        return sum(score for score, _ in each), np.stack([slope for _, slope in each])
+
+    check(Segmentation(1), outputs, lambda y, _: slices(y), call)
+    masks = np.random.default_rng(2).random((2, 5, 3, 4)) > 0.3
+    target = Segmentation(1, masks)
+    check(target, outputs, lambda y, b: slices(y, masks[b]), call)
+    first = Segmentation(1, channels_first=True)(tf.transpose(outputs, [0, 4, 1, 2, 3]))
+    np.testing.assert_array_equal(first, Segmentation(1)(outputs))
+    last = target.for_images(slice(1, 2))(outputs[1:])
+    np.testing.assert_array_equal(last, target(outputs)[1:])
+
+
+def test_a_mask_of_volumes_names_each():
+    with pytest.raises(ValueError, match=r"must be \(B, D, H, W\), .* got \(2, 3, 3\) for"):
+        Segmentation(0, np.ones((2, 3, 3)))(numbers(2, 2, 3, 3, 2))
+    with pytest.raises(ValueError, match=r"got \(1, 2, 3, 3\) for outputs \(1, 3, 3, 2\)"):
+        Segmentation(0, np.ones((1, 2, 3, 3)))(numbers(1, 3, 3, 2))
+    with pytest.raises(ValueError, match=r"not 0, in each image"):
+        Segmentation(0, np.stack([np.ones((2, 3, 3)), np.zeros((2, 3, 3))]))
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
@@ -176,7 +204,7 @@ def test_half_precision_does_not_overflow():
         (np.zeros((0, 2)), r"have a pixel that is not 0"),
         (np.stack([np.eye(2), np.zeros((2, 2))]), r"have a pixel that is not 0, in each image"),
         (np.full((2, 2), 255, np.uint8), r"bool or float, .* got uint8 \(2, 2\)\. mask > 0 makes"),
-        (np.ones(4), r"bool or float, \(H, W\) or \(B, H, W\); got float64 \(4,\)"),
+        (np.ones(4), r"bool or float, \(H, W\) or \(B, H, W\), .*; got float64 \(4,\)"),
         (np.array([[np.nan, 1]]), r"must be finite; got NaN"),
         (np.array([[np.inf, 1]]), r"must be finite"),
     ],
@@ -187,7 +215,7 @@ def test_a_wrong_mask_is_told(mask, message):
 
 
 def test_wrong_outputs_of_a_segmentation_are_told():
-    with pytest.raises(ValueError, match=r"outputs \(B, H, W, classes\); .* returns \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"outputs \(B, H, W, classes\) or .* returns \(2, 3\)"):
         Segmentation(0)(numbers(2, 3))
     with pytest.raises(ValueError, match=r"one tensor .* a dict of 2\. Choose one with output="):
         Segmentation(0)({"a": numbers(2, 3, 3, 2), "b": numbers(2)})

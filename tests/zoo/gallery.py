@@ -12,7 +12,6 @@ from tests.zoo.models import (
     kimm,
     medicai,
     segmenter,
-    sum_of_first,
     tcn,
     unet,
     vision,
@@ -35,7 +34,6 @@ CLASSIFIERS = (
     kimm("ResNet18", "layer4_1"),
     kimm("TinyNetE", "conv_head"),
     kimm("VisionTransformerTiny32", "blocks_11_norm1"),
-    kimm("MobileViTXXS", "final_conv"),
     kimm("ConvNeXtAtto", "add_11"),
     vit_keras("ViT"),
     vit_keras("ViT, softmax", activation="softmax"),
@@ -124,22 +122,14 @@ CLASSIFIERS = (
         wrong="two learned tokens, which have no place, are taken for the last map",
     ),
     vision(
-        "MobileViT v1",
-        "MobileViT_v1.build_MobileViT_v1",
-        "final_conv/activation_24",
-        model_type="XXS",
-    ),
-    vision(
         "MobileViT v2",
         "MobileViT_v2.build_MobileViT_v2",
         "MobileViTBlock-3/conv_layer_53/batch_normalization_24",
         width_multiplier=0.5,
     ),
-    vision("FastViT T8", "fastvit.fastvit_t8", "final_mobileone/activation_layer"),
     medicai("ResNet18", "stack3_block1_out", (2, 2)),
     medicai("SEResNet18", "stack3_block1_out", (2, 2)),
     medicai("ConvNeXtV2Atto", "stage_3_block_1_add", (2, 2)),
-    medicai("MixViTB0", "reshape_3", (2, 2)),
 )
 SERIES_AND_VOLUMES = (
     tcn(
@@ -211,23 +201,6 @@ SEGMENTERS = (
         MASK,
         encoder_name="resnet18",
         decoder_filters=(16, 8, 8, 8, 4),
-    ),
-    medicai(
-        "SegFormer",
-        "linear_fuse_conv_activation",
-        (16, 16),
-        MASK,
-        encoder_name="mit_b0",
-        decoder_head_embedding_dim=16,
-    ),
-    medicai(
-        "UNETR",
-        "unetr_decoder_output_stage",
-        (32, 32, 32),
-        sum_of_first,
-        encoder_name="vit_base",
-        input_shape=(32, 32, 32, 1),
-        feature_size=4,
     ),
 )
 WEATHER = (

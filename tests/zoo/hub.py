@@ -115,34 +115,6 @@ MOBILENET_V5 = {
     "stackwise_use_cpe": [[False], [False, False]],
     "num_features": 24,
 }
-DFINE = {
-    "decoder_in_channels": [16, 16],
-    "encoder_hidden_dim": 16,
-    "num_denoising": 10,
-    "num_labels": 4,
-    "hidden_dim": 16,
-    "learn_initial_query": False,
-    "num_queries": 10,
-    "anchor_image_size": (32, 32),
-    "feat_strides": [4, 8],
-    "num_feature_levels": 2,
-    "encoder_in_channels": [16, 32],
-    "encode_proj_layers": [1],
-    "num_attention_heads": 2,
-    "encoder_ffn_dim": 32,
-    "num_encoder_layers": 1,
-    "hidden_expansion": 0.5,
-    "depth_multiplier": 0.5,
-    "eval_idx": -1,
-    "num_decoder_layers": 1,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_dim": 32,
-    "decoder_n_points": [2, 2],
-    "lqe_hidden_dim": 16,
-    "num_lqe_layers": 1,
-    "out_features": ["stage1", "stage2"],
-    "seed": 0,
-}
 
 
 def _hub() -> Any:
@@ -241,18 +213,6 @@ def retina_net() -> keras.Model:
         label_encoder=RetinaNetLabelEncoder("yxyx", anchors),
         num_classes=4,
         preprocessor=None,
-    )
-    return model
-
-
-def d_fine() -> keras.Model:
-    """D-FINE on a HGNetV2, four classes."""
-    shape = (32, 32, 3)
-    stages = {"out_features": ["stage1", "stage2"]}
-    encoder = backbone("HGNetV2", shape, **HGNET, **stages)
-    body = _hub().DFineBackbone(backbone=encoder, image_shape=shape, **DFINE)
-    model: keras.Model = _hub().DFineObjectDetector(
-        backbone=body, num_classes=4, bounding_box_format="yxyx", preprocessor=None
     )
     return model
 

@@ -36,11 +36,6 @@ def fits(outputs):
     return outputs["vision_logits"][:, 0]
 
 
-def best_query(outputs):
-    """Of all boxes, the largest score of class 1."""
-    return tf.reduce_max(outputs["logits"][..., 1], axis=1)
-
-
 HUB = (
     hub_model("ResNet", hub.classifier("ResNet", **hub.RESNET), RESNET_LAYER, (4, 4)),
     hub_model(
@@ -177,13 +172,6 @@ HUB = (
         "retina_net_backbone/backbone/stack1_block0_out",
         (8, 8),
         tfcam.Box(1),
-    ),
-    hub_model(
-        "D-FINE, its best query",
-        hub.d_fine,
-        "d_fine_backbone/decoder_input_proj_identity_1",
-        (4, 4),
-        best_query,
     ),
     hub_model(
         "CLIP's vision encoder",

@@ -32,6 +32,7 @@ from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
 from tfcam.targets.labels import read_label
 from tfcam.utils.archive import Archived, Form, save_archive
+from tfcam.utils.extras import import_extra
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.terminal_text import make_printable
@@ -257,6 +258,7 @@ def embed(
         An ``Embedding``, which draws itself.
 
     Raises:
+        ImportError: If scikit-learn is not installed.
         ValueError: If there are fewer than four pictures, or an argument does not fit.
 
     Source: van der Maaten and Hinton 2008, "Visualizing Data using t-SNE".
@@ -270,6 +272,7 @@ def embed(
         >>> embedding.points.shape, embedding.neighbours[1]
         ((2, 6, 2), 1.0)
     """
+    import_extra("sklearn", extra="embed", user="embed")
     check_choice("by", by, get_args(By))
     batch_size, seed = BATCH_SIZE.check(batch_size), SEED.check(seed)
     opened = open_model(model)

@@ -23,6 +23,7 @@ from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
+from tfcam.utils.extras import import_extra
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
 
@@ -121,13 +122,7 @@ def stream_on_ray(
     Example:
         >>> store = tfcam.stream_on_ray(model, "photos/", to="maps/", actors=4)  # doctest: +SKIP
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise ImportError(
-            "stream_on_ray needs Ray Data: python -m pip install 'tfcam[ray]'."
-        ) from None
+    ray_data = import_extra("ray.data", extra="ray", user="stream_on_ray")
     options_of_explainer = {
         "layer": layer,
         "method": method,
@@ -164,7 +159,7 @@ def stream_on_ray(
         take_up(store, source, progress)
         shards = list(left(store, source))
         if shards:
-            items = ray.data.from_items(
+            items = ray_data.from_items(
                 [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
             )
             explained = items.map_batches(

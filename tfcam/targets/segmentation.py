@@ -16,7 +16,9 @@ from tfcam.targets.two_classes import names_of_two, two_sides
 
 @dataclass(frozen=True, eq=False)
 class Segmentation(OfClass):
-    """Why pixels belong to a class: the sum of its logits over a mask. Outputs (B, H, W, C).
+    """Why pixels belong to a class: the sum of its logits over a mask.
+
+    Outputs (B, H, W, C), of volumes (B, D, H, W, C).
 
     A model with one channel tells two classes apart in each pixel: its logit z is the score of
     class 1 and -z that of class 0, its probability p that of class 1 and 1 - p that of class 0.
@@ -27,11 +29,12 @@ class Segmentation(OfClass):
     Args:
         target: The class: an index, or a label where the model's labels are known.
         mask: Which pixels, bool, or how much of each, float: (H', W') for all images or
-            (B, H', W'), brought to the outputs' size by the nearest pixel. None: where the model
-            predicts the class.
+            (B, H', W'), brought to the outputs' size by the nearest pixel. Of volumes
+            (B, D', H', W'). None: where the model predicts the class.
         threshold: Of a model with one channel, the value over which a pixel is predicted to be of
             class 1; by default 0 for logits and 0.5 for probabilities.
-        channels_first: Whether the outputs are (B, C, H, W). None: as the model takes its images.
+        channels_first: Whether the outputs are (B, C, H, W) or (B, C, D, H, W). None: as the model
+            takes its images.
         likely: Whether the outputs of one channel are probabilities, not logits. None: as the model
             ends, or, where that can't be told, whether all of an image are in 0..1.
         label: What the class is called in results; found by itself where labels are known.
@@ -64,9 +67,9 @@ class Segmentation(OfClass):
         if self.mask is None:
             return
         mask = np.asarray(self.mask)
-        if mask.dtype.kind not in "bf" or mask.ndim not in (2, 3):
+        if mask.dtype.kind not in "bf" or mask.ndim not in (2, 3, 4):
             raise ValueError(
-                "A mask must be bool or float, (H, W) or (B, H, W); "
+                "A mask must be bool or float, (H, W) or (B, H, W), of volumes (B, D, H, W); "
                 f"got {mask.dtype.name} {mask.shape}. mask > 0 makes bool of whole numbers."
             )
         if not np.isfinite(mask).all():
@@ -89,9 +92,12 @@ class Segmentation(OfClass):
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
-        outputs = single_tensor(outputs, "Segmentation", "(B, H, W, classes)", (4,))
-        outputs = tf.transpose(outputs, [0, 2, 3, 1]) if self.channels_first else outputs
-        batch, height, width, channels = outputs.shape
+        form = "(B, H, W, classes) or (B, D, H, W, classes)"
+        outputs = single_tensor(outputs, "Segmentation", form, (4, 5))
+        inner = list(range(1, outputs.shape.rank - 1))
+        if self.channels_first:
+            outputs = tf.transpose(outputs, [0, *(axis + 1 for axis in inner), 1])
+        batch, *sides, channels = outputs.shape
         index = class_index(self.target, max(channels, 2), None)
         if channels == 1:
             outputs, predicted = self._of_two(tf.cast(outputs, tf.float32))
@@ -99,31 +105,41 @@ class Segmentation(OfClass):
             predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
         scores = tf.cast(outputs[..., index], tf.float32)
         if self.mask is not None:
+            if (len(sides) == 3) != (self.mask.ndim == 4):
+                raise ValueError(
+                    "A mask of volumes must be (B, D, H, W), one of images (H, W) or (B, H, W); "
+                    f"got {self.mask.shape} for outputs {tuple(outputs.shape)}."
+                )
             self.check_count(batch)
-            mask = _nearest(self.mask, height, width)
-            _check_pixels(mask, f"At the outputs' size, {height} x {width}, it is empty")
+            mask = _nearest(self.mask, sides)
+            size = " x ".join(map(str, sides))
+            _check_pixels(mask, f"At the outputs' size, {size}, it is empty")
         else:
             mask = tf.cast(predicted == index, tf.float32)
         # What is outside the mask does not count, infinite or not.
-        return tf.reduce_sum(tf.math.multiply_no_nan(scores, mask), axis=[1, 2])
+        return tf.reduce_sum(tf.math.multiply_no_nan(scores, mask), axis=inner)
 
     def _of_two(self, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compute the scores (B, H, W, 2) of both classes, and which is predicted, (B, H, W)."""
+        """Compute the scores (B, ..., 2) of both classes, and which is predicted, (B, ...)."""
         likely: Any = self.likely
         if likely is None:
             within = (channel >= 0) & (channel <= 1)
-            likely = tf.reduce_all(within, axis=[1, 2, 3], keepdims=True)
+            likely = tf.reduce_all(within, axis=list(range(1, channel.shape.rank)), keepdims=True)
         threshold = tf.where(likely, 0.5, 0.0) if self.threshold is None else self.threshold
         return two_sides(channel, likely), tf.cast(channel > threshold, tf.int32)[..., 0]
 
 
 def _check_pixels(mask: np.ndarray, problem: str) -> None:
-    if not mask.any(axis=(-2, -1)).all() or mask.size == 0:
+    sides = (-2, -1) if mask.ndim < 4 else (-3, -2, -1)
+    if not mask.any(axis=sides).all() or mask.size == 0:
         raise ValueError(f"A mask must have a pixel that is not 0, in each image. {problem}.")
 
 
-def _nearest(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+def _nearest(mask: np.ndarray, sides: Sequence[int]) -> np.ndarray:
     """The mask at another size: of each new pixel, the old one its centre lies in."""
-    rows = (2 * np.arange(height) + 1) * mask.shape[-2] // (2 * height)
-    columns = (2 * np.arange(width) + 1) * mask.shape[-1] // (2 * width)
-    return mask[..., rows[:, None], columns]
+    given = mask.shape[-len(sides) :]
+    places = (
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(sides, given, strict=True)
+    )
+    chosen = (..., *np.ix_(*places))
+    return mask[chosen]
