@@ -164,7 +164,10 @@ def read_labels(path: Path) -> list[str]:
     try:
         return listed_names(path) or []
     except (TypeError, ValueError) as error:
-        raise ValueError(f"--labels: {error}") from None
+        why = re.sub(r"^labels must be a list .*?; ", "", str(error))
+        raise ValueError(
+            f"--labels must be a text file with one label on each line, or JSON; {why}"
+        ) from None
 
 
 def load_network(

@@ -92,9 +92,7 @@ class ModelGraph(ModelTree):
         structure = read_structure(self)
         structure = mark_bare(structure, lambda which: self._calls(structure, which))
         if is_open(structure):
-            structure, self._kept["calls", 0] = pin_size(
-                self, structure, lambda given: trace_calls(self, given, 0)
-            )
+            structure, self._kept["calls", 0] = pin_size(self, structure)
         return structure
 
     @cached_property

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfcam.model.call_graph import CallGraph
 from tfcam.model.inputs import Input
+from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
-
-T = TypeVar("T")
 
 # Sizes and lengths for which networks are made; the first is what stands for any.
 _USUAL = (224, 16, 32, 64, 77, 96, 128, 160, 192, 256, 299, 320, 331, 336, 384, 448, 512, 518, 640)
@@ -23,7 +23,7 @@ def is_open(structure: Any) -> bool:
     return any(None in taken.sides for taken in tf.nest.flatten(structure))
 
 
-def pin_size(tree: ModelTree, structure: Any, trace: Callable[[Any], T]) -> tuple[Any, T]:
+def pin_size(tree: ModelTree, structure: Any) -> tuple[Any, CallGraph]:
     """Find the one size that a model takes, where it takes one only.
 
     A network of a fixed size may stand inside, or weights for so many positions or words.
@@ -31,14 +31,18 @@ def pin_size(tree: ModelTree, structure: Any, trace: Callable[[Any], T]) -> tupl
     Args:
         tree: The model.
         structure: Its inputs, some of an open size.
-        trace: Traces the model with inputs of a structure; fails where it does not take them.
 
     Returns:
-        The inputs with that size, or as they were where any will do; and what was traced.
+        The inputs with that size, or as they were where any will do; and what the model calls, as
+        seen from the first.
 
     Raises:
         Exception: Whatever the model says of the usual size, where it takes none.
     """
+
+    def trace(given: Any) -> CallGraph:
+        return trace_calls(tree, given, 0)
+
     inner = list(dict.fromkeys(_fixed_sizes(tree)))
     if not inner:
         try:
