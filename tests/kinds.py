@@ -1,6 +1,6 @@
 """Every kind of model, how to build a small one, and what each method makes of it.
 
-``python -m tests.kinds`` writes the README's table of kinds. tests/laws/test_kinds.py asserts each
+``python -m tests.kinds`` writes the guides' table of kinds. tests/laws/test_kinds.py asserts each
 of its cells.
 """
 
@@ -22,14 +22,15 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.networks import seeded
+from tests.project import GUIDES
 from tests.tolerances import rounding
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = GUIDES / "any_model.md"
 METHODS = ("cam", "grad_cam", "grad_cam_pp", "layer_cam", "guided_backprop")
 TABLE = re.compile(r"\| kind of model \|.*?\n\n", re.DOTALL)
 EXPLAINED = "explained"
 
-# Why a method does not apply, as the README says it, and what its error says.
+# Why a method does not apply, as the guide says it, and what its error says.
 REASONS = {
     "no linear head": "CAM needs a linear head: .* has another: ",
     "needs a class": "'cam' needs a class: an index, a label or None; got a callable",
@@ -443,7 +444,7 @@ _APPLICATIONS = {
     "ConvNeXtTiny": (64, _refusing("no linear head", "no ReLU")),
     "NASNetMobile": (64, {}),
 }
-# How the kinds of tests/networks.py are called in the README.
+# How the kinds of tests/networks.py are called in the guide.
 _WRITTEN = {
     "sequential": "Sequential",
     "sequential without Input": "Sequential without Input",
@@ -527,7 +528,7 @@ def case(kind: str) -> Case:
 
 
 def table() -> str:
-    """The README's table of kinds."""
+    """The guides' table of kinds."""
     lines = [
         "| " + " | ".join(["kind of model", *(f"`{method}`" for method in METHODS)]) + " |",
         "|---" * (len(METHODS) + 1) + "|",
@@ -540,4 +541,4 @@ def table() -> str:
 
 if __name__ == "__main__":
     wanted = table()
-    README.write_text(TABLE.sub(lambda _: wanted + "\n", README.read_text(), count=1))
+    PAGE.write_text(TABLE.sub(lambda _: wanted + "\n", PAGE.read_text(), count=1))

@@ -1,11 +1,11 @@
-"""The README's table of metrics: ``python -m tests.metric_table`` writes it."""
+"""The guides' table of metrics: ``python -m tests.metric_table`` writes it."""
 
 import re
-from pathlib import Path
 
+from tests.project import GUIDES
 from tfcam.metrics.registry import METRICS
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = GUIDES / "evaluation.md"
 _TABLE = re.compile(r"\| metric \| what it says \|.*?(?=\n\n)", re.DOTALL)
 _NEEDS = {"": "", "boxes": "boxes", "region": "boxes or a mask"}
 
@@ -20,4 +20,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(_TABLE.sub(lambda _: table(), README.read_text(), count=1))
+    PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text(), count=1))

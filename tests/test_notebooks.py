@@ -18,9 +18,11 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
+from tests.project import PROJECT
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-REPOSITORY = "tfcam/tfcam"
+REPOSITORY = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
 NOBODY = "http://127.0.0.1:9"  # as a proxy: whatever tries to download fails at once
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,22 +1,23 @@
-"""The README's section on troubleshooting, made from the table of findings.
+"""The guide to troubleshooting, made from the table of findings.
 
-``python -m tests.troubleshooting`` writes the section into README.md.
+``python -m tests.troubleshooting`` writes it.
 """
 
-import re
-from pathlib import Path
-
+from tests.project import GUIDES
 from tfcam.findings import FINDINGS
 
-README = Path(__file__).parent.parent / "README.md"
-SECTION = re.compile(r"## Troubleshooting\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
-TEXT = """## Troubleshooting
+PAGE = GUIDES / "troubleshooting.md"
+TEXT = """# Troubleshooting
 
 A result's `findings` say what to mind about it; each has a `code`, a `message` with the result's
 own numbers, a `cause` and a `remedy`. `tfcam.diagnose` runs the checks alone, and says which layer
 is explained by default and why, and whether CAM and guided backpropagation apply:
 
 ```python
+import keras
+import tfcam
+
+model = keras.applications.MobileNetV2(weights="imagenet")
 print(tfcam.diagnose(model, "dog_and_cat.png"))
 ```
 
@@ -33,11 +34,11 @@ AFTER = """
 """
 
 
-def section() -> str:
-    """The whole section, to the next one."""
+def page() -> str:
+    """The whole page."""
     rows = (f"| `{code}` | {each.cause} | {each.remedy} |\n" for code, each in FINDINGS.items())
-    return TEXT + "".join(rows) + AFTER + "\n"
+    return TEXT + "".join(rows) + AFTER
 
 
 if __name__ == "__main__":
-    README.write_text(SECTION.sub(lambda _: section(), README.read_text(), count=1))
+    PAGE.write_text(page())

@@ -1,4 +1,4 @@
-"""The table of sanity checks in the README: which maps change when MobileNetV2 forgets its weights.
+"""The table of sanity checks in the guides: which maps change when MobileNetV2 forgets its weights.
 
 python -m training.sanity_table photos/ --output sanity/
 """

@@ -1,23 +1,21 @@
-"""The README's section on speed, made from what was measured.
+"""The guide to speed, made from what was measured.
 
 ``python -m tests.benchmarks.readme DIR`` takes DIR/results.json, keeps it as ``results.json``
-beside this file, and writes the section; without DIR it writes it from what is kept.
+beside this file, and writes the guide; without DIR it writes it from what is kept.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 
 from tests.benchmarks import tables
+from tests.project import GUIDES
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PAGE = GUIDES / "speed.md"
 KEPT = Path(__file__).parent / "results.json"
-SECTION = re.compile(r"## Speed\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
-NEXT = "## Troubleshooting\n"
-TEXT = """## Speed
+TEXT = """# Speed
 
 What explaining costs, as a ratio to the compiled forward pass of the same network in the same
 process (`tf.function(lambda x: model(x, training=False))`, its input ready as a tensor). All
@@ -59,8 +57,8 @@ same network; of those for PyTorch, torchvision's network, run as it is, without
 """
 
 
-def section(results: tables.Results) -> str:
-    """The whole section, to the next one."""
+def page(results: tables.Results) -> str:
+    """The whole page."""
     counts = [len(next(iter(g["seconds"].values()))) for g in results["rounds"] if "seconds" in g]
     return TEXT.format(
         rounds=min(each for each in counts if each > 3),  # what is slow has three
@@ -73,13 +71,10 @@ def section(results: tables.Results) -> str:
 
 
 def main() -> None:
-    """Keep the results and write the section."""
+    """Keep the results and write the page."""
     if sys.argv[1:]:
         KEPT.write_text((Path(sys.argv[1]) / "results.json").read_text())
-    text, made = README.read_text(), section(json.loads(KEPT.read_text()))
-    if not SECTION.search(text):
-        text = text.replace(NEXT, f"{made}{NEXT}", 1)
-    README.write_text(SECTION.sub(lambda _: made, text, count=1))
+    PAGE.write_text(page(json.loads(KEPT.read_text())))
 
 
 if __name__ == "__main__":

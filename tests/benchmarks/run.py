@@ -3,8 +3,8 @@
 Each network, each first call, each peak of memory and each peer has a process of its own. In it
 all contestants are called in turn, round by round in shuffled order, after warming up; what counts
 is the ratio of two contestants in the same round. Writes ``results.json``, with the seconds of
-every round, and ``tables.md``; ``python -m tests.benchmarks.readme DIR`` then writes the README's
-section. Peers are measured where they are installed: ``peers_tf`` and ``peers_torch`` say how.
+every round, and ``tables.md``; ``python -m tests.benchmarks.readme DIR`` then writes the guide's
+page. Peers are measured where they are installed: ``peers_tf`` and ``peers_torch`` say how.
 """
 
 from __future__ import annotations

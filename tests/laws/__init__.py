@@ -1,16 +1,16 @@
-"""Which law is proven of which method, and the README's table of methods, made from it.
+"""Which law is proven of which method, and the guides' table of methods, made from it.
 
-``python -m tests.laws`` writes the table into README.md.
+``python -m tests.laws`` writes the table.
 """
 
 import importlib
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import tfcam
+from tests.project import GUIDES
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = GUIDES / "methods.md"
 HEADER = "| method | map | passes | of the class | proven | source |\n|---|---|---|---|---|---|\n"
 TABLE = re.compile(r"\| method \| map \|.*?\n\n", re.DOTALL)
 # Where laws are proven: test modules whose functions carry ``law``.
@@ -42,7 +42,7 @@ def law(text: str, *methods: str) -> Callable[[Callable], Callable]:
 
 
 def table() -> str:
-    """The README's table of methods."""
+    """The guides' table of methods."""
     for place in PLACES:
         importlib.import_module(f"tests.{place}")
     return HEADER + "".join(map(_row, tfcam.METHODS.values()))

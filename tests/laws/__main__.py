@@ -1,6 +1,6 @@
-"""Writes the README's table of methods: ``python -m tests.laws``."""
+"""Writes the guides' table of methods: ``python -m tests.laws``."""
 
-from tests.laws import README, TABLE, table
+from tests.laws import PAGE, TABLE, table
 
 wanted = table()
-README.write_text(TABLE.sub(lambda _: wanted + "\n", README.read_text(), count=1))
+PAGE.write_text(TABLE.sub(lambda _: wanted + "\n", PAGE.read_text(), count=1))

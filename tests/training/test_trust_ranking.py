@@ -1,4 +1,4 @@
-"""The scripts that make the README's tables of trust: their arithmetic, and a small run."""
+"""The scripts that make the guides' tables of trust: their arithmetic, and a small run."""
 
 import dataclasses
 
