@@ -1,5 +1,6 @@
 """The guides' code runs, their tables are those of the library, their links lead somewhere."""
 
+import ast
 import json
 import re
 from unittest.mock import patch
@@ -10,6 +11,7 @@ import tfcam
 from tests import kinds, laws, metric_table, troubleshooting
 from tests.benchmarks import readme
 from tests.project import GUIDES, ROOT
+from tests.rooms import FLOORS, PACKAGE
 
 PAGES = sorted(GUIDES.glob("*.md"))
 # What has a test of its own: its blocks are halves of pairs.
@@ -101,3 +103,10 @@ def test_the_guide_to_troubleshooting_is_made_from_the_findings():
 def test_the_guide_to_speed_is_made_from_what_was_measured():
     wanted = readme.page(json.loads(readme.KEPT.read_text()))
     assert readme.PAGE.read_text() == wanted, "python -m tests.benchmarks.readme writes it"
+
+
+@pytest.mark.parametrize("room", [each for floor in FLOORS for each in floor])
+def test_each_room_says_in_three_lines_what_it_is_for(room):
+    face = PACKAGE / room / "__init__.py"
+    if face.is_file():
+        assert len(ast.get_docstring(ast.parse(face.read_text())).splitlines()) >= 3

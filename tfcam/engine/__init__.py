@@ -1,1 +1,5 @@
-"""Running a model once for everything that is asked: compiled, batched, frozen, replicated."""
+"""Running a model once for everything that is asked: compiled, batched, frozen, replicated.
+
+``options.py`` declares each option that doors share, once; ``engine.py`` runs, by a runner.
+One comes here to make it faster.
+"""

@@ -1,1 +1,5 @@
-"""Comparing methods on a data set: measuring, statistics, results, reports."""
+"""Comparing methods on a data set: measuring, statistics, results, reports.
+
+``evaluate`` measures methods on many pictures, ``recommend`` says which to take for a model.
+A run that was stopped goes on from its store.
+"""

@@ -1,1 +1,5 @@
-"""The front doors: ``explain``, ``Explainer``, ``compare`` and ``diagnose``."""
+"""The front doors: ``explain``, ``Explainer``, ``compare`` and ``diagnose``.
+
+They prepare pictures, ask the engine, and make results of the maps (``assemble.py``).
+One comes here to change what ``explain`` does.
+"""

@@ -1,1 +1,5 @@
-"""Pictures that make a part of a network respond most: activation maximisation."""
+"""Pictures that make a part of a network respond most: activation maximisation.
+
+``dream`` climbs an objective over a parametrisation of the picture, moved by transforms;
+a recipe names all three. One comes here to add an objective.
+"""

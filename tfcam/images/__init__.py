@@ -1,4 +1,8 @@
-"""Loading pictures from wherever they are."""
+"""Loading pictures from wherever they are.
+
+Files, addresses on the web, bytes, PIL images and arrays become arrays of pixels.
+Downloads have limits of size, time and place.
+"""
 
 from tfcam.images.loading import FORMATS, ImageError, load_image
 

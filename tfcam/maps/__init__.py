@@ -1,4 +1,8 @@
-"""From a raw map to a heatmap, a mask, boxes."""
+"""From a raw map to a heatmap, a mask, boxes.
+
+ReLU, resized, scaled, in NumPy (``scaling.py``) and in TensorFlow (``tensors.py``); what lies on
+an object (``regions.py``). One comes here to change how a raw map becomes a heatmap.
+"""
 
 from tfcam.maps.regions import (
     By,

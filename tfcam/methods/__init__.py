@@ -1,4 +1,8 @@
-"""Every method, as one pure function of a reading; ``METHODS`` holds them all by name."""
+"""Every method, as one pure function of a reading; ``METHODS`` holds them all by name.
+
+Activations and gradients in, raw signed maps out; a file for each family, whose import enters
+its methods. One comes here to add a method.
+"""
 
 # Each family adds its methods to METHODS: whoever asks first, it is whole.
 from tfcam.methods import (  # noqa: F401

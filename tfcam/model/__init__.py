@@ -1,1 +1,5 @@
-"""What is known of a model: its layers, inputs, calls, head, labels and family."""
+"""What is known of a model: its layers, inputs, calls, head, labels and family.
+
+``ModelGraph`` (``graph.py``) owns it all, each part found once and kept.
+One comes here to support another kind of model.
+"""

@@ -1,1 +1,5 @@
-"""Passes through a model: the submodel with its tape, and what it hands to the methods."""
+"""Passes through a model: the submodel with its tape, and what it hands to the methods.
+
+The only ``GradientTape`` is here (``submodel.py``); ``reading.py`` is what a method is given.
+One comes here to change what one pass yields.
+"""

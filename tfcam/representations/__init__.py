@@ -1,1 +1,5 @@
-"""What a layer holds: its channels, features and their arrangement."""
+"""What a layer holds: its channels, features and their arrangement.
+
+``features`` draws the strongest channels for one picture, ``embed`` how layers arrange many.
+Neither explains a decision.
+"""

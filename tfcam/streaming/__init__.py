@@ -1,1 +1,5 @@
-"""Explaining a whole data set into a store of maps."""
+"""Explaining a whole data set into a store of maps.
+
+A store is a folder of Parquet files; a run that was stopped goes on at its last file.
+``on_ray.py`` spreads the work over machines.
+"""

@@ -1,4 +1,8 @@
-"""What is explained: which number of a model's outputs a map is the map of."""
+"""What is explained: which number of a model's outputs a map is the map of.
+
+A target is called with the outputs of a batch and gives one number for each example.
+One comes here to add a task.
+"""
 
 from tfcam.targets.classes import Difference, Top
 from tfcam.targets.detection import Box
