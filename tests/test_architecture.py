@@ -155,6 +155,7 @@ def test_training_is_not_imported_by_the_package():
     assert not {path for path in FILES if {"training", "tests"} & imported_modules(path)}
 
 
+@pytest.mark.slow
 def test_all_methods_are_known_whoever_asks_first():
     code = "from tfcam.methods.registry import METHODS; print(len(METHODS))"
     ways = (code, "import tfcam; print(len(tfcam.METHODS))")

@@ -128,6 +128,7 @@ def test_training_is_the_same_bit_for_bit(variant, tmp_path):
     assert len(list((tmp_path / "maps").iterdir())) == epochs
 
 
+@pytest.mark.slow
 def test_training_in_mixed_precision_is_the_same(tmp_path):
     before = keras.mixed_precision.dtype_policy()
     try:
@@ -140,6 +141,7 @@ def test_training_in_mixed_precision_is_the_same(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_maps_are_those_of_the_epoch(tmp_path):
     """Followed from epoch to epoch: what was compiled reads the new weights."""
     images, labels = samples(3, seed=1)
@@ -164,6 +166,7 @@ def test_the_maps_are_those_of_the_epoch(tmp_path):
         assert logs["explain_pointing_game"] == pytest.approx(hits)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_pictures_that_are_changed_afterwards_are_explained_as_they_were(dtype, tmp_path):
     pictures = [(255 * picture).astype(dtype) for picture in samples(2)[0]]
@@ -196,6 +199,7 @@ def summaries(folder):
     return found
 
 
+@pytest.mark.slow
 def test_the_folder_and_tensorboard_hold_the_maps(tmp_path):
     look = looking(tmp_path, every=2)
     _, history = learn(look, epochs=4)
@@ -356,6 +360,7 @@ def test_a_skipped_last_epoch_is_made_at_the_end(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_not_ended_by_it(tmp_path):
     def broken():
         model = compiled()

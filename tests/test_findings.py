@@ -134,6 +134,7 @@ def ignoring(method):
     return ["image_ignored"] * (method == "deconvnet")
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("method", networks.METHODS)
 def test_a_sound_map_has_no_findings_and_is_not_looked_at_again(method, monkeypatch):
     def fail(*given):
@@ -202,6 +203,7 @@ def test_not_finite(method, value):
     assert result.boxes().shape == (0, 4)
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("method", networks.METHODS)
 def test_a_score_that_is_not_finite_is_told(method):
     model = network(kernel=[[np.nan, 1], [1, 1]])
@@ -228,7 +230,7 @@ def test_probability_explained(score):
 
 # FullGrad explains logits only.
 @pytest.mark.parametrize("method", [m for m in networks.METHODS if m != "full_grad"])
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(3)
 def test_saturated(method):
     """A logit of 1e3: the softmax is 1 and its gradient 0; the logit's own map is sound."""
     model = network(kernel=1e3 * np.eye(2), bias=-1e3)
@@ -592,6 +594,7 @@ HELD = {
 }
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("case", LOST)
 def test_float16_underflow(case):
     options, count, lost = LOST[case]
@@ -603,6 +606,7 @@ def test_float16_underflow(case):
     assert codes[:-1] == ["no_positive_evidence"] * (not result.raw.any())
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("case", HELD)
 def test_what_float16_holds_is_no_underflow(case):
     _, codes = explained(half(**HELD[case]), target=0)
@@ -638,6 +642,7 @@ def test_underflow_by_hand():
 # --- what is asked for ----------------------------------------------------------------------
 
 
+@pytest.mark.thinned(12)
 @pytest.mark.parametrize("method", networks.METHODS)
 def test_class_agnostic(method):
     if not agnostic(method):
@@ -695,7 +700,7 @@ def test_an_image_that_decides_is_not_called_ignored(step):
 
 @pytest.mark.parametrize("method", ["grad_cam", "attention_rollout", "saliency"])
 @pytest.mark.parametrize("prefix", [0, 1, 3])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 def test_prefix_tokens(prefix, method):
     """12 x 12 pixels in patches of 4: 3 x 3, behind the prefix."""
     explainer = tfcam.Explainer(networks.vit(prefix), "block0", method=method)

@@ -139,6 +139,7 @@ def scaled(raw):
     return positive / positive.max()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("number", [1, 3, 6, 7, 8, 9, 10])
 def test_a_script_and_tfcam_give_the_same_numbers(number, tmp_path, monkeypatch):
     before, after = run(number, tmp_path, monkeypatch)

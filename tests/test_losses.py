@@ -231,6 +231,7 @@ def test_it_learns_to_look_where_it_is_told(rng):
     assert set(made.evaluate(images, labels, verbose=0, return_dict=True)) == {"loss", "accuracy"}
 
 
+@pytest.mark.slow
 def test_it_is_trained_in_mixed_precision_and_watched(rng, tmp_path):
     policy = keras.mixed_precision.dtype_policy()
     try:

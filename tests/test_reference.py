@@ -59,6 +59,7 @@ def check_explained(pages, module, name):
         assert f" {argument}: " in said
 
 
+@pytest.mark.thinned(29)
 @pytest.mark.parametrize("name", tfcam.__all__)
 def test_every_public_name_is_explained(pages, name):
     check_explained(pages, tfcam, name)

@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+
 from tests import site
 from tests.project import GUIDES, ROOT
 
 
+@pytest.mark.slow
 def test_every_page_is_in_the_site_and_no_link_is_dead(tmp_path):
     site.write(tmp_path, ROOT / "notebooks")  # a warning or a dead link stops it
     for place in site.PLACES.values():

@@ -103,6 +103,7 @@ def test_mistakes_are_told_before_the_model_is_loaded(command, monkeypatch):
     assert re.search(WRONG[command], " ".join(found.stderr.split()))
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("command", [*WRONG][::5])
 def test_mistakes_are_told_before_tensorflow_is_loaded(command):
     began = time.process_time(), os.times().children_user
@@ -162,6 +163,7 @@ def test_two_comparisons_are_two_files():
     assert made() == ["a_compare.png", "a_compare_star_cam.png", "a_compare_star_heart.png"]
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     "command",
     [

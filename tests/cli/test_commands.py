@@ -210,7 +210,7 @@ def test_a_layer_by_name_and_by_index(shapes):
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
-@pytest.mark.thinned(6)
+@pytest.mark.thinned(4)
 def test_every_method(shapes, method):
     (record,) = json.loads(explained("a.png", "--method", method, "--json", "--output", "out"))
     assert (record["method"], record["file"]) == (method, f"out/a_{method}.png")
@@ -343,6 +343,7 @@ def assert_one_line(result, message):
     assert re.fullmatch(rf"tfcam: [^\n]*(?:{message})[^\n]*\n", result.stderr), result.stderr
 
 
+@pytest.mark.thinned(18)
 @pytest.mark.usefixtures("wrong_files")
 @pytest.mark.parametrize("output", ["--output new/folder", "--json"])
 @pytest.mark.parametrize("arguments", BAD)
@@ -511,6 +512,7 @@ def test_methods_prints_each_with_what_it_shows():
     assert text == " ".join(method.summary for method in tfcam.METHODS.values())
 
 
+@pytest.mark.slow
 def test_as_a_program_of_its_own(shapes):
     """TensorFlow greets on the error stream past Python: only a real process shows that."""
     program = [sys.executable, "-c", "from tfcam.cli import main; main()"]

@@ -32,6 +32,7 @@ def test_a_class_is_dreamt_as_the_library_does_it(here, shapes):
         assert json.loads(image.info["tfcam"])["settings"]["rate"] == 0.1
 
 
+@pytest.mark.slow
 def test_a_channel_and_a_layer(here, shapes):
     assert run("--layer", "features", "--channel", "3", "--steps", "2").exit_code == 0
     made = tfcam.dream(shapes, objectives.channel("features", 3), steps=2)

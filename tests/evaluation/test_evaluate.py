@@ -73,6 +73,7 @@ def value(result, image, method, metric):
 # The numbers
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", METHODS)
 def test_numbers_are_those_of_the_metrics_called_by_hand(shapes, data, result, method):
     counted = wsol.MaxBoxAccuracy(version=2)
@@ -154,6 +155,7 @@ def test_pairs_are_compared_on_the_same_pictures(result):
     assert pair.n == 10
 
 
+@pytest.mark.slow
 def test_a_batch_size_changes_no_number(shapes, data, result):
     other = tfcam.evaluate(
         shapes, data, methods=METHODS, metrics=OF_BOXES, target="label", batch_size=7
@@ -675,6 +677,7 @@ def test_other_functions_and_explainers_are_another_run(shapes, tmp_path):
         )
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", ["rows-00000.parquet", "state.npz", "settings.json"])
 @pytest.mark.parametrize("content", [b"", b"PAR1 and nonsense", b"{}", None])
 def test_damaged_files_of_a_run_are_told(shapes, tmp_path, name, content):
@@ -690,6 +693,7 @@ def test_damaged_files_of_a_run_are_told(shapes, tmp_path, name, content):
         tfcam.evaluate(shapes, [tfcam.scenes.draw_scene(1).image], **asked)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("boxes", [None, np.zeros((0, 4), np.float32)])
 def test_without_boxes_it_is_said_that_there_are_none(boxes, shapes):
     pictures = [Example(str(seed), tfcam.scenes.draw_scene(seed).image, boxes) for seed in range(2)]

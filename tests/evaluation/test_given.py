@@ -55,6 +55,7 @@ FORMS = {
 }
 
 
+@pytest.mark.thinned(7)
 @pytest.mark.parametrize("preprocess", ["auto", None])
 @pytest.mark.parametrize("form", FORMS)
 def test_floats_are_measured_as_they_are(model, wanted, form, preprocess):

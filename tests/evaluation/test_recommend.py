@@ -109,6 +109,7 @@ def test_the_layers_are_the_default_one_and_the_last_of_larger_maps():
     assert all(later >= 1.5 * earlier for earlier, later in itertools.pairwise(heights))
 
 
+@pytest.mark.slow
 def test_what_is_best_and_whether_it_is_sure():
     model = tfcam.demo_model()
     pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(8)]

@@ -124,6 +124,7 @@ def test_the_average_equals_the_replica(rng):
 # --- augment=True ---------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("target", [None, 1])
 @pytest.mark.parametrize(
     ("method", "layer"),

@@ -231,7 +231,7 @@ def test_the_table_by_hand():
 
 
 @pytest.mark.parametrize("kind", networks.KINDS)
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(3)
 def test_nothing_changes_in_any_kind_of_model(kind):
     model, image = networks.make(kind), networks.pictures(1)
     before = networks.snapshot(model, image)

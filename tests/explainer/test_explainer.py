@@ -32,7 +32,7 @@ def wanted():
 
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("kind", networks.KINDS)
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(1)
 def test_every_kind_gives_the_flat_models_map_and_is_left_as_it_was(kind, call, wanted):
     model, inputs = networks.make(kind), networks.pictures(2)
     before = networks.snapshot(model, inputs)
@@ -51,6 +51,7 @@ def test_every_kind_gives_the_flat_models_map_and_is_left_as_it_was(kind, call, 
     assert networks.snapshot(model, inputs) == before
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     "kind", ["sequential", "backbone in a Sequential", "two levels of nesting"]
 )
@@ -138,6 +139,7 @@ def test_the_second_call_is_compiled_and_equals_the_first(monkeypatch):
         np.testing.assert_allclose(each.raws, results[0].raws, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_ever_new_sizes_do_not_pile_up():
     ends = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(ends)
@@ -308,7 +310,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-@pytest.mark.thinned(12)
+@pytest.mark.thinned(3)
 def test_bad_requests_get_one_clear_error_and_change_nothing(case):
     options, kind, message = BAD[case]
     model, inputs = networks.flat(), networks.pictures(2)
@@ -368,6 +370,7 @@ def test_pictures_come_back_in_their_own_size(rng):
         _ = results.heatmaps
 
 
+@pytest.mark.slow
 def test_progress_is_shown_where_it_is_asked_for(shapes, capfd):
     pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(5)]
     options = {"method": "score_cam", "channels": 4}

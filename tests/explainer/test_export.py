@@ -37,7 +37,7 @@ def assert_equal(made, results, tolerance=TOLERANCE):
 
 
 @pytest.mark.parametrize("method", sorted({*ONE_PASS} - {"attention_rollout"}))
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 def test_every_method_of_one_pass_is_exported(method, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model(), method=method, labels=tfcam.scenes.KINDS)
     serve = exported(explainer, tmp_path)
@@ -74,7 +74,7 @@ def test_attention_is_exported(tmp_path):
         (1, {"layer": ["stem_relu", "features"], "fuse": "tanh_max"}),
     ],
 )
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_what_is_explained_is_exported(target, options, tmp_path):
     kinds = [str(each) for each in tfcam.scenes.KINDS]
     if target == tfcam.Difference("star", "ring"):
@@ -100,6 +100,7 @@ def test_pictures_of_other_sizes_are_brought_to_the_models_as_the_explainer_does
     assert made["class"].numpy().tolist() == [each.target for each in results]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("mode", ["raw", "unit", "tf", "torch", "caffe"])
 def test_preprocessing_is_inside(mode, tmp_path):
     explainer = tfcam.Explainer(networks.flat(), "features", preprocess=mode)
@@ -125,6 +126,7 @@ def test_grey_networks_take_pictures(tmp_path):
     assert_equal(serve(image=tf.constant(pictures)), explainer(pictures))
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     "kind", ["channels first", "series (Conv1D)", "volumes (Conv3D)", "mixed_float16"]
 )
@@ -149,6 +151,7 @@ def test_the_weights_are_those_of_the_export(tmp_path):
     assert_equal(serve(image=tf.constant(inputs)), before)
 
 
+@pytest.mark.slow
 def test_only_an_empty_folder_or_an_export_makes_way(tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model())
     folder = tmp_path / "model"
@@ -172,6 +175,7 @@ def test_only_an_empty_folder_or_an_export_makes_way(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"model", "file", "empty", "link"}
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("before", [False, True])
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch, before):
     explainer = tfcam.Explainer(tfcam.demo_model())
@@ -216,6 +220,7 @@ ALONE = """
 """
 
 
+@pytest.mark.slow
 def test_it_runs_with_tensorflow_alone(tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model(), labels=tfcam.scenes.KINDS)
     explainer.export(tmp_path / "model")

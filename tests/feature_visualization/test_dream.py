@@ -107,7 +107,7 @@ def test_a_model_is_run_once_for_all_layers(monkeypatch):
 
 
 @pytest.mark.parametrize("target", range(8))
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 def test_every_class_of_the_embedded_network_is_found(shapes, target):
     made = tfcam.dream(shapes, target, steps=128)
     assert made.scores[0] >= 10 * abs(made.start[0])
@@ -139,6 +139,7 @@ def test_mobilenet_sees_what_it_was_asked_for(mobilenet):
     assert channel.probabilities is None
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_picture_bit_for_bit(shapes):
     first, again = (tfcam.dream(shapes, 3, steps=6, seed=4) for _ in range(2))
     assert first == again
@@ -159,6 +160,7 @@ def test_several_pictures_differ_and_each_has_its_curve(shapes):
     np.testing.assert_array_equal(made.image, made.images[made.scores.argmax()])
 
 
+@pytest.mark.slow
 def test_diversity_makes_pictures_differ_more(shapes):
     aim, apart = objectives.class_logit(6), objectives.diversity("features")
 
@@ -231,7 +233,7 @@ def test_channels_first_is_the_same_dream():
 
 
 @pytest.mark.parametrize("kind", sorted(networks.KINDS))
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_every_kind_of_model_dreams_alike_and_is_left_as_it_was(kind):
     model = networks.make(kind)
     before = networks.snapshot(model, networks.pictures(), predict=False)
@@ -290,6 +292,7 @@ def test_of_a_layer_that_ends_in_a_softmax_the_logit_is_taken():
     np.testing.assert_array_equal(by_layer.images, by_class.images)
 
 
+@pytest.mark.slow
 def test_layers_by_index_path_and_object_are_the_same(shapes):
     layer = shapes.get_layer("features")
     index = next(e.index for e in tfcam.layers(shapes) if e.path == "features")
@@ -328,6 +331,7 @@ def test_a_bar_is_shown_where_it_is_asked_for(capfd):
     assert "dreaming" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_saves_and_loads_back_equal(shapes, tmp_path):
     made = tfcam.dream(shapes, "heart", labels=KINDS, steps=3, count=2)
     path = made.save(tmp_path / "heart.npz")
@@ -414,6 +418,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.thinned(13)
 @pytest.mark.parametrize(("make", "aim", "options", "kind", "message"), WRONG)
 def test_what_does_not_fit_is_said(make, aim, options, kind, message):
     with pytest.raises(kind, match=message):

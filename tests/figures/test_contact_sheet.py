@@ -91,7 +91,7 @@ def assert_clear(figure):
 
 @pytest.mark.parametrize("shape", [(224, 224), (100, 400), (400, 100), (3, 2), (20, 1000)])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 3), (2, 10)])
-@pytest.mark.thinned(14)
+@pytest.mark.thinned(1)
 def test_no_text_touches_another(shape, rows, columns):
     picture = np.zeros((*shape, 3), np.uint8)
     names = itertools.cycle(LONG)

@@ -142,6 +142,7 @@ def test_a_volume_is_slices_under_the_heatmap(alpha):
     axes.figure.canvas.draw()
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 40, 4), (3, 4, 40), (200, 3, 3)])
 def test_volumes_of_any_shape_are_drawn(size):
     flat = made(np.ones((*size, 2), "float32"), np.zeros(size))
@@ -206,6 +207,7 @@ def test_words_stay_inside_and_do_not_run_into_each_other(own):
         assert not any(box.overlaps(other) for other in boxes[number + 1 : number + 20])
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_counted():
     result = text(["wonderful"] * 500)
     small = result.plot(plt.figure(figsize=(4, 2)).add_subplot())
@@ -439,6 +441,7 @@ def test_a_comparison_of_series_is_a_table():
 # --- several, and both signs ----------------------------------------------------------------
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_several_are_drawn_one_below_the_other(kind, tmp_path):
     results = Explanations([KINDS[kind](label=name) for name in ("one", "two")])

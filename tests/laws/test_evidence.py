@@ -86,6 +86,7 @@ def pairs():
 BOUNDS = {"score_cam": 0.93}
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", CASES)
 def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     """The pointing game on the shape's own pixels, without a tolerance, as tfcam demo plays it.
@@ -119,7 +120,7 @@ SPECIFIC = 0.6  # mean correlation of two classes' maps: between eigen_grad_cam 
 
 
 @pytest.mark.parametrize("method", sorted(set(tfcam.METHODS) - {"attention_rollout"}))
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(3)
 def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record):
     """Measured: finer_cam -0.95, cam, grad_cam, hires_cam and x_grad_cam -0.44, pixels' signed
     gradients -0.19 to -0.24, ablation_cam -0.19, guided_grad_cam 0.04, what drops negative evidence
@@ -244,6 +245,7 @@ def test_a_gradients_size_lies_on_animals_but_not_on_the_one_that_is_asked_for(
     assert abs(likeness(both_animals("smooth_grad"))) < 0.3
 
 
+@pytest.mark.slow
 def test_guided_backprop_for_the_cat_draws_the_dog(both_animals, record):
     """Measured: 0.46 on the cat, 0.55 on the dog; likeness of both classes 0.92."""
     cat = both_animals("guided_backprop")[1]
@@ -307,6 +309,7 @@ def photos(data):
     return [data / "images/classic" / f for f in ("dog_and_cat.png", "goldfish.jpg", "bear.jpg")]
 
 
+@pytest.mark.slow
 def test_four_methods_are_one_on_a_linear_head(mobilenet, photos):
     """Z grad_cam = Z hires_cam = Z x_grad_cam = cam, and the sum of hires_cam is the logit."""
     cam = tfcam.explain(mobilenet, photos, method="cam")
@@ -320,6 +323,7 @@ def test_four_methods_are_one_on_a_linear_head(mobilenet, photos):
             assert total == pytest.approx(result.score, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_full_grad_adds_up_to_the_score(mobilenet, photos, record):
     """Measured: 2e-6 of the score."""
     for result in tfcam.explain(mobilenet, photos, method="full_grad"):

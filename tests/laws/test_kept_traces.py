@@ -29,6 +29,7 @@ def with_a_series():
     return networks.seeded(keras.Model([image, series], layers.Dense(3, name="head")(x)))
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", PIXELS[:-1])
 def test_a_second_input_may_change_its_length(with_a_series, method):
     explainer = tfcam.Explainer(with_a_series, method=method)
@@ -93,7 +94,7 @@ def changing():
     }
 
 
-@pytest.mark.thinned(8)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("kind", changing())
 @pytest.mark.parametrize("method", ["grad_cam", "saliency", "guided_backprop", "ablation_cam"])
 def test_a_target_is_taken_as_it_is_now(kind, method):
@@ -165,6 +166,7 @@ print("alive")
 """
 
 
+@pytest.mark.slow
 def test_steps_of_a_convolution_of_one_pixel_do_no_harm():
     run = subprocess.run(
         [sys.executable, "-c", STRIDED], capture_output=True, text=True, timeout=300, check=False

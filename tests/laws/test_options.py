@@ -50,6 +50,7 @@ def measured(evaluation):
     return table[table.metric == "energy"].set_index("image")["value"].to_dict()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_evaluate(model, options):
     chosen = {"methods": ["grad_cam"], "metrics": ["energy"], "baselines": ()}
@@ -62,7 +63,7 @@ def test_evaluate(model, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 def test_recommend(model, options):
     chosen = {"methods": ["grad_cam", "layer_cam"], "metrics": ["deletion"], "preprocess": "unit"}
     found = tfcam.recommend(model, PICTURES, layers=["block0"], **chosen, **options)
@@ -72,6 +73,7 @@ def test_recommend(model, options):
     assert not np.allclose(found.evaluation.table["value"], others["value"])
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("which", ["left", "right"])
 def test_evaluate_and_recommend_of_a_model_with_several_inputs(which):
     model, sides = as_list(), {"left": 12, "right": 8}
@@ -127,7 +129,7 @@ def test_recommend_finds_annotations_that_lie_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, {"augment": True}, {"eigen": True}], ids=str)
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_stream(model, options, tmp_path):
     chosen = {"preprocess": "unit", "method": "grad_cam", "batch_size": 2}
     store = tfcam.stream(model, PICTURES[:3], to=tmp_path, **chosen, **options)
@@ -160,6 +162,7 @@ def test_embed_takes_the_classes_of_annotations(tmp_path):
     assert found.classes == ("kind 0", "kind 1", "kind 0", "kind 1")
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize(
     ("check", "options"),
     [
@@ -209,7 +212,7 @@ def test_randomisation_of_one_of_several_inputs(which):
 @pytest.mark.parametrize(
     "options", [*OPTIONS, {"augment": True}, {"eigen": True}, {"labels": list("abc")}], ids=str
 )
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 def test_the_callback(model, options, tmp_path):
     trained = keras.models.clone_model(model)
     trained.set_weights(model.get_weights())

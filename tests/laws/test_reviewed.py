@@ -99,6 +99,7 @@ def test_score_cam_takes_the_sigmoids_own_probability_whatever_is_explained():
 SCORES = ("logit", "probability")
 
 
+@pytest.mark.slow
 def test_a_class_beside_a_callable_is_still_a_class():
     model, x = networks.flat(), networks.pictures(3)
 

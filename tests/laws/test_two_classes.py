@@ -113,6 +113,7 @@ def test_the_pictures_are_of_two_classes():
     assert Z[0] < -0.5 < 0.5 < Z[1]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_targets_of_a_single_unit(kind):
     model, images = NETWORKS[kind](), pictures()
@@ -276,6 +277,7 @@ def test_the_callback_takes_the_labels_of_fit(labels):
     assert history["explain_pointing_game"] == [1.0]
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("kind", ["sigmoid", "a logit"])
 @pytest.mark.parametrize("form", [(2,), (2, 1)])
 def test_the_attention_loss_looks_at_the_map_of_each_label(kind, form):
@@ -297,6 +299,7 @@ def test_the_attention_loss_looks_at_the_map_of_each_label(kind, form):
     assert np.isfinite(number.fit(images, (-3 * labels, masks), verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 def test_an_exported_explainer_and_a_dream_take_both_classes(tmp_path):
     model, images = network(), pictures()
     for target, wanted in ((0, [0, 0]), (None, [0, 1])):
@@ -319,7 +322,7 @@ def test_an_exported_explainer_and_a_dream_take_both_classes(tmp_path):
     assert table["spearman"][0] == pytest.approx(-1, abs=1e-6)
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path):
     model, images = network(), pictures()
     model.save(tmp_path / "model.keras")

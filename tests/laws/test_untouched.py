@@ -70,6 +70,7 @@ SAVED = ["functional, with Dropout and BatchNormalization", "two levels of nesti
 SAVED += ["backbone called on its own input", "masks (U-Net)", "int8, quantised", "channels first"]
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("kind", SAVED)
 def test_a_model_that_was_explained_can_be_saved_and_loaded(kind, tmp_path):
     case, _ = facts(kind)
@@ -110,7 +111,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("kind", [each for each in FAILING if each in networks.KINDS])
-@pytest.mark.thinned(1)
+@pytest.mark.slow
 def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next_time(kind):
     """Each layer fails at each of its calls: while it is recorded, run as it is, and traced."""
     model, inputs = networks.make(kind), networks.pictures(1)

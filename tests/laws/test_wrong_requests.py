@@ -453,7 +453,7 @@ def ask():
 
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("case", REQUESTS, ids=named)
-@pytest.mark.thinned(120)
+@pytest.mark.thinned(23)
 def test_a_wrong_request_is_one_clear_error_and_changes_nothing(case, call, model_of, place, ask):
     model, before = model_of(case.model, call)
     if call == "compiled":
@@ -504,6 +504,7 @@ def test_a_model_that_can_not_be_explained_says_why(case, door, model_of):
         assert look(model) == before
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", ["saliency", "smooth_grad", "integrated_gradients"])
 def test_an_exported_network_is_still_explained_at_its_input(method, model_of):
     """The maps are those of the probabilities of the network as it was; its logits are inside."""
@@ -725,7 +726,7 @@ def run(command, server):
 @pytest.mark.usefixtures("models", "quick_demo")
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[:60])
-@pytest.mark.thinned(60)
+@pytest.mark.thinned(29)
 def test_a_wrong_command_is_one_line_and_code_2_and_writes_nothing(
     command, call, place, shapes, ask, monkeypatch
 ):

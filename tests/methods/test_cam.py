@@ -176,6 +176,7 @@ def hand():
     return networks.hand_set(), image
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 def test_hand_computed_maps(hand, call):
     model, image = hand
@@ -322,7 +323,7 @@ def test_a_channels_order_does_not_matter(name, rng):
 
 @pytest.mark.parametrize("count", [1, 3, 8])
 @pytest.mark.parametrize("name", networks.METHODS)
-@pytest.mark.thinned(10)
+@pytest.mark.thinned(6)
 def test_a_batch_is_its_images_one_by_one(name, count):
     model, inputs = networks.flat(), networks.pictures(count)
     targets = [index % 3 for index in range(count)]
@@ -333,6 +334,7 @@ def test_a_batch_is_its_images_one_by_one(name, count):
         assert together[index].score == pytest.approx(alone.score, rel=ROUNDED)
 
 
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("name", networks.METHODS)
 def test_logits_of_a_thousand_give_finite_maps(name):
     model = networks.flat()

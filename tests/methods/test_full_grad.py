@@ -275,6 +275,7 @@ SMALL = {
 }
 
 
+@pytest.mark.thinned(2)
 @law("complete: parts sum to the score", "full_grad")
 @pytest.mark.parametrize("make", SMALL, ids=lambda make: make.__name__)
 def test_pixels_and_biases_sum_up_to_the_score(make, rng):

@@ -220,7 +220,7 @@ def test_a_seed_repeats_and_another_differs():
 
 
 @pytest.mark.parametrize("method", ["smooth_grad", "integrated_gradients", "deconvnet"])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 def test_the_size_of_a_batch_changes_nothing(method):
     model, x = networks.flat(), networks.pictures(5)
     target = [0, 1, 2, 0, 1]
@@ -296,6 +296,7 @@ def test_deconvnet_of_a_network_without_relus_is_refused(activation):
         explained(pixelwise(layers.Activation(activation)), images(), "deconvnet")
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("method", ["deconvnet", "smooth_grad", "integrated_gradients"])
 def test_the_model_is_left_as_it_is(method):
     model, x = networks.flat(), networks.pictures(2)

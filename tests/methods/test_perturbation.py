@@ -223,6 +223,7 @@ def score_replica(model, x, c, weights, channels=None):
     return replicas.cam(A, scores if weights == "probability" else softmax(scores))
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("channels", [None, 1, 3, 4, 9])
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_score_cam_equals_the_replica(weights, channels):
@@ -248,6 +249,7 @@ def one_hot():
 ONE_HOT = np.eye(4, dtype=np.float32).reshape(1, 2, 2, 4)  # channel k is 1 at position k
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("c", [0, 1, 2])
 def test_the_weights_of_score_cam(c):
     model, V, b = one_hot()
@@ -593,6 +595,7 @@ def by_image(outputs):
     return tf.gather(outputs, [0, 2, 1], batch_dims=1)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("layer", ["map", "mix"])
 @pytest.mark.parametrize("score", ["logit", "probability"])
 @pytest.mark.parametrize("method", ["smooth_grad_cam_pp", "ablation_cam"])
@@ -615,6 +618,7 @@ def test_a_callable_of_score_cam_may_too(weights, score):
     assert relative(raws(model, x, "score_cam", target=by_image, **options), wanted) < 1e-5
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("method", [*LOOPING, "finer_cam"])
 def test_the_size_of_a_batch_changes_nothing(method):
     model, x = small(), images(5)

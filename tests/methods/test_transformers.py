@@ -42,6 +42,7 @@ def tokens_of(model, inputs, target, layer=None):
     return tap, tokens.numpy(), tape.gradient(score, tokens).numpy()
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("prefix", [0, 1, 2])
 def test_maps_of_tokens_by_hand(prefix):
     """Patch tokens row by row on 3 x 4 patches; the prefix is left out of all sums."""
@@ -63,7 +64,7 @@ def test_maps_of_tokens_by_hand(prefix):
 
 @pytest.mark.parametrize("prefix", [0, 1])
 @pytest.mark.parametrize("name", LAYERED + PIXELS)
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(1)
 def test_a_batch_is_its_images_one_by_one_eager_and_compiled(name, prefix):
     model, inputs = networks.vit(prefix=prefix), networks.pictures(3)
     explainer = tfcam.Explainer(model, method=name)
@@ -82,6 +83,7 @@ def test_a_batch_is_its_images_one_by_one_eager_and_compiled(name, prefix):
         np.testing.assert_allclose(together, np.stack(alone), atol=off)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("fill", ["zero", "mean"])
 def test_ablations_leave_the_prefix_as_it_is(fill):
     """y_k by a pass of the whole model in which the patches' channel k is replaced."""

@@ -257,6 +257,7 @@ def test_adcc_of_a_map_of_ones_is_the_worst(probe):
     assert (adcc(probe, ones, lambda images: ones).adcc == 0).all()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("preprocess", ["auto", "raw"])
 def test_an_explainer_explains_the_masked_image_of_the_same_class(preprocess):
     scenes = [tfcam.scenes.draw_scene(n, shapes=2) for n in range(3)]

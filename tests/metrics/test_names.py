@@ -62,6 +62,7 @@ def test_what_there_is_not():
         _ = metrics.insertions
 
 
+@pytest.mark.slow
 def test_a_name_is_loaded_when_it_is_first_used():
     code = (
         "import sys, tfcam; tfcam.metrics; dir(tfcam.metrics);"

@@ -20,6 +20,7 @@ def variants_of(probe, count, rng):
     return probe.inputs[index] * rng.random((count, *probe.inputs.shape[1:])).astype("f4"), index
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("kind", networks.KINDS)
 def test_the_probability_is_that_of_explain_for_every_kind_of_network(kind):
     model, images = networks.make(kind), networks.pictures(3)
@@ -224,6 +225,7 @@ def test_a_model_that_gives_nan_is_refused():
         Probe(model, networks.pictures(2))
 
 
+@pytest.mark.slow
 def test_real_photos_have_the_probability_that_explain_reports(data, mobilenet):
     files = sorted((data / "images/imagenet").glob("*.JPEG"))[:3]
     results = tfcam.explain(mobilenet, files, method="cam")

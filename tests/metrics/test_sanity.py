@@ -317,7 +317,7 @@ def test_a_constant_explainer_hardly_reacts(checked):
 
 
 @pytest.mark.parametrize("mode", ["cascading", "independent"])
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 def test_each_step_is_an_explanation_of_the_randomised_network(mode):
     # What was compiled before the weights changed must see the new ones: another network with the
     # same random weights, explained for the first time, says the same.

@@ -118,7 +118,7 @@ def test_the_default_layer_head_and_preprocessing_of(name):
     ],
     ids=["MobileNetV3Small", "EfficientNetV2S", "EfficientNetV2B0", "ConvNeXtTiny"],
 )
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 def test_networks_built_without_their_preprocessing_get_it_from_outside(make, mode):
     pixels = np.full((1, 2, 2, 3), 200.0, np.float32)
     model = make()
@@ -127,6 +127,7 @@ def test_networks_built_without_their_preprocessing_get_it_from_outside(make, mo
     np.testing.assert_allclose(prepared, wanted)
 
 
+@pytest.mark.slow
 def test_a_convnext_is_explained_at_an_operation_that_is_no_layer():
     model = keras.applications.ConvNeXtTiny(weights=None, classes=10)
     picture = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)

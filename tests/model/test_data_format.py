@@ -55,7 +55,7 @@ def pair():
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
-@pytest.mark.thinned(6)
+@pytest.mark.thinned(2)
 def test_every_method_gives_the_map_of_the_twin(pair, method):
     last, first = pair
     options = OPTIONS.get(method, {})
@@ -127,6 +127,7 @@ def test_compare_and_nested_models():
         np.testing.assert_allclose(one.raw, other.raw, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("axes", [1, 3])
 def test_series_and_volumes_with_channels_first(axes):
     sides = (9,) if axes == 1 else (4, 6, 5)

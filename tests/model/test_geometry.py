@@ -85,7 +85,7 @@ STEPS = {
 
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.thinned(12)
+@pytest.mark.thinned(10)
 def test_the_map_lies_on_what_the_layer_looked_at(name, strides):
     model = brightness(*STEPS[name], strides=strides, kernel=strides)
     found = tfcam.explain(model, scene(), "conv", target=0, preprocess=None)

@@ -49,6 +49,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
 def test_one_input_is_one_input_however_it_is_wrapped(plain, wrap, tmp_path):
     model, (first, second, _) = wrap(plain), PICTURES
@@ -231,6 +232,7 @@ BARE = {
 }
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("make", BARE.values(), ids=BARE)
 def test_pictures_without_a_channel_are_taken_as_keras_takes_them(with_channel, make):
     model = make(with_channel)

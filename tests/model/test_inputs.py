@@ -130,7 +130,7 @@ def twins():
 
 @pytest.mark.parametrize("kind", ["series", "volume"])
 @pytest.mark.parametrize("method", networks.METHODS)
-@pytest.mark.thinned(8)
+@pytest.mark.thinned(4)
 def test_an_axis_of_size_one_changes_nothing(twins, kind, method):
     plain, widened = twins[kind]
     inputs = np.random.default_rng(2).normal(size=(2, *plain.input_shape[1:])).astype("float32")

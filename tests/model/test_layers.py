@@ -34,7 +34,7 @@ def test_the_list_of_the_flat_network():
 
 
 @pytest.mark.parametrize("kind", networks.KINDS)
-@pytest.mark.thinned(6)
+@pytest.mark.thinned(4)
 def test_every_kind_lists_the_same_layers_under_its_own_paths(kind):
     model = networks.make(kind)
     before = networks.snapshot(model, networks.pictures(1))

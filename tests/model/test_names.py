@@ -50,6 +50,7 @@ def test_names_that_graphs_do_not_take(make, names, method):
     assert (odd.name, odd.layers[-1].name) == (names[0], odd.layers[-1].name)
 
 
+@pytest.mark.slow
 def test_names_inside_loops_frozen_streamed_and_exported(tmp_path):
     model, video = frames("mein Netz", "die Schicht"), np.stack([PICTURE, -PICTURE])
     with pytest.raises(ValueError, match="not a valid"):  # as Keras itself has it

@@ -167,7 +167,7 @@ def model():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["left", "right"])
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_every_method_takes_the_others_as_constants(name, method, model, wanted):
     options = OPTIONS.get(method, {})
     explainer = tfcam.Explainer(model, f"{name}_last", input=name, method=method, **options)
@@ -178,7 +178,7 @@ def test_every_method_takes_the_others_as_constants(name, method, model, wanted)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(1)
 def test_every_structure_of_inputs(kind, wanted):
     make, form = KINDS[kind]
     model = make()
@@ -425,6 +425,7 @@ def flat_side(side, index):
     return flat
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("method", ["grad_cam", "ablation_cam"])
 def test_each_call_of_a_shared_tower_has_its_own_map(side, method):
@@ -495,6 +496,7 @@ def test_a_text_beside_a_picture():
     assert tfcam.explain(model, both, target=1, method="guided_grad_cam").raw.shape[-1] == 3
 
 
+@pytest.mark.slow
 def test_compare_with_several_inputs(model):
     one = {name: value[0] for name, value in GIVEN.items()}
     chosen = ["grad_cam", "saliency", "ablation_cam"]
@@ -523,6 +525,7 @@ def test_no_other_input_is_remembered(method):
     assert abs(first.score - second.score) > 1e-3
 
 
+@pytest.mark.slow
 def test_nothing_keeps_the_model_alive():
     model = as_dict()
     for name in ("left", "right"):

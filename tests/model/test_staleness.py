@@ -141,7 +141,7 @@ def others_than(value):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.thinned(30)
+@pytest.mark.thinned(14)
 def test_what_changes_the_output_puts_the_graph_out_of_date(name):
     keras.utils.set_random_seed(0)
     layer, shapes = built(name)
@@ -260,6 +260,7 @@ def image():
     return np.random.default_rng(0).uniform(size=(8, 8, 4)).astype("float32")
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("change", OWN)
 def test_what_the_call_of_ones_own_layer_reads_counts(change):
     model, fresh = with_layer(Own()), with_layer(Own())

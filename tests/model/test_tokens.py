@@ -116,7 +116,7 @@ def test_tokens_are_laid_out_row_by_row_behind_the_prefix():
 
 @pytest.mark.parametrize("prefix", [0, 1, 2, 5])
 @pytest.mark.parametrize("size", [(12, 12), (8, 16)])
-@pytest.mark.thinned(6)
+@pytest.mark.thinned(1)
 def test_token_layers_are_listed_with_their_grid(prefix, size):
     model = networks.vit(prefix, size)
     before = networks.snapshot(model, np.ones((1, *size, 3), "float32"))
@@ -314,6 +314,7 @@ def scores_by_hand(layer, x):
     return scores
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("call", ["eager", "compiled", "XLA"])
 def test_scores_are_read_and_the_model_is_left_as_it_was(call):
     model, inputs = networks.vit(), networks.pictures(2)

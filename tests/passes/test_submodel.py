@@ -29,6 +29,7 @@ def truth(model, names, inputs, target):
     return maps, [tape.gradient(score, each) for each in maps]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("call", ["eager", "compiled", "XLA"])
 def test_several_layers_in_one_pass_equal_a_model_of_several_outputs(call):
     model, inputs = networks.flat(), networks.pictures(3)
@@ -152,6 +153,7 @@ def test_half_precision_gradients_do_not_underflow(policy):
     assert np.count_nonzero(reading.gradients) == np.count_nonzero(wanted.gradients)
 
 
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize(
     ("activation", "kind"),
     [

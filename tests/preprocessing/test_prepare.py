@@ -177,6 +177,7 @@ BEGINNINGS = {
 }
 
 
+@pytest.mark.thinned(46)
 @pytest.mark.parametrize("form", ["functional", "in front of a named backbone", "nested twice"])
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 def test_a_model_that_scales_inside_takes_what_that_takes(beginning, form):

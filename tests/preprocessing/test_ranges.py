@@ -114,6 +114,7 @@ def test_whole_numbers_that_a_range_of_means_could_hold_are_pixels():
     assert not are_pixels(graph_of(KNOWN["caffe"]), [whole + 0.32], "auto")
 
 
+@pytest.mark.slow
 def test_a_real_photo_as_keras_loads_it(mobilenet, data):
     path = data / "images/classic/dog_and_cat.png"
     wanted = tfcam.explain(mobilenet, path)

@@ -279,7 +279,7 @@ HARD = {
     [(("a",), ("x",)), (tuple(tfcam.METHODS), ("x", "y", "z")), tuple(HARD.values())],
     ids=["one", "methods", "hard"],
 )
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(1)
 def test_every_size_and_label_is_drawn_clear_of_each_other(rows, columns, size):
     cells = tuple(
         tuple(

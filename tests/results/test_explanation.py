@@ -248,6 +248,7 @@ def test_other_maps_of_pixels_are_one_channel_on_a_scale():
     assert [made(raw=raw).look, result.look, made().look] == ["channels", "pixels", "overlay"]
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", ["saliency", "smooth_grad", "integrated_gradients"])
 def test_maps_of_pixels_are_grey_only_where_they_are_guided(method):
     model, image = networks.flat(), networks.pictures(1)[0]
@@ -337,6 +338,7 @@ def test_a_npz_gives_back_what_was_saved(tmp_path, changes):
     assert Explanation.load(str(path)) == loaded
 
 
+@pytest.mark.thinned(8)
 @pytest.mark.parametrize("method", networks.METHODS)
 def test_what_explain_gives_is_saved_and_loaded_equal(tmp_path, method):
     result = tfcam.explain(networks.flat(), networks.pictures(1)[0], method=method, target=1)

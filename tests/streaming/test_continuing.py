@@ -73,7 +73,7 @@ KINDS = [as_list, as_labelled, as_files, as_paths, as_dataset, as_unknown, as_pa
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stopped", [False, True])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 def test_other_pictures_are_refused_by_the_first_that_differs(shapes, tmp_path, kind, stopped):
     to = tmp_path / "store"
     first = tfcam.stream(shapes, kind(drawn(), tmp_path / "p"), to=to, **ASKED)
@@ -166,6 +166,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("first", "second"), PAIRS.values(), ids=PAIRS)
 def test_another_method_of_the_same_name_is_another_run(shapes, tmp_path, first, second):
     pictures = drawn()[:2]
@@ -290,7 +291,7 @@ def follow_advice(to):
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("obey", [False, True])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 def test_only_the_damaged_shard_is_made_anew(shapes, stores, damage, obey):
     data, to, whole = stores
     damage(to / "maps-00001.parquet")
@@ -355,6 +356,7 @@ def test_skipped_pictures_of_a_killed_run_are_not_counted(shapes, tmp_path):
     assert not (tmp_path / "b/skipped-00000.parquet").exists()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 99999, b"null"])
 def test_damaged_json_is_told(shapes, stores, content):
     data, to, whole = stores
@@ -371,6 +373,7 @@ def test_damaged_json_is_told(shapes, stores, content):
     assert same(whole, to)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("name", "value"),
     [("shard_size", 0), ("shard_size", "3"), ("place", "x"), ("pixels", None), ("method", 3)],

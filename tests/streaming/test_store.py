@@ -117,6 +117,7 @@ def test_pictures_of_a_data_set_are_read_on_from_the_last(shapes, tmp_path):
     assert [each.code for each in tfcam.open_store(tmp_path)[0].findings] == ["no_picture"]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_prepared_floats_are_shown_as_explain_shows_them(shapes, tmp_path, dtype):
     floats = np.stack([draw_scene(seed).image for seed in range(2)]).astype(dtype)

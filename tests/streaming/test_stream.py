@@ -75,6 +75,7 @@ def check_equal(found, wanted):
     assert found.measured == pytest.approx(wanted.measured, rel=1e-3)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize(
     ("method", "options"),
     [
@@ -161,6 +162,7 @@ def images(count):
     return np.stack([draw_scene(seed).image for seed in range(count)])
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 8])
 def test_a_data_set_whose_length_is_not_known(shapes, tmp_path, count):
     data = tf.data.Dataset.from_tensor_slices(images(max(count, 1))).take(count)
@@ -176,6 +178,7 @@ def test_a_data_set_whose_length_is_not_known(shapes, tmp_path, count):
     check_equal(store[count - 1], tfcam.explain(shapes, images(count)[-1]))
 
 
+@pytest.mark.slow
 def test_batches_of_prepared_floats_are_taken_as_they_are(shapes, tmp_path):
     pictures = images(5).astype(np.float32)
     labels = np.arange(5)

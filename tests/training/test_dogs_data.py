@@ -66,6 +66,7 @@ def test_the_held_out_share_is_that_of_each_class():
     assert (held != data.hold_out(labels, 0.2, seed=2)).any()
 
 
+@pytest.mark.slow
 def test_parts_are_apart_and_named(dogs):
     assert [each.casefold() for each in dogs.labels] == ["beagle", "siberian husky", "toy poodle"]
     assert dogs.counts == {"train": 240, "validation": 60, "test": 238}

@@ -49,7 +49,7 @@ def asked() -> dict[str, object]:
 @pytest.mark.parametrize(
     ("backbone", "mode"), [("resnet50", "caffe"), ("mobilenet_v2", "tf"), ("DenseNet121", "torch")]
 )
-@pytest.mark.thinned(1)
+@pytest.mark.slow
 def test_a_network_prepares_its_pictures_itself(backbone, mode, tmp_path):
     model = networks.build_network(backbone, 3, RECIPES["recommended"], None, 64)
     inner = next(each for each in model.layers if isinstance(each, keras.Model))
@@ -198,7 +198,7 @@ def test_two_devices_train_one_network(asked, tmp_path):
     assert len(read_log(tmp_path / "two")) == 4
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.slow
 def test_the_command_line_tells_what_is_wrong(tmp_path):
     words = [sys.executable, "-m", "training.train", "--offline", "--data-dir", str(tmp_path)]
     words += ["--output", str(tmp_path / "run"), "--backbone", "custom"]

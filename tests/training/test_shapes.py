@@ -22,6 +22,7 @@ def asset() -> keras.Model:
     return keras.saving.load_model(ASSET)
 
 
+@pytest.mark.slow
 def test_a_miniature_run_writes_a_model_that_reloads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def run(code, folder):
     )
 
 
+@pytest.mark.slow
 def test_the_main_job_needs_no_extra(tmp_path):
     code = """
 import tfcam, tfcam.metrics, tfcam.evaluation.report, tfcam.streaming.store

@@ -123,7 +123,7 @@ def test_the_steps_of_loops_are_counted_where_parts_can_not_be_told_apart(termin
         ("score_cam", {"channels": 40}, 5),  # eight at once
     ],
 )
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 def test_methods_that_loop_count_their_steps(capfd, shapes, method, options, steps, freeze):
     image = tfcam.scenes.draw_scene(1).image
     quiet = tfcam.Explainer(shapes, method=method, batch_size=8, progress=False, **options)

@@ -71,6 +71,7 @@ def test_words_of_a_text_are_cleaned_wherever_they_are_shown(explanation):
     assert "mine" in text.colored().plain
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_no_escape_of_a_file_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["demo", "--output", f"{ESCAPE[:4]}/demo.png"])
@@ -85,6 +86,7 @@ def test_what_to_mind_about_a_text_is_escaped_in_a_notebook():
     assert page.count("&lt;script&gt;") == 3
 
 
+@pytest.mark.slow
 def test_no_command_prints_an_escape_of_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = f"{ESCAPE}.png"
