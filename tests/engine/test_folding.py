@@ -116,7 +116,10 @@ def test_channels_may_come_first():
 
 @pytest.mark.parametrize(
     ("name", "runs"),
-    [("MobileNetV2", 52), ("EfficientNetB0", 49), ("ResNet50", 53), ("Xception", 40)],
+    [
+        ("MobileNetV2", 52),
+        ("EfficientNetB0", 49),
+    ],  # the one plain, the other behind a Normalization
 )
 @pytest.mark.thinned(1)
 def test_networks_give_the_same(name, runs):

@@ -62,19 +62,24 @@ TABLE = {
     "NASNetMobile": (NUMBERED, (7, 7, 1056), True, "tf"),
     "NASNetLarge": (NUMBERED, (11, 11, 4032), True, "tf"),
 }
+BUILDERS = {name: getattr(keras.applications, name) for name in TABLE}
 
 
 def test_the_table_is_complete():
     assert set(TABLE) == set(builder_names().values())
 
 
+# The first of each code of Keras: the others differ from it in numbers.
+FIRST = {builder.__module__: name for name, builder in reversed(BUILDERS.items())}
+
+
 @pytest.mark.parametrize("name", TABLE)
 @pytest.mark.slow
 def test_the_default_layer_head_and_preprocessing_of(name):
     layer, shape, cam, mode = TABLE[name]
-    model = getattr(keras.applications, name)(weights=None)
+    model = BUILDERS[name](weights=None)
     calls = graph_of(model).calls()
-    if None not in model.input_shape[1:]:
+    if name in FIRST.values() and None not in model.input_shape[1:]:
         assert_read_is_traced(model)
     path, reason, *_ = graph_of(model).default_layer()
     assert re.fullmatch(layer, path)
