@@ -42,9 +42,14 @@ def _skipped_without_kernel() -> Generator[None, object, object]:
         raise
 
 
+# The files that take longest: whoever took one of them last would leave the other core idle.
+_LONGEST = ["test_notebooks", "test_dogs_study", "test_applications", "test_evidence"]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a test marked thinned(n) only n cases, spread evenly over all, are not slow."""
+    items.sort(key=lambda item: [item.path.stem == name for name in _LONGEST], reverse=True)
     cases: dict[tuple[object, str], list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("thinned") is not None:

@@ -119,7 +119,7 @@ def test_channels_may_come_first():
     [
         ("MobileNetV2", 52),
         ("EfficientNetB0", 49),
-    ],  # the one plain, the other behind a Normalization
+    ],
 )
 @pytest.mark.thinned(1)
 def test_networks_give_the_same(name, runs):
