@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
 import pdoc
 
@@ -32,6 +33,8 @@ MODULES = (
     "tfcam.methods",
     *sorted({method.function.__module__ for method in tfcam.METHODS.values()}),
 )
+# What most people look for.
+FIRST = ["explain", "Explainer", "Explanation", "Explanations", "compare", "Comparison", "diagnose"]
 
 
 def write(output: Path) -> None:
@@ -52,7 +55,8 @@ def write(output: Path) -> None:
         template_directory=TEMPLATES,
         footer_text=f"tfcam {tfcam.__version__}",
     )
-    with warnings.catch_warnings():
+    names = [*FIRST, *(name for name in tfcam.__all__ if name not in FIRST)]
+    with patch.object(tfcam, "__all__", names), warnings.catch_warnings():
         warnings.simplefilter("error")
         pdoc.pdoc(*MODULES, output_directory=output)
 

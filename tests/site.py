@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from latex2mathml.converter import convert
 from nbconvert import MarkdownExporter
 from nbformat import NotebookNode
 
@@ -52,6 +53,12 @@ PLACES = {
     **{f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in NOTEBOOKS},
 }
 LINK = re.compile(r"(\]\()([^)#\s]+)")
+FORMULA = re.compile(r"(\$\$?)([^$]+)\1")
+# Names are not broken in tables, and a page is as wide as its code.
+STYLE = """
+.md-grid { max-width: 76rem; }
+.md-typeset td code { white-space: nowrap; word-break: normal; }
+"""
 
 
 def moved(text: str, source: str) -> str:
@@ -70,6 +77,16 @@ def moved(text: str, source: str) -> str:
     return LINK.sub(turn, text)
 
 
+def with_formulas(text: str) -> str:
+    """The text of a notebook with its formulas as MathML, which browsers draw themselves."""
+
+    def draw(found: re.Match[str]) -> str:
+        formula = convert(found[2], display="block" if found[1] == "$$" else "inline")
+        return f"<span>{formula}</span>"  # without it a paragraph ends where it starts
+
+    return FORMULA.sub(draw, text)
+
+
 def executed(path: Path) -> NotebookNode:
     """A notebook with its outputs, on real weights and pictures where they are there."""
     data = os.environ.get("TFCAM_TEST_DATA")
@@ -79,6 +96,9 @@ def executed(path: Path) -> NotebookNode:
 
 def write_notebook(path: Path, folder: Path, notebook: NotebookNode) -> None:
     """A notebook as a page, its figures beside it."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_formulas(cell.source)
     figures = {"output_files_dir": f"{path.stem}_files", "unique_key": path.stem}
     text, resources = MarkdownExporter().from_notebook_node(notebook, figures)
     (folder / f"{path.stem}_files").mkdir(parents=True, exist_ok=True)
@@ -115,6 +135,7 @@ def write(output: Path, notebooks: Path | None = None) -> None:
             notebook = read(notebooks / path.name) if notebooks else executed(path)
             write_notebook(path, stage / "notebooks", notebook)
         reference.write(stage / "reference")
+        (stage / "style.css").write_text(STYLE, encoding="utf-8")
         settings = Path(name) / "mkdocs.yml"
         settings.write_text(yaml.safe_dump(configuration(output)), encoding="utf-8")
         command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
@@ -137,6 +158,7 @@ def configuration(output: Path) -> dict[str, object]:
         "site_dir": str(output.resolve()),
         # No font of another server; directories stay files, so that it opens from a folder.
         "theme": {"name": "material", "font": False, "features": ["navigation.indexes"]},
+        "extra_css": ["style.css"],
         "use_directory_urls": False,
         "plugins": ["search"],
         "markdown_extensions": [
@@ -145,7 +167,7 @@ def configuration(output: Path) -> dict[str, object]:
             {"pymdownx.highlight": {"use_pygments": True}},
         ],
         "nav": [
-            "index.md",
+            {"Home": "index.md"},
             {"Guides": [f"{name}.md" for name in GUIDE_ORDER]},
             {"Notebooks": [PLACES[f"notebooks/{path.name}"] for path in NOTEBOOKS]},
             {"Reference": "reference/tfcam.html"},

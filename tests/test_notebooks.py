@@ -43,6 +43,7 @@ def run(path, folder, data):
     apart = {
         "PYTHONPATH": str(ROOT),  # this tfcam, whichever is installed
         "TFCAM_TEST_DATA": str(data or ""),
+        "TF_CPP_MIN_LOG_LEVEL": "3",  # what TensorFlow found of GPUs is of no reader
         "KERAS_HOME": str((data or folder) / "keras"),
         **{f"{scheme}_proxy": NOBODY for scheme in ("http", "https", "HTTP", "HTTPS")},
     }

@@ -28,6 +28,13 @@ def test_a_dead_link_is_found(tmp_path):
     assert dead == ["a.html: #none", "a.html: b.html#none", "a.html: c.html"]
 
 
+def test_formulas_are_drawn_by_the_browser_itself():
+    text = site.with_formulas("of size $h w$:\n\n$$\\sum_k A_k$$\n")
+    assert "$" not in text
+    assert re.findall(r'display="(\w+)"', text) == ["inline", "block"]
+    assert text.count("<math") == text.count("</math>") == 2
+
+
 def test_links_between_files_become_links_between_pages():
     readme = site.moved("[a](.docs/speed.md#x) [b](LICENSE) [c](https://x.org)", "README.md")
     assert readme == f"[a](speed.md#x) [b]({site.BLOB}LICENSE) [c](https://x.org)"
