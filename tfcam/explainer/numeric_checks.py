@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from tfcam.engine.settings import Explained
 from tfcam.findings import Finding, finding
-from tfcam.methods.registry import Method
+from tfcam.methods.registry import METHODS, Method
 from tfcam.model.hooks import observed
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, select
-from tfcam.passes.reading import Need
+from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 
@@ -95,10 +95,13 @@ def of_layers(
         return []
     activations, gradients = _probe(submodel, prepared, explained, slopes, half)
     findings = []
-    for place, doubted in zip(places, doubtful, strict=False):
-        if doubted:
-            layer = submodel.taps[place]
-            reason = _of_layer(layer, activations[place], [layers[place] for layers in gradients])
+    for index, place in enumerate(places[: len(sizes)]):
+        if doubtful[index]:
+            layer, slopes_there = submodel.taps[place], [layers[place] for layers in gradients]
+            reason = _of_layer(layer, activations[place], slopes_there)
+            if reason is None and not sizes[index]:
+                spacing = submodel.graph.spacing
+                reason = _of_sums(layer, activations[place], slopes_there, method, spacing)
             findings += [reason] if reason else []
     return findings
 
@@ -123,6 +126,28 @@ def _of_layer(tap: Tap, activations: np.ndarray, gradients: Sequence[np.ndarray]
         why = f"it is zero at all of its {gradients[0].size} values"
         return finding("gradient_absent", layer=tap.name, why=why)
     return None
+
+
+def _of_sums(
+    tap: Tap,
+    activations: np.ndarray,
+    gradients: Sequence[np.ndarray],
+    method: Method,
+    spacing: float,
+) -> Finding | None:
+    """Find that a map is empty because what the method sums is rounding alone."""
+    if not gradients:
+        return None
+    base = METHODS["grad_cam"] if method.pixels else method  # what guided Grad-CAM stands on
+    values = (activations, gradients[0])
+    single, slopes = (tf.constant(each, tf.float32)[tf.newaxis] for each in values)
+    settled, raw = (
+        np.abs(base(Reading(single, gradients=slopes, spacing=least))).max()
+        for least in (spacing, 0.0)
+    )
+    if settled or not raw:
+        return None
+    return finding("rounding_alone", layer=tap.name, method=base.name, size=raw)
 
 
 def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:
