@@ -72,6 +72,13 @@ FINDINGS = {
         "Check that the weights were loaded and that the preprocessing is right, or choose an "
         "earlier layer.",
     ),
+    "one_of_several": Known(
+        "{layer!r} is one of {count} maps side by side that the score is computed from, as in an "
+        "ensemble: the others are not shown. Fuse all: layer={all}.",
+        "The score is computed by several networks or branches, each of which has a last map of "
+        "its own, and the default layer is that of one.",
+        "Pass a list of layers, which fuses their maps, or name the one that is meant.",
+    ),
     "rounding_alone": Known(
         "The map of {layer!r} is rounding alone and left empty: what {method} sums there cancels, "
         "to {size:.1e} at most. Explain another layer, or by layer_cam, which sums no signs.",

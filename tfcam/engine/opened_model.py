@@ -220,7 +220,7 @@ class OpenedModel:
         places = []
         if layered:
             places = self.graph.open_layers(layer, self.which, settings.grid, asked)
-        taps = [tap for tap, _ in places]
+        taps = [place.tap for place in places]
         if any(Need.ATTENTIONS in request.method.needs for request in requests):
             with reading_attentions(self.graph):  # refuses what can't be read
                 _check_tokens(taps)

@@ -289,8 +289,8 @@ class ModelGraph(ModelTree):
         if not isinstance(layer, list | tuple):
             return [self.open_layer(layer, which, grid, asked)]
         places = [self.open_layer(name, which, grid, asked) for name in layer]
-        for index, (tap, _) in enumerate(places):
-            if any(tap.is_at(other) for other, _ in places[:index]):
+        for index, (tap, *_) in enumerate(places):
+            if any(tap.is_at(other) for other, *_ in places[:index]):
                 raise ValueError(
                     f"A list of layers must name each once; {tap.name!r} is there twice."
                 )

@@ -18,6 +18,7 @@ from tfcam.model.dependence import dominates, may_select, reached, scores
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
+from tfcam.model.members import maps_beside
 from tfcam.model.positions import CallKey, call_key
 from tfcam.model.tokens import known_grid, map_shapes, token_shape
 from tfcam.utils.terminal_text import make_printable
@@ -31,12 +32,14 @@ class DefaultLayer(NamedTuple):
         reason: Why this one, in one clause.
         call: Its call.
         side: Whether what goes into the call is explained, or what comes out of it.
+        others: What names the last maps beside it, such as those of an ensemble's other networks.
     """
 
     path: str
     reason: str
     call: Call
     side: Side = "output"
+    others: tuple[str, ...] = ()
 
 
 # Counts, of some calls, the positions that the gradient of the outputs that are asked for reaches.
@@ -62,13 +65,41 @@ def default_layer(
     """
     asked = calls.outputs if asked is None else asked
     among = reached(calls, asked)
-    reaching = [call for call in calls.explained(calls.calls) if call.output in among]
     every = calls.explained(mapped_calls(calls, grid))
     if not every:
         raise ValueError(_no_map(calls))
     ends = scores(calls, asked)
     used = [call for call in every if call.output in among] or every
+    # What hands on the very tensor that it takes may do so beside the way to the score.
+    used = [call for call in used if call.output not in call.inputs] or used
     maps = [call for call in used if call.output not in ends] or used
+    chosen = _choose(calls, grid, asked, among, used, maps, count)
+    tensor = chosen.call.output if chosen.side == "output" else chosen.call.inputs[0]
+    others = maps_beside(calls, tensor or "", asked, maps, among)
+    return chosen._replace(others=tuple(map(calls.call_name, others)))
+
+
+def _choose(
+    calls: CallGraph,
+    grid: tuple[int, int] | None,
+    asked: Sequence[str],
+    among: frozenset[str],
+    used: Sequence[Call],
+    maps: Sequence[Call],
+    count: CountPositions | None,
+) -> DefaultLayer:
+    """Choose one of some maps.
+
+    Args:
+        calls: What the model calls.
+        grid: (height, width) of its tokens' grid where the user says it.
+        asked: The outputs that the score is computed from.
+        among: The tensors that it is computed from.
+        used: The maps among these.
+        maps: Those of them that are no scores.
+        count: Counts positions that have a gradient.
+    """
+    reaching = [call for call in calls.explained(calls.calls) if call.output in among]
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in reaching[reaching.index(maps[-1]) + 1 :] if maps[-1] in reaching else ():
         if isinstance(call.operation, GLOBAL_POOLINGS) and _pools_map(calls, call):
