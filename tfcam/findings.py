@@ -73,8 +73,8 @@ FINDINGS = {
         "earlier layer.",
     ),
     "one_of_several": Known(
-        "{layer!r} is one of {count} maps side by side that the score is computed from, as in an "
-        "ensemble: the others are not shown. Fuse all: layer={all}.",
+        "One of {count} maps side by side that make up the score, as in an ensemble, is shown: "
+        "that of {layer!r}. Fuse all by layer={all}.",
         "The score is computed by several networks or branches, each of which has a last map of "
         "its own, and the default layer is that of one.",
         "Pass a list of layers, which fuses their maps, or name the one that is meant.",

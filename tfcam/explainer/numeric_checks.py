@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,9 +100,13 @@ def of_layers(
         if doubtful[index]:
             layer, slopes_there = submodel.taps[place], [layers[place] for layers in gradients]
             reason = _of_layer(layer, activations[place], slopes_there)
-            if reason is None and not sizes[index]:
-                spacing = submodel.graph.spacing
-                reason = _of_sums(layer, activations[place], slopes_there, method, spacing)
+            if reason is None and slopes_there and not sizes[index]:
+                A, G = (
+                    tf.constant(values[np.newaxis], tf.float32)
+                    for values in (activations[place], slopes_there[0])
+                )
+                reading = Reading(A, gradients=G, spacing=submodel.graph.spacing)
+                reason = _of_sums(layer, reading, method)
             findings += [reason] if reason else []
     return findings
 
@@ -128,26 +133,20 @@ def _of_layer(tap: Tap, activations: np.ndarray, gradients: Sequence[np.ndarray]
     return None
 
 
-def _of_sums(
-    tap: Tap,
-    activations: np.ndarray,
-    gradients: Sequence[np.ndarray],
-    method: Method,
-    spacing: float,
-) -> Finding | None:
-    """Find that a map is empty because what the method sums is rounding alone."""
-    if not gradients:
-        return None
+def _of_sums(tap: Tap, reading: Reading, method: Method) -> Finding | None:
+    """Find that the map of one image is empty because what the method sums is rounding alone."""
     base = METHODS["grad_cam"] if method.pixels else method  # what guided Grad-CAM stands on
-    values = (activations, gradients[0])
-    single, slopes = (tf.constant(each, tf.float32)[tf.newaxis] for each in values)
-    settled, raw = (
-        np.abs(base(Reading(single, gradients=slopes, spacing=least))).max()
-        for least in (spacing, 0.0)
+    size = float(cancelled(base, reading)[0])
+    return finding("rounding_alone", layer=tap.name, method=base.name, size=size) if size else None
+
+
+def cancelled(method: Method, reading: Reading) -> tf.Tensor:
+    """How large the maps (B,) would be that are empty as rounding alone; 0 for all others."""
+    kept, raw = (
+        tf.abs(method(replace(reading, spacing=spacing))) for spacing in (reading.spacing, 0.0)
     )
-    if settled or not raw:
-        return None
-    return finding("rounding_alone", layer=tap.name, method=base.name, size=raw)
+    axes = list(range(1, raw.shape.rank))
+    return tf.where(tf.reduce_any(kept > 0, axes), 0.0, tf.reduce_max(raw, axes))
 
 
 def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:

@@ -68,6 +68,9 @@ class CallGraph:
         output_shapes: The shape of each output.
         traced: What is known of each output by its key, where the calls were traced; the key of
             an only one is None.
+        cuts: The (height, width) of each picture that was cut into tokens (B, height width, D), in
+            the order in which it was, where the calls were traced.
+        swapped: The tensors (B, D, T) whose last two axes have changed places on the way.
     """
 
     calls: tuple[Call, ...]
@@ -88,6 +91,8 @@ class CallGraph:
     traced: Mapping[str | int | None, tuple[Shape | None, Ending | None]] = field(
         default_factory=dict
     )
+    cuts: tuple[tuple[int, int], ...] = ()
+    swapped: frozenset[str] = frozenset()
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""
@@ -144,3 +149,24 @@ class CallGraph:
 def channels_last(shape: Shape | None, rank: int) -> Shape | None:
     """The shape of a tensor of a model that has its channels first, as a map has it."""
     return shape if shape is None or len(shape) != rank else (shape[0], *shape[2:], shape[1])
+
+
+def swapped_axes(
+    parents: Mapping[str, tuple[str, ...]], swaps: Mapping[str, bool]
+) -> frozenset[str]:
+    """The tensors (B, D, T) whose last two axes have changed places on the way.
+
+    Args:
+        parents: The tensors that each is made from, in the order in which they are made.
+        swaps: Of each tensor of at most three axes, whether it is made by changing the places.
+
+    Example:
+        >>> parents = {"b": ("a",), "c": ("b",), "d": ("c",), "e": ("a", "d")}
+        >>> sorted(swapped_axes(parents, {"b": True, "c": False, "d": True, "e": False}))
+        ['b', 'c']
+    """
+    swapped = set[str]()
+    for name, sources in parents.items():
+        if name in swaps and (sources[0] in swapped) != swaps[name]:
+            swapped.add(name)
+    return frozenset(swapped)

@@ -12,7 +12,6 @@ import keras
 import tensorflow as tf
 
 from tfcam.findings import Finding
-from tfcam.maps.tensors import FLOAT32
 from tfcam.model.applications import Family, find_family, find_similar_family
 from tfcam.model.bare_pictures import mark_bare
 from tfcam.model.call_graph import Call, CallGraph
@@ -164,17 +163,6 @@ class ModelGraph(ModelTree):
         read = read_calls(self, tf.nest.flatten(structure), which)
         return read or trace_calls(self, structure, which)
 
-    def computes_in(self, dtype: str) -> bool:
-        """Whether the model or a layer of it computes in a dtype, such as "float16"."""
-        inside = (self.model, *self.operations)
-        return any(getattr(layer, "compute_dtype", None) == dtype for layer in inside)
-
-    @cached_property
-    def spacing(self) -> float:
-        """The spacing of numbers near 1 in the dtype of fewest digits that a layer computes in."""
-        halves = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
-        return next((halves[dtype] for dtype in halves if self.computes_in(dtype)), FLOAT32)
-
     def layers(
         self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
     ) -> LayerList:
@@ -233,7 +221,7 @@ class ModelGraph(ModelTree):
         def count(maps: Sequence[Call]) -> dict[CallKey, int]:
             wanted = {call_key(call): known_grid(calls, call, grid) for call in maps}
             numbers = [calls.outputs.index(name) for name in asked or calls.outputs]
-            return count_positions(self, self.structure, wanted, numbers, self.spacing)
+            return count_positions(self, self.structure, wanted, numbers)
 
         return self.once(
             ("default", which, grid, asked), lambda: default_layer(calls, grid, asked, count)

@@ -31,7 +31,9 @@ def maps_beside(
     if dominates(calls, tensor, asked):
         return []
     made = {
-        call.output or "": call for call in reversed(maps) if not isinstance(call.operation, PASSING)
+        call.output or "": call
+        for call in reversed(maps)
+        if not isinstance(call.operation, PASSING)
     }
     after = before(calls, asked, made) & among
     last = {name for one in after for name in calls.parents.get(one, ()) if name in made} & among

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from tfcam.maps.tensors import FLOAT32, cancels
+from tfcam.maps.tensors import cancels
 from tfcam.model.call_graph import Call
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import Input, run
@@ -24,11 +24,7 @@ def call_key(call: Call) -> CallKey:
 
 
 def count_positions(
-    tree: ModelTree,
-    structure: Any,
-    wanted: dict[CallKey, Grid | None],
-    asked: Sequence[int],
-    spacing: float = FLOAT32,
+    tree: ModelTree, structure: Any, wanted: dict[CallKey, Grid | None], asked: Sequence[int]
 ) -> dict[CallKey, int]:
     """Count the positions of maps that the gradient of some outputs reaches, for a random input.
 
@@ -39,7 +35,6 @@ def count_positions(
         structure: Its inputs in the structure in which it takes them.
         wanted: The calls that give the maps, with the grid of tokens, those in front left out.
         asked: The indices of the outputs.
-        spacing: Of numbers near 1 in the dtype that the model computes in.
     """
     seen: dict[CallKey, tf.Tensor] = {}
     keys: list[CallKey] = []
@@ -58,7 +53,7 @@ def count_positions(
         keys[:] = [key for key, value in seen.items() if value.graph is total.graph]
         slopes = tf.gradients(total, [seen[key] for key in keys])
         return {
-            str(index): _positions(slope, wanted[keys[index]], spacing)
+            str(index): _positions(slope, wanted[keys[index]], tree.spacing)
             for index, slope in enumerate(slopes)
             if slope is not None
         }

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, CallGraph, Ending, Shape, channels_last
+from tfcam.model.call_graph import (
+    Call,
+    CallGraph,
+    Ending,
+    Shape,
+    channels_last,
+    swapped_axes,
+)
 from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
@@ -108,6 +118,8 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         tf.nest.pack_sequence_as(function.structured_outputs, list(map(tensor_name, outputs))),
         tuple(map(shape_of, outputs)),
         dict(zip(_keys(function.structured_outputs), map(_known, outputs), strict=False)),
+        tuple(_cuts(function.graph, parents)),
+        swapped_axes(parents, _swaps(function.graph)),
     )
 
 
@@ -151,6 +163,28 @@ def _parents(graph: tf.Graph, count: int) -> tuple[dict[str, tuple[str, ...]], d
             fed.add(tensor.name)
             parents[tensor.name], kinds[tensor.name] = own, operation.type
     return parents, kinds
+
+
+def _cuts(graph: tf.Graph, fed: Container[str]) -> Iterator[tuple[int, int]]:
+    """Find where (B, height, width, ...) becomes tokens (B, height width, D)."""
+    for operation in graph.get_operations():
+        if operation.type == "Reshape" and operation.outputs[0].name in fed:
+            taken, made = operation.inputs[0].shape, operation.outputs[0].shape
+            if taken[1:].is_fully_defined() and made[1:].is_fully_defined() and len(taken) > 3:
+                height, width, *rest = taken[1:]
+                if min(height, width) > 1 and made[1:] == [height * width, math.prod(rest)]:
+                    yield height, width
+
+
+def _swaps(graph: tf.Graph) -> dict[str, bool]:
+    """Of each tensor of at most three axes, whether it is (B, D, T), transposed of (B, T, D)."""
+    return {
+        tensor.name: operation.type == "Transpose"
+        and np.array_equal(tf.get_static_value(operation.inputs[1]), (0, 2, 1))
+        for operation in graph.get_operations()
+        for tensor in operation.outputs
+        if tensor.shape.rank in (1, 2, 3)  # a dense layer works on (B T, D)
+    }
 
 
 def tensor_name(tensor: tf.Tensor) -> str:
