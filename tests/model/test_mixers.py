@@ -125,3 +125,24 @@ def test_tokens_that_are_turned_twice_are_tokens_again():
     calls = graph_of(keras.Model(ends, layers.Dense(2)(layers.Flatten()(x)))).calls()
     (back,) = [call for call in calls.calls if call.path == "back"]
     assert back.output not in calls.swapped
+
+
+def learned(turned):
+    """Tokens of no place, learned or of channels, that are pooled at the end."""
+    ends = keras.Input((16, 16, 3))
+    x = layers.Conv2D(6, 4, strides=4, activation="relu", name="features")(ends)
+    x = layers.Reshape((16, 6), name="tokens")(x)
+    if turned:
+        x = layers.Dense(5)(layers.Permute((2, 1))(x))
+    else:
+        weights = layers.Softmax(axis=1)(layers.Dense(3)(x))
+        x = layers.Dense(5, name="learned")(layers.Dot(axes=1)([weights, x]))
+    return keras.Model(ends, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_tokens_without_a_place_are_no_default(turned):
+    model = learned(turned)
+    assert tfcam.layers(model).default == "tokens"
+    found = tfcam.explain(model, np.ones((16, 16, 3), np.float32), target=1, preprocess=None)
+    assert found.raw.shape == (4, 4)

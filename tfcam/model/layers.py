@@ -102,7 +102,7 @@ def _choose(
     reaching = [call for call in calls.explained(calls.calls) if call.output in among]
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in reaching[reaching.index(maps[-1]) + 1 :] if maps[-1] in reaching else ():
-        if isinstance(call.operation, GLOBAL_POOLINGS) and _pools_map(calls, call):
+        if isinstance(call.operation, GLOBAL_POOLINGS) and _pools_map(calls, call, grid):
             return _source(calls, call, f"feeds {call.path}, the last global pooling")
     tokens = known_grid(calls, maps[-1], grid)
     attended = _last_attended(calls, reaching, grid)
@@ -124,10 +124,12 @@ def _choose(
     return DefaultLayer(calls.call_name(last), reason, last)
 
 
-def _pools_map(calls: CallGraph, pooling: Call) -> bool:
-    """Whether a pooling is of more than one position."""
+def _pools_map(calls: CallGraph, pooling: Call, grid: tuple[int, int] | None) -> bool:
+    """Whether a pooling is of more than one position, or of tokens that have places."""
     sides = (pooling.input_shape or ())[1:-1]
-    return bool(pooling.inputs) and any(side != 1 for side in sides)
+    if not pooling.inputs or all(side == 1 for side in sides):
+        return False
+    return len(sides) == calls.rank - 2 or known_grid(calls, pooling, grid, "input") is not None
 
 
 def _before_scores(
