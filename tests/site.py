@@ -1,8 +1,8 @@
 """The site: README and guides, notebooks executed and drawn, and the API reference.
 
 ``python -m tests.site DIR`` builds it by MkDocs, nbconvert and pdoc. A warning of theirs stops it,
-and so does a link within the site that leads nowhere. ``--as-kept`` leaves notebooks unexecuted.
-MkDocs and nbconvert: ``python -m pip install "mkdocs-material>=9.5" "nbconvert>=7.16"``.
+and so does a link within the site that leads nowhere. ``--notebooks FOLDER`` takes the notebooks as
+they are in a folder, such as one where the tests left them executed, instead of executing them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from nbconvert import MarkdownExporter
+from nbformat import NotebookNode
 
 from tests import reference
 from tests.project import GUIDES, PROJECT, ROOT
@@ -68,15 +70,17 @@ def moved(text: str, source: str) -> str:
     return LINK.sub(turn, text)
 
 
-def write_notebook(path: Path, folder: Path, execute: bool) -> None:
-    """A notebook as a page, its figures beside it."""
-    from nbconvert import MarkdownExporter  # pytest imports this file, also where it is not there
-
+def executed(path: Path) -> NotebookNode:
+    """A notebook with its outputs, on real weights and pictures where they are there."""
     data = os.environ.get("TFCAM_TEST_DATA")
     with tempfile.TemporaryDirectory() as empty:
-        notebook = run(path, empty, Path(data).resolve() if data else None) if execute else None
+        return run(path, empty, Path(data).resolve() if data else None)
+
+
+def write_notebook(path: Path, folder: Path, notebook: NotebookNode) -> None:
+    """A notebook as a page, its figures beside it."""
     figures = {"output_files_dir": f"{path.stem}_files", "unique_key": path.stem}
-    text, resources = MarkdownExporter().from_notebook_node(notebook or read(path), figures)
+    text, resources = MarkdownExporter().from_notebook_node(notebook, figures)
     (folder / f"{path.stem}_files").mkdir(parents=True, exist_ok=True)
     for name, figure in resources["outputs"].items():
         (folder / name).write_bytes(figure)
@@ -87,8 +91,12 @@ def write_notebook(path: Path, folder: Path, execute: bool) -> None:
     (folder / f"{path.stem}.md").write_text(text, encoding="utf-8")
 
 
-def write(output: Path, execute: bool = True) -> None:
+def write(output: Path, notebooks: Path | None = None) -> None:
     """Build the whole site and look at its links.
+
+    Args:
+        output: The folder of the site.
+        notebooks: A folder of the notebooks as they are to be shown; by default they are executed.
 
     Raises:
         CalledProcessError: If MkDocs warns of something.
@@ -104,7 +112,8 @@ def write(output: Path, execute: bool = True) -> None:
             elif source.endswith(".png"):
                 (stage / place).write_bytes((ROOT / source).read_bytes())
         for path in NOTEBOOKS:
-            write_notebook(path, stage / "notebooks", execute)
+            notebook = read(notebooks / path.name) if notebooks else executed(path)
+            write_notebook(path, stage / "notebooks", notebook)
         reference.write(stage / "reference")
         settings = Path(name) / "mkdocs.yml"
         settings.write_text(yaml.safe_dump(configuration(output)), encoding="utf-8")
@@ -191,6 +200,6 @@ def dead_links(folder: Path) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=Path)
-    parser.add_argument("--as-kept", action="store_true", help="do not execute the notebooks")
+    parser.add_argument("--notebooks", type=Path, help="a folder of the notebooks as executed")
     told = parser.parse_args()
-    write(told.output, not told.as_kept)
+    write(told.output, told.notebooks)

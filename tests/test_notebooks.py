@@ -54,6 +54,8 @@ def run(path, folder, data):
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}
     )
     client.execute(env=os.environ | apart)
+    if kept := os.environ.get("TFCAM_EXECUTED"):  # for the site: the last run, of real pictures
+        nbformat.write(notebook, Path(kept) / path.name)
     return notebook
 
 

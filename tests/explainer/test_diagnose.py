@@ -255,7 +255,7 @@ def test_nothing_changes_where_something_is_wrong():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (([IMAGE],), {}, "diagnose takes one image"),
+        (([IMAGE, IMAGE],), {}, "diagnose takes one image"),
         ((IMAGE,), {"target": Top(2)}, r"diagnose takes one target; got Top\(k=2\)"),
         ((IMAGE,), {"target": [0, 1]}, "diagnose takes one target"),
         ((IMAGE, ["conv", "pool"]), {}, "diagnose takes one layer"),

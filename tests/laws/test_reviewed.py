@@ -255,7 +255,7 @@ def test_a_target_without_a_hash_is_a_target():
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1; got 0"),
         ({"labels": 3}, TypeError, "labels must be"),
         ({"labels": [1, 2, 3]}, TypeError, "labels must be"),
-        ({"labels": "abc"}, TypeError, "labels must be"),
+        ({"labels": "abc"}, ValueError, "labels must be"),
         ({"output": [0]}, TypeError, "output must be the name or index"),
         ({"method": ["grad_cam"]}, ValueError, "method must be one of"),
         ({"eigen": "no"}, TypeError, "eigen must be True or False"),

@@ -371,9 +371,9 @@ REQUESTS = [
     *option("preprocess", "must give real numbers", lambda p: p * 1j, lambda p: p.astype(str)),
     *option("preprocess", "must give real numbers", lambda p: p.astype(object)),
     *option("labels", "the model's 3 classes; got", ["a"], [], ["a"] * 4, np.array(["a", "b"])),
-    *option(
-        "labels", "must be a list of texts", "abc", 5, b"abc", {0: "a"}, {"a", "b"}, error=TypeError
-    ),
+    *option("labels", "the model's 3 classes; got", {0: "a"}),
+    *option("labels", "must be a list of texts", 5, b"abc", {"a", "b"}, error=TypeError),
+    *option("labels", "must be a list of texts.*a file.*'abc': No such file", "abc"),
     *option("labels", "must be texts, one", [1, 2, 3], ["a", None, "c"], error=TypeError),
     *option(
         "score", "must be one of logit, probability; got", "logits", None, 1, [], np.array([0, 1])
@@ -539,11 +539,11 @@ COMPARISONS = [
     *option("targets", r"must be in 0\.\.2", [0, 3], [tfcam.Difference(0, 9)]),
     *option("targets", "A target must be a class index", [0, 1.5], [True], error=TypeError),
     *option("targets", "at most the number of classes", tfcam.Top(9)),
-    *option("image", "compare takes one image", [PICTURE], PICTURE[None], []),
+    *option("image", "compare takes one image", [PICTURE] * 2, PICTURE[None].repeat(2, 0), []),
     *option("image", "none at 'no.png'", "no.png", error=FileNotFoundError),
     *option("image", "must be a path, an http", None),
     *option("preprocess", "must be 'auto'", "zip", [], np.array([0, 1])),
-    *option("labels", "must be a list of texts", "abc", 5, error=TypeError),
+    *option("labels", "must be a list of texts", 5, error=TypeError),
     *option("score", "must be one of logit, probability; got", "logits", []),
     *option("output", "output must be one of", "x", 5),
     *option("grid", "grid must be", 5, (0, 1)),
@@ -599,7 +599,7 @@ COMMANDS = {
     "explain SERVER/huge": "more than max_bytes",
     "explain good.png text.jpg no.png --json": None,  # two lines, see below
     "explain good.png --model resnet51": "No network 'resnet51'",
-    "explain good.png --model ''": "No network ''",
+    "explain good.png --model ''": "'' is no file of a whole Keras model",
     "explain good.png --model no.keras": "No model file 'no.keras'",
     "explain good.png --model text.keras": "could not be loaded as a Keras model",
     "explain good.png --model lambda.keras": LAMBDA,
@@ -845,24 +845,3 @@ def test_a_url_of_a_local_server_is_explained(model_of, place):
     model, _ = model_of("flat")
     found = tfcam.explain(model, f"{place[1]}/image", preprocess="unit")
     np.testing.assert_array_equal(found.image, PICTURE)
-
-
-# --- the count ------------------------------------------------------------------------------
-
-
-def test_how_many_were_tried():
-    """What a report may cite: so many wrong requests, each with one clear error."""
-    tables = {
-        "explain and Explainer": REQUESTS,
-        "models": MODELS,
-        "compare": COMPARISONS,
-        "commands": COMMANDS,
-    }
-    assert {name: len(table) for name, table in tables.items()} == {
-        "explain and Explainer": 247,
-        "models": 12,
-        "compare": 55,
-        "commands": 84,
-    }
-    assert sum(map(len, tables.values())) == 398
-    assert all(case.match for table in (REQUESTS, MODELS, COMPARISONS) for case in table)

@@ -54,6 +54,7 @@ def test_names_inside_loops_frozen_streamed_and_exported(tmp_path):
     model, video = frames("mein Netz", "die Schicht"), np.stack([PICTURE, -PICTURE])
     with pytest.raises(ValueError, match="not a valid"):  # as Keras itself has it
         tf.function(model).get_concrete_function(tf.TensorSpec((1, *video.shape)))
+    keras.utils.clear_session()  # it leaves Keras in the scope that it could not enter
     wanted = tfcam.explain(frames("plain", "conv"), video, method="saliency")
     for _ in range(2):
         found = tfcam.explain(model, video, method="saliency")

@@ -12,6 +12,7 @@ import numpy as np
 from tfcam.model.applications import Family, find_family
 from tfcam.model.graph import ModelGraph, graph_of
 from tfcam.model.stem import Arrival
+from tfcam.preprocessing.attached import image_converter
 from tfcam.preprocessing.names import MODE_OF, MODES, check_preprocess
 
 Preprocess = str | Callable[[np.ndarray], Any] | None
@@ -82,6 +83,9 @@ def _told(graph: ModelGraph, which: int) -> Preprocessing | None:
     """The range that the model takes: what its first weights or its networks are to be given."""
     if "int" in graph.inputs[which].dtype:
         return _mode("raw", "its input is of whole numbers")
+    converter = image_converter(graph.model)
+    if converter is not None:
+        return Preprocessing(converter, f"{converter.name}, as its own preprocessor has it")
     stem = graph.stem(which)
     told = [_wanted(graph, arrival, stem.scaling) for arrival in stem.arrivals]
     modes = {mode for mode, _ in told}

@@ -13,6 +13,7 @@ from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image
 from tfcam.model.given import split_batch
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
+from tfcam.preprocessing.attached import attached_size
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_pixels
 from tfcam.utils.validation import check_shape
@@ -239,6 +240,9 @@ def size_for(
     """The (height, width) that pictures are resized to for a model that takes ``shape``."""
     if None not in shape[:2]:
         return shape[0], shape[1]
+    attached = attached_size(graph.model)
+    if attached is not None:
+        return attached
     family = graph.family
     if family is None and len({image.shape[:2] for image in images}) > 1:
         raise ValueError(
