@@ -124,7 +124,7 @@ def test_tokens_that_are_turned_twice_are_tokens_again():
     x = layers.Dense(3, name="back")(x)
     calls = graph_of(keras.Model(ends, layers.Dense(2)(layers.Flatten()(x)))).calls()
     (back,) = [call for call in calls.calls if call.path == "back"]
-    assert back.output not in calls.swapped
+    assert back.output not in calls.orders
 
 
 def learned(turned):

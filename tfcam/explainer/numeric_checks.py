@@ -146,7 +146,8 @@ def cancelled(method: Method, reading: Reading) -> tf.Tensor:
         tf.abs(method(replace(reading, spacing=spacing))) for spacing in (reading.spacing, 0.0)
     )
     axes = list(range(1, raw.shape.rank))
-    return tf.where(tf.reduce_any(kept > 0, axes), 0.0, tf.reduce_max(raw, axes))
+    empty = tf.reduce_all(tf.equal(kept, 0.0), axes)  # not where it is NaN
+    return tf.where(empty, tf.reduce_max(raw, axes), 0.0)
 
 
 def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last, swapped_axes
+from tfcam.model.call_graph import Call, CallGraph, Shape, axis_orders, channels_last
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
 from tfcam.model.tree import ModelTree
@@ -58,7 +58,8 @@ class Reader:
         sources: Which inputs each tensor depends on.
         parents: The tensors that each is made from.
         kinds: The class of what makes each.
-        swaps: Of each of at most three axes, whether it is made (B, D, T) of (B, T, D).
+        ranks: The number of axes of each.
+        turns: The axes of each that a transposition makes.
     """
 
     def __init__(self, tree: ModelTree, rank: int | None) -> None:
@@ -66,7 +67,8 @@ class Reader:
         self.sources: dict[str, frozenset[int]] = {}
         self.parents: dict[str, tuple[str, ...]] = {}
         self.kinds: dict[str, str] = {}
-        self.swaps: dict[str, bool] = {}
+        self.ranks: dict[str, int] = {}
+        self.turns: dict[str, Sequence[int]] = {}
         self._nodes, self._rank = tree.node_by_id, rank
         self._numbers = Counter[int]()
 
@@ -110,8 +112,9 @@ class Reader:
             if name not in whole:
                 self.parents.setdefault(name, tuple(whole))
                 self.kinds.setdefault(name, _kind(operation))
-                if len(tensor.shape) < 4:
-                    self.swaps.setdefault(name, _swaps(operation))
+                self.ranks.setdefault(name, len(tensor.shape))
+                if axes := _turns(operation):
+                    self.turns.setdefault(name, axes)
         single = node.outputs[0] if len(node.outputs) == 1 else None
         self.calls.append(
             Call(
@@ -171,7 +174,14 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         names[which],
         tf.nest.pack_sequence_as(graph.output, outputs),
         tuple(map(_shape, graph.outputs)),
-        swapped=swapped_axes(reader.parents, reader.swaps),
+        ranks=reader.ranks,
+        orders=axis_orders(
+            reader.parents,
+            reader.ranks,
+            reader.turns,
+            {n: i.order for n, i in zip(names, inputs, strict=True) if i.channels_first},
+        ),
+        own_order=explained.order,
     )
 
 
@@ -213,12 +223,11 @@ def _kind(operation: Any) -> str:
     return "Softmax" if softmax else type(operation).__name__
 
 
-def _swaps(operation: Any) -> bool:
-    """Whether an operation makes (B, D, T) of (B, T, D)."""
+def _turns(operation: Any) -> Sequence[int] | None:
+    """The axes that an operation makes of those that it is given, if it is a transposition."""
     if isinstance(operation, keras.layers.Permute):
-        return bool(operation.dims == (2, 1))
-    axes = operation.axes if type(operation).__name__ == "Transpose" else None
-    return axes is not None and [axis % 3 for axis in axes] == [0, 2, 1]
+        return (0, *operation.dims)
+    return operation.axes if type(operation).__name__ == "Transpose" else None
 
 
 def _passes(operation: Any) -> bool:

@@ -171,6 +171,8 @@ def _source(calls: CallGraph, call: Call, reason: str) -> DefaultLayer:
 def _no_map(calls: CallGraph) -> str:
     tokens = [call.path for call in calls.calls if token_shape(calls, call)]
     hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
+    if any(calls.moves_channels(call.output) for call in calls.calls):
+        hint += " It moves the axes of its input, whose channels are to be where its layers' are."
     return (
         f"A layer with a map is needed; {calls.name!r} has none (no output of rank "
         f"{calls.rank} with more than one position). Methods of pixels, such as saliency, "

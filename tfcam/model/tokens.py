@@ -41,7 +41,7 @@ def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | 
     """
     shape = call.shape if side == "output" else call.input_shape
     name = call.output if side == "output" else (*call.inputs, None)[0]
-    if calls.rank != 4 or shape is None or len(shape) != 3 or name in calls.swapped:
+    if calls.rank != 4 or shape is None or len(shape) != 3 or calls.order(name, 3) == (1, 0):
         return None
     return shape if shape[0] in (1, None) and shape[1] != 1 else None
 
@@ -77,7 +77,7 @@ def grid_of(
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None:
         actual = call.shape if side == "output" else call.input_shape
-        without = replace(calls, swapped=frozenset())
+        without = replace(calls, orders={})
         raise ValueError(
             "Tokens must be (B, T, D), with a T over 1 that the model fixes, in a model of images; "
             f"{call.path!r} has {'no one tensor' if actual is None else actual} there"

@@ -6,7 +6,6 @@ import math
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tfcam.model.call_graph import (
@@ -14,8 +13,8 @@ from tfcam.model.call_graph import (
     CallGraph,
     Ending,
     Shape,
+    axis_orders,
     channels_last,
-    swapped_axes,
 )
 from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
@@ -119,7 +118,9 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         tuple(map(shape_of, outputs)),
         dict(zip(_keys(function.structured_outputs), map(_known, outputs), strict=False)),
         tuple(_cuts(function.graph, parents)),
-        swapped_axes(parents, _swaps(function.graph)),
+        ranks := _ranks(function.graph),
+        axis_orders(parents, ranks, _turns(function.graph), {}),
+        taken[which].order,
     )
 
 
@@ -176,15 +177,17 @@ def _cuts(graph: tf.Graph, fed: Container[str]) -> Iterator[tuple[int, int]]:
                     yield height, width
 
 
-def _swaps(graph: tf.Graph) -> dict[str, bool]:
-    """Of each tensor of at most three axes, whether it is (B, D, T), transposed of (B, T, D)."""
-    return {
-        tensor.name: operation.type == "Transpose"
-        and np.array_equal(tf.get_static_value(operation.inputs[1]), (0, 2, 1))
-        for operation in graph.get_operations()
-        for tensor in operation.outputs
-        if tensor.shape.rank in (1, 2, 3)  # a dense layer works on (B T, D)
-    }
+def _ranks(graph: tf.Graph) -> dict[str, int]:
+    """How many axes each tensor has, where that is known."""
+    made = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
+    return {tensor.name: tensor.shape.rank for tensor in made if tensor.shape.rank is not None}
+
+
+def _turns(graph: tf.Graph) -> dict[str, tuple[int, ...]]:
+    """The axes of each tensor that a transposition makes."""
+    turned = [operation for operation in graph.get_operations() if operation.type == "Transpose"]
+    axes = {each.outputs[0].name: tf.get_static_value(each.inputs[1]) for each in turned}
+    return {name: tuple(map(int, known)) for name, known in axes.items() if known is not None}
 
 
 def tensor_name(tensor: tf.Tensor) -> str:
