@@ -42,6 +42,8 @@ FACTS = {
     "height": 16,
     "width": 14,
     "key": "cats/1.jpg",
+    "size": 5e-10,
+    "all": ["a/last", "b/last"],
 }
 
 
@@ -54,7 +56,7 @@ def test_a_message_is_one_line_with_all_its_facts(code):
     assert found == Finding(code, found.message)
     assert str(found) == f"{code}: {found.message}"
     assert re.fullmatch(r"[A-Z][^\n]{20,220}\.", found.message)
-    shown = {"probability": "0.999960", "least": " 0 ", "most": " 255:"}
+    shown = {"probability": "0.999960", "least": " 0 ", "most": " 255:", "size": "5.0e-10"}
     assert all(shown.get(name, str(FACTS[name])) in found.message for name in asked)
     if asked:
         with pytest.raises(KeyError):

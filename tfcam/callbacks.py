@@ -70,9 +70,10 @@ class ExplainCallback(keras.callbacks.Callback):
         images: The pictures to explain, a handful, as ``tfcam.explain`` takes them; files are read
             once.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Several, or
+            "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
+            too.
         boxes: The true boxes of each image, (n, 4) [x0, y0, x1, y1) in its pixels; None for an
             image that has none.
         target: The class that is explained: an index, or a label where labels are known; by default

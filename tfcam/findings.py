@@ -72,6 +72,21 @@ FINDINGS = {
         "Check that the weights were loaded and that the preprocessing is right, or choose an "
         "earlier layer.",
     ),
+    "one_of_several": Known(
+        "One of {count} maps side by side that make up the score, as in an ensemble, is shown: "
+        "that of {layer!r}. Fuse all by layer={all}.",
+        "The score is computed by several networks or branches, each of which has a last map of "
+        "its own, and the default layer is that of one.",
+        "Pass a list of layers, which fuses their maps, or name the one that is meant.",
+    ),
+    "rounding_alone": Known(
+        "The map of {layer!r} is rounding alone and left empty: what {method} sums there cancels, "
+        "to {size:.1e} at most. Explain another layer, or by layer_cam, which sums no signs.",
+        "What is summed is zero by algebra, such as the gradients before a softmax or a "
+        "normalisation over the positions, so that only the errors of rounding are left.",
+        "Explain the layer before the softmax or normalisation, or the one that it weighs, or use "
+        "`layer_cam`, which keeps what cancels apart.",
+    ),
     "one_position": Known(
         "The map of {layer!r} has one position only, so that it can't tell where. Choose a layer "
         "before the pooling; tfcam.layers(model) lists them.",

@@ -95,9 +95,10 @@ class AttentionLoss:
     Args:
         model: A built Keras model with one image input.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Several, or
+            "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
+            too.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
         loss: "outside_energy", "squared_error", or a function of maps, which are signed, and masks,

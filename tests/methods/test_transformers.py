@@ -35,7 +35,7 @@ PIXELS = ["saliency", "smooth_grad", "integrated_gradients"]
 def tokens_of(model, inputs, target, layer=None):
     """The layer's tap, and its tokens' activations and gradients by a tap of one's own."""
     graph = graph_of(model)
-    tap, _ = graph.open_layer(layer)
+    tap, *_ = graph.open_layer(layer)
     with tf.GradientTape() as tape:
         outputs, (tokens,) = SubModel(graph, [tap]).forward(tf.constant(inputs), tape.watch)
         score = tf.reduce_sum(outputs.scores[:, target])

@@ -28,7 +28,7 @@ def opened(model, layer=None, **options):
 
 def read(model, layer, inputs, target):
     """The reading as maps, and the tokens of the gradient."""
-    tap, _ = opened(model, layer)
+    tap, *_ = opened(model, layer)
     sub = SubModel(graph_of(model), [replace(tap, grid=None)])
     sub._rank = None  # tokens as they are, which no user gets
     (reading,), *_ = sub.read(tf.constant(inputs), tf.constant([target] * len(inputs)))
@@ -589,7 +589,7 @@ def test_transformers_of_keras_hub(rng, kind, pooling, prefix, shape):
     model = hub(kind, shape, pooling)
     inputs = rng.normal(0, 1, (2, *shape)).astype("float32")
     before = networks.snapshot(model, inputs)
-    tap, reason = opened(model)
+    tap, reason, _ = opened(model)
     block = f"body/{kind.lower()}_encoder/transformer_block_2"
     assert tap.path == f"{block}/ln_1"
     assert reason.startswith(f"goes into {block}/mha, the last attention")

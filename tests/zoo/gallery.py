@@ -68,26 +68,12 @@ CLASSIFIERS = (
         "FNet",
         "fnet.FNetModel",
         *(SIDE, 16, 8, 2, 0.1, 3),
-        refused=r"'f_net_layer_1' gives tokens, pass grid=\(height, width\)",
-    ),
-    k3im(
-        "FNet, its grid told",
-        "fnet.FNetModel",
-        *(SIDE, 16, 8, 2, 0.1, 3),
-        grid=(4, 4),
         layer="f_net_layer_1/layer_normalization_3",
     ),
     k3im(
         "gMLP",
         "gmlp.gMLPModel",
         *(SIDE, 16, 8, 2, 0.1, 3),
-        refused=r"'g_mlp_layer_1' gives tokens, pass grid=\(height, width\)",
-    ),
-    k3im(
-        "gMLP, its grid told",
-        "gmlp.gMLPModel",
-        *(SIDE, 16, 8, 2, 0.1, 3),
-        grid=(4, 4),
         layer="g_mlp_layer_1",
     ),
     k3im(
@@ -119,7 +105,7 @@ CLASSIFIERS = (
         **TOKENS,
         token_learner_units=2,
         layer="reshape_1",
-        wrong="two learned tokens, which have no place, are taken for the last map",
+        wrong="what weighs the positions of each learned token, (2, 16), is taken for a map",
     ),
     vision(
         "MobileViT v2",
@@ -132,11 +118,7 @@ CLASSIFIERS = (
     medicai("ConvNeXtV2Atto", "stage_3_block_1_add", (2, 2)),
 )
 SERIES_AND_VOLUMES = (
-    tcn(
-        "TCN, the last step",
-        "tcn/residual_block_2/Act_Conv1D_0",
-        wrong="matching_identity, beside the way to the output, is taken for the last map",
-    ),
+    tcn("TCN, the last step", "tcn/residual_block_2/Act_Conv1D_0"),
     tcn(
         "TCN, all steps pooled", "tcn", keras.layers.GlobalAveragePooling1D(), return_sequences=True
     ),

@@ -84,9 +84,10 @@ class Engine:
         runner: Runner,
     ) -> None:
         self.settings, self.requests, self.runner = settings, tuple(requests), runner
-        taps = [tap for tap, _ in places]
+        taps = [place.tap for place in places]
         self.layers: list[str] = [tap.name for tap in taps]
-        self.reasons = [reason for _, reason in places]
+        self.reasons = [place.reason for place in places]
+        self.others = [place.others for place in places]
         for request in requests:
             if settings.eigen and not request.method.combines:
                 raise ValueError(

@@ -220,7 +220,7 @@ class OpenedModel:
         places = []
         if layered:
             places = self.graph.open_layers(layer, self.which, settings.grid, asked)
-        taps = [tap for tap, _ in places]
+        taps = [place.tap for place in places]
         if any(Need.ATTENTIONS in request.method.needs for request in requests):
             with reading_attentions(self.graph):  # refuses what can't be read
                 _check_tokens(taps)
@@ -233,6 +233,7 @@ class OpenedModel:
             heads = [self.average_head_at(tap) for tap in taps]
         for tap in taps:
             self._check_sees_input(tap)
+            self._check_channels(tap)
         if runner is None:
             at_once = any(self._at_once(request.method) for request in requests)
             runner = Frozen() if settings.freeze else Compiled() if at_once else EagerFirst()
@@ -247,6 +248,16 @@ class OpenedModel:
         by_pixels = bool(method.needs & _BY_PIXELS)
         by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph.operations)
         return method.loops or by_pixels or by_layer
+
+    def _check_channels(self, tap: Tap) -> None:
+        """Refuse a layer whose channels stand where the positions of a map should."""
+        tensor = self.calls.tensor(tap.path, tap.number, tap.side)
+        if tap.grid is None and self.calls.moves_channels(tensor):
+            raise ValueError(
+                "A layer must have its channels where the model's input has them; those of "
+                f"{tap.name!r} have changed places with its positions. Choose a layer before the "
+                "axes are moved, of those that tfcam.layers(model) lists."
+            )
 
     def _check_sees_input(self, tap: Tap) -> None:
         """Refuse to show a layer's map on an input that the layer does not see."""

@@ -32,7 +32,10 @@ _PLACE = (
     'a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or an index of '
     "``tfcam.layers``"
 )
-_USUAL = "by default the map that feeds the last global pooling, or else the last map"
+_USUAL = (
+    "by default the last map that the output is computed from, before pooling, a softmax over "
+    "positions or a mixing of axes"
+)
 _OBJECTS = "Layer objects are taken, too."
 _LIST = "Several are a list; layer objects are taken, too."
 

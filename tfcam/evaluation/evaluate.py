@@ -78,9 +78,9 @@ def evaluate(
         metrics: The metrics, by their names in ``tfcam.metrics.METRICS``; by default the usual
             ones. Names with options, as in ("deletion", {"steps": 10}), are taken, too.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Of several each is taken by itself. Several are a list; layer objects
-            are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Of several each is taken
+            by itself. Several are a list; layer objects are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts.
         baselines: Baselines, maps that ask no model, by their names in

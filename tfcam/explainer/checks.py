@@ -64,8 +64,23 @@ def of_result(
     findings += [finding("place_unknown", layer=name) for name in names]
     findings += of_tokens([engine.submodel.taps[place] for place in places])
     if method.placed:
+        findings += of_members(engine, places)
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
+
+
+def of_members(engine: Engine, places: Sequence[int]) -> list[Finding]:
+    """Find that the default layer shows one of several maps side by side, as of an ensemble."""
+    return [
+        finding(
+            "one_of_several",
+            layer=engine.layers[place],
+            count=len(engine.others[place]) + 1,
+            all=[engine.layers[place], *engine.others[place]],
+        )
+        for place in places
+        if engine.others[place]
+    ]
 
 
 def of_unit(engine: Engine, explained: Explained) -> list[Finding]:

@@ -18,7 +18,7 @@ from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.contract import MethodMap
-from tfcam.methods.registry import Method, Request
+from tfcam.methods.registry import METHODS, Method, Request
 from tfcam.model.graph import Asked, ModelGraph
 from tfcam.model.heads import HeadError
 from tfcam.model.labels import Labels
@@ -110,8 +110,9 @@ def diagnose(
         model: Any built Keras 3 model; it is left as it is.
         image: One image, as ``tfcam.explain`` takes it.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Layer objects are taken,
+            too.
         target: The class that is explained: an index, or a label where labels are known; by default
             the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
             (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
@@ -194,7 +195,9 @@ def _places(
 def _read_gradients(reading: Reading) -> MethodMap:
     activations, gradients = reading.activations, reading.gradients
     raw = tf.reduce_sum(tf.abs(activations * gradients), axis=-1)
-    return MethodMap(raw, {"broken": _broken(activations) + _broken(gradients)})
+    broken = _broken(activations) + _broken(gradients)
+    cancelled = numeric_checks.cancelled(METHODS["grad_cam"], reading)
+    return MethodMap(raw, {"broken": broken, "cancelled": cancelled})
 
 
 def _read_activations(reading: Reading) -> MethodMap:
@@ -259,6 +262,10 @@ def _findings(
         start = numeric_checks.start_of_nan(engine.submodel, prepared, 0)
         holder = "The activations, their gradients and the score"
         findings.append(finding("not_finite", holder=holder, count=broken, start=start))
+    size = float(measured[0].get("cancelled", [0.0])[0])
+    if size:
+        layer = engine.layers[0]
+        findings.append(finding("rounding_alone", layer=layer, method="grad_cam", size=size))
     if engine.layers and raws[0][0].size == 1:
         findings.append(finding("one_position", layer=engine.layers[0]))
     kind = "callable" if callable(explained.target) else computed.kind

@@ -142,9 +142,10 @@ def explain(
             its channels last or first. Of a model with several inputs, a list, tuple or dict of
             them all, as the model takes it.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Several, or
+            "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
+            too.
         target: The class that is explained: an index, or a label where labels are known; by default
             the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
             (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.

@@ -46,9 +46,10 @@ class Explainer:
     Args:
         model: Any built Keras 3 model; it is left as it is.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Several, or
+            "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
+            too.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves

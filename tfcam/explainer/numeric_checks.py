@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,13 @@ import tensorflow as tf
 
 from tfcam.engine.settings import Explained
 from tfcam.findings import Finding, finding
-from tfcam.methods.registry import Method
+from tfcam.methods.registry import METHODS, Method
 from tfcam.model.hooks import observed
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, select
-from tfcam.passes.reading import Need
+from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 
@@ -95,10 +96,17 @@ def of_layers(
         return []
     activations, gradients = _probe(submodel, prepared, explained, slopes, half)
     findings = []
-    for place, doubted in zip(places, doubtful, strict=False):
-        if doubted:
-            layer = submodel.taps[place]
-            reason = _of_layer(layer, activations[place], [layers[place] for layers in gradients])
+    for index, place in enumerate(places[: len(sizes)]):
+        if doubtful[index]:
+            layer, slopes_there = submodel.taps[place], [layers[place] for layers in gradients]
+            reason = _of_layer(layer, activations[place], slopes_there)
+            if reason is None and slopes_there and not sizes[index]:
+                A, G = (
+                    tf.constant(values[np.newaxis], tf.float32)
+                    for values in (activations[place], slopes_there[0])
+                )
+                reading = Reading(A, gradients=G, spacing=submodel.graph.spacing)
+                reason = _of_sums(layer, reading, method)
             findings += [reason] if reason else []
     return findings
 
@@ -123,6 +131,23 @@ def _of_layer(tap: Tap, activations: np.ndarray, gradients: Sequence[np.ndarray]
         why = f"it is zero at all of its {gradients[0].size} values"
         return finding("gradient_absent", layer=tap.name, why=why)
     return None
+
+
+def _of_sums(tap: Tap, reading: Reading, method: Method) -> Finding | None:
+    """Find that the map of one image is empty because what the method sums is rounding alone."""
+    base = METHODS["grad_cam"] if method.pixels else method  # what guided Grad-CAM stands on
+    size = float(cancelled(base, reading)[0])
+    return finding("rounding_alone", layer=tap.name, method=base.name, size=size) if size else None
+
+
+def cancelled(method: Method, reading: Reading) -> tf.Tensor:
+    """How large the maps (B,) would be that are empty as rounding alone; 0 for all others."""
+    kept, raw = (
+        tf.abs(method(replace(reading, spacing=spacing))) for spacing in (reading.spacing, 0.0)
+    )
+    axes = list(range(1, raw.shape.rank))
+    empty = tf.reduce_all(tf.equal(kept, 0.0), axes)  # not where it is NaN
+    return tf.where(empty, tf.reduce_max(raw, axes), 0.0)
 
 
 def underflowed(gradients: Sequence[np.ndarray], half: bool) -> tuple[int, int]:

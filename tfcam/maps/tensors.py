@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from tfcam.maps.scaling import Fusion
 
+# The spacing of numbers near 1.
+FLOAT32 = 2.0**-23
+
 
 def resized(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
     """Resize maps linearly, with the centres of positions at halves.
@@ -116,6 +119,34 @@ def fused(heatmaps: Sequence[tf.Tensor], how: Fusion = "max") -> tf.Tensor:
     if how == "product":
         return scaled(tf.reduce_prod(stack, axis=0))
     return scaled(tf.reduce_max(tf.tanh(2 * stack) if how == "tanh_max" else stack, axis=0))
+
+
+def cancels(terms: tf.Tensor, axes: Sequence[int], spacing: float = FLOAT32) -> tf.Tensor:
+    """Tell whether all sums over some axes are nothing but the rounding of what was summed.
+
+    They are where the largest is less than 64 roundings of the largest sum of absolute terms, as
+    terms are themselves sums that cancelled. In dtypes of few digits, where that would be much, it
+    is also less than an 8th of what is left of n terms of random signs, 1 / sqrt(n) of their size.
+
+    Args:
+        terms: (B, ..., K) float32.
+        axes: Those that are summed over.
+        spacing: Of numbers near 1 in the dtype that the terms were computed in.
+
+    Returns:
+        (B, 1, ..., 1) bool: whether it is so of every sum of an image.
+
+    Example:
+        >>> cancels(tf.constant([[1.0, -1.0 + 1e-7], [1e-9, 2e-9]]), [1]).numpy().ravel()
+        array([ True, False])
+    """
+    sums = tf.abs(tf.reduce_sum(terms, axes, keepdims=True))
+    sizes = tf.reduce_sum(tf.abs(terms), axes, keepdims=True)
+    count = math.prod(terms.shape[axis] or 1 for axis in axes)
+    least = min(64 * spacing, 1 / (8 * math.sqrt(count)))
+    inner = list(range(1, terms.shape.rank))
+    largest, size = (tf.reduce_max(each, inner, keepdims=True) for each in (sums, sizes))
+    return (largest <= least * size) & tf.math.is_finite(size)
 
 
 def first_component(maps: tf.Tensor, towards: tf.Tensor | None = None) -> tf.Tensor:

@@ -67,7 +67,9 @@ def grad_cam(reading: Reading) -> tf.Tensor:
         >>> grad_cam(Reading(activations, gradients=gradients)).numpy()
         array([[[2., 0.]]], dtype=float32)
     """
-    weights = tf.reduce_mean(reading.gradients, positions(reading.gradients), keepdims=True)
+    axes = positions(reading.gradients)
+    weights = tf.reduce_mean(reading.gradients, axes, keepdims=True)
+    weights = reading.settled(weights, reading.gradients, axes)
     return reading.combine(weights * reading.activations)
 
 
@@ -136,7 +138,8 @@ def x_grad_cam(reading: Reading) -> tf.Tensor:
     axes = positions(reading.activations)
     sums = tf.reduce_sum(reading.activations, axes, keepdims=True)
     sizes = tf.reduce_sum(tf.abs(reading.activations), axes, keepdims=True)
-    products = tf.reduce_sum(reading.activations * reading.gradients, axes, keepdims=True)
+    terms = reading.activations * reading.gradients
+    products = reading.settled(tf.reduce_sum(terms, axes, keepdims=True), terms, axes)
     sums = tf.where(tf.abs(sums) > 1e-6 * sizes, sums, 0.0)
     return reading.combine(tf.math.divide_no_nan(products, sums) * reading.activations)
 
@@ -162,7 +165,8 @@ def hires_cam(reading: Reading) -> tf.Tensor:
         >>> hires_cam(Reading(activations, gradients=gradients)).numpy()
         array([[[ 1., -1.]]], dtype=float32)
     """
-    return reading.combine(reading.gradients * reading.activations)
+    terms = reading.gradients * reading.activations
+    return reading.combine(reading.settled(terms, terms, [-1]))
 
 
 @method(Need.GRADIENTS, of_class="partly")

@@ -68,9 +68,10 @@ def randomisation(
         model: Any model that ``explain`` takes.
         images: A batch or one image, as ``tfcam.explain`` takes them. One picture tells little.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Several, or
+            "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
+            too.
         methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
             guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
             ("score_cam", {"channels": 32}), are taken, too.
@@ -162,9 +163,10 @@ def class_sensitivity(
         model: Any model with one output of classes.
         images: A batch or one image, as ``tfcam.explain`` takes them.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Several, or
+            "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
+            too.
         methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
             guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
             ("score_cam", {"channels": 32}), are taken, too.
@@ -232,9 +234,10 @@ def input_sensitivity(
         model: Any model that ``explain`` takes.
         images: A batch or one image, as ``tfcam.explain`` takes them.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Several, or "all_convolutions", are fused into one map. Several are a
-            list; layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Several, or
+            "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
+            too.
         methods: The methods, by their names in ``tfcam.METHODS``; by default saliency, grad_cam and
             guided_backprop. Functions Reading -> (B, h, w) and names with options, as in
             ("score_cam", {"channels": 32}), are taken, too.

@@ -13,6 +13,9 @@ from tfcam.model.hooks import Side
 
 Shape = tuple[int | None, ...]
 
+# Of the axes behind the batch, counted as (..., channels) has them: (1, 0, 2) is columns first.
+Order = tuple[int, ...]
+
 # How an output comes about. "probability" is one whose logits are gone, such as the mean of several
 # networks' sigmoids; "other" is an activation that gives neither logits nor probabilities.
 Ending = Literal["softmax", "sigmoid", "probability", "linear", "other"]
@@ -68,6 +71,12 @@ class CallGraph:
         output_shapes: The shape of each output.
         traced: What is known of each output by its key, where the calls were traced; the key of
             an only one is None.
+        cuts: The (height, width) of each picture that was cut into tokens (B, height width, D), in
+            the order in which it was, where the calls were traced.
+        ranks: The number of axes of each tensor.
+        orders: In which order each tensor has the axes behind its batch, where it is another than
+            (..., channels): (2, 0, 1) where the channels stand before rows and columns.
+        own_order: In which order the model takes those of the explained input.
     """
 
     calls: tuple[Call, ...]
@@ -88,6 +97,10 @@ class CallGraph:
     traced: Mapping[str | int | None, tuple[Shape | None, Ending | None]] = field(
         default_factory=dict
     )
+    cuts: tuple[tuple[int, int], ...] = ()
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    orders: Mapping[str, Order] = field(default_factory=dict)
+    own_order: Order = ()
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""
@@ -110,7 +123,26 @@ class CallGraph:
         shape = call.shape
         if shape is None or len(shape) != self.rank or self.in_attention(call):
             return False
+        if self.moves_channels(call.output):
+            return False
         return math.prod(size or 2 for size in shape[1:-1]) > 1
+
+    def order(self, tensor: str | None, rank: int) -> Order:
+        """In which order a tensor of so many axes has those behind its batch."""
+        order = self.orders.get(tensor or "", ())
+        return order if len(order) == rank - 1 else tuple(range(rank - 1))
+
+    def moves_channels(self, tensor: str | None) -> bool:
+        """Whether a map has its channels at another place than the model's input has them."""
+        if self.ranks.get(tensor or "") != self.rank:
+            return False
+        channels, order = self.rank - 2, self.order(tensor, self.rank)
+        own = self.own_order if len(self.own_order) == len(order) else tuple(range(self.rank - 1))
+        return order.index(channels) != own.index(channels)
+
+    def positions(self, tensor: str | None) -> Order:
+        """In which order a map has the input's rows, columns and the like."""
+        return tuple(axis for axis in self.order(tensor, self.rank) if axis != self.rank - 2)
 
     def in_attention(self, call: Call) -> bool:
         """Whether a call is inside an attention layer, where (B, T, heads, d) is no map."""
@@ -144,3 +176,40 @@ class CallGraph:
 def channels_last(shape: Shape | None, rank: int) -> Shape | None:
     """The shape of a tensor of a model that has its channels first, as a map has it."""
     return shape if shape is None or len(shape) != rank else (shape[0], *shape[2:], shape[1])
+
+
+def axis_orders(
+    parents: Mapping[str, tuple[str, ...]],
+    ranks: Mapping[str, int],
+    turns: Mapping[str, Sequence[int]],
+    first: Mapping[str, Order],
+) -> dict[str, Order]:
+    """In which order each tensor has the axes behind its batch, where that is not (..., channels).
+
+    A reshaping to another rank makes new positions, but for what a dense layer does, which works
+    on (B T, D); channels that stand first do so still.
+
+    Args:
+        parents: The tensors that each tensor is made from, in the order in which they are made.
+        ranks: The number of axes of each.
+        turns: The axes of each that a transposition makes.
+        first: The order of the inputs.
+
+    Example:
+        >>> parents = {"b": ("a",), "c": ("b",), "d": ("c",)}
+        >>> turned, back = (0, 2, 1, 3), (0, 2, -2, 3)
+        >>> axis_orders(parents, dict.fromkeys("abcd", 4), {"b": turned, "d": back}, {})
+        {'b': (1, 0, 2), 'c': (1, 0, 2)}
+    """
+    orders = dict(first)
+    for name, sources in parents.items():
+        rank, order = ranks.get(name, 0), orders.get(sources[0])
+        if rank != 2 and order is not None and len(order) != rank - 1:
+            first_still = order[0] == len(order) - 1
+            order = (rank - 2, *range(rank - 2)) if first_still else None
+        if name in turns:
+            before, axes = order or range(rank - 1), [axis % rank for axis in turns[name]]
+            order = None if axes[0] else tuple(before[axis - 1] for axis in axes[1:])
+        if order is not None and list(order) != sorted(order):
+            orders[name] = order
+    return orders

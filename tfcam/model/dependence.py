@@ -39,11 +39,15 @@ def reached(calls: CallGraph, asked: Sequence[str]) -> frozenset[str]:
     """
     ends = scores(calls, asked) | set(asked)
     weighted = {name for name, kind in calls.kinds.items() if kind == _SOFTMAX} - ends
-    values = _before(calls, asked, weighted)
-    return values if any(call.output in values for call in calls.maps) else _before(calls, asked)
+    values = before(calls, asked, weighted)
+    return values if any(call.output in values for call in calls.maps) else before(calls, asked)
 
 
-def _before(calls: CallGraph, asked: Iterable[str], without: Iterable[str] = ()) -> frozenset[str]:
+def before(calls: CallGraph, asked: Iterable[str], without: Iterable[str] = ()) -> frozenset[str]:
+    """The tensors that some tensors are computed from, and those themselves; some are passed over.
+
+    What only those that are passed over are computed from is left out as well.
+    """
     seen: set[str] = set(without)
     found, waiting = set[str](), list(asked)
     while waiting:
@@ -105,7 +109,7 @@ def _has_weights(call: Call) -> bool:
 
 def dominates(calls: CallGraph, tensor: str, asked: Sequence[str]) -> bool:
     """Whether some tensors depend on the explained input through one tensor alone."""
-    return calls.explained_input not in _before(calls, asked, [tensor])
+    return calls.explained_input not in before(calls, asked, [tensor])
 
 
 def may_select(calls: CallGraph, tensor: str, among: frozenset[str]) -> bool:

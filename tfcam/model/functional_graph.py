@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, CallGraph, Shape, channels_last
+from tfcam.model.call_graph import Call, CallGraph, Shape, axis_orders, channels_last
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
 from tfcam.model.tree import ModelTree
@@ -58,6 +58,8 @@ class Reader:
         sources: Which inputs each tensor depends on.
         parents: The tensors that each is made from.
         kinds: The class of what makes each.
+        ranks: The number of axes of each.
+        turns: The axes of each that a transposition makes.
     """
 
     def __init__(self, tree: ModelTree, rank: int | None) -> None:
@@ -65,6 +67,8 @@ class Reader:
         self.sources: dict[str, frozenset[int]] = {}
         self.parents: dict[str, tuple[str, ...]] = {}
         self.kinds: dict[str, str] = {}
+        self.ranks: dict[str, int] = {}
+        self.turns: dict[str, Sequence[int]] = {}
         self._nodes, self._rank = tree.node_by_id, rank
         self._numbers = Counter[int]()
 
@@ -108,6 +112,9 @@ class Reader:
             if name not in whole:
                 self.parents.setdefault(name, tuple(whole))
                 self.kinds.setdefault(name, _kind(operation))
+                self.ranks.setdefault(name, len(tensor.shape))
+                if axes := _turns(operation):
+                    self.turns.setdefault(name, axes)
         single = node.outputs[0] if len(node.outputs) == 1 else None
         self.calls.append(
             Call(
@@ -167,6 +174,14 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         names[which],
         tf.nest.pack_sequence_as(graph.output, outputs),
         tuple(map(_shape, graph.outputs)),
+        ranks=reader.ranks,
+        orders=axis_orders(
+            reader.parents,
+            reader.ranks,
+            reader.turns,
+            {n: i.order for n, i in zip(names, inputs, strict=True) if i.channels_first},
+        ),
+        own_order=explained.order,
     )
 
 
@@ -206,6 +221,13 @@ def _kind(operation: Any) -> str:
     """The class of an operation; that of a softmax where it ends in one."""
     softmax = getattr(operation, "activation", None) is keras.activations.softmax
     return "Softmax" if softmax else type(operation).__name__
+
+
+def _turns(operation: Any) -> Sequence[int] | None:
+    """The axes that an operation makes of those that it is given, if it is a transposition."""
+    if isinstance(operation, keras.layers.Permute):
+        return (0, *operation.dims)
+    return operation.axes if type(operation).__name__ == "Transpose" else None
 
 
 def _passes(operation: Any) -> bool:

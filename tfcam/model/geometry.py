@@ -173,17 +173,27 @@ def find_placement(
         that can't be followed.
     """
     taken: list[Input] = tf.nest.flatten(structure)
-    if not taken[calls.which].is_image:
-        return None
     tensor = calls.tensor(tap.path, tap.number, tap.side)
+    turned = calls.positions(tensor)
+    if not taken[calls.which].is_image:
+        return None if turned == calls.positions(calls.explained_input) else UNKNOWN
     places: set[Placement | str | None] = set()
     for entry in _entries(tree, calls).get(tensor or "", ()):
         if entry is None:
             return UNKNOWN
         plain = _is_plain(calls, entry)
         cells = None if plain else _Cells(tree, structure, entry, tap, calls.which)
-        places.add(None if cells is None else _probe(cells, sides))
+        place = None if cells is None else _probe(cells, sides)
+        places.add(_turn(place, sides) if turned != calls.positions(entry.inputs[0]) else place)
     return places.pop() if len(places) == 1 else UNKNOWN if places else None
+
+
+def _turn(place: Placement | str | None, sides: Sequence[int]) -> Placement | str | None:
+    """Where cells lie whose rows and columns have changed places since the first weights."""
+    if place is None:
+        rows, columns = (Axis(0, side, 0, side) for side in sides)
+        return Placement(rows, columns, transposed=True)
+    return place if isinstance(place, str) else place._replace(transposed=not place.transposed)
 
 
 def _entries(tree: ModelTree, calls: CallGraph) -> dict[str, frozenset[Call | None]]:

@@ -41,7 +41,8 @@ def split_batch(value: Any, taken: Input) -> list[Any] | None:
     shape = getattr(value, "shape", None)
     if shape is None:
         return None
-    grey = len(shape) == axes and taken.shape[-1] == 1 and shape[-1] not in _CHANNELS
+    one_channel = taken.shape[-1] == 1 and not taken.channels_first
+    grey = one_channel and len(shape) == axes and shape[-1] not in _CHANNELS
     return list(as_numpy(value)) if len(shape) == axes + 1 or grey else None
 
 

@@ -163,11 +163,6 @@ class ModelGraph(ModelTree):
         read = read_calls(self, tf.nest.flatten(structure), which)
         return read or trace_calls(self, structure, which)
 
-    def computes_in(self, dtype: str) -> bool:
-        """Whether the model or a layer of it computes in a dtype, such as "float16"."""
-        inside = (self.model, *self.operations)
-        return any(getattr(layer, "compute_dtype", None) == dtype for layer in inside)
-
     def layers(
         self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
     ) -> LayerList:
@@ -282,8 +277,8 @@ class ModelGraph(ModelTree):
         if not isinstance(layer, list | tuple):
             return [self.open_layer(layer, which, grid, asked)]
         places = [self.open_layer(name, which, grid, asked) for name in layer]
-        for index, (tap, _) in enumerate(places):
-            if any(tap.is_at(other) for other, _ in places[:index]):
+        for index, (tap, *_) in enumerate(places):
+            if any(tap.is_at(other) for other, *_ in places[:index]):
                 raise ValueError(
                     f"A list of layers must name each once; {tap.name!r} is there twice."
                 )

@@ -49,6 +49,12 @@ class Input:
             return self.shape[:-1]
         return (self.shape[-1], *self.shape[:-1]) if self.channels_first else self.shape
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The order in which it has the axes of ``shape``."""
+        axes = tuple(range(len(self.shape)))
+        return (axes[-1], *axes[:-1]) if self.channels_first else axes
+
     def shape_of(self, axes: int) -> tuple[int | None, ...]:
         """The shape of an example of so many axes: one channel may lack its axis, as in Keras."""
         if self.channels_first:

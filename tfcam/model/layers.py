@@ -18,6 +18,7 @@ from tfcam.model.dependence import dominates, may_select, reached, scores
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
+from tfcam.model.members import maps_beside
 from tfcam.model.positions import CallKey, call_key
 from tfcam.model.tokens import known_grid, map_shapes, token_shape
 from tfcam.utils.terminal_text import make_printable
@@ -31,12 +32,14 @@ class DefaultLayer(NamedTuple):
         reason: Why this one, in one clause.
         call: Its call.
         side: Whether what goes into the call is explained, or what comes out of it.
+        others: What names the last maps beside it, such as those of an ensemble's other networks.
     """
 
     path: str
     reason: str
     call: Call
     side: Side = "output"
+    others: tuple[str, ...] = ()
 
 
 # Counts, of some calls, the positions that the gradient of the outputs that are asked for reaches.
@@ -62,16 +65,44 @@ def default_layer(
     """
     asked = calls.outputs if asked is None else asked
     among = reached(calls, asked)
-    reaching = [call for call in calls.explained(calls.calls) if call.output in among]
     every = calls.explained(mapped_calls(calls, grid))
     if not every:
         raise ValueError(_no_map(calls))
     ends = scores(calls, asked)
     used = [call for call in every if call.output in among] or every
+    # What hands on the very tensor that it takes may do so beside the way to the score.
+    used = [call for call in used if call.output not in call.inputs] or used
     maps = [call for call in used if call.output not in ends] or used
+    chosen = _choose(calls, grid, asked, among, used, maps, count)
+    tensor = chosen.call.output if chosen.side == "output" else chosen.call.inputs[0]
+    others = maps_beside(calls, tensor or "", asked, maps, among)
+    return chosen._replace(others=tuple(map(calls.call_name, others)))
+
+
+def _choose(
+    calls: CallGraph,
+    grid: tuple[int, int] | None,
+    asked: Sequence[str],
+    among: frozenset[str],
+    used: Sequence[Call],
+    maps: Sequence[Call],
+    count: CountPositions | None,
+) -> DefaultLayer:
+    """Choose one of some maps.
+
+    Args:
+        calls: What the model calls.
+        grid: (height, width) of its tokens' grid where the user says it.
+        asked: The outputs that the score is computed from.
+        among: The tensors that it is computed from.
+        used: The maps among these.
+        maps: Those of them that are no scores.
+        count: Counts positions that have a gradient.
+    """
+    reaching = [call for call in calls.explained(calls.calls) if call.output in among]
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
     for call in reaching[reaching.index(maps[-1]) + 1 :] if maps[-1] in reaching else ():
-        if isinstance(call.operation, GLOBAL_POOLINGS) and _pools_map(calls, call):
+        if isinstance(call.operation, GLOBAL_POOLINGS) and _pools_map(calls, call, grid):
             return _source(calls, call, f"feeds {call.path}, the last global pooling")
     tokens = known_grid(calls, maps[-1], grid)
     attended = _last_attended(calls, reaching, grid)
@@ -93,10 +124,12 @@ def default_layer(
     return DefaultLayer(calls.call_name(last), reason, last)
 
 
-def _pools_map(calls: CallGraph, pooling: Call) -> bool:
-    """Whether a pooling is of more than one position."""
+def _pools_map(calls: CallGraph, pooling: Call, grid: tuple[int, int] | None) -> bool:
+    """Whether a pooling is of more than one position, or of tokens that have places."""
     sides = (pooling.input_shape or ())[1:-1]
-    return bool(pooling.inputs) and any(side != 1 for side in sides)
+    if not pooling.inputs or all(side == 1 for side in sides):
+        return False
+    return len(sides) == calls.rank - 2 or known_grid(calls, pooling, grid, "input") is not None
 
 
 def _before_scores(
@@ -138,6 +171,8 @@ def _source(calls: CallGraph, call: Call, reason: str) -> DefaultLayer:
 def _no_map(calls: CallGraph) -> str:
     tokens = [call.path for call in calls.calls if token_shape(calls, call)]
     hint = f" If {tokens[-1]!r} gives tokens, pass grid=(height, width)." if tokens else ""
+    if any(calls.moves_channels(call.output) for call in calls.calls):
+        hint += " It moves the axes of its input, whose channels are to be where its layers' are."
     return (
         f"A layer with a map is needed; {calls.name!r} has none (no output of rank "
         f"{calls.rank} with more than one position). Methods of pixels, such as saliency, "

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from tfcam.maps.tensors import cancels
 from tfcam.model.call_graph import Call
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import Input, run
@@ -15,8 +16,6 @@ from tfcam.model.tree import ModelTree
 
 # A call: the ``id`` of its operation, and its number.
 CallKey: TypeAlias = tuple[int, int]
-# Of float32 sums over some thousand positions.
-_ROUNDING = 1e-5
 
 
 def call_key(call: Call) -> CallKey:
@@ -54,7 +53,7 @@ def count_positions(
         keys[:] = [key for key, value in seen.items() if value.graph is total.graph]
         slopes = tf.gradients(total, [seen[key] for key in keys])
         return {
-            str(index): _positions(slope, wanted[keys[index]])
+            str(index): _positions(slope, wanted[keys[index]], tree.spacing)
             for index, slope in enumerate(slopes)
             if slope is not None
         }
@@ -69,16 +68,15 @@ def _weighted(output: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(output, tf.float32) * weights)
 
 
-def _positions(slope: Any, grid: Grid | None) -> tf.Tensor:
+def _positions(slope: Any, grid: Grid | None, spacing: float) -> tf.Tensor:
     patches = tf.cast(tf.convert_to_tensor(slope), tf.float32)[
         :, 0 if grid is None else grid.prefix :
     ]
     axes = list(range(patches.shape.rank - 1))
     # Before a softmax over positions the mean is zero, but for rounding.
-    sizes = tf.reduce_sum(tf.abs(patches), axes)
-    cancels = tf.reduce_all(tf.abs(tf.reduce_sum(patches, axes)) <= _ROUNDING * sizes)
+    empty = tf.reduce_all(cancels(patches, axes, spacing))
     count = tf.math.count_nonzero(tf.reduce_any(patches != 0, axis=-1))
-    return tf.where(cancels, tf.zeros_like(count), count)
+    return tf.where(empty, tf.zeros_like(count), count)
 
 
 def _example(taken: Input) -> tf.Tensor:

@@ -54,10 +54,11 @@ class Tap:
 
 
 class Place(NamedTuple):
-    """Where a model is opened, and why there."""
+    """Where a model is opened, why there, and what names the last maps beside it."""
 
     tap: Tap
     reason: str
+    others: tuple[str, ...] = ()
 
 
 def open_layer(
@@ -118,9 +119,9 @@ def _open(
     grid: tuple[int, int] | None,
 ) -> Place:
     if layer is None:
-        _, reason, call, side = default()
+        _, reason, call, side, others = default()
         tap = Tap(call.path, call.reference, calls().call_number(call), side)
-        return Place(tap, reason)
+        return Place(tap, reason, others)
     if not isinstance(layer, Integral) or isinstance(layer, bool):
         return Place(resolve(tree, layer), "as given")
     layer = int(layer)

@@ -6,7 +6,7 @@ registers), then one for each patch, row by row. Attention scores are (B, heads,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -36,10 +36,12 @@ def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | 
     """The shape (1, T, D) of what a call gives or takes, None where these are no tokens.
 
     Tokens need a model of images (B, H, W, C) and more than one position. Windows of an image,
-    which have become a batch of their own, are none.
+    which have become a batch of their own, are none; nor are tokens turned to (1, D, T), as where
+    an MLP mixes them.
     """
     shape = call.shape if side == "output" else call.input_shape
-    if calls.rank != 4 or shape is None or len(shape) != 3:
+    name = call.output if side == "output" else (*call.inputs, None)[0]
+    if calls.rank != 4 or shape is None or len(shape) != 3 or calls.order(name, 3) == (1, 0):
         return None
     return shape if shape[0] in (1, None) and shape[1] != 1 else None
 
@@ -50,8 +52,8 @@ def grid_of(
     """Find how the tokens of a call lie in the image.
 
     The evidence is the last map before it that has as many positions as there are tokens, but for
-    a few in front: the patch embedding. Where patches were cut out without a convolution, they
-    are taken to be squares that cover the image, behind at most one token.
+    a few in front: the patch embedding; or else the operation that laid patches in a row. Where
+    there is neither, they are taken to be squares that cover the image, behind at most one token.
 
     Args:
         calls: What the model calls.
@@ -75,14 +77,16 @@ def grid_of(
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None:
         actual = call.shape if side == "output" else call.input_shape
+        without = replace(calls, orders={})
         raise ValueError(
             "Tokens must be (B, T, D), with a T over 1 that the model fixes, in a model of images; "
-            f"{call.path!r} has {'no one tensor' if actual is None else actual} there."
+            f"{call.path!r} has {'no one tensor' if actual is None else actual} there"
+            f"{', its positions last' if token_shape(without, call, side) else ''}."
         )
     count = shape[1]
     if size is not None:
         return _grid_of_size(call, count, size)
-    grids = _from_maps(calls, call, count) or _from_patches(calls, call, count)
+    grids = _from_evidence(calls, call, count) or _from_patches(calls, call, count)
     if len(grids) != 1:
         raise ValueError(
             f"The grid of the {count} tokens of {call.path!r} can't be told: no map before them "
@@ -107,6 +111,12 @@ def _fitting(count: int, height: int, width: int) -> Grid | None:
     prefix = count - patches
     fits = 0 <= prefix <= _MOST_PREFIX and prefix < patches > 1
     return Grid(height, width, prefix) if fits else None
+
+
+def _from_evidence(calls: CallGraph, call: Call, count: int) -> set[Grid]:
+    """The grid of the last map that fits, or else of the first cut into tokens that does."""
+    cuts = (_fitting(count, *sides) for sides in calls.cuts)
+    return _from_maps(calls, call, count) or set([grid for grid in cuts if grid is not None][:1])
 
 
 def _from_maps(calls: CallGraph, call: Call, count: int) -> set[Grid]:
@@ -167,7 +177,7 @@ def known_grid(
         return None
     if size is not None:
         return _fitting(shape[1], *size)
-    grids = _from_maps(calls, call, shape[1])
+    grids = _from_evidence(calls, call, shape[1])
     if not grids and calls.attentions:
         grids = _from_patches(calls, call, shape[1])
     return grids.pop() if len(grids) == 1 else None

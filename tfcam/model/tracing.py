@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfcam.model.call_graph import Call, CallGraph, Ending, Shape, channels_last
+from tfcam.model.call_graph import (
+    Call,
+    CallGraph,
+    Ending,
+    Shape,
+    axis_orders,
+    channels_last,
+)
 from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
@@ -108,6 +117,10 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         tf.nest.pack_sequence_as(function.structured_outputs, list(map(tensor_name, outputs))),
         tuple(map(shape_of, outputs)),
         dict(zip(_keys(function.structured_outputs), map(_known, outputs), strict=False)),
+        tuple(_cuts(function.graph, parents)),
+        ranks := _ranks(function.graph),
+        axis_orders(parents, ranks, _turns(function.graph), {}),
+        taken[which].order,
     )
 
 
@@ -151,6 +164,30 @@ def _parents(graph: tf.Graph, count: int) -> tuple[dict[str, tuple[str, ...]], d
             fed.add(tensor.name)
             parents[tensor.name], kinds[tensor.name] = own, operation.type
     return parents, kinds
+
+
+def _cuts(graph: tf.Graph, fed: Container[str]) -> Iterator[tuple[int, int]]:
+    """Find where (B, height, width, ...) becomes tokens (B, height width, D)."""
+    for operation in graph.get_operations():
+        if operation.type == "Reshape" and operation.outputs[0].name in fed:
+            taken, made = operation.inputs[0].shape, operation.outputs[0].shape
+            if taken[1:].is_fully_defined() and made[1:].is_fully_defined() and len(taken) > 3:
+                height, width, *rest = taken[1:]
+                if min(height, width) > 1 and made[1:] == [height * width, math.prod(rest)]:
+                    yield height, width
+
+
+def _ranks(graph: tf.Graph) -> dict[str, int]:
+    """How many axes each tensor has, where that is known."""
+    made = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
+    return {tensor.name: tensor.shape.rank for tensor in made if tensor.shape.rank is not None}
+
+
+def _turns(graph: tf.Graph) -> dict[str, tuple[int, ...]]:
+    """The axes of each tensor that a transposition makes."""
+    turned = [operation for operation in graph.get_operations() if operation.type == "Transpose"]
+    axes = {each.outputs[0].name: tf.get_static_value(each.inputs[1]) for each in turned}
+    return {name: tuple(map(int, known)) for name, known in axes.items() if known is not None}
 
 
 def tensor_name(tensor: tf.Tensor) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfcam.maps.tensors import FLOAT32
 from tfcam.model.scope_names import is_valid_scope
 
 # At how many places what is inside an operation is listed.
@@ -71,6 +72,17 @@ class ModelTree:
         """The names that can't be traced as they are."""
         names = (getattr(each, "name", "") for each in (self.model, *self.operations))
         return [name for name in names if not is_valid_scope(name)]
+
+    def computes_in(self, dtype: str) -> bool:
+        """Whether the model or a layer of it computes in a dtype, such as "float16"."""
+        inside = (self.model, *self.operations)
+        return any(getattr(layer, "compute_dtype", None) == dtype for layer in inside)
+
+    @cached_property
+    def spacing(self) -> float:
+        """The spacing of numbers near 1 in the dtype of fewest digits that a layer computes in."""
+        halves = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+        return next((halves[dtype] for dtype in halves if self.computes_in(dtype)), FLOAT32)
 
     def items(self) -> list[tuple[str, Any]]:
         """The path and the operation of each node."""

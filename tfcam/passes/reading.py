@@ -9,7 +9,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from tfcam.maps.tensors import first_component, resized
+from tfcam.maps.tensors import FLOAT32, cancels, first_component, resized
 from tfcam.model.geometry import Placement
 from tfcam.model.tokens import Grid
 
@@ -89,6 +89,7 @@ class Reading:
         placement: Where the layer's cells lie in the image; None where they cover it.
         network: To be asked again about other images or activations; there for every method.
         principal: Whether channels are combined to their first principal component.
+        spacing: Of numbers near 1 in the dtype that the network computes in.
     """
 
     activations: tf.Tensor
@@ -104,12 +105,17 @@ class Reading:
     placement: Placement | None = None
     network: Network = None  # type: ignore[assignment]  # None in a reading made by hand
     principal: bool = False
+    spacing: float = FLOAT32
 
     def over_image(self, maps: tf.Tensor, sides: Sequence[int]) -> tf.Tensor:
         """Lay maps of the layer (B, h, w, K) over the image: (B, *sides, K)."""
         if self.placement is None:
             return resized(maps, sides)
         return self.placement.carry_back(maps, sides)
+
+    def settled(self, values: tf.Tensor, terms: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
+        """Set values to zero for each image where the sums of some terms are rounding alone."""
+        return tf.where(cancels(terms, axes, self.spacing), 0.0, values)
 
     def combine(self, weighted: tf.Tensor) -> tf.Tensor:
         """Sum weighted activations (B, h, w, K) over the channels to a map (B, h, w).

@@ -259,6 +259,7 @@ class SubModel:
                     image_gradients=slopes.get(_IMAGES),
                     attentions=tuple(attended),
                     grid=self.taps[index].grid if tapped else None,
+                    spacing=self.graph.spacing,
                 )
                 for index, activation in enumerate(tapped or [None])
             ]

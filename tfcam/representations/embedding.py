@@ -228,9 +228,9 @@ def embed(
         model: Any built Keras 3 model with one image input.
         images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Of several each is taken by itself. Several are a list; layer objects
-            are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Of several each is taken
+            by itself. Several are a list; layer objects are taken, too.
         classes: The class of each picture, in words; by default those of the data, or else those
             that the model predicts.
         by: How points are found: "pca", the first two principal components, or "tsne", which

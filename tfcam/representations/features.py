@@ -168,8 +168,9 @@ def features(
         model: Any built Keras 3 model.
         image: One image, as ``tfcam.explain`` takes it.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Layer objects are taken,
+            too.
         count: Number of channels that are shown, if there are so many.
         by: What the strength of a channel is: its "mean" or its "max" over all positions.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
@@ -202,7 +203,7 @@ def features(
     prepared = opened.prepare_one(image, preprocess, "features")
     if prepared.axes != 2:
         raise ValueError("features draws the maps of images; this input is none.")
-    tap, _ = opened.graph.open_layer(layer, opened.which, grid)
+    tap, *_ = opened.graph.open_layer(layer, opened.which, grid)
     submodel = SubModel(opened.graph, [tap], which=opened.which)
     (values,) = compute_activations(submodel, prepared).maps
     flat = values.reshape(-1, values.shape[-1])

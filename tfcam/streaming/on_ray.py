@@ -73,8 +73,9 @@ def stream_on_ray(
         num_gpus: Number of GPUs that each actor has; less than 1 where several share one.
         num_cpus: Number of CPUs that Ray counts for each actor.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Layer objects are taken,
+            too.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
         target: The class that is explained: an index, a label, or "label" for each picture's own;

@@ -67,8 +67,9 @@ def stream(
             Images are uint8 (H, W, 3) of any size, or floats, which are taken as already prepared.
         to: The folder of the store. A run that was stopped goes on there where it was.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
-            an index of ``tfcam.layers``; by default the map that feeds the last global pooling, or
-            else the last map. Layer objects are taken, too.
+            an index of ``tfcam.layers``; by default the last map that the output is computed from,
+            before pooling, a softmax over positions or a mixing of axes. Layer objects are taken,
+            too.
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
