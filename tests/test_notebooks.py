@@ -1,7 +1,7 @@
 """The notebooks run from top to bottom, draw their figures, and are kept without outputs.
 
-Each runs twice where the real weights and pictures are there: with those, and with nothing but what
-is in tfcam. Neither may download anything.
+Each runs with the real weights and pictures where they are there, else with nothing but what is in
+tfcam. Neither may download anything.
 """
 
 import base64
@@ -74,14 +74,9 @@ def check_outputs(notebook):
 
 @each_notebook
 @pytest.mark.slow
-def test_it_runs_with_what_is_in_tfcam(path, tmp_path):
-    check_outputs(run(path, tmp_path, None))
-
-
-@each_notebook
-@pytest.mark.slow
-def test_it_runs_on_real_weights_and_pictures(path, tmp_path, data):
-    check_outputs(run(path, tmp_path, data))
+def test_it_runs(path, tmp_path):
+    data = os.environ.get("TFCAM_TEST_DATA")
+    check_outputs(run(path, tmp_path, Path(data).resolve() if data else None))
 
 
 @pytest.mark.slow

@@ -251,7 +251,8 @@ REQUESTS = [
     *images("begins with b'<html>no pic'", html_said_to_be_png="SERVER/html-as-png"),
     *images("answers 404", not_found="SERVER/missing"),
     *images("more than max_bytes", too_large="SERVER/huge"),
-    *images("must be a path, an http", none=None, number=5, mapping={"a": 1}, nested=[[PICTURE]]),
+    *images("must be a path, an http", none=None, number=5, nested=[[PICTURE]]),
+    *images("give it as it is, or as a dict of '.*' alone; got a dict of 'a'", mapping={"a": 1}),
     *images(
         "An image must have shape", flat=PICTURE[0, 0], channels_first=np.moveaxis(PICTURE, -1, 0)
     ),
