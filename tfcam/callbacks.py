@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import keras
 import numpy as np
 import tensorflow as tf
@@ -30,6 +29,7 @@ from tfcam.results.explanations import Explanations
 from tfcam.results.sheets import shrink
 from tfcam.targets.classes import Target
 from tfcam.utils.files import write_whole
+from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_count
 
 _SCORES = ("explain_box_iou", "explain_pointing_game")

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
+
+from tfcam.utils.opencv import cv2
 
 # Outlines are drawn this many times larger and averaged down: smooth edges, and a mask that is
 # right to a fraction of a pixel (cv2's own anti-aliased fill makes shapes about a pixel too wide).

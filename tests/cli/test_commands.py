@@ -1,6 +1,7 @@
 """The command line, in this process: what it prints and writes, and one line for bad input."""
 
 import functools
+import io
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 import tfcam
 from tests import networks
-from tfcam.cli.commands import app
+from tfcam.cli.commands import app, main
 from tfcam.engine.doors import DOORS
 from tfcam.scenes import KINDS, draw_scene
 
@@ -510,6 +511,39 @@ def test_methods_prints_each_with_what_it_shows():
     assert [name.strip() for name, _ in rows if name.strip()] == list(tfcam.METHODS)
     text = " ".join(" ".join(summary for _, summary in rows).split())
     assert text == " ".join(method.summary for method in tfcam.METHODS.values())
+
+
+CAFES = [f"café {number}" for number in range(len(KINDS))]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("explain a.png --model shapes --labels cafés.txt", r"caf\? \d"),
+        ("explain a.png --model shapes --labels cafés.txt --json", r'"label": "caf\\u00e9 \d"'),
+        ("compare a.png --model shapes --labels cafés.txt --method cam", r"caf\? \d"),
+        ("diagnose a.png --model shapes --labels cafés.txt", r"caf\? \d"),
+        ("explain a.png --model shapes --labels cafés.txt --target thé", r"tfcam: .*'th\?'"),
+        ("explain żółw.png --model shapes", r"tfcam: .*'\?\?\?w.png'"),
+        ("layers --model shapes", "features"),
+        ("methods", "Chattopadh|grad_cam_pp"),
+        ("metrics", "deletion"),
+    ],
+)
+def test_a_terminal_of_ascii_gets_question_marks(command, said, monkeypatch):
+    """Python would end a program that prints what its terminal does not know."""
+    Path("cafés.txt").write_text("\n".join(CAFES), encoding="utf-8")
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2)]
+    monkeypatch.setattr("sys.argv", ["tfcam", *command.split()])
+    monkeypatch.setattr("sys.stdout", streams[0])
+    monkeypatch.setattr("sys.stderr", streams[1])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    for stream in streams:
+        stream.flush()
+    printed = "".join(stream.buffer.getvalue().decode("ascii") for stream in streams)
+    assert re.search(said, printed), printed
+    assert ended.value.code == (2 if said.startswith("tfcam") else 0)
 
 
 @pytest.mark.slow

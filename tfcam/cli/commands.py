@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 import typer
@@ -69,5 +71,8 @@ for command in (demo, explain, compare, diagnose, evaluate, recommend, dream, ex
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a label may hold what an ASCII terminal can't
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     app()

@@ -3,3 +3,5 @@
 Whatever is given becomes a stream of ``Example``, read picture by picture.
 One comes here to read another format.
 """
+
+import tfcam.utils.backend  # noqa: F401  # says so where Keras is not TensorFlow's

@@ -6,11 +6,11 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from tfcam.figures.overlays import overlay
+from tfcam.utils.opencv import cv2
 
 SHOWN, _SIDE = 3, 200
 

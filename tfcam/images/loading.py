@@ -14,11 +14,11 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tfcam.images.download import FetchError, fetch
+from tfcam.utils.opencv import cv2
 
 # Pillow opens more, but some of those start other programs (EPS runs Ghostscript) and some hold
 # a larger picture than their header says (ICO). HEIF is there for who registered pillow-heif.

@@ -4,6 +4,7 @@ ReLU, resized, scaled, in NumPy (``scaling.py``) and in TensorFlow (``tensors.py
 an object (``regions.py``). One comes here to change how a raw map becomes a heatmap.
 """
 
+import tfcam.utils.backend  # noqa: F401  # says so where Keras is not TensorFlow's
 from tfcam.maps.regions import (
     By,
     Components,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
 
+from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_choice
 
 Components = Literal["largest", "all", "enclosing"]

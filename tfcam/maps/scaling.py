@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
 
+from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_choice
 
 Fusion = Literal["max", "mean", "product", "tanh_max"]

@@ -4,6 +4,8 @@ Activations and gradients in, raw signed maps out; a file for each family, whose
 its methods. One comes here to add a method.
 """
 
+import tfcam.utils.backend  # noqa: F401  # says so where Keras is not TensorFlow's
+
 # Each family adds its methods to METHODS: whoever asks first, it is whole.
 from tfcam.methods import (  # noqa: F401
     cam,

@@ -12,6 +12,8 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import tfcam.utils.backend  # noqa: F401  # says so where Keras is not TensorFlow's
+
 if TYPE_CHECKING:
     from tfcam.metrics.baselines import (
         BASELINES,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from tfcam import maps
 from tfcam.images.loading import to_channels
+from tfcam.utils.opencv import cv2
 
 # As many positions as the last map of most networks has.
 _GRID = (7, 7)

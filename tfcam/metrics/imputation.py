@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import cv2
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
+from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_choice
 
 Fill = Literal["zero", "mean", "blur", "noisy_linear"]

@@ -3,3 +3,5 @@
 The only ``GradientTape`` is here (``submodel.py``); ``reading.py`` is what a method is given.
 One comes here to change what one pass yields.
 """
+
+import tfcam.utils.backend  # noqa: F401  # says so where Keras is not TensorFlow's

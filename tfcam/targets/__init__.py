@@ -4,6 +4,7 @@ A target is called with the outputs of a batch and gives one number for each exa
 One comes here to add a task.
 """
 
+import tfcam.utils.backend  # noqa: F401  # says so where Keras is not TensorFlow's
 from tfcam.targets.classes import Difference, Top
 from tfcam.targets.detection import Box
 from tfcam.targets.regression import Regression
