@@ -23,7 +23,8 @@ FLOORS = (
     ("passes", "preprocessing", "results"),
     ("figures", "model"),
     ("data", "maps", "targets"),
-    ("demo", "findings", "images", "scenes", "utils"),
+    ("demo", "findings", "images", "scenes"),
+    ("utils",),
 )
 FLOOR = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tfcam.figures.letters import write_plainly
 from tfcam.figures.overlays import embed_png
 from tfcam.figures.rendering import render
 from tfcam.utils.archive import Archived, Form, save_archive, save_picture
@@ -120,7 +121,7 @@ class Dream(Archived):
             return self._draw(plt.figure(figsize=(8, 3.6)))
         ax.imshow(self.picture)
         ax.set_axis_off()
-        ax.set_title(self.title, fontsize="medium", parse_math=False)  # a label may hold a $
+        write_plainly(ax.set_title(self.title, fontsize="medium"))
         return ax
 
     def _draw(self, figure: Figure) -> Axes:

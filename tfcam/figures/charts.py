@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from tfcam.figures.letters import write_names, write_plainly
 from tfcam.figures.overlays import LINE_COLOURS, STROKES
 
 # What is grey is told apart by its stroke alone.
@@ -84,6 +85,7 @@ def draw_means(panels: Sequence[Means]) -> Figure:
             inside = "white" if quiet else colour  # told apart in black and white too
             axes.plot([mean], [place], "o", color=colour, markerfacecolor=inside, markersize=4)
         axes.set_yticks(range(len(panel.names)), panel.names, fontsize="small")
+        write_names(axes.yaxis)
         axes.set_ylim(len(panel.names) - 0.4, -0.6)
         axes.set_title(panel.title, fontsize="medium")
         axes.grid(axis="x", color="#e0e0e0", linewidth=0.6)
@@ -91,6 +93,7 @@ def draw_means(panels: Sequence[Means]) -> Figure:
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         axes.tick_params(axis="y", length=0)
+    write_plainly(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.set(h_pad=0.15, w_pad=0.08)  # type: ignore[call-arg]
@@ -141,4 +144,5 @@ def draw_curves(panels: Mapping[str, Sequence[Line]]) -> Figure:
         fontsize="small",
         frameon=False,
     )
+    write_plainly(figure)
     return figure

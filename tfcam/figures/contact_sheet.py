@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
+from tfcam.figures.letters import drawable, families
 from tfcam.figures.palette import PLAIN, Palette
 from tfcam.figures.rendering import render
 
@@ -51,9 +52,14 @@ class Font:
 
     def width(self, text: str) -> float:
         """Measure a line of text: the most that it is wide, in inches."""
-        properties = FontProperties(size=self.size, weight=self.weight)
-        width, _, _ = _TEXT.get_text_width_height_descent(text, properties, False)
+        properties = FontProperties(size=self.size, weight=self.weight, family=_family(text))
+        line = drawable(text.replace("\n", " "))
+        width, _, _ = _TEXT.get_text_width_height_descent(line, properties, False)
         return 1.06 * width / 72  # letters are set to whole pixels when they are drawn
+
+
+def _family(text: str) -> list[str] | None:
+    return None if text.isascii() else families()
 
 
 _Lettering = list[tuple[list[str], Font]]
@@ -313,11 +319,12 @@ class _Pen:
                 self.figure.text(
                     x / self.width,
                     1 - (top - 0.27 * font.line) / self.height,
-                    "\n".join(lines),
+                    drawable("\n".join(lines)),
                     ha=align,
                     va="baseline",  # of the last line; tops differ between letters
                     fontsize=font.size,
                     fontweight=font.weight,
+                    fontfamily=_family("".join(lines)),
                     linespacing=1.15,
                     parse_math=False,  # a label may hold a $
                 )

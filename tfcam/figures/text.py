@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextToPath
 from rich.text import Text
 
+from tfcam.figures.letters import drawable, families
 from tfcam.figures.palette import OF_MAXIMUM, Palette
 from tfcam.utils.terminal_text import make_printable
 
@@ -29,20 +28,6 @@ MARGIN, MOST_LINES = 0.1, 100
 
 
 _WIDTH, _AROUND = 7.6, 1.12  # of the words in a figure, and what is above and below them
-
-
-# Where they are installed, for scripts that matplotlib's own font does not have.
-_OTHER_FONTS = (
-    "Noto Sans CJK KR",
-    "Noto Sans CJK JP",
-    "NanumGothic",
-    "Malgun Gothic",
-    "AppleGothic",
-    "Hiragino Sans",
-    "Microsoft YaHei",
-    "Noto Sans Arabic",
-    "Arial Unicode MS",
-)
 
 
 _TEXT = TextToPath()
@@ -139,7 +124,7 @@ def set_words(words: Sequence[str], width: float, most: int) -> list[list[tuple[
     lines: list[list[tuple[str, float]]] = [[]]
     left = width
     for word in words:
-        shown = _drawable(_visible(word))
+        shown = drawable(_visible(word))
         needed = _width(shown) + 2 * _PAD
         while needed > width and len(shown) > 2:
             shown = f"{shown[: int(len(shown) * 0.8)].rstrip('…')}…"
@@ -230,25 +215,10 @@ def _visible(word: str) -> str:
     return make_printable(" ".join(word.split())) or "␣"
 
 
-def _drawable(word: str) -> str:
-    """A word with a box for each letter that no font has, as matplotlib would warn of it."""
-    return "".join(letter if ord(letter) in _letters() else "□" for letter in word)
-
-
 def _width(text: str) -> float:
     return _TEXT.get_text_width_height_descent(text, _font(), False)[0] / 72
 
 
 @functools.cache
 def _font() -> FontProperties:
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return FontProperties(
-        family=["DejaVu Sans", *(name for name in _OTHER_FONTS if name in installed)], size=_SIZE
-    )
-
-
-@functools.cache
-def _letters() -> frozenset[int]:
-    """All letters that can be drawn."""
-    paths = {font_manager.findfont(FontProperties(family=[name])) for name in _font().get_family()}
-    return frozenset().union(*(FT2Font(path).get_charmap() for path in paths))
+    return FontProperties(family=families(), size=_SIZE)

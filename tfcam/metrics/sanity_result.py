@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.figures.letters import write_names, write_plainly
 from tfcam.figures.overlays import LINE_COLOURS, STROKES, draw_pixels
 from tfcam.figures.palette import PLAIN
 from tfcam.metrics.similarity_table import SIMILARITIES, means_and_deviations
@@ -142,7 +143,8 @@ class Randomisation:
         ax.set_ylabel(f"{similarity}\nwith the original map")
         ax.set_xlabel(f"randomised, {self.mode}")
         ax.axhline(0, color="grey", linewidth=0.5)
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        write_plainly(ax.legend(loc="upper left", bbox_to_anchor=(1, 1)))
+        write_names(ax.xaxis)
         return ax
 
     def show(self) -> Figure:

@@ -21,6 +21,7 @@ from tfcam.data.sources import open_data
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import BATCH_SIZE, GRID, OUTPUT, SEED
 from tfcam.figures.contact_sheet import Font, fit
+from tfcam.figures.letters import write_plainly
 from tfcam.figures.overlays import LINE_COLOURS, embed_png
 from tfcam.figures.rendering import new_figure, render
 from tfcam.images.loading import resize_image
@@ -160,6 +161,7 @@ class Embedding(Archived):
         handles = figure.axes[0].get_legend_handles_labels()[0][:_NAMED]
         handles += [Line2D([], [], linestyle="")] * (len(named) - len(handles))
         figure.legend(handles, named, loc="lower center", ncols=beside, fontsize=_LEGEND.size)
+        write_plainly(figure)
         figure.subplots_adjust(0.08, bottom / height, 0.98, 1 - 0.45 / height, 0.2, 0.35)
         return figure
 
@@ -192,7 +194,7 @@ class Embedding(Archived):
         axes.autoscale_view()
         near = f"the nearest picture is of the same class for {self.neighbours[number]:.0%}"
         layer = fit(self.layers[number], 3.5, _TITLE, 1)
-        axes.set_title(f"{layer}\n{near}", fontsize=_TITLE.size, parse_math=False)
+        axes.set_title(f"{layer}\n{near}", fontsize=_TITLE.size)
         names = ["t-SNE 1", "t-SNE 2"]
         if self.explained:
             shares = enumerate(self.explained[number], 1)

@@ -18,6 +18,7 @@ from rich.text import Text
 from tfcam import maps
 from tfcam.figures import overlays as drawing
 from tfcam.figures import text as lettering
+from tfcam.figures.letters import write_plainly
 from tfcam.figures.palette import ALPHA, COLORMAP, OF_MAXIMUM, OF_PERCENTILE, PLAIN, Palette
 from tfcam.figures.rendering import new_figure, render
 from tfcam.findings import FINDINGS, Finding
@@ -267,7 +268,7 @@ class Explanation(Archived):
             drawing.draw_series(ax, self.image, values, palette)
         else:
             lettering.draw_words(ax, self.words, values, palette)
-        ax.set_title(self.title, fontsize="medium", parse_math=False)  # a label may hold a $
+        write_plainly(ax.set_title(self.title, fontsize="medium"))
         return ax
 
     def _has_bar(self, palette: Palette) -> bool:
