@@ -11,6 +11,7 @@ from tfcam.methods import (  # noqa: F401
     full_grad,
     gradients,
     perturbation,
+    relevance,
     smoothing,
     transformers,
 )
