@@ -212,3 +212,11 @@ def test_what_has_no_rule_is_refused_by_name(layer, name):
     )
     with pytest.raises(ValueError, match=re.escape("must have a DeepLIFT rule") + f".*{name}"):
         lifted(model, images())
+
+
+def test_the_model_is_as_it_was():
+    model, x = network("pooled"), np.random.default_rng(4).normal(0, 1, (1, 9, 9, 3)).astype("f4")
+    before = networks.snapshot(model, x)
+    for _ in range(2):
+        lifted(model, x)
+    assert networks.snapshot(model, x) == before
