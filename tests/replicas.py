@@ -116,3 +116,29 @@ def eigen_cam(A, _=None):
 
 def eigen_grad_cam(A, G):
     return eigen_cam(A * G)
+
+
+def deep_lift(weights, x, start, c):
+    """Shrikumar et al. 2017, section 3.5.1: m through two layers of ReLUs on each pixel.
+
+    m_x = m_z (a - a') / (z - z') at a ReLU, W m_z at a layer; the head averages over the pixels.
+    """
+    W1, b1, W2, b2, V, _ = (w.astype(np.float64) for w in weights)
+    h, w, C = x.shape
+    M = np.zeros(x.shape)
+    for i in range(h):
+        for j in range(w):
+            inputs, zs = [], []
+            for each in (x[i, j].astype(np.float64), start[i, j].astype(np.float64)):
+                z1 = each @ W1[0, 0] + b1
+                z2 = np.maximum(z1, 0) @ W2[0, 0] + b2
+                inputs.append(each)
+                zs.append((z1, z2))
+            m = V[:, c] / (h * w)
+            for layer, W in ((1, W2[0, 0]), (0, W1[0, 0])):
+                z, z0 = zs[0][layer], zs[1][layer]
+                m = m * (np.maximum(z, 0) - np.maximum(z0, 0)) / (z - z0)
+                m = W @ m
+            for k in range(C):
+                M[i, j, k] = m[k] * (inputs[0][k] - inputs[1][k])
+    return M

@@ -20,6 +20,7 @@ PLACES = (
     "methods.test_perturbation",
     "methods.test_gradients",
     "methods.test_full_grad",
+    "methods.test_relevance",
     "model.test_tokens",
     "passes.test_guided_relu",
 )

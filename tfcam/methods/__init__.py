@@ -13,6 +13,7 @@ from tfcam.methods import (  # noqa: F401
     full_grad,
     gradients,
     perturbation,
+    relevance,
     smoothing,
     transformers,
 )

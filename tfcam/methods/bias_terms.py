@@ -20,6 +20,7 @@ from tfcam.model.layer_types import CONVOLUTIONS
 from tfcam.model.taps import Tap
 from tfcam.model.tracing import trace
 from tfcam.passes.outputs import logits
+from tfcam.passes.traced_walk import convolves
 
 # TensorFlow's operations that are piecewise linear in all their floating-point inputs together.
 _JOINT = {
@@ -44,13 +45,6 @@ _SINGLE = {
 
 
 _DIVISIONS = {"RealDiv", "Div", "DivNoNan"}
-
-
-# Keras compiles a grouped convolution, so that it is a function of its own in the graph.
-_FUNCTIONS = {"PartitionedCall", "StatefulPartitionedCall"}
-
-
-_CONVOLVING = {"Conv2D", "Conv3D", "ReadVariableOp", "Identity", "Const", "NoOp"}
 
 
 # They take numbers and return numbers that no small change of the image changes.
@@ -214,7 +208,7 @@ def _adds(
     if kind in _JOINT:
         still = [tensor for tensor, moves_too in zip(operands, moves, strict=True) if not moves_too]
         return kind == "Relu6" or any(map(_nonzero, still))
-    single = kind in _SINGLE or (kind in _DIVISIONS and moves[0]) or _convolves(operation)
+    single = kind in _SINGLE or (kind in _DIVISIONS and moves[0]) or convolves(operation)
     if single and sum(moves) <= 1:
         return False
     raise ValueError(
@@ -222,16 +216,6 @@ def _adds(
         f"convolutions, batch normalisation and ReLU are; {_path(maker, graph)} computes "
         f"{_kind(maker, kind)}. Use 'grad_cam' or another method."
     )
-
-
-def _convolves(operation: tf.Operation) -> bool:
-    """Whether it calls a function that only convolves."""
-    if operation.type not in _FUNCTIONS:
-        return False
-    name = operation.get_attr("f").name
-    functions = operation.graph.as_graph_def().library.function
-    (body,) = (function.node_def for function in functions if function.signature.name == name)
-    return {node.op for node in body} <= _CONVOLVING
 
 
 def _tap(kind: str, maker: _Span | None, graph: ModelGraph) -> Tap:

@@ -34,6 +34,31 @@ def saliency(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.image_gradients)
 
 
+@method(Need.IMAGE_GRADIENTS, pixels=True)
+def gradient_input(reading: Reading) -> tf.Tensor:
+    """Gradient times input: what each value gives to the score where the network is linear.
+
+    M = x ds/dx. It says nothing where x is 0, which is what the network takes for 0: black, grey
+    or the mean colour. Of a network of ReLUs without biases its sum is the score.
+
+    Args:
+        reading: image_gradients (B, H, W, C), and the network.
+
+    Returns:
+        (B, H, W, C), signed.
+
+    Source: Shrikumar et al. 2016, "Not Just a Black Box: Learning Important Features Through
+    Propagating Activation Differences", section 2.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> tfcam.explain(tfcam.demo_model(), scene, method="gradient_input").raw.shape
+        (128, 128, 3)
+    """
+    return tf.cast(reading.network.images, tf.float32) * reading.image_gradients
+
+
 @method(Need.NETWORK, pixels=True, passes="2 F + steps (F + B)")
 def integrated_gradients(
     reading: Reading, *, steps: int = 32, baseline: float = 0.0

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, TensorTarget, select
 from tfcam.passes.reading import Need, Reading
+from tfcam.passes.rescale_rules import halves, middle, rescaled
 from tfcam.passes.submodel import SubModel
+from tfcam.passes.traced_walk import walk_back
 from tfcam.targets.callables import ClassScore
 
 
@@ -69,6 +72,26 @@ class ExplainedNetwork:
             if own_targets is None
             else tf.where([*map(_is_class, own_targets)], likely, scores)
         )
+
+    def multipliers(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Find what each value's difference from a start gave to the score, per difference.
+
+        Returns:
+            (B, H, W, C) float32 by the rescale rule, and the score's rise from the start, (B,).
+
+        Raises:
+            NoRuleError: If an operation on the way has no such rule.
+        """
+        both = tf.identity(tf.concat([self.images, start], axis=0))
+        outputs = self.submodel.at([]).forward(both).outputs
+        ends = tf.nest.flatten(outputs.scores)
+        scores = self._select(outputs)
+        # Of a target that is not linear in the outputs: its mean slope at both ends.
+        slopes = tf.gradients(scores, ends, unconnected_gradients="zero")
+        scale = HALF_SCALE if self.submodel.half else 1.0
+        given = [middle(slope) * scale for slope in slopes]
+        found, _ = halves(walk_back(ends, both, given, rescaled))
+        return tf.cast(found, tf.float32) / scale, scores[0] - scores[1]
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """Score (n, B) n variants of the activations, (n B, h, w, K).

@@ -67,6 +67,9 @@ class Network(Protocol):
     def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
         """Score (n, B) n variants of the images, (n B, H, W, C), or give their probabilities."""
 
+    def multipliers(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What each value gave to the score per difference from a start; and the rise (B,)."""
+
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """Score (n, B) n variants of the activations, (n B, h, w, K)."""
 

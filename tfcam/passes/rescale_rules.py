@@ -1,0 +1,186 @@
+"""DeepLIFT's rescale rule: what each input of an operation gave to the difference of two passes.
+
+The first half of a batch are images, the second half what they are held against. A multiplier m is
+a contribution per difference, the same in both halves; each rule here keeps the sum of
+m (x - x') from an operation's outputs to its inputs exactly, but for rounding.
+
+Source: Shrikumar et al. 2017, "Learning Important Features Through Propagating Activation
+Differences", section 3.5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfcam.passes.traced_walk import convolves, gradients_of, no_rule, repeated
+
+# Linear in all inputs that depend on the image together: their gradient is exact.
+_LINEAR = {
+    *("Identity", "Cast", "EnsureShape", "CheckNumerics", "Snapshot", "Neg"),
+    *("Add", "AddV2", "AddN", "Sub", "BiasAdd", "Sum", "Mean", "Cumsum", "AvgPool", "AvgPool3D"),
+    *("Reshape", "Squeeze", "ExpandDims", "Transpose", "Tile", "BroadcastTo", "ReverseV2", "Roll"),
+    *("ConcatV2", "Pack", "Unpack", "Split", "SplitV", "Slice", "StridedSlice"),
+    *("Gather", "GatherV2", "GatherNd", "Pad", "PadV2", "MirrorPad", "Select", "SelectV2"),
+    *("SpaceToBatchND", "BatchToSpaceND", "SpaceToDepth", "DepthToSpace"),
+    *("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ScaleAndTranslate"),
+}
+
+# Linear in each of two inputs: where both depend on the image, the gradient in the middle is exact.
+_BILINEAR = {
+    *("Mul", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"),
+    *("Conv2D", "Conv3D", "DepthwiseConv2dNative"),
+    *("Conv2DBackpropInput", "Conv3DBackpropInputV2", "DepthwiseConv2dNativeBackpropInput"),
+}
+
+# Quadratic: so is it of their inputs.
+_QUADRATIC = {"Square", "SquaredDifference"}
+
+# Functions of one number each.
+_UNARY = {
+    *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "Tanh", "Sigmoid"),
+    *("Erf", "Erfc", "Exp", "Expm1", "Log", "Log1p", "Sqrt", "Rsqrt", "Reciprocal", "Abs"),
+    *("Sin", "Cos", "Atan", "Sinh", "Cosh"),
+}
+
+_DIVISIONS = {"RealDiv", "Div", "DivNoNan"}
+
+_MAXIMA = {"MaxPool", "MaxPool3D", "Max"}
+
+_Tensors = Sequence[tf.Tensor]
+
+
+def rescaled(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+    """Give inputs the multipliers of an operation on a batch of two halves.
+
+    Args:
+        operation: Of a traced graph.
+        inputs: Those of its inputs that depend on the images.
+        given: The multipliers of its outputs.
+
+    Raises:
+        NoRuleError: If there is no rule for it.
+    """
+    kind = operation.type
+    if not all(tensor.dtype.is_floating for tensor in inputs):
+        raise no_rule(operation, "a DeepLIFT rule for indices and choices that the image makes")
+    if kind in ("StopGradient", "PreventGradient"):
+        return list(given)  # tf.nn.moments has one: its value moves, whatever its gradient is
+    if kind == "IdentityN":
+        return [given[list(map(id, operation.inputs)).index(id(tensor))] for tensor in inputs]
+    moving = {id(tensor) for tensor in inputs}
+    single = sum(id(tensor) in moving for tensor in operation.inputs) == 1
+    if kind in _LINEAR or (single and (kind in _BILINEAR or convolves(operation))):
+        return gradients_of(operation, inputs, given)
+    if kind in _BILINEAR | _QUADRATIC:
+        return _in_themiddle(operation, inputs, given)
+    rules = dict.fromkeys(_UNARY, _unary) | dict.fromkeys(_DIVISIONS, _divided)
+    rules |= dict.fromkeys(_MAXIMA, _pooled) | {"Softmax": _softmax, "Pow": _unary}
+    rules |= dict.fromkeys(("Maximum", "Minimum"), _larger)
+    if kind not in rules or (kind == "Pow" and inputs[0] is not operation.inputs[0]):
+        raise no_rule(operation, "a DeepLIFT rule")
+    return rules[kind](operation, inputs, given)
+
+
+def halves(tensor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Split a batch into images and what they are held against."""
+    first, second = tf.split(tensor, 2)
+    return first, second
+
+
+def twice(tensor: tf.Tensor) -> tf.Tensor:
+    """Let both halves of a batch be the same."""
+    return tf.concat([tensor, tensor], axis=0)
+
+
+def middle(tensor: tf.Tensor) -> tf.Tensor:
+    """Let both halves of a batch be their mean."""
+    first, second = halves(tensor)
+    return twice((first + second) / 2)
+
+
+def _slope(z: tf.Tensor, x: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
+    """Divide the difference of z by that of x; the tangent where x hardly differs."""
+    (z1, z0), (x1, x0) = halves(z), halves(x)
+    difference = x1 - x0
+    least = 16 * tf.cast(_epsilon(x.dtype), x.dtype) * (tf.abs(x1) + tf.abs(x0))
+    differs = tf.abs(difference) > least
+    secant = (z1 - z0) / tf.where(differs, difference, tf.ones_like(difference))
+    return twice(tf.where(differs, secant, halves(middle(tangent))[0]))
+
+
+def _epsilon(dtype: tf.DType) -> float:
+    """Find the smallest step from 1 to the next number of a type."""
+    return float({"float64": 2**-52, "float32": 2**-23, "float16": 2**-10}.get(dtype.name, 2**-7))
+
+
+def _fitted(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Sum over the axes along which an input was repeated to fit another."""
+    extra = values.shape.rank - like.shape.rank
+    total = tf.reduce_sum(values, list(range(extra)))
+    axes = [axis for axis, side in enumerate(like.shape) if side == 1 and total.shape[axis] != 1]
+    return tf.reduce_sum(total, axes, keepdims=True)
+
+
+def _in_themiddle(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+    moving = {id(tensor) for tensor in inputs}
+    middles = [middle(t) if id(t) in moving else t for t in operation.inputs]
+    again = repeated(operation, middles)
+    slopes = gradients_of(again, middles, given)
+    totals = {id(tensor): tf.zeros_like(tensor) for tensor in inputs}
+    for tensor, slope in zip(operation.inputs, slopes, strict=True):
+        if id(tensor) in totals:
+            totals[id(tensor)] += slope
+    return [totals[id(tensor)] for tensor in inputs]
+
+
+def _unary(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+    (x,), (z,) = inputs, operation.outputs
+    (tangent,) = gradients_of(operation, [x], [tf.ones_like(z)])
+    return [given[0] * _slope(z, x, tangent)]
+
+
+def _divided(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+    """a / b = a (1 / b): the middle of each for the other."""
+    a, b = operation.inputs
+    if len(inputs) == 1 and inputs[0] is a and a is not b:
+        return gradients_of(operation, inputs, given)
+    if a is b:
+        return [tf.zeros_like(a)]
+    b1, b0 = halves(b)
+    top = middle(a) if any(tensor is a for tensor in inputs) else a
+    found = {id(a): middle(1 / b), id(b): -top / twice(b1 * b0)}
+    return [_fitted(given[0] * found[id(tensor)], tensor) for tensor in inputs]
+
+
+def _larger(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+    """max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b): the rule of the ReLU."""
+    a, b = operation.inputs
+    ahead = b - a if operation.type == "Maximum" else a - b
+    share = _slope(operation.outputs[0] - a, b - a, tf.cast(ahead > 0, a.dtype))
+    found = {id(a): 1 - share, id(b): share}
+    return [_fitted(given[0] * found[id(tensor)], tensor) for tensor in inputs]
+
+
+def _pooled(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+    """Route what a maximum gained to where either pass has it, each up to the larger of both."""
+    (x,), (z,) = inputs, operation.outputs
+    z1, z0 = halves(z)
+    larger, (m, _) = tf.maximum(z1, z0), halves(given[0])
+    gains = tf.concat([m * (larger - z0), m * (z1 - larger)], axis=0)
+    total = tf.add(*halves(gradients_of(operation, [x], [gains])[0]))
+    x1, x0 = halves(x)
+    return [twice(tf.math.divide_no_nan(total, x1 - x0))]
+
+
+def _softmax(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+    """log z = x - L, and as the sum of z does not change L rises by the mean rise of x.
+
+    The mean is weighted by l = (z - z') / (log z - log z'), which lies between z and z': dividing
+    exponentials by their sum instead would divide by numbers of any size.
+    """
+    (x,), (m,), (z,) = inputs, given, operation.outputs
+    weights = _slope(z, tf.nn.log_softmax(x), z)
+    total = tf.reduce_sum(weights, axis=-1, keepdims=True)
+    return [weights * (m - tf.reduce_sum(m * weights, axis=-1, keepdims=True) / total)]

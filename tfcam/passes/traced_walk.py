@@ -1,0 +1,150 @@
+"""A walk back over the graph that is being traced: from scores to images, by a rule for each step.
+
+Inside a traced function the forward pass is a list of TensorFlow's operations. Going back through
+them, a rule says what each input of an operation gets of what its outputs have: a multiplier, a
+share. What it adds becomes part of the same graph; the model is neither copied nor changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+from tensorflow.python.framework.ops import get_gradient_function
+
+# Their values are of shapes only, or the same whatever the input is.
+_STILL = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"}
+
+# Keras compiles a grouped convolution, so that it is a function of its own in the graph.
+_FUNCTIONS = {"PartitionedCall", "StatefulPartitionedCall"}
+
+_CONVOLVING = {"Conv2D", "Conv3D", "ReadVariableOp", "Identity", "Const", "NoOp"}
+
+# An operation, its inputs that depend on the images and what each output got -> what each of these
+# inputs gets.
+StepRule = Callable[[tf.Operation, Sequence[tf.Tensor], Sequence[tf.Tensor]], Sequence[tf.Tensor]]
+
+
+class NoRuleError(ValueError):
+    """A rule does not know an operation on the way from images to scores."""
+
+
+def walk_back(
+    ends: Sequence[tf.Tensor], start: tf.Tensor, given: Sequence[tf.Tensor], rule: StepRule
+) -> tf.Tensor:
+    """Carry values back from the ends of a traced pass to where it starts.
+
+    Args:
+        ends: Tensors of the graph that is being traced.
+        start: A tensor that they depend on.
+        given: What each end has, in its shape.
+        rule: What the inputs of an operation get; it may refuse one with ``NoRuleError``.
+
+    Returns:
+        What the start got, in its shape; zeros where nothing of it reaches the ends.
+
+    Example:
+        >>> @tf.function
+        ... def slope(x):
+        ...     y = 3 * x + 1
+        ...     return walk_back([y], x, [tf.ones_like(y)], gradients_of)
+        >>> slope(tf.constant([2.0])).numpy()
+        array([3.], dtype=float32)
+    """
+    way = _operations_between(start, ends)
+    moving = {start.ref(), *(output.ref() for operation in way for output in operation.outputs)}
+    got: dict[object, tf.Tensor] = {}
+
+    def add(tensor: tf.Tensor, value: tf.Tensor) -> None:
+        known = got.get(tensor.ref())
+        got[tensor.ref()] = value if known is None else known + value
+
+    for end, value in zip(ends, given, strict=True):
+        add(end, value)
+    for operation in reversed(way):
+        if not any(output.ref() in got for output in operation.outputs):
+            continue
+        values = [
+            got.pop(output.ref()) if output.ref() in got else tf.zeros_like(output)
+            for output in operation.outputs
+        ]
+        inputs = [tensor for tensor in operation.inputs if tensor.ref() in moving]
+        unique = list({tensor.ref(): tensor for tensor in inputs}.values())
+        for tensor, value in zip(unique, rule(operation, unique, values), strict=True):
+            add(tensor, value)
+    return got.get(start.ref(), tf.zeros_like(start))
+
+
+def _operations_between(start: tf.Tensor, ends: Sequence[tf.Tensor]) -> list[tf.Operation]:
+    """List the operations that depend on the start and that ends depend on, as they were made."""
+    needed, stack = set(), [end.op for end in ends]
+    while stack:
+        operation = stack.pop()
+        if operation.name not in needed and operation.type not in _STILL:
+            needed.add(operation.name)
+            stack += [tensor.op for tensor in operation.inputs]
+    moving, way = {start.ref()}, []
+    for operation in start.graph.get_operations():
+        if operation.name in needed and any(t.ref() in moving for t in operation.inputs):
+            moving |= {output.ref() for output in operation.outputs}
+            way.append(operation)
+    return way
+
+
+def gradients_of(
+    operation: tf.Operation, inputs: Sequence[tf.Tensor], given: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Give inputs the gradient of one operation: the rule that is exact where it is linear.
+
+    Args:
+        operation: Of a traced graph.
+        inputs: Those of its inputs that are asked for.
+        given: The gradient of each of its outputs.
+
+    Raises:
+        NoRuleError: If TensorFlow knows no gradient of it.
+    """
+    if operation.type in _FUNCTIONS:
+        return tf.gradients(operation.outputs, inputs, given, stop_gradients=inputs)
+    # tf.gradients would go through the whole graph at each step.
+    function = get_gradient_function(operation)
+    if function is None:
+        raise no_rule(operation, "a gradient")
+    found = function(operation, *given)
+    found = found if isinstance(found, list | tuple) else [found]
+    pairs = [(t, g) for t, g in zip(operation.inputs, found, strict=True) if g is not None]
+    return [
+        tf.add_n(
+            [tf.zeros_like(wanted), *(tf.convert_to_tensor(g) for t, g in pairs if t is wanted)]
+        )
+        for wanted in inputs
+    ]
+
+
+def convolves(operation: tf.Operation) -> bool:
+    """Tell whether an operation calls a function that only convolves."""
+    if operation.type not in _FUNCTIONS:
+        return False
+    name = operation.get_attr("f").name
+    functions = operation.graph.as_graph_def().library.function
+    (body,) = (function.node_def for function in functions if function.signature.name == name)
+    return {node.op for node in body} <= _CONVOLVING
+
+
+def repeated(operation: tf.Operation, inputs: Sequence[tf.Tensor]) -> tf.Operation:
+    """Add an operation to its graph once more, on other inputs of the same shapes."""
+    return operation.graph.create_op(
+        operation.type,
+        list(inputs),
+        [output.dtype for output in operation.outputs],
+        attrs=dict(operation.node_def.attr),
+    )
+
+
+def no_rule(operation: tf.Operation, what: str) -> NoRuleError:
+    """Word the error where an operation has no rule."""
+    return NoRuleError(
+        f"Every operation on the way from the image to the score must have {what}; "
+        f"{operation.type!r} ({operation.name}) has none. Use 'integrated_gradients' or "
+        "'grad_cam' instead."
+    )
