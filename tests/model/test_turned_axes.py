@@ -43,8 +43,9 @@ def turned_and_convolved():
         layers.Permute((2, 1, 3), name="turned"),
         Turn(name="turned"),
         layers.Lambda(lambda x: keras.ops.transpose(x, (0, 2, 1, 3)), name="turned"),
+        layers.Lambda(lambda x: keras.ops.einsum("bhwc->bwhc", x), name="turned"),
     ],
-    ids=["Permute", "a layer of one's own", "Lambda"],
+    ids=["Permute", "a layer of one's own", "Lambda", "einsum"],
 )
 @pytest.mark.parametrize("method", ["grad_cam", "layer_cam", "eigen_cam"])
 def test_a_turned_layers_map_lies_where_that_before_it_does(turn, method):

@@ -185,9 +185,20 @@ def _ranks(graph: tf.Graph) -> dict[str, int]:
 
 def _turns(graph: tf.Graph) -> dict[str, tuple[int, ...]]:
     """The axes of each tensor that a transposition makes."""
-    turned = [operation for operation in graph.get_operations() if operation.type == "Transpose"]
-    axes = {each.outputs[0].name: tf.get_static_value(each.inputs[1]) for each in turned}
-    return {name: tuple(map(int, known)) for name, known in axes.items() if known is not None}
+    operations = graph.get_operations()
+    return {each.outputs[0].name: axes for each in operations if (axes := _axes(each))}
+
+
+def _axes(operation: tf.Operation) -> tuple[int, ...] | None:
+    """The axes of what an operation takes, as what it makes has them, if it is a transposition."""
+    if operation.type == "Transpose":
+        known = tf.get_static_value(operation.inputs[1])
+        return None if known is None else tuple(map(int, known))
+    if operation.type == "Einsum" and len(operation.inputs) == 1:
+        taken, made = operation.get_attr("equation").decode().split("->")
+        same = "." not in taken and sorted(taken) == sorted(made)
+        return tuple(map(taken.index, made)) if same else None
+    return None
 
 
 def tensor_name(tensor: tf.Tensor) -> str:
