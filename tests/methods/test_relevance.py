@@ -214,6 +214,14 @@ def test_what_has_no_rule_is_refused_by_name(layer, name):
         lifted(model, images())
 
 
+def test_recurrent_layers_are_refused_as_loops():
+    ends = keras.Input((3, 4, 3))
+    x = layers.GRU(2, name="steps")(layers.Reshape((3, 12))(ends))
+    model = keras.Model(ends, layers.Dense(2)(x))
+    with pytest.raises(ValueError, match="must have a DeepLIFT rule for loops, as of recurrent"):
+        lifted(model, np.ones((1, 3, 4, 3), "f4"))
+
+
 def test_the_model_is_as_it_was():
     model, x = network("pooled"), np.random.default_rng(4).normal(0, 1, (1, 9, 9, 3)).astype("f4")
     before = networks.snapshot(model, x)

@@ -99,8 +99,8 @@ def _check_method(engine: Engine) -> None:
     for request in engine.requests:
         if request.method.loops:
             raise ValueError(
-                f"A method of one pass can be exported; {request.method.name!r} runs the network "
-                "many times. Use one such as grad_cam."
+                f"A method of one pass can be exported; {request.method.name!r} asks the network "
+                "more than once. Use one such as grad_cam."
             )
 
 

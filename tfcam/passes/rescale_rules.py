@@ -63,6 +63,8 @@ def rescaled(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list
         NoRuleError: If there is no rule for it.
     """
     kind = operation.type
+    if any(tensor.dtype == tf.variant for tensor in inputs):
+        raise no_rule(operation, "a DeepLIFT rule for loops, as of recurrent layers")
     if not all(tensor.dtype.is_floating for tensor in inputs):
         raise no_rule(operation, "a DeepLIFT rule for indices and choices that the image makes")
     if kind in ("StopGradient", "PreventGradient"):
@@ -74,7 +76,7 @@ def rescaled(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list
     if kind in _LINEAR or (single and (kind in _BILINEAR or convolves(operation))):
         return gradients_of(operation, inputs, given)
     if kind in _BILINEAR | _QUADRATIC:
-        return _in_themiddle(operation, inputs, given)
+        return _at_the_mean(operation, inputs, given)
     rules = dict.fromkeys(_UNARY, _unary) | dict.fromkeys(_DIVISIONS, _divided)
     rules |= dict.fromkeys(_MAXIMA, _pooled) | {"Softmax": _softmax, "Pow": _unary}
     rules |= dict.fromkeys(("Maximum", "Minimum"), _larger)
@@ -123,7 +125,7 @@ def _fitted(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(total, axes, keepdims=True)
 
 
-def _in_themiddle(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
+def _at_the_mean(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
     moving = {id(tensor) for tensor in inputs}
     middles = [middle(t) if id(t) in moving else t for t in operation.inputs]
     again = repeated(operation, middles)
