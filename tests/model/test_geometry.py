@@ -141,6 +141,65 @@ def test_a_learned_place_is_a_finding():
     assert graph_of(model).placement(graph_of(model).open_layer("see").tap, (48, 64)) is None
 
 
+def by_gather(x, where):
+    """Rows that begin where the picture says."""
+    rows = (tf.range(HEIGHT)[tf.newaxis] + tf.cast(where[:, :1], tf.int32)) % HEIGHT
+    return tf.gather(x, rows, axis=1, batch_dims=1)
+
+
+def by_affine(x, where):
+    zero, one = tf.zeros_like(where[:, :1]), tf.ones_like(where[:, :1])
+    matrix = tf.concat([one, zero, 9 * where[:, :1], zero, one, zero, zero, zero], 1)
+    return keras.ops.image.affine_transform(x, matrix)
+
+
+def by_crop(x, where):
+    box = tf.sigmoid(tf.concat([where - 1, where + 1], 1))
+    return tf.image.crop_and_resize(x, box, tf.range(tf.shape(x)[0]), (HEIGHT, WIDTH))
+
+
+@keras.saving.register_keras_serializable()
+class Attending(layers.Layer):
+    """Looks where its own weights say: what finds the place and what takes it are one layer."""
+
+    def __init__(self, take, **options):
+        super().__init__(**options)
+        self.take, self.see = take, layers.Conv2D(2, 3, name="see")
+
+    def call(self, x):
+        return self.take(x, tf.reduce_mean(self.see(x), [1, 2]))
+
+
+@pytest.mark.parametrize("take", [by_gather, by_affine, by_crop])
+def test_a_place_that_one_layer_finds_and_takes_is_a_finding(take):
+    model = networks.seeded(brightness(Attending(take, name="attending")))
+    found = tfcam.explain(model, scene(), "conv", target=0, preprocess=None)
+    assert "place_unknown" in [finding.code for finding in found.findings]
+    graph = graph_of(model)
+    seeing = graph.open_layer("attending/see").tap
+    assert graph.placement(seeing, (HEIGHT, WIDTH)) is None
+
+
+def test_places_that_no_picture_tells_are_none_of_these():
+    """What is taken from weights, or for the answer alone."""
+
+    class Coded(layers.Layer):
+        def build(self, shape):
+            self.codes = self.add_weight(shape=(5, 3), initializer="ones")
+
+        def call(self, x):
+            return x + tf.gather(self.codes, tf.argmax(x, -1))
+
+    inputs = keras.Input((HEIGHT, WIDTH, 3))
+    x = layers.Conv2D(3, 3, padding="same", name="conv")(inputs)
+    x = layers.Conv2D(3, 3, padding="same", name="after")(Coded()(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    best = layers.Lambda(lambda z: tf.gather(z, tf.argsort(z)[:, :2], batch_dims=1))(x)
+    model = networks.seeded(keras.Model(inputs, best))
+    found = tfcam.explain(model, scene(), "after", target=0, preprocess=None)
+    assert "place_unknown" not in [finding.code for finding in found.findings]
+
+
 @pytest.mark.parametrize(
     "move",
     [

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.dependence import before
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import Input, run, swapped
 from tfcam.model.layer_types import CONVOLUTIONS
@@ -27,6 +28,14 @@ _NORMALIZING = (
     keras.layers.Normalization,
 )
 _POINTWISE = (*_NORMALIZING, keras.layers.Activation, keras.layers.ReLU, keras.layers.Rescaling)
+# What takes places from one tensor that another tells.
+_SAMPLERS = (
+    "CropAndResize",
+    "GatherNd",
+    "GatherV2",
+    "ImageProjectiveTransformV2",
+    "ImageProjectiveTransformV3",
+)
 # A cell may be off by so much of a pixel and still count as where it was.
 _NEAR = 0.75
 
@@ -177,6 +186,8 @@ def find_placement(
     turned = calls.positions(tensor)
     if not taken[calls.which].is_image:
         return None if turned == calls.positions(calls.explained_input) else UNKNOWN
+    if _is_sampled(calls, tensor):
+        return UNKNOWN
     places: set[Placement | str | None] = set()
     for entry in _entries(tree, calls).get(tensor or "", ()):
         if entry is None:
@@ -186,6 +197,16 @@ def find_placement(
         place = None if cells is None else _probe(cells, sides)
         places.add(_turn(place, sides) if turned != calls.positions(entry.inputs[0]) else place)
     return places.pop() if len(places) == 1 else UNKNOWN if places else None
+
+
+def _is_sampled(calls: CallGraph, tensor: str | None) -> bool:
+    """Whether places are taken on the way that the picture, or another input, tells."""
+    samples = [
+        name
+        for name, kind in calls.kinds.items()
+        if kind in _SAMPLERS and len(set(calls.parents.get(name, ()))) > 1
+    ]
+    return bool(samples) and not before(calls, [tensor or ""]).isdisjoint(samples)
 
 
 def _turn(place: Placement | str | None, sides: Sequence[int]) -> Placement | str | None:
@@ -199,18 +220,18 @@ def _turn(place: Placement | str | None, sides: Sequence[int]) -> Placement | st
 def _entries(tree: ModelTree, calls: CallGraph) -> dict[str, frozenset[Call | None]]:
     """The first calls with weights that each tensor comes through; None among them where lost."""
     nothing = frozenset[Call | None]()
-    found, before = {calls.explained_input: nothing}, nothing
+    found, earlier = {calls.explained_input: nothing}, nothing
     for call in calls.explained(calls.calls):
         # What code without a layer made comes through all that there was.
-        entries = nothing.union(*(found.get(tensor, before) for tensor in call.inputs))
+        entries = nothing.union(*(found.get(tensor, earlier) for tensor in call.inputs))
         operation = call.operation
         innermost = tree.node_by_id[id(operation)].innermost
         if not entries and _has_kernel(operation):
-            entries = frozenset({call} if innermost else _inside(call, before))
-        elif before and _moves(operation) and nothing in map(found.get, call.inputs):
-            entries = before | {None}  # such as a sampler whose places are learned
+            entries = frozenset({call} if innermost else _inside(call, earlier))
+        elif earlier and _moves(operation) and nothing in map(found.get, call.inputs):
+            entries = earlier | {None}  # such as a sampler whose places are learned
         if call.output is not None:
-            before |= found.setdefault(call.output, entries)
+            earlier |= found.setdefault(call.output, entries)
     return found
 
 
