@@ -109,6 +109,21 @@ def test_a_target_is_taken_as_it_is_now(kind, method):
     assert not np.allclose(fresh.raw, before.raw, rtol=1e-2, atol=1e-6)
 
 
+def test_one_number_of_a_large_array_counts():
+    """As a mask over a picture that is changed in its place."""
+    model, mask = networks.flat(), np.zeros((400, 300), np.float32)
+    explainer = tfcam.Explainer(model)
+
+    def target(outputs):
+        return outputs[:, 0] * float(mask.max())
+
+    mask[0, 0] = 1.0
+    for _ in range(3):
+        before = explainer(PICTURE, target)
+    mask[399, 299] = 2.0
+    np.testing.assert_allclose(explainer(PICTURE, target).raw, 2 * before.raw, rtol=1e-4)
+
+
 def test_targets_without_a_hash_one_for_each_image():
     model, targets = networks.flat(), [Weighted(0), Weighted(2)]
     explainer = tfcam.Explainer(model)

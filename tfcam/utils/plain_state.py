@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from tfcam.utils.code_reading import global_names, is_installed, state_of
+from tfcam.utils.digest import digest_arrays
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _LIBRARIES = ("builtins", "keras", "numpy", "tensorflow")
-_SMALL = 4096  # larger arrays count by their identity
+# Of arrays with more numbers a digest is kept; with still more they count by their identity.
+_SMALL, _LARGEST = 4096, 2**21
 _DEPTH = 6
 
 
@@ -22,8 +24,8 @@ def plain_state(function: Callable[..., Any]) -> Hashable:
     """Condense the plain values that a callable reads, so that a change of one shows.
 
     Read are its attributes, its closure, its defaults and the globals that its code names: numbers,
-    texts, small arrays, and lists, dicts, objects and functions of these. What else they hold
-    counts by its identity.
+    texts, arrays of up to two million numbers, and lists, dicts, objects and functions of these.
+    What else they hold counts by its identity.
 
     Args:
         function: A function, a method, a ``functools.partial`` or an object with ``__call__``.
@@ -59,8 +61,10 @@ def _state(value: Any, depth: int) -> Hashable:
         return tuple(_state(part, depth - 1) for part in items)
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
-        if array.size > _SMALL or array.dtype.hasobject:
+        if array.size > _LARGEST or array.dtype.hasobject:
             return id(value)
+        if array.size > _SMALL:
+            return digest_arrays(array)
         return array.dtype.str, array.shape, array.tobytes()
     return _identity(value), _object_state(value, depth - 1)
 
