@@ -677,6 +677,26 @@ def test_other_functions_and_explainers_are_another_run(shapes, tmp_path):
         )
 
 
+def test_two_runs_at_once_are_refused(shapes, tmp_path):
+    asked = {"methods": ["cam"], "metrics": ["gini"], "baselines": [], "to": tmp_path / "run"}
+    pictures = [tfcam.scenes.draw_scene(1).image]
+
+    def meanwhile(images, classes):
+        with pytest.raises(ValueError, match="Another run is writing to .*: wait until it has"):
+            tfcam.evaluate(shapes, pictures, **asked)
+        return [np.ones(image.shape[:2]) for image in images]
+
+    own = {"explainers": {"own": meanwhile}, "key": "a"}
+    first = tfcam.evaluate(shapes, pictures, **asked, **own)
+    again = tfcam.evaluate(shapes, pictures, **asked, **own)  # that let go of the folder
+    pd.testing.assert_frame_equal(first.table, again.table)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="must be no link"):
+        tfcam.evaluate(shapes, pictures, **asked | {"to": tmp_path / "linked"})
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", ["rows-00000.parquet", "state.npz", "settings.json"])
 @pytest.mark.parametrize("content", [b"", b"PAR1 and nonsense", b"{}", None])

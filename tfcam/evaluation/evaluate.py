@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.utils.progress import progress_bar
+from tfcam.utils.run_folder import alone_in
 
 
 def evaluate(
@@ -155,10 +157,11 @@ def evaluate(
     )
     source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
     folder = None if to is None else Path(to)
-    run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
-    run.resume()
-    bar = progress_bar(source.count, "evaluating", progress, "pictures", run.position)
-    with run.noting(), bar as advance:
-        while run.step(advance):
-            pass
-    return run.conclude()
+    with nullcontext() if folder is None else alone_in(folder):
+        run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
+        run.resume()
+        bar = progress_bar(source.count, "evaluating", progress, "pictures", run.position)
+        with run.noting(), bar as advance:
+            while run.step(advance):
+                pass
+        return run.conclude()

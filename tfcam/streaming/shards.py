@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,9 +32,9 @@ from tfcam.streaming.shard_files import (
 )
 from tfcam.utils.digest import digest_names
 from tfcam.utils.files import open_whole, write_whole
-from tfcam.utils.run_folder import AFTER, SETTINGS, keep_settings, make_folder, read_facts
+from tfcam.utils.run_folder import AFTER, SETTINGS, alone_in, keep_settings, read_facts
 
-_DONE, _LOCK = "done.json", ".lock"
+_DONE = "done.json"
 
 
 # The columns of a map.
@@ -79,31 +78,19 @@ class Shards:
         Raises:
             ValueError: If another run is at work here, or the folder holds something else.
         """
-        make_folder(self.folder)
-        file = self.folder / _LOCK
-        if file.is_symlink():
-            raise ValueError(f"{str(file)!r} must be no link: it would be written to. Remove it.")
-        lock = filelock.FileLock(file)
-        try:
-            lock.acquire(timeout=0)  # the system lets go of it when the process is killed
-        except filelock.Timeout:
-            raise ValueError(
-                f"Another run is writing to {str(self.folder)!r}: wait until it has ended, or give "
-                "another folder."
-            ) from None
-        try:
-            with _told(self.folder):
-                if not self.done() and _is_store(self.folder):
-                    for skipped in self.folder.glob("skipped-*.parquet"):
-                        if _number(skipped) >= 0:
-                            skipped.unlink()
-                    (self.folder / SETTINGS).unlink()  # nothing was made with them
-                keep_settings(self.folder, settings, "a store of maps", TOLD)
+        with alone_in(self.folder):
+            try:
+                with _told(self.folder):
+                    if not self.done() and _is_store(self.folder):
+                        for skipped in self.folder.glob("skipped-*.parquet"):
+                            if _number(skipped) >= 0:
+                                skipped.unlink()
+                        (self.folder / SETTINGS).unlink()  # nothing was made with them
+                    keep_settings(self.folder, settings, "a store of maps", TOLD)
+                    self._clear()
+                yield
+            finally:
                 self._clear()
-            yield
-        finally:
-            self._clear()
-            lock.release()
 
     def check(self, settings: dict[str, Any]) -> None:
         """Check that the settings are those of the store, as a worker beside others.

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from tfcam.utils.files import write_whole
 
-SETTINGS, STATE = "settings.json", "state.npz"
+SETTINGS, STATE, _LOCK = "settings.json", "state.npz", ".lock"
 AFTER = "_after"  # ends the name of a setting as it was when the run ended
 _LARGEST = 16 * 2**20  # bytes of settings
 
@@ -24,6 +26,31 @@ def make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"to must be a folder; {str(folder)!r} is a file.")
     folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other runs out of it.
+
+    Raises:
+        ValueError: If another run is at work there.
+    """
+    make_folder(folder)
+    file = folder / _LOCK
+    if file.is_symlink():
+        raise ValueError(f"{str(file)!r} must be no link: it would be written to. Remove it.")
+    lock = filelock.FileLock(file)
+    try:
+        lock.acquire(timeout=0)  # the system lets go of it when the process is killed
+    except filelock.Timeout:
+        raise ValueError(
+            f"Another run is writing to {str(folder)!r}: wait until it has ended, or give another "
+            "folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def keep_settings(
