@@ -178,8 +178,12 @@ def channels_last(shape: Shape | None, rank: int) -> Shape | None:
     return shape if shape is None or len(shape) != rank else (shape[0], *shape[2:], shape[1])
 
 
+_PRODUCTS = ("BatchMatMulV2", "BatchMatMulV3", "Dot", "Einsum", "MatMul", "Matmul")
+
+
 def axis_orders(
     parents: Mapping[str, tuple[str, ...]],
+    kinds: Mapping[str, str],
     ranks: Mapping[str, int],
     turns: Mapping[str, Sequence[int]],
     first: Mapping[str, Order],
@@ -187,10 +191,12 @@ def axis_orders(
     """In which order each tensor has the axes behind its batch, where that is not (..., channels).
 
     A reshaping to another rank makes new positions, but for what a dense layer does, which works
-    on (B T, D); channels that stand first do so still.
+    on (B T, D); channels that stand first do so still. So does a product of two tensors, as in
+    attention, and a reshaping to as many axes.
 
     Args:
         parents: The tensors that each tensor is made from, in the order in which they are made.
+        kinds: What makes each.
         ranks: The number of axes of each.
         turns: The axes of each that a transposition makes.
         first: The order of the inputs.
@@ -198,12 +204,15 @@ def axis_orders(
     Example:
         >>> parents = {"b": ("a",), "c": ("b",), "d": ("c",)}
         >>> turned, back = (0, 2, 1, 3), (0, 2, -2, 3)
-        >>> axis_orders(parents, dict.fromkeys("abcd", 4), {"b": turned, "d": back}, {})
+        >>> axis_orders(parents, {}, dict.fromkeys("abcd", 4), {"b": turned, "d": back}, {})
         {'b': (1, 0, 2), 'c': (1, 0, 2)}
     """
     orders = dict(first)
     for name, sources in parents.items():
         rank, order = ranks.get(name, 0), orders.get(sources[0])
+        kind, same = kinds.get(name), ranks.get(sources[0]) == rank > 2
+        if (kind == "Reshape" and same) or (kind in _PRODUCTS and len(set(sources)) > 1):
+            order = None
         if rank != 2 and order is not None and len(order) != rank - 1:
             first_still = order[0] == len(order) - 1
             order = (rank - 2, *range(rank - 2)) if first_still else None

@@ -177,6 +177,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
         ranks=reader.ranks,
         orders=axis_orders(
             reader.parents,
+            reader.kinds,
             reader.ranks,
             reader.turns,
             {n: i.order for n, i in zip(names, inputs, strict=True) if i.channels_first},

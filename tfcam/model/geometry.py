@@ -195,7 +195,8 @@ def find_placement(
         plain = _is_plain(calls, entry)
         cells = None if plain else _Cells(tree, structure, entry, tap, calls.which)
         place = None if cells is None else _probe(cells, sides)
-        places.add(_turn(place, sides) if turned != calls.positions(entry.inputs[0]) else place)
+        start = calls.positions(entry.inputs[0] if entry.inputs else None)
+        places.add(_turn(place, sides) if turned != start else place)
     return places.pop() if len(places) == 1 else UNKNOWN if places else None
 
 

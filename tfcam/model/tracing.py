@@ -119,7 +119,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         dict(zip(_keys(function.structured_outputs), map(_known, outputs), strict=False)),
         tuple(_cuts(function.graph, parents)),
         ranks := _ranks(function.graph),
-        axis_orders(parents, ranks, _turns(function.graph), {}),
+        axis_orders(parents, kinds, ranks, _turns(function.graph), {}),
         taken[which].order,
     )
 
