@@ -48,7 +48,11 @@ _LONGEST = ["test_notebooks", "test_dogs_study", "test_applications", "test_evid
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test marked thinned(n) only n cases, spread evenly over all, are not slow."""
+    """Of a test marked thinned(n) only n cases, spread evenly over all, are fast.
+
+    The others are slow; where they are a product of two things or more, of a method and a kind of
+    model, say, they are marked "product" instead, and are no part of ``.ci/run``.
+    """
     items.sort(key=lambda item: [item.path.stem == name for name in _LONGEST], reverse=True)
     cases: dict[tuple[object, str], list[pytest.Item]] = {}
     for item in items:
@@ -59,7 +63,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kept = {index * len(several) // count for index in range(count)}
         for index, item in enumerate(several):
             if index not in kept:
-                item.add_marker(pytest.mark.slow)
+                factors = len(list(item.iter_markers("parametrize")))
+                requests = item.path.stem == "test_wrong_requests"  # each is a kind of its own
+                rest = "product" if factors > 1 and not requests else "slow"
+                item.add_marker(getattr(pytest.mark, rest))
 
 
 @pytest.hookimpl(wrapper=True)
