@@ -238,7 +238,9 @@ def test_it_runs_with_tensorflow_alone(tmp_path):
 
 def test_what_can_not_be_exported_is_told(tmp_path):
     demo = tfcam.demo_model()
-    with pytest.raises(ValueError, match="one pass can be exported; 'score_cam' runs .* many"):
+    with pytest.raises(
+        ValueError, match="one pass can be exported; 'score_cam' asks .* more than once"
+    ):
         tfcam.Explainer(demo, method="score_cam").export(tmp_path)
     with pytest.raises(ValueError, match="augment=True needs several passes"):
         tfcam.Explainer(demo, augment=True).export(tmp_path)
