@@ -44,6 +44,8 @@ FACTS = {
     "key": "cats/1.jpg",
     "size": 5e-10,
     "all": ["a/last", "b/last"],
+    "error": 0.75,
+    "fidelity": 0.25,
 }
 
 

@@ -171,6 +171,21 @@ FINDINGS = {
         "register tokens, and no map shows them.",
         "If the patches lie in another way, pass `grid=(height, width)`.",
     ),
+    "noisy_map": Known(
+        "Much of this map is chance: its standard error is {error:.2f} of what it varies by. Ask "
+        "for four times as many masks or samples, which halve it, or for fewer cells or segments.",
+        "The map is an average over random masks, of which there are too few for so many cells or "
+        "parts of the picture.",
+        "Ask for more `masks` or `samples`, or for fewer `cells` or `segments`.",
+    ),
+    "not_additive": Known(
+        "A sum over the parts of the picture explains {fidelity:.2f} of how the score changes "
+        "when parts are hidden: the weights of {method} say little of it. Take other segments.",
+        "What the parts give to the score depends on which others are seen, which no sum of "
+        "weights can say.",
+        "Divide the picture in another way, such as fewer or more `segments`, or use "
+        "`kernel_shap`, which shares out what parts do together.",
+    ),
     "no_picture": Known(
         "The picture of {key!r} is not at hand and shown as grey; its map is as it was. Give "
         "tfcam.open_store(..., data=...) what was explained.",

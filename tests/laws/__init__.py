@@ -17,10 +17,12 @@ TABLE = re.compile(r"\| method \| map \|.*?\n\n", re.DOTALL)
 PLACES = (
     "methods.test_cam",
     "methods.test_guided_grad_cam",
+    "methods.test_masking",
     "methods.test_perturbation",
     "methods.test_gradients",
     "methods.test_full_grad",
     "methods.test_relevance",
+    "methods.test_surrogates",
     "model.test_tokens",
     "passes.test_guided_relu",
 )

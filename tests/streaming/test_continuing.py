@@ -376,7 +376,14 @@ def test_damaged_json_is_told(shapes, stores, content):
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("shard_size", 0), ("shard_size", "3"), ("place", "x"), ("pixels", None), ("method", 3)],
+    [
+        ("shard_size", 0),
+        ("shard_size", "3"),
+        ("place", "x"),
+        ("shown", None),
+        ("shown", "x"),
+        ("method", 3),
+    ],
 )
 def test_settings_of_another_kind_are_told(stores, name, value):
     _, to, _ = stores

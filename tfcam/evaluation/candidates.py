@@ -14,6 +14,7 @@ from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
+from tfcam.maps.scaling import shown_values
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
     MethodChoice,
@@ -185,7 +186,7 @@ class _Pass:
             self._warm = True
         (computed,) = self._engine(*arguments)
         return [
-            list(np.abs(raw[:count]) if request.method.pixels else raw[:count])
+            [shown_values(each, request.shown) for each in raw[:count]]
             for request, raws in zip(self._engine.requests, computed.raws, strict=True)
             for raw in (raws if request.method.placed else raws[:1])
         ]

@@ -13,6 +13,7 @@ from tfcam.engine.engine import Engine
 from tfcam.engine.settings import Computed, Explained
 from tfcam.explainer import checks, numeric_checks
 from tfcam.findings import Finding, finding
+from tfcam.maps.scaling import shown_values
 from tfcam.methods.registry import Method
 from tfcam.methods.selection import numbered
 from tfcam.preprocessing.prepare import Prepared
@@ -78,6 +79,13 @@ class Cell(NamedTuple):
         return self.run.engine.requests[self.request].method
 
     @property
+    def measured(self) -> dict[str, float]:
+        """What the method measured of itself, at the first layer that is explained."""
+        place = (self.place or 0) if self.method.layered else 0
+        values = self.answer.measured[self.request][place]
+        return {name: float(each[self.image]) for name, each in values.items()}
+
+    @property
     def picture(self) -> np.ndarray:
         """The image as it is shown."""
         return self.run.prepared.images[self.image]
@@ -107,7 +115,7 @@ class _Layers(NamedTuple):
 
 def explanation(cell: Cell) -> Explanation:
     """Assemble the result for one image, target and method, at one layer or all layers fused."""
-    run, answer, method = cell.run, cell.answer, cell.method
+    run, method = cell.run, cell.method
     chosen, layers = _chosen(cell), _layers(cell)
     broken = sum(int(np.count_nonzero(~np.isfinite(raw))) for raw in layers.raws)
     broken += not np.isfinite(chosen.score)
@@ -115,7 +123,6 @@ def explanation(cell: Cell) -> Explanation:
     heatmap = np.zeros(size, np.float32) if broken else _heatmap(cell, layers.raws, size)
     several = len(layers.paths) > 1
     options = run.engine.options(run.engine.requests[cell.request]) | run.options
-    measured = answer.measured[cell.request][layers.places[0]]
     return Explanation(
         heatmap=heatmap,
         raw=heatmap if several else layers.raws[0],
@@ -132,7 +139,7 @@ def explanation(cell: Cell) -> Explanation:
         preprocessing=run.prepared.description,
         findings=tuple(_findings(cell, chosen, layers, heatmap, broken)),
         versions=versions(),
-        measured={name: float(values[cell.image]) for name, values in measured.items()},
+        measured=cell.measured,
         parts=dict(zip(numbered(layers.paths), layers.raws, strict=True)) if several else {},
         words=cell.words,
     )
@@ -168,9 +175,8 @@ def _layers(cell: Cell) -> _Layers:
 
 
 def _heatmap(cell: Cell, raws: Sequence[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
-    # Of an input without channels, whose own map of pixels is signed, the absolute value.
-    shown = [np.abs(raw) if cell.method.pixels else raw for raw in raws]
-    heatmaps = [maps.heatmap(raw, size) for raw in shown]
+    how = cell.run.engine.requests[cell.request].shown
+    heatmaps = [maps.heatmap(shown_values(raw, how), size) for raw in raws]
     return heatmaps[0] if len(raws) == 1 else maps.fuse(heatmaps, cell.run.fuse)
 
 
@@ -189,6 +195,7 @@ def _findings(
     for path, raw in zip(layers.paths, layers.raws, strict=False):
         if raw.size == 1:
             findings.append(finding("one_position", layer=path))
+    findings += checks.of_measured(cell.measured, cell.method.name)
     findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)
     target = run.targets[cell.target]
     explained = Explained(target, answer.pairs, cell.image, chosen.name, run.labels)

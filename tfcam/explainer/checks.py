@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +24,9 @@ from tfcam.targets.two_classes import NUMBER
 
 # What 12 bits fill of 16, in pixels of 0..255.
 _NEARLY_BLACK = 16
+
+# The error of a map, as a fraction of what it varies by, and the R^2 of a sum of parts.
+_NOISY, _FAITHFUL = 0.5, 0.5
 
 
 def of_result(
@@ -103,6 +106,15 @@ def of_probability(kind: str, score: str, probability: float | None) -> list[Fin
     if kind == "probability" and probability is not None and not 1e-4 < probability < 1 - 1e-4:
         return [finding("saturated", probability=probability)]
     return []
+
+
+def of_measured(measured: Mapping[str, float], method: str) -> list[Finding]:
+    """Find a map that is mostly chance, and weights of parts that explain little."""
+    error, fidelity = measured.get("standard_error", 0.0), measured.get("fidelity", 1.0)
+    found = [finding("noisy_map", error=error)] if error > _NOISY else []
+    if fidelity < _FAITHFUL:
+        found.append(finding("not_additive", fidelity=fidelity, method=method))
+    return found
 
 
 def of_tokens(taps: Sequence[Tap]) -> list[Finding]:

@@ -16,6 +16,7 @@ from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_choice
 
 Fusion = Literal["max", "mean", "product", "tanh_max"]
+Shown = Literal["positive", "absolute", "above_least"]
 
 
 def resize(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -90,6 +91,26 @@ def evidence(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
     pixels = raw.ndim > len(size)
     return resize(np.abs(raw).max(axis=-1) if pixels else np.maximum(raw, 0.0), size)
+
+
+def shown_values(raw: np.ndarray, how: Shown) -> np.ndarray:
+    """What a heatmap shows of a raw map.
+
+    Args:
+        raw: Any shape, signed, of one image.
+        how: "positive": as it is, so that negative values are left out; "absolute": their size;
+            "above_least": what is above its least value.
+
+    Returns:
+        The same shape.
+
+    Example:
+        >>> shown_values(np.array([-1.0, 2.0]), "above_least")
+        array([0., 3.])
+    """
+    if how == "absolute":
+        return np.abs(raw)
+    return raw - raw.min(initial=np.inf) if how == "above_least" else raw
 
 
 def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -12,9 +12,11 @@ from tfcam.methods import (  # noqa: F401
     contrastive,
     full_grad,
     gradients,
+    masking,
     perturbation,
     relevance,
     smoothing,
+    surrogates,
     transformers,
 )
 from tfcam.methods.registry import METHODS, Method, method

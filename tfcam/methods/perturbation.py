@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcam.methods.batching import in_chunks
 from tfcam.methods.cam import positions
+from tfcam.methods.masking import masked_scores
 from tfcam.methods.registry import method
 from tfcam.passes.reading import Need, Reading
 
@@ -86,20 +87,16 @@ def _masked_scores(
 ) -> tf.Tensor:
     """Score the images seen through each channel, (B, K)."""
     network = reading.network
-    images = network.images
-    means = tf.reduce_mean(images, list(range(1, images.shape.rank - 1)), keepdims=True)
-    hidden = means if fill == "mean" else tf.zeros_like(means)
+    # Scaled after resizing, as the authors do: resizing lowers the maximum.
+    sides = network.images.shape[1 : activations.shape.rank - 1]
 
-    def scores(indices: tf.Tensor) -> tf.Tensor:
-        # Scaled after resizing, as the authors do: resizing lowers the maximum.
-        sides = images.shape[1 : activations.shape.rank - 1]
+    def keep(indices: tf.Tensor) -> tf.Tensor:
         masks = _unit(reading.over_image(tf.gather(activations, indices, axis=-1), sides))
         last = masks.shape.rank - 1
-        masks = tf.transpose(masks, (last, *range(last)))[..., tf.newaxis]
-        variants = tf.reshape(hidden + masks * (images - hidden), (-1, *images.shape[1:]))
-        return network.scores(variants, probability)
+        return tf.transpose(masks, (last, *range(last)))
 
-    return tf.transpose(in_chunks(activations.shape[-1], network.groups, scores))
+    count = activations.shape[-1]
+    return tf.transpose(masked_scores(network, count, keep, fill, probability))
 
 
 @method(Need.HEAD, wants=Need.CLASS_WEIGHTS, passes="F + K heads")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from tfcam.maps.scaling import Shown
 from tfcam.passes.reading import Need, Reading
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import LARGEST, check_choice, shown
@@ -42,6 +43,9 @@ class Method:
         contrast: Turns logits and pairs of classes, with the method's options, into what each
             logit counts for, where that is not the class alone.
         combines: Whether it combines channels, which ``eigen=True`` does in another way.
+        shown_as: What a heatmap shows of its raw map, as ``maps.scaling.shown_values`` takes it, or
+            a function of its options that tells; None for the size of pixels' values, and of other
+            maps what is positive.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Method:
     of_class: str = "yes"
     contrast: Callable[..., tf.Tensor] | None = None
     combines: bool = True
+    shown_as: Shown | Callable[..., Shown] | None = None
 
     def __call__(self, reading: Reading, **options: Any) -> Any:
         return self.function(reading, **options)
@@ -129,7 +134,7 @@ class Method:
         if base not in bases:
             raise ValueError(f"base must be one of {', '.join(bases)}; got {base!r}.")
         base = METHODS[base]
-        names = ("needs", "wants", "pixels", "passes", "of_class", "combines")
+        names = ("needs", "wants", "pixels", "passes", "of_class", "combines", "shown_as")
         return replace(self, **{name: getattr(base, name) for name in names})
 
     @property
@@ -211,6 +216,14 @@ class Request:
     @property
     def key(self) -> tuple[Any, ...]:
         return self.method.name, *sorted(self.options.items())
+
+    @property
+    def shown(self) -> Shown:
+        """What a heatmap shows of its raw map."""
+        how = self.method.shown_as
+        if how is None:
+            return "absolute" if self.method.pixels else "positive"
+        return how(**self.options) if callable(how) else how
 
 
 def ask(

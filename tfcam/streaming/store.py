@@ -21,6 +21,7 @@ from tfcam.data.marks import mark_at
 from tfcam.data.sources import open_data
 from tfcam.findings import Finding, finding
 from tfcam.images.loading import ImageError, is_prepared, load_image
+from tfcam.maps.scaling import shown_values
 from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shard_files import (
@@ -229,7 +230,7 @@ class MapStore:
                 f"it has {picture.shape[:2]}."
             )
         empty = "not_finite" in values["findings"]
-        shown = np.abs(raw) if self.settings["pixels"] else raw
+        shown = shown_values(raw, self.settings["shown"])
         return Explanation(
             heatmap=np.zeros(size, np.float32) if empty else maps.heatmap(shown, size),
             raw=raw.copy(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from tfcam.maps.scaling import Shown
 from tfcam.utils.validation import shown
 
 # What a store is read by, and of which kinds it is.
@@ -12,7 +13,7 @@ _SETTINGS: dict[str, tuple[type, ...]] = {
     "shard_size": (int,),
     "layer": (str, type(None)),
     "method": (str,),
-    "pixels": (bool,),
+    "shown": (str,),
     "data": (str,),
     "place": (dict, type(None)),
     "pictures_digest": (str,),
@@ -28,7 +29,8 @@ def check_settings(settings: dict[str, Any], file: Path) -> dict[str, Any]:
     """
     for name, kinds in _SETTINGS.items():
         value = settings.get(name, ...)
-        if type(value) not in kinds or (name == "shard_size" and value < 1):
+        odd = type(value) not in kinds or (name == "shard_size" and value < 1)
+        if odd or (name == "shown" and value not in get_args(Shown)):
             raise ValueError(
                 f"{str(file)!r} is no settings of a store that this version of tfcam reads: "
                 f"{name} is {'missing' if value is ... else shown(value)}."

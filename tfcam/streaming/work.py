@@ -108,7 +108,7 @@ def prepare_work(
 def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, Any]:
     """List all that the maps depend on."""
     pipeline, source = explainer.pipeline, explainer.source
-    model, labels, method = pipeline.model, pipeline.labels, pipeline.engine.requests[0].method
+    model, labels, request = pipeline.model, pipeline.labels, pipeline.engine.requests[0]
     usual = inspect.signature(Explainer).parameters.items()
     chosen = {
         name: parameter.default
@@ -123,9 +123,9 @@ def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, A
         "place": source.place,
         "pictures": source.count,
         "pictures_digest": source.key,
-        "method": method.name,
+        "method": request.method.name,
         "layer": pipeline.layer,
-        "pixels": method.pixels,
+        "shown": request.shown,
         "target": _target_in_words(explainer.target),
         "labels_digest": None if labels is None else digest_names(labels),
         "preprocessing": _preprocessing(pipeline),

@@ -1,0 +1,158 @@
+"""Parts of an image that are hidden as a whole: a grid, superpixels, a map of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from tfcam.utils.suggestions import did_you_mean
+from tfcam.utils.validation import shown
+
+Segments: TypeAlias = str | np.ndarray
+
+# By name, how many parts there are, or at most.
+_USUAL = {"grid": 7, "slic": 49, "quickshift": 100}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of images.
+
+    Attributes:
+        numbers: (B, *sides) or (1, *sides) int32, which part a position is of.
+        count: How many parts there are; where each image has its own, at most.
+        varies: Whether an image may have fewer.
+    """
+
+    numbers: tf.Tensor
+    count: int
+    varies: bool = False
+
+    @property
+    def present(self) -> tf.Tensor:
+        """(B, count) or (1, count) float64: 1 for the parts that an image has."""
+        flat = tf.reshape(self.numbers, (self.numbers.shape[0], -1))
+        return tf.cast(
+            tf.math.bincount(flat, minlength=self.count, maxlength=self.count, axis=-1) > 0,
+            tf.float64,
+        )
+
+    def covers(self, indices: tf.Tensor) -> tf.Tensor:
+        """(k, B, *sides) float32: 1 where the part of that number is."""
+        wanted = tf.reshape(indices, (-1, *[1] * self.numbers.shape.rank))
+        return tf.cast(self.numbers[tf.newaxis] == wanted, tf.float32)
+
+    def seen(self, chosen: tf.Tensor) -> tf.Tensor:
+        """(k, B, *sides) float32: what is seen with each choice (k, B, count) of parts."""
+        batch = chosen.shape[1]
+        numbers = tf.repeat(self.numbers, batch // self.numbers.shape[0], axis=0)
+        flat = tf.reshape(numbers, (batch, -1))
+        seen = tf.gather(tf.transpose(chosen, (1, 2, 0)), flat, batch_dims=1)
+        seen = tf.transpose(tf.cast(seen, tf.float32), (2, 0, 1))
+        return tf.reshape(seen, (-1, batch, *numbers.shape[1:]))
+
+    def spread(self, values: tf.Tensor) -> tf.Tensor:
+        """(B, *sides): a value (B, count) for each part, at all of its positions."""
+        batch = values.shape[0]
+        numbers = tf.repeat(self.numbers, batch // self.numbers.shape[0], axis=0)
+        return tf.gather(values, numbers, batch_dims=1)
+
+
+def segmented(segments: Segments, images: tf.Tensor) -> Parts:
+    """Divide images into parts.
+
+    Args:
+        segments: "grid:7" for 7 parts along each side; "slic" or "quickshift" for superpixels, and
+            "slic:60" for at most so many; or an integer map (H, W), the same for all images.
+        images: (B, *sides, C), as the network takes them; superpixels are found in them with their
+            values stretched to 0..1.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If there is no such name, or it does not fit the images.
+
+    Example:
+        >>> segmented("grid:2", tf.zeros((1, 2, 4, 3))).numbers.numpy()[0]
+        array([[0, 0, 1, 1],
+               [2, 2, 3, 3]], dtype=int32)
+    """
+    sides = tuple(images.shape[1 : max(images.shape.rank - 1, 2)])
+    if not isinstance(segments, str):
+        numbers = _own(segments, sides)
+        return Parts(tf.constant(numbers[np.newaxis], tf.int32), int(numbers.max()) + 1)
+    name, count = _named(segments)
+    if name == "grid":
+        return _grid(count, sides)
+    if len(sides) != 2 or images.shape.rank != 4:
+        raise ValueError(
+            f"segments={segments!r} is for images (H, W, C); got inputs of shape "
+            f"{tuple(images.shape[1:])}. Choose 'grid:7', or give an integer map {sides}."
+        )
+    found = tf.numpy_function(lambda batch: _superpixels(name, count, batch), [images], tf.int32)
+    return Parts(tf.ensure_shape(found, images.shape[:3]), count, varies=True)
+
+
+def _named(segments: str) -> tuple[str, int]:
+    name, colon, number = segments.partition(":")
+    if name not in _USUAL or (colon and not (number.isdecimal() and 0 < int(number) < 10_000)):
+        known = ", ".join(f"{name}:{count}" for name, count in _USUAL.items())
+        raise ValueError(
+            f"segments must be one of {known}, with any such number or none, or an integer map of "
+            f"what the model takes; got {shown(segments)}.{did_you_mean(name, _USUAL)}"
+        )
+    return name, int(number) if colon else _USUAL[name]
+
+
+def _own(segments: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
+    """Number the parts of a map from 0."""
+    numbers = segments if isinstance(segments, np.ndarray) else None
+    if numbers is None or numbers.dtype.kind not in "iub":
+        got = shown(segments) if numbers is None else f"an array of {numbers.dtype}"
+        raise TypeError(
+            "segments must be a name, such as 'grid:7', or an array of whole numbers, one for each "
+            f"pixel of what the model takes; got {got}."
+        )
+    if numbers.shape != sides:
+        raise ValueError(
+            f"segments must be a map of what the model takes, {sides}; got {numbers.shape}. Resize "
+            "it without mixing its numbers."
+        )
+    return np.unique(numbers, return_inverse=True)[1].reshape(sides)
+
+
+def _grid(count: int, sides: Sequence[int]) -> Parts:
+    counts = [min(count, side) for side in sides]
+    rows = [np.arange(side) * n // side for side, n in zip(sides, counts, strict=True)]
+    numbers = np.ravel_multi_index(np.meshgrid(*rows, indexing="ij"), counts)
+    return Parts(tf.constant(numbers[np.newaxis], tf.int32), int(np.prod(counts)))
+
+
+def _superpixels(name: str, most: int, images: np.ndarray) -> np.ndarray:
+    """Find the superpixels of each image, numbered from 0; larger ones where there are too many."""
+    return np.stack([_of_image(name, most, image.astype(np.float64)) for image in images])
+
+
+def _of_image(name: str, most: int, image: np.ndarray) -> np.ndarray:
+    from skimage import segmentation  # here, as it is slow to load
+
+    low, high = image.min(), image.max()
+    unit = (image - low) / (high - low) if high > low else np.zeros_like(image)
+    unit = np.repeat(unit, 3, -1) if unit.shape[-1] == 1 else unit
+    coloured = unit.shape[-1] == 3
+    for wider in 1.3 ** np.arange(12):
+        if name == "slic":
+            found = segmentation.slic(
+                unit, max(1, int(most / wider)), convert2lab=coloured, start_label=0
+            )
+        else:
+            found = segmentation.quickshift(
+                unit, kernel_size=4 * wider, max_dist=200, ratio=0.2, convert2lab=coloured
+            )
+        numbers = np.unique(found, return_inverse=True)[1].reshape(found.shape)
+        if numbers.max() < most:
+            break
+    return np.minimum(numbers, most - 1).astype(np.int32)
