@@ -369,9 +369,11 @@ def request(rng: random.Random) -> dict[str, object]:
     for _ in range(rng.choice([0, 0, 1, 1, 2])):
         name = rng.choice([*_GOOD, *own, "image", "sampels"])
         asked[name] = rng.choice(_odd())
-    for loop in ("samples", "steps"):  # the defaults take too long for a fuzz
+    for loop in ("samples", "steps", "masks"):  # the defaults take too long for a fuzz
         if loop in own:
-            asked.setdefault(loop, 2)
+            asked.setdefault(loop, 8 if "segments" in own else 2)
+    if "segments" in own:
+        asked.setdefault("segments", "grid:2")
     return asked
 
 

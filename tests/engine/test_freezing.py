@@ -17,6 +17,9 @@ QUICK = {
     "smooth_grad": {"samples": 3},
     "smooth_grad_cam_pp": {"samples": 3},
     "integrated_gradients": {"steps": 4},
+    "rise": {"masks": 16},
+    "kernel_shap": {"segments": "grid:3", "samples": 40},
+    "lime": {"segments": "grid:3", "samples": 40},
 }
 PICTURES = [tfcam.scenes.draw_scene(seed).image for seed in range(2)]
 

@@ -31,6 +31,15 @@ def record():
     return functools.partial(print, "measured:")
 
 
+# Of methods that ask the network often.
+FEWER = {
+    "occlusion": {"window": 32},
+    "rise": {"masks": 300, "centred": True},
+    "kernel_shap": {"segments": "grid:5", "samples": 200},
+    "lime": {"segments": "grid:5", "samples": 200},
+}
+
+
 @dataclass(frozen=True, eq=False)  # kept results need a hash
 class Pairs:
     """Scenes with two shapes, each explained for both of its classes."""
@@ -41,7 +50,7 @@ class Pairs:
     @functools.cache  # noqa: B019
     def maps(self, method):
         """(scene, shape) in order: COUNT scenes of the pointing game, FEW of other methods."""
-        options = {"fill": "mean"} if method.endswith(" on grey") else {}
+        options = {"fill": "mean"} if method.endswith(" on grey") else FEWER.get(method, {})
         method = method.removesuffix(" on grey")
         scenes = self.scenes if method in POINTING else self.scenes[:FEW]
         images = [scene.image for scene in scenes for _ in scene.labels]

@@ -28,6 +28,9 @@ CHEAP = {
     "smooth_grad_cam_pp": {"samples": 2},
     "integrated_gradients": {"steps": 2},
     "score_cam": {"channels": 2},
+    "rise": {"masks": 8},
+    "kernel_shap": {"segments": "grid:2"},
+    "lime": {"segments": "grid:2", "samples": 8},
 }
 FACTS: dict[str, tuple[kinds.Case, dict[str, object]]] = {}
 

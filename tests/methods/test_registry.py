@@ -19,6 +19,7 @@ def test_needs_say_what_follows():
         "saliency": (False, False, False, False, False),
         "deconvnet": (False, False, False, True, False),
         "integrated_gradients": (False, True, False, False, True),
+        "occlusion": (False, True, False, False, True),
     }
     for name, wanted in facts.items():
         m = METHODS[name]

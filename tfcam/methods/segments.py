@@ -36,10 +36,7 @@ class Parts:
     def present(self) -> tf.Tensor:
         """(B, count) or (1, count) float64: 1 for the parts that an image has."""
         flat = tf.reshape(self.numbers, (self.numbers.shape[0], -1))
-        return tf.cast(
-            tf.math.bincount(flat, minlength=self.count, maxlength=self.count, axis=-1) > 0,
-            tf.float64,
-        )
+        return tf.reduce_max(tf.one_hot(flat, self.count, dtype=tf.float64), 1)
 
     def covers(self, indices: tf.Tensor) -> tf.Tensor:
         """(k, B, *sides) float32: 1 where the part of that number is."""
