@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -147,16 +147,28 @@ def occlusion(
         True
     """
     network = reading.network
-    if segments is not None:
-        if window is not None or stride is not None:
-            raise ValueError(
-                "occlusion hides windows or segments; got segments with "
-                f"{'window' if stride is None else 'stride'}. Leave one of them out."
-            )
-        parts = segmented(segments, network.images)
-        scores = masked_scores(network, parts.count, lambda n: 1 - parts.covers(n), fill)
-        return parts.spread(tf.transpose(reading.scores - scores))
-    sizes = _windows(window, sides_of(network.images))
+    _check_either(window, stride, segments)
+    if segments is None:
+        return _by_sizes(reading, _windows(window, sides_of(network.images)), stride, fill)
+    parts = segmented(segments, network.images)
+    scores = masked_scores(network, parts.count, lambda n: 1 - parts.covers(n), fill)
+    return parts.spread(tf.transpose(reading.scores - scores))
+
+
+def _check_either(window: Any, stride: int | None, segments: Any) -> None:
+    """Refuse windows and segments together."""
+    given = [name for name, value in (("window", window), ("stride", stride)) if value is not None]
+    if segments is not None and given:
+        raise ValueError(
+            f"occlusion hides windows or segments; got segments with {' and '.join(given)}. Leave "
+            "one of them out."
+        )
+
+
+def _by_sizes(
+    reading: Reading, sizes: Sequence[Sequence[int]], stride: int | None, fill: str
+) -> tf.Tensor:
+    """Average the maps of windows of several sizes, each by its largest value; or take the one."""
     found = [_by_windows(reading, size, stride, fill) for size in sizes]
     if len(found) == 1:
         return found[0]
@@ -171,7 +183,7 @@ def _by_windows(reading: Reading, size: Sequence[int], stride: int | None, fill:
     counts = [len(cover) for cover in covers]
 
     def keep(indices: tf.Tensor) -> tf.Tensor:
-        rows = []
+        rows: list[tf.Tensor] = []
         for cover in reversed(covers):
             rows.insert(0, tf.gather(cover, indices % len(cover)))
             indices //= len(cover)
@@ -282,31 +294,43 @@ def rise(
         >>> result.raw.shape, 0 < result.measured["standard_error"] < 1
         ((128, 128), True)
     """
-    if not 0 < keep < 1:
-        raise ValueError(f"keep must be between 0 and 1, a probability; got {keep}.")
-    network = reading.network
-    sides = sides_of(network.images)
+    network, sides = reading.network, sides_of(reading.network.images)
     drawn = rise_masks(masks, cells, keep, seed, sides)
     scores = masked_scores(network, masks, lambda n: drawn(n)[:, tf.newaxis], fill)
-    mean = tf.reduce_mean(scores, 0)
-    off = scores - mean
-    # Sums over the masks of m^a (s - mean s)^b, each (B, *sides).
-    (m, mf, mff), (mm, mmf, mmff) = _moments(drawn, off, sides)
-    if centred:
-        spread = keep * (1 - keep)
-        raw = mf / (masks * spread)
-        off = tf.reshape(tf.reduce_sum(off**2, 0), (-1, *[1] * len(sides)))
-        squares = (mmff - 2 * keep * mff + keep**2 * off) / spread**2
-        error = tf.sqrt(tf.nn.relu(squares / masks - raw**2) / max(masks - 1, 1))
-    else:
-        above = tf.math.divide_no_nan(mf, m)
-        raw = tf.reshape(mean, (-1, *[1] * len(sides))) + above
-        squares = mmff - 2 * above * mmf + above**2 * mm
-        error = tf.math.divide_no_nan(tf.sqrt(tf.nn.relu(squares)), m)
+    sums = _sums(drawn, scores, sides)
+    raw, error = _centred(sums, keep) if centred else _of_seen(sums)
     axes = list(range(1, raw.shape.rank))
-    deviation = tf.math.reduce_std(raw, axes)
-    relative = tf.math.divide_no_nan(tf.reduce_mean(error, axes), deviation)
-    return raw, {"standard_error": relative}
+    chance = tf.math.divide_no_nan(tf.reduce_mean(error, axes), tf.math.reduce_std(raw, axes))
+    return raw, {"standard_error": chance}
+
+
+class _Sums(NamedTuple):
+    """Sums over n masks m, with f the scores less their mean; (B, *sides), or (B, 1, ...)."""
+
+    n: int
+    mean: tf.Tensor
+    ff: tf.Tensor
+    m: tf.Tensor
+    mf: tf.Tensor
+    mff: tf.Tensor
+    mm: tf.Tensor
+    mmf: tf.Tensor
+    mmff: tf.Tensor
+
+
+def _of_seen(sums: _Sums) -> tuple[tf.Tensor, tf.Tensor]:
+    """The mean score where a pixel is seen, and its standard error: that of a ratio."""
+    above = tf.math.divide_no_nan(sums.mf, sums.m)
+    squares = sums.mmff - 2 * above * sums.mmf + above**2 * sums.mm
+    return sums.mean + above, tf.math.divide_no_nan(tf.sqrt(tf.nn.relu(squares)), sums.m)
+
+
+def _centred(sums: _Sums, keep: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """The covariance of scores and masks by the masks' variance, and its standard error."""
+    spread = keep * (1 - keep)
+    raw = sums.mf / (sums.n * spread)
+    squares = (sums.mmff - 2 * keep * sums.mff + keep**2 * sums.ff) / spread**2
+    return raw, tf.sqrt(tf.nn.relu(squares / sums.n - raw**2) / max(sums.n - 1, 1))
 
 
 def rise_masks(
@@ -323,7 +347,12 @@ def rise_masks(
 
     Returns:
         Indices (k,) -> masks (k, *sides) in 0..1, of which the expectation is ``keep`` everywhere.
+
+    Raises:
+        ValueError: If ``keep`` is not between 0 and 1.
     """
+    if not 0 < keep < 1:
+        raise ValueError(f"keep must be between 0 and 1, a probability; got {keep}.")
     grid = [min(cells, side) for side in sides]
     drawn = tf.random.stateless_uniform((count, *grid), [seed, 0])
     seen = tf.cast(drawn < keep, tf.float32)
@@ -351,17 +380,19 @@ def rise_masks(
     return masks
 
 
-def _moments(
-    masks: Callable[[tf.Tensor], tf.Tensor], off: tf.Tensor, sides: Sequence[int]
-) -> list[list[tf.Tensor]]:
-    """Sum m^a f^b over the masks for a = 1, 2 and b = 0, 1, 2: (B, *sides) each.
+def _sums(
+    masks: Callable[[tf.Tensor], tf.Tensor], scores: tf.Tensor, sides: Sequence[int]
+) -> _Sums:
+    """Sum over the masks, a few of which are made at a time.
 
     Args:
         masks: Indices (k,) -> (k, *sides).
-        off: f (n, B).
+        scores: (n, B).
         sides: The sides of the image.
     """
-    count, batch = off.shape
+    count, batch = scores.shape
+    mean = tf.reduce_mean(scores, 0)
+    off = scores - mean
     weights = tf.concat([tf.ones_like(off), off, off**2], axis=1)
     size = min(_CHUNK, count)
 
@@ -373,5 +404,7 @@ def _moments(
         return sums + tf.stack([tf.matmul(rows, flat**a, transpose_a=True) for a in (1, 2)])
 
     start = tf.zeros((2, 3 * batch, int(np.prod(sides))))
-    sums = tf.reshape(fold(-(-count // size), start, add), (2, 3, batch, *sides))
-    return [tf.unstack(powers) for powers in tf.unstack(sums)]
+    sums = tf.reshape(fold(-(-count // size), start, add), (6, batch, *sides))
+    spread = (-1, *[1] * len(sides))
+    of_scores = tf.reshape(mean, spread), tf.reshape(tf.reduce_sum(off**2, 0), spread)
+    return _Sums(count, *of_scores, *tf.unstack(sums))

@@ -24,7 +24,7 @@ class Parts:
 
     Attributes:
         numbers: (B, *sides) or (1, *sides) int32, which part a position is of.
-        count: How many parts there are; where each image has its own, at most.
+        count: The number of parts; where each image has its own, the largest that it may be.
         varies: Whether an image may have fewer.
     """
 
@@ -53,10 +53,10 @@ class Parts:
         return tf.reshape(seen, (-1, batch, *numbers.shape[1:]))
 
     def spread(self, values: tf.Tensor) -> tf.Tensor:
-        """(B, *sides): a value (B, count) for each part, at all of its positions."""
+        """(B, *sides) float32: a value (B, count) for each part, at all of its positions."""
         batch = values.shape[0]
         numbers = tf.repeat(self.numbers, batch // self.numbers.shape[0], axis=0)
-        return tf.gather(values, numbers, batch_dims=1)
+        return tf.gather(tf.cast(values, tf.float32), numbers, batch_dims=1)
 
 
 def segmented(segments: Segments, images: tf.Tensor) -> Parts:

@@ -75,24 +75,13 @@ def kernel_shap(
         (True, 0.0)
     """
     parts = _parts(segments, reading, samples)
-    exact = not parts.varies and 2**parts.count - 2 <= samples
-    drawn = _all(parts.count) if exact else _by_kernel(parts, samples // 2, seed)
+    drawn = _all(parts.count) if _can_be_all(parts, samples) else _by_kernel(parts, samples, seed)
     scores = _scores(reading, parts, drawn.chosen, fill)
-    nothing = scores[:, :1]
-    rise = tf.cast(reading.scores, tf.float64)[:, tf.newaxis] - nothing
-    present = parts.present
-    values = _constrained(drawn, scores[:, 1:] - nothing, rise, present)
-    if exact:
-        error = tf.zeros_like(reading.scores)
-    else:
-        left_out = values[:, 1:] - tf.reduce_mean(values[:, 1:], 1, keepdims=True)
-        spread = (_BLOCKS - 1) / _BLOCKS * tf.reduce_sum(left_out**2, 1)
-        error = _relative(tf.sqrt(spread), values[:, 0], present)
-    residual = rise[:, 0] - tf.reduce_sum(values[:, 0], 1)
-    return parts.spread(tf.cast(values[:, 0], tf.float32)), {
-        "efficiency_residual": tf.cast(residual, tf.float32),
-        "standard_error": error,
-    }
+    rise = tf.cast(reading.scores, tf.float64)[:, tf.newaxis] - scores[:, :1]
+    values = _constrained(drawn, scores[:, 1:] - scores[:, :1], rise, parts.present)
+    error = _left_out_error(values, parts.present) * (not _can_be_all(parts, samples))
+    residual = tf.cast(rise[:, 0] - tf.reduce_sum(values[:, 0], 1), tf.float32)
+    return parts.spread(values[:, 0]), {"efficiency_residual": residual, "standard_error": error}
 
 
 @method(Need.NETWORK, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
@@ -138,32 +127,18 @@ def lime(
         >>> 0.5 < result.measured["fidelity"] < 1
         True
     """
+    _check_ridge(ridge)
+    parts = _parts(segments, reading, samples)
+    drawn = _by_halves(parts, samples, seed)
+    scores = _scores(reading, parts, drawn.chosen, fill)[:, 1:]
+    theta, fidelity, errors = _ridge(drawn, scores, ridge * parts.present, reading.spacing)
+    error = _relative(errors, theta, parts.present)
+    return parts.spread(theta), {"fidelity": fidelity, "standard_error": error}
+
+
+def _check_ridge(ridge: float) -> None:
     if not ridge >= 0:
         raise ValueError(f"ridge must be at least 0; got {ridge}.")
-    parts = _parts(segments, reading, samples)
-    present = parts.present[..., tf.newaxis]
-    draws = tf.random.stateless_uniform((parts.count, samples), [seed, 0])
-    seen = tf.cast((draws < 0.5) | (tf.range(samples) == 0), tf.float64)
-    chosen = seen * present
-    shares = tf.reduce_sum(chosen, 1, keepdims=True) / tf.reduce_sum(present, 1, keepdims=True)
-    weights = tf.exp(-0.5 * ((1 - tf.sqrt(shares)) / _WIDTH) ** 2)
-    scores = _scores(reading, parts, chosen, fill)[:, 1:, tf.newaxis]
-    total = tf.reduce_sum(weights, 2, keepdims=True)
-    off = chosen - tf.reduce_sum(weights * chosen, 2, keepdims=True) / total
-    rise = scores - tf.matmul(weights, scores) / total
-    gram = tf.matmul(weights * off, off, transpose_b=True)
-    inverse = _inverse(gram + tf.linalg.diag(ridge * present[..., 0]))
-    theta = tf.matmul(inverse, tf.matmul(weights * off, rise))
-    missed = tf.matmul(weights, (rise - tf.matmul(off, theta, transpose_a=True)) ** 2)[:, 0, 0]
-    varied = tf.matmul(weights, rise**2)[:, 0, 0]
-    rounded = (64 * reading.spacing * tf.reduce_max(tf.abs(scores), (1, 2))) ** 2 * total[:, 0, 0]
-    fidelity = tf.where(varied > rounded, 1 - tf.math.divide_no_nan(missed, varied), 1)
-    freedom = tf.maximum(samples - tf.reduce_sum(parts.present, 1) - 1, 1)
-    variance = (missed / freedom)[:, tf.newaxis] * tf.linalg.diag_part(inverse)
-    return parts.spread(tf.cast(theta[..., 0], tf.float32)), {
-        "fidelity": tf.cast(fidelity, tf.float32),
-        "standard_error": _relative(tf.sqrt(variance), theta[..., 0], parts.present),
-    }
 
 
 def _parts(segments: Segments, reading: Reading, samples: int) -> Parts:
@@ -194,6 +169,54 @@ def _scores(reading: Reading, parts: Parts, chosen: tf.Tensor, fill: str) -> tf.
     return tf.cast(tf.transpose(scores), tf.float64)
 
 
+def _by_halves(parts: Parts, samples: int, seed: int) -> Samples:
+    """Draw choices that show each part with probability 1/2, the first of them all."""
+    present = parts.present[..., tf.newaxis]
+    draws = tf.random.stateless_uniform((parts.count, samples), [seed, 0])
+    chosen = tf.cast((draws < 0.5) | (tf.range(samples) == 0), tf.float64) * present
+    shares = tf.reduce_sum(chosen, 1, keepdims=True) / tf.reduce_sum(present, 1, keepdims=True)
+    return Samples(chosen, tf.exp(-0.5 * ((1 - tf.sqrt(shares)) / _WIDTH) ** 2))
+
+
+def _ridge(
+    drawn: Samples, scores: tf.Tensor, penalty: tf.Tensor, spacing: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Fit weights and a free intercept to scores.
+
+    Args:
+        drawn: The samples.
+        scores: (B, n) float64.
+        penalty: (B, count) or (1, count) float64, what the square of each weight costs.
+        spacing: Of numbers near 1 in the dtype of the scores.
+
+    Returns:
+        The weights (B, count), R^2 (B,) float32, and the weights' standard errors (B, count).
+    """
+    chosen, weights = drawn
+    scores = scores[..., tf.newaxis]
+    total = tf.reduce_sum(weights, 2, keepdims=True)
+    off = chosen - tf.reduce_sum(weights * chosen, 2, keepdims=True) / total
+    rises = scores - tf.matmul(weights, scores) / total
+    gram = tf.matmul(weights * off, off, transpose_b=True)
+    inverse = _inverse(gram + tf.linalg.diag(penalty))
+    theta = tf.matmul(inverse, tf.matmul(weights * off, rises))
+    missed = tf.matmul(weights, (rises - tf.matmul(off, theta, transpose_a=True)) ** 2)[:, 0]
+    varied = tf.matmul(weights, rises**2)[:, 0]
+    rounded = (64 * spacing * tf.reduce_max(tf.abs(scores), 1)) ** 2 * total[:, 0]
+    fidelity = tf.where(varied > rounded, 1 - tf.math.divide_no_nan(missed, varied), 1)
+    seen = tf.reduce_sum(tf.cast(tf.reduce_any(chosen > 0, 2), tf.float64), 1, keepdims=True)
+    freedom = tf.maximum(chosen.shape[2] - seen - 1, 1)
+    errors = tf.sqrt(missed / freedom * tf.linalg.diag_part(inverse))
+    return theta[..., 0], tf.cast(fidelity[:, 0], tf.float32), errors
+
+
+def _left_out_error(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """Tell the jackknife's standard error of values (B, 1 + blocks, count), relative."""
+    off = values[:, 1:] - tf.reduce_mean(values[:, 1:], 1, keepdims=True)
+    spread = (_BLOCKS - 1) / _BLOCKS * tf.reduce_sum(off**2, 1)
+    return _relative(tf.sqrt(spread), values[:, 0], present)
+
+
 def _relative(errors: tf.Tensor, values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
     """The mean of errors (B, count) as a fraction of the values' deviation, (B,) float32."""
     count = tf.reduce_sum(present, 1)
@@ -214,6 +237,11 @@ def kernel_weights(count: int) -> np.ndarray:
     return (count - 1) / (sizes * (count - sizes))
 
 
+def _can_be_all(parts: Parts, samples: int) -> bool:
+    """Whether all choices of the parts can be asked for."""
+    return not parts.varies and 2**parts.count - 2 <= samples
+
+
 def _all(count: int) -> Samples:
     """All choices but none and all parts, with their weights."""
     numbers = np.arange(1, 2**count - 1)
@@ -226,9 +254,9 @@ def _all(count: int) -> Samples:
     )
 
 
-def _by_kernel(parts: Parts, pairs: int, seed: int) -> Samples:
+def _by_kernel(parts: Parts, samples: int, seed: int) -> Samples:
     """Draw choices by the kernel, each with its complement behind it."""
-    present, count = parts.present, parts.count
+    present, count, pairs = parts.present, parts.count, samples // 2
     own = tf.cast(tf.reduce_sum(present, 1), tf.int32)
     # Of m parts, the probability of at most 1, 2, ... of them.
     most = np.ones((count + 1, count))
