@@ -20,7 +20,7 @@ _BLOCKS = 10
 _WIDTH = 0.25
 
 
-class Samples(NamedTuple):
+class _Samples(NamedTuple):
     """Which parts are seen in each sample.
 
     Attributes:
@@ -169,17 +169,17 @@ def _scores(reading: Reading, parts: Parts, chosen: tf.Tensor, fill: str) -> tf.
     return tf.cast(tf.transpose(scores), tf.float64)
 
 
-def _by_halves(parts: Parts, samples: int, seed: int) -> Samples:
+def _by_halves(parts: Parts, samples: int, seed: int) -> _Samples:
     """Draw choices that show each part with probability 1/2, the first of them all."""
     present = parts.present[..., tf.newaxis]
     draws = tf.random.stateless_uniform((parts.count, samples), [seed, 0])
     chosen = tf.cast((draws < 0.5) | (tf.range(samples) == 0), tf.float64) * present
     shares = tf.reduce_sum(chosen, 1, keepdims=True) / tf.reduce_sum(present, 1, keepdims=True)
-    return Samples(chosen, tf.exp(-0.5 * ((1 - tf.sqrt(shares)) / _WIDTH) ** 2))
+    return _Samples(chosen, tf.exp(-0.5 * ((1 - tf.sqrt(shares)) / _WIDTH) ** 2))
 
 
 def _ridge(
-    drawn: Samples, scores: tf.Tensor, penalty: tf.Tensor, spacing: float
+    drawn: _Samples, scores: tf.Tensor, penalty: tf.Tensor, spacing: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Fit weights and a free intercept to scores.
 
@@ -242,19 +242,19 @@ def _can_be_all(parts: Parts, samples: int) -> bool:
     return not parts.varies and 2**parts.count - 2 <= samples
 
 
-def _all(count: int) -> Samples:
+def _all(count: int) -> _Samples:
     """All choices but none and all parts, with their weights."""
     numbers = np.arange(1, 2**count - 1)
     chosen = (numbers >> np.arange(count)[:, np.newaxis]) & 1
     sizes = chosen.sum(0)
     each = kernel_weights(count) / np.bincount(sizes, minlength=count)[1:]
     weights = each[sizes - 1]
-    return Samples(
+    return _Samples(
         tf.constant(chosen[np.newaxis], tf.float64), tf.constant(weights[np.newaxis, np.newaxis])
     )
 
 
-def _by_kernel(parts: Parts, samples: int, seed: int) -> Samples:
+def _by_kernel(parts: Parts, samples: int, seed: int) -> _Samples:
     """Draw choices by the kernel, each with its complement behind it."""
     present, count, pairs = parts.present, parts.count, samples // 2
     own = tf.cast(tf.reduce_sum(present, 1), tf.int32)
@@ -274,11 +274,11 @@ def _by_kernel(parts: Parts, samples: int, seed: int) -> Samples:
     both = tf.reshape(both, (-1, 2 * pairs, count))
     seen = tf.reduce_sum(both, 2)
     weights = tf.cast((seen > 0) & (seen < tf.cast(own, tf.float64)[:, tf.newaxis]), tf.float64)
-    return Samples(tf.transpose(both, (0, 2, 1)), weights[:, tf.newaxis])
+    return _Samples(tf.transpose(both, (0, 2, 1)), weights[:, tf.newaxis])
 
 
 def _constrained(
-    drawn: Samples, rises: tf.Tensor, rise: tf.Tensor, present: tf.Tensor
+    drawn: _Samples, rises: tf.Tensor, rise: tf.Tensor, present: tf.Tensor
 ) -> tf.Tensor:
     """Fit the values of all samples, and with each block of samples left out.
 
