@@ -7,6 +7,7 @@ python -m training.data --data-dir DIR    there, and says what is in it
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,18 +241,18 @@ def batches(
     if epochs is None:
         return pairs.batch(size).prefetch(tf.data.AUTOTUNE)
 
-    def learnt(epoch: tf.Tensor) -> tf.data.Dataset:
+    def learnt(epoch: int) -> tf.data.Dataset:
         chosen = pairs.shuffle(shuffled, seed=epoch + seed * 10_000)
         if flip:
             numbered = chosen.enumerate()
-            chosen = numbered.map(lambda n, pair: (_mirrored(pair[0], [seed + n, epoch]), pair[1]))
+            chosen = numbered.map(lambda n, pair: (_mirrored(pair[0], (seed + n, epoch)), pair[1]))
         return chosen.batch(size)
 
-    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
-    return numbers.flat_map(learnt).prefetch(tf.data.AUTOTUNE)
+    first, *others = map(learnt, epochs)
+    return functools.reduce(tf.data.Dataset.concatenate, others, first).prefetch(tf.data.AUTOTUNE)
 
 
-def _mirrored(image: tf.Tensor, seed: list[tf.Tensor]) -> tf.Tensor:
+def _mirrored(image: tf.Tensor, seed: tuple[tf.Tensor, int]) -> tf.Tensor:
     """Mirror a picture by chance."""
     return tf.where(tf.random.stateless_uniform((), seed) < 0.5, image[:, ::-1], image)
 

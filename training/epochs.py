@@ -67,24 +67,29 @@ class Backup(keras.callbacks.Callback):
         self._folder = folder
 
     def restore(self, model: keras.Model) -> int:
-        """Bring a compiled model to where it was; return the number of epochs that are done."""
-        done = max((int(each.name.split(".")[0]) for each in self._files()), default=0)
-        if done:
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(self._file(done))
-        return done
+        """Bring a compiled model to where it was, or note where it begins.
+
+        Returns:
+            The number of epochs that are done.
+        """
+        model.optimizer.build(model.trainable_variables)
+        if files := self._files():
+            model.load_weights(max(files))
+            return int(max(files).name.split(".")[0])
+        self._write(model, 0)  # the best model, from which it begins, may become another
+        return 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._write(self.model, epoch + 1)
+
+    def _write(self, model: keras.Model, done: int) -> None:
         self._folder.mkdir(exist_ok=True)
-        beside, file = self._folder / ".new.weights.h5", self._file(epoch + 1)
-        self.model.save_weights(beside, overwrite=True)
+        beside, file = self._folder / ".new.weights.h5", self._folder / f"{done:04d}.weights.h5"
+        model.save_weights(beside, overwrite=True)
         beside.replace(file)
         for other in self._files():
             if other != file:
                 other.unlink()
-
-    def _file(self, done: int) -> Path:
-        return self._folder / f"{done:04d}.weights.h5"
 
     def _files(self) -> list[Path]:
         return list(self._folder.glob("[0-9]*.weights.h5"))
@@ -133,7 +138,8 @@ class Patience(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._note((logs or {})["val_loss"])
-        self.model.stop_training |= self.ended
+        if self.ended:
+            self.model.stop_training = True
 
 
 def read_log(output: Path) -> list[dict[str, float]]:

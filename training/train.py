@@ -4,10 +4,10 @@ python -m training.train                            ResNet50, as recommended, al
 python -m training.train --recipe paper             as the paper did: division by 255, 2 epochs
 python -m training.train --breeds beagle "toy poodle" --backbone mobilenet_v2
 
-Killed and started again with the same words, it goes on at the epoch where it stopped, and ends as it
-would have ended: what is left to chance is drawn from the seed and the epoch. The folder
-then holds model.keras (best on validation), log.csv, curves.png, logs/ for TensorBoard, and
-run.json with everything that was used.
+Killed and started again with the same words, it goes on at the epoch where it stopped, and ends as
+it would have ended: what is left to chance is drawn from the seed and the epoch. The folder then
+holds model.keras (best on validation), log.csv, curves.png, logs/ for TensorBoard, and run.json
+with everything that was used.
 """
 
 from __future__ import annotations
@@ -198,14 +198,22 @@ def _fit(
         callbacks.append(keras.callbacks.TensorBoard(output / "logs" / f"stage{number}"))
     if begin == stage.epochs:
         return
-    chances = {"shuffled": SHUFFLED, "seed": seed, "flip": recipe.flip}
     model.fit(
-        data.batches(learnt, size, classes, epochs=range(begin, stage.epochs), **chances),
+        data.batches(
+            learnt,
+            size,
+            classes,
+            epochs=range(begin, stage.epochs),
+            shuffled=SHUFFLED,
+            seed=seed,
+            flip=recipe.flip,
+        ),
         validation_data=data.batches(getattr(dogs, recipe.validated_on), size, classes),
         initial_epoch=begin,
         epochs=stage.epochs,
         steps_per_epoch=steps,
         callbacks=callbacks,
+        shuffle=False,  # the data set is
         verbose=2,
     )
 

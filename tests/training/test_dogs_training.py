@@ -206,6 +206,7 @@ def test_a_stage_ends_as_if_it_had_not_been_stopped(lowest, losses, ended):
     assert Patience(2, lowest, losses).ended == ended
     whole = Patience(2, lowest, [])
     whole.set_model(keras.Sequential())
+    whole.model.stop_training = False
     for epoch, loss in enumerate(losses):
         whole.on_epoch_end(epoch, {"val_loss": loss})
     assert whole.model.stop_training == ended
