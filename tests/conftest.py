@@ -1,15 +1,13 @@
 """Fixtures shared by the tests: where the real data is, and small networks with known answers."""
 
 import gc
-import os
 import re
 from collections.abc import Generator
 from pathlib import Path
 
-_DATA = os.environ.get("TFCAM_TEST_DATA")
-if _DATA:
-    # Keras reads this when it is first imported.
-    os.environ.setdefault("KERAS_HOME", str(Path(_DATA).resolve() / "keras"))
+from tests.project import DATA, find_keras_home
+
+find_keras_home()
 
 import keras  # noqa: E402
 import matplotlib  # noqa: E402
@@ -82,9 +80,9 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real weights and pictures; the test is skipped where there is none."""
-    if not _DATA:
+    if not DATA:
         pytest.skip("real weights and pictures are needed: set TFCAM_TEST_DATA to their folder")
-    return Path(_DATA).resolve()
+    return Path(DATA).resolve()
 
 
 @pytest.fixture(scope="session")
