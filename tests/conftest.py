@@ -49,22 +49,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a test marked thinned(n) only n cases, spread evenly over all, are fast.
 
     The others are slow; where they are a product of two things or more, of a method and a kind of
-    model, say, they are marked "product" instead, and are no part of ``.ci/run``.
+    model, say, or it says ``rest="product"``, they are marked "product" instead, and are no part of
+    ``.ci/run``.
     """
     items.sort(key=lambda item: [item.path.stem == name for name in _LONGEST], reverse=True)
     cases: dict[tuple[object, str], list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("thinned") is not None:
             cases.setdefault((item.parent, getattr(item, "originalname", "")), []).append(item)
-    for (_, _), several in cases.items():
-        (count,) = several[0].get_closest_marker("thinned").args
+    for several in cases.values():
+        thinned = several[0].get_closest_marker("thinned")
+        (count,), told = thinned.args, thinned.kwargs.get("rest")
         kept = {index * len(several) // count for index in range(count)}
         for index, item in enumerate(several):
             if index not in kept:
                 factors = len(list(item.iter_markers("parametrize")))
                 requests = item.path.stem == "test_wrong_requests"  # each is a kind of its own
                 rest = "product" if factors > 1 and not requests else "slow"
-                item.add_marker(getattr(pytest.mark, rest))
+                item.add_marker(getattr(pytest.mark, told or rest))
 
 
 @pytest.hookimpl(wrapper=True)
