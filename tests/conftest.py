@@ -1,15 +1,13 @@
 """Fixtures shared by the tests: where the real data is, and small networks with known answers."""
 
 import gc
-import os
 import re
 from collections.abc import Generator
 from pathlib import Path
 
-_DATA = os.environ.get("TFCAM_TEST_DATA")
-if _DATA:
-    # Keras reads this when it is first imported.
-    os.environ.setdefault("KERAS_HOME", str(Path(_DATA).resolve() / "keras"))
+from tests.project import DATA, find_keras_home
+
+find_keras_home()
 
 import keras  # noqa: E402
 import matplotlib  # noqa: E402
@@ -51,22 +49,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a test marked thinned(n) only n cases, spread evenly over all, are fast.
 
     The others are slow; where they are a product of two things or more, of a method and a kind of
-    model, say, they are marked "product" instead, and are no part of ``.ci/run``.
+    model, say, or it says ``rest="product"``, they are marked "product" instead, and are no part of
+    ``.ci/run``.
     """
     items.sort(key=lambda item: [item.path.stem == name for name in _LONGEST], reverse=True)
     cases: dict[tuple[object, str], list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("thinned") is not None:
             cases.setdefault((item.parent, getattr(item, "originalname", "")), []).append(item)
-    for (_, _), several in cases.items():
-        (count,) = several[0].get_closest_marker("thinned").args
+    for several in cases.values():
+        thinned = several[0].get_closest_marker("thinned")
+        (count,), told = thinned.args, thinned.kwargs.get("rest")
         kept = {index * len(several) // count for index in range(count)}
         for index, item in enumerate(several):
             if index not in kept:
                 factors = len(list(item.iter_markers("parametrize")))
                 requests = item.path.stem == "test_wrong_requests"  # each is a kind of its own
                 rest = "product" if factors > 1 and not requests else "slow"
-                item.add_marker(getattr(pytest.mark, rest))
+                item.add_marker(getattr(pytest.mark, told or rest))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,9 +82,9 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real weights and pictures; the test is skipped where there is none."""
-    if not _DATA:
+    if not DATA:
         pytest.skip("real weights and pictures are needed: set TFCAM_TEST_DATA to their folder")
-    return Path(_DATA).resolve()
+    return Path(DATA).resolve()
 
 
 @pytest.fixture(scope="session")

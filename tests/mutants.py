@@ -1,32 +1,44 @@
 """Mutation testing of the core: is there a test that fails for each small change of it?
 
+    python -m pytest --cov=tfcam --cov-context=test --cov-report= --junitxml=.junit.xml
     python -m tests.mutants --count 300 --seed 0 --to mutants.jsonl
 
-draws so many changes by the seed, makes each in a copy of the project, and runs the tests that
-are to catch it: those of the file's name, then those of its room, then those across all rooms. A
-line of JSON for each says what was changed and which test caught it; what is there already is not
-tried again, so that it may be broken off. Those that were caught by none are printed at the end.
+The first line notes which lines each of the fast tests runs, and how long it takes. The second
+draws so many changes by the seed, makes each in a copy of the project, and runs the tests that are
+to catch it: those that run the line, the quickest first, then all of the file's room, then those
+across all rooms. A test that fails is believed where it passes in the copy as it was. A line of
+JSON for each change says what caught it: a test, or "time" where it ran without end, or "crash"
+where Python died. What is there already is not tried again, so that it may be broken off. Those
+that were caught by nothing are printed at the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import hashlib
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
-ROOT = Path(__file__).parent.parent
+import pytest
+from coverage import CoverageData
+
+from tests.project import ROOT, find_keras_home
+
 ROOMS = ("passes", "engine", "methods", "maps", "streaming", "evaluation", "images")
 ACROSS = (
     "laws/test_twins.py",
@@ -40,7 +52,7 @@ ACROSS = (
     "test_callbacks.py",
     "test_losses.py",
 )
-SECONDS = 400  # a change may make a loop that never ends
+SECONDS = 60  # so long may those take, all together, that are run because they run the line
 
 COMPARED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 COMPARED |= {"is": "is not", "is not": "is", "in": "not in", "not in": "in"}
@@ -193,70 +205,195 @@ def draw(count: int, seed: int) -> list[Mutant]:
     return list(itertools.islice(filter(is_another_program, every), count))
 
 
-def stages(path: str) -> list[list[str]]:
-    """The tests that are to catch a change of a file, those that are likeliest to first."""
-    _, room, *_ = Path(path).parts
-    stem = Path(path).stem.strip("_")
-    own = sorted(each for each in (ROOT / "tests").rglob("test_*.py") if stem in each.stem)
-    named = [str(each.relative_to(ROOT)) for each in own]
-    folder = f"tests/{room}"
-    return [[path, *named], [folder], [f"tests/{each}" for each in ACROSS]]
+class Tests:
+    """The fast tests: which of them run a line, and how long each takes."""
+
+    def __init__(self, lines: Path, times: Path) -> None:
+        self.data = CoverageData(str(lines))
+        self.data.read()
+        cases = ElementTree.parse(times).getroot().iter("testcase")
+        self.seconds = {
+            (case.get("classname"), case.get("name")): float(case.get("time")) for case in cases
+        }
+
+    def time(self, test: str) -> float:
+        """Seconds that a test took."""
+        path, *names = test.split("::")
+        return self.seconds.get((path.removesuffix(".py").replace("/", "."), names[-1]), 1.0)
+
+    def time_of_all(self, chosen: list[str]) -> float:
+        """Seconds that all tests of files and folders took."""
+        places = tuple(each.removesuffix(".py").replace("/", ".") for each in chosen)
+        return sum(took for (place, _), took in self.seconds.items() if place.startswith(places))
+
+    def of(self, path: str, first: int, last: int) -> list[str]:
+        """Tests that run one of these lines: those of the room first, the quickest first."""
+        (file,) = [name for name in self.data.measured_files() if name.endswith("/" + path)]
+        contexts = self.data.contexts_by_lineno(file)
+        found = {
+            context.split("|")[0]
+            for line in range(first, last + 1)
+            for context in contexts.get(line, ())
+            if context
+        }
+        room = Path(path).parts[1]
+        ordered = sorted(found, key=lambda test: (f"/{room}/" not in test, self.time(test)))
+        sums = itertools.accumulate(map(self.time, ordered))
+        return [test for test, total in zip(ordered, sums, strict=True) if total <= SECONDS]
 
 
-def caught(copy: Path, path: str) -> str | None:
-    """The first test that fails in a copy of the project; None if none does."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider"]
-    for chosen in stages(path):
-        try:
-            run = subprocess.run(
-                [*command, *chosen],
-                cwd=copy,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-                env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        except subprocess.TimeoutExpired:
-            return "time"
-        if run.returncode not in (0, 5):  # 5: no tests there
-            failed = re.search(r"^(?:FAILED|ERROR) ([^\n]+?)(?: - |$)", run.stdout, re.M)
-            return failed[1] if failed else f"exit code {run.returncode}"
-    return None
+def lines(mutant: Mutant, text: str) -> tuple[int, int]:
+    """From the first line of the statement that is changed to the last line of the change."""
+    around = [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= node.end_lineno
+    ]
+    return max(around), mutant.line + mutant.before.count("\n")
 
 
-def try_all(chosen: list[Mutant], log: Path) -> list[dict[str, object]]:
-    """Try each change that the log does not hold yet; return all rows."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    done = {(row["path"], row["start"], row["after"]) for row in rows}
+def stages(mutant: Mutant, text: str, tests: Tests) -> Iterator[tuple[list[str], float]]:
+    """The tests that are to catch a change, those that are likeliest to first, and seconds."""
+    near = tests.of(mutant.path, *lines(mutant, text))
+    if near:
+        yield near, sum(map(tests.time, near))
+    room = f"tests/{Path(mutant.path).parts[1]}"
+    across = [f"tests/{each}" for each in ACROSS if f"tests/{each}" != room]
+    for chosen in ([room, mutant.path], across):
+        yield chosen, tests.time_of_all(chosen)
+
+
+def _run(copy: Path, chosen: list[str], output: Path) -> None:
+    """In a process of its own: the tests of the copy."""
+    with output.open("w") as file, contextlib.redirect_stdout(file):
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        os.chdir(copy)
+        os.environ["PYTHONPATH"] = str(copy)
+        sys.dont_write_bytecode = True
+        sys.path[:] = [
+            str(copy),
+            *(each for each in sys.path if Path(each or ".").resolve() != ROOT),
+        ]
+        for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
+            del sys.modules[name]
+        code = pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", "-p", "no:cov", *chosen])
+    os._exit(int(code))
+
+
+def first_failing(copy: Path, chosen: list[str], limit: float) -> str | None:
+    """The first test that fails in a copy of the project, in so many seconds; None if none does."""
+    output = copy.parent / "output"
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(copy, chosen, output))
+    process.start()
+    process.join(limit)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return "time"
+    if process.exitcode in (0, 5):  # 5: no tests there
+        return None
+    if process.exitcode < 0:
+        return "crash"
+    told = output.read_text()
+    failed = re.search(r"^(?:FAILED|ERROR) ([^\n]+?)(?: - |$)", told, re.M)
+    if process.exitcode not in (1, 2) or failed is None:
+        raise RuntimeError(f"pytest ended with {process.exitcode}:\n{told[-2000:]}")
+    return failed[1]
+
+
+class Trial:
+    """A copy of the project in which changes are made, one at a time.
+
+    ``patience``: how many times as long as they took, and took to begin, tests are waited for.
+    """
+
+    def __init__(self, copy: Path, tests: Tests, patience: float) -> None:
+        self.copy, self.tests, self.patience = copy, tests, patience
+        self.passing: dict[str, bool] = {}
+
+    def run(self, chosen: list[str], seconds: float) -> str | None:
+        """The first test that fails; None if none does."""
+        return first_failing(self.copy, chosen, self.patience * (10 + seconds))
+
+    def passes(self, test: str) -> bool:
+        """Whether a test passes in the copy as it was."""
+        if test not in self.passing:
+            self.passing[test] = self.run([test], self.tests.time(test)) is None
+        return self.passing[test]
+
+    def caught(self, mutant: Mutant) -> str | None:
+        """What catches a change; None if nothing does."""
+        file = self.copy / mutant.path
+        text = file.read_text(encoding="utf-8")
+        for chosen, seconds in stages(mutant, text, self.tests):
+            file.write_text(mutant.apply(text), encoding="utf-8")
+            try:
+                by = self.run(chosen, seconds)
+            finally:
+                file.write_text(text, encoding="utf-8")
+            if by is None:
+                continue
+            ended = by not in ("time", "crash")
+            if not (self.passes(by) if ended else self.run(chosen, seconds) is None):
+                raise RuntimeError(f"Without a change, too: {by if ended else (by, chosen)}")
+            return by
+        return None
+
+
+def digest(mutant: Mutant, root: Path) -> str:
+    """What tells a change from the same one in another version of its file."""
+    told = (root / mutant.path).read_bytes() + repr(mutant).encode()
+    return hashlib.sha256(told).hexdigest()[:16]
+
+
+def try_all(
+    chosen: list[Mutant], tests: Tests, log: Path, patience: float
+) -> list[dict[str, object]]:
+    """Try each change that the log does not hold yet; return the row of each."""
+    kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    rows = {row["digest"]: row for row in kept}
+    wanted = [digest(mutant, ROOT) for mutant in chosen]
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "tfcam"
         ignored = shutil.ignore_patterns(".git", "__pycache__", "*.egg-info", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=ignored)
-        for mutant in chosen:
-            if (mutant.path, mutant.start, mutant.after) in done:
+        trial = Trial(copy, tests, patience)
+        for number, (mutant, key) in enumerate(zip(chosen, wanted, strict=True), start=1):
+            if key in rows:
                 continue
-            text = (ROOT / mutant.path).read_text(encoding="utf-8")
             began = time.monotonic()
-            (copy / mutant.path).write_text(mutant.apply(text), encoding="utf-8")
-            by = caught(copy, mutant.path)
-            (copy / mutant.path).write_text(text, encoding="utf-8")
-            row = mutant._asdict() | {"caught": by, "seconds": round(time.monotonic() - began, 1)}
-            rows.append(row)
+            by = trial.caught(mutant)
+            took = round(time.monotonic() - began, 1)
+            rows[key] = mutant._asdict() | {"caught": by, "seconds": took, "digest": key}
             with log.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(f"{len(rows)}: {mutant.path}:{mutant.line} {by or 'SURVIVED'}", flush=True)
-    return rows
+                file.write(json.dumps(rows[key]) + "\n")
+            print(f"{number}: {mutant.path}:{mutant.line} {by or 'SURVIVED'} {took} s", flush=True)
+    return [rows[key] for key in wanted]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Try the changes that are asked for and print what was not caught."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--patience", type=float, default=10)
+    parser.add_argument("--lines", type=Path, default=ROOT / ".coverage")
+    parser.add_argument("--times", type=Path, default=ROOT / ".junit.xml")
     told = parser.parse_args()
-    tried = try_all(draw(told.count, told.seed), told.to)
-    survivors = [row for row in tried if row["caught"] is None]
-    for row in survivors:
-        print(f"{row['path']}:{row['line']}: {row['before']!r} -> {row['after']!r}")
-    print(f"{len(tried)} tried, {len(tried) - len(survivors)} caught")
+    find_keras_home()
+    import tensorflow  # noqa: F401  # once, not again in each process
+
+    tests = Tests(told.lines, told.times)
+    tried = try_all(draw(told.count, told.seed), tests, told.to, told.patience)
+    counts = defaultdict[str, int](int)
+    for row in tried:
+        counts["survived" if row["caught"] is None else str(row["caught"]).split("/")[0]] += 1
+        if row["caught"] is None:
+            print(f"{row['path']}:{row['line']}: {row['before']!r} -> {row['after']!r}")
+    print(f"{len(tried)} tried: {dict(counts)}")
+
+
+if __name__ == "__main__":
+    main()

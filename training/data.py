@@ -7,6 +7,7 @@ python -m training.data --data-dir DIR    there, and says what is in it
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +220,8 @@ def batches(
     size: int,
     classes: int,
     *,
-    shuffled: int = 0,
+    epochs: range | None = None,
+    shuffled: int = 1,
     seed: int = 0,
     flip: bool = False,
 ) -> tf.data.Dataset:
@@ -229,28 +231,30 @@ def batches(
         part: Of ``Dogs``.
         size: Number of examples in a batch.
         classes: Number of labels.
-        shuffled: Number of examples that are shuffled at a time, anew each epoch; 0 keeps their
-            order.
+        epochs: Those to learn from, one after the other: each is shuffled and mirrored in a way of
+            its own, which its number and ``seed`` tell. None: the examples once, as they are.
+        shuffled: Number of examples that are shuffled at a time.
         seed: Of the shuffling and mirroring.
         flip: Whether to mirror half of them, left to right.
     """
     pairs = part.map(lambda each: (each["image"], tf.one_hot(each["label"], classes))).cache()
-    if shuffled:
-        pairs = pairs.shuffle(shuffled, seed=seed)
-    if flip:
-        pairs = pairs.map(_Mirror(seed))
-    return pairs.batch(size).prefetch(tf.data.AUTOTUNE)
+    if epochs is None:
+        return pairs.batch(size).prefetch(tf.data.AUTOTUNE)
+
+    def learnt(epoch: int) -> tf.data.Dataset:
+        chosen = pairs.shuffle(shuffled, seed=epoch + seed * 10_000)
+        if flip:
+            numbered = chosen.enumerate()
+            chosen = numbered.map(lambda n, pair: (_mirrored(pair[0], (seed + n, epoch)), pair[1]))
+        return chosen.batch(size)
+
+    first, *others = map(learnt, epochs)
+    return functools.reduce(tf.data.Dataset.concatenate, others, first).prefetch(tf.data.AUTOTUNE)
 
 
-class _Mirror:
-    """Mirrors a picture by chance."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = tf.random.Generator.from_seed(seed)
-
-    def __call__(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        turned = self._random.uniform(()) < 0.5
-        return tf.where(turned, image[:, ::-1], image), label
+def _mirrored(image: tf.Tensor, seed: tuple[tf.Tensor, int]) -> tf.Tensor:
+    """Mirror a picture by chance."""
+    return tf.where(tf.random.stateless_uniform((), seed) < 0.5, image[:, ::-1], image)
 
 
 def _labels(builder: Any, split: str) -> np.ndarray:

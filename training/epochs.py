@@ -52,6 +52,96 @@ class EpochLog(keras.callbacks.Callback):
             write_whole(self._output / "log.csv", text.getvalue().encode())
 
 
+class Backup(keras.callbacks.Callback):
+    """Keeps the weights and the optimizer's state after each epoch; its file is always whole.
+
+    Keras's own BackupAndRestore writes weights, then the epoch that they are of: killed between the
+    two, it would learn an epoch twice.
+
+    Args:
+        folder: Of one file, named after the number of epochs that are done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def restore(self, model: keras.Model) -> int:
+        """Bring a compiled model to where it was, or note where it begins.
+
+        Returns:
+            The number of epochs that are done.
+        """
+        model.optimizer.build(model.trainable_variables)
+        if files := self._files():
+            model.load_weights(max(files))
+            return int(max(files).name.split(".")[0])
+        self._write(model, 0)  # the best model, from which it begins, may become another
+        return 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._write(self.model, epoch + 1)
+
+    def _write(self, model: keras.Model, done: int) -> None:
+        self._folder.mkdir(exist_ok=True)
+        beside, file = self._folder / ".new.weights.h5", self._folder / f"{done:04d}.weights.h5"
+        model.save_weights(beside, overwrite=True)
+        beside.replace(file)
+        for other in self._files():
+            if other != file:
+                other.unlink()
+
+    def _files(self) -> list[Path]:
+        return list(self._folder.glob("[0-9]*.weights.h5"))
+
+
+class Reseeded(keras.callbacks.Callback):
+    """Draws what an epoch leaves to chance, as dropout, from the seed, the stage and the epoch."""
+
+    def __init__(self, seed: int, stage: int) -> None:
+        super().__init__()
+        self._seed = seed, stage
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        drawn = np.random.SeedSequence((*self._seed, epoch))
+        states = [each for each in self.model.variables if each.name == "seed_generator_state"]
+        for state, seed in zip(states, drawn.spawn(len(states)), strict=True):
+            state.assign(seed.generate_state(2))
+
+
+class Patience(keras.callbacks.Callback):
+    """Ends a stage after so many epochs without a better validation loss.
+
+    Keras's own EarlyStopping knows nothing of the epochs of an earlier start.
+
+    Args:
+        epochs: After how many.
+        lowest: The loss of earlier stages, to be beaten; None if there is none.
+        losses: Of the epochs of this stage that are done.
+    """
+
+    def __init__(self, epochs: int, lowest: float | None, losses: Sequence[float]) -> None:
+        super().__init__()
+        self._epochs, self._since = epochs, 0
+        self._lowest = np.inf if lowest is None else lowest
+        for loss in losses:
+            self._note(loss)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the losses so far end it."""
+        return self._since >= self._epochs
+
+    def _note(self, loss: float) -> None:
+        self._since = 0 if loss < self._lowest else self._since + 1
+        self._lowest = min(self._lowest, loss)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._note((logs or {})["val_loss"])
+        if self.ended:
+            self.model.stop_training = True
+
+
 def read_log(output: Path) -> list[dict[str, float]]:
     """The rows of log.csv: stage, epoch, loss, accuracy, val_loss, val_accuracy."""
     if not (output / "log.csv").exists():

@@ -4,9 +4,10 @@ python -m training.train                            ResNet50, as recommended, al
 python -m training.train --recipe paper             as the paper did: division by 255, 2 epochs
 python -m training.train --breeds beagle "toy poodle" --backbone mobilenet_v2
 
-Killed and started again with the same words, it goes on at the epoch where it stopped. The folder
-then holds model.keras (best on validation), log.csv, curves.png, logs/ for TensorBoard, and
-run.json with everything that was used.
+Killed and started again with the same words, it goes on at the epoch where it stopped, and ends as
+it would have ended: what is left to chance is drawn from the seed and the epoch. The folder then
+holds model.keras (best on validation), log.csv, curves.png, logs/ for TensorBoard, and run.json
+with everything that was used.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import platform
 import shutil
 import sys
@@ -31,7 +33,15 @@ import tensorflow as tf
 from tfcam.figures.rendering import render
 from tfcam.utils.files import write_whole
 from training import data
-from training.epochs import BestModel, EpochLog, draw_curves, read_log
+from training.epochs import (
+    Backup,
+    BestModel,
+    EpochLog,
+    Patience,
+    Reseeded,
+    draw_curves,
+    read_log,
+)
 from training.networks import build_network, let_learn
 from training.recipes import RECIPES, Recipe, Stage
 
@@ -103,10 +113,9 @@ def train(
     try:
         with strategy.scope() if strategy else contextlib.nullcontext():
             model = build_network(backbone, len(dogs.labels), chosen, weights, size)
-        batches = _batches(dogs, chosen, seed)
         for number in range(len(chosen.stages)):
             with strategy.scope() if strategy else contextlib.nullcontext():
-                _learn(model, number, chosen, batches, output)
+                _learn(model, number, chosen, dogs, seed, output)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
     scores = {
@@ -136,30 +145,13 @@ def _accuracy(output: Path, batches: tf.data.Dataset) -> float:
     return best.evaluate(batches, verbose=0, return_dict=True)["accuracy"]
 
 
-def _batches(dogs: data.Dogs, recipe: Recipe, seed: int) -> dict[str, tf.data.Dataset]:
-    size, classes = recipe.batch, len(dogs.labels)
-    learnt = dogs.train
-    if recipe.validated_on == "test":  # then nothing is held out
-        learnt = learnt.concatenate(dogs.validation)
-    return {
-        "train": data.batches(
-            learnt, size, classes, shuffled=SHUFFLED, seed=seed, flip=recipe.flip
-        ),
-        "watched": data.batches(getattr(dogs, recipe.validated_on), size, classes),
-    }
-
-
 def _learn(
-    model: keras.Model,
-    number: int,
-    recipe: Recipe,
-    batches: dict[str, tf.data.Dataset],
-    output: Path,
+    model: keras.Model, number: int, recipe: Recipe, dogs: data.Dogs, seed: int, output: Path
 ) -> None:
     """One stage; nothing where an earlier start has finished it."""
     best, done = output / BEST, output / f"stage{number}.done"
     if not done.exists():
-        _fit(model, number, recipe, batches, output)
+        _fit(model, number, recipe, dogs, seed, output)
         if not best.exists():
             raise RunError(
                 "Training must reach a finite validation loss, and no epoch did. Start again in "
@@ -172,50 +164,58 @@ def _learn(
 
 
 def _fit(
-    model: keras.Model,
-    number: int,
-    recipe: Recipe,
-    batches: dict[str, tf.data.Dataset],
-    output: Path,
+    model: keras.Model, number: int, recipe: Recipe, dogs: data.Dogs, seed: int, output: Path
 ) -> None:
-    stage, known = recipe.stages[number], read_log(output)
+    stage, size, classes = recipe.stages[number], recipe.batch, len(dogs.labels)
+    learnt = dogs.train
+    if recipe.validated_on == "test":  # then nothing is held out
+        learnt = learnt.concatenate(dogs.validation)
+    steps = math.ceil(len(learnt) / size)
     let_learn(model, stage.backbone, recipe.normalization)
     model.compile(
-        _optimizer(stage, len(batches["train"])),
+        _optimizer(stage, steps),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
     )
-    mine = sum(row["stage"] == number for row in known)
-    print(f"{stage.name}: " + (f"goes on after epoch {mine}" if mine else "starts"), flush=True)
-    lowest = min((row["val_loss"] for row in known), default=None)
-    backup = output / f"backup{number}"
-    _forget_broken(backup)
+    backup = Backup(output / f"backup{number}")
+    begin = backup.restore(model)
+    print(f"{stage.name}: " + (f"goes on after epoch {begin}" if begin else "starts"), flush=True)
+    known = [row for row in read_log(output) if (row["stage"], row["epoch"]) < (number, begin)]
     callbacks = [
-        BestModel(output / BEST, lowest),
+        Reseeded(seed, number),
+        BestModel(output / BEST, min((row["val_loss"] for row in known), default=None)),
         EpochLog(output, number),
-        # Two copies: one is whole if the other is being written when the process is killed.
-        keras.callbacks.BackupAndRestore(backup, double_checkpoint=True, delete_checkpoint=False),
+        backup,
     ]
     if recipe.patience:
-        callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, baseline=lowest))
+        before = [row["val_loss"] for row in known if row["stage"] < number]
+        mine = [row["val_loss"] for row in known if row["stage"] == number]
+        patience = Patience(recipe.patience, min(before, default=None), mine)
+        if patience.ended:
+            return
+        callbacks.append(patience)
     if find_spec("tensorboard") is not None:
         callbacks.append(keras.callbacks.TensorBoard(output / "logs" / f"stage{number}"))
+    if begin == stage.epochs:
+        return
     model.fit(
-        batches["train"],
-        validation_data=batches["watched"],
+        data.batches(
+            learnt,
+            size,
+            classes,
+            epochs=range(begin, stage.epochs),
+            shuffled=SHUFFLED,
+            seed=seed,
+            flip=recipe.flip,
+        ),
+        validation_data=data.batches(getattr(dogs, recipe.validated_on), size, classes),
+        initial_epoch=begin,
         epochs=stage.epochs,
+        steps_per_epoch=steps,
         callbacks=callbacks,
         shuffle=False,  # the data set is
         verbose=2,
     )
-
-
-def _forget_broken(backup: Path) -> None:
-    """Begin a stage anew that was killed while its very first backup was written."""
-    try:
-        json.loads((backup / "training_metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # written last
-        shutil.rmtree(backup, ignore_errors=True)
 
 
 def _optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:

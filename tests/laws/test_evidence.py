@@ -129,7 +129,7 @@ SPECIFIC = 0.6  # mean correlation of two classes' maps: between eigen_grad_cam 
 
 
 @pytest.mark.parametrize("method", sorted(set(tfcam.METHODS) - {"attention_rollout"}))
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(3, rest="product")
 def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record):
     """Measured: finer_cam -0.95, cam, grad_cam, hires_cam and x_grad_cam -0.44, pixels' signed
     gradients -0.19 to -0.24, ablation_cam -0.19, guided_grad_cam 0.04, what drops negative evidence

@@ -21,24 +21,32 @@ PIXELS = ["guided_backprop", "guided_grad_cam", "deconvnet", "saliency", "grad_c
 # --- a second input whose length changes ----------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+class Centred(layers.Layer):
+    """Less its mean, whose length is a number in a trace."""
+
+    def call(self, series):
+        length = keras.ops.cast(keras.ops.shape(series)[1], series.dtype)
+        return series - keras.ops.sum(series, axis=1, keepdims=True) / length
+
+
 def with_a_series():
     image, series = keras.Input((12, 12, 3)), keras.Input((None, 2))
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
-    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.LSTM(3)(series)])
+    # A product: what the series says changes the gradient of the image.
+    x = layers.Multiply()([layers.GlobalAveragePooling2D()(x), layers.LSTM(4)(Centred()(series))])
     return networks.seeded(keras.Model([image, series], layers.Dense(3, name="head")(x)))
 
 
 @pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", PIXELS[:-1])
-def test_a_second_input_may_change_its_length(with_a_series, method):
-    explainer = tfcam.Explainer(with_a_series, method=method)
+def test_a_second_input_may_change_its_length(method):
+    explainer = tfcam.Explainer(with_a_series(), method=method)
     rng = np.random.default_rng(0)
-    for length in (5, 9, 5, 7, 9):
+    for length in (5, 9, 5):
         series = rng.normal(size=(length, 2)).astype("float32")
         for dtype in ("float32", "float16"):
             given = [PICTURE, series.astype(dtype)]
-            fresh = tfcam.explain(with_a_series, given, method=method)
+            fresh = tfcam.explain(with_a_series(), given, method=method)  # nothing is kept of it
             np.testing.assert_allclose(explainer(given).raw, fresh.raw, rtol=1e-4, atol=1e-7)
 
 

@@ -73,8 +73,14 @@ def test_the_table_is_complete():
 FIRST = {builder.__module__: name for name, builder in reversed(BUILDERS.items())}
 
 
-@pytest.mark.parametrize("name", TABLE)
-@pytest.mark.slow
+# One in three is in .ci/run.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.product if number % 3 else pytest.mark.slow)
+        for number, name in enumerate(TABLE)
+    ],
+)
 def test_the_default_layer_head_and_preprocessing_of(name):
     layer, shape, cam, mode = TABLE[name]
     model = BUILDERS[name](weights=None)

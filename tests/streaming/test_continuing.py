@@ -308,6 +308,18 @@ def test_only_the_damaged_shard_is_made_anew(shapes, stores, damage, obey):
     assert same(whole, to)
 
 
+@pytest.mark.parametrize("kind", [as_unknown, as_part])
+def test_a_shard_between_two_that_are_missing_is_passed_over(shapes, tmp_path, kind):
+    """Data that can be read in order only are read on from the shard that is needed next."""
+    to, whole = tmp_path / "store", tmp_path / "whole"
+    tfcam.stream(shapes, kind(drawn(), tmp_path), to=to, **ASKED)
+    shutil.copytree(to, whole)
+    for name in ("maps-00000.parquet", "maps-00002.parquet"):
+        (to / name).unlink()
+    tfcam.stream(shapes, kind(drawn(), tmp_path), to=to, **ASKED)
+    assert same(whole, to)
+
+
 def test_a_file_of_another_run_is_kept_under_another_name(shapes, stores, tmp_path):
     data, to, whole = stores
     tfcam.stream(shapes, data, to=tmp_path / "b", method="layer_cam", **ASKED)

@@ -363,7 +363,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(shapes, folder, tmp_path, 
 
     with monkeypatch.context() as patched:
         patched.setattr("tfcam.utils.files.os.fsync", full)
-        with pytest.raises(OSError, match="No space left on device. What is done is kept: make r"):
+        with pytest.raises(OSError, match="No space left on device. What is done is kept. Make r"):
             tfcam.stream(shapes, folder, to=tmp_path, **asked)
     assert [each.name for each in tmp_path.glob("maps*")] == ["maps-00000.parquet"]
     assert len(keys_of(tfcam.stream(shapes, folder, to=tmp_path, **asked))) == 8

@@ -99,11 +99,18 @@ def test_batches_are_shuffled_anew_and_mirrored(dogs):
     images, labels = next(iter(plain))
     assert (images.shape, images.dtype, labels.shape) == ((60, 64, 64, 3), tf.uint8, (60, 3))
     np.testing.assert_array_equal(labels.numpy().sum(axis=1), np.ones(60))
-    shuffled = data.batches(dogs.validation, 60, 3, shuffled=100, seed=3)
-    first, second = (next(iter(shuffled))[0].numpy() for _ in range(2))
+    learnt = {"epochs": range(5), "shuffled": 100, "seed": 3}
+    shuffled = data.batches(dogs.validation, 60, 3, **learnt)
+    drawn = [each.numpy() for each, _ in shuffled]
+    a_time = len(drawn) // 5
+    first, second = (np.concatenate(drawn[n * a_time : (n + 1) * a_time]) for n in range(2))
     assert (first != second).any()
     assert sorted(each.tobytes() for each in first) == sorted(each.tobytes() for each in second)
-    mirrored, _ = next(iter(data.batches(dogs.validation, 60, 3, seed=3, flip=True)))
+    # An epoch is the same whether the others came before it or not.
+    begun = data.batches(dogs.validation, 60, 3, **learnt | {"epochs": range(1, 2)})
+    np.testing.assert_array_equal(np.concatenate([each.numpy() for each, _ in begun]), second)
+    learnt = {"epochs": range(1), "seed": 3, "flip": True}
+    mirrored, _ = next(iter(data.batches(dogs.validation, 60, 3, **learnt)))
     same = (mirrored.numpy() == images.numpy()).all(axis=(1, 2, 3))
     turned = (mirrored.numpy() == images.numpy()[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same | turned).all()

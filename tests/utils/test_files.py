@@ -1,5 +1,8 @@
 """Files are there whole or not at all, and nothing else is touched."""
 
+import errno
+import resource
+
 import pytest
 
 from tfcam.utils.files import open_whole, write_whole
@@ -24,6 +27,23 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 
     with pytest.raises(KeyError):
         write()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as if there were no more room
+    try:
+        with pytest.raises(
+            OSError, match=r"a\.bin' could not be written: File too large\. What wa"
+        ) as told:
+            write_whole(path, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert told.value.errno == errno.EFBIG
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

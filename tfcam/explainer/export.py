@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from tfcam.model.inputs import Input, swapped
 from tfcam.preprocessing.modes import Preprocessing
 from tfcam.targets.classes import Target
 from tfcam.targets.two_classes import NUMBER
-from tfcam.utils.files import folder_whole
+from tfcam.utils.files import FULL, folder_whole
 
 # Says in a folder that it was exported here.
 _MARK = "tfcam_export"
@@ -84,8 +86,20 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
     serving = tf.function(lambda image: fixed(image), input_signature=[spec])
     # Gated gradients are in the graph already, and have no gradient of their own.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with folder_whole(Path(path), _MARK) as folder:
+    with folder_whole(Path(path), _MARK) as folder, _as_of_the_system():
         tf.saved_model.save(module, str(folder), {"serving_default": serving}, options)
+
+
+@contextlib.contextmanager
+def _as_of_the_system() -> Iterator[None]:
+    """Raise TensorFlow's error of a disk that is full as Python's own."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in FULL:
+            if str(error).endswith(os.strerror(number)):
+                raise OSError(number, os.strerror(number)) from None
+        raise
 
 
 def _single(graph: ModelGraph) -> list[Input]:

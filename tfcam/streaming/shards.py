@@ -7,11 +7,9 @@ explained of it is written first, its maps last: a shard counts when its maps ar
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +29,7 @@ from tfcam.streaming.shard_files import (
     schema_of,
 )
 from tfcam.utils.digest import digest_names
-from tfcam.utils.files import open_whole, write_whole
+from tfcam.utils.files import open_whole, told_if_full, write_whole
 from tfcam.utils.run_folder import AFTER, SETTINGS, alone_in, keep_settings, read_facts
 
 _DONE = "done.json"
@@ -47,9 +45,6 @@ _MARK = b"tfcam_shard"
 
 # What says where things are, not what they are: it may change between two runs.
 TOLD = ("model", "place")
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Kept(NamedTuple):
@@ -274,15 +269,5 @@ def _number(file: Path) -> int:
     return number if named and f"{number:05d}" == named[1] else -1
 
 
-@contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Say of a disk that is full what is kept and what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise OSError(
-            f"The store {str(folder)!r} could not be written: {os.strerror(error.errno)}. What is "
-            "done is kept: make room and run the same again to go on."
-        ) from None
+def _told(folder: Path) -> contextlib.AbstractContextManager[None]:
+    return told_if_full(f"The store {str(folder)!r}", "What is done is kept.")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+# What an operating system says of a disk that is full.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -86,6 +90,30 @@ def _is_same(file: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
+def told_if_full(what: str, kept: str) -> Iterator[None]:
+    """Say of a disk that is full what is kept and what to do.
+
+    Args:
+        what: What is written, as a sentence begins with it.
+        kept: A sentence on what was there and what is done.
+
+    Raises:
+        OSError: With the number of the error, and words.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        told = OSError(
+            f"{what} could not be written: {os.strerror(error.errno)}. {kept} Make room and do the "
+            "same again."
+        )
+        told.errno = error.errno
+        raise told from None
+
+
+@contextlib.contextmanager
 def open_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write that is there whole after the block, or not at all where it fails.
 
@@ -95,21 +123,23 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         FileNotFoundError: If its folder does not exist.
         IsADirectoryError: If it is a folder.
+        OSError: If the disk is full.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; name a file in it.")
     temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}")
-    file = temporary.open("xb")
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # else a crash of the machine could leave its name without it
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with told_if_full(repr(str(path)), "What was there is as it was."):
+        file = temporary.open("xb")
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())  # else a crash could leave its name without it
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -129,6 +159,7 @@ def folder_whole(path: Path, mark: str) -> Iterator[Path]:
     Raises:
         FileNotFoundError: If the folder that it is in does not exist.
         ValueError: If it is a file, or a folder of something else.
+        OSError: If the disk is full.
     """
     path = path.resolve()
     if not path.parent.is_dir():
@@ -143,10 +174,11 @@ def folder_whole(path: Path, mark: str) -> Iterator[Path]:
     token = secrets.token_hex(8)
     made = path.with_name(f".{path.name[:50]}.{token}")
     old = path.with_name(f".{path.name[:50]}.{token}.old")
-    made.mkdir()
     try:
-        yield made
-        (made / mark).touch()
+        with told_if_full(f"The folder {str(path)!r}", "What was there is as it was."):
+            made.mkdir()
+            yield made
+            (made / mark).touch()
         if path.is_dir():
             path.rename(old)
         try:
