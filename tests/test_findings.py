@@ -245,7 +245,8 @@ def test_saturated(method):
     stopped = ["gradient_absent"] * bool(empty and METHODS[method].needs == Need.GRADIENTS)
     if method in ("guided_grad_cam", "finer_cam"):  # more than a gradient, or not of the class
         stopped = [code for code in codes if code == "gradient_absent"]
-    chance = ["noisy_map"] * (method == "rise")  # rounding alone is left of it
+    chance = [code for code in codes if code == "noisy_map"]  # rounding alone is left of it
+    assert not chance or method in ("rise", "lime")
     assert codes == [*empty, *chance, "saturated", *agnostic(method), *stopped]
     found = result.findings[len(empty + chance)]
     assert "probability is 1.000000" in found.message
