@@ -164,7 +164,9 @@ def recommend(
     """
     metrics = MEASURES if metrics is None else metrics
     opened = open_model(model, input)
-    paths = _candidates(opened, GRID.check(grid), output) if layers is None else list(layers)
+    paths = None if layers is None else list(layers)
+    if paths is None and not opened.graph.is_black_box:
+        paths = _candidates(opened, GRID.check(grid), output)
     result = evaluate(
         model,
         images,

@@ -108,7 +108,7 @@ BLUR = _gaussian()
 # --- Occlusion ------------------------------------------------------------------------------
 
 
-@method(Need.NETWORK, pixels=True, passes="F + windows F", combines=False, shown_as="positive")
+@method(Need.SCORES, pixels=True, passes="F + windows F", combines=False, shown_as="positive")
 def occlusion(
     reading: Reading,
     *,
@@ -250,7 +250,7 @@ def _rise_shown(centred: bool = False, **_: Any) -> Shown:
     return "positive" if centred else "above_least"
 
 
-@method(Need.NETWORK, pixels=True, passes="F + masks F", combines=False, shown_as=_rise_shown)
+@method(Need.SCORES, pixels=True, passes="F + masks F", combines=False, shown_as=_rise_shown)
 def rise(
     reading: Reading,
     *,

@@ -85,7 +85,12 @@ class Method:
     @functools.cached_property
     def loops(self) -> bool:
         """Whether it asks the network, or its head, again and again."""
-        return bool(self.needs & (Need.NETWORK | Need.HEAD))
+        return bool(self.needs & (Need.NETWORK | Need.HEAD | Need.SCORES))
+
+    @functools.cached_property
+    def asks_scores_alone(self) -> bool:
+        """Whether it needs nothing but scores, as of a black box: no layer, no gradient."""
+        return self.needs in Need.SCORES and not self.layered
 
     @functools.cached_property
     def gates_relus(self) -> bool:
