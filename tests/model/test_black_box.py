@@ -117,7 +117,7 @@ def test_what_scores_are(network):
     wanted = tfcam.explain(network, x, **asked)  # its logits
     np.testing.assert_allclose(found.raw, wanted.raw, atol=rounding(1.0))
     assert found.score == pytest.approx(wanted.score, rel=1e-4)
-    assert (found.score_kind, found.findings) == ("output", ())
+    assert (found.score_kind, found.findings) == ("output", wanted.findings)
     open_ = tfcam.BlackBox(lambda v: network.predict(v, verbose=0), (12, 12, 3))
     found = tfcam.explain(open_, x, **asked)
     assert found.score_kind == "probability"

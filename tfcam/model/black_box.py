@@ -189,10 +189,11 @@ class _Asked(keras.layers.Layer):
         return np.concatenate(answers)
 
     def _checked(self, answer: Any) -> np.ndarray:
+        scores: np.ndarray
         try:
             scores = np.asarray(answer).astype(np.float32)
         except (TypeError, ValueError):
-            scores = np.zeros(())
+            scores = np.zeros((), np.float32)
         scores = scores[:, np.newaxis] if scores.ndim == 1 else scores
         if (
             scores.ndim != 2

@@ -178,10 +178,10 @@ def _named(path: str | os.PathLike[str], names: Sequence[str], output: str | Non
 
 
 def _sides(path: str | os.PathLike[str], shape: Any) -> tuple[int, ...]:
-    sides = tuple(side if isinstance(side, str) or side is None else int(side) for side in shape)
-    if not all(isinstance(side, int) and side > 0 for side in sides):
+    sides = tuple(int(side) for side in shape if isinstance(side, int | np.integer))
+    if len(sides) != len(shape) or not all(side > 0 for side in sides):
         raise ValueError(
-            f"{str(path)!r} leaves its sides open, {sides}: give a function that calls it, and the "
+            f"{str(path)!r} leaves its sides open, {list(shape)}: give a function that calls it, and the "
             "shape, tfcam.BlackBox(function, (H, W, C))."
         )
     return sides
