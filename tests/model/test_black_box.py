@@ -121,7 +121,7 @@ def test_what_scores_are(network):
     open_ = tfcam.BlackBox(lambda v: network.predict(v, verbose=0), (12, 12, 3))
     found = tfcam.explain(open_, x, **asked)
     assert found.score_kind == "probability"
-    assert [each.code for each in found.findings] == ["probability_explained"]
+    assert "probability_explained" in [each.code for each in found.findings]
     assert found.probability == pytest.approx(found.score)
 
 

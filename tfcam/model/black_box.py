@@ -4,15 +4,61 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.model.call_graph import Ending
+from tfcam.findings import Finding
+from tfcam.model.call_graph import CallGraph, Ending
+from tfcam.model.graph import Asked, ModelGraph
+from tfcam.model.inputs import read_structure
+from tfcam.model.labels import Labels
+from tfcam.model.outputs import ModelOutput
 from tfcam.model.sealed_files import Sealed, read_onnx, read_saved_model, read_tflite
+from tfcam.model.stem import Stem
 from tfcam.utils.validation import check_count, check_flag, check_labels, kind_of, shown
+
+
+class BlackBoxGraph(ModelGraph):
+    """What is known of a black box: what it takes and gives, and nothing of what is inside."""
+
+    is_black_box = True
+
+    @cached_property
+    def structure(self) -> Any:
+        """The one input, as it was said."""
+        return read_structure(self)
+
+    def stem(self, which: int = 0) -> Stem:
+        """Nothing is known to stand before its weights."""
+        return Stem()
+
+    def run(self, values: Sequence[tf.Tensor]) -> Any:
+        """Ask for scores; by Keras, what the function raises would be wrapped in other words."""
+        return self.model.asked.call(values[0])
+
+    def asked(
+        self, output: str | int | None = None, targets: Sequence[Any] = (), which: int = 0
+    ) -> Asked:
+        """There is one output."""
+        return None
+
+    def labels(
+        self, labels: Labels | None = None, output: str | int | None = None
+    ) -> tuple[Sequence[str] | None, tuple[Finding, ...]]:
+        """The label of each class: as the user says, else those that it came with."""
+        return super().labels(self.model.labels if labels is None else labels, output)
+
+    def _calls(self, structure: Any, which: int) -> CallGraph:
+        raise ValueError(
+            f"The black box {self.name!r} only gives scores: it has no layers and no gradients."
+        )
+
+    def _find_output(self, output: str | int | None, which: int) -> ModelOutput:
+        return ModelOutput(0, self.model.asked.width, self.model.ending)
 
 
 class BlackBox(keras.Model):
@@ -47,6 +93,9 @@ class BlackBox(keras.Model):
         >>> result.label, np.argwhere(result.heatmap == 1).tolist()
         ('green', [[2, 4], [2, 5], [3, 4], [3, 5]])
     """
+
+    # Which ``ModelGraph`` is made of it.
+    graph_kind = BlackBoxGraph
 
     def __init__(
         self,

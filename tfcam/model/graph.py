@@ -14,7 +14,6 @@ import tensorflow as tf
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
 from tfcam.model.bare_pictures import mark_bare
-from tfcam.model.black_box import BlackBox
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.endings import read_ending
 from tfcam.model.functional_graph import UntoldError, read_calls
@@ -60,6 +59,9 @@ class ModelGraph(ModelTree):
         model: A Keras model.
     """
 
+    # Whether the model can only be asked for scores, and only from Python.
+    is_black_box = False
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._snapshot = Snapshot(model, self.operations)
@@ -81,11 +83,6 @@ class ModelGraph(ModelTree):
             kept: T = self._kept[key]
             return kept
 
-    @property
-    def is_black_box(self) -> bool:
-        """Whether the model can only be asked for scores, and only from Python."""
-        return isinstance(self.model, BlackBox)
-
     # --- what goes in -----------------------------------------------------------------------
 
     @cached_property
@@ -96,8 +93,6 @@ class ModelGraph(ModelTree):
             ValueError: If the model is not built, or does not say what it takes.
         """
         structure = read_structure(self)
-        if self.is_black_box:
-            return structure
         structure = mark_bare(structure, lambda which: self._calls(structure, which))
         if is_open(structure):
             structure, self._kept["calls", 0] = pin_size(self, structure)
@@ -140,8 +135,6 @@ class ModelGraph(ModelTree):
 
     def stem(self, which: int = 0) -> Stem:
         """What pixels become on their way to the first weights."""
-        if self.is_black_box:
-            return Stem()
         key = ("stem", which)
         stem = self.once(key, lambda: run_stem(self, self.structure, which))
         if not stem.is_current():
@@ -158,8 +151,6 @@ class ModelGraph(ModelTree):
         Returns:
             What the model returns, in its own structure.
         """
-        if self.is_black_box:  # Keras would wrap its own words around what a function raises
-            return self.model.asked.call(values[0])
         with valid_scopes(self.odd_names):
             return run(self.model, self.structure, values)
 
@@ -171,10 +162,6 @@ class ModelGraph(ModelTree):
         return self.once(("calls", which), lambda: self._calls(self.structure, which))
 
     def _calls(self, structure: Any, which: int) -> CallGraph:
-        if self.is_black_box:
-            raise ValueError(
-                f"The black box {self.name!r} only gives scores: it has no layers and no gradients."
-            )
         # A trace takes longer than a forward pass.
         read = read_calls(self, tf.nest.flatten(structure), which)
         return read or trace_calls(self, structure, which)
@@ -207,7 +194,7 @@ class ModelGraph(ModelTree):
             ValueError: If there is no such output.
         """
         functions = [target for target in targets if callable(target)]
-        if self.is_black_box or (output is None and len(functions) < max(len(targets), 1)):
+        if output is None and len(functions) < max(len(targets), 1):
             return None
         calls = self.calls(which)
         names = getattr(self.model, "output_names", None) or ()
@@ -323,8 +310,6 @@ class ModelGraph(ModelTree):
 
     def _find_output(self, output: str | int | None, which: int) -> ModelOutput:
         model = self.model
-        if isinstance(model, BlackBox):
-            return ModelOutput(0, model.asked.width, model.ending)
         if not getattr(model, "outputs", None):
             calls = self._traced(which)
             if calls is None or output not in calls.traced:
@@ -372,8 +357,6 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If there are more or fewer labels than classes.
         """
-        if labels is None and isinstance(self.model, BlackBox):
-            labels = self.model.labels
         if labels is None and self.own_family is None:
             return None, ()
         facts = self.output(output)
@@ -423,7 +406,7 @@ def graph_of(model: Any) -> ModelGraph:
     with LOCK:
         graph = _GRAPHS.get(model)
         if graph is None or graph.model is not model or not graph.is_current():
-            graph = _GRAPHS[model] = ModelGraph(model)
+            graph = _GRAPHS[model] = getattr(model, "graph_kind", ModelGraph)(model)
         return graph
 
 

@@ -181,7 +181,7 @@ def _sides(path: str | os.PathLike[str], shape: Any) -> tuple[int, ...]:
     sides = tuple(int(side) for side in shape if isinstance(side, int | np.integer))
     if len(sides) != len(shape) or not all(side > 0 for side in sides):
         raise ValueError(
-            f"{str(path)!r} leaves its sides open, {list(shape)}: give a function that calls it, and the "
-            "shape, tfcam.BlackBox(function, (H, W, C))."
+            f"{str(path)!r} leaves its sides open, {list(shape)}: give a function of it, and "
+            "the shape, tfcam.BlackBox(function, (H, W, C))."
         )
     return sides
