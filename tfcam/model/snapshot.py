@@ -158,7 +158,9 @@ def _is_fixed(value: Any) -> bool:
     if type(value) is tuple:
         return all(map(_is_fixed, value))
     if isinstance(value, FunctionType):  # an activation of Keras
-        return value.__module__.startswith("keras.") and "<locals>" not in value.__qualname__
+        return (value.__module__ or "").startswith(
+            "keras."
+        ) and "<locals>" not in value.__qualname__
     return isinstance(value, (*_PLAIN, keras.DTypePolicy, keras.InputSpec))
 
 
