@@ -41,7 +41,18 @@ def _skipped_without_kernel() -> Generator[None, object, object]:
 
 
 # The files that take longest: whoever took one of them last would leave the other core idle.
-_LONGEST = ["test_notebooks", "test_dogs_study", "test_applications", "test_evidence"]
+_LONGEST = [
+    "test_notebooks",
+    "test_dogs_study",
+    "test_evidence",
+    "test_gallery",
+    "test_dogs_training",
+    "test_explainer",
+    "test_dream",
+    "test_untouched",
+    "test_callbacks",
+    "test_applications",
+]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,8 +4,8 @@
 
 Each is run once without a break. Then it is begun in a process of its own, killed after a random
 time and called again until it was killed so often and has ended, and what it made is compared with
-what the unbroken run made, bit for bit. One that ends before it is killed counts as no kill: another
-is begun. The training needs TFCAM_TEST_DATA, the folder of real pictures.
+what the unbroken run made, bit for bit. One that ends before it is killed counts as no kill:
+another is begun. The training needs TFCAM_TEST_DATA, the folder of real pictures.
 """
 
 from __future__ import annotations
@@ -176,7 +176,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.run:
-        return JOBS[told.run].run(told.to)
+        JOBS[told.run].run(told.to)
+        return
     with tempfile.TemporaryDirectory() as home:
         rows = [
             kill_often(name, told.kills, random.Random(told.seed), Path(home))

@@ -1,14 +1,14 @@
-"""A long soak: threads that explain, with models that change between calls, against fresh processes.
+"""A long soak: threads explain models that change between calls, compared with fresh processes.
 
     python -m tests.soak --minutes 20 --threads 16 --seed 0
 
-Each thread draws what it does next: a kind of model, of which it has one of its own, or one that all
-threads share; pictures; a method, a target and a layer; `explain`, an `Explainer` that is kept,
-`compare`, or a batch. Between calls it changes its own models: it trains them a step, draws weights
-anew, adapts a normalisation, changes an attribute of a layer. Every result is kept with what made
-it, and a process that is started anew for each hundred of them, in which nothing was ever compiled,
-makes each again. Memory, file descriptors and threads are printed as it goes. A result that differs
-is printed with what made it. What is killed meanwhile is in `tests.kills`.
+Each thread draws what it does next: a kind of model, of which it has one of its own, or one that
+all threads share; pictures; a method, a target and a layer; `explain`, an `Explainer` that is kept,
+or `compare`. Between calls it changes its own models: it trains them a step, draws weights anew,
+adapts a normalisation, changes an attribute of a layer. Every result is kept with what made it, and
+a process that is started anew for each hundred of them, in which nothing was ever compiled, makes
+each again. Memory, file descriptors and threads are printed as it goes. A result that differs is
+printed with what made it. What is killed meanwhile is in `tests.kills`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def _convolved(x: Any, name: str) -> Any:
 def functional() -> keras.Model:
     """Normalisations to adapt, attributes to change."""
     x = image = keras.Input((SIDES, SIDES, 3))
-    x = layers.Normalization(name="adapted", mean=0.4, variance=0.1)(x)
+    adapted = layers.Normalization(name="adapted")
+    adapted.adapt(np.random.default_rng(0).uniform(size=(4, SIDES, SIDES, 3)))
+    x = adapted(x)
     x = layers.BatchNormalization(name="normalised")(_convolved(x, "first"))
     x = layers.LeakyReLU(name="leaky")(layers.Conv2D(8, 3, strides=2, name="second")(x))
     return keras.Model(image, _end(_convolved(x, "last")))
@@ -181,8 +183,7 @@ def change(kind: str, model: keras.Model, chance: random.Random) -> None:
     ways = ["weights", "train", *["attribute"] * (kind in ATTRIBUTES)]
     way = chance.choice([*ways, *["adapt"] * (kind == "functional")])
     if way == "weights":
-        fresh = [np.abs(each) + drawn.normal(0, 0.3, each.shape) for each in model.get_weights()]
-        model.set_weights(fresh)
+        give(model, [drawn_like(each, drawn) for each in model.get_weights()])
     elif way == "train":
         with tf.GradientTape() as tape:
             images = given(kind, chance.getrandbits(32), 4)
@@ -197,6 +198,20 @@ def change(kind: str, model: keras.Model, chance: random.Random) -> None:
         setattr(owner(model, layer), name, chance.uniform(0.05, 0.5))
 
 
+def drawn_like(weight: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
+    """Kernels of both signs; vectors, among which are variances, stay positive."""
+    shape = np.shape(weight)
+    return drawn.normal(0, 0.3, shape) if len(shape) > 1 else drawn.uniform(0.3, 1, shape)
+
+
+def give(model: keras.Model, weights: list[np.ndarray]) -> None:
+    """Set weights; what a normalisation divides by is derived from its own."""
+    model.set_weights(weights)
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
+
+
 def state_of(kind: str, model: keras.Model) -> State:
     attributes = {
         (layer, name): getattr(owner(model, layer), name)
@@ -209,9 +224,7 @@ def model_of(state: State) -> keras.Model:
     model = MODELS[state.kind]()
     for (layer, name), value in state.attributes.items():
         setattr(owner(model, layer), name, value)
-    if state.kind == "functional":
-        model.get_layer("adapted").adapt(np.random.default_rng(0).uniform(size=(4, SIDES, SIDES, 3)))
-    model.set_weights(state.weights)
+    give(model, state.weights)
     return model
 
 
@@ -271,7 +284,7 @@ def differs(one: Any, other: Any, kind: str) -> str:
 def check(path: Path) -> list[str]:
     """In a fresh process: make each result of a file again; return what differs."""
     wrong = []
-    for call, found in pickle.loads(path.read_bytes()):  # noqa: S301  # our own
+    for call, found in pickle.loads(path.read_bytes()):  # our own
         wanted = answer(call, model_of(call.state), None)
         if difference := differs(found, wanted, call.state.kind):
             asked = call._replace(state=call.state._replace(weights=[]))

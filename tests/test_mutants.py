@@ -129,7 +129,7 @@ def _run(root, *command):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_what_no_test_sees_survives(project):
     command = ["tests.mutants", "--count", "100", "--patience", "0.3"]
     run = _run(project, *command)
@@ -150,7 +150,7 @@ def test_what_no_test_sees_survives(project):
     assert "1: tfcam/maps/halves.py" in _run(project, *command, "--count", "1").stdout
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_a_test_that_fails_anyhow_catches_nothing(project):
     file = project / "tests/maps/test_halves.py"
     file.write_text(file.read_text().replace("half(4) == 2", "half(4) == 3"))

@@ -14,7 +14,7 @@ def test_threads_with_models_that_change_give_what_a_fresh_process_gives():
     assert counts["wrong"] == counts["failed"] == []
 
 
-@pytest.mark.slow
+@pytest.mark.product
 @pytest.mark.parametrize("job", ["stream", "evaluate"])
 def test_what_is_killed_twice_ends_as_if_it_had_not_been(job, tmp_path):
     row = kills.kill_often(job, 2, random.Random(0), tmp_path)
