@@ -45,7 +45,7 @@ def deep_lift(reading: Reading, *, baseline: float = 0.0) -> tuple[tf.Tensor, di
     return raw, {"completeness_error": rise - tf.reduce_sum(raw, list(range(1, raw.shape.rank)))}
 
 
-@method(Need.NETWORK, pixels=True, passes="2 F + 2 B")
+@method(Need.NETWORK, pixels=True, passes="2 F + 2 B", shown_as="summed")
 def lrp(
     reading: Reading,
     *,
@@ -72,7 +72,8 @@ def lrp(
 
     Returns:
         (B, H, W, C), signed, and kept: the sum of M by the score, (B,). Biases take what they gave;
-        "zplus" keeps hardly anything of deep networks with biases, and the map is as sharp.
+        "zplus" keeps hardly anything of deep networks with biases, and the map is as sharp. A
+        heatmap shows the sum over the channels where it is positive: what spoke for the score.
 
     Raises:
         ValueError: If there is no such composite, epsilon is not positive or gamma is negative.
