@@ -5,9 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcam.methods.registry import method
-from tfcam.passes.linear_rules import COMPOSITES, Composite
+from tfcam.passes.linear_rules import Composite, found_composite
 from tfcam.passes.reading import Need, Reading
-from tfcam.utils.validation import check_choice
 
 
 @method(Need.NETWORK, pixels=True, passes="3 F + 2 B")
@@ -90,13 +89,7 @@ def lrp(
         >>> result.raw.shape, 0 < result.measured["kept"] < 1.5
         ((128, 128, 3), True)
     """
-    if not isinstance(composite, Composite):
-        composite = COMPOSITES[check_choice("composite", composite, tuple(COMPOSITES))]
-    if epsilon <= 0 or gamma < 0:
-        raise ValueError(
-            "epsilon must be greater than 0, and gamma at least 0; "
-            f"got epsilon={epsilon}, gamma={gamma}."
-        )
-    raw, total = reading.network.relevance(composite, float(epsilon), float(gamma))
+    rules = found_composite(composite, epsilon, gamma)
+    raw, total = reading.network.relevance(rules, float(epsilon), float(gamma))
     sums = tf.reduce_sum(raw, list(range(1, raw.shape.rank)))
     return raw, {"kept": tf.math.divide_no_nan(sums, total)}

@@ -304,3 +304,19 @@ COMPOSITES = {
     "epsilon_gamma_box": Composite(convolution="gamma", depthwise="zplus", first="box"),
     "alpha2_beta1": Composite(convolution="alpha2_beta1"),
 }
+
+
+def found_composite(composite: Composite | str, epsilon: float, gamma: float) -> Composite:
+    """Find a composite by its name, and check what its rules take.
+
+    Raises:
+        ValueError: If there is none of the name, epsilon is not positive or gamma is negative.
+    """
+    if epsilon <= 0 or gamma < 0:
+        raise ValueError(
+            "epsilon must be greater than 0, and gamma at least 0; "
+            f"got epsilon={epsilon}, gamma={gamma}."
+        )
+    if isinstance(composite, Composite):
+        return composite
+    return COMPOSITES[check_choice("composite", composite, tuple(COMPOSITES))]
