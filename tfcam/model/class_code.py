@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
-# What a layer's weights were made and are trained with, whether they are made, and how it is called,
-# do not change a map.
+# What a layer's weights were made and are trained with, whether they are, and how it is called, do
+# not change a map.
 _IN_NO_MAP = ("_initializer", "_regularizer", "_constraint", "_signature_parameters")
 _NOT_IN_CALL = {"__init__", "build", "get_config", "from_config", "compute_output_shape"}
 _CHANGING = {"append", "extend", "insert", "pop", "update", "setdefault", "clear", "remove"}

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfcam.maps.tensors import FLOAT32, cancels, first_component, resized
 from tfcam.model.geometry import Placement
 from tfcam.model.tokens import Grid
+from tfcam.passes.linear_rules import Composite
 
 
 class Need(enum.Flag):
@@ -71,6 +72,11 @@ class Network(Protocol):
 
     def multipliers(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What each value gave to the score per difference from a start; and the rise (B,)."""
+
+    def relevance(
+        self, composite: Composite, epsilon: float, gamma: float
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What each value gave to the score by LRP's rules; and how much there was (B,)."""
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """Score (n, B) n variants of the activations, (n B, h, w, K)."""
