@@ -149,6 +149,27 @@ def test_sampled_values_come_near_and_their_error_says_how_near():
     assert better.measured["standard_error"] < 0.75 * found[0].measured["standard_error"]
 
 
+def test_choices_are_drawn_by_the_kernel_each_with_its_complement():
+    asked = []
+
+    def ask(images):
+        asked.append(images[..., 0] > 0)
+        return images.sum((1, 2))[:, np.newaxis]
+
+    box = tfcam.BlackBox(ask, (12, 1))
+    options = {"segments": np.arange(12), "fill": "zero", "target": lambda scores: scores[:, 0]}
+    tfcam.explain(box, np.ones((12, 1), "f4"), method="kernel_shap", samples=2000, **options)
+    # First about its width, then the image, then with nothing seen.
+    choices = np.concatenate(asked[2:])[1:2001]
+    np.testing.assert_array_equal(choices[::2], ~choices[1::2])
+    sizes = np.bincount(choices.sum(1), minlength=13) / 2000
+    wanted = kernel_weights(12) / kernel_weights(12).sum()
+    np.testing.assert_allclose(sizes[1:12], wanted, atol=0.03)
+    assert sizes[0] == sizes[12] == 0
+    # Of each size, each part equally often.
+    np.testing.assert_allclose(choices[choices.sum(1) == 1].mean(0), 1 / 12, atol=0.05)
+
+
 @law("equal parts are equal, idle ones 0", "kernel_shap")
 def test_equal_parts_are_equal_and_idle_ones_zero():
     result = played(4, lambda a, b, c, d: a * b + 2 * c)
