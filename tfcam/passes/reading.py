@@ -31,6 +31,7 @@ class Need(enum.Flag):
         ATTENTIONS: The scores of every self-attention.
         NETWORK: The network, to be asked about other images.
         HEAD: What follows the layer, to be asked about other activations.
+        SCORES: The scores of other images, which is all that a black box gives.
     """
 
     NOTHING = 0
@@ -43,6 +44,7 @@ class Need(enum.Flag):
     ATTENTIONS = enum.auto()
     NETWORK = enum.auto()
     HEAD = enum.auto()
+    SCORES = enum.auto()
 
 
 class Network(Protocol):
