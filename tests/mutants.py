@@ -313,31 +313,39 @@ class Trial:
         self.passing: dict[str, bool] = {}
 
     def run(self, chosen: list[str], seconds: float) -> str | None:
-        """The first test that fails; None if none does."""
-        return first_failing(self.copy, chosen, self.patience * (10 + seconds))
+        """The first test that fails, of those that pass alone; None if none does."""
+        broken = [f"--deselect={test}" for test, passes in self.passing.items() if not passes]
+        return first_failing(self.copy, [*chosen, *broken], self.patience * (10 + seconds))
 
     def passes(self, test: str) -> bool:
         """Whether a test passes in the copy as it was."""
         if test not in self.passing:
-            self.passing[test] = self.run([test], self.tests.time(test)) is None
+            limit = self.patience * (10 + self.tests.time(test))
+            self.passing[test] = first_failing(self.copy, [test], limit) is None
+            if not self.passing[test]:
+                print(f"{test} fails without a change, too", flush=True)
         return self.passing[test]
 
     def caught(self, mutant: Mutant) -> str | None:
         """What catches a change; None if nothing does."""
         file = self.copy / mutant.path
         text = file.read_text(encoding="utf-8")
-        for chosen, seconds in stages(mutant, text, self.tests):
+        waiting = list(stages(mutant, text, self.tests))
+        while waiting:
+            chosen, seconds = waiting[0]
             file.write_text(mutant.apply(text), encoding="utf-8")
             try:
                 by = self.run(chosen, seconds)
             finally:
                 file.write_text(text, encoding="utf-8")
             if by is None:
-                continue
-            ended = by not in ("time", "crash")
-            if not (self.passes(by) if ended else self.run(chosen, seconds) is None):
-                raise RuntimeError(f"Without a change, too: {by if ended else (by, chosen)}")
-            return by
+                waiting.pop(0)
+            elif by in ("time", "crash"):
+                if self.run(chosen, seconds) is not None:
+                    raise RuntimeError(f"Without a change, too, these do not end well: {chosen}")
+                return by
+            elif self.passes(by):
+                return by
         return None
 
 

@@ -38,7 +38,7 @@ from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
-from tfcam.model.tree import ModelTree
+from tfcam.model.tree import ModelTree, called_operations
 from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
@@ -61,7 +61,7 @@ class ModelGraph(ModelTree):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self._snapshot = Snapshot(model, self.operations)
+        self._snapshot = Snapshot(model, called_operations(model))
         self._kept: dict[Hashable, Any] = {}
 
     def is_current(self) -> bool:
