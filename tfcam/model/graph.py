@@ -59,6 +59,9 @@ class ModelGraph(ModelTree):
         model: A Keras model.
     """
 
+    # Whether the model can only be asked for scores, and only from Python.
+    is_black_box = False
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._snapshot = Snapshot(model, called_operations(model))
@@ -403,7 +406,7 @@ def graph_of(model: Any) -> ModelGraph:
     with LOCK:
         graph = _GRAPHS.get(model)
         if graph is None or graph.model is not model or not graph.is_current():
-            graph = _GRAPHS[model] = ModelGraph(model)
+            graph = _GRAPHS[model] = getattr(model, "graph_kind", ModelGraph)(model)
         return graph
 
 
