@@ -14,7 +14,7 @@ from tfcam.utils.opencv import cv2
 
 # The eight neighbours: those that share an edge count twice. Whole numbers, so that their sums are
 # exact: an error of float32 there would pull large holes towards 0.
-WEIGHTS = np.float32([[1, 2, 1], [2, 0, 2], [1, 2, 1]])
+WEIGHTS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]], np.float32)
 
 # As a fraction of the range of what is left: corrections as small as this are the last.
 TOLERANCE = 3e-7
@@ -71,10 +71,11 @@ def _solved(values: np.ndarray, removed: np.ndarray) -> np.ndarray:
 def _guess(values: np.ndarray, removed: np.ndarray) -> np.ndarray:
     """Means of what is left over ever larger squares, each where the smaller ones hold nothing."""
     weights = np.repeat(~removed[..., np.newaxis], values.shape[-1], -1).astype(np.float32)
-    levels = [(values.astype(np.float32) * weights, weights)]
-    while min(levels[-1][0].shape[:2]) > _SMALLEST:
-        levels.append(tuple(map(_coarser, levels[-1])))
-    sums, weights = levels[-1]
+    sums = values.astype(np.float32) * weights
+    levels = [(sums, weights)]
+    while min(sums.shape[:2]) > _SMALLEST:
+        sums, weights = _coarser(sums), _coarser(weights)
+        levels.append((sums, weights))
     found = sums.sum((0, 1)) / weights.sum((0, 1))
     for sums, weights in reversed(levels):
         coarse = found if found.ndim == 1 else _finer(found, sums)
