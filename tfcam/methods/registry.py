@@ -20,7 +20,7 @@ from tfcam.utils.validation import LARGEST, check_choice, shown
 
 METHODS: dict[str, Method] = {}
 # Of options that are no plain values: the name of their type -> refuses what is none of it.
-OPTION_CHECKS: dict[str, Callable[[object], object]] = {}
+OPTION_CHECKS: dict[str, Callable[[Any], object]] = {}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

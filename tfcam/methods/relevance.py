@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfcam.methods.registry import method
+from tfcam.methods.registry import OPTION_CHECKS, method
 from tfcam.passes.linear_rules import Composite, found_composite
 from tfcam.passes.reading import Need, Reading
+
+OPTION_CHECKS["Composite"] = lambda composite: found_composite(composite, 1.0, 0.0)
 
 
 @method(Need.NETWORK, pixels=True, passes="3 F + 2 B")
