@@ -110,6 +110,7 @@ def test_of_an_image_they_are_exact():
 
 @law("values sum to the rise", "kernel_shap")
 @pytest.mark.parametrize("segments", ["grid:2", "grid:4", "slic:6", "quickshift"])
+@pytest.mark.thinned(3)
 def test_values_sum_to_the_rise(segments):
     model, x = small(), images(2)
     options = {"segments": segments, "samples": 240, "target": 1}
@@ -209,6 +210,7 @@ def drawn(players, samples, seed):
 
 @pytest.mark.parametrize("ridge", [0, 0.01, 1.0, 30.0])
 @pytest.mark.parametrize(("samples", "seed"), [(40, 0), (300, 5)])
+@pytest.mark.thinned(3)
 def test_lime_equals_the_replica(samples, seed, ridge):
     result = played(7, many, "lime", samples=samples, seed=seed, ridge=ridge)
     theta, fidelity, error = lime_replica(many, drawn(7, samples, seed), ridge)
@@ -272,6 +274,7 @@ BOTH = ["kernel_shap", "lime"]
 
 @law("a seed repeats", *BOTH)
 @pytest.mark.parametrize("method", BOTH)
+@pytest.mark.thinned(1)
 def test_a_seed_repeats_and_another_differs(method):
     options = {"segments": "grid:4", "samples": 80, "target": 1, "method": method}
     once, again, other = (
@@ -283,6 +286,7 @@ def test_a_seed_repeats_and_another_differs(method):
 
 @pytest.mark.parametrize("segments", ["grid:3", "slic:8", "quickshift:8"])
 @pytest.mark.parametrize("method", BOTH)
+@pytest.mark.thinned(3)
 def test_a_batch_gives_what_single_images_give(method, segments):
     model, x = small(), images(3)
     options = {"method": method, "segments": segments, "samples": 60}
@@ -295,6 +299,7 @@ def test_a_batch_gives_what_single_images_give(method, segments):
 
 @law("superpixels: as a map of one's own", *BOTH)
 @pytest.mark.parametrize("method", BOTH)
+@pytest.mark.thinned(1)
 def test_superpixels_are_as_a_map_of_ones_own(method):
     """One image that has fewer parts than there may be: those that it lacks change nothing."""
     scene = tfcam.scenes.draw_scene(2)

@@ -48,6 +48,7 @@ def box(network):
 
 
 @pytest.mark.parametrize(("method", "options"), METHODS)
+@pytest.mark.thinned(3)
 def test_maps_are_those_of_the_network(network, box, method, options):
     x = networks.pictures(2)
     found = tfcam.explain(box, x, target=["fox", 0], method=method, **options)
@@ -219,16 +220,19 @@ def test_every_door_shows_the_same_maps(box, network, tmp_path):
     np.testing.assert_allclose(own, theirs, rtol=1e-4)
 
 
+FEW = ("deletion", {"steps": 3})
+
+
 def test_it_is_evaluated_and_the_best_method_found(box, network):
     boxes = np.float32([[0, 0, 6, 12]])
     data = [tfcam.Example(str(n), picture, boxes) for n, picture in enumerate(PICTURES)]
-    chosen = {"methods": METHODS[:2], "metrics": ["energy", "deletion"], **UNIT}
+    chosen = {"methods": METHODS[:2], "metrics": ["energy", FEW], **UNIT}
     own, theirs = (
         tfcam.evaluate(model, data, baselines=(), score="probability", **chosen).table["value"]
         for model in (box, network)
     )
     np.testing.assert_allclose(own, theirs, atol=1e-2)
-    best = tfcam.recommend(box, data, methods=METHODS[:2], metrics=["deletion"], **UNIT)
+    best = tfcam.recommend(box, data, methods=METHODS[:2], metrics=[FEW], **UNIT)
     assert sorted(best.table["method"].str.split("(").str[0]) == ["occlusion", "rise"]
     with pytest.raises(ValueError, match="These methods apply: occlusion, rise"):
         tfcam.recommend(box, data, **UNIT)
