@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tfcam.streaming.store import open_store
     from tfcam.streaming.stream import stream
     from tfcam.targets import Box, Difference, Regression, Segmentation, Similarity, Top
+    from tfcam.verification.result import Verification
+    from tfcam.verification.verify import verify
 
 __version__ = "0.1.0"
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Segmentation",
     "Similarity",
     "Top",
+    "Verification",
     "callbacks",
     "compare",
     "demo_model",
@@ -79,6 +82,7 @@ __all__ = [
     "stream_on_ray",
     "targets",
     "transforms",
+    "verify",
 ]
 # Where each name is defined; the other public names are modules.
 _HOMES = {
@@ -101,6 +105,7 @@ _HOMES = {
     "Segmentation": "targets",
     "Similarity": "targets",
     "Top": "targets",
+    "Verification": "verification.result",
     "compare": "explainer.compare",
     "demo_model": "demo",
     "diagnose": "explainer.diagnose",
@@ -114,6 +119,7 @@ _HOMES = {
     "recommend": "evaluation.recommend",
     "stream": "streaming.stream",
     "stream_on_ray": "streaming.on_ray",
+    "verify": "verification.verify",
 }
 _MODULES = {
     "objectives": "feature_visualization.objectives",
