@@ -5,11 +5,11 @@
 
 The first line notes which lines each of the fast tests runs, and how long it takes. The second
 draws so many changes by the seed, makes each in a copy of the project, and runs the tests that are
-to catch it: those that run the line, the quickest first, then all of the file's room, then those
-across all rooms. A test that fails is believed where it passes in the copy as it was. A line of
-JSON for each change says what caught it: a test, or "time" where it ran without end, or "crash"
-where Python died. What is there already is not tried again, so that it may be broken off. Those
-that were caught by nothing are printed at the end.
+to catch it: those that run the line, the quickest first; of a line that is run at import only, all
+of the file's room, then those across all rooms. A test that fails is believed where it passes in
+the copy as it was. A line of JSON for each change says what caught it: a test, or "time" where it
+ran without end, or "crash" where Python died. What is there already is not tried again, so that it
+may be broken off. Those that were caught by nothing are printed at the end.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ACROSS = (
     "test_callbacks.py",
     "test_losses.py",
 )
-SECONDS = 60  # so long may those take, all together, that are run because they run the line
+SECONDS = 60  # of those that run a line, so many are tried first
 
 COMPARED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 COMPARED |= {"is": "is not", "is not": "is", "in": "not in", "not in": "in"}
@@ -227,7 +227,7 @@ class Tests:
         return sum(took for (place, _), took in self.seconds.items() if place.startswith(places))
 
     def of(self, path: str, first: int, last: int) -> list[str]:
-        """Tests that run one of these lines: those of the room first, the quickest first."""
+        """Tests that run one of these lines: those of the room first, then the quickest first."""
         (file,) = [name for name in self.data.measured_files() if name.endswith("/" + path)]
         contexts = self.data.contexts_by_lineno(file)
         found = {
@@ -237,9 +237,7 @@ class Tests:
             if context
         }
         room = Path(path).parts[1]
-        ordered = sorted(found, key=lambda test: (f"/{room}/" not in test, self.time(test)))
-        sums = itertools.accumulate(map(self.time, ordered))
-        return [test for test, total in zip(ordered, sums, strict=True) if total <= SECONDS]
+        return sorted(found, key=lambda test: (f"/{room}/" not in test, self.time(test)))
 
 
 def lines(mutant: Mutant, text: str) -> tuple[int, int]:
@@ -254,9 +252,12 @@ def lines(mutant: Mutant, text: str) -> tuple[int, int]:
 
 def stages(mutant: Mutant, text: str, tests: Tests) -> Iterator[tuple[list[str], float]]:
     """The tests that are to catch a change, those that are likeliest to first, and seconds."""
-    near = tests.of(mutant.path, *lines(mutant, text))
-    if near:
-        yield near, sum(map(tests.time, near))
+    if near := tests.of(mutant.path, *lines(mutant, text)):
+        sums = list(itertools.accumulate(map(tests.time, near)))
+        first = sum(total <= SECONDS for total in sums)
+        for chosen in filter(None, (near[:first], near[first:])):
+            yield chosen, sum(map(tests.time, chosen))
+        return
     room = f"tests/{Path(mutant.path).parts[1]}"
     across = [f"tests/{each}" for each in ACROSS if f"tests/{each}" != room]
     for chosen in ([room, mutant.path], across):
@@ -313,31 +314,39 @@ class Trial:
         self.passing: dict[str, bool] = {}
 
     def run(self, chosen: list[str], seconds: float) -> str | None:
-        """The first test that fails; None if none does."""
-        return first_failing(self.copy, chosen, self.patience * (10 + seconds))
+        """The first test that fails, of those that pass alone; None if none does."""
+        broken = [f"--deselect={test}" for test, passes in self.passing.items() if not passes]
+        return first_failing(self.copy, [*chosen, *broken], self.patience * (10 + seconds))
 
     def passes(self, test: str) -> bool:
         """Whether a test passes in the copy as it was."""
         if test not in self.passing:
-            self.passing[test] = self.run([test], self.tests.time(test)) is None
+            limit = self.patience * (10 + self.tests.time(test))
+            self.passing[test] = first_failing(self.copy, [test], limit) is None
+            if not self.passing[test]:
+                print(f"{test} fails without a change, too", flush=True)
         return self.passing[test]
 
     def caught(self, mutant: Mutant) -> str | None:
         """What catches a change; None if nothing does."""
         file = self.copy / mutant.path
         text = file.read_text(encoding="utf-8")
-        for chosen, seconds in stages(mutant, text, self.tests):
+        waiting = list(stages(mutant, text, self.tests))
+        while waiting:
+            chosen, seconds = waiting[0]
             file.write_text(mutant.apply(text), encoding="utf-8")
             try:
                 by = self.run(chosen, seconds)
             finally:
                 file.write_text(text, encoding="utf-8")
             if by is None:
-                continue
-            ended = by not in ("time", "crash")
-            if not (self.passes(by) if ended else self.run(chosen, seconds) is None):
-                raise RuntimeError(f"Without a change, too: {by if ended else (by, chosen)}")
-            return by
+                waiting.pop(0)
+            elif by in ("time", "crash"):
+                if self.run(chosen, seconds) is not None:
+                    raise RuntimeError(f"Without a change, too, these do not end well: {chosen}")
+                return by
+            elif self.passes(by):
+                return by
         return None
 
 

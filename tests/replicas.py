@@ -142,3 +142,47 @@ def deep_lift(weights, x, start, c):
             for k in range(C):
                 M[i, j, k] = m[k] * (inputs[0][k] - inputs[1][k])
     return M
+
+
+def lrp(weights, x, c, rule, gamma):
+    """Bach et al. 2015; Montavon et al. 2019, section 10.3: R through two layers on each pixel.
+
+    Each output j shares R_j among its parts by the rule; the dense head, and the mean over the
+    pixels, by the parts themselves.
+    """
+    W1, b1, W2, b2, V, _ = (w.astype(np.float64) for w in weights)
+    h, w, _ = x.shape
+    z1 = x.astype(np.float64) @ W1[0, 0] + b1
+    a1 = np.maximum(z1, 0)
+    z2 = a1 @ W2[0, 0] + b2
+    a2 = np.maximum(z2, 0)
+    M = np.zeros(x.shape)
+    for i in range(h):
+        for j in range(w):
+            R = a2[i, j] * V[:, c] / (h * w)
+            for a, W, bias in ((a1[i, j], W2[0, 0], b2), (x[i, j], W1[0, 0], b1)):
+                R = _shared(np.asarray(a, np.float64), W, bias, R, rule, gamma)
+            M[i, j] = R
+    return M
+
+
+def _shared(a, W, b, R, rule, gamma):
+    """What each of the inputs a of one layer gets of R, output by output."""
+    got = np.zeros(len(a))
+    for j in range(len(R)):
+        parts, z = a * W[:, j], a @ W[:, j] + b[j]
+        up, down = np.maximum(parts, 0), np.minimum(parts, 0)
+        b_up, b_down = max(b[j], 0), min(b[j], 0)
+        if rule == "epsilon":
+            got += parts / z * R[j]
+        elif rule == "zplus":
+            got += up / (up.sum() + b_up) * R[j] if R[j] else 0
+        elif rule == "alpha2_beta1":
+            got += 2 * up / (up.sum() + b_up) * R[j] if up.any() else 0
+            got -= down / (down.sum() + b_down) * R[j] if down.any() else 0
+        elif rule == "gamma":
+            side, b_side = (up, b_up) if z > 0 else (down, b_down)
+            got += (parts + gamma * side) / (z + gamma * (side.sum() + b_side)) * R[j]
+        else:
+            got += R[j] / len(a)
+    return got

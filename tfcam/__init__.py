@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfcam.feature_visualization.dream import dream
     from tfcam.feature_visualization.result import Dream
     from tfcam.methods import METHODS
+    from tfcam.model.black_box import BlackBox
     from tfcam.model.graph import layers
     from tfcam.passes.reading import Reading
     from tfcam.representations.embedding import Embedding, embed
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "METHODS",
+    "BlackBox",
     "Box",
     "Comparison",
     "Diagnosis",
@@ -87,6 +89,7 @@ __all__ = [
 # Where each name is defined; the other public names are modules.
 _HOMES = {
     "METHODS": "methods",
+    "BlackBox": "model.black_box",
     "Box": "targets",
     "Comparison": "results.comparison",
     "Diagnosis": "explainer.diagnose",

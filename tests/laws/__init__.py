@@ -21,6 +21,7 @@ PLACES = (
     "methods.test_perturbation",
     "methods.test_gradients",
     "methods.test_full_grad",
+    "methods.test_lrp",
     "methods.test_relevance",
     "methods.test_surrogates",
     "model.test_tokens",

@@ -27,6 +27,7 @@ CHEAP = {
     "smooth_grad": {"samples": 2},
     "smooth_grad_cam_pp": {"samples": 2},
     "integrated_gradients": {"steps": 2},
+    "expected_gradients": {"samples": 2},
     "score_cam": {"channels": 2},
     "rise": {"masks": 8},
     "kernel_shap": {"segments": "grid:2"},

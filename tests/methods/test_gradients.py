@@ -133,6 +133,99 @@ def test_the_error_shrinks_with_the_steps(kind):
     assert third < first / 100
 
 
+# --- expected gradients ----------------------------------------------------------------------
+
+
+def expected_replica(model, x, c, starts, samples, seed):
+    """Erion et al. 2021, eq. 4; the t-th of the n points of baseline b at (t + u_b) / n of its way.
+
+    The u are the middles of as many even steps as there are baselines, in an order of the seed.
+    """
+    N, M = len(starts), np.zeros(x.shape)
+    u = (np.random.default_rng(seed).permutation(N) + 0.5) / N
+    for b in range(N):
+        n = len(range(b, samples, N))
+        way = x.astype(np.float64) - starts[b]
+        for t in range(n):
+            M += way * gradient(model, starts[b] + (t + u[b]) / n * way, c) / samples
+    return M
+
+
+PICTURES = np.random.default_rng(8).normal(0, 1, (3, 3, 3, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("baselines", [PICTURES, PICTURES[:1], (0.5, -1.0), None])
+def test_expected_gradients_equal_the_replica(baselines, seed):
+    model, x, samples = bent(), images(), 8
+    options = {"baselines": baselines, "samples": samples, "seed": seed}
+    results = explained(model, x, "expected_gradients", [0, 2], **options)
+    for result, each, c in zip(results, x, [0, 2], strict=True):
+        starts = np.linspace(each.min(), each.max(), 5) if baselines is None else baselines
+        starts = [np.broadcast_to(np.float64(start), each.shape) for start in starts]
+        wanted = expected_replica(model, each, c, starts, samples, seed)
+        assert relative(result.raw, wanted) < ROUNDED
+        # The k-th baseline counts as often as it has its turn.
+        mean = np.mean([score(model, starts[k % len(starts)], c) for k in range(samples)])
+        error = score(model, each, c) - mean - wanted.sum()
+        assert result.measured["completeness_error"] == pytest.approx(error, abs=1e-4)
+
+
+@law("of one baseline: integrated gradients", "expected_gradients")
+def test_of_one_baseline_they_are_integrated_gradients():
+    model, x = bent(), images()
+    found = explained(model, x, "expected_gradients", baselines=0.5, samples=7)
+    wanted = explained(model, x, "integrated_gradients", baseline=0.5, steps=7)
+    assert relative(found.raws, wanted.raws) < ROUNDED
+
+
+@law("= w (x - the mean of x') on a linear network", "expected_gradients")
+def test_expected_gradients_of_a_linear_network():
+    model, x = linear(), images()
+    W1, _, V, _ = (w.astype(np.float64) for w in model.get_weights())
+    found = explained(model, x, "expected_gradients", baselines=PICTURES, samples=6)
+    assert relative(found.raws, (x - PICTURES.mean(0)) * (W1[0, 0] @ V[:, 1] / 9)) < ROUNDED
+    for each in found:
+        assert abs(each.measured["completeness_error"]) < ROUNDED * np.abs(each.raw).sum()
+
+
+@law("its error shrinks with the samples", "expected_gradients")
+def test_the_error_of_expected_gradients_shrinks_with_the_samples():
+    model, x = pixelwise(layers.ReLU(), layers.ReLU()), 2 * images(1)
+
+    def error(samples):
+        options = {"baselines": PICTURES, "samples": samples}
+        (result,) = explained(model, x, "expected_gradients", **options)
+        return abs(result.measured["completeness_error"])
+
+    assert error(3) > 30 * error(1200)
+
+
+@pytest.mark.parametrize("kind", ["pictures", None])
+def test_expected_gradients_of_a_batch_are_those_of_single_images(kind):
+    model, x = bent(), images(3)
+    options = {"baselines": kind and PICTURES, "samples": 5}
+    together = explained(model, x, "expected_gradients", **options)
+    for each, image in zip(together, x, strict=True):
+        (alone,) = explained(model, image[np.newaxis], "expected_gradients", **options)
+        np.testing.assert_allclose(each.raw, alone.raw, atol=rounding(alone.raw))
+
+
+@pytest.mark.parametrize(
+    ("baselines", "got"),
+    [
+        (PICTURES[0], r"shape \(3, 3, 3\)"),
+        (np.zeros((2, 3, 4, 3)), r"shape \(2, 3, 4, 3\)"),
+        ([0.0, float("nan")], "nan"),
+        ([], r"\[\]"),
+        ("grey", "grey"),
+    ],
+)
+def test_baselines_of_another_shape_are_refused(baselines, got):
+    with pytest.raises(ValueError, match=rf"baselines must be .*\(N, 3, 3, 3\); got .*{got}"):
+        explained(bent(), images(), "expected_gradients", baselines=baselines)
+
+
 def test_an_image_that_is_the_baseline_gives_an_empty_map():
     x = np.full((1, 3, 3, 3), 0.25, np.float32)
     (result,) = explained(bent(), x, "integrated_gradients", baseline=0.25)

@@ -232,6 +232,16 @@ class Whole(keras.Model):
         return self.pool(self.sign * self.conv(x))
 
 
+class Task(keras.Model):
+    """Functional, with a layer beside what it computes, as tasks of KerasHub are."""
+
+    def __init__(self, beside):
+        image = keras.Input((8, 8, 4))
+        x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
+        super().__init__(image, layers.Dense(2)(x))
+        self.beside = beside
+
+
 def with_layer(layer):
     keras.utils.set_random_seed(0)
     return keras.Sequential(
@@ -300,6 +310,24 @@ def test_a_number_of_a_subclass_counts():
     after = explainer(image(), 0).score
     assert after == pytest.approx(float(model(image()[None])[0, 0]), rel=1e-5)
     assert after != pytest.approx(before, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda: layers.Resizing(8, 8),
+        lambda: keras.Sequential([layers.Rescaling(1 / 255)]),
+        lambda: layers.Normalization(mean=0.5, variance=2.0),
+    ],
+)
+def test_a_layer_beside_that_is_first_used_later_is_no_change(beside):
+    """As the preprocessor that a model brings along."""
+    model = Task(beside())
+    probe = Probe(model, image(), 0, preprocess=None)
+    graph = graph_of(model)
+    model.beside(image()[None])
+    assert graph.is_current()
+    probe(probe.inputs, [0])
 
 
 def test_refresh_sees_what_can_not_be_seen(monkeypatch):

@@ -11,7 +11,7 @@ import tfcam
 from tests.project import PROJECT
 
 EXTRAS = PROJECT["optional-dependencies"]
-HIDDEN = ("sklearn", "ray", "tensorboard", "keras_hub")
+HIDDEN = ("sklearn", "onnxruntime", "ray", "tensorboard", "keras_hub")
 
 WITHOUT = f"""
 import sys
@@ -58,6 +58,7 @@ main()
     ("module", "extra", "call"),
     [
         ("sklearn", "embed", lambda model, to: tfcam.embed(model, [np.zeros((64, 64, 3), "u1")])),
+        ("onnxruntime", "onnx", lambda model, to: tfcam.BlackBox.from_onnx(to / "net.onnx")),
         ("ray", "ray", lambda model, to: tfcam.stream_on_ray(model, [], to=to)),
     ],
 )
@@ -71,4 +72,4 @@ def test_who_needs_an_extra_says_what_to_install(module, extra, call, monkeypatc
 
 
 def test_the_extra_dev_holds_every_corner():
-    assert {"embed", "ray", "train"} <= set(re.findall(r"\w+", EXTRAS["dev"][0]))
+    assert {"embed", "onnx", "ray", "train"} <= set(re.findall(r"\w+", EXTRAS["dev"][0]))

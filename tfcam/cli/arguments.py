@@ -14,6 +14,7 @@ import typer
 
 from tfcam.cli.flags import HOW, RESULTS, read_name
 from tfcam.cli.terminal import load_tensorflow, say, silence
+from tfcam.utils.foreign_models import is_sealed
 from tfcam.utils.label_names import listed_names
 from tfcam.utils.terminal_text import make_printable
 
@@ -36,8 +37,8 @@ _SUBJECTS = ("layer", "layers", "target", "targets", "methods", "channel", "pres
 Model = Annotated[
     str,
     typer.Option(
-        help="A network of keras.applications (mobilenet_v2), a .keras file, or shapes, "
-        "the embedded one."
+        help="A network of keras.applications (mobilenet_v2), a .keras file, a .tflite or .onnx "
+        "file or the folder of a SavedModel (asked for scores alone), or shapes, the embedded one."
     ),
 ]
 
@@ -193,10 +194,13 @@ def load_network(
 
     from tfcam.demo import demo_model
     from tfcam.model.applications import build
+    from tfcam.model.black_box import open_sealed
     from tfcam.scenes import KINDS
 
     if name == "shapes":
         return demo_model(), list(KINDS) if known is None else known
+    if is_sealed(name):
+        return open_sealed(name), known
     if not name.endswith((".keras", ".h5", ".hdf5")):
         return build(name), known
     if not Path(name).is_file():

@@ -19,7 +19,7 @@ from tfcam.cli.terminal import silence
 from tfcam.engine.option import Option
 from tfcam.images.loading import is_url, load_image
 from tfcam.utils.files import check_no_input
-from tfcam.utils.foreign_models import hint_for
+from tfcam.utils.foreign_models import hint_for, is_sealed
 from tfcam.utils.suggestions import did_you_mean, find_similar
 from tfcam.utils.validation import check_choice
 
@@ -58,6 +58,8 @@ def check_network(name: str) -> None:
             raise FileNotFoundError(f"No model file {name!r}.{beside(name)}")
         if not name.endswith(".weights.h5"):
             return
+    if is_sealed(name):
+        return
     known = network_names()
     if name == "shapes" or _plain(name) in map(_plain, known):
         return

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
-from tfcam.engine.runner import Compiled, EagerFirst, Frozen, Runner
+from tfcam.engine.runner import AsItIs, Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
 from tfcam.model.call_graph import CallGraph
@@ -216,6 +216,9 @@ class OpenedModel:
         runner: Runner | None,
         asked: Asked,
     ) -> Engine:
+        if self.graph.is_black_box:
+            _check_black_box(self.graph, requests, settings.freeze)
+            runner = AsItIs()
         layered = any(request.method.layered for request in requests)
         places = []
         if layered:
@@ -272,6 +275,19 @@ class OpenedModel:
                 f"The layer must see the explained input, {inputs[self.which].name!r}; "
                 f"{tap.name!r} does not. Pass {names or 'another layer'}."
             )
+
+
+def _check_black_box(graph: ModelGraph, requests: Sequence[Request], freeze: bool) -> None:
+    """Refuse what needs more of a black box than scores."""
+    for request in requests:
+        if not request.method.asks_scores_alone:
+            apply = (method.name for method in METHODS.values() if method.asks_scores_alone)
+            raise ValueError(
+                f"{request.method.name!r} needs layers or gradients, and the black box "
+                f"{graph.name!r} only gives scores. These methods apply: {', '.join(apply)}."
+            )
+    if freeze:
+        raise ValueError("freeze=True builds weights in, and a black box has none; leave it out.")
 
 
 def _check_tokens(taps: Sequence[Tap]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +33,14 @@ class Runner(Protocol):
         Returns:
             The function itself, or it compiled.
         """
+
+
+class AsItIs:
+    """Runs functions as they are, in plain Python."""
+
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+        """Leave the function as it is; no other way is tried."""
+        return functools.partial(function)  # type: ignore[return-value]
 
 
 class Compiled:

@@ -164,13 +164,15 @@ def recommend(
     """
     metrics = MEASURES if metrics is None else metrics
     opened = open_model(model, input)
-    paths = _candidates(opened, GRID.check(grid), output) if layers is None else list(layers)
+    candidates = layers
+    if candidates is None and not opened.graph.is_black_box:
+        candidates = _candidates(opened, GRID.check(grid), output)
     result = evaluate(
         model,
         images,
         methods=methods,
         metrics=metrics,
-        layer=paths,
+        layer=None if candidates is None else list(candidates),
         target=target,
         baselines=(),
         split=split,

@@ -196,7 +196,9 @@ def _findings(
         if raw.size == 1:
             findings.append(finding("one_position", layer=path))
     findings += checks.of_measured(cell.measured, cell.method.name)
-    findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)
+    graph = engine.submodel.graph
+    if not (graph.is_black_box and engine.submodel.ending == "probability"):  # so it was said
+        findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)
     target = run.targets[cell.target]
     explained = Explained(target, answer.pairs, cell.image, chosen.name, run.labels)
     places, raws = layers.places, layers.raws

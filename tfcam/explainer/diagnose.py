@@ -280,6 +280,8 @@ def _findings(
 
 def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
     """Say whether and where CAM applies."""
+    if opened.graph.is_black_box:
+        return "does not apply: a black box only gives scores"
     calls, head = opened.calls, opened.graph.head(opened.which)
     if isinstance(head, HeadError):
         return f"does not apply: {head.reason}"
@@ -294,6 +296,8 @@ def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
 
 def _gates(opened: OpenedModel) -> tuple[str, list[Finding]]:
     """Say whether guided backpropagation applies, with a finding where there is no ReLU."""
+    if opened.graph.is_black_box:
+        return "does not apply: a black box only gives scores", []
     graph, count = opened.graph, len(opened.calls.calls)
     function, _ = trace(graph, graph.structure, lambda operation, number, side, value: value)
     gates = count_gates(function.graph)

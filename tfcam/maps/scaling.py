@@ -16,7 +16,7 @@ from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_choice
 
 Fusion = Literal["max", "mean", "product", "tanh_max"]
-Shown = Literal["positive", "absolute", "above_least"]
+Shown = Literal["positive", "absolute", "above_least", "summed"]
 
 
 def resize(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -99,10 +99,11 @@ def shown_values(raw: np.ndarray, how: Shown) -> np.ndarray:
     Args:
         raw: Any shape, signed, of one image.
         how: "positive": as it is, so that negative values are left out; "absolute": their size;
-            "above_least": what is above its least value.
+            "above_least": what is above its least value; "summed": the channels' sum, where it is
+            positive.
 
     Returns:
-        The same shape.
+        The same shape; with one channel where they are summed.
 
     Example:
         >>> shown_values(np.array([-1.0, 2.0]), "above_least")
@@ -110,6 +111,8 @@ def shown_values(raw: np.ndarray, how: Shown) -> np.ndarray:
     """
     if how == "absolute":
         return np.abs(raw)
+    if how == "summed":
+        return np.maximum(raw.sum(axis=-1, keepdims=True), 0)
     return raw - raw.min(initial=np.inf) if how == "above_least" else raw
 
 

@@ -20,6 +20,7 @@ from tfcam.methods import (  # noqa: F401
     transformers,
 )
 from tfcam.methods.registry import METHODS, Method, method
+from tfcam.passes.linear_rules import Composite
 from tfcam.passes.reading import Need
 
-__all__ = ["METHODS", "Method", "Need", "method"]
+__all__ = ["METHODS", "Composite", "Method", "Need", "method"]

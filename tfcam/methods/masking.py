@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from tfcam.maps.scaling import Shown
 from tfcam.methods.batching import fold, in_chunks
-from tfcam.methods.registry import method
+from tfcam.methods.registry import OPTION_CHECKS, method
 from tfcam.methods.segments import Segments, segmented
 from tfcam.passes.reading import Need, Network, Reading
 from tfcam.utils.validation import check_count, shown
@@ -108,7 +108,7 @@ BLUR = _gaussian()
 # --- Occlusion ------------------------------------------------------------------------------
 
 
-@method(Need.NETWORK, pixels=True, passes="F + windows F", combines=False, shown_as="positive")
+@method(Need.SCORES, pixels=True, passes="F + windows F", combines=False, shown_as="positive")
 def occlusion(
     reading: Reading,
     *,
@@ -226,14 +226,27 @@ def window_covers(side: int, window: int, stride: int | None) -> np.ndarray:
     return ((places >= 0) & (places < window)).astype(np.float32)
 
 
+def check_windows(window: Any) -> list[int]:
+    """Check a size of windows, or several, and list them.
+
+    Raises:
+        TypeError: If one is no whole number.
+        ValueError: If one is below 1, or there is none.
+    """
+    sizes = list(window) if isinstance(window, list | tuple) else [window]
+    if not sizes:
+        raise ValueError("window must be a size, or a list of sizes; got an empty one.")
+    return [check_count("window", size) for size in sizes]
+
+
+OPTION_CHECKS["Sizes"] = check_windows
+
+
 def _windows(window: Any, sides: Sequence[int]) -> list[tuple[int, ...]]:
     """List the sides of the windows of each size, along each axis."""
     if window is None:
         return [tuple(max(1, round(side / 7)) for side in sides)]
-    sizes = list(window) if isinstance(window, list | tuple) else [window]
-    if not sizes:
-        raise ValueError("window must be a size, or a list of sizes; got an empty one.")
-    checked = [check_count("window", size) for size in sizes]
+    checked = check_windows(window)
     if max(checked) > max(sides):
         raise ValueError(
             f"window must be at most the longest side of what the model takes, {max(sides)}; got "
@@ -250,7 +263,7 @@ def _rise_shown(centred: bool = False, **_: Any) -> Shown:
     return "positive" if centred else "above_least"
 
 
-@method(Need.NETWORK, pixels=True, passes="F + masks F", combines=False, shown_as=_rise_shown)
+@method(Need.SCORES, pixels=True, passes="F + masks F", combines=False, shown_as=_rise_shown)
 def rise(
     reading: Reading,
     *,

@@ -19,6 +19,8 @@ from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import LARGEST, check_choice, shown
 
 METHODS: dict[str, Method] = {}
+# Of options that are no plain values: the name of their type -> refuses what is none of it.
+OPTION_CHECKS: dict[str, Callable[[Any], object]] = {}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -85,7 +87,12 @@ class Method:
     @functools.cached_property
     def loops(self) -> bool:
         """Whether it asks the network, or its head, again and again."""
-        return bool(self.needs & (Need.NETWORK | Need.HEAD))
+        return bool(self.needs & (Need.NETWORK | Need.HEAD | Need.SCORES))
+
+    @functools.cached_property
+    def asks_scores_alone(self) -> bool:
+        """Whether it needs nothing but scores, as of a black box: no layer, no gradient."""
+        return self.needs in Need.SCORES and not self.layered
 
     @functools.cached_property
     def gates_relus(self) -> bool:
@@ -187,6 +194,8 @@ def check_option(name: str, value: object, annotation: str) -> None:
         return
     kinds: dict[str, type] = {"bool": bool, "int": Integral, "float": Real, "str": str}
     kind, _, optional = annotation.partition(" | ")
+    if kind in OPTION_CHECKS and not (optional and value is None):
+        OPTION_CHECKS[kind](value)
     if kind not in kinds or (optional and value is None):
         return
     if not isinstance(value, kinds[kind]) or (kind != "bool" and isinstance(value, bool)):

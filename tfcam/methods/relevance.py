@@ -1,11 +1,14 @@
-"""Maps of pixels by rules of their own on the way back: DeepLIFT."""
+"""Maps of pixels by rules of their own on the way back: DeepLIFT and LRP."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tfcam.methods.registry import method
+from tfcam.methods.registry import OPTION_CHECKS, method
+from tfcam.passes.linear_rules import Composite, found_composite
 from tfcam.passes.reading import Need, Reading
+
+OPTION_CHECKS["Composite"] = lambda composite: found_composite(composite, 1.0, 0.0)
 
 
 @method(Need.NETWORK, pixels=True, passes="3 F + 2 B")
@@ -41,3 +44,54 @@ def deep_lift(reading: Reading, *, baseline: float = 0.0) -> tuple[tf.Tensor, di
     multipliers, rise = network.multipliers(start)
     raw = multipliers * tf.cast(network.images - start, tf.float32)
     return raw, {"completeness_error": rise - tf.reduce_sum(raw, list(range(1, raw.shape.rank)))}
+
+
+@method(Need.NETWORK, pixels=True, passes="2 F + 2 B", shown_as="summed")
+def lrp(
+    reading: Reading,
+    *,
+    composite: Composite | str = "epsilon_plus",
+    epsilon: float = 1e-6,
+    gamma: float = 0.25,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Layer-wise relevance propagation: the score, shared out layer by layer down to the pixels.
+
+    Each layer's outputs share what they have among its inputs by a rule: "epsilon" by what each
+    gave, R_i = sum_j a_i w_ij / (z_j + epsilon sign z_j) R_j; "zplus" by what spoke for the output
+    alone; "gamma" by both, of which the first counts more; "flat" evenly; "box" for inputs within
+    bounds. A batch normalisation is merged into the layer before it, activations let relevance
+    pass, of a product with a gate the signal takes all, and of one of two signals each takes half.
+
+    Args:
+        reading: the network.
+        composite: Which rules: "epsilon" for all layers (on a network of ReLUs the gradient times
+            the input); "epsilon_plus", zplus for convolutions and epsilon for dense layers;
+            "epsilon_plus_flat", the same with "flat" for the first layer; "epsilon_gamma_box",
+            gamma, and box for the first; "alpha2_beta1" for convolutions. Or a ``Composite``.
+        epsilon: Added to each denominator, away from zero; more of it leaves weak parts out.
+        gamma: How much more positive weights count, by the rule of that name.
+
+    Returns:
+        (B, H, W, C), signed, and kept: the sum of M by the score, (B,). Biases take what they gave;
+        "zplus" keeps hardly anything of deep networks with biases, and the map is as sharp. A
+        heatmap shows the sum over the channels where it is positive: what spoke for the score.
+
+    Raises:
+        ValueError: If there is no such composite, epsilon is not positive or gamma is negative.
+
+    Source: Bach et al. 2015, "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by
+    Layer-Wise Relevance Propagation", eq. 56 to 60; the rules and composites of Montavon et al.
+    2019, "Layer-Wise Relevance Propagation: An Overview", section 10.3. Departs from it: "box" has
+    the bounds of each picture's own values; gamma is not for depthwise convolutions.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1).image
+        >>> result = tfcam.explain(tfcam.demo_model(), scene, method="lrp")
+        >>> result.raw.shape, 0 < result.measured["kept"] < 1.5
+        ((128, 128, 3), True)
+    """
+    rules = found_composite(composite, epsilon, gamma)
+    raw, total = reading.network.relevance(rules, float(epsilon), float(gamma))
+    sums = tf.reduce_sum(raw, list(range(1, raw.shape.rank)))
+    return raw, {"kept": tf.math.divide_no_nan(sums, total)}

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from tfcam.methods.registry import OPTION_CHECKS
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import shown
 
@@ -78,7 +79,7 @@ def segmented(segments: Segments, images: tf.Tensor) -> Parts:
                [2, 2, 3, 3]], dtype=int32)
     """
     sides = tuple(images.shape[1 : max(images.shape.rank - 1, 2)])
-    if not isinstance(segments, str):
+    if isinstance(segments, np.ndarray):
         numbers = _own(segments, sides)
         return Parts(tf.constant(numbers[np.newaxis], tf.int32), int(numbers.max()) + 1)
     name, count = _named(segments)
@@ -104,15 +105,29 @@ def _named(segments: str) -> tuple[str, int]:
     return name, int(number) if colon else _USUAL[name]
 
 
-def _own(segments: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
-    """Number the parts of a map from 0."""
-    numbers = segments if isinstance(segments, np.ndarray) else None
-    if numbers is None or numbers.dtype.kind not in "iub":
-        got = shown(segments) if numbers is None else f"an array of {numbers.dtype}"
+def check_segments(segments: object) -> None:
+    """Refuse what is neither a name nor an array of whole numbers.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If there is no such name.
+    """
+    if isinstance(segments, str):
+        _named(segments)
+    elif not isinstance(segments, np.ndarray) or segments.dtype.kind not in "iub":
+        dtype = getattr(segments, "dtype", None)
+        got = shown(segments) if dtype is None else f"an array of {dtype}"
         raise TypeError(
             "segments must be a name, such as 'grid:7', or an array of whole numbers, one for each "
             f"pixel of what the model takes; got {got}."
         )
+
+
+OPTION_CHECKS["Segments"] = check_segments
+
+
+def _own(numbers: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
+    """Number the parts of a map from 0."""
     if numbers.shape != sides:
         raise ValueError(
             f"segments must be a map of what the model takes, {sides}; got {numbers.shape}. Resize "

@@ -32,7 +32,7 @@ class _Samples(NamedTuple):
     weights: tf.Tensor
 
 
-@method(Need.NETWORK, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
+@method(Need.SCORES, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
 def kernel_shap(
     reading: Reading,
     *,
@@ -84,7 +84,7 @@ def kernel_shap(
     return parts.spread(values[:, 0]), {"efficiency_residual": residual, "standard_error": error}
 
 
-@method(Need.NETWORK, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
+@method(Need.SCORES, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
 def lime(
     reading: Reading,
     *,

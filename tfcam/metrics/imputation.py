@@ -11,22 +11,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage, sparse
-from scipy.sparse import linalg
+from scipy import ndimage
 
+from tfcam.metrics.neighbour_fill import fill_from_neighbours
 from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_choice
 
 Fill = Literal["zero", "mean", "blur", "noisy_linear"]
-
-
-# The eight neighbours and their weights: those that share an edge count twice.
-_NEIGHBOURS = [
-    (y, x, 1 / 6 if 0 in (y, x) else 1 / 12)
-    for y in (-1, 0, 1)
-    for x in (-1, 0, 1)
-    if (y, x) != (0, 0)
-]
 
 
 def impute_zero(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -144,15 +135,10 @@ def impute_noisy_linear(
         )
     if not removed.any():
         return image.astype(np.float32)
-    values = image.reshape(removed.size, -1).astype(np.float64)
-    hole, matrix = removed.ravel(), _means(removed)
-    constants = matrix[:, ~hole] @ values[~hole]
-    system = sparse.identity(hole.sum(), format="csc") - matrix[:, hole].tocsc()
-    # Its diagonal dominates, so nothing need be pivoted; pivoting takes minutes on scattered holes.
-    solver = linalg.splu(system, "MMD_AT_PLUS_A", 0.0, options={"SymmetricMode": True})
-    values[hole] = solver.solve(constants)
-    values[hole] += rng.normal(0, noise * image.std(dtype=np.float64), constants.shape)
-    return values.reshape(image.shape).astype(np.float32)
+    filled = fill_from_neighbours(image, removed)
+    drawn = rng.normal(0, noise * image.std(dtype=np.float64), filled[removed].shape)
+    filled[removed] += drawn
+    return filled.astype(np.float32)
 
 
 def impute(
@@ -182,22 +168,6 @@ def impute(
 
 def _replaced(image: np.ndarray, removed: np.ndarray, values: float | np.ndarray) -> np.ndarray:
     return np.where(removed[..., np.newaxis], values, image).astype(np.float32)
-
-
-def _means(removed: np.ndarray) -> sparse.csr_matrix:
-    """Build the matrix of neighbourhood means: a row for each removed pixel."""
-    height, width = removed.shape
-    y, x = np.nonzero(removed)
-    rows, columns, weights = [], [], []
-    for dy, dx, weight in _NEIGHBOURS:
-        inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-        rows.append(np.flatnonzero(inside))
-        columns.append((y + dy)[inside] * width + (x + dx)[inside])
-        weights.append(np.full(len(rows[-1]), weight))
-    entries = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
-    matrix = sparse.csr_matrix(entries, shape=(len(y), removed.size))
-    totals = np.asarray(matrix.sum(axis=1)).ravel()  # less than 1 at the border
-    return (sparse.diags(1 / totals) @ matrix).tocsr()
 
 
 def _check_two_sides(image: np.ndarray) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import keras
 
-# What a layer's weights were made and are trained with, and how it is called, do not change a map.
+# What a layer's weights were made and are trained with, whether they are, and how it is called, do
+# not change a map.
 _IN_NO_MAP = ("_initializer", "_regularizer", "_constraint", "_signature_parameters")
 _NOT_IN_CALL = {"__init__", "build", "get_config", "from_config", "compute_output_shape"}
 _CHANGING = {"append", "extend", "insert", "pop", "update", "setdefault", "clear", "remove"}
@@ -32,7 +33,7 @@ def _may_count(name: str, value: object) -> bool:
     if name[0] == "_":  # Keras notes there what it uses
         plain = isinstance(value, bool | int | float | str | tuple | None)
         return name == "_dtype_policy" or (plain and name not in _of_every_layer())
-    return not name.endswith(_IN_NO_MAP)
+    return name != "built" and not name.endswith(_IN_NO_MAP)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfcam.model.call_graph import Call, CallGraph, Shape, axis_orders, channels_last
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
-from tfcam.model.tree import ModelTree
+from tfcam.model.tree import ModelTree, has_own_call
 
 _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
 
@@ -193,8 +193,7 @@ def plain_graph(model: Any) -> Any:
         UntoldError: If it does not run through one as it is.
     """
     graph = getattr(model, "_functional", model) if isinstance(model, keras.Sequential) else model
-    plain = type(model).call.__qualname__ in ("Functional.call", "Sequential.call")
-    if not plain or "call" in model.__dict__ or not hasattr(graph, "_nodes_by_depth"):
+    if has_own_call(model) or not hasattr(graph, "_nodes_by_depth"):
         raise UntoldError
     return graph
 

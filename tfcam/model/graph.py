@@ -38,7 +38,7 @@ from tfcam.model.stem import Stem, run_stem
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
-from tfcam.model.tree import ModelTree
+from tfcam.model.tree import ModelTree, called_operations
 from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
@@ -59,9 +59,12 @@ class ModelGraph(ModelTree):
         model: A Keras model.
     """
 
+    # Whether the model can only be asked for scores, and only from Python.
+    is_black_box = False
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self._snapshot = Snapshot(model, self.operations)
+        self._snapshot = Snapshot(model, called_operations(model))
         self._kept: dict[Hashable, Any] = {}
 
     def is_current(self) -> bool:
@@ -403,7 +406,7 @@ def graph_of(model: Any) -> ModelGraph:
     with LOCK:
         graph = _GRAPHS.get(model)
         if graph is None or graph.model is not model or not graph.is_current():
-            graph = _GRAPHS[model] = ModelGraph(model)
+            graph = _GRAPHS[model] = getattr(model, "graph_kind", ModelGraph)(model)
         return graph
 
 

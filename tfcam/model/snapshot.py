@@ -158,7 +158,8 @@ def _is_fixed(value: Any) -> bool:
     if type(value) is tuple:
         return all(map(_is_fixed, value))
     if isinstance(value, FunctionType):  # an activation of Keras
-        return value.__module__.startswith("keras.") and "<locals>" not in value.__qualname__
+        module = value.__module__ or ""  # None where text was run as code
+        return module.startswith("keras.") and "<locals>" not in value.__qualname__
     return isinstance(value, (*_PLAIN, keras.DTypePolicy, keras.InputSpec))
 
 

@@ -139,6 +139,31 @@ def _walk(
             yield from _walk(child, f"{path}/", above, opened)
 
 
+def has_own_call(model: keras.Model) -> bool:
+    """Whether a model computes otherwise than its layers are connected."""
+    plain = type(model).call.__qualname__ in ("Functional.call", "Sequential.call")
+    return not plain or "call" in vars(model)
+
+
+def called_operations(model: Any) -> list[Any]:
+    """List every operation inside that the model may call when it is called.
+
+    Of a model that computes as its layers are connected, a layer beside them, such as the
+    preprocessor that a task brings along, is none.
+    """
+    found: dict[int, Any] = {}
+    waiting = [model]
+    while waiting:
+        operation = waiting.pop()
+        inside = children(operation)
+        if isinstance(operation, keras.Model) and not has_own_call(operation):
+            connected = set(map(id, getattr(operation, "operations", operation.layers)))
+            inside = [each for each in inside if id(each) in connected]
+        waiting += [each for each in inside if id(each) not in found]
+        found |= {id(each): each for each in inside}
+    return list(found.values())
+
+
 def inner_operations(layer: Any) -> list[Any]:
     """List every operation inside a layer, however deep."""
     return [operation for _, operation in walk(layer)]

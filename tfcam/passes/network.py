@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfcam.passes.linear_rules import Composite
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, TensorTarget, select
 from tfcam.passes.reading import Need, Reading
+from tfcam.passes.relevance_rules import RelevanceRules
 from tfcam.passes.rescale_rules import halves, middle, rescaled
 from tfcam.passes.submodel import SubModel
 from tfcam.passes.traced_walk import walk_back
@@ -92,6 +94,30 @@ class ExplainedNetwork:
         given = [middle(slope) * scale for slope in slopes]
         found, _ = halves(walk_back(ends, both, given, rescaled))
         return tf.cast(found, tf.float32) / scale, scores[0] - scores[1]
+
+    def relevance(
+        self, composite: Composite, epsilon: float, gamma: float
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Share the score out among the values of the images by LRP's rules.
+
+        Returns:
+            (B, H, W, C) float32, and how much was shared out, (B,): the score, where that is
+            linear in the outputs.
+
+        Raises:
+            NoRuleError: If an operation on the way has no rule.
+        """
+        start = tf.identity(self.images)
+        outputs = self.submodel.at([]).forward(start).outputs
+        ends = tf.nest.flatten(outputs.scores)
+        slopes = tf.gradients(self._select(outputs), ends, unconnected_gradients="zero")
+        scale = HALF_SCALE if self.submodel.half else 1.0
+        given = [end * slope for end, slope in zip(ends, slopes, strict=True)]
+        rules = RelevanceRules(ends, start, composite, epsilon, gamma)
+        found = walk_back(ends, start, [each * scale for each in given], rules)
+        batch = start.shape[0]
+        totals = [tf.reduce_sum(tf.reshape(tf.cast(g, tf.float32), (batch, -1)), 1) for g in given]
+        return tf.cast(found, tf.float32) / scale, tf.add_n(totals)
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """Score (n, B) n variants of the activations, (n B, h, w, K).

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfcam.maps.tensors import FLOAT32, cancels, first_component, resized
 from tfcam.model.geometry import Placement
 from tfcam.model.tokens import Grid
+from tfcam.passes.linear_rules import Composite
 
 
 class Need(enum.Flag):
@@ -30,6 +31,7 @@ class Need(enum.Flag):
         ATTENTIONS: The scores of every self-attention.
         NETWORK: The network, to be asked about other images.
         HEAD: What follows the layer, to be asked about other activations.
+        SCORES: The scores of other images, which is all that a black box gives.
     """
 
     NOTHING = 0
@@ -42,6 +44,7 @@ class Need(enum.Flag):
     ATTENTIONS = enum.auto()
     NETWORK = enum.auto()
     HEAD = enum.auto()
+    SCORES = enum.auto()
 
 
 class Network(Protocol):
@@ -69,6 +72,11 @@ class Network(Protocol):
 
     def multipliers(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What each value gave to the score per difference from a start; and the rise (B,)."""
+
+    def relevance(
+        self, composite: Composite, epsilon: float, gamma: float
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What each value gave to the score by LRP's rules; and how much there was (B,)."""
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """Score (n, B) n variants of the activations, (n B, h, w, K)."""

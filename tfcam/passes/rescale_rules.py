@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfcam.passes.traced_walk import convolves, gradients_of, no_rule, repeated
+from tfcam.passes.traced_walk import convolves, fitted, gradients_of, no_rule, repeated
 
 # Linear in all inputs that depend on the image together: their gradient is exact.
 _LINEAR = {
@@ -117,14 +117,6 @@ def _epsilon(dtype: tf.DType) -> float:
     return float({"float64": 2**-52, "float32": 2**-23, "float16": 2**-10}.get(dtype.name, 2**-7))
 
 
-def _fitted(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Sum over the axes along which an input was repeated to fit another."""
-    extra = values.shape.rank - like.shape.rank
-    total = tf.reduce_sum(values, list(range(extra)))
-    axes = [axis for axis, side in enumerate(like.shape) if side == 1 and total.shape[axis] != 1]
-    return tf.reduce_sum(total, axes, keepdims=True)
-
-
 def _at_the_mean(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
     moving = {id(tensor) for tensor in inputs}
     middles = [middle(t) if id(t) in moving else t for t in operation.inputs]
@@ -153,7 +145,7 @@ def _divided(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list
     b1, b0 = halves(b)
     top = middle(a) if any(tensor is a for tensor in inputs) else a
     found = {id(a): middle(1 / b), id(b): -top / twice(b1 * b0)}
-    return [_fitted(given[0] * found[id(tensor)], tensor) for tensor in inputs]
+    return [fitted(given[0] * found[id(tensor)], tensor) for tensor in inputs]
 
 
 def _larger(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
@@ -162,7 +154,7 @@ def _larger(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[
     ahead = b - a if operation.type == "Maximum" else a - b
     share = _slope(operation.outputs[0] - a, b - a, tf.cast(ahead > 0, a.dtype))
     found = {id(a): 1 - share, id(b): share}
-    return [_fitted(given[0] * found[id(tensor)], tensor) for tensor in inputs]
+    return [fitted(given[0] * found[id(tensor)], tensor) for tensor in inputs]
 
 
 def _pooled(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:

@@ -285,7 +285,12 @@ class SubModel:
         return values if grid is None else to_map(values, grid)
 
     def traced(self, key: Hashable, function: Any, tensors: Sequence[tf.Tensor]) -> Any:
-        """Trace a function once for each key and kind of tensors; those used last are kept."""
+        """Trace a function once for each key and kind of tensors; those used last are kept.
+
+        What asks a black box is left as it is.
+        """
+        if self.graph.is_black_box:
+            return function.python_function
         kinds = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         return self._traced.get((key, kinds), lambda: function.get_concrete_function(*tensors))
 

@@ -8,6 +8,7 @@ share. What it adds becomes part of the same graph; the model is neither copied 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework.ops import get_gradient_function
@@ -21,8 +22,10 @@ _FUNCTIONS = {"PartitionedCall", "StatefulPartitionedCall"}
 _CONVOLVING = {"Conv2D", "Conv3D", "ReadVariableOp", "Identity", "Const", "NoOp"}
 
 # An operation, its inputs that depend on the images and what each output got -> what each of these
-# inputs gets.
-StepRule = Callable[[tf.Operation, Sequence[tf.Tensor], Sequence[tf.Tensor]], Sequence[tf.Tensor]]
+# inputs gets, None for nothing.
+StepRule = Callable[
+    [tf.Operation, Sequence[tf.Tensor], Sequence[tf.Tensor]], Sequence[tf.Tensor | None]
+]
 
 
 class NoRuleError(ValueError):
@@ -51,7 +54,7 @@ def walk_back(
         >>> slope(tf.constant([2.0])).numpy()
         array([3.], dtype=float32)
     """
-    way = _operations_between(start, ends)
+    way = operations_between(start, ends)
     moving = {start.ref(), *(output.ref() for operation in way for output in operation.outputs)}
     got: dict[object, tf.Tensor] = {}
 
@@ -71,11 +74,12 @@ def walk_back(
         inputs = [tensor for tensor in operation.inputs if tensor.ref() in moving]
         unique = list({tensor.ref(): tensor for tensor in inputs}.values())
         for tensor, value in zip(unique, rule(operation, unique, values), strict=True):
-            add(tensor, value)
+            if value is not None:
+                add(tensor, value)
     return got.get(start.ref(), tf.zeros_like(start))
 
 
-def _operations_between(start: tf.Tensor, ends: Sequence[tf.Tensor]) -> list[tf.Operation]:
+def operations_between(start: tf.Tensor, ends: Sequence[tf.Tensor]) -> list[tf.Operation]:
     """List the operations that depend on the start and that ends depend on, as they were made."""
     needed, stack = set(), [end.op for end in ends]
     while stack:
@@ -123,12 +127,27 @@ def gradients_of(
 
 def convolves(operation: tf.Operation) -> bool:
     """Tell whether an operation calls a function that only convolves."""
+    return inner_convolution(operation) is not None
+
+
+def inner_convolution(operation: tf.Operation) -> Any:
+    """Find the convolution in a function that only convolves; None for any other operation."""
     if operation.type not in _FUNCTIONS:
-        return False
+        return None
     name = operation.get_attr("f").name
     functions = operation.graph.as_graph_def().library.function
     (body,) = (function.node_def for function in functions if function.signature.name == name)
-    return {node.op for node in body} <= _CONVOLVING
+    if not {node.op for node in body} <= _CONVOLVING:
+        return None
+    return next((node for node in body if node.op.startswith("Conv")), None)
+
+
+def fitted(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Sum over the axes along which an input was repeated to fit another."""
+    extra = values.shape.rank - like.shape.rank
+    total = tf.reduce_sum(values, list(range(extra))) if extra else values
+    axes = [axis for axis, side in enumerate(like.shape) if side == 1 and total.shape[axis] != 1]
+    return tf.reduce_sum(total, axes, keepdims=True) if axes else total
 
 
 def repeated(operation: tf.Operation, inputs: Sequence[tf.Tensor]) -> tf.Operation:

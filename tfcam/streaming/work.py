@@ -17,6 +17,7 @@ from tfcam.data.marks import check_same, marks
 from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
 from tfcam.explainer.pipeline import Pipeline
+from tfcam.model.black_box import BlackBox
 from tfcam.streaming.shard_explainer import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.targets.callables import name_of
@@ -69,8 +70,9 @@ def prepare_work(
     """
     strategy = getattr(model, "distribute_strategy", None)
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
-    # Replicas hold variables of their own.
-    options = options | {"freeze": options["freeze"] and replicas == 1}
+    # Replicas hold variables of their own, and a black box none.
+    freeze = options["freeze"] and replicas == 1 and not isinstance(model, BlackBox)
+    options = options | {"freeze": freeze}
     pipeline = Explainer(model, **options).pipeline
     pipeline.opened.graph.check_one_image("stream")
     if options["batch_size"] % replicas:

@@ -13,10 +13,15 @@ _FILES = {
         "model.load_weights(file) its weights."
     ),
     (".tflite", ".lite"): (
-        "A TFLite file has no gradients and no layers to open: give the Keras model that it was "
-        "converted from."
+        "A TFLite file has no gradients and no layers to open: explain tfcam.BlackBox.from_tflite"
+        "({path!r}) by its scores (method='occlusion', 'rise'); for other methods give the Keras "
+        "model that it was converted from."
     ),
-    (".onnx", ".pt", ".pth", ".safetensors", ".ckpt", ".npz", ".index"): (
+    (".onnx",): (
+        "An ONNX file has no gradients and no layers to open: explain tfcam.BlackBox.from_onnx"
+        "({path!r}) by its scores (method='occlusion', 'rise')."
+    ),
+    (".pt", ".pth", ".safetensors", ".ckpt", ".npz", ".index"): (
         "This is no file of a Keras model: build the model in Keras, and load its weights there."
     ),
     (".pb",): "Give the folder that holds it.",
@@ -27,21 +32,27 @@ _WEIGHTS = (
 _FOLDER = (
     "A SavedModel is a sealed function: keras.layers.TFSMLayer({path!r}, "
     "call_endpoint='serving_default') in a functional model can be explained at its input "
-    "(method='saliency', 'integrated_gradients'); for maps of layers, give the Keras model that it "
-    "was exported from."
+    "(method='saliency', 'integrated_gradients'), and so can tfcam.BlackBox.from_saved_model"
+    "({path!r}) by its scores; for maps of layers, give the Keras model that it was exported from."
 )
 _PACKAGES = {
     "tf_keras": (
         "This is a model of tf_keras, the old Keras 2: save it there as model.save('model.h5') and "
         "load it with Keras 3, keras.models.load_model('model.h5')."
     ),
-    "torch": "This is a PyTorch model: build it in Keras 3, or use a library for PyTorch.",
+    "torch": (
+        "This is a PyTorch model: build it in Keras 3, or give tfcam.BlackBox(function, shape) a "
+        "function that asks it."
+    ),
     "tensorflow.python.saved_model": (
         "This was loaded by tf.saved_model.load: keras.layers.TFSMLayer(folder, "
         "call_endpoint='serving_default') in a functional model can be explained at its input; for "
         "maps of layers, give the Keras model that it was exported from."
     ),
-    "tensorflow.lite": _FILES[(".tflite", ".lite")],
+    "tensorflow.lite": (
+        "A TFLite file has no gradients and no layers to open: explain tfcam.BlackBox.from_tflite"
+        "(path) by its scores; for other methods give the Keras model that it was converted from."
+    ),
 }
 
 
@@ -75,3 +86,14 @@ def _of_path(path: str | bytes) -> str:
         if path.lower().endswith(endings):
             return words.format(path=path)
     return ""
+
+
+def is_sealed(name: str) -> bool:
+    """Whether a model's name is that of a file that can only be asked for scores.
+
+    Example:
+        >>> is_sealed("no such file.tflite"), is_sealed("dogs.keras")
+        (False, False)
+    """
+    ends = name.lower().endswith((".tflite", ".lite", ".onnx"))
+    return (ends and Path(name).is_file()) or (Path(name) / "saved_model.pb").is_file()
