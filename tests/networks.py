@@ -12,11 +12,13 @@ import tensorflow as tf
 from keras import layers
 
 import tfcam
+from tfcam.methods import Need
 from tfcam.model.tree import walk
 
 SIZE, CLASSES = 12, 3
 # Those that apply to networks without attention.
-METHODS = [name for name in tfcam.METHODS if name != "attention_rollout"]
+OF_ATTENTION = {name for name, m in tfcam.METHODS.items() if Need.ATTENTIONS in m.needs}
+METHODS = [name for name in tfcam.METHODS if name not in OF_ATTENTION]
 
 
 def hand_set() -> keras.Model:

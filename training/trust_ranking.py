@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
 import tfcam
+from tfcam.methods import Need
 from tfcam.metrics import localisation
 from tfcam.metrics.curves import deletion, insertion, road
 from tfcam.metrics.faithfulness import average_drop
@@ -99,7 +100,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1000, help="of the first scene")
     parser.add_argument("--methods", nargs="+", help="all that apply, unless given")
     given = parser.parse_args()
-    methods = given.methods or [m for m in tfcam.METHODS if m != "attention_rollout"]
+    methods = given.methods or [
+        name for name, m in tfcam.METHODS.items() if Need.ATTENTIONS not in m.needs
+    ]
     seeds = range(given.seed, given.seed + given.scenes)
     scenes = [tfcam.scenes.draw_scene(seed, shapes=SHAPES) for seed in seeds]
     table = measured(scenes, distinct_maps(scenes, methods))

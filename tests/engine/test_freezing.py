@@ -24,7 +24,7 @@ QUICK = {
 PICTURES = [tfcam.scenes.draw_scene(seed).image for seed in range(2)]
 
 
-@pytest.mark.parametrize("method", sorted({*tfcam.METHODS} - {"attention_rollout"}))
+@pytest.mark.parametrize("method", sorted(networks.METHODS))
 @pytest.mark.thinned(2, rest="product")
 def test_every_method_gives_the_same(method):
     options = {"method": method, **QUICK.get(method, {})}

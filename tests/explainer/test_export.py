@@ -35,7 +35,7 @@ def assert_equal(made, results, tolerance=TOLERANCE):
     np.testing.assert_allclose(made["score"], scores, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("method", sorted({*ONE_PASS} - {"attention_rollout"}))
+@pytest.mark.parametrize("method", sorted({*ONE_PASS} - networks.OF_ATTENTION))
 @pytest.mark.thinned(1, rest="product")
 def test_every_method_of_one_pass_is_exported(method, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model(), method=method, labels=tfcam.scenes.KINDS)

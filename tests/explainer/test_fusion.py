@@ -12,8 +12,8 @@ from tfcam import maps
 
 WAYS = ["max", "mean", "product", "tanh_max"]
 PAIR = ["first", "features"]
-# CAM applies to one layer, attention rollout to transformers.
-ELSEWHERE = ("cam", "attention_rollout")
+# CAM applies to one layer, maps of attention to transformers.
+ELSEWHERE = ("cam", *networks.OF_ATTENTION)
 LAYERED = [name for name, m in tfcam.METHODS.items() if m.layered and name not in ELSEWHERE]
 
 

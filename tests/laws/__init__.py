@@ -24,6 +24,7 @@ PLACES = (
     "methods.test_lrp",
     "methods.test_relevance",
     "methods.test_surrogates",
+    "methods.test_transformers",
     "model.test_tokens",
     "passes.test_guided_relu",
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tfcam
+from tests import networks
 from tfcam.scenes import Scene, draw_scene
 
 SEED, COUNT, FEW = 10_000, 200, 30
@@ -128,7 +129,7 @@ def test_a_map_that_knows_no_class_cannot_point_at_both_shapes(pairs, record):
 SPECIFIC = 0.6  # mean correlation of two classes' maps: between eigen_grad_cam and guided_backprop
 
 
-@pytest.mark.parametrize("method", sorted(set(tfcam.METHODS) - {"attention_rollout"}))
+@pytest.mark.parametrize("method", sorted(networks.METHODS))
 @pytest.mark.thinned(3, rest="product")
 def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record):
     """Measured: finer_cam -0.95, cam, grad_cam, hires_cam and x_grad_cam -0.44, pixels' signed

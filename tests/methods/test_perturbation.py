@@ -18,8 +18,7 @@ from tfcam.passes.submodel import SubModel
 
 LOOPING = ["smooth_grad_cam_pp", "score_cam", "ablation_cam"]
 WEIGHTS = ["probability", "channel_softmax", "logit_softmax"]
-# Attention rollout needs a transformer.
-BASES = [name for name in tfcam.METHODS if name not in ("finer_cam", "attention_rollout")]
+BASES = [name for name in networks.METHODS if name != "finer_cam"]
 
 
 # --- the network, and the same in float64 ---------------------------------------------------

@@ -16,6 +16,7 @@ def test_needs_say_what_follows():
         "ablation_cam": (True, True, False, False, True),
         "finer_cam": (True, False, True, False, True),
         "attention_rollout": (False, False, False, False, True),
+        "generic_attention": (False, False, False, False, True),
         "saliency": (False, False, False, False, False),
         "deconvnet": (False, False, False, True, False),
         "integrated_gradients": (False, True, False, False, True),

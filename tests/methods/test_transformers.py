@@ -1,5 +1,7 @@
 """Transformers from one end to the other: every method that applies, on the tokens' grid."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tests.tolerances import ablation_rounding, rounding
+from tests.laws import law
+from tests.tolerances import ablation_rounding, relative, rounding
 from tfcam.methods.transformers import rollout_map
 from tfcam.model.graph import graph_of
 from tfcam.passes.attention import attention_scores
@@ -28,6 +31,7 @@ LAYERED = [
     "score_cam",
     "ablation_cam",
     "attention_rollout",
+    "generic_attention",
 ]
 PIXELS = ["saliency", "smooth_grad", "integrated_gradients"]
 
@@ -126,10 +130,111 @@ def test_attention_rollout_is_that_of_the_scores(prefix):
     np.testing.assert_array_equal(explainer(inputs, 0).raws, results.raws)  # it knows of no class
 
 
+def slopes_of(model, image, target):
+    """Each attention's scores, and the logit's gradients by what is added to them: plain Keras."""
+    attentions = [layer for layer in model.layers if isinstance(layer, layers.MultiHeadAttention)]
+    head, scores, added = model.layers[-1], [], []
+    before = keras.Model(model.input, head.input)
+
+    def probed(softmax, *args, **kwargs):
+        scores.append(softmax(*args, **kwargs))
+        added.append(tf.zeros_like(scores[-1]))
+        tape.watch(added[-1])
+        return scores[-1] + added[-1]
+
+    with pytest.MonkeyPatch.context() as patch, tf.GradientTape() as tape:
+        for attention in attentions:
+            softmax = functools.partial(probed, attention._masked_softmax)
+            patch.setitem(attention.__dict__, "_masked_softmax", softmax)
+            # Without scores to be returned it computes in one fused operation.
+            whole = functools.partial(attention.call, return_attention_scores=True)
+            first = functools.partial(lambda call, *a, **k: call(*a, **k)[0], whole)
+            patch.setitem(attention.__dict__, "call", first)
+        logit = (tf.matmul(before(image[np.newaxis]), head.kernel) + head.bias)[0, target]
+    assert len(scores) == len(attentions)
+    return scores, tape.gradient(logit, added)
+
+
+@law("equals plain Keras's gradients by the scores", "generic_attention")
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_generic_attention_equals_the_replica(prefix):
+    """R = R + mean_h(relu(dS/dA_l A_l)) R, by rows of patches; Chefer et al. 2021, eq. 5 and 6."""
+    model, inputs = networks.vit(prefix=prefix), networks.pictures(2)
+    explainer = tfcam.Explainer(model, method="generic_attention")
+    for _ in range(2):  # eager, compiled
+        results = explainer(inputs, [0, 2])
+        for result, image, c in zip(results, inputs, [0, 2], strict=True):
+            T = 9 + prefix
+            R = np.eye(T)
+            for A, G in zip(*slopes_of(model, image, c), strict=True):
+                A, G = A.numpy()[0].astype(np.float64), G.numpy()[0].astype(np.float64)
+                step = np.zeros((T, T))
+                for head in range(len(A)):
+                    step += np.maximum(G[head] * A[head], 0) / len(A)
+                R = R + step @ R
+            wanted = R[0, 1:] if prefix else (R - np.eye(T)).mean(0)
+            assert relative(result.raw, wanted.reshape(3, 3)) < 1e-4
+            assert result.layer_reason.startswith("every self-attention, on the grid of ")
+
+
+class Evenly(layers.Layer):
+    """Attention that looks everywhere alike."""
+
+    def call(self, x, return_attention_scores=False):
+        count = x.shape[1]
+        scores = tf.matmul(0 * x, x, transpose_b=True)[:, tf.newaxis] + 1 / count
+        outputs = tf.matmul(scores[:, 0], x)
+        return (outputs, scores) if return_attention_scores else outputs
+
+
+@law("even attention: each patch's own positive part", "generic_attention")
+def test_generic_attention_tells_classes_apart_where_rollout_does_not():
+    """s_c = the mean of channel c: relu(G A) of patch k = relu(x_kc) / T^2 in each row."""
+    inputs = keras.Input((8, 12, 3))
+    patches = layers.Conv2D(3, 4, strides=4, use_bias=False, name="patches")
+    x = layers.Reshape((-1, 3))(patches(inputs))
+    x = layers.GlobalAveragePooling1D()(Evenly(name="attention")(x))
+    model = keras.Model(inputs, layers.Dense(3, use_bias=False, kernel_initializer="identity")(x))
+    patches.set_weights([np.full((4, 4, 1, 1), 1 / 16) * np.eye(3)])
+    image = np.random.default_rng(3).normal(0, 1, (8, 12, 3)).astype(np.float32)
+    tokens = image.reshape(2, 4, 3, 4, 3).mean((1, 3))
+    for c in range(3):
+        found = tfcam.explain(model, image, method="generic_attention", target=c, preprocess=None)
+        np.testing.assert_allclose(found.raw, np.maximum(tokens[..., c], 0) / 36, atol=1e-6)
+        rolled = tfcam.explain(model, image, method="attention_rollout", target=c, preprocess=None)
+        np.testing.assert_allclose(rolled.raw, np.full((2, 3), 1 / 6), atol=1e-6)
+
+
+class Aside(Evenly):
+    """Says it has scores, but computes without them."""
+
+    def call(self, x, return_attention_scores=False):
+        outputs, scores = super().call(x, True)
+        return (x, scores) if return_attention_scores else outputs
+
+
+def test_attention_scores_beside_the_way_are_refused():
+    inputs = keras.Input((8, 12, 3))
+    x = layers.Reshape((-1, 3))(layers.Conv2D(3, 4, strides=4, name="patches")(inputs))
+    x = layers.GlobalAveragePooling1D()(Aside(name="attention")(x))
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    with pytest.raises(ValueError, match="no gradient reaches attention scores"):
+        tfcam.explain(model, np.ones((8, 12, 3), "f4"), method="generic_attention", target=0)
+
+
+@pytest.mark.parametrize("name", sorted(networks.OF_ATTENTION))
+def test_a_network_without_attention_or_a_map_is_refused(name):
+    with pytest.raises(ValueError, match="needs a network with attention"):
+        tfcam.explain(networks.flat(), networks.pictures(1), method=name)
+    with pytest.raises(ValueError, match="needs a layer of tokens.*'patches' gives a map"):
+        tfcam.explain(networks.vit(), networks.pictures(1), "patches", method=name)
+
+
 def test_the_model_is_as_it_was_after_rollout_and_after_failing():
     model, inputs = networks.vit(), networks.pictures(1)
     before = networks.snapshot(model, inputs)
-    tfcam.explain(model, inputs, method="attention_rollout")
+    for method in networks.OF_ATTENTION:
+        tfcam.explain(model, inputs, method=method)
     with pytest.raises(ValueError, match="no gradient reaches"):
         tfcam.explain(model, inputs, target=lambda outputs: tf.round(outputs[:, 0]))
     assert networks.snapshot(model, inputs) == before
@@ -139,13 +244,6 @@ def test_the_model_is_as_it_was_after_rollout_and_after_failing():
 def test_what_does_not_apply_to_transformers_is_refused(name):
     with pytest.raises(ValueError, match="piecewise linear|has none"):
         tfcam.explain(networks.vit(), networks.pictures(1), method=name)
-
-
-def test_rollout_of_a_network_without_attention_or_on_a_map_is_refused():
-    with pytest.raises(ValueError, match="needs a network with attention"):
-        tfcam.explain(networks.flat(), networks.pictures(1), method="attention_rollout")
-    with pytest.raises(ValueError, match="needs a layer of tokens.*'patches' gives a map"):
-        tfcam.explain(networks.vit(), networks.pictures(1), "patches", method="attention_rollout")
 
 
 class Cut(layers.Layer):
@@ -187,7 +285,7 @@ def test_a_kerashub_classifier_from_its_config(pooling):
     )
     x = np.random.default_rng(0).normal(0, 1, (2, 32, 48, 3)).astype("float32")
     before = model(x, training=False).numpy()
-    for name in ("grad_cam", "hires_cam", "score_cam", "ablation_cam", "attention_rollout"):
+    for name in ("grad_cam", "hires_cam", "score_cam", "ablation_cam", *networks.OF_ATTENTION):
         results = tfcam.explain(model, x, method=name, target=[3, 0])
         assert results.raws.shape == (2, 4, 6)
         assert np.abs(results.raws).max() > 0

@@ -293,12 +293,12 @@ def _check_black_box(graph: ModelGraph, requests: Sequence[Request], freeze: boo
 def _check_tokens(taps: Sequence[Tap]) -> None:
     if len(taps) > 1:
         raise ValueError(
-            "Attention rollout goes through all attentions and takes no list of layers; "
+            "A map of attention goes through all attentions and takes no list of layers; "
             f"got {len(taps)}."
         )
     if strange := [tap.name for tap in taps if tap.grid is None]:
         raise ValueError(
-            "Attention rollout needs a layer of tokens, whose grid its map takes; "
+            "A map of attention needs a layer of tokens, whose grid its map takes; "
             f"{strange[0]!r} gives a map. Name a layer inside the transformer."
         )
 

@@ -1,4 +1,4 @@
-"""Maps of a transformer's attention: rollout."""
+"""Maps of a transformer's attention: rollout, and relevance by attention and gradients."""
 
 from __future__ import annotations
 
@@ -37,6 +37,62 @@ def attention_rollout(reading: Reading) -> tf.Tensor:
     return rollout_map(reading.attentions, reading.grid)
 
 
+@method(Need.ATTENTIONS | Need.ATTENTION_GRADIENTS, combines=False)
+def generic_attention(reading: Reading) -> tf.Tensor:
+    """Generic attention: what speaks for the class on its way through all attentions.
+
+    R = I, then of each layer l in turn R = R + mean_heads(relu(ds/dA_l A_l)) R, elementwise in the
+    brackets; the map is the class token's row of R, or where there is no such token the mean of all
+    rows of R - I. Unlike rollout it tells classes apart. For transformers only.
+
+    Args:
+        reading: attentions and attention_gradients, each (B, heads, T, T), and the grid of the
+            patches.
+
+    Returns:
+        (B, h, w), not negative.
+
+    Source: Chefer et al. 2021, "Generic Attention-Model Explainability for Interpreting Bi-Modal
+    and Encoder-Decoder Transformers", eq. 5 and 6.
+
+    Example:
+        >>> from tfcam.model.tokens import Grid
+        >>> scores = tf.constant([[[[0.0, 0.5, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]])
+        >>> slopes = tf.constant([[[[1.0, 4.0, -4.0]] * 3]])
+        >>> reading = Reading(
+        ...     None, attentions=(scores,), attention_gradients=(slopes,), grid=Grid(1, 2, 1)
+        ... )
+        >>> generic_attention(reading).numpy()
+        array([[[2., 0.]]], dtype=float32)
+    """
+    assert reading.grid is not None
+    _check_scores(reading.attentions)
+    flow = generic_flow(reading.attentions, reading.attention_gradients)
+    return _row_map(flow, reading.grid)
+
+
+def generic_flow(scores: Sequence[tf.Tensor], slopes: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Add up what speaks for the score on its way through all attentions.
+
+    Args:
+        scores: (B, heads, T, T) for each attention, from the first to the last.
+        slopes: The explained score's gradients by them.
+
+    Returns:
+        R - I, (B, T, T), not negative.
+
+    Example:
+        >>> generic_flow([tf.ones((1, 1, 2, 2))] * 2, [tf.ones((1, 1, 2, 2))] * 2)[0].numpy()
+        array([[4., 4.],
+               [4., 4.]], dtype=float32)
+    """
+    flow = tf.zeros_like(scores[0][:, 0])
+    for layer_scores, layer_slopes in zip(scores, slopes, strict=True):
+        step = tf.reduce_mean(tf.nn.relu(layer_slopes * layer_scores), axis=1)
+        flow += step + tf.matmul(step, flow)
+    return flow
+
+
 def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
     """Multiply attentions out: how much each token of the last layer takes from each patch token.
 
@@ -60,20 +116,7 @@ def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
         array([[0.75, 0.25],
                [0.25, 0.75]], dtype=float32)
     """
-    if not scores:
-        raise ValueError("Attention rollout needs at least one attention; the model called none.")
-    shapes = [tuple(layer_scores.shape) for layer_scores in scores]
-    if any(len(shape) != 4 or shape[2] != shape[3] for shape in shapes):
-        raise ValueError(
-            "Attention rollout needs scores (B, heads, T, T), of attention over all tokens; got "
-            f"{', '.join(map(str, dict.fromkeys(shapes)))}."
-        )
-    if len({(shape[0], shape[2]) for shape in shapes}) > 1:
-        raise ValueError(
-            "Attention rollout needs the same tokens in every attention; their number, or that of "
-            f"windows, changes from call to call: {', '.join(map(str, dict.fromkeys(shapes)))}. "
-            "A gradient method such as grad_cam applies."
-        )
+    _check_scores(scores)
     identity = tf.eye(tf.shape(scores[0])[2], dtype=scores[0].dtype)
     flow = identity[tf.newaxis]
     for layer_scores in scores:
@@ -100,12 +143,34 @@ def rollout_map(scores: Sequence[tf.Tensor], grid: Grid) -> tf.Tensor:
         array([[[0.1667, 0.1667]]], dtype=float32)
     """
     flow = rollout(scores)
+    return _row_map(flow, grid)
+
+
+def _row_map(flow: tf.Tensor, grid: Grid) -> tf.Tensor:
+    """Lay what reaches the class token on the grid, or the mean of all tokens without one."""
     count = grid.prefix + grid.height * grid.width
     if flow.shape[-1] not in (count, None):
         raise ValueError(
-            f"Attention rollout needs attention over all {count} tokens; here each is over "
+            f"A map of attention needs attention over all {count} tokens; here each is over "
             f"{flow.shape[-1]}, such as those of a window. A gradient method such as grad_cam "
             "applies."
         )
     row = flow[:, 0] if grid.prefix else tf.reduce_mean(flow, axis=1)
     return to_map(row[..., tf.newaxis], grid)[..., 0]
+
+
+def _check_scores(scores: Sequence[tf.Tensor]) -> None:
+    if not scores:
+        raise ValueError("A map of attention needs at least one attention; the model called none.")
+    shapes = [tuple(layer_scores.shape) for layer_scores in scores]
+    if any(len(shape) != 4 or shape[2] != shape[3] for shape in shapes):
+        raise ValueError(
+            "A map of attention needs scores (B, heads, T, T), of attention over all tokens; got "
+            f"{', '.join(map(str, dict.fromkeys(shapes)))}."
+        )
+    if len({(shape[0], shape[2]) for shape in shapes}) > 1:
+        raise ValueError(
+            "A map of attention needs the same tokens in every attention; their number, or that of "
+            f"windows, changes from call to call: {', '.join(map(str, dict.fromkeys(shapes)))}. "
+            "A gradient method such as grad_cam applies."
+        )

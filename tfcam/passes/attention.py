@@ -17,7 +17,9 @@ from tfcam.model.tree import inner_operations
 
 
 @contextlib.contextmanager
-def reading_attentions(graph: ModelGraph) -> Iterator[list[tf.Tensor]]:
+def reading_attentions(
+    graph: ModelGraph, watch: Callable[[tf.Tensor], object] | None = None
+) -> Iterator[list[tf.Tensor]]:
     """Read the attention scores of every self-attention while the model runs inside this scope.
 
     What the model returns is the same to the last bit: each attention is asked for its scores in
@@ -25,9 +27,13 @@ def reading_attentions(graph: ModelGraph) -> Iterator[list[tf.Tensor]]:
 
     Args:
         graph: What is known of the model.
+        watch: Called with what goes into each attention, such as ``tape.watch``. The model then
+            goes on with what attentions return beside their scores, so that these have gradients;
+            it may differ by rounding.
 
     Yields:
-        A list that fills with (B, heads, T, T) float32, one for each call, in their order.
+        A list that fills with the scores, one for each call, in their order, as the layer gives
+        them: see ``of_heads``.
 
     Raises:
         ValueError: If the model has no attention, or one whose scores can't be read; while it
@@ -49,6 +55,14 @@ def reading_attentions(graph: ModelGraph) -> Iterator[list[tf.Tensor]]:
                 scores.append(_score(path, outputs))
                 return outputs
             bound.arguments["return_attention_scores"] = True
+            if watch is not None:
+                for tensor in tf.nest.flatten((args, kwargs)):
+                    if isinstance(tensor, tf.Tensor) and tensor.dtype.is_floating:
+                        watch(tensor)
+                with _left_as_it_was(layer, ()):
+                    outputs = original(*bound.args, **bound.kwargs)
+                scores.append(_score(path, outputs))
+                return outputs[0]
             with _left_as_it_was(layer, (args, kwargs)):
                 scores.append(_score(path, original(*bound.args, **bound.kwargs)))
             return original(*args, **kwargs)
@@ -74,7 +88,7 @@ def attention_scores(graph: ModelGraph, images: tf.Tensor) -> list[tf.Tensor]:
     """
     with reading_attentions(graph) as scores:
         graph.run([images])
-    return list(scores)
+    return [of_heads(each) for each in scores]
 
 
 def _check_readable(graph: ModelGraph, readable: list[tuple[str, Any]]) -> None:
@@ -88,12 +102,12 @@ def _check_readable(graph: ModelGraph, readable: list[tuple[str, Any]]) -> None:
         named = "attention" in type(operation).__name__.lower()
         if named and not known & {id(operation), *map(id, inner_operations(operation))}:
             raise ValueError(
-                f"Attention rollout needs the scores of every attention; {path!r} "
+                f"A map of attention needs the scores of every attention; {path!r} "
                 f"({type(operation).__name__}) computes its own and does not give them. {how}"
             )
     if not readable:
         raise ValueError(
-            f"Attention rollout needs a network with attention; {graph.name!r} has none that can "
+            f"A map of attention needs a network with attention; {graph.name!r} has none that can "
             f"be read. {how}"
         )
 
@@ -103,7 +117,7 @@ def _check_self(path: str, arguments: dict[str, Any]) -> None:
     tensors = [value for value in tf.nest.flatten(sources) if isinstance(value, tf.Tensor)]
     if not all(_same(tensors[0], tensor) for tensor in tensors[1:]):
         raise ValueError(
-            f"Attention rollout needs self-attention; {path!r} attends from one tensor to "
+            f"A map of attention needs self-attention; {path!r} attends from one tensor to "
             "another. A gradient method such as grad_cam applies."
         )
 
@@ -123,10 +137,17 @@ def _score(path: str, outputs: Any) -> tf.Tensor:
     scores = outputs[1] if isinstance(outputs, tuple | list) and len(outputs) == 2 else None
     if not isinstance(scores, tf.Tensor):
         raise ValueError(
-            f"Attention rollout needs the scores of every attention; {path!r} does not return "
+            f"A map of attention needs the scores of every attention; {path!r} does not return "
             "them when it is asked to: its own code computes without them."
         )
-    # keras.layers.Attention has one head and no axis for it.
+    return scores
+
+
+def of_heads(scores: tf.Tensor) -> tf.Tensor:
+    """Lay attention scores, or their gradients, out as (B, heads, T, T) float32.
+
+    keras.layers.Attention has one head and no axis for it.
+    """
     return tf.cast(scores if scores.shape.rank != 3 else scores[:, tf.newaxis], tf.float32)
 
 

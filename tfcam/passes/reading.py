@@ -29,6 +29,7 @@ class Need(enum.Flag):
         CLASS_WEIGHTS: Of a linear head, those of the explained class.
         BIAS_ATTRIBUTIONS: What each layer's biases gave to the scores, with the image gradients.
         ATTENTIONS: The scores of every self-attention.
+        ATTENTION_GRADIENTS: Besides them, of the score by these.
         NETWORK: The network, to be asked about other images.
         HEAD: What follows the layer, to be asked about other activations.
         SCORES: The scores of other images, which is all that a black box gives.
@@ -42,6 +43,7 @@ class Need(enum.Flag):
     CLASS_WEIGHTS = enum.auto()
     BIAS_ATTRIBUTIONS = enum.auto()
     ATTENTIONS = enum.auto()
+    ATTENTION_GRADIENTS = enum.auto()
     NETWORK = enum.auto()
     HEAD = enum.auto()
     SCORES = enum.auto()
@@ -96,6 +98,7 @@ class Reading:
         image_gradients: (B, H, W, C) float32, of the score by the images.
         bias_attributions: Of each layer that adds a bias, what it gave to the score, (B, ...).
         attentions: Of each self-attention, its scores (B, heads, T, T) float32.
+        attention_gradients: Of the explained score by each of them, in the same shapes.
         grid: Where tokens lie in the image; None for a layer that gives maps.
         placement: Where the layer's cells lie in the image; None where they cover it.
         network: To be asked again about other images or activations; there for every method.
@@ -112,6 +115,7 @@ class Reading:
     image_gradients: tf.Tensor = None
     bias_attributions: Sequence[tf.Tensor] = ()
     attentions: Sequence[tf.Tensor] = ()
+    attention_gradients: Sequence[tf.Tensor] = ()
     grid: Grid | None = None
     placement: Placement | None = None
     network: Network = None  # type: ignore[assignment]  # None in a reading made by hand

@@ -20,7 +20,7 @@ from tfcam.model.inputs import swapped
 from tfcam.model.outputs import pick_output
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
-from tfcam.passes.attention import reading_attentions
+from tfcam.passes.attention import of_heads, reading_attentions
 from tfcam.passes.guided_relu import Gates, Rule, check_gates, count_gates, gated_relus
 from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
 from tfcam.passes.outputs import (
@@ -222,13 +222,14 @@ class SubModel:
         """
         targets = [self.told(target) for target in targets]
         gradients, image_gradients = Need.GRADIENTS in needs, Need.IMAGE_GRADIENTS in needs
+        by_attention = Need.ATTENTION_GRADIENTS in needs
         half = self.half
         several = half or len(targets) > 1 or isinstance(targets[0], Top)
         with tf.GradientTape(persistent=several, watch_accessed_variables=False) as tape:
             if image_gradients:
                 tape.watch(images)
             # Open before the taps are: each attention is called once more for its scores.
-            with self._attending(Need.ATTENTIONS in needs) as attended:
+            with self._attending(needs, tape.watch) as attended:
                 outputs, tapped = self.forward(images, tape.watch if gradients else None)
             chosen = [select(outputs, target, contrast) for target in spread(outputs, targets)]
             # Images do not depend on each other in inference mode: the gradient of the sum over
@@ -237,12 +238,14 @@ class SubModel:
             large = [total * HALF_SCALE for total in totals] if half else totals
         wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
         wanted |= dict(enumerate(tapped)) if gradients else {}
+        wanted |= {-2 - n: scores for n, scores in enumerate(attended) if by_attention}
         answers = []
         for selected, total, scaled in zip(chosen, totals, large, strict=True):
             slopes = tape.gradient(scaled, wanted) if wanted else {}
             for key, slope in slopes.items():
                 if slope is None:
-                    path = "the model's input" if key == _IMAGES else repr(self.taps[key].path)
+                    path = "attention scores" if key < _IMAGES else "the model's input"
+                    path = path if key < 0 else repr(self.taps[key].path)
                     raise NoGradientError(no_gradient(path))
             if half and wanted:
                 slopes = unscaled(slopes, functools.partial(tape.gradient, total, wanted))
@@ -257,7 +260,10 @@ class SubModel:
                     selected.scores,
                     self._map(index, slopes.get(index)),
                     image_gradients=slopes.get(_IMAGES),
-                    attentions=tuple(attended),
+                    attentions=tuple(map(of_heads, attended)),
+                    attention_gradients=tuple(
+                        of_heads(s) for k, s in slopes.items() if k < _IMAGES
+                    ),
                     grid=self.taps[index].grid if tapped else None,
                     spacing=self.graph.spacing,
                 )
@@ -273,9 +279,13 @@ class SubModel:
             likely = self.ending in BOUNDED
         return told_format(target, self._swapped is not None, likely)
 
-    def _attending(self, wanted: bool) -> AbstractContextManager[list[tf.Tensor]]:
-        """Open a scope with a list that fills with attention scores, where they are wanted."""
-        return reading_attentions(self.graph) if wanted else nullcontext([])
+    def _attending(
+        self, needs: Need, watch: Callable[[tf.Tensor], object]
+    ) -> AbstractContextManager[list[tf.Tensor]]:
+        """Open a scope with a list that fills with attention scores, where they are needed."""
+        if Need.ATTENTIONS not in needs:
+            return nullcontext([])
+        return reading_attentions(self.graph, watch if Need.ATTENTION_GRADIENTS in needs else None)
 
     def _map(self, index: int, values: tf.Tensor | None) -> tf.Tensor | None:
         """Cast activations or gradients to float32, and lay those of tokens on their grid."""
