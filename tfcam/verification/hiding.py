@@ -73,7 +73,7 @@ class Hiding:
         Args:
             hidden: (H, W) bool each, what is hidden.
             advance: Is told of each variant.
-            fills: How many of the fills are taken; None for all.
+            fills: The number of fills that are taken, from the first on; None for all.
 
         Returns:
             (N, fills, 2) float64: the explained number, and the rival's; (N, fills, 1) where there

@@ -49,8 +49,8 @@ class Verification(Archived):
         fraction: Which part of the input was marked, at most.
         fills: What replaced what was hidden.
         seed: The seed of the moves, the noise and the weights.
-        forwards: How many changed pictures the model was asked about.
-        explanations: How many times the map was made again.
+        forwards: The number of changed pictures that the model was asked about.
+        explanations: The number of times that the map was made again.
     """
 
     name: str
