@@ -475,6 +475,23 @@ def test_every_door_shows_the_same_map(method, tmp_path):
         assert value == pytest.approx(metrics.energy(each.heatmap, boxes), abs=1e-4)
 
 
+def test_a_map_of_segments_is_an_option_at_every_door(tmp_path):
+    model, picture = networks.flat(), np.random.default_rng(0).integers(0, 255, (12, 12, 3), "u1")
+    own = np.arange(144).reshape(12, 12) // 24
+    method = ("occlusion", {"segments": own})
+    asked = {"target": 1, "preprocess": "unit", "method": "occlusion"}
+    wanted = tfcam.explain(model, picture, segments=own, **asked)
+    assert wanted.options["segments"] == "array (12, 12)"
+    wanted.save(tmp_path / "one.npz")
+    assert tfcam.Explanation.load(tmp_path / "one.npz") == wanted
+    found = tfcam.compare(model, picture, methods=[method], targets=[1], preprocess="unit")
+    assert found.rows == ("occlusion(segments=array (12, 12))",)
+    store = tfcam.stream(model, [picture], to=tmp_path / "store", segments=own, **asked)
+    np.testing.assert_allclose(store[0].heatmap, wanted.heatmap, atol=1e-3)
+    with pytest.raises(ValueError, match="method"):
+        tfcam.stream(model, [picture], to=tmp_path / "store", segments=own.T.copy(), **asked)
+
+
 def test_an_explainer_masks_in_its_graph_and_leaves_the_model_as_it_was():
     model, x = networks.flat(), networks.pictures(2)
     before = networks.snapshot(model, x)

@@ -111,7 +111,7 @@ class Engine:
 
     def options(self, request: Request) -> dict[str, Any]:
         """List what a result says of how it was computed."""
-        options: dict[str, Any] = {"score": self.settings.score, **request.options}
+        options: dict[str, Any] = {"score": self.settings.score, **request.told}
         settings = self.settings
         settled = {"input": self._input, "output": settings.output, "grid": settings.grid}
         options |= {name: value for name, value in settled.items() if value is not None}

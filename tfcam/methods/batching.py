@@ -61,8 +61,9 @@ def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor])
 
     Args:
         count: Number of values.
-        size: Number of those computed at once; the last chunk is filled up with the last index.
-        function: Indices (size,) int32 -> (size, ...) float32.
+        size: Number of those computed at once at most; the last chunk is filled up with the last
+            index.
+        function: Indices (n,) int32 -> (n, ...) float32.
 
     Returns:
         (count, ...) float32.
@@ -71,8 +72,8 @@ def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor])
         >>> in_chunks(3, 2, lambda indices: tf.cast(10 * indices, tf.float32)).numpy()
         array([ 0., 10., 20.], dtype=float32)
     """
-    size = min(size, count)
     chunks = -(-count // size)
+    size = -(-count // chunks)  # as equal as can be: little is filled up
 
     def chunk_of(chunk: tf.Tensor) -> tf.Tensor:
         return function(tf.minimum(chunk * size + tf.range(size), count - 1))

@@ -227,6 +227,12 @@ class Request:
         return self.method.name, *sorted(self.options.items())
 
     @property
+    def told(self) -> dict[str, Any]:
+        """The options as results tell them: of an array its shape, in words."""
+        arrays = {k: v for k, v in self.options.items() if isinstance(v, np.ndarray)}
+        return {**self.options, **{name: f"array {array.shape}" for name, array in arrays.items()}}
+
+    @property
     def shown(self) -> Shown:
         """What a heatmap shows of its raw map."""
         how = self.method.shown_as

@@ -39,7 +39,7 @@ def groups(requests: Sequence[Request]) -> list[list[int]]:
 
 
 def request_name(request: Request) -> str:
-    options = ", ".join(f"{name}={value}" for name, value in request.options.items())
+    options = ", ".join(f"{name}={value}" for name, value in request.told.items())
     return f"{request.method.name}({options})" if options else request.method.name
 
 
