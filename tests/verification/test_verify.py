@@ -261,6 +261,27 @@ def test_series_and_callable_targets():
     assert own.explanations > 0
 
 
+def test_a_number_a_difference_and_another_class_are_called_what_they_are(demo):
+    x = keras.Input((12, 12, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, activation="relu")(x))
+    age = keras.Model(x, layers.Dense(1)(pooled))
+    age.compile(loss="mse")
+    picture = np.random.default_rng(0).random((12, 12, 3)).astype(np.float32)
+    number = tfcam.verify(age, tfcam.explain(age, picture), image=picture, draws=1)
+    said = age.predict(picture[np.newaxis], verbose=0)[0, 0]
+    assert number.number == pytest.approx(said, abs=1e-5)
+    with pytest.raises(ValueError, match="not those of the map"):
+        tfcam.verify(age, tfcam.explain(age, picture), image=9 * picture, draws=1)
+    target = tfcam.Difference(4, 3)
+    difference = tfcam.explain(demo, STAR, target=target)
+    result = tfcam.verify(demo, difference, target=target, draws=1)
+    assert result.name == "class 4 and not class 3"
+    assert result.explanations == 12  # there is no rival
+    other = tfcam.verify(demo, tfcam.explain(demo, STAR, target=4), target=3, draws=1)
+    assert other.name == "class 3"
+    assert other.number < 0.5
+
+
 @pytest.mark.parametrize("options", [{"method": "saliency"}, {"layer": [-1, -3]}, {"eigen": True}])
 def test_the_map_is_made_again_as_the_explanation_says(demo, options):
     result = tfcam.verify(demo, tfcam.explain(demo, STAR, **options), draws=1)
