@@ -190,6 +190,7 @@ class OpenedModel:
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
         """
+        requests = [request.at(layer) for request in requests]
         plain = int | float | str | None
         shared &= not settings.freeze and runner is None
         for request in requests:
@@ -305,7 +306,7 @@ def _check_tokens(taps: Sequence[Tap]) -> None:
 
 def _is_stored(method: Method) -> bool:
     stored = METHODS.get(method.name)
-    return stored is not None and stored.function is method.function
+    return stored is not None and method.function in (stored.function, stored.of_layer)
 
 
 def open_model(model: Any, name: str | int | None = None) -> OpenedModel:

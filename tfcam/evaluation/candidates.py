@@ -116,7 +116,7 @@ class Candidates:
         if unknown := [name for name in baselines if name not in BASELINES]:
             raise ValueError(f"Baselines are {', '.join(BASELINES)}; got {unknown[0]!r}.")
         methods = one_pass_methods() if methods is None else methods
-        requests = [as_request(method) for method in methods]
+        requests = [as_request(method).at(list(layers)) for method in methods]
         names = numbered([request_name(request) for request in requests])
         self.described = [request_name(request) for request in requests]
         self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
