@@ -42,7 +42,8 @@ from PIL import Image, ImageDraw
 
 import tfcam
 from tests import networks
-from tfcam.images.loading import ImageError, load_image
+from tfcam.images.kinds import ImageError
+from tfcam.images.loading import load_image
 
 SECONDS, MEGABYTES, MAX_PIXELS = 10.0, 300, 2**20
 

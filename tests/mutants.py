@@ -247,7 +247,7 @@ def lines(mutant: Mutant, text: str) -> tuple[int, int]:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= node.end_lineno
     ]
-    return max(around), mutant.line + mutant.before.count("\n")
+    return max(around, default=mutant.line), mutant.line + mutant.before.count("\n")
 
 
 def stages(mutant: Mutant, text: str, tests: Tests) -> Iterator[tuple[list[str], float]]:

@@ -125,7 +125,8 @@ FINDINGS = {
         "file of 16 bits look so: stretch them to 0..255, and give a uint8 array.",
         "A file of 16 bits is scaled by its full range, of which a camera, scanner or microscope "
         "may fill a sixteenth or less.",
-        "Stretch the values that the network was trained on to 0..255, and give a uint8 array.",
+        "Stretch the values that the network was trained on to 0..255, such as with "
+        "`tfcam.images.load_image(path, window=(0, 4095))`, and give the uint8 array.",
     ),
     "pixels_as_prepared": Known(
         "The floats reach {high:.4g}, as pixels do, and were taken as prepared: what {model!r} "

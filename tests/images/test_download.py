@@ -15,7 +15,8 @@ from PIL import Image
 
 from tfcam.images import download as fetching
 from tfcam.images.download import FetchError, fetch, is_public
-from tfcam.images.loading import ImageError, load_image
+from tfcam.images.kinds import ImageError
+from tfcam.images.loading import load_image
 
 PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 14
 

@@ -19,7 +19,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageFile
 
-from tfcam.images.loading import ImageError, is_prepared, load_image, resize_image, to_channels
+from tfcam.images.kinds import ImageError
+from tfcam.images.loading import is_prepared, load_image, resize_image, to_channels
 
 PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14  # 0..238, no two alike
 
@@ -244,6 +245,60 @@ def test_grey_of_16_bits_rounds_to_the_nearest():
 def test_grey_of_16_bits_with_a_transparent_value():
     data = png(2, 1, 16, 0, b"\0" + struct.pack(">2H", 500, 0), (b"tRNS", struct.pack(">H", 500)))
     assert load_image(data)[0, :, 0].tolist() == [255, 0]
+
+
+DEEP = np.array([[0, 1000, 2048, 4095, 4096, 60000]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        DEEP,
+        DEEP.astype(np.int32)[..., None],
+        DEEP.astype(np.float32),
+        tf.constant(DEEP.astype(np.int64)),
+        encode(DEEP),
+        encode(DEEP, "TIFF"),
+        Image.fromarray(DEEP),
+        Image.fromarray(DEEP.astype(np.float32)),
+        encode(DEEP.astype(np.float32), "TIFF"),
+        encode(DEEP.astype(np.int32), "TIFF"),
+    ],
+)
+def test_a_window_is_black_to_white(source):
+    found = load_image(source, window=(1000, 4095))
+    wanted = np.round((np.clip(DEEP.astype(float), 1000, 4095) - 1000) / 3095 * 255)
+    np.testing.assert_array_equal(found, np.repeat(wanted[..., None], 3, -1))
+    assert found.dtype == np.uint8
+
+
+def test_a_window_of_hounsfield_units_and_of_colours():
+    slices = np.array([[-1024, -160, 40, 240, 3071]], np.int16)
+    assert load_image(slices, window=(-160, 240))[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    colours = np.array([[[10, 60, 110]]], np.uint8)
+    for source in (colours, encode(colours), colours / 1.0):
+        assert load_image(source, window=(10, 110)).tolist() == [[[0, 128, 255]]]
+
+
+@pytest.mark.parametrize(
+    ("source", "window", "match"),
+    [
+        (DEEP, (5, 5), r"window must be \(low, high\), two numbers, the lower first; got \(5, 5\)"),
+        (DEEP, 4095, "window must be"),
+        (DEEP, (0, np.nan), "window must be"),
+        (np.array([[np.nan, 1]]), (0, 1), "must be numbers; some are NaN"),
+        (np.zeros((2, 2, 4), np.uint16), (0, 1), "for grey or RGB; got 4 channels"),
+        (
+            png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 0, 1, 2)),
+            (0, 4095),
+            "for grey of 16 bits; of colours",
+        ),
+        (np.array([["a"]]), (0, 1), "Pixels must be uint8"),
+    ],
+)
+def test_a_window_that_is_none_is_told(source, window, match):
+    with pytest.raises(ImageError, match=match):
+        load_image(source, window=window)
 
 
 def test_rgb_of_16_bits():

@@ -12,7 +12,8 @@ from PIL import Image
 
 from tfcam.data.annotations import Annotation, AnnotationError, read_coco, read_voc, turn_upright
 from tfcam.data.example import Example, Mark, Skipped, Source
-from tfcam.images.loading import FORMATS, ImageError, load_image, read_stored_form
+from tfcam.images.kinds import ImageError
+from tfcam.images.loading import FORMATS, load_image, read_stored_form
 from tfcam.utils.digest import digest_file, digest_names
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text

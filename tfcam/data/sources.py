@@ -19,7 +19,8 @@ import tensorflow as tf
 from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
 from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.data.folders import open_folder
-from tfcam.images.loading import ImageError, as_numpy, is_prepared, load_image
+from tfcam.images.kinds import ImageError
+from tfcam.images.loading import as_numpy, is_prepared, load_image
 from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_names
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text

@@ -1,4 +1,4 @@
-"""What an image may be, for type checkers."""
+"""What an image may be, for type checkers, and the error of what is none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
 from PIL import Image
+
+
+class ImageError(ValueError):
+    """The source holds no picture that can be used; the message says why and what to do."""
 
 
 class Array(Protocol):

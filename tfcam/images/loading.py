@@ -18,6 +18,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tfcam.images.download import FetchError, fetch
+from tfcam.images.kinds import ImageError
+from tfcam.images.window import Window, check_window, windowed
 from tfcam.utils.opencv import cv2
 
 # Pillow opens more, but some of those start other programs (EPS runs Ghostscript) and some hold
@@ -39,13 +41,10 @@ _quiet: list[warnings.catch_warnings] = []  # one for each thread that decodes
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-class ImageError(ValueError):
-    """The source holds no picture that can be used; the message says why and what to do."""
-
-
 def load_image(
     source: Any,
     *,
+    window: Window = None,
     timeout: float = 10.0,
     max_seconds: float = 60.0,
     max_bytes: int = 50 * 2**20,
@@ -64,6 +63,9 @@ def load_image(
         source: A path, an http(s) URL, the bytes of an image file, a binary file object (read
             from where it stands), a PIL image, or an array or tensor of integers 0..255 of shape
             (H, W), (H, W, C) or (1, H, W, C) with C = 1 (grey), 3 (RGB) or 4 (RGB and alpha).
+        window: The values that become black and white, (low, high), in the units of the file or
+            array; what lies outside is cut off. With it integers and floats of any range are
+            taken, such as 12 bits in a file of 16, (0, 4095), or Hounsfield units, (-160, 240).
         timeout: Seconds a server may take to connect, and seconds it may stay silent.
         max_seconds: Seconds a whole download may take.
         max_bytes: Most bytes a URL may deliver.
@@ -75,26 +77,30 @@ def load_image(
     Raises:
         FileNotFoundError: There is no file at the path.
         ImageError: (a ValueError) It cannot be fetched, is no image, is damaged or too large, or
-            the array has a wrong shape, dtype or range.
+            the array has a wrong shape, dtype or range, or the window is none.
 
     >>> load_image(np.array([[0, 255]], np.uint8)).tolist()
     [[[0, 0, 0], [255, 255, 255]]]
+    >>> load_image(np.array([[-900, 40, 3000]], np.int16), window=(-160, 240))[0, :, 0].tolist()
+    [0, 128, 255]
     """
+    if window is not None:
+        check_window(window)
     if isinstance(source, Image.Image):
         with _pillow("the PIL image"):
-            return _from_pillow(source, max_pixels)
+            return _from_pillow(source, max_pixels, window)
     if isinstance(source, str) and is_url(source):
         data = _download(source, timeout, max_seconds, max_bytes)
-        return _decode(io.BytesIO(data), _short(source), max_pixels)
+        return _decode(io.BytesIO(data), _short(source), max_pixels, window)
     if isinstance(source, (str, os.PathLike)):
         with _open(source) as file:
-            return _decode(file, _short(source), max_pixels)
+            return _decode(file, _short(source), max_pixels, window)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(bytes(source)), "the bytes given", max_pixels)
+        return _decode(io.BytesIO(bytes(source)), "the bytes given", max_pixels, window)
     if hasattr(source, "__array__"):
-        return _from_array(source)
+        return _from_array(source, window)
     if hasattr(source, "read"):
-        return _decode(io.BytesIO(_read(source)), "the file object", max_pixels)
+        return _decode(io.BytesIO(_read(source)), "the file object", max_pixels, window)
     holds = getattr(source, "image", None) is not None
     raise ImageError(
         "An image must be a path, an http(s) URL, bytes, a binary file object, a PIL image or an "
@@ -300,7 +306,7 @@ def _no_warnings() -> Iterator[None]:
                 filters.__exit__(None, None, None)
 
 
-def _decode(file: BinaryIO, what: str, max_pixels: int) -> np.ndarray:
+def _decode(file: BinaryIO, what: str, max_pixels: int, window: Window) -> np.ndarray:
     with _pillow(what):
         head = file.read(12)
         if not head:
@@ -314,21 +320,28 @@ def _decode(file: BinaryIO, what: str, max_pixels: int) -> np.ndarray:
                 f"{head!r}, which is none of these or damaged. Save it as PNG or JPEG."
             ) from None
         with image:
-            return _from_pillow(image, max_pixels)
+            return _from_pillow(image, max_pixels, window)
 
 
-def _from_pillow(image: Image.Image, max_pixels: int) -> np.ndarray:
+def _from_pillow(image: Image.Image, max_pixels: int, window: Window) -> np.ndarray:
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"An image must have at most max_pixels = {max_pixels:,} pixels; got {image.width} x "
             f"{image.height}. Scale it down, or raise max_pixels."
         )
+    deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))  # known before it is read
     image.load()
-    return _orient(_to_rgb(_pixels(image)), _orientation(image))
+    if window is not None and deep and not image.mode.startswith("I"):
+        raise ImageError(
+            "A window is for grey of 16 bits; of colours Pillow reads 8. Give them as an array."
+        )
+    return _orient(_to_rgb(_pixels(image, window)), _orientation(image))
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
+def _pixels(image: Image.Image, window: Window) -> np.ndarray:
     """(H, W, 1 or 3 or 4) uint8 of any mode of Pillow."""
+    if window is not None and image.mode[0] in "IF":
+        return windowed(np.asarray(image), window)[..., None]
     # Pillow holds 16-bit PGM in 32-bit integers; nothing else tells the range of these.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         wide = np.asarray(image).astype(np.uint32)
@@ -338,10 +351,14 @@ def _pixels(image: Image.Image) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise ImageError(
             f"An image must have 8 or 16 bits a channel; got 32 (mode {image.mode!r}), whose range "
-            "nothing tells. Scale it to 0..255 and give it as a uint8 array."
+            "nothing tells. Give load_image a window=(low, high), or scale it to 0..255, and give "
+            "it as a uint8 array."
         )
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    return np.array(image if image.mode == mode else image.convert(mode))
+    pixels = np.array(image if image.mode == mode else image.convert(mode))
+    if window is not None:
+        pixels[..., :3] = windowed(pixels[..., :3], window)
+    return pixels
 
 
 def _orientation(image: Image.Image) -> Any:
@@ -362,14 +379,14 @@ def _orient(image: np.ndarray, orientation: Any) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _from_array(source: Any) -> np.ndarray:
-    if is_prepared(source):
+def _from_array(source: Any, window: Window) -> np.ndarray:
+    if window is None and is_prepared(source):
         raise ImageError(
             f"Pixels must be uint8, 0..255; got {source.dtype}. Floats are taken as model input "
             "that is prepared already: explain(..., preprocess=None)."
         )
     array = as_numpy(source)
-    if not np.issubdtype(array.dtype, np.integer):
+    if not np.issubdtype(array.dtype, np.integer if window is None else np.number):
         raise ImageError(f"Pixels must be uint8, 0..255; got {array.dtype}. Convert them first.")
     pixels = array[0] if array.ndim == 4 and len(array) == 1 else array
     pixels = pixels[..., None] if array.ndim == 2 else pixels
@@ -378,9 +395,16 @@ def _from_array(source: Any) -> np.ndarray:
             "An image must have shape (H, W), (H, W, C) or (1, H, W, C) with C = 1, 3 or 4 "
             f"channels, the channels last; got {array.shape}. Give several images one by one."
         )
+    if window is not None:
+        if pixels.shape[2] == 4:
+            raise ImageError("A window is for grey or RGB; got 4 channels. Leave alpha out.")
+        return _to_rgb(windowed(pixels, window))
     low, high = (int(pixels.min()), int(pixels.max())) if pixels.size else (0, 0)
     if low < 0 or high > 255:
-        raise ImageError(f"Pixels must be 0..255; got {low} to {high}. Scale them to uint8.")
+        raise ImageError(
+            f"Pixels must be 0..255; got {low} to {high}. Scale them to uint8, as "
+            "tfcam.images.load_image(pixels, window=(low, high)) does."
+        )
     return _to_rgb(np.array(pixels, dtype=np.uint8, order="C"))
 
 

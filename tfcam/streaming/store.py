@@ -20,7 +20,8 @@ from tfcam.data.example import Example, Skipped, Source
 from tfcam.data.marks import mark_at
 from tfcam.data.sources import open_data
 from tfcam.findings import Finding, finding
-from tfcam.images.loading import ImageError, is_prepared, load_image
+from tfcam.images.kinds import ImageError
+from tfcam.images.loading import is_prepared, load_image
 from tfcam.maps.scaling import shown_values
 from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
