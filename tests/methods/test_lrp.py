@@ -310,3 +310,15 @@ def test_compare_explains_the_layers_that_are_given():
             assert relative(each.raw, alone.raw) < 1e-4
     (one,) = tfcam.compare(model, x[0], methods=["lrp"], preprocess=None).cells[0]
     assert (one.layer, one.raw.shape) == (None, (9, 9, 3))
+
+
+def test_several_layers_together_leave_it_a_map_of_pixels():
+    """What is fused or recommended of a list is as it was: ``compare`` takes each by itself."""
+    model, x = networks.flat(), networks.pictures(1)
+    (result,) = tfcam.explain(model, x, ["first", "features"], target=1, method="lrp")
+    assert (result.layer, result.raw.shape) == (None, (12, 12, 3))
+    data = networks.pictures(2), np.array([0, 1])
+    options = {"methods": ["lrp"], "metrics": ["deletion"], "baselines": [], "preprocess": None}
+    for layer, wanted in (("features", "lrp at features"), (["features"], "lrp"), (None, "lrp")):
+        found = tfcam.evaluate(model, data, layer=layer, **options)
+        assert set(found.table["name"]) == {wanted}

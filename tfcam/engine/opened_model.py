@@ -190,7 +190,6 @@ class OpenedModel:
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
         """
-        requests = [request.at(layer) for request in requests]
         plain = int | float | str | None
         shared &= not settings.freeze and runner is None
         for request in requests:

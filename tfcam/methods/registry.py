@@ -230,10 +230,9 @@ class Request:
         return self.method.name, *sorted(self.options.items())
 
     def at(self, layer: Any) -> Request:
-        """Explain a layer where one is given, or one of several, and the method can."""
-        layers = layer if isinstance(layer, list | tuple) else [layer]
+        """Explain a layer, where one is given by itself and the method can."""
         explained = self.method.of_layer
-        if explained is None or all(each is None for each in layers):
+        if explained is None or layer is None or isinstance(layer, list | tuple):
             return self
         of_layer = replace(
             self.method, function=explained, pixels=False, shown_as=None, of_layer=None
