@@ -162,7 +162,9 @@ class _Pass:
         placed = any(request.method.placed for request in requests)
         several = list(layers) if len(layers) > 1 and placed else layers[0]
         self._engine: Engine = opened.engine(several, requests, settings, shared=False)
-        self._size, self._warm = settings.at_once, False
+        # A black box is never compiled: it is asked about the pictures that there are, once.
+        self._warm = opened.graph.is_black_box
+        self._size = 0 if self._warm else settings.at_once
         self.candidates = [
             Candidate(name, path, "method")
             for name, request in zip(names, requests, strict=True)
@@ -172,7 +174,7 @@ class _Pass:
     def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
         count = len(pictures.inputs)
         # Always a full batch: another shape would be traced anew, and eager at first.
-        rows = np.minimum(np.arange(self._size), count - 1)
+        rows = np.minimum(np.arange(self._size or count), count - 1)
         pairs = np.stack([pictures.classes, np.full(count, NOTHING)], axis=-1)
         others = [values[rows] for values in pictures.others]
         arguments = pictures.inputs[rows], [pairs.astype(np.int32)[rows]], others
