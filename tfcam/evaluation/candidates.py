@@ -17,11 +17,8 @@ from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
 from tfcam.maps.scaling import shown_values
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
-    MethodChoice,
-    as_request,
     groups,
     numbered,
-    one_pass_methods,
     request_name,
 )
 from tfcam.metrics.baselines import BASELINES
@@ -83,7 +80,7 @@ class Candidates:
 
     Args:
         model: A built Keras model.
-        methods: As ``tfcam.compare`` takes them; None for those of one pass.
+        requests: The methods.
         layers: The layers, each explained by itself.
         explainers: Explainers of the user's own, by name.
         baselines: Names of ``BASELINES``.
@@ -103,7 +100,7 @@ class Candidates:
     def __init__(
         self,
         model: keras.Model,
-        methods: Sequence[MethodChoice] | None,
+        requests: Sequence[Request],
         layers: Sequence[Layer],
         explainers: Mapping[str, OwnExplainer],
         baselines: Sequence[str],
@@ -115,8 +112,6 @@ class Candidates:
         _check_input(opened)
         if unknown := [name for name in baselines if name not in BASELINES]:
             raise ValueError(f"Baselines are {', '.join(BASELINES)}; got {unknown[0]!r}.")
-        methods = one_pass_methods() if methods is None else methods
-        requests = [as_request(method) for method in methods]
         names = numbered([request_name(request) for request in requests])
         self.described = [request_name(request) for request in requests]
         self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
