@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_told(arguments, error, said):
 
 
 def test_labels_and_probabilities_are_checked():
-    with pytest.raises(ValueError, match="labels must name each of the 3 classes .*; got 2"):
+    with pytest.raises(ValueError, match="labels must name each of the model's 3 classes; got 2"):
         tfcam.BlackBox(means, (4, 4, 3), labels=["a", "b"])
     with pytest.raises(TypeError, match="probabilities must be True or False; got 'yes'"):
         tfcam.BlackBox(means, (4, 4, 3), probabilities="yes")
@@ -316,6 +316,7 @@ def test_files_that_can_not_be_read_are_told(files, tmp_path):
         read[1](files / "saved", signature="serve_me")
     with pytest.raises(ValueError, match=r"output must be one of .*; got 'boxes'"):
         read[1](files / "saved", output="boxes")
+    assert read[1](files / "saved", output=0).asked.width == 3
 
 
 def test_a_file_of_several_inputs_is_refused(tmp_path):

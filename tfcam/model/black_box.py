@@ -15,11 +15,11 @@ from tfcam.findings import Finding
 from tfcam.model.call_graph import CallGraph, Ending
 from tfcam.model.graph import Asked, ModelGraph
 from tfcam.model.inputs import read_structure
-from tfcam.model.labels import Labels
+from tfcam.model.labels import Labels, find_labels
 from tfcam.model.outputs import ModelOutput
 from tfcam.model.sealed_files import Sealed, read_onnx, read_saved_model, read_tflite
 from tfcam.model.stem import Stem
-from tfcam.utils.validation import check_count, check_flag, check_labels, kind_of, shown
+from tfcam.utils.validation import check_count, check_flag, kind_of, shown
 
 
 class BlackBoxGraph(ModelGraph):
@@ -72,10 +72,12 @@ class BlackBox(keras.Model):
         function: Images (batch_size, H, W, C) float32, as ``preprocess`` makes them -> scores or
             probabilities (batch_size, classes), as anything that NumPy reads.
         shape: What it takes of one image, (H, W, C).
-        labels: The label of each class, in the order of the classes.
+        labels: The label of each class, in the order of the classes, or a file with a label on each
+            line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
+            such as ``class_indices``, or "imagenet".
         probabilities: Whether it gives probabilities (True) or scores before a softmax (False);
             None looks at its values.
-        batch_size: Number of images that it is asked about at once, always so many.
+        batch_size: Number of images that are computed at once; fewer take less memory.
         name: What it is called.
 
     Raises:
@@ -102,7 +104,7 @@ class BlackBox(keras.Model):
         function: Callable[[np.ndarray], Any],
         shape: Sequence[int],
         *,
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         probabilities: bool | None = None,
         batch_size: int = 32,
         name: str = "black_box",
@@ -117,12 +119,7 @@ class BlackBox(keras.Model):
         asked = _Asked(function, _checked_shape(shape), check_count("batch_size", batch_size))
         inputs = keras.Input(asked.taken, name="image")
         super().__init__(inputs, asked(inputs), name=name)
-        known = check_labels(labels)
-        if known is not None and len(known) != asked.width:
-            raise ValueError(
-                f"labels must name each of the {asked.width} classes that the function gives; got "
-                f"{len(known)}."
-            )
+        known, _ = find_labels(None, asked.width, labels)
         self.asked = asked
         self.labels = None if known is None else tuple(known)
         self.ending: Ending | None = None
@@ -151,7 +148,7 @@ class BlackBox(keras.Model):
         path: str | os.PathLike[str],
         *,
         signature: str = "serving_default",
-        output: str | None = None,
+        output: str | int | None = None,
         **options: Any,
     ) -> BlackBox:
         """Read the folder of a SavedModel.
@@ -159,7 +156,7 @@ class BlackBox(keras.Model):
         Args:
             path: The folder; its signature takes one image.
             signature: The name of the function in it.
-            output: Which of its outputs are the scores, by name, where there are several.
+            output: Which output is explained of a model that has several, by name or index.
             options: labels, probabilities, batch_size and name.
 
         Raises:
@@ -170,7 +167,7 @@ class BlackBox(keras.Model):
 
     @classmethod
     def from_onnx(
-        cls, path: str | os.PathLike[str], *, output: str | None = None, **options: Any
+        cls, path: str | os.PathLike[str], *, output: str | int | None = None, **options: Any
     ) -> BlackBox:
         """Read an ONNX file, with the extra ``onnx``.
 
@@ -178,7 +175,7 @@ class BlackBox(keras.Model):
 
         Args:
             path: The file; its model takes one image.
-            output: Which of its outputs are the scores, by name, where there are several.
+            output: Which output is explained of a model that has several, by name or index.
             options: labels, probabilities, batch_size and name.
 
         Raises:

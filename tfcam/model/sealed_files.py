@@ -92,7 +92,9 @@ def _real(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
 
 
 def read_saved_model(
-    path: str | os.PathLike[str], signature: str = "serving_default", output: str | None = None
+    path: str | os.PathLike[str],
+    signature: str = "serving_default",
+    output: str | int | None = None,
 ) -> Sealed:
     """Read a SavedModel: see ``BlackBox.from_saved_model``."""
     folder = Path(path)
@@ -120,7 +122,7 @@ def read_saved_model(
     return Sealed(ask, _sides(path, spec.shape[1:]), folder.name, spec.shape[0], parts)
 
 
-def read_onnx(path: str | os.PathLike[str], output: str | None = None) -> Sealed:
+def read_onnx(path: str | os.PathLike[str], output: str | int | None = None) -> Sealed:
     """Read an ONNX file: see ``BlackBox.from_onnx``."""
     runtime = import_extra("onnxruntime", extra="onnx", user="BlackBox.from_onnx")
     file = _file(path)
@@ -165,11 +167,13 @@ def _check_one(path: str | os.PathLike[str], names: Sequence[str], what: str) ->
         )
 
 
-def _named(path: str | os.PathLike[str], names: Sequence[str], output: str | None) -> str:
+def _named(path: str | os.PathLike[str], names: Sequence[str], output: str | int | None) -> str:
     if output is None:
         _check_one(path, names, "outputs, one of which can be named by output=")
         return names[0]
-    if output not in names:
+    if isinstance(output, int) and 0 <= output < len(names):
+        return names[output]
+    if not isinstance(output, str) or output not in names:
         raise ValueError(
             f"output must be one of {', '.join(names)}; got {output!r}."
             f"{did_you_mean(output, names)}"
