@@ -144,14 +144,14 @@ def verify(
         output=output,
         batch_size=batch_size,
     )
-    _check(probe, explanation)
+    plain = bool(probe.targets[0] >= 0) and not isinstance(target, Difference)
+    _check(probe, explanation, plain)
     sides = probe.inputs.shape[1:-1]
     fills = fills or (("blur", "mean") if len(sides) == 2 else ("mean", "zero"))
     for fill in fills:
         check_choice("fills", fill, _WHOLE_FILLS)
     heatmap = _heatmap(explanation, len(sides))
     values = _moved_values(explanation, heatmap)
-    plain = bool(probe.targets[0] >= 0) and not isinstance(target, Difference)
     hiding = Hiding.of(probe, fills, plain)
     marks = Marks.of(hiding, values, fraction, draws, seed)
     explained = int(probe.targets[0]) if plain else target
@@ -193,14 +193,14 @@ def verify(
     )
 
 
-def _target(explanation: Explanation) -> int:
-    """The explained class of an explanation.
+def _target(explanation: Explanation) -> int | None:
+    """The explained class of an explanation; None for a model's one number.
 
     Raises:
         ValueError: If it explains something else.
     """
     # A difference is known by its name alone.
-    if explanation.target is None or " and not " in (explanation.label or ""):
+    if explanation.score_kind == "callable" or " and not " in (explanation.label or ""):
         raise ValueError(
             f"The explanation is of {explanation.name!r}, which is no class. Give verify the same "
             "target= that explain had."
@@ -224,22 +224,26 @@ def _image(explanation: Explanation | Heatmap) -> np.ndarray:
     return explanation.image
 
 
-def _check(probe: Probe, explanation: Explanation | Heatmap) -> None:
+def _check(probe: Probe, explanation: Explanation | Heatmap, plain: bool) -> None:
     """Refuse several images, and a model, picture or preprocessing that is another.
 
     Raises:
-        ValueError: If the model gives another probability than the explanation says.
+        ValueError: If the model gives another number than the explanation says.
     """
     if len(probe) != 1:
         raise ValueError(f"verify takes one image; got {len(probe)}. Verify them one by one.")
-    if not isinstance(explanation, Explanation) or explanation.probability is None:
+    if not isinstance(explanation, Explanation):
         return
-    said, now = explanation.probability, float(probe.probabilities[0])
-    if probe.targets[0] == explanation.target and abs(said - now) > _CLOSE:
+    said = explanation.probability if plain else explanation.score
+    same = probe.targets[0] == explanation.target if plain else explanation.target is None
+    if said is None or not same:
+        return
+    now = float(probe.probabilities[0])
+    if abs(said - now) > _CLOSE * max(1, abs(said)):
         raise ValueError(
-            f"The explanation says probability {said:.3g} of {explanation.name!r}, and the model "
-            f"gives {now:.3g}: its weights, the image or the preprocessing are not those of the "
-            "map. Give verify the same image=, target= and preprocess=."
+            f"The explanation says {said:.3g} for {explanation.name!r}, and the model gives "
+            f"{now:.3g}: its weights, the image or the preprocessing are not those of the map. "
+            "Give verify the same image=, target= and preprocess=."
         )
 
 
@@ -271,11 +275,14 @@ def _names(
     explanation: Explanation | Heatmap, target: Any, rival: int | None, labels: Any
 ) -> tuple[str, str]:
     """What the explained target and its rival are called."""
-    names = [
-        "the target" if callable(index) or index is None else pair_name((index, NOTHING), labels)
+    name, other = (
+        pair_name((index, NOTHING), labels) if isinstance(index, int) else "the target"
         for index in (target, rival)
-    ]
-    return (explanation.name if isinstance(explanation, Explanation) else names[0]), names[1]
+    )
+    if isinstance(explanation, Explanation):
+        same = not isinstance(target, int) or target == explanation.target
+        name = explanation.name if same else name
+    return name, other
 
 
 def _again(
