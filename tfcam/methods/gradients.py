@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfcam.methods.batching import mean_of
 from tfcam.methods.cam import grad_cam
-from tfcam.methods.registry import method
+from tfcam.methods.registry import OPTION_CHECKS, method
 from tfcam.passes.reading import Need, Network, Reading
 from tfcam.utils.validation import shown
 
@@ -196,6 +196,19 @@ def _mean_score(network: Network, starts: tf.Tensor, samples: int) -> tf.Tensor:
         return turns[index] * network.scores(start)[0]
 
     return mean_of(count, tf.zeros(images.shape[:1]), term)
+
+
+def check_baselines(baselines: object) -> None:
+    """Refuse text, before it is known what the network takes.
+
+    Raises:
+        TypeError: If it is text.
+    """
+    if isinstance(baselines, str):
+        raise TypeError(f"baselines must be numbers or pictures; got {shown(baselines)}.")
+
+
+OPTION_CHECKS["Baselines"] = check_baselines
 
 
 def _pictures(baselines: Baselines, images: tf.Tensor) -> tf.Tensor:
