@@ -247,12 +247,13 @@ def test_expected_gradients_of_a_batch_are_those_of_single_images(kind):
         (np.zeros((2, 3, 4, 3)), r"shape \(2, 3, 4, 3\)"),
         ([0.0, float("nan")], "nan"),
         ([], r"\[\]"),
-        ("grey", "grey"),
     ],
 )
 def test_baselines_of_another_shape_are_refused(baselines, got):
     with pytest.raises(ValueError, match=rf"baselines must be .*\(N, 3, 3, 3\); got .*{got}"):
         explained(bent(), images(), "expected_gradients", baselines=baselines)
+    with pytest.raises(TypeError, match="baselines must be numbers or pictures; got 'grey'"):
+        explained(bent(), images(), "expected_gradients", baselines="grey")
 
 
 def test_an_image_that_is_the_baseline_gives_an_empty_map():
