@@ -379,7 +379,7 @@ def test_of_a_linear_function_of_two_pixels(centred):
 
 @law("its error halves with four times the masks", "rise")
 @pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.thinned(1)
+@pytest.mark.slow
 def test_the_standard_error_is_what_seeds_differ_by(centred):
     model, x = small(), images(1)[0]
     options = {"target": 1, "method": "rise", "cells": 3, "fill": "zero", "centred": centred}
@@ -447,6 +447,7 @@ DOORS = [("occlusion", {"window": 3}), ("rise", {"masks": 20})]
 
 
 @pytest.mark.parametrize("method", DOORS, ids=str)
+@pytest.mark.thinned(1)
 def test_every_door_shows_the_same_map(method, tmp_path):
     model, pictures = (
         networks.flat(),
@@ -473,23 +474,6 @@ def test_every_door_shows_the_same_map(method, tmp_path):
     for number, each in enumerate(wanted):
         (value,) = table[table.image == str(number)]["value"]
         assert value == pytest.approx(metrics.energy(each.heatmap, boxes), abs=1e-4)
-
-
-def test_a_map_of_segments_is_an_option_at_every_door(tmp_path):
-    model, picture = networks.flat(), np.random.default_rng(0).integers(0, 255, (12, 12, 3), "u1")
-    own = np.arange(144).reshape(12, 12) // 24
-    method = ("occlusion", {"segments": own})
-    asked = {"target": 1, "preprocess": "unit", "method": "occlusion"}
-    wanted = tfcam.explain(model, picture, segments=own, **asked)
-    assert wanted.options["segments"] == "array (12, 12)"
-    wanted.save(tmp_path / "one.npz")
-    assert tfcam.Explanation.load(tmp_path / "one.npz") == wanted
-    found = tfcam.compare(model, picture, methods=[method], targets=[1], preprocess="unit")
-    assert found.rows == ("occlusion(segments=array (12, 12))",)
-    store = tfcam.stream(model, [picture], to=tmp_path / "store", segments=own, **asked)
-    np.testing.assert_allclose(store[0].heatmap, wanted.heatmap, atol=1e-3)
-    with pytest.raises(ValueError, match="method"):
-        tfcam.stream(model, [picture], to=tmp_path / "store", segments=own.T.copy(), **asked)
 
 
 def test_an_explainer_masks_in_its_graph_and_leaves_the_model_as_it_was():

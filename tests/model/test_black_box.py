@@ -48,7 +48,7 @@ def box(network):
 
 
 @pytest.mark.parametrize(("method", "options"), METHODS)
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_maps_are_those_of_the_network(network, box, method, options):
     x = networks.pictures(2)
     found = tfcam.explain(box, x, target=["fox", 0], method=method, **options)
@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_told(arguments, error, said):
 
 
 def test_labels_and_probabilities_are_checked():
-    with pytest.raises(ValueError, match="labels must name each of the model's 3 classes; got 2"):
+    with pytest.raises(ValueError, match="labels must name each of the 3 classes .*; got 2"):
         tfcam.BlackBox(means, (4, 4, 3), labels=["a", "b"])
     with pytest.raises(TypeError, match="probabilities must be True or False; got 'yes'"):
         tfcam.BlackBox(means, (4, 4, 3), probabilities="yes")
@@ -223,6 +223,7 @@ def test_every_door_shows_the_same_maps(box, network, tmp_path):
 FEW = ("deletion", {"steps": 3})
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_and_the_best_method_found(box, network):
     boxes = np.float32([[0, 0, 6, 12]])
     data = [tfcam.Example(str(n), picture, boxes) for n, picture in enumerate(PICTURES)]
@@ -268,6 +269,7 @@ def files(network, tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["floats.tflite", "int8.tflite", "saved"])
+@pytest.mark.thinned(1)
 def test_files_give_the_maps_of_their_network(files, network, kind):
     read = tfcam.BlackBox.from_saved_model if kind == "saved" else tfcam.BlackBox.from_tflite
     box = read(files / kind, labels=["cat", "dog", "fox"], probabilities=True)
@@ -316,7 +318,6 @@ def test_files_that_can_not_be_read_are_told(files, tmp_path):
         read[1](files / "saved", signature="serve_me")
     with pytest.raises(ValueError, match=r"output must be one of .*; got 'boxes'"):
         read[1](files / "saved", output="boxes")
-    assert read[1](files / "saved", output=0).asked.width == 3
 
 
 def test_a_file_of_several_inputs_is_refused(tmp_path):

@@ -15,7 +15,7 @@ from tfcam.findings import Finding
 from tfcam.model.call_graph import CallGraph, Ending
 from tfcam.model.graph import Asked, ModelGraph
 from tfcam.model.inputs import read_structure
-from tfcam.model.labels import Labels, find_labels
+from tfcam.model.labels import Labels, read_names
 from tfcam.model.outputs import ModelOutput
 from tfcam.model.sealed_files import Sealed, read_onnx, read_saved_model, read_tflite
 from tfcam.model.stem import Stem
@@ -119,7 +119,12 @@ class BlackBox(keras.Model):
         asked = _Asked(function, _checked_shape(shape), check_count("batch_size", batch_size))
         inputs = keras.Input(asked.taken, name="image")
         super().__init__(inputs, asked(inputs), name=name)
-        known, _ = find_labels(None, asked.width, labels)
+        known = read_names(labels)
+        if known is not None and len(known) != asked.width:
+            raise ValueError(
+                f"labels must name each of the {asked.width} classes that the function gives; got "
+                f"{len(known)}."
+            )
         self.asked = asked
         self.labels = None if known is None else tuple(known)
         self.ending: Ending | None = None
