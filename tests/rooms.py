@@ -16,6 +16,7 @@ FLOORS = (
     ("__main__",),
     ("cli", "__init__"),
     ("callbacks", "evaluation"),
+    ("verification",),
     ("metrics", "streaming"),
     ("explainer", "feature_visualization", "losses", "representations"),
     ("engine",),

@@ -36,6 +36,7 @@ GUIDE_ORDER = [
     "evaluation",
     "metrics",
     "sanity",
+    "verification",
     "data_sets",
     "training",
     "stanford_dogs",

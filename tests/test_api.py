@@ -13,7 +13,9 @@ from tfcam.methods.registry import METHODS
 PUBLIC = {name: getattr(tfcam, name) for name in tfcam.__all__}
 FUNCTIONS = {name: each for name, each in PUBLIC.items() if inspect.isroutine(each)}
 CLASSES = {name: each for name, each in PUBLIC.items() if inspect.isclass(each)}
-ARRAYS_AND_TARGET = {"model", "image", "images", "data", "layer", "objective", "path"}
+ARRAYS_AND_TARGET = {
+    *("model", "image", "images", "data", "layer", "objective", "path", "explanation")
+}
 
 
 def test_the_surface_fits_on_a_card():

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from tfcam.streaming.store import open_store
     from tfcam.streaming.stream import stream
     from tfcam.targets import Box, Difference, Regression, Segmentation, Similarity, Top
+    from tfcam.verification.result import Verification
+    from tfcam.verification.verify import verify
 
 __version__ = "0.1.0"
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "Segmentation",
     "Similarity",
     "Top",
+    "Verification",
     "callbacks",
     "compare",
     "demo_model",
@@ -81,6 +84,7 @@ __all__ = [
     "stream_on_ray",
     "targets",
     "transforms",
+    "verify",
 ]
 # Where each name is defined; the other public names are modules.
 _HOMES = {
@@ -104,6 +108,7 @@ _HOMES = {
     "Segmentation": "targets",
     "Similarity": "targets",
     "Top": "targets",
+    "Verification": "verification.result",
     "compare": "explainer.compare",
     "demo_model": "demo",
     "diagnose": "explainer.diagnose",
@@ -117,6 +122,7 @@ _HOMES = {
     "recommend": "evaluation.recommend",
     "stream": "streaming.stream",
     "stream_on_ray": "streaming.on_ray",
+    "verify": "verification.verify",
 }
 _MODULES = {
     "objectives": "feature_visualization.objectives",

@@ -26,6 +26,7 @@ BEHIND = {
     "explain": ["explain", "Explainer"],
     "compare": ["compare"],
     "diagnose": ["diagnose"],
+    "verify": ["verify", "Explainer"],
     "evaluate": ["evaluate"],
     "recommend": ["recommend"],
     "dream": ["dream"],
@@ -34,6 +35,7 @@ BEHIND = {
 # What a command takes in another way, or a command line can't say.
 OTHERWISE = {
     "explain": {"image", "words"},  # it reads pictures, which have no words
+    "verify": {"explanation", "explainer"},  # it makes them
     "evaluate": {"explainers"},  # functions
     "recommend": {"images"},
     "dream": {"objective"},  # --target, --layer and --channel
@@ -118,6 +120,7 @@ PLACES = {
     "explain": ("tfcam.explainer.explainer.Explainer", "a.png --model shapes"),
     "compare": ("tfcam.explainer.compare.compare", "a.png --model shapes"),
     "diagnose": ("tfcam.explainer.diagnose.diagnose", "a.png --model shapes"),
+    "verify": ("tfcam.explainer.explainer.Explainer", "a.png --model shapes"),
     "evaluate": ("tfcam.evaluation.evaluate.evaluate", "shapes ."),
     "recommend": ("tfcam.evaluation.recommend.recommend", "shapes ."),
     "dream": ("tfcam.feature_visualization.dream.dream", "--model shapes --target 1"),

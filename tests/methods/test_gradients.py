@@ -133,6 +133,35 @@ def test_the_error_shrinks_with_the_steps(kind):
     assert third < first / 100
 
 
+@law("of a layer, before one linear layer = HiResCAM", "integrated_gradients")
+@pytest.mark.parametrize(("steps", "baseline"), [(1, 0.0), (3, 0.0), (2, 0.5)])
+def test_integrated_gradients_of_a_layer_equal_plain_keras(steps, baseline):
+    """(A - A') mean ds/dA on the way, of the layer's output, by a model of what follows it."""
+    model, x = bent(), images()
+    _, first, *_ = model.layers
+    head = keras.Sequential([keras.Input((3, 3, 6)), *model.layers[2:]])
+    options = {"steps": steps, "baseline": baseline, "layer": first.name}
+    results = explained(model, x, "integrated_gradients", [0, 2], **options)
+    activations = keras.Model(model.inputs[0], first.output)(x).numpy()
+    for result, A, c in zip(results, activations, [0, 2], strict=True):
+        start, M = np.full_like(A, baseline), np.zeros(A.shape)
+        for k in range(steps):
+            point = tf.constant(start + (k + 0.5) / steps * (A - start))[tf.newaxis]
+            with tf.GradientTape() as tape:
+                tape.watch(point)
+                logit = head(point)[0, c]
+            M += (A - start) * tape.gradient(logit, point).numpy()[0] / steps
+        assert relative(result.raw, M.sum(-1)) < 1e-5
+        rise = head(A[np.newaxis])[0, c] - head(start[np.newaxis])[0, c]
+        error = result.measured["completeness_error"]
+        assert error == pytest.approx(float(rise) - M.sum(), abs=1e-5)
+        assert result.layer == first.name
+    last = {"layer": model.layers[-3].name, "target": 1}
+    exact = explained(model, x, "integrated_gradients", steps=1, **last)
+    plain = explained(model, x, "hires_cam", **last)
+    assert relative(exact.raws, plain.raws) < ROUNDED
+
+
 # --- expected gradients ----------------------------------------------------------------------
 
 

@@ -269,3 +269,56 @@ def test_gates_of_squeeze_and_excite_take_nothing():
     assert not result.raw[~larger].any()
     bias = model.layers[-1].get_weights()[1][1]
     assert result.raw.sum() == pytest.approx(result.score - bias, rel=1e-4)
+
+
+@law("of a layer, epsilon to 0: HiResCAM on ReLU networks", "lrp")
+@pytest.mark.parametrize("layer", ["re_lu", "add", "concatenate", "max_pooling2d"])
+def test_of_a_layer_it_is_activations_times_gradients(layer):
+    """What passes the layer by, as around one side of a residual, is not counted."""
+    model, x = rectified(), noise()
+    layer = next(each.name for each in model.layers if each.name.startswith(layer))
+    found = shared(model, x, layer=layer, composite="epsilon", epsilon=SMALL)
+    plain = tfcam.explain(model, x, layer, target=1, method="hires_cam", preprocess=None)
+    assert relative(found.raws, plain.raws) < 1e-4
+    for result in found:
+        assert result.layer == layer
+        kept = result.measured["kept"] * result.score
+        assert result.raw.sum(dtype=np.float64) == pytest.approx(kept, rel=1e-4)
+
+
+def test_of_tokens_relevance_lies_on_their_grid():
+    model = networks.vit(size=(12, 16))
+    x = np.random.default_rng(4).normal(0, 1, (2, 12, 16, 3)).astype("f4")
+    options = {"composite": "epsilon", "epsilon": SMALL}
+    # From the last block on only a normalisation and a dense layer of the class token follow.
+    found = shared(model, x, layer="block0", **options)
+    assert found.raws.shape == (2, 3, 4)
+    assert found.raws.any()
+    assert not shared(model, x, layer="block1", **options).raws.any()
+
+
+def test_compare_explains_the_layers_that_are_given():
+    model, x = rectified(), noise(1)
+    names = [each.name for each in model.layers if isinstance(each, layers.ReLU)][:2]
+    methods = ["lrp", "integrated_gradients", "grad_cam"]
+    found = tfcam.compare(model, x[0], layers=names, methods=methods, preprocess=None)
+    for method in methods[:2]:
+        for name in names:
+            alone = tfcam.explain(model, x[0], name, method=method, preprocess=None)
+            each = found[method, name]
+            assert (each.layer, each.raw.shape) == (name, (9, 9))
+            assert relative(each.raw, alone.raw) < 1e-4
+    (one,) = tfcam.compare(model, x[0], methods=["lrp"], preprocess=None).cells[0]
+    assert (one.layer, one.raw.shape) == (None, (9, 9, 3))
+
+
+def test_several_layers_together_leave_it_a_map_of_pixels():
+    """What is fused or recommended of a list is as it was: ``compare`` takes each by itself."""
+    model, x = networks.flat(), networks.pictures(1)
+    (result,) = tfcam.explain(model, x, ["first", "features"], target=1, method="lrp")
+    assert (result.layer, result.raw.shape) == (None, (12, 12, 3))
+    data = networks.pictures(2), np.array([0, 1])
+    options = {"methods": ["lrp"], "metrics": ["deletion"], "baselines": [], "preprocess": None}
+    for layer, wanted in (("features", "features"), (["features"], ""), (None, "")):
+        found = tfcam.evaluate(model, data, layer=layer, **options)
+        assert set(found.table["layer"]) == {wanted}

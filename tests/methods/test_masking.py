@@ -90,7 +90,7 @@ def occlusion_replica(model, x, c, window, stride, fill):
 
 @pytest.mark.parametrize("fill", ["mean", "zero", "blur"])
 @pytest.mark.parametrize(("window", "stride"), [(3, 2), (1, 1), (4, 3), (8, 1)])
-@pytest.mark.thinned(6)
+@pytest.mark.thinned(5)
 def test_occlusion_equals_the_replica(window, stride, fill):
     model, x = small(), images(2)
     options = {"window": window, "stride": stride, "fill": fill}
@@ -193,7 +193,7 @@ def test_a_network_that_sees_nothing_has_an_empty_map():
 def test_a_batch_gives_what_single_images_give(method):
     model, x = small(), images(3)
     options = {"masks": 30} if method == "rise" else {"window": 3}
-    for fill in ("mean", "zero", "blur"):
+    for fill in ("mean", "blur"):
         many = tfcam.explain(model, x, target=[0, 1, 2], method=method, fill=fill, **options)
         for result, image, c in zip(many, x, range(3), strict=True):
             alone = tfcam.explain(model, image, target=c, method=method, fill=fill, **options)
@@ -429,6 +429,7 @@ def test_what_does_not_fit_rise_is_told(options, said):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.thinned(1)
 def test_rise_points_at_the_shape(seed):
     scene = tfcam.scenes.draw_scene(seed)
     result = tfcam.explain(
@@ -442,11 +443,7 @@ def test_rise_points_at_the_shape(seed):
 
 # --- at every door --------------------------------------------------------------------------
 
-DOORS = [
-    ("occlusion", {"window": 3}),
-    ("rise", {"masks": 20}),
-    ("rise", {"masks": 20, "centred": True}),
-]
+DOORS = [("occlusion", {"window": 3}), ("rise", {"masks": 20})]
 
 
 @pytest.mark.parametrize("method", DOORS, ids=str)

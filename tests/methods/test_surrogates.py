@@ -110,6 +110,7 @@ def test_of_an_image_they_are_exact():
 
 @law("values sum to the rise", "kernel_shap")
 @pytest.mark.parametrize("segments", ["grid:2", "grid:4", "slic:6", "quickshift"])
+@pytest.mark.thinned(3)
 def test_values_sum_to_the_rise(segments):
     model, x = small(), images(2)
     options = {"segments": segments, "samples": 240, "target": 1}
@@ -147,6 +148,27 @@ def test_sampled_values_come_near_and_their_error_says_how_near():
     assert said == pytest.approx(np.sqrt((off**2).mean(0)).mean(), rel=0.45)
     better = played(12, twelve, samples=960)
     assert better.measured["standard_error"] < 0.75 * found[0].measured["standard_error"]
+
+
+def test_choices_are_drawn_by_the_kernel_each_with_its_complement():
+    asked = []
+
+    def ask(images):
+        asked.append(images[..., 0] > 0)
+        return images.sum((1, 2))[:, np.newaxis]
+
+    box = tfcam.BlackBox(ask, (12, 1))
+    options = {"segments": np.arange(12), "fill": "zero", "target": lambda scores: scores[:, 0]}
+    tfcam.explain(box, np.ones((12, 1), "f4"), method="kernel_shap", samples=2000, **options)
+    # First about its width, then the image, then with nothing seen.
+    choices = np.concatenate(asked[2:])[1:2001]
+    np.testing.assert_array_equal(choices[::2], ~choices[1::2])
+    sizes = np.bincount(choices.sum(1), minlength=13) / 2000
+    wanted = kernel_weights(12) / kernel_weights(12).sum()
+    np.testing.assert_allclose(sizes[1:12], wanted, atol=0.03)
+    assert sizes[0] == sizes[12] == 0
+    # Of each size, each part equally often.
+    np.testing.assert_allclose(choices[choices.sum(1) == 1].mean(0), 1 / 12, atol=0.05)
 
 
 @law("equal parts are equal, idle ones 0", "kernel_shap")
@@ -188,6 +210,7 @@ def drawn(players, samples, seed):
 
 @pytest.mark.parametrize("ridge", [0, 0.01, 1.0, 30.0])
 @pytest.mark.parametrize(("samples", "seed"), [(40, 0), (300, 5)])
+@pytest.mark.thinned(3)
 def test_lime_equals_the_replica(samples, seed, ridge):
     result = played(7, many, "lime", samples=samples, seed=seed, ridge=ridge)
     theta, fidelity, error = lime_replica(many, drawn(7, samples, seed), ridge)
@@ -251,6 +274,7 @@ BOTH = ["kernel_shap", "lime"]
 
 @law("a seed repeats", *BOTH)
 @pytest.mark.parametrize("method", BOTH)
+@pytest.mark.thinned(1)
 def test_a_seed_repeats_and_another_differs(method):
     options = {"segments": "grid:4", "samples": 80, "target": 1, "method": method}
     once, again, other = (
@@ -262,6 +286,7 @@ def test_a_seed_repeats_and_another_differs(method):
 
 @pytest.mark.parametrize("segments", ["grid:3", "slic:8", "quickshift:8"])
 @pytest.mark.parametrize("method", BOTH)
+@pytest.mark.thinned(3)
 def test_a_batch_gives_what_single_images_give(method, segments):
     model, x = small(), images(3)
     options = {"method": method, "segments": segments, "samples": 60}
@@ -274,6 +299,7 @@ def test_a_batch_gives_what_single_images_give(method, segments):
 
 @law("superpixels: as a map of one's own", *BOTH)
 @pytest.mark.parametrize("method", BOTH)
+@pytest.mark.thinned(1)
 def test_superpixels_are_as_a_map_of_ones_own(method):
     """One image that has fewer parts than there may be: those that it lacks change nothing."""
     scene = tfcam.scenes.draw_scene(2)

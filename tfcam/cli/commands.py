@@ -19,6 +19,7 @@ from tfcam.cli.explain import compare, diagnose, explain
 from tfcam.cli.flags import flags
 from tfcam.cli.stream import explain_dataset
 from tfcam.cli.terminal import load_tensorflow, say
+from tfcam.cli.verify import verify
 from tfcam.engine.doors import DOORS
 
 app = typer.Typer(
@@ -65,7 +66,10 @@ def metrics() -> None:
     Console().print(table)
 
 
-for command in (demo, explain, compare, diagnose, evaluate, recommend, dream, explain_dataset):
+for command in (
+    *(demo, explain, compare, diagnose, verify),
+    *(evaluate, recommend, dream, explain_dataset),
+):
     app.command()(command)
 
 

@@ -68,6 +68,7 @@ DOORS: dict[str, tuple[Option, ...]] = {
     "features": (LAYER, INPUT, GRID, PREPROCESS),
     "embed": (LAYERS_APART, OUTPUT, GRID, *_READ, *_DATA, BATCH_SIZE, SEED, PROGRESS),
     "dream": (OUTPUT, *_READ, SEED, PROGRESS),
+    "verify": (TARGET, INPUT, OUTPUT, *_READ, BATCH_SIZE, SEED, PROGRESS),
     "Probe": (TARGETS_OF_BATCH, INPUT, OUTPUT, *_READ, BATCH_SIZE),
     "randomisation": (*_CHECKED, INPUT, SEED),
     "class_sensitivity": _CHECKED,

@@ -305,7 +305,7 @@ def _check_tokens(taps: Sequence[Tap]) -> None:
 
 def _is_stored(method: Method) -> bool:
     stored = METHODS.get(method.name)
-    return stored is not None and stored.function is method.function
+    return stored is not None and method.function in (stored.function, stored.of_layer)
 
 
 def open_model(model: Any, name: str | int | None = None) -> OpenedModel:

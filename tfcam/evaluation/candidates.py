@@ -17,11 +17,8 @@ from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
 from tfcam.maps.scaling import shown_values
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
-    MethodChoice,
-    as_request,
     groups,
     numbered,
-    one_pass_methods,
     request_name,
 )
 from tfcam.metrics.baselines import BASELINES
@@ -83,7 +80,7 @@ class Candidates:
 
     Args:
         model: A built Keras model.
-        methods: As ``tfcam.compare`` takes them; None for those of one pass.
+        requests: The methods.
         layers: The layers, each explained by itself.
         explainers: Explainers of the user's own, by name.
         baselines: Names of ``BASELINES``.
@@ -103,7 +100,7 @@ class Candidates:
     def __init__(
         self,
         model: keras.Model,
-        methods: Sequence[MethodChoice] | None,
+        requests: Sequence[Request],
         layers: Sequence[Layer],
         explainers: Mapping[str, OwnExplainer],
         baselines: Sequence[str],
@@ -115,8 +112,6 @@ class Candidates:
         _check_input(opened)
         if unknown := [name for name in baselines if name not in BASELINES]:
             raise ValueError(f"Baselines are {', '.join(BASELINES)}; got {unknown[0]!r}.")
-        methods = one_pass_methods() if methods is None else methods
-        requests = [as_request(method) for method in methods]
         names = numbered([request_name(request) for request in requests])
         self.described = [request_name(request) for request in requests]
         self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
@@ -167,7 +162,9 @@ class _Pass:
         placed = any(request.method.placed for request in requests)
         several = list(layers) if len(layers) > 1 and placed else layers[0]
         self._engine: Engine = opened.engine(several, requests, settings, shared=False)
-        self._size, self._warm = settings.at_once, False
+        # A black box is never compiled: it is asked about the pictures that there are, once.
+        self._warm = opened.graph.is_black_box
+        self._size = 0 if self._warm else settings.at_once
         self.candidates = [
             Candidate(name, path, "method")
             for name, request in zip(names, requests, strict=True)
@@ -177,7 +174,7 @@ class _Pass:
     def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
         count = len(pictures.inputs)
         # Always a full batch: another shape would be traced anew, and eager at first.
-        rows = np.minimum(np.arange(self._size), count - 1)
+        rows = np.minimum(np.arange(self._size or count), count - 1)
         pairs = np.stack([pictures.classes, np.full(count, NOTHING)], axis=-1)
         others = [values[rows] for values in pictures.others]
         arguments = pictures.inputs[rows], [pairs.astype(np.int32)[rows]], others

@@ -18,7 +18,7 @@ from tfcam.evaluation.candidates import Candidates, OwnExplainer
 from tfcam.evaluation.question import Question
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.run import EvaluationRun
-from tfcam.methods.selection import MethodChoice
+from tfcam.methods.selection import MethodChoice, as_request, one_pass_methods
 from tfcam.metrics.baselines import BASELINES
 from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
@@ -145,9 +145,10 @@ def evaluate(
     question = Question(
         model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )
+    chosen = one_pass_methods() if methods is None else methods
     candidates = Candidates(
         model,
-        methods,
+        [as_request(method).at(layer) for method in chosen],
         list(layer) if isinstance(layer, list | tuple) else [layer],
         explainers or {},
         tuple(BASELINES) if baselines is None else baselines,

@@ -118,7 +118,7 @@ def compare(
             "Several models are compared by their methods: give one layer and one target for all "
             "of them, or one model."
         )
-    requests = [as_request(choice) for choice in methods or one_pass_methods()]
+    requests = [as_request(choice).at(places[0]) for choice in methods or one_pass_methods()]
     if len(places) > 1 and not any(request.method.placed for request in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
     settings = Settings(score, output, False, batch_size, grid)

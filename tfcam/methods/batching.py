@@ -78,7 +78,8 @@ def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor])
         return function(tf.minimum(chunk * size + tf.range(size), count - 1))
 
     parts = tf.map_fn(
-        _told(chunks, chunk_of),
+        # Run eagerly, it would rewrite all code that it comes to, a user's own too.
+        tf.autograph.experimental.do_not_convert(_told(chunks, chunk_of)),
         tf.range(chunks),
         fn_output_signature=tf.float32,
         parallel_iterations=1,

@@ -65,7 +65,29 @@ def gradient_input(reading: Reading) -> tf.Tensor:
     return tf.cast(reading.network.images, tf.float32) * reading.image_gradients
 
 
-@method(Need.NETWORK, pixels=True, passes="2 F + steps (F + B)")
+def _integrated_at_layer(
+    reading: Reading, *, steps: int = 32, baseline: float = 0.0
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Integrated gradients from the layer's activations on, summed over its channels."""
+    network, activations = reading.network, reading.activations
+    way = activations - baseline
+    slopes = mean_of(
+        steps,
+        way,
+        lambda step: network.head_gradients(baseline + _middle(step, steps) * way),
+    )
+    raw = reading.combine(way * slopes)
+    rise = reading.scores - network.head(tf.fill(activations.shape, float(baseline)))[0]
+    total = tf.reduce_sum(way * slopes, list(range(1, way.shape.rank)))
+    return raw, {"completeness_error": rise - total}
+
+
+@method(
+    Need.NETWORK,
+    pixels=True,
+    passes="2 F + steps (F + B)",
+    of_layer=_integrated_at_layer,
+)
 def integrated_gradients(
     reading: Reading, *, steps: int = 32, baseline: float = 0.0
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -79,10 +101,11 @@ def integrated_gradients(
         reading: scores (B,), and the network.
         steps: Number of points on the way.
         baseline: x', in the values of the network's own input: 0 is grey for inputs of -1..1
-            and for those with the mean taken off.
+            and for those with the mean taken off. Of a layer that is given, its activations.
 
     Returns:
-        (B, H, W, C), signed, and completeness_error: s(x) - s(x') less the sum of M, (B,).
+        (B, H, W, C), signed, or of a layer that is given the sum over its channels (B, h, w); and
+        completeness_error: s(x) - s(x') less the sum of M, (B,).
 
     Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", eq. 1 and 3.
 

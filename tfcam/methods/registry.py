@@ -48,6 +48,8 @@ class Method:
         shown_as: What a heatmap shows of its raw map, as ``maps.scaling.shown_values`` takes it, or
             a function of its options that tells; None for the size of pixels' values, and of other
             maps what is positive.
+        of_layer: Of a method that explains the input, what it does instead where a layer is given:
+            a function of the same options -> raw map (B, h, w).
     """
 
     name: str
@@ -60,6 +62,7 @@ class Method:
     contrast: Callable[..., tf.Tensor] | None = None
     combines: bool = True
     shown_as: Shown | Callable[..., Shown] | None = None
+    of_layer: Callable[..., Any] | None = None
 
     def __call__(self, reading: Reading, **options: Any) -> Any:
         return self.function(reading, **options)
@@ -225,6 +228,16 @@ class Request:
     @property
     def key(self) -> tuple[Any, ...]:
         return self.method.name, *sorted(self.options.items())
+
+    def at(self, layer: Any) -> Request:
+        """Explain a layer, where one is given by itself and the method can."""
+        explained = self.method.of_layer
+        if explained is None or layer is None or isinstance(layer, list | tuple):
+            return self
+        of_layer = replace(
+            self.method, function=explained, pixels=False, shown_as=None, of_layer=None
+        )
+        return replace(self, method=of_layer)
 
     @property
     def shown(self) -> Shown:

@@ -46,7 +46,20 @@ def deep_lift(reading: Reading, *, baseline: float = 0.0) -> tuple[tf.Tensor, di
     return raw, {"completeness_error": rise - tf.reduce_sum(raw, list(range(1, raw.shape.rank)))}
 
 
-@method(Need.NETWORK, pixels=True, passes="2 F + 2 B", shown_as="summed")
+def _layer_relevance(
+    reading: Reading,
+    *,
+    composite: Composite | str = "epsilon_plus",
+    epsilon: float = 1e-6,
+    gamma: float = 0.25,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """LRP down to the layer alone, summed over its channels."""
+    rules = found_composite(composite, epsilon, gamma)
+    relevance = reading.network.relevance(rules, float(epsilon), float(gamma), of_layer=True)
+    return reading.combine(relevance[0]), _kept(*relevance)
+
+
+@method(Need.NETWORK, pixels=True, passes="2 F + 2 B", shown_as="summed", of_layer=_layer_relevance)
 def lrp(
     reading: Reading,
     *,
@@ -72,7 +85,8 @@ def lrp(
         gamma: How much more positive weights count, by the rule of that name.
 
     Returns:
-        (B, H, W, C), signed, and kept: the sum of M by the score, (B,). Biases take what they gave;
+        (B, H, W, C), signed, or of a layer that is given the sum over its channels (B, h, w); and
+        kept: the sum of M by the score, (B,). Biases take what they gave;
         "zplus" keeps hardly anything of deep networks with biases, and the map is as sharp. A
         heatmap shows the sum over the channels where it is positive: what spoke for the score.
 
@@ -92,6 +106,10 @@ def lrp(
         ((128, 128, 3), True)
     """
     rules = found_composite(composite, epsilon, gamma)
-    raw, total = reading.network.relevance(rules, float(epsilon), float(gamma))
-    sums = tf.reduce_sum(raw, list(range(1, raw.shape.rank)))
-    return raw, {"kept": tf.math.divide_no_nan(sums, total)}
+    relevance = reading.network.relevance(rules, float(epsilon), float(gamma))
+    return relevance[0], _kept(*relevance)
+
+
+def _kept(relevance: tf.Tensor, total: tf.Tensor) -> dict[str, tf.Tensor]:
+    sums = tf.reduce_sum(relevance, list(range(1, relevance.shape.rank)))
+    return {"kept": tf.math.divide_no_nan(sums, total)}

@@ -182,6 +182,29 @@ class Probe:
         ]
         return np.concatenate([np.zeros(0, np.float32), *probabilities])
 
+    def class_probabilities(
+        self, variants: np.ndarray | Iterable[np.ndarray], index: Sequence[int] | np.ndarray
+    ) -> np.ndarray:
+        """Ask for the probabilities of every class of changed images.
+
+        Args:
+            variants: As for a call.
+            index: As for a call.
+
+        Returns:
+            (N, C) float32.
+
+        Raises:
+            ValueError: As a call does, or if no class is explained.
+        """
+        if not self._is_class.all():
+            raise ValueError("This probe asks for a callable's number; it has no classes.")
+        parts = []
+        for answer in self._answers(variants, self._checked(index)):
+            self._numbers(answer.images, answer.values, self._callable_scores(answer))
+            parts.append(self._probabilities(answer.values))
+        return np.concatenate(parts)
+
     def as_given(self, images: np.ndarray) -> Any:
         """Put changed images into the form that the model itself takes, with its other inputs.
 
@@ -219,14 +242,17 @@ class Probe:
         """Choose the numbers (n,): the probabilities of classes, the scores of callables."""
         numbers, classes = scores.copy(), self._is_class[images]
         if classes.any():
-            probabilities = values if self._as_they_are else tf.nn.softmax(values)
-            numbers[classes] = class_scores(probabilities[classes], self._pairs[images[classes]])
+            likely = self._probabilities(values)[classes]
+            numbers[classes] = class_scores(likely, self._pairs[images[classes]])
         if broken := np.count_nonzero(~np.isfinite(numbers)):
             raise ValueError(
                 f"The model must give finite numbers; it gives NaN or infinite ones for {broken} "
                 f"of {len(numbers)} images. tfcam.diagnose(model, image) shows where they start."
             )
         return numbers
+
+    def _probabilities(self, values: np.ndarray) -> np.ndarray:
+        return values if self._as_they_are else np.asarray(tf.nn.softmax(values))
 
     def _callable_scores(self, answer: _Answer) -> np.ndarray:
         """Compute the scores (n,) of callable targets; 0 where the target is a class."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfcam.model.tokens import to_map
 from tfcam.passes.linear_rules import Composite
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, TensorTarget, select
@@ -96,25 +97,29 @@ class ExplainedNetwork:
         return tf.cast(found, tf.float32) / scale, scores[0] - scores[1]
 
     def relevance(
-        self, composite: Composite, epsilon: float, gamma: float
+        self, composite: Composite, epsilon: float, gamma: float, of_layer: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Share the score out among the values of the images by LRP's rules.
+        """Share the score out among the values of the images, or of the layer, by LRP's rules.
 
         Returns:
-            (B, H, W, C) float32, and how much was shared out, (B,): the score, where that is
-            linear in the outputs.
+            (B, H, W, C) float32, or (B, h, w, K), and how much was shared out, (B,): the score,
+            where that is linear in the outputs.
 
         Raises:
             NoRuleError: If an operation on the way has no rule.
         """
         start = tf.identity(self.images)
-        outputs = self.submodel.at([]).forward(start).outputs
+        submodel = self._open() if of_layer else self.submodel.at([])
+        outputs, tapped = submodel.forward(start)
         ends = tf.nest.flatten(outputs.scores)
         slopes = tf.gradients(self._select(outputs), ends, unconnected_gradients="zero")
         scale = HALF_SCALE if self.submodel.half else 1.0
         given = [end * slope for end, slope in zip(ends, slopes, strict=True)]
         rules = RelevanceRules(ends, start, composite, epsilon, gamma)
-        found = walk_back(ends, start, [each * scale for each in given], rules)
+        scaled = [each * scale for each in given]
+        found = walk_back(ends, start, scaled, rules, *tapped)
+        if of_layer and (grid := self.submodel.taps[self.tap].grid) is not None:
+            found = to_map(found, grid)
         batch = start.shape[0]
         totals = [tf.reduce_sum(tf.reshape(tf.cast(g, tf.float32), (batch, -1)), 1) for g in given]
         return tf.cast(found, tf.float32) / scale, tf.add_n(totals)
@@ -133,6 +138,10 @@ class ExplainedNetwork:
         # Each variant with its own image, as residual connections pass the layer by.
         images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])
         return self._select(self._open().forward(images, inject=[injected]).outputs)
+
+    def head_gradients(self, activations: tf.Tensor) -> tf.Tensor:
+        """Compute the gradients of the scores by other activations (B, h, w, K)."""
+        return self.submodel.ascent(lambda given: self.head(given)[0], activations)[1]
 
     def _open(self) -> SubModel:
         """Open the model at this layer alone."""

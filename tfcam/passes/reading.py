@@ -76,9 +76,12 @@ class Network(Protocol):
         """What each value gave to the score per difference from a start; and the rise (B,)."""
 
     def relevance(
-        self, composite: Composite, epsilon: float, gamma: float
+        self, composite: Composite, epsilon: float, gamma: float, of_layer: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """What each value gave to the score by LRP's rules; and how much there was (B,)."""
+
+    def head_gradients(self, activations: tf.Tensor) -> tf.Tensor:
+        """Compute the gradients of the scores by other activations (B, h, w, K)."""
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """Score (n, B) n variants of the activations, (n B, h, w, K)."""

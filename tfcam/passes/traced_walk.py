@@ -33,7 +33,11 @@ class NoRuleError(ValueError):
 
 
 def walk_back(
-    ends: Sequence[tf.Tensor], start: tf.Tensor, given: Sequence[tf.Tensor], rule: StepRule
+    ends: Sequence[tf.Tensor],
+    start: tf.Tensor,
+    given: Sequence[tf.Tensor],
+    rule: StepRule,
+    until: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Carry values back from the ends of a traced pass to where it starts.
 
@@ -42,9 +46,10 @@ def walk_back(
         start: A tensor that they depend on.
         given: What each end has, in its shape.
         rule: What the inputs of an operation get; it may refuse one with ``NoRuleError``.
+        until: A tensor on the way, where it ends; None for the start.
 
     Returns:
-        What the start got, in its shape; zeros where nothing of it reaches the ends.
+        What that tensor got, in its shape; zeros where nothing of it reaches the ends.
 
     Example:
         >>> @tf.function
@@ -54,6 +59,7 @@ def walk_back(
         >>> slope(tf.constant([2.0])).numpy()
         array([3.], dtype=float32)
     """
+    until = start if until is None else until
     way = operations_between(start, ends)
     moving = {start.ref(), *(output.ref() for operation in way for output in operation.outputs)}
     got: dict[object, tf.Tensor] = {}
@@ -65,6 +71,8 @@ def walk_back(
     for end, value in zip(ends, given, strict=True):
         add(end, value)
     for operation in reversed(way):
+        if operation is until.op:
+            break
         if not any(output.ref() in got for output in operation.outputs):
             continue
         values = [
@@ -76,7 +84,7 @@ def walk_back(
         for tensor, value in zip(unique, rule(operation, unique, values), strict=True):
             if value is not None:
                 add(tensor, value)
-    return got.get(start.ref(), tf.zeros_like(start))
+    return got.get(until.ref(), tf.zeros_like(until))
 
 
 def operations_between(start: tf.Tensor, ends: Sequence[tf.Tensor]) -> list[tf.Operation]:

@@ -1,0 +1,53 @@
+"""``tfcam verify``: what it says is what the library says; what can't be done is told before."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import tfcam
+from tfcam.cli.commands import app
+from tfcam.scenes import KINDS
+
+
+@pytest.fixture
+def picture(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = tfcam.scenes.draw_scene(1, kinds=["star"]).image
+    Image.fromarray(picture).save("a.png")
+    return picture
+
+
+def verified(*words):
+    return CliRunner().invoke(app, ["verify", "a.png", "--model", "shapes", *words])
+
+
+def test_it_says_what_the_library_says(picture):
+    model = tfcam.demo_model()
+    explanation = tfcam.explain(model, picture, target=5, method="layer_cam", labels=KINDS)
+    expected = tfcam.verify(model, explanation, target=5, draws=19, seed=3, labels=KINDS)
+    words = f"--target {KINDS[5]} --method layer_cam --draws 19 --seed 3 --html page.html"
+    result = verified(*words.split())
+    assert result.exit_code == 0, result.stderr
+    *lines, wrote = result.stdout.splitlines()
+    assert "\n".join(lines) == repr(expected)
+    assert wrote == "wrote page.html"
+    assert Path("page.html").read_text(encoding="utf-8").count("<tr>") == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--draws 0", "draws"),
+        ("--fraction 2", "fraction"),
+        ("--fill noise", "fills must be"),
+        ("--html page.pdf", "saved as .html, .npz or .png"),
+        ("--html a/page.html", "does not exist"),
+    ],
+)
+def test_what_can_not_be_done_is_told_in_one_line(picture, words, message):
+    result = verified(*words.split())
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
