@@ -63,6 +63,7 @@ def test_two_layers_by_hand(composite, wanted):
 
 @pytest.mark.parametrize("c", [0, 2])
 @pytest.mark.parametrize("rule", ["epsilon", "zplus", "gamma", "alpha2_beta1", "flat"])
+@pytest.mark.thinned(5)
 def test_lrp_equals_the_replica(rule, c):
     model, x = bent(), images()
     found = shared(model, x, c, composite=Composite(convolution=rule), epsilon=SMALL, gamma=0.5)
@@ -115,6 +116,7 @@ def test_what_is_lost_is_what_the_biases_gave():
 
 @law("all is kept where biases get nothing", "lrp")
 @pytest.mark.parametrize("first", [None, "flat", "box"])
+@pytest.mark.thinned(1)
 def test_all_is_kept_where_biases_get_nothing(first):
     model, x = rectified(), noise()
     composite = Composite(dense="zplus", first=first, conserves=True)
@@ -126,6 +128,7 @@ def test_all_is_kept_where_biases_get_nothing(first):
 @law("a batch normalisation counts as part of its layer", "lrp")
 @pytest.mark.parametrize("composite", ["epsilon_plus", "epsilon_gamma_box", "alpha2_beta1"])
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose])
+@pytest.mark.thinned(3)
 def test_a_batch_normalisation_is_merged(kind, composite):
     width = () if kind is layers.DepthwiseConv2D else (3,)
     ends = [layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(3)]
@@ -187,7 +190,7 @@ def test_a_shift_behind_no_layer_lets_relevance_pass_but_takes_its_share_by_epsi
 
 @pytest.mark.parametrize("kind", ["pooled", "gated", "slopes", "transformer"])
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon_plus_flat"])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 def test_a_batch_gives_what_single_images_give(kind, composite):
     model = networks.vit(size=(12, 12)) if kind == "transformer" else network(kind)
     x = np.random.default_rng(4).normal(0, 1, (3, *model.input_shape[1:])).astype("f4")
@@ -273,6 +276,7 @@ def test_gates_of_squeeze_and_excite_take_nothing():
 
 @law("of a layer, epsilon to 0: HiResCAM on ReLU networks", "lrp")
 @pytest.mark.parametrize("layer", ["re_lu", "add", "concatenate", "max_pooling2d"])
+@pytest.mark.thinned(2)
 def test_of_a_layer_it_is_activations_times_gradients(layer):
     """What passes the layer by, as around one side of a residual, is not counted."""
     model, x = rectified(), noise()
@@ -297,6 +301,7 @@ def test_of_tokens_relevance_lies_on_their_grid():
     assert not shared(model, x, layer="block1", **options).raws.any()
 
 
+@pytest.mark.slow
 def test_compare_explains_the_layers_that_are_given():
     model, x = rectified(), noise(1)
     names = [each.name for each in model.layers if isinstance(each, layers.ReLU)][:2]
