@@ -237,6 +237,8 @@ def test_a_hill_in_the_middle_tells_no_more_than_itself(demo):
     place = tfcam.verify(demo, hill, image=STAR, draws=19).checks[4]
     assert place.value == pytest.approx(0, abs=1e-6)
     assert place.verdict == "undecided"
+    corner = tfcam.verify(demo, np.eye(4)[:1], image=STAR, draws=18).checks[4]
+    assert corner.verdict == "undecided"  # too few to know what chance does
 
 
 def test_edges_do_not_come_from_what_was_learnt(demo):

@@ -26,7 +26,10 @@ SAME, STABLE, UNSTABLE = 0.95, 0.8, 0.5
 _NOISE, _SHIFT, _NOISES = 0.02, 0.02, 4
 # Groups of layers that are drawn anew, one after the other.
 STAGES = 3
-_MISSING = "The map could not be made again; give explainer=, the tfcam.Explainer that made it."
+_MISSING = (
+    "The map was not made again: its method is not known here, or asks the model many times. Give "
+    "explainer=, the tfcam.Explainer that made it."
+)
 
 
 def explainer_of(explanation: Any, model: keras.Model, **given: Any) -> Explainer | None:

@@ -191,7 +191,7 @@ def of_place(marks: Marks, falls: np.ndarray, hill: float) -> Check:
     """Ask whether the map says more than that things are in the middle.
 
     Supported where it lowers the number more than the hill does, by more than the deviation of the
-    moved maps' falls; not supported where by that much less.
+    moved maps' falls; not supported where by that much less; undecided with fewer than 19 of them.
 
     Args:
         marks: What is marked.
@@ -203,7 +203,9 @@ def of_place(marks: Marks, falls: np.ndarray, hill: float) -> Check:
         return Check(question, UNDECIDED, "Only pictures are held against a hill in the middle.")
     more, spread = falls[0] - hill, float(falls[1:].std())
     verdict = SUPPORTED if more > spread else NOT_SUPPORTED if more < -spread else UNDECIDED
-    if more == spread == 0:
+    if len(falls) <= _FEWEST:
+        verdict = UNDECIDED
+    elif more == spread == 0:
         verdict = NOT_SUPPORTED
     sentence = (
         f"Hiding what it marks lowers the number by {falls[0]:.3g}, hiding as much in the middle "
