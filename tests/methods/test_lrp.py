@@ -116,6 +116,7 @@ def test_what_is_lost_is_what_the_biases_gave():
 
 @law("all is kept where biases get nothing", "lrp")
 @pytest.mark.parametrize("first", [None, "flat", "box"])
+@pytest.mark.thinned(1)
 def test_all_is_kept_where_biases_get_nothing(first):
     model, x = rectified(), noise()
     composite = Composite(dense="zplus", first=first, conserves=True)
@@ -127,7 +128,7 @@ def test_all_is_kept_where_biases_get_nothing(first):
 @law("a batch normalisation counts as part of its layer", "lrp")
 @pytest.mark.parametrize("composite", ["epsilon_plus", "epsilon_gamma_box", "alpha2_beta1"])
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(3)
 def test_a_batch_normalisation_is_merged(kind, composite):
     width = () if kind is layers.DepthwiseConv2D else (3,)
     ends = [layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(3)]
@@ -189,7 +190,7 @@ def test_a_shift_behind_no_layer_lets_relevance_pass_but_takes_its_share_by_epsi
 
 @pytest.mark.parametrize("kind", ["pooled", "gated", "slopes", "transformer"])
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon_plus_flat"])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 def test_a_batch_gives_what_single_images_give(kind, composite):
     model = networks.vit(size=(12, 12)) if kind == "transformer" else network(kind)
     x = np.random.default_rng(4).normal(0, 1, (3, *model.input_shape[1:])).astype("f4")
