@@ -262,6 +262,7 @@ def test_a_component_agrees_with_the_plain_map(method):
 
 
 @pytest.mark.parametrize("method", ["saliency", "smooth_grad", "integrated_gradients"])
+@pytest.mark.thinned(1)
 def test_the_component_of_a_map_of_pixels_is_one_for_all_channels(method):
     model, x = networks.flat(), networks.pictures(3)
     plain = tfcam.explain(model, x, target=1, method=method).raws

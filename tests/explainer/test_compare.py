@@ -111,7 +111,7 @@ def test_many_targets_of_one_image_are_each_by_itself(name):
 
 
 @pytest.mark.parametrize("name", networks.METHODS)
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(3)
 def test_every_cell_is_what_explain_gives(name):
     model, x = networks.flat(), networks.pictures(1)[0]
     found = compare(model, x, methods=["grad_cam", name], targets=[0, 2])

@@ -73,7 +73,7 @@ def test_attention_is_exported(tmp_path):
         (1, {"layer": ["stem_relu", "features"], "fuse": "tanh_max"}),
     ],
 )
-@pytest.mark.thinned(3, rest="product")
+@pytest.mark.thinned(2, rest="product")
 def test_what_is_explained_is_exported(target, options, tmp_path):
     kinds = [str(each) for each in tfcam.scenes.KINDS]
     if target == tfcam.Difference("star", "ring"):
@@ -86,7 +86,7 @@ def test_what_is_explained_is_exported(target, options, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (200, 150), (300, 400), (520, 700)])
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 def test_pictures_of_other_sizes_are_brought_to_the_models_as_the_explainer_does(size, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model())
     serve = exported(explainer, tmp_path)

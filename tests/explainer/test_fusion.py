@@ -118,7 +118,7 @@ def test_the_fused_heatmap_is_that_of_the_heatmaps_of_each_layer(how, count):
 
 
 @pytest.mark.parametrize("name", LAYERED)
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 def test_every_method_of_a_layer_takes_several(name):
     model, x = networks.flat(), networks.pictures(2)
     results = tfcam.explain(model, x, PAIR, target=1, method=name)

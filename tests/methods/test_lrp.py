@@ -301,6 +301,7 @@ def test_of_tokens_relevance_lies_on_their_grid():
     assert not shared(model, x, layer="block1", **options).raws.any()
 
 
+@pytest.mark.slow
 def test_compare_explains_the_layers_that_are_given():
     model, x = networks.flat(), networks.pictures(1)
     names, methods = ["first", "features"], ["lrp", "integrated_gradients", "grad_cam"]

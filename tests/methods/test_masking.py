@@ -379,7 +379,7 @@ def test_of_a_linear_function_of_two_pixels(centred):
 
 @law("its error halves with four times the masks", "rise")
 @pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.thinned(1)
+@pytest.mark.slow
 def test_the_standard_error_is_what_seeds_differ_by(centred):
     model, x = small(), images(1)[0]
     options = {"target": 1, "method": "rise", "cells": 3, "fill": "zero", "centred": centred}
@@ -447,6 +447,7 @@ DOORS = [("occlusion", {"window": 3}), ("rise", {"masks": 20})]
 
 
 @pytest.mark.parametrize("method", DOORS, ids=str)
+@pytest.mark.thinned(1)
 def test_every_door_shows_the_same_map(method, tmp_path):
     model, pictures = (
         networks.flat(),

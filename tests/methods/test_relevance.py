@@ -172,13 +172,14 @@ def network(kind):
 @pytest.mark.parametrize("baseline", [0.0, 0.4])
 @pytest.mark.parametrize("score", ["logit", "probability"])
 @pytest.mark.parametrize("kind", ["pooled", "gated", "slopes"])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 def test_it_is_complete(kind, score, baseline):
     x = np.random.default_rng(4).normal(0, 1, (2, 9, 9, 3)).astype(np.float32)
     assert_complete(network(kind), x, baseline, score=score)
 
 
 @pytest.mark.parametrize("prefix", [0, 1])
+@pytest.mark.thinned(1)
 def test_it_is_complete_on_a_transformer(prefix):
     model = networks.vit(prefix=prefix, size=(12, 16))
     x = np.random.default_rng(1).normal(0, 1, (2, 12, 16, 3)).astype("float32")

@@ -138,6 +138,7 @@ def twelve(*z):
     return many(*z[:7]) + 3 * z[7] * z[8] + 3 * z[8] * z[9] - z[10]
 
 
+@pytest.mark.slow
 def test_sampled_values_come_near_and_their_error_says_how_near():
     exact = played(12, twelve, samples=5000).raw
     np.testing.assert_allclose(exact, shapley(12, twelve), atol=rounding(90.0))
@@ -286,7 +287,7 @@ def test_a_seed_repeats_and_another_differs(method):
 
 @pytest.mark.parametrize("segments", ["grid:3", "slic:8", "quickshift:8"])
 @pytest.mark.parametrize("method", BOTH)
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(2)
 def test_a_batch_gives_what_single_images_give(method, segments):
     model, x = small(), images(3)
     options = {"method": method, "segments": segments, "samples": 60}

@@ -13,7 +13,9 @@ import pytest
 from tfcam import metrics
 
 # What the metrics are made of.
-WORKINGS = {"checks", "random_weights", "ranking", "registry", "similarity_table"}
+WORKINGS = {
+    *("checks", "neighbour_fill", "random_weights", "ranking", "registry", "similarity_table")
+}
 MODULES = {each.name for each in pkgutil.iter_modules(metrics.__path__)}
 CONSTANTS = {"BASELINES", "METRICS", "Measure"}
 
