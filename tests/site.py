@@ -30,7 +30,9 @@ BLOB = f"{PROJECT['urls']['Repository']}/blob/main/"
 GUIDE_ORDER = [
     "inputs",
     "any_model",
+    "black_boxes",
     "from_your_script",
+    "from_your_script_inputs",
     "methods",
     "own_method",
     "evaluation",

@@ -1,7 +1,6 @@
 """The guide "from your script to tfcam": its blocks run, and both sides give the same numbers."""
 
 import re
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,10 +8,15 @@ import pytest
 from keras import layers
 
 from tests.networks import seeded
+from tests.project import GUIDES
 from tests.tolerances import relative
 
-GUIDE = Path(__file__).parent.parent / ".docs" / "from_your_script.md"
-SECTIONS = re.split(r"^## \d+\. ", GUIDE.read_text(), flags=re.MULTILINE)[1:]
+PAGES = [GUIDES / name for name in ("from_your_script.md", "from_your_script_inputs.md")]
+SECTIONS = [
+    section
+    for page in PAGES
+    for section in re.split(r"^## \d+\. ", page.read_text(), flags=re.MULTILINE)[1:]
+]
 FINDINGS = ["Atelectasis", "Effusion", "Nodule", *(f"finding {n}" for n in range(3, 14))]
 
 
@@ -128,7 +132,7 @@ def run(number, tmp_path, monkeypatch):
     for block in re.findall(r"```python\n(.*?)```", SECTIONS[number - 1], re.DOTALL):
         keras.utils.set_random_seed(7)
         names = NAMES[number - 1]()
-        exec(compile(block, f"{GUIDE.name}, {number}", "exec"), names)
+        exec(compile(block, f"script {number}", "exec"), names)
         left.append(names)
     return left
 

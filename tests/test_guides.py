@@ -15,7 +15,7 @@ from tests.rooms import FLOORS, PACKAGE
 
 PAGES = sorted(GUIDES.glob("*.md"))
 # What has a test of its own: its blocks are halves of pairs.
-OWN_TEST = {"from_your_script"}
+OWN_TEST = {"from_your_script", "from_your_script_inputs"}
 READERS = [ROOT / "README.md", *PAGES]
 
 each_reader = pytest.mark.parametrize("path", READERS, ids=lambda path: path.stem)
