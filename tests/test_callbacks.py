@@ -108,7 +108,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.thinned(1)
+@pytest.mark.slow
 def test_training_is_the_same_bit_for_bit(variant, tmp_path):
     kind = VARIANTS[variant]
     epochs = 2 if variant == "eager" else 4

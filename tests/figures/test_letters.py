@@ -37,6 +37,7 @@ def test_a_label_is_drawn_as_it_is(target, tmp_path):
     assert axes.xaxis.label.get_parse_math()  # what is not ours stays as it is
 
 
+@pytest.mark.slow
 def test_sheets_of_many_are_drawn(tmp_path):
     model = tfcam.demo_model()
     several = tfcam.explain(model, [PICTURE] * len(ODD), target=list(range(len(ODD))), labels=ODD)

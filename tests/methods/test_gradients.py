@@ -391,10 +391,9 @@ def test_hand_computed_maps():
     model, x = networks.hand_set(), np.zeros((2, 2, 2), np.float32)
     x[..., 0], x[..., 1] = [[1, 0], [0, 3]], [[0, 2], [0, 0]]
 
-    def raw(method, target, **options):
-        return np.moveaxis(
-            tfcam.explain(model, x, "conv", target=target, **options, method=method).raw, -1, 0
-        ).tolist()
+    def raw(method, target, layer=None, **options):
+        found = tfcam.explain(model, x, layer, target=target, **options, method=method)
+        return np.moveaxis(found.raw, -1, 0).tolist()
 
     # Weights / 4 go back. Class 0: 0.5 for channel 0, also where x = 0; -1 for channel 1 stops.
     assert raw("deconvnet", 0) == [[[0.5, 0.5], [0.5, 0.5]], [[0, 0], [0, 0]]]

@@ -74,6 +74,7 @@ def codes(explanation):
 
 
 @pytest.mark.parametrize(("make", "method"), CASES)
+@pytest.mark.thinned(3)
 def test_what_cancels_is_drawn_empty_and_said(make, method):
     model = seeded(make(), 4)
     explainer = tfcam.Explainer(model, "explained", method=method, preprocess=None)

@@ -200,6 +200,7 @@ def test_every_structure_of_inputs(kind, wanted):
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "guided_backprop"])
+@pytest.mark.slow
 def test_the_size_of_batches_changes_nothing(method, model, wanted):
     for batch_size in (1, 2, 32):
         for _ in range(2):

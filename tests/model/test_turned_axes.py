@@ -48,7 +48,7 @@ def turned_and_convolved():
     ids=["Permute", "a layer of one's own", "Lambda", "einsum"],
 )
 @pytest.mark.parametrize("method", ["grad_cam", "layer_cam", "eigen_cam"])
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 def test_a_turned_layers_map_lies_where_that_before_it_does(turn, method):
     model = networks.seeded(read_by_columns(turn))
     before, turned = (

@@ -192,6 +192,7 @@ def test_asked_for_probabilities_are_the_models_own_output():
     assert {each.score_kind for each in results} == {"probability"}
 
 
+@pytest.mark.slow
 def test_a_submodel_does_not_keep_its_model():
     sub = opened(networks.flat(), "features")
     keras.backend.clear_session()

@@ -104,6 +104,7 @@ def test_a_store_shows_a_picture_only_if_it_is_the_one(shapes, tmp_path, kind):
     np.testing.assert_array_equal(store[6].image, drawn()[6])
 
 
+@pytest.mark.slow
 def test_other_labels_more_pictures_and_a_repaired_one_are_refused(shapes, tmp_path):
     pictures = drawn()
     pairs = as_labelled(pictures, None)

@@ -241,6 +241,7 @@ def test_a_hill_in_the_middle_tells_no_more_than_itself(demo):
     assert corner.verdict == "undecided"  # too few to know what chance does
 
 
+@pytest.mark.slow
 def test_edges_do_not_come_from_what_was_learnt(demo):
     """Edges of the picture, as a method of one's own, which random weights do not change."""
     edges = tfcam.maps.scale(tfcam.metrics.sobel_edges(STAR))
