@@ -60,7 +60,7 @@ class Linear:
     @property
     def z(self) -> tf.Tensor:
         """Its outputs."""
-        return self.operation.outputs[0] * self.scale + self.shift
+        return self.operation.outputs[0] * self._over_outputs(self.scale) + self.bias
 
     @property
     def kernel(self) -> tf.Tensor:
@@ -92,7 +92,17 @@ class Linear:
     @property
     def bias(self) -> tf.Tensor:
         """Its biases b, which fit its outputs."""
-        return tf.cast(self.shift, self.x.dtype)
+        return tf.cast(self._over_outputs(self.shift), self.x.dtype)
+
+    def _over_outputs(self, value: tf.Tensor | float) -> tf.Tensor | float:
+        """Lay a value of each output where the outputs have their channels."""
+        if (
+            isinstance(value, float)
+            or value.shape.rank != 1
+            or not is_channels_first(self.operation)
+        ):
+            return value
+        return tf.reshape(value, (-1, *[1] * (self.operation.outputs[0].shape.rank - 2)))
 
     def of(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Apply the layer without its bias to other inputs and weights."""
@@ -112,6 +122,13 @@ class Linear:
     def stable(self, z: tf.Tensor) -> tf.Tensor:
         """Move a denominator away from zero; 0 counts as positive."""
         return stable(z, self.epsilon)
+
+
+def is_channels_first(operation: tf.Operation) -> bool:
+    """Whether what convolves has its channels in front of its positions."""
+    return "data_format" in operation.node_def.attr and (
+        operation.get_attr("data_format") in (b"NCHW", b"NCDHW")
+    )
 
 
 # A linear layer, and what its outputs have -> what its inputs get.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfcam.passes.linear_rules import PLACES, Composite, Linear, stable
+from tfcam.passes.linear_rules import PLACES, Composite, Linear, is_channels_first, stable
 from tfcam.passes.traced_walk import (
     convolves,
     fitted,
@@ -244,5 +244,9 @@ def _of_outputs(constant: tf.Tensor, operation: tf.Operation) -> tf.Tensor | Non
         sides = sides[1:]
     most = 2 if operation.type == "Einsum" else 1  # heads and their channels
     outputs = operation.outputs[0].shape.as_list()
+    if is_channels_first(operation):
+        outputs = [outputs[0], *outputs[2:], outputs[1]]
+        while len(sides) > 1 and sides[-1] == 1:
+            sides = sides[:-1]
     fits = len(sides) <= most and sides == outputs[len(outputs) - len(sides) :]
     return tf.cast(tf.reshape(constant, sides), dtype) if fits else None
