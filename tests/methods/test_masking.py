@@ -460,7 +460,10 @@ def test_every_door_shows_the_same_map(method, tmp_path):
     wanted = tfcam.explain(model, pictures, target=1, method=name, preprocess="unit", **options)
     found = tfcam.compare(model, pictures[0], methods=[method], targets=[1], preprocess="unit")
     ((cell,),) = found.cells
-    np.testing.assert_allclose(cell.heatmap, wanted[0].heatmap, atol=1e-5)
+    # A fall is the difference of two scores: it holds their roundings, of some layers each.
+    off = rounding(abs(wanted[0].score), count=20) / np.ptp(wanted[0].raw)
+    assert off < 1e-3
+    np.testing.assert_allclose(cell.heatmap, wanted[0].heatmap, atol=max(off, 1e-5))
     store = tfcam.stream(
         model, pictures, to=tmp_path, target=1, method=name, preprocess="unit", **options
     )
