@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from tfcam.metrics import imputation
+from tfcam.images.blur import RISE_BLUR
 from tfcam.metrics.imputation import Fill, impute, impute_noisy_linear
 
 
@@ -46,7 +46,7 @@ def test_zero_and_mean_by_hand(image, inner):
 
 
 def test_the_blur_with_loops_and_zeros_outside(image):
-    kernel = imputation._KERNEL
+    kernel = RISE_BLUR
     blurred = impute(image, np.ones((12, 15), bool), "blur")
     height, width, channels = image.shape
     wanted = np.zeros(image.shape)
@@ -61,7 +61,7 @@ def test_the_blur_with_loops_and_zeros_outside(image):
 
 
 def test_the_kernel_is_a_folded_gaussian_whose_sum_is_one():
-    kernel = imputation._KERNEL
+    kernel = RISE_BLUR
     assert kernel.shape == (11, 11)
     assert kernel.sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(kernel, kernel[::-1, ::-1], rtol=1e-12)

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage
 
+from tfcam.images.blur import RISE_BLUR
 from tfcam.maps.scaling import Shown
 from tfcam.methods.batching import fold, in_chunks
 from tfcam.methods.registry import OPTION_CHECKS, method
@@ -88,21 +88,11 @@ def hidden_by(fill: str, images: tf.Tensor) -> tf.Tensor:
                 f"{tuple(images.shape[1:])}. Choose 'zero' or 'mean'."
             )
         channels = images.shape[-1]
-        kernel = tf.constant(np.tile(BLUR[..., np.newaxis, np.newaxis], (1, 1, channels, 1)))
+        kernel = tf.constant(np.tile(RISE_BLUR[..., np.newaxis, np.newaxis], (1, 1, channels, 1)))
         return tf.nn.depthwise_conv2d(images, tf.cast(kernel, images.dtype), [1] * 4, "SAME")
     axes = list(range(1, 1 + len(sides_of(images))))
     means = tf.reduce_mean(images, axes, keepdims=True)
     return means if fill == "mean" else tf.zeros_like(means)
-
-
-def _gaussian() -> np.ndarray:
-    point = np.zeros((11, 11))
-    point[5, 5] = 1
-    return ndimage.gaussian_filter(point, 5)
-
-
-# RISE's: sigma 5 on 11 x 11 pixels, what lies outside folded back in, with a sum of 1.
-BLUR = _gaussian()
 
 
 # --- Occlusion ------------------------------------------------------------------------------

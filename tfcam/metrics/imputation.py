@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
+from tfcam.images.blur import RISE_BLUR
 from tfcam.metrics.neighbour_fill import fill_from_neighbours
 from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_choice
@@ -86,7 +86,7 @@ def impute_blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator
     """
     _check_two_sides(image)
     blurred = cv2.filter2D(
-        image.astype(np.float32), -1, _KERNEL, borderType=cv2.BORDER_CONSTANT
+        image.astype(np.float32), -1, RISE_BLUR, borderType=cv2.BORDER_CONSTANT
     ).reshape(image.shape)  # cv2 drops a single channel
     return _replaced(image, removed, blurred)
 
@@ -175,15 +175,6 @@ def _check_two_sides(image: np.ndarray) -> None:
         raise ValueError(
             f"This fill is for images (H, W, C); got shape {image.shape}. Choose zero or mean."
         )
-
-
-def _kernel() -> np.ndarray:
-    point = np.zeros((11, 11))
-    point[5, 5] = 1
-    return ndimage.gaussian_filter(point, 5)
-
-
-_KERNEL = _kernel()
 
 
 FILLS: dict[Fill, Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]] = {

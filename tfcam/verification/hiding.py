@@ -23,11 +23,13 @@ class Hiding:
         filled: (H, W, C) each: images of which nothing is left, one for each fill.
         rival: The class that is most likely besides the explained one; None where no class is
             explained.
+        answer: The most likely class; None as well.
     """
 
     probe: Probe
     filled: Sequence[np.ndarray]
     rival: int | None
+    answer: int | None
 
     @classmethod
     def of(cls, probe: Probe, fills: Sequence[Fill], plain: bool) -> Hiding:
@@ -40,12 +42,13 @@ class Hiding:
         """
         image = probe.inputs[0]
         everything = np.ones(image.shape[:-1], bool)
-        rival = None
+        rival = answer = None
         if plain:
-            others = probe.class_probabilities(probe.inputs, [0])[0]
-            others[probe.targets[0]] = -1
-            rival = int(others.argmax())
-        return cls(probe, [impute(image, everything, fill) for fill in fills], rival)
+            values = probe.class_probabilities(probe.inputs, [0])[0]
+            answer = int(values.argmax())
+            values[probe.targets[0]] = -1
+            rival = int(values.argmax())
+        return cls(probe, [impute(image, everything, fill) for fill in fills], rival, answer)
 
     @property
     def sides(self) -> tuple[int, ...]:
