@@ -48,7 +48,7 @@ COLUMNS = ("photo", "network", "map", "p")
 def p_value(hiding: Hiding, values: np.ndarray, draws: int, seed: int) -> float:
     """The p-value of the removal test, as ``tfcam.verify`` takes it."""
     marks = Marks.of(hiding, np.maximum(values, 0), 0.25, draws, seed)
-    falls = marks.falls(marks.marked, lambda _: None).number
+    falls = marks.falls(marks.marked).number
     return permutation_p(falls[0], falls[1:])
 
 
@@ -70,7 +70,7 @@ class Subject:
 
     def measure(self, photo: Path, number: int, draws: int) -> dict[str, float]:
         """The p-values of all maps of a photo."""
-        hiding = Hiding.of(Probe(self.model, photo), ("blur", "mean"), plain=True)
+        hiding = Hiding.of(Probe(self.model, photo, batch_size=40), ("blur", "mean"), plain=True)
         asked = [name for name in METHODS if name != "rise" or number % RARE == 0]
         maps = {name: self.explainers[name](photo) for name in asked}
         values = {

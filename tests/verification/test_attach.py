@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 
 import tfcam
-from tests.verification.test_verify import LOWER, UPPER, corner_map, lit_corner
+from tests.verification.test_verify import LOWER, UPPER, corner_map, lit_corner, of_corner
+from tfcam.evaluation.intervals import share_interval
 from tfcam.results.explanation import Explanation
 
 SCENES = [tfcam.scenes.draw_scene(seed, kinds=["star"]).image for seed in (1, 2)]
@@ -119,3 +120,41 @@ def test_what_can_not_be_verified_is_refused(demo):
         tfcam.explain(model, np.arange(6), verify=True)
     with pytest.raises(TypeError, match="verify must be True or False"):
         tfcam.explain(demo, SCENES[0], verify="yes")
+
+
+# --- many pictures --------------------------------------------------------------------------
+
+
+def test_evaluate_counts_what_verify_supports(demo):
+    scenes = [tfcam.scenes.draw_scene(seed, kinds=[KINDS[seed]]).image for seed in range(4)]
+    methods = ["grad_cam", "saliency"]
+    result = tfcam.evaluate(
+        *(demo, scenes),
+        methods=methods,
+        metrics=[("supported", {"draws": 19})],
+        baselines=["centre_gaussian"],
+        batch_size=3,
+    )
+    for method in methods:
+        rows = result.table[result.table["method"] == method]["value"].to_list()
+        explained = [tfcam.explain(demo, scene, method=method) for scene in scenes]
+        verdicts = [tfcam.verify(demo, each, draws=19).verdict for each in explained]
+        assert rows == [verdict == "supported" for verdict in verdicts]
+        summary = result.summary.set_index("method").loc[method]
+        wanted = share_interval(np.mean(rows), len(rows))
+        assert (summary["mean"], summary["low"], summary["high"]) == pytest.approx(wanted)
+    hill = result.table[result.table["method"] == "centre_gaussian"]["value"].to_list()
+    probe = tfcam.metrics.Probe(demo, scenes)
+    hills = [tfcam.metrics.centre_gaussian(scene) for scene in scenes]
+    np.testing.assert_array_equal(hill, tfcam.metrics.supported(probe, hills, draws=19))
+
+
+def test_the_share_of_maps_that_mark_what_the_model_uses():
+    images = np.stack([lit_corner()] * 2)
+    probe = tfcam.metrics.Probe(of_corner(), images, target=0, preprocess=None)
+    heatmaps = [corner_map(UPPER, UPPER), corner_map(LOWER, LOWER)]
+    np.testing.assert_array_equal(tfcam.metrics.supported(probe, heatmaps), [1, 0])
+    with pytest.raises(ValueError, match="one heatmap for each image, 2; got 1"):
+        tfcam.metrics.supported(probe, heatmaps[:1])
+    with pytest.raises(ValueError, match="fills must be"):
+        tfcam.metrics.supported(probe, heatmaps, fills=["noisy_linear"])

@@ -223,7 +223,8 @@ def explain(
         progress=progress,
         **options,
     )
-    explained: Explanation | Explanations = explainer(image, target, words)
+    call: Callable[..., Explanation | Explanations] = explainer
+    explained = call(image, target, words)
     if not verify:
         return explained
     return verified(explained, explainer, image, target, batch_size=batch_size, progress=progress)

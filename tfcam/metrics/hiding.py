@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from tfcam import maps
 from tfcam.metrics.imputation import Fill, impute
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import ranks
-from tfcam.utils.progress import Advance
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,10 @@ class Hiding:
         return int(np.count_nonzero(maps.resize(values.astype(np.float32), self.sides) > 0))
 
     def ask(
-        self, hidden: Sequence[np.ndarray], advance: Advance, fills: int | None = None
+        self,
+        hidden: Sequence[np.ndarray],
+        advance: Callable[[int], object],
+        fills: int | None = None,
     ) -> np.ndarray:
         """Ask about the picture with parts hidden.
 

@@ -6,21 +6,20 @@ at other places.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from tfcam import maps
-from tfcam.metrics.checks import Heatmap, Heatmaps, checked_fraction, checked_heatmaps, heatmap_of
+from tfcam.metrics.checks import Heatmap, Heatmaps, checked_fraction, heatmap_of
 from tfcam.metrics.hiding import Hiding
 from tfcam.metrics.imputation import Fill
 from tfcam.metrics.moves import moved_maps, permutation_p
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.ranking import check_probe
+from tfcam.metrics.ranking import check_probe, on_input
 from tfcam.results.explanation import Explanation
-from tfcam.utils.progress import Advance
 from tfcam.utils.validation import check_choice, check_count
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
@@ -80,7 +79,9 @@ class Marks:
         maps = [values, *moved_maps(values, draws, seed)]
         return cls(hiding, [hiding.marked(each, count) for each in maps], values, count)
 
-    def falls(self, marked: list[np.ndarray], advance: Advance) -> Falls:
+    def falls(
+        self, marked: list[np.ndarray], advance: Callable[[int], object] = lambda count: None
+    ) -> Falls:
         """Hide what maps mark.
 
         Args:
@@ -156,54 +157,16 @@ def removal_tests(
     """
     check_probe(probe)
     check_count("draws", draws), checked_fraction(fraction)
-    listed = [heatmaps] if isinstance(heatmaps, Explanation) else list(heatmaps)
-    values = checked_heatmaps([maps.scale(moved_values(each)) for each in listed], len(probe))
+    listed = list(heatmaps) if isinstance(heatmaps, Iterable) else [heatmaps]
+    on_input(probe, listed)  # refuses what does not fit
     fills = chosen_fills(fills, probe.inputs.ndim - 2)
     tests = []
-    for place, each in enumerate(values):
+    for place, heatmap in enumerate(listed):
         hiding = Hiding.of(probe, fills, plain=False, place=place)
-        marks = Marks.of(hiding, each, fraction, draws, seed)
-        falls = marks.falls(marks.marked, lambda _: None).number
+        marks = Marks.of(hiding, moved_values(heatmap), fraction, draws, seed)
+        falls = marks.falls(marks.marked).number
         tests.append(judged(falls[0], falls[1:]))
     return tests
-
-
-def supported(
-    probe: Probe,
-    heatmaps: Heatmaps,
-    *,
-    fraction: float = 0.25,
-    draws: int = 99,
-    fills: Sequence[Fill] | None = None,
-    seed: int = 0,
-) -> np.ndarray:
-    """Tell which maps the removal test of ``tfcam.verify`` supports: p is at most 0.05.
-
-    Args:
-        probe: The model and its images.
-        heatmaps: (B, H, W) in [0, 1], or a list of any sizes, such as a layer has them; or of
-            ``Explanation``, of which the layer's positions are moved.
-        fraction: Which part of the pixels a map marks, at most.
-        draws: Number of moved maps: each asks the model once for each fill.
-        fills: What replaces what is hidden, as in ``tfcam.verify``.
-        seed: The seed of the moves, which all maps of one size share.
-
-    Returns:
-        (B,) float32: 1 where it is supported, 0 where it is not or undecided.
-
-    Raises:
-        ValueError: If an argument is none of these, or maps do not fit.
-
-    Source: as ``tfcam.verify``.
-
-    Example:
-        >>> import tfcam
-        >>> model, scene = tfcam.demo_model(), tfcam.scenes.draw_scene(1, kinds=["star"])
-        >>> supported(Probe(model, scene.image), [tfcam.explain(model, scene.image)], draws=19)
-        array([1.], dtype=float32)
-    """
-    tests = removal_tests(probe, heatmaps, fraction=fraction, draws=draws, fills=fills, seed=seed)
-    return np.array([test.verdict == SUPPORTED for test in tests], np.float32)
 
 
 def chosen_fills(fills: Sequence[Fill] | None, sides: int) -> tuple[Fill, ...]:

@@ -139,7 +139,8 @@ def _read(archive: zipfile.ZipFile, kind: type[T]) -> T:
     facts = json.loads(str(arrays.take(_FACTS)))
     if facts["kind"] != kind.__name__:
         raise ValueError(f"it is of {facts['kind']!r:.50}")
-    return _typed(_unpacked(facts["fields"], arrays), kind, kind.__name__)  # type: ignore[no-any-return]
+    result: T = _typed(_unpacked(facts["fields"], arrays), kind, kind.__name__)
+    return result
 
 
 def _whole(result: Any) -> Any:
