@@ -194,5 +194,5 @@ def test_a_stream_tests_each_picture_of_its_own_class_and_none_that_is_not_finit
         verify=True,
         key="marking",
     )
-    assert store.table["verdict"].to_list() == ["supported", "not supported", None]
+    assert store.table["verdict"].fillna("").to_list() == ["supported", "not supported", ""]
     assert store.table["p_value"].isna().to_list() == [False, False, True]
