@@ -327,13 +327,17 @@ class Explanation(Archived):
     def _repr_png_(self) -> bytes:
         return self.render(100)
 
-    def _repr_html_(self) -> str:
+    @property
+    def html(self) -> str:
         """A text's words; of anything else the picture, with its title for who can't see it."""
         verified = "" if self.verification is None else self.verification.rows_to_html()
         if self._kind != "text":
             png = self._repr_png_()
             return drawing.embed_png(png, f"Map of {self._kind}: {self.title}") + verified
         return lettering.words_to_html(self.words, self.heatmap, self.title, self._foot, PLAIN)
+
+    def _repr_html_(self) -> str:
+        return self.html
 
     def colored(self, colormap: str = COLORMAP, signed: bool = False) -> Text:
         """Colour the words of a text, to print in a terminal with ``rich.print``.
