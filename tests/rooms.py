@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("__main__",),
     ("cli", "__init__"),
-    ("callbacks", "evaluation"),
+    ("callbacks", "evaluation", "front"),
     ("verification",),
     ("metrics", "streaming"),
     ("explainer", "feature_visualization", "losses", "representations"),

@@ -26,6 +26,7 @@ PROBING = (
     "faithfulness_correlation",
     "comprehensiveness",
     "sufficiency",
+    "supported",
 )
 named = pytest.mark.parametrize("wrong", WRONG, ids=lambda value: type(value).__name__)
 

@@ -43,6 +43,7 @@ from tfcam.engine.options import (
     TARGETS_OF_BATCH,
     WORDS,
 )
+from tfcam.engine.trust_options import VERIFY
 
 _READ = (PREPROCESS, LABELS)
 _DATA = (SPLIT, DATA_DIR, ANNOTATIONS)
@@ -54,7 +55,7 @@ _STREAMED = (LAYER, TARGET_OF_DATA, SCORE, OUTPUT, GRID, METHOD, AUGMENT, EIGEN)
 _CHECKED = (LAYERS_FUSED, METHODS_OF_SANITY, SCORE, OUTPUT, GRID, PREPROCESS, BATCH_SIZE, PROGRESS)
 
 DOORS: dict[str, tuple[Option, ...]] = {
-    "explain": (LAYERS_FUSED, TARGETS, WORDS, *_MAPS, PROGRESS),
+    "explain": (LAYERS_FUSED, TARGETS, WORDS, *_MAPS, VERIFY, PROGRESS),
     "Explainer": (LAYERS_FUSED, *_MAPS, FREEZE, PROGRESS),
     "Explainer.__call__": (TARGETS, WORDS),
     "Explainer.export": (TARGET,),

@@ -100,11 +100,19 @@ class CandidateMaps:
         pairs = zip(self.shown, self.batch.examples, strict=True)
         return [maps.heatmap(shown, example.image.shape[:2]) for shown, example in pairs]
 
+    @functools.cached_property
+    def of_layer(self) -> list[np.ndarray]:
+        """The map of each picture in [0, 1], as small as the layer has it; of pixels ``large``."""
+        return [
+            maps.scale(shown) if shown.ndim == 2 else large
+            for shown, large in zip(self.shown, self.large, strict=True)
+        ]
+
     def measure(self, measure: Measure, tally: Tally) -> list[Value]:
         """Measure each map that is finite; what counts over the whole set goes to the tally."""
         key = MetricKey(self.candidate.method, self.candidate.layer, measure.name)
         places = [place for place, good in enumerate(self.finite) if good]
-        if measure.kind in ("probe", "map"):
+        if measure.kind in ("probe", "layer", "signed", "map"):
             numbers = self._numbers(measure, key, tally)
             return [Value(place, measure, float(numbers[place])) for place in places]
         values = []
@@ -124,8 +132,9 @@ class CandidateMaps:
 
     def _numbers(self, measure: Measure, key: MetricKey, tally: Tally) -> np.ndarray:
         """Measure all maps at once, (B,); the tally keeps the curves that the numbers are of."""
-        heatmaps = self.raws if measure.of_signed else self.small
-        subject = (self.batch.probe, heatmaps) if measure.kind == "probe" else (heatmaps,)
+        signed = measure.kind == "signed"
+        heatmaps = self.of_layer if measure.kind == "layer" else self.raws if signed else self.small
+        subject = (heatmaps,) if measure.kind == "map" else (self.batch.probe, heatmaps)
         numbers = measure.function(*subject, **measure.options)
         if not isinstance(numbers, Curve):
             return numbers

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         increase_in_confidence,
         masked_images,
         removal,
+        supported,
         win,
     )
     from tfcam.metrics.imputation import (
@@ -161,6 +162,7 @@ __all__ = [
     "spearman",
     "ssim",
     "sufficiency",
+    "supported",
     "top1_localisation",
     "top_quarter_iou",
     "truth_mask",

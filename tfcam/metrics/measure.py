@@ -16,29 +16,28 @@ class Measure:
     Attributes:
         name: The name that ``metrics=`` takes; with options, these in brackets.
         function: Of the kind "probe": (probe, heatmaps (B, H, W)) -> (B,) or a ``Curve``; of
-            "map": heatmaps (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a number;
-            of "set": a ``keras.metrics.Metric`` of heatmaps and truths, whose variables are sums
-            over pictures.
-        kind: "probe", "map", "truth" or "set".
+            "layer": the same, of maps as small as the layer has them; of "signed": the same, of raw
+            maps; of "map": heatmaps (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a
+            number; of "set": a ``keras.metrics.Metric`` of heatmaps and truths, whose variables are
+            sums over pictures.
+        kind: "probe", "layer", "signed", "map", "truth" or "set".
         better: Whether a "higher" or a "lower" value is better.
         needs: The truth that a picture must have: "" for none, "boxes", or "region" for boxes or
             a mask.
         meaning: What it measures, in a sentence.
         usual: Whether it is measured by default.
         of_curve: The number of a ``Curve`` that counts: "area", "mean" or "aopc".
-        of_signed: Whether it takes maps with their signs, such as raw ones, instead of heatmaps.
         options: The options of the function.
     """
 
     name: str
     function: Callable[..., Any]
-    kind: Literal["probe", "map", "truth", "set"]
+    kind: Literal["probe", "layer", "signed", "map", "truth", "set"]
     better: Literal["higher", "lower"]
     needs: Literal["", "boxes", "region"]
     meaning: str
     usual: bool = True
     of_curve: Literal["area", "mean", "aopc"] = "area"
-    of_signed: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -125,7 +125,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
     Values that differ by rounding alone are equal.
     """
-    return correlation(*(_ranks(values) for values in (first, second)))
+    return correlation(_ranks(first), _ranks(second))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -120,6 +120,16 @@ _ALL = (
         usual=False,
     ),
     Measure(
+        "supported",
+        faithfulness.supported,
+        "layer",
+        "higher",
+        "",
+        "The share of pictures on which hiding what the map marks lowers the probability more than "
+        "hiding what it marks elsewhere, with p at most 0.05: of maps that know nothing some 0.05.",
+        usual=False,
+    ),
+    Measure(
         "faithfulness_correlation",
         faithfulness.faithfulness_correlation,
         "probe",
@@ -131,34 +141,31 @@ _ALL = (
     Measure(
         "sensitivity_n",
         evidence.sensitivity_n,
-        "probe",
+        "signed",
         "higher",
         "",
         "Whether the probability falls without random sets of pixels by as much as the signed map "
         "says; the mean over sets of several sizes.",
         usual=False,
-        of_signed=True,
     ),
     Measure(
         "mu_fidelity",
         evidence.mu_fidelity,
-        "probe",
+        "signed",
         "higher",
         "",
         "Whether random sets of cells rank by the signed map as by the fall of the probability.",
         usual=False,
-        of_signed=True,
     ),
     Measure(
         "infidelity",
         evidence.infidelity,
-        "probe",
+        "signed",
         "lower",
         "",
         "How far what the signed map says of random squares is from the fall of the probability, "
         "squared; the map scaled as fits best.",
         usual=False,
-        of_signed=True,
     ),
     Measure(
         "gini",
@@ -238,5 +245,5 @@ def _options(measure: Measure) -> list[str]:
     """List the options of a metric: its arguments besides maps and truth."""
     function = wsol.MaxBoxAccuracy if measure.name == "max_box_acc" else measure.function
     names = list(inspect.signature(function).parameters)
-    skipped = {"probe": 2, "map": 1, "truth": 2, "set": 0}[measure.kind]
+    skipped = {"probe": 2, "layer": 2, "signed": 2, "map": 1, "truth": 2, "set": 0}[measure.kind]
     return [name for name in names[skipped:] if name not in ("name", "version")]

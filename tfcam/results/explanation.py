@@ -22,6 +22,7 @@ from tfcam.figures.letters import write_plainly
 from tfcam.figures.palette import ALPHA, COLORMAP, OF_MAXIMUM, OF_PERCENTILE, PLAIN, Palette
 from tfcam.figures.rendering import new_figure, render
 from tfcam.findings import FINDINGS, Finding
+from tfcam.results.verification import Verification
 from tfcam.utils.archive import Archived, Form, save_archive, save_picture
 from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import make_printable
@@ -59,6 +60,7 @@ class Explanation(Archived):
         measured: What the method measured of itself, such as its completeness error.
         parts: Of several layers, the raw map of each by its path.
         words: Of a text, the word of each position: those given, else its numbers.
+        verification: How far it can be trusted, where that was asked for.
     """
 
     heatmap: np.ndarray
@@ -79,6 +81,7 @@ class Explanation(Archived):
     measured: dict[str, float] = field(default_factory=dict)
     parts: dict[str, np.ndarray] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    verification: Verification | None = None
 
     forms: ClassVar[Mapping[str, Form]] = {
         "heatmap": Form("f", (1, 2, 3)),
@@ -326,8 +329,10 @@ class Explanation(Archived):
 
     def _repr_html_(self) -> str:
         """A text's words; of anything else the picture, with its title for who can't see it."""
+        verified = "" if self.verification is None else self.verification.rows_to_html()
         if self._kind != "text":
-            return drawing.embed_png(self._repr_png_(), f"Map of {self._kind}: {self.title}")
+            png = self._repr_png_()
+            return drawing.embed_png(png, f"Map of {self._kind}: {self.title}") + verified
         return lettering.words_to_html(self.words, self.heatmap, self.title, self._foot, PLAIN)
 
     def colored(self, colormap: str = COLORMAP, signed: bool = False) -> Text:
@@ -358,6 +363,8 @@ class Explanation(Archived):
             f"  preprocessing  {self.preprocessing}",
         ]
         lines += [f"  {name:14} {value:.3g}" for name, value in self.measured.items()]
+        if self.verification is not None:
+            lines.append(f"  verification   {self.verification.verdict_in_words}")
         lines += [f"  finding        {finding}" for finding in self.findings]
         return make_printable("\n".join(lines))
 
