@@ -71,7 +71,7 @@ def change_maps(
             "tfcam.diagnose says in which layer they start."
         )
     moved = changed.astype(np.float64) - image
-    return MapChanges(_norms(first)[0], _norms(others - first), _norms(moved))
+    return MapChanges(float(_norms(first)[0]), _norms(others - first), _norms(moved))
 
 
 def _norms(arrays: np.ndarray) -> np.ndarray:
