@@ -27,6 +27,7 @@ BEHIND = {
     "compare": ["compare"],
     "diagnose": ["diagnose"],
     "verify": ["verify", "Explainer"],
+    "report": ["report"],
     "evaluate": ["evaluate"],
     "recommend": ["recommend"],
     "dream": ["dream"],
