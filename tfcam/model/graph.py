@@ -39,6 +39,7 @@ from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree, called_operations
+from tfcam.model.turned_inputs import mark_turned
 from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
@@ -92,7 +93,7 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If the model is not built, or does not say what it takes.
         """
-        structure = read_structure(self)
+        structure = mark_turned(read_structure(self), self._calls)
         structure = mark_bare(structure, lambda which: self._calls(structure, which))
         if is_open(structure):
             structure, self._kept["calls", 0] = pin_size(self, structure)

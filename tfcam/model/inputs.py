@@ -32,6 +32,7 @@ class Input:
         shape: Without the batch axis, the channels last; unknown sizes are None.
         dtype: What the model asks for; float32 where it says nothing.
         channels_first: Whether the model takes the channels before the sides.
+        turned: Whether its layers have them last all the same: the model moves them there itself.
         bare: Whether it takes pictures of one channel without an axis of channels, (h, w); here
             they have that axis.
     """
@@ -41,6 +42,12 @@ class Input:
     dtype: str = "float32"
     channels_first: bool = False
     bare: bool = False
+    turned: bool = False
+
+    @property
+    def layers_first(self) -> bool:
+        """Whether the layers that see it have the channels before the sides."""
+        return self.channels_first and not self.turned
 
     @property
     def own_shape(self) -> tuple[int | None, ...]:
@@ -54,6 +61,11 @@ class Input:
         """The order in which it has the axes of ``shape``."""
         axes = tuple(range(len(self.shape)))
         return (axes[-1], *axes[:-1]) if self.channels_first else axes
+
+    @property
+    def layers_order(self) -> tuple[int, ...]:
+        """The order in which the layers that see it have the axes of ``shape``."""
+        return self.order if self.layers_first else tuple(range(len(self.shape)))
 
     def shape_of(self, axes: int) -> tuple[int | None, ...]:
         """The shape of an example of so many axes: one channel may lack its axis, as in Keras."""
@@ -111,7 +123,7 @@ def read_structure(tree: ModelTree) -> Any:
     if most < 2 or not _is_channels_first(tree, most + 1):
         return taken
     return tf.nest.map_structure(
-        lambda one: _channels_first(one) if len(one.shape) == most else one, taken
+        lambda one: with_channels_first(one) if len(one.shape) == most else one, taken
     )
 
 
@@ -143,8 +155,10 @@ def _inputs(taken: Any, name: str | None = None) -> Any:
     return Input(name or taken.name, tuple(taken.shape[1:]), dtype)
 
 
-def _channels_first(taken: Input) -> Input:
-    return replace(taken, shape=(*taken.shape[1:], taken.shape[0]), channels_first=True)
+def with_channels_first(taken: Input, turned: bool = False) -> Input:
+    """An input as it is known here, of one whose shape has the channels before the sides."""
+    shape = (*taken.shape[1:], taken.shape[0])
+    return replace(taken, shape=shape, channels_first=True, turned=turned)
 
 
 def _is_channels_first(tree: ModelTree, axes: int) -> bool:
