@@ -17,7 +17,7 @@ from tfcam.engine.doors import DOORS
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
-from tfcam.explainer.pipeline import Pipeline
+from tfcam.explainer.pipeline import Pipeline, default_method
 from tfcam.explainer.words import word_lists
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.methods.registry import ask
@@ -98,7 +98,7 @@ class Explainer:
         model: keras.Model,
         layer: Layers = None,
         *,
-        method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+        method: str | Callable[[Reading], tf.Tensor] | None = None,
         preprocess: Preprocess = "auto",
         labels: Labels | None = None,
         score: Score = "logit",
@@ -117,7 +117,7 @@ class Explainer:
         self.pipeline = Pipeline(
             model,
             layer,
-            ask(method, options, _OWN).at(layer),
+            ask(method or default_method(model, layer, input), options, _OWN),
             Settings(score, output, eigen, batch_size, grid, freeze),
             input=input,
             preprocess=preprocess,
@@ -182,7 +182,7 @@ class Explainer:
         """
         pipeline = self.pipeline
         pipeline.refresh()
-        explained, others = pipeline.opened.split(images)
+        explained, others = pipeline.opened.split(images, pipeline.preprocess)
         batch = split_batch(explained, pipeline.opened.input)
         if batch is None:
             several = isinstance(target, Top | list | tuple)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfcam.methods.masking import masked_scores
 from tfcam.methods.registry import method
-from tfcam.methods.segments import Parts, Segments, segmented
+from tfcam.methods.segments import Parts, Segments, parts_of
 from tfcam.passes.reading import Need, Reading
 
 # So many parts are told apart at most: a system of as many equations is solved.
@@ -32,11 +32,18 @@ class _Samples(NamedTuple):
     weights: tf.Tensor
 
 
-@method(Need.SCORES, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
+@method(
+    Need.SCORES,
+    pixels=True,
+    passes="F + samples F",
+    combines=False,
+    shown_as="positive",
+    hides_words=True,
+)
 def kernel_shap(
     reading: Reading,
     *,
-    segments: Segments = "grid:7",
+    segments: Segments | None = None,
     samples: int = 2048,
     seed: int = 0,
     fill: Literal["mean", "zero", "blur"] = "mean",
@@ -51,11 +58,12 @@ def kernel_shap(
     Args:
         reading: scores (B,), and the network.
         segments: The parts: "grid:7" for 7 along each side, "slic" or "quickshift" for superpixels,
-            or an integer map of the network's input, (H, W).
+            or an integer map of the network's input, (H, W); None is "grid:7", and of a text its
+            words.
         samples: Number of choices, at least two for each part.
         seed: Random seed of the choices.
         fill: What hides: the image's "mean" colour, "zero" of the network's own input, or the
-            image behind a "blur".
+            image behind a "blur". Of a text, "mean" is the mask, or else the padding.
 
     Returns:
         (B, H, W), signed, a value for each part, the same at all of its pixels;
@@ -84,11 +92,18 @@ def kernel_shap(
     return parts.spread(values[:, 0]), {"efficiency_residual": residual, "standard_error": error}
 
 
-@method(Need.SCORES, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
+@method(
+    Need.SCORES,
+    pixels=True,
+    passes="F + samples F",
+    combines=False,
+    shown_as="positive",
+    hides_words=True,
+)
 def lime(
     reading: Reading,
     *,
-    segments: Segments = "grid:7",
+    segments: Segments | None = None,
     samples: int = 1000,
     ridge: float = 1.0,
     seed: int = 0,
@@ -103,12 +118,13 @@ def lime(
     Args:
         reading: the network.
         segments: The parts: "grid:7" for 7 along each side, "slic" or "quickshift" for superpixels,
-            or an integer map of the network's input, (H, W).
+            or an integer map of the network's input, (H, W); None is "grid:7", and of a text its
+            words.
         samples: Number of choices, at least two for each part; the first shows all.
         ridge: How much large weights cost, at least 0.
         seed: Random seed of the choices.
         fill: What hides: the image's "mean" colour, "zero" of the network's own input, or the
-            image behind a "blur".
+            image behind a "blur". Of a text, "mean" is the mask, or else the padding.
 
     Returns:
         (B, H, W), signed, a weight for each part, the same at all of its pixels; fidelity, the
@@ -141,9 +157,9 @@ def _check_ridge(ridge: float) -> None:
         raise ValueError(f"ridge must be at least 0; got {ridge}.")
 
 
-def _parts(segments: Segments, reading: Reading, samples: int) -> Parts:
+def _parts(segments: Segments | None, reading: Reading, samples: int) -> Parts:
     """Divide the images, into no more parts than the samples can tell apart."""
-    parts = segmented(segments, reading.network.images)
+    parts = parts_of(segments, reading.network)
     if parts.count > _MOST:
         raise ValueError(
             f"segments must be of at most {_MOST} parts, for each of which others are hidden and "

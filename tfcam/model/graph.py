@@ -112,10 +112,31 @@ class ModelGraph(ModelTree):
     def find_input(self, name: str | int | None = None) -> int:
         """Find which input is meant; the first one with most axes where none is named.
 
+        Of several of whole numbers (L,), as transformers take them, that is the one of words: the
+        one with the largest table of embeddings.
+
         Raises:
             ValueError: If there is no such input.
         """
+        if name is None and len(self.inputs) > 1 and all(one.is_text for one in self.inputs):
+            return self.once("words", self._find_words)
         return find_input(self.inputs, name)
+
+    def _find_words(self) -> int:
+        calls = self.calls()
+        tables = [c for c in calls.calls if isinstance(c.operation, keras.layers.Embedding)]
+        sizes = dict.fromkeys(range(len(self.inputs)), 0)
+        for call in tables:
+            for number in calls.sources.get((*call.inputs, "")[0], ()):
+                sizes[number] = max(sizes[number], int(call.operation.input_dim))
+        return max(sizes, key=lambda number: sizes[number])
+
+    def embedding(self, which: int = 0) -> str | None:
+        """The layer that turns a text's numbers into vectors, by its path; None without one."""
+        if not self.inputs[which].is_text:
+            return None
+        calls = self.calls(which)
+        return None if calls.embedding is None else calls.call_name(calls.embedding)
 
     def check_one_image(self, door: str) -> Input:
         """The input of a model that takes one image and nothing else.
@@ -152,7 +173,7 @@ class ModelGraph(ModelTree):
             What the model returns, in its own structure.
         """
         with valid_scopes(self.odd_names):
-            return run(self.model, self.structure, values)
+            return run(self, self.structure, values)
 
     # --- what happens inside ----------------------------------------------------------------
 

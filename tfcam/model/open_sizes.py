@@ -59,6 +59,8 @@ def pin_size(tree: ModelTree, structure: Any) -> tuple[Any, CallGraph]:
             continue
         if inner and _takes_any(trace, structure):  # behind a layer that resizes
             return structure, trace(structure)
+        if _are_texts(structure) and _takes(trace, _sized(structure, size // 2)):
+            return _with_usual(structure, size), traced  # of at most so many positions
         return pinned, traced
     raise refused
 
@@ -73,12 +75,24 @@ def _fixed_sizes(tree: ModelTree) -> Iterator[int]:
 
 
 def _takes_any(trace: Callable[[Any], Any], structure: Any) -> bool:
+    return _takes(trace, structure) and _takes(trace, _sized(structure, _USUAL[0] + 32))
+
+
+def _takes(trace: Callable[[Any], Any], structure: Any) -> bool:
     try:
         trace(structure)
-        trace(_sized(structure, _USUAL[0] + 32))
     except Exception:
         return False
     return True
+
+
+def _are_texts(structure: Any) -> bool:
+    """Whether all that a model leaves open is the length of texts."""
+    return all(len(one.shape) == 1 for one in tf.nest.flatten(structure) if None in one.sides)
+
+
+def _with_usual(structure: Any, size: int) -> Any:
+    return tf.nest.map_structure(lambda one: replace(one, usual=size), structure)
 
 
 def _sized(structure: Any, size: int) -> Any:

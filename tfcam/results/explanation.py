@@ -58,7 +58,10 @@ class Explanation(Archived):
         versions: The versions of what made it.
         measured: What the method measured of itself, such as its completeness error.
         parts: Of several layers, the raw map of each by its path.
-        words: Of a text, the word of each position: those given, else its numbers.
+        words: Of a text, the word of each position: those given, else its numbers. Of a string,
+            its own words, as they are written; the maps then have a value for each word, (W,).
+        text: The string that was explained; "" where none was given.
+        spans: Where each word is in it, (start, end); empty where that can't be told.
     """
 
     heatmap: np.ndarray
@@ -79,6 +82,8 @@ class Explanation(Archived):
     measured: dict[str, float] = field(default_factory=dict)
     parts: dict[str, np.ndarray] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    text: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
 
     forms: ClassVar[Mapping[str, Form]] = {
         "heatmap": Form("f", (1, 2, 3)),
