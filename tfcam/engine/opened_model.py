@@ -248,7 +248,7 @@ class OpenedModel:
         taps = [place.tap for place in places]
         if any(Need.ATTENTIONS in request.method.needs for request in requests):
             with reading_attentions(self.graph):  # refuses what can't be read
-                _check_tokens(taps)
+                _check_tokens(taps, self.input.is_text)
         heads: list[Head | None] = [None] * len(taps)
         if any(Need.CLASS_WEIGHTS in request.method.needs for request in requests):
             heads = [self.head_at(tap) for tap in taps]
@@ -320,13 +320,14 @@ def _check_black_box(graph: ModelGraph, requests: Sequence[Request], freeze: boo
         raise ValueError("freeze=True builds weights in, and a black box has none; leave it out.")
 
 
-def _check_tokens(taps: Sequence[Tap]) -> None:
+def _check_tokens(taps: Sequence[Tap], of_text: bool) -> None:
     if len(taps) > 1:
         raise ValueError(
             "A map of attention goes through all attentions and takes no list of layers; "
             f"got {len(taps)}."
         )
-    if strange := [tap.name for tap in taps if tap.grid is None]:
+    strange = [tap.name for tap in taps if tap.grid is None]
+    if strange and not of_text:
         raise ValueError(
             "A map of attention needs a layer of tokens, whose grid its map takes; "
             f"{strange[0]!r} gives a map. Name a layer inside the transformer."

@@ -247,7 +247,8 @@ def _reason(cell: Cell, layers: _Layers) -> str:
     if not cell.method.layered:
         return "the method explains the input"
     if not cell.method.placed:
-        return f"every self-attention, on the grid of {engine.layers[first]}"
+        of_text = cell.run.prepared.axes == 1
+        return "every self-attention" + ("" if of_text else f", on the grid of {engine.layers[first]}")
     if len(layers.paths) > 1:
         return f"{len(layers.paths)} layers as given, fused by {cell.run.fuse}"
     return engine.reasons[first]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ def kernel_shap(
         (True, 0.0)
     """
     parts = _parts(segments, reading, samples)
-    drawn = _all(parts.count) if _can_be_all(parts, samples) else _by_kernel(parts, samples, seed)
+    drawn = _all(parts) if _can_be_all(parts, samples) else _by_kernel(parts, samples, seed)
     scores = _scores(reading, parts, drawn.chosen, fill)
     rise = tf.cast(reading.scores, tf.float64)[:, tf.newaxis] - scores[:, :1]
     values = _constrained(drawn, scores[:, 1:] - scores[:, :1], rise, parts.present)
@@ -255,19 +256,23 @@ def kernel_weights(count: int) -> np.ndarray:
 
 def _can_be_all(parts: Parts, samples: int) -> bool:
     """Whether all choices of the parts can be asked for."""
-    return not parts.varies and 2**parts.count - 2 <= samples
+    return 2**parts.count - 2 <= samples
 
 
-def _all(count: int) -> _Samples:
-    """All choices but none and all parts, with their weights."""
-    numbers = np.arange(1, 2**count - 1)
+def _all(parts: Parts) -> _Samples:
+    """All choices but none and all parts, with their weights, which are those of own parts."""
+    count, present = parts.count, parts.present[..., tf.newaxis]
+    numbers = np.arange(1, max(2**count - 1, 2))
     chosen = (numbers >> np.arange(count)[:, np.newaxis]) & 1
-    sizes = chosen.sum(0)
-    each = kernel_weights(count) / np.bincount(sizes, minlength=count)[1:]
-    weights = each[sizes - 1]
-    return _Samples(
-        tf.constant(chosen[np.newaxis], tf.float64), tf.constant(weights[np.newaxis, np.newaxis])
+    table = np.zeros((count + 1, count + 1))
+    for m in range(2, count + 1):
+        table[m, 1:m] = kernel_weights(m) / [math.comb(m, k) for k in range(1, m)]
+    own = tf.constant(chosen[np.newaxis], tf.float64) * present
+    of, seen = (
+        tf.cast(tf.reduce_sum(each, 1, keepdims=True), tf.int32) for each in (present, own)
     )
+    weights = tf.gather_nd(tf.constant(table), tf.stack([of + 0 * seen, seen], -1))
+    return _Samples(own, weights)
 
 
 def _by_kernel(parts: Parts, samples: int, seed: int) -> _Samples:

@@ -46,9 +46,15 @@ def pin_size(tree: ModelTree, structure: Any) -> tuple[Any, CallGraph]:
     inner = list(dict.fromkeys(_fixed_sizes(tree)))
     if not inner:
         try:
-            return structure, trace(structure)
+            traced = trace(structure)
         except Exception as error:
             refused = error
+        else:
+            bound = min(_bounds(tree, traced), default=_USUAL[0])
+            if bound >= _USUAL[0] or not _are_texts(structure):
+                return structure, traced
+            structure = _with_usual(structure, bound)
+            return structure, trace(structure)
     else:
         refused = ValueError(f"{tree.name!r} takes no picture of any size that was tried.")
     for size in dict.fromkeys((*inner, *_USUAL)):
@@ -72,6 +78,19 @@ def _fixed_sizes(tree: ModelTree) -> Iterator[int]:
         shape = getattr(operation, "input_shape", None) if network else None
         if isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2] and shape[1]:
             yield shape[1]
+
+
+def _bounds(tree: ModelTree, traced: CallGraph) -> Iterator[int]:
+    """How many positions a text may have at most, as layers say that have weights for each."""
+    for operation in tree.operations:
+        length = getattr(operation, "sequence_length", None)
+        if isinstance(length, int):
+            yield length
+    tables = (c for c in traced.calls if isinstance(c.operation, keras.layers.Embedding))
+    for call in tables:
+        # What counts positions comes from no input: at most from its shape.
+        if not set(call.inputs) & set(traced.sources) and call != traced.embedding:
+            yield int(call.operation.input_dim)
 
 
 def _takes_any(trace: Callable[[Any], Any], structure: Any) -> bool:

@@ -94,7 +94,7 @@ def find_reader(graph: ModelGraph, which: int, preprocess: Preprocess) -> TextRe
         return None
     special = (getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "start", "end"))
     return TextReader(
-        lambda texts: _values(graph, graph.model.preprocessor(_segments(texts)), which)[0],
+        lambda texts: _values(graph, graph.model.preprocessor(x=_segments(texts)), which)[0],
         which,
         lambda number: str(tokenizer.id_to_token(number)),
         whole=True,
