@@ -248,7 +248,9 @@ def _reason(cell: Cell, layers: _Layers) -> str:
         return "the method explains the input"
     if not cell.method.placed:
         of_text = cell.run.prepared.axes == 1
-        return "every self-attention" + ("" if of_text else f", on the grid of {engine.layers[first]}")
+        return "every self-attention" + (
+            "" if of_text else f", on the grid of {engine.layers[first]}"
+        )
     if len(layers.paths) > 1:
         return f"{len(layers.paths)} layers as given, fused by {cell.run.fuse}"
     return engine.reasons[first]

@@ -255,9 +255,16 @@ class Request:
         needs = method.needs
         for by_image, by_layer in _AT_LAYER.items():
             needs = needs & ~by_image | by_layer if by_image in needs else needs
-        facts = {"pixels": False, "shown_as": None, "of_layer": None, "of_words": None}
-        at_words = layer is None
-        changed = replace(method, function=explained, needs=needs, at_words=at_words, **facts)
+        changed = replace(
+            method,
+            function=explained,
+            needs=needs,
+            pixels=False,
+            shown_as=None,
+            of_layer=None,
+            of_words=None,
+            at_words=layer is None,
+        )
         return replace(self, method=changed)
 
     @property

@@ -76,9 +76,9 @@ def parts_of(segments: Segments | None, network: Network) -> Parts:
         network: The network.
     """
     words = network.words
-    if segments is not None or words is None or words.count is None:
+    if segments is not None or words is None or words.most is None:
         return segmented("grid:7" if segments is None else segments, network.images)
-    return Parts(words.owners, words.count, varies=network.images.shape[0] > 1)
+    return Parts(words.owners, words.most, varies=network.images.shape[0] > 1)
 
 
 def segmented(segments: Segments, images: tf.Tensor) -> Parts:

@@ -29,9 +29,7 @@ def _smooth_grad_of_words(
     return tf.reduce_sum(mean, -1) if squared else tf.norm(mean, axis=-1)
 
 
-@method(
-    Need.NETWORK, pixels=True, passes="F + samples (F + B)", of_words=_smooth_grad_of_words
-)
+@method(Need.NETWORK, pixels=True, passes="F + samples (F + B)", of_words=_smooth_grad_of_words)
 def smooth_grad(
     reading: Reading,
     *,

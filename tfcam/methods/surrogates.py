@@ -268,9 +268,7 @@ def _all(parts: Parts) -> _Samples:
     for m in range(2, count + 1):
         table[m, 1:m] = kernel_weights(m) / [math.comb(m, k) for k in range(1, m)]
     own = tf.constant(chosen[np.newaxis], tf.float64) * present
-    of, seen = (
-        tf.cast(tf.reduce_sum(each, 1, keepdims=True), tf.int32) for each in (present, own)
-    )
+    of, seen = (tf.cast(tf.reduce_sum(each, 1, keepdims=True), tf.int32) for each in (present, own))
     weights = tf.gather_nd(tf.constant(table), tf.stack([of + 0 * seen, seen], -1))
     return _Samples(own, weights)
 

@@ -171,12 +171,10 @@ def _word_map(flow: tf.Tensor, reading: Reading) -> tf.Tensor:
     if flow.shape[-1] != length:
         raise ValueError(
             f"A map of attention needs attention over all {length} positions of the text; here "
-            f"each is over {flow.shape[-1]}. A gradient method such as integrated_gradients applies."
+            f"each is over {flow.shape[-1]}. Gradients, as of integrated_gradients, apply."
         )
     of_words = tf.cast(words.owners >= 0, flow.dtype)[..., tf.newaxis]
-    mean = tf.math.divide_no_nan(
-        tf.reduce_sum(of_words * flow, 1), tf.reduce_sum(of_words, 1)
-    )
+    mean = tf.math.divide_no_nan(tf.reduce_sum(of_words * flow, 1), tf.reduce_sum(of_words, 1))
     return tf.where(words.owners[:, :1] < 0, flow[:, 0], mean)
 
 

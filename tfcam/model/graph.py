@@ -20,7 +20,7 @@ from tfcam.model.functional_graph import UntoldError, read_calls
 from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import Input, find_input, read_structure, run
+from tfcam.model.inputs import Input, check_one_image, find_input, read_structure, run
 from tfcam.model.labels import Labels, find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.open_sizes import is_open, pin_size
@@ -35,6 +35,7 @@ from tfcam.model.positions import CallKey, call_key, count_positions
 from tfcam.model.scope_names import valid_scopes
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
+from tfcam.model.strings import find_words, mark_texts
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
@@ -92,6 +93,11 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If the model is not built, or does not say what it takes.
         """
+        return mark_texts(self, self._said, self.calls)
+
+    @cached_property
+    def _said(self) -> Any:
+        """The inputs as the model says what they are."""
         structure = read_structure(self)
         structure = mark_bare(structure, lambda which: self._calls(structure, which))
         if is_open(structure):
@@ -119,24 +125,15 @@ class ModelGraph(ModelTree):
             ValueError: If there is no such input.
         """
         if name is None and len(self.inputs) > 1 and all(one.is_text for one in self.inputs):
-            return self.once("words", self._find_words)
+            return self.once("words", lambda: find_words(self.calls()))
         return find_input(self.inputs, name)
-
-    def _find_words(self) -> int:
-        calls = self.calls()
-        tables = [c for c in calls.calls if isinstance(c.operation, keras.layers.Embedding)]
-        sizes = dict.fromkeys(range(len(self.inputs)), 0)
-        for call in tables:
-            for number in calls.sources.get((*call.inputs, "")[0], ()):
-                sizes[number] = max(sizes[number], int(call.operation.input_dim))
-        return max(sizes, key=lambda number: sizes[number])
 
     def embedding(self, which: int = 0) -> str | None:
         """The layer that turns a text's numbers into vectors, by its path; None without one."""
         if not self.inputs[which].is_text:
             return None
-        calls = self.calls(which)
-        return None if calls.embedding is None else calls.call_name(calls.embedding)
+        found = self.calls(which).embedding
+        return found and self.calls(which).call_name(found)
 
     def check_one_image(self, door: str) -> Input:
         """The input of a model that takes one image and nothing else.
@@ -147,12 +144,7 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If it takes something else.
         """
-        if len(self.inputs) > 1 or not self.inputs[0].is_image:
-            names = ", ".join(repr(taken.name) for taken in self.inputs)
-            raise ValueError(
-                f"{door} is for models with one image input; {self.name!r} takes {names}."
-            )
-        return self.inputs[0]
+        return check_one_image(self.inputs, self.name, door)
 
     def stem(self, which: int = 0) -> Stem:
         """What pixels become on their way to the first weights."""
@@ -180,7 +172,7 @@ class ModelGraph(ModelTree):
     def calls(self, which: int = 0) -> CallGraph:
         """What the model calls and who feeds whom, as seen from one of its inputs."""
 
-        return self.once(("calls", which), lambda: self._calls(self.structure, which))
+        return self.once(("calls", which), lambda: self._calls(self._said, which))
 
     def _calls(self, structure: Any, which: int) -> CallGraph:
         # A trace takes longer than a forward pass.

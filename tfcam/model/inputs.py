@@ -239,6 +239,23 @@ def find_input(inputs: Sequence[Input], name: str | int | None = None) -> int:
     return index
 
 
+def check_one_image(inputs: Sequence[Input], name: str, door: str) -> Input:
+    """Check that a model takes one image and nothing else.
+
+    Args:
+        inputs: The model's inputs.
+        name: The model's name.
+        door: What is for such models, as in "stream is for ...".
+
+    Raises:
+        ValueError: If it takes something else.
+    """
+    if len(inputs) > 1 or not inputs[0].is_image:
+        names = ", ".join(repr(taken.name) for taken in inputs)
+        raise ValueError(f"{door} is for models with one image input; {name!r} takes {names}.")
+    return inputs[0]
+
+
 def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
     """Call a model in inference mode.
 
@@ -260,4 +277,3 @@ def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
 
     with rewired(tree, [behind.layer()], give):
         return tree.model(tf.nest.pack_sequence_as(structure, given), training=False)
-

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
+from tfcam.model.call_graph import CallGraph
 from tfcam.model.tree import ModelTree
 
 
@@ -71,6 +74,36 @@ def find_vectorization(tree: ModelTree, shapes: Sequence[tuple[Any, ...]]) -> Ve
 def _vectorizations(tree: ModelTree) -> list[Any]:
     unique = {id(operation): operation for operation in tree.operations}
     return [each for each in unique.values() if isinstance(each, keras.layers.TextVectorization)]
+
+
+def mark_texts(tree: ModelTree, structure: Any, calls: Callable[[int], CallGraph]) -> Any:
+    """The inputs of a model, those of numbers that have embeddings as whole numbers.
+
+    An input is of floats where nobody says otherwise.
+
+    Args:
+        tree: The model.
+        structure: Its inputs in the structure in which it takes them.
+        calls: What the model calls, as seen from each of its inputs.
+    """
+    if not any(isinstance(each, keras.layers.Embedding) for each in tree.operations):
+        return structure
+    inputs = tf.nest.flatten(structure)
+    for which, taken in enumerate(inputs):
+        floats = len(taken.shape) == 1 and not taken.is_text
+        if floats and calls(which).embedding is not None:
+            inputs[which] = replace(taken, dtype="int32")
+    return tf.nest.pack_sequence_as(structure, inputs)
+
+
+def find_words(calls: CallGraph) -> int:
+    """Find which of several texts holds the words: that with the largest table of embeddings."""
+    sizes = {0: 0}
+    for call in calls.calls:
+        if isinstance(call.operation, keras.layers.Embedding):
+            for number in calls.sources.get((*call.inputs, "")[0], ()):
+                sizes[number] = max(sizes.get(number, 0), int(call.operation.input_dim))
+    return max(sizes, key=lambda number: sizes[number])
 
 
 def tokenizer_of(model: Any) -> Any:

@@ -54,11 +54,11 @@ class Words(NamedTuple):
 
     Attributes:
         owners: (B, L) int32, the word of each number; -1 where it is of none.
-        count: The most words of a text; None where no method hides words.
+        most: The most words of a text; None where no method hides words.
     """
 
     owners: tf.Tensor
-    count: int | None
+    most: int | None
 
 
 class Network(Protocol):

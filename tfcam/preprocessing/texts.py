@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class ReadText:
         words: The words that the model sees, as they are written.
         spans: Where each is in the text: (start, end); none where that can't be told.
         owners: (L,) int32, the word that each number is of; -1 where it is of none.
-        cut: How many words are beyond what the model takes.
+        cut: The number of its words that the model does not see.
     """
 
     text: str
@@ -161,8 +162,8 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
     if isinstance(given, bytes | np.str_):
         return _plain(given)
     if isinstance(given, np.ndarray) and given.dtype.kind in "USO":
-        flat = [_plain(each) for each in given.reshape(-1)]
-        return flat[0] if given.ndim == 0 else flat
+        flat: list[Text] = [_plain(each) for each in given.reshape(-1)]
+        return flat if given.ndim else flat[0]
     if not isinstance(given, list | tuple) or not given:
         return None
     if all(isinstance(each, str | bytes) for each in given):
@@ -210,8 +211,7 @@ def read_texts(
     _check_numbers(numbers, len(texts))
     contents = _Contents(reader, len(segmented[0]) if isinstance(texts[0], tuple) else 0)
     return [
-        _read(reader, contents, parts, row)
-        for parts, row in zip(segmented, numbers, strict=True)
+        _read(reader, contents, parts, row) for parts, row in zip(segmented, numbers, strict=True)
     ], inputs
 
 
@@ -257,9 +257,7 @@ def _read(
     words: list[str] = []
     spans: list[tuple[int, int]] = []
     start = cut = 0
-    for segment, places in zip(
-        segments, _places(numbers, contents, segments), strict=True
-    ):
+    for segment, places in zip(segments, _places(numbers, contents, segments), strict=True):
         content = numbers[places].tolist()
         found = _words_of(content, segment, contents)
         if found is None:
@@ -275,14 +273,14 @@ def _read(
         start += len(segment) + 1
     text = "\n".join(segments)
     if not words:
-        raise ValueError(f"A text must have at least one word that the model sees; got {text!r:.80}.")
+        raise ValueError(
+            f"A text must have at least one word that the model sees; got {text!r:.80}."
+        )
     told = tuple(spans) if len(spans) == len(words) else ()
     return ReadText(text, numbers, tuple(words), told, owners, cut)
 
 
-def _places(
-    numbers: np.ndarray, contents: _Contents, segments: Sequence[str]
-) -> list[np.ndarray]:
+def _places(numbers: np.ndarray, contents: _Contents, segments: Sequence[str]) -> list[np.ndarray]:
     """The positions of each segment: the runs of what is of a word."""
     places = np.flatnonzero(~np.isin(numbers, list(contents.blanks)))
     if len(segments) == 1:
@@ -311,16 +309,18 @@ class _Words(NamedTuple):
 def _words_of(content: list[int], segment: str, contents: _Contents) -> _Words | None:
     """Find the words of a segment; None where what they are made into can't be told apart."""
     tokens = [match.span() for match in _WORD.finditer(segment)]
-    found = _by_beginnings(content, segment, tokens, contents)
-    if len(found.words) > 1 or len(tokens) == 1 or not content:
-        return found
-    return _by_ends(content, segment, tokens, contents) or (None if len(content) > 1 else found)
+    return _by_beginnings(content, segment, tokens, contents) or _by_ends(
+        content, segment, tokens, contents
+    )
 
 
 def _by_beginnings(
     content: list[int], segment: str, tokens: Sequence[tuple[int, int]], contents: _Contents
-) -> _Words:
-    """Find what each word adds to the segment's beginning before it."""
+) -> _Words | None:
+    """Find what each word adds to the segment's beginning before it.
+
+    None where what comes before a space changes with what follows it.
+    """
     beginnings = contents.of([segment[:end] for _, end in tokens])
     words: list[_Word] = []
     first, begun = 0, None
@@ -330,6 +330,8 @@ def _by_beginnings(
         last = len(seen) if seen == content[: len(seen)] else None
         if number == len(tokens) - 1:
             last = len(content)
+        if last is None and segment[end : end + 1].isspace():
+            return None
         if last is not None and last > first:
             words.append(_Word(begun, end, first, last))
             first, begun = last, None
@@ -347,7 +349,7 @@ def _by_ends(
 ) -> _Words | None:
     """Find the words of a segment of which the model sees the end alone."""
     own = contents.of([segment[start:end] for start, end in tokens])
-    if sum(own, [])[-len(content) :] != content:
+    if list(itertools.chain(*own))[-len(content) :] != content:
         return None
     last, words = len(content), list[_Word]()
     cut = 0
