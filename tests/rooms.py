@@ -15,9 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("__main__",),
     ("cli", "__init__"),
-    ("callbacks", "evaluation"),
-    ("verification",),
-    ("metrics", "streaming"),
+    ("callbacks", "evaluation", "front"),
+    ("streaming", "verification"),
+    ("metrics",),
     ("explainer", "feature_visualization", "losses", "representations"),
     ("engine",),
     ("methods",),

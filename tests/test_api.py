@@ -60,7 +60,8 @@ def test_no_argument_is_explained_elsewhere_or_by_a_question():
 def test_explain_and_explainer_take_the_same_options():
     explain = inspect.signature(tfcam.explain).parameters
     explainer = inspect.signature(tfcam.Explainer).parameters
-    assert set(explain) - set(explainer) == {"image", "target", "words"}
+    # An explainer's map is given to tfcam.verify, with the explainer.
+    assert set(explain) - set(explainer) == {"image", "target", "words", "verify"}
     assert set(explainer) - set(explain) == {"freeze"}  # which pays off from the second call on
     for name in set(explainer) & set(explain):
         assert explain[name].default == explainer[name].default

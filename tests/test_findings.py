@@ -46,6 +46,8 @@ FACTS = {
     "all": ["a/last", "b/last"],
     "error": 0.75,
     "fidelity": 0.25,
+    "p_value": 0.36,
+    "verdict": "not supported",
 }
 
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from tfcam.evaluation.result import Evaluation
     from tfcam.explainer.compare import compare
     from tfcam.explainer.diagnose import Diagnosis, diagnose
-    from tfcam.explainer.explain import explain
     from tfcam.explainer.explainer import Explainer
     from tfcam.feature_visualization import objectives, parametrisations, recipes, transforms
     from tfcam.feature_visualization.dream import dream
     from tfcam.feature_visualization.result import Dream
+    from tfcam.front.explain import explain
     from tfcam.methods import METHODS
     from tfcam.model.black_box import BlackBox
     from tfcam.model.graph import layers
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from tfcam.results.comparison import Comparison
     from tfcam.results.explanation import Explanation
     from tfcam.results.explanations import Explanations
+    from tfcam.results.verification import Verification
     from tfcam.streaming.on_ray import stream_on_ray
     from tfcam.streaming.store import open_store
     from tfcam.streaming.stream import stream
     from tfcam.targets import Box, Difference, Regression, Segmentation, Similarity, Top
-    from tfcam.verification.result import Verification
     from tfcam.verification.verify import verify
 
 __version__ = "0.1.0"
@@ -108,14 +108,14 @@ _HOMES = {
     "Segmentation": "targets",
     "Similarity": "targets",
     "Top": "targets",
-    "Verification": "verification.result",
+    "Verification": "results.verification",
     "compare": "explainer.compare",
     "demo_model": "demo",
     "diagnose": "explainer.diagnose",
     "dream": "feature_visualization.dream",
     "embed": "representations.embedding",
     "evaluate": "evaluation.evaluate",
-    "explain": "explainer.explain",
+    "explain": "front.explain",
     "features": "representations.features",
     "layers": "model.graph",
     "open_store": "streaming.store",

@@ -200,6 +200,15 @@ FINDINGS = {
         "Divide the picture in another way, such as fewer or more `segments`, or use "
         "`kernel_shap`, which shares out what parts do together.",
     ),
+    "unsupported": Known(
+        "Hiding what the map marks lowers the number of {target} hardly more than the same map "
+        "elsewhere (p = {p_value:.2g}): {verdict} by the removal test. It may not show what the "
+        "model uses.",
+        "Chance does as much: the map is wrong, or any part of the picture matters as much, as "
+        "where an object fills it or stands there several times.",
+        "Read the map's `verification`, try another layer or method, and take this map for no "
+        "evidence.",
+    ),
     "no_picture": Known(
         "The picture of {key!r} is not at hand and shown as grey; its map is as it was. Give "
         "tfcam.open_store(..., data=...) what was explained.",

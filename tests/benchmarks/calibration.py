@@ -1,75 +1,131 @@
 """How often the removal test of ``tfcam.verify`` supports maps that know nothing, and methods.
 
-``python -m tests.benchmarks.calibration --photos 20`` counts, for MobileNetV2 with its ImageNet
-weights and with random ones, on which share of the photos p is at most 0.05, with its interval.
+``python -m tests.benchmarks.calibration --rows rows.csv`` asks MobileNetV2 and EfficientNet-Lite0,
+with their ImageNet weights, about photos, photo by photo. Each p-value is a row, written at once:
+it can be broken off, and goes on when it is called again. ``--table`` prints on which share of the
+photos p is at most 0.05, with its interval.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
-from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 import tfcam
 from tfcam.evaluation.intervals import share_interval
 from tfcam.metrics import Probe, centre_gaussian, random_map
-from tfcam.verification.hiding import Hiding
-from tfcam.verification.moves import permutation_p
-from tfcam.verification.questions import SURE, Marks
+from tfcam.metrics.hiding import Hiding
+from tfcam.metrics.moves import permutation_p
+from tfcam.metrics.removal_test import SURE, Marks
 
-METHODS = ("grad_cam", "layer_cam", "saliency")
+DATA = Path(os.environ.get("TFCAM_TEST_DATA", ""))
+NETWORKS: dict[str, Callable[[], Any]] = {
+    "MobileNetV2": keras.applications.MobileNetV2,
+    "EfficientNet-Lite0": lambda: keras.models.load_model(
+        DATA / "models" / "efficientnet_lite0.keras", compile=False
+    ),
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "grad_cam": {},
+    "layer_cam": {},
+    "integrated_gradients": {},
+    "lrp": {},
+    "rise": {"masks": 300},
+}
+# RISE asks the network so often that only one photo in so many has it.
+RARE = 4
+COLUMNS = ("photo", "network", "map", "p")
 
 
 def p_value(hiding: Hiding, values: np.ndarray, draws: int, seed: int) -> float:
     """The p-value of the removal test, as ``tfcam.verify`` takes it."""
     marks = Marks.of(hiding, np.maximum(values, 0), 0.25, draws, seed)
-    falls = marks.falls(marks.marked, lambda _: None).number
+    falls = marks.falls(marks.marked).number
     return permutation_p(falls[0], falls[1:])
 
 
-def measure(model: keras.Model, files: list[Path], draws: int) -> dict[str, list[float]]:
-    """The p-values of each kind of map, one a photo."""
-    explainers = {name: tfcam.Explainer(model, method=name, progress=False) for name in METHODS}
-    found, before = defaultdict(list), explainers["grad_cam"](files[-1]).raw
-    for seed, file in enumerate(files):
-        hiding = Hiding.of(Probe(model, file), ("blur", "mean"), plain=True)
-        maps = {name: explainer(file) for name, explainer in explainers.items()}
+class Subject:
+    """A network, and what explains it.
+
+    Args:
+        name: One of ``NETWORKS``.
+        before: The photo before the first.
+    """
+
+    def __init__(self, name: str, before: Path) -> None:
+        self.name, self.model = name, NETWORKS[name]()
+        self.explainers = {
+            method: tfcam.Explainer(self.model, method=method, progress=False, **options)
+            for method, options in METHODS.items()
+        }
+        self.before = self.explainers["grad_cam"](before).raw
+
+    def measure(self, photo: Path, number: int, draws: int) -> dict[str, float]:
+        """The p-values of all maps of a photo."""
+        hiding = Hiding.of(Probe(self.model, photo, batch_size=40), ("blur", "mean"), plain=True)
+        asked = [name for name in METHODS if name != "rise" or number % RARE == 0]
+        maps = {name: self.explainers[name](photo) for name in asked}
         values = {
-            name: each.raw if each.raw.ndim == 2 else each.heatmap for name, each in maps.items()
+            name: each.raw if each.layer is not None and each.raw.ndim == 2 else each.heatmap
+            for name, each in maps.items()
         }
         image = maps["grad_cam"].image
+        values["a random map"] = np.random.default_rng(number).random(values["grad_cam"].shape)
+        values["a random map, as pixels"] = random_map(image, number)
         values["a hill in the middle"] = centre_gaussian(image)
-        values["a random map"] = random_map(image, seed)
-        values["another photo's Grad-CAM"] = before
-        before = values["grad_cam"]
-        for name, each in values.items():
-            found[name].append(p_value(hiding, each, draws, seed))
-    return found
+        values["another photo's Grad-CAM"] = self.before
+        self.before = values["grad_cam"]
+        return {name: p_value(hiding, each, draws, number) for name, each in values.items()}
+
+
+def measure(rows: Path, photos: int, draws: int) -> None:
+    """Go on where the rows end."""
+    every = sorted((DATA / "images" / "imagenet").glob("*.JPEG"))
+    files = [every[place] for place in np.random.default_rng(0).permutation(len(every))[:photos]]
+    done = {row["photo"] for row in csv.DictReader(rows.open())} if rows.exists() else set()
+    start = len(done)
+    subjects = [Subject(name, files[start - 1]) for name in NETWORKS]
+    with rows.open("a") as file:
+        writer = csv.writer(file)
+        if not start:
+            writer.writerow(COLUMNS)
+        for number in range(start, len(files)):
+            found = {each.name: each.measure(files[number], number, draws) for each in subjects}
+            for network, values in found.items():
+                for name, p in values.items():
+                    writer.writerow((files[number].name, network, name, p))
+            file.flush()
+
+
+def table(rows: Path) -> str:
+    """The share of p at most 0.05 of each network and map, as Markdown."""
+    lines = ["| network | map | photos | p ≤ 0.05 | interval | median p |", "|---" * 6 + "|"]
+    for (network, name), part in pd.read_csv(rows).groupby(["network", "map"], sort=False):
+        share, low, high = share_interval(float((part["p"] <= SURE).mean()), len(part))
+        said = f"{share:.0%}", f"{100 * low:.0f} to {high:.0%}", f"{part['p'].median():.2f}"
+        lines.append(f"| {' | '.join((str(network), str(name), str(len(part)), *said))} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Count, and print a table."""
+    """Measure, or print the table of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=20)
+    parser.add_argument("--rows", type=Path, default=Path("calibration.csv"))
+    parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--draws", type=int, default=39)
+    parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
-    folder = Path(os.environ["TFCAM_TEST_DATA"]) / "images" / "imagenet"
-    every = sorted(folder.glob("*.JPEG"))
-    files = every[:: max(1, len(every) // given.photos)][: given.photos]
-    print("| weights | map | p <= 0.05 | 95 % interval | median p |\n|---|---|---|---|---|")
-    for weights in ("imagenet", None):
-        keras.utils.set_random_seed(0)
-        model = keras.applications.MobileNetV2(weights=weights)
-        for name, values in measure(model, files, given.draws).items():
-            share = float(np.mean(np.array(values) <= SURE))
-            _, low, high = share_interval(share, len(values))
-            middle = f"{np.median(values):.2f}"
-            line = (weights or "random", name, f"{share:.0%}", f"{low:.0%} to {high:.0%}", middle)
-            print(f"| {' | '.join(line)} |", flush=True)
+    if not given.table:
+        measure(given.rows, given.photos, given.draws)
+    print(table(given.rows))
 
 
 if __name__ == "__main__":

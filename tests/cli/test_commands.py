@@ -138,6 +138,8 @@ def test_json_says_what_explain_says(shapes):
             "layer": "features",
             "method": "grad_cam",
             "findings": [],
+            "verdict": None,
+            "p_value": None,
             "file": None,
         }
 

@@ -1,5 +1,6 @@
 """``tfcam verify``: what it says is what the library says; what can't be done is told before."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,19 @@ def test_what_can_not_be_done_is_told_in_one_line(picture, words, message):
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_explain_says_it_too(picture):
+    words = ["explain", "a.png", "--model", "shapes", "--target", KINDS[3], "--verify"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    expected = tfcam.explain(tfcam.demo_model(), picture, target=3, labels=KINDS, verify=True)
+    assert result.stdout.startswith(repr(expected))
+    assert "finding        unsupported" in result.stdout
+    assert Path(f"a_grad_cam_{KINDS[3]}.png").exists()  # named as without
+    result = CliRunner().invoke(app, [*words, "--json"])
+    (record,) = json.loads(result.stdout)
+    assert (record["verdict"], record["p_value"]) == (
+        expected.verification.verdict,
+        expected.verification.p_value,
+    )

@@ -14,7 +14,8 @@ from tfcam import metrics
 
 # What the metrics are made of.
 WORKINGS = {
-    *("checks", "neighbour_fill", "random_weights", "ranking", "registry", "similarity_table")
+    *("checks", "hiding", "moves", "neighbour_fill", "random_weights", "ranking", "registry"),
+    *("removal_test", "similarity_table"),
 }
 MODULES = {each.name for each in pkgutil.iter_modules(metrics.__path__)}
 CONSTANTS = {"BASELINES", "METRICS", "Measure"}

@@ -21,6 +21,7 @@ PROBING = (
     "confidence_change",
     "removal",
     "faithfulness_correlation",
+    "supported",
 )
 named = pytest.mark.parametrize("wrong", WRONG, ids=lambda value: type(value).__name__)
 

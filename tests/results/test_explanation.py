@@ -22,6 +22,7 @@ from tfcam import maps
 from tfcam.findings import Finding, finding
 from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
+from tfcam.results.verification import Check, Verification
 
 IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 14  # 0..238, no two alike
 HEATMAP = np.array([[0, 0.25, 0.5], [0.75, 0.1, 1]], np.float32)
@@ -44,6 +45,10 @@ PARTS = {
     "first": np.array([[1, -2]], np.float32),
     "block5/conv_3:1": np.array([[3], [4]], np.float32),
 }
+VERIFICATION = Verification(
+    *("Kätzchen", 0.1, (Check("Used?", "not supported", "No <b>."),)),
+    *(np.array([0.5, 1.0]), IMAGE, HEATMAP, 0.25, ("mean",), 0, 9, 0),
+)
 
 
 def made(**changes):
@@ -275,7 +280,7 @@ def test_an_empty_map_of_pixels_can_be_drawn(value):
 def saved_facts(result):
     facts = {name: getattr(result, name) for name in FACTS}
     facts["findings"] = [dataclasses.asdict(each) for each in result.findings]
-    return facts | {"parts": list(PARTS), "words": []}
+    return facts | {"parts": list(PARTS), "words": [], "verification": None}
 
 
 @pytest.mark.parametrize("raw_shape", [(1, 2), (2, 3, 3)])
@@ -287,6 +292,23 @@ def test_a_png_holds_the_picture_and_the_facts(tmp_path, raw_shape):
         assert (image.format, image.mode) == ("PNG", "RGB")
         np.testing.assert_array_equal(np.asarray(image), result.picture())
         assert json.loads(image.text["tfcam"]) == saved_facts(result)
+
+
+def test_a_png_holds_the_facts_of_a_verification(tmp_path):
+    path = made(verification=VERIFICATION).save(tmp_path / "a.png")
+    with Image.open(path) as image:
+        facts = json.loads(image.text["tfcam"])["verification"]
+    assert facts["checks"] == [dataclasses.asdict(check) for check in VERIFICATION.checks]
+    assert not {"falls", "image", "heatmap"} & set(facts)
+
+
+def test_what_is_attached_is_checked_when_it_is_loaded(tmp_path):
+    odd = dataclasses.replace(VERIFICATION, falls=np.arange(3))
+    with pytest.raises(ValueError, match=r"falls is an array \(3,\) of int64"):
+        Explanation.load(made(verification=odd).save(tmp_path / "a.npz"))
+    none = dataclasses.replace(VERIFICATION, checks=())
+    with pytest.raises(ValueError, match="it holds no answers"):
+        Explanation.load(made(verification=none).save(tmp_path / "b.npz"))
 
 
 CHANGED = {
@@ -308,6 +330,7 @@ CHANGED = {
     "measured": {},
     "parts": {"first": PARTS["first"], "block5/conv_3:1": PARTS["first"]},
     "words": ("good", "Kätzchen"),
+    "verification": VERIFICATION,
 }
 
 

@@ -11,9 +11,9 @@ from scipy import stats
 import tfcam
 from tests.networks import snapshot
 from tests.tolerances import ROUNDED
-from tfcam.verification.hiding import Hiding
-from tfcam.verification.moves import moved_maps, permutation_p
-from tfcam.verification.questions import Marks, judged
+from tfcam.metrics.hiding import Hiding
+from tfcam.metrics.moves import moved_maps, permutation_p
+from tfcam.metrics.removal_test import Marks, judged
 
 STAR = tfcam.scenes.draw_scene(1, kinds=["star"]).image
 

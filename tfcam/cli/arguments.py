@@ -27,7 +27,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
 # Options that name no file: the first that is named anyway, and what changes no map.
-_UNNAMED = ("method", "labels", "batch_size", "freeze", "progress")
+_UNNAMED = ("method", "labels", "batch_size", "freeze", "verify", "progress")
 
 
 # Options whose values name a file by themselves.

@@ -30,10 +30,11 @@ from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, print_words, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET
+from tfcam.engine.trust_options import VERIFY
 from tfcam.images.loading import is_url
 from tfcam.utils.files import check_target
 
-_EXPLAINED = (TARGET, *DOORS["Explainer"])
+_EXPLAINED = (TARGET, VERIFY, *DOORS["Explainer"])
 
 
 Signed = Annotated[
@@ -123,8 +124,9 @@ def explain(
     if choose_layer:
         options["layer"] = ask_layer(network, options["input"], options["grid"])
         files = choose()
-    target = options.pop("target")
+    target, verify = options.pop("target"), options.pop("verify")
     explainer: Any = Explainer(network, **options, **changes)
+    shared = {name: options[name] for name in ("batch_size", "progress")}
     records, failed = [], len(usable) < len(paths)
     total, unit = (len(usable), "pictures") if len(usable) > 1 else (None, "")
     with progress_bar(total, "explaining", options["progress"], unit) as advance:
@@ -132,7 +134,12 @@ def explain(
             if path not in usable:
                 continue
             try:
-                explanation = explainer(own or read_image(path), target)
+                image = own or read_image(path)
+                explanation = explainer(image, target)
+                if verify:
+                    from tfcam.verification.attach import verified
+
+                    explanation = verified(explanation, explainer, image, target, **shared)
                 if target_file is not None:
                     if target_file != file:
                         target_file.parent.mkdir(parents=True, exist_ok=True)
@@ -249,6 +256,7 @@ def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
     where: dict[str, Any] = {"words": result.words, "raw": result.raw.tolist()}
     if not result.text:
         where = {"boxes": [] if "not_finite" in codes else result.boxes().tolist()}
+    verification = result.verification
     return {
         "text" if result.text else "image": image,
         "target": result.target,
@@ -260,5 +268,7 @@ def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
         "method": result.method,
         **where,
         "findings": codes,
+        "verdict": None if verification is None else verification.verdict,
+        "p_value": None if verification is None else verification.p_value,
         "file": None if file is None else str(file),
     }

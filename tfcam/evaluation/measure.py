@@ -94,11 +94,19 @@ class CandidateMaps:
         pairs = zip(self.raws, self.batch.examples, strict=True)
         return [maps.heatmap(raw, example.image.shape[:2]) for raw, example in pairs]
 
+    @functools.cached_property
+    def of_layer(self) -> list[np.ndarray]:
+        """The map of each picture in [0, 1], as small as the layer has it; of pixels ``large``."""
+        return [
+            maps.scale(raw) if raw.ndim == 2 else large
+            for raw, large in zip(self.raws, self.large, strict=True)
+        ]
+
     def measure(self, measure: Measure, tally: Tally) -> list[Value]:
         """Measure each map that is finite; what counts over the whole set goes to the tally."""
         key = MetricKey(self.candidate.method, self.candidate.layer, measure.name)
         places = [place for place, good in enumerate(self.finite) if good]
-        if measure.kind in ("probe", "map"):
+        if measure.kind in ("probe", "layer", "map"):
             numbers = self._numbers(measure, key, tally)
             return [Value(place, measure, float(numbers[place])) for place in places]
         values = []
@@ -118,8 +126,8 @@ class CandidateMaps:
 
     def _numbers(self, measure: Measure, key: MetricKey, tally: Tally) -> np.ndarray:
         """Measure all maps at once, (B,); the tally keeps the curves that the numbers are of."""
-        small, probe = self.small, self.batch.probe
-        subject = (probe, small) if measure.kind == "probe" else (small,)
+        heatmaps = self.of_layer if measure.kind == "layer" else self.small
+        subject = (heatmaps,) if measure.kind == "map" else (self.batch.probe, heatmaps)
         numbers = measure.function(*subject, **measure.options)
         if not isinstance(numbers, Curve):
             return numbers

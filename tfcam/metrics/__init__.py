@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         increase_in_confidence,
         masked_images,
         removal,
+        supported,
         win,
     )
     from tfcam.metrics.imputation import (
@@ -141,6 +142,7 @@ __all__ = [
     "sobel_edges",
     "spearman",
     "ssim",
+    "supported",
     "top1_localisation",
     "top_quarter_iou",
     "truth_mask",

@@ -24,6 +24,7 @@ from tfcam.metrics.confidence import confidence_increased, relative_drop
 from tfcam.metrics.imputation import FILLS, Fill, impute
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import check_probe, on_input, top_pixels
+from tfcam.metrics.removal_test import SUPPORTED, removal_tests
 from tfcam.results.explanation import Explanation
 from tfcam.utils.validation import check_choice, kind_of
 
@@ -210,6 +211,44 @@ def removal(
             yield impute(image, removed, fill, seed)[np.newaxis]
 
     return probe(changed(), np.arange(len(probe))) - probe.probabilities
+
+
+def supported(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    fraction: float = 0.25,
+    draws: int = 99,
+    fills: Sequence[Fill] | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Tell which maps the removal test of ``tfcam.verify`` supports: p is at most 0.05.
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1], or a list of any sizes, such as a layer has them; or of
+            ``Explanation``, of which the layer's positions are moved.
+        fraction: Which part of the pixels a map marks, at most.
+        draws: Number of moved maps: each asks the model once for each fill.
+        fills: What replaces what is hidden, as in ``tfcam.verify``.
+        seed: The seed of the moves, which all maps of one size share.
+
+    Returns:
+        (B,) float32: 1 where it is supported, 0 where it is not or undecided.
+
+    Raises:
+        ValueError: If an argument is none of these, or maps do not fit.
+
+    Source: as ``tfcam.verify``.
+
+    Example:
+        >>> import tfcam
+        >>> model, scene = tfcam.demo_model(), tfcam.scenes.draw_scene(1, kinds=["star"])
+        >>> supported(Probe(model, scene.image), [tfcam.explain(model, scene.image)], draws=19)
+        array([1.], dtype=float32)
+    """
+    tests = removal_tests(probe, heatmaps, fraction=fraction, draws=draws, fills=fills, seed=seed)
+    return np.array([test.verdict == SUPPORTED for test in tests], np.float32)
 
 
 def faithfulness_correlation(

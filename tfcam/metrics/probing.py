@@ -205,16 +205,17 @@ class Probe:
             parts.append(self._probabilities(answer.values))
         return np.concatenate(parts)
 
-    def as_given(self, images: np.ndarray) -> Any:
+    def as_given(self, images: np.ndarray, index: Sequence[int] | None = None) -> Any:
         """Put changed images into the form that the model itself takes, with its other inputs.
 
         Args:
-            images: (B, H, W, C), a variant of each image.
+            images: (N, H, W, C) variants.
+            index: (N,) which of the images each is a variant of; None for one of each in turn.
 
         Returns:
             An array, or a list or dict of the inputs; channels where the model has them.
         """
-        values = list(self.others)
+        values = [other if index is None else other[list(index)] for other in self.others]
         values.insert(self._which, images)
         values = [
             np.asarray(taken.as_taken(tf.constant(value)))

@@ -22,10 +22,10 @@ class Measure:
     Attributes:
         name: The name that ``metrics=`` takes; with options, these in brackets.
         function: Of the kind "probe": (probe, heatmaps (B, H, W)) -> (B,) or a ``Curve``; of
-            "map": heatmaps (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a number;
-            of "set": a ``keras.metrics.Metric`` of heatmaps and truths, whose variables are sums
-            over pictures.
-        kind: "probe", "map", "truth" or "set".
+            "layer": the same, of maps as small as the layer has them; of "map": heatmaps
+            (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a number; of "set": a
+            ``keras.metrics.Metric`` of heatmaps and truths, whose variables are sums over pictures.
+        kind: "probe", "layer", "map", "truth" or "set".
         better: Whether a "higher" or a "lower" value is better.
         needs: The truth that a picture must have: "" for none, "boxes", or "region" for boxes or
             a mask.
@@ -37,7 +37,7 @@ class Measure:
 
     name: str
     function: Callable[..., Any]
-    kind: Literal["probe", "map", "truth", "set"]
+    kind: Literal["probe", "layer", "map", "truth", "set"]
     better: Literal["higher", "lower"]
     needs: Literal["", "boxes", "region"]
     meaning: str
@@ -202,6 +202,16 @@ _ALL = (
         usual=False,
     ),
     Measure(
+        "supported",
+        faithfulness.supported,
+        "layer",
+        "higher",
+        "",
+        "The share of pictures on which hiding what the map marks lowers the probability more than "
+        "hiding what it marks elsewhere, with p at most 0.05: of maps that know nothing some 0.05.",
+        usual=False,
+    ),
+    Measure(
         "faithfulness_correlation",
         faithfulness.faithfulness_correlation,
         "probe",
@@ -288,5 +298,5 @@ def _options(measure: Measure) -> list[str]:
     """List the options of a metric: its arguments besides maps and truth."""
     function = wsol.MaxBoxAccuracy if measure.name == "max_box_acc" else measure.function
     names = list(inspect.signature(function).parameters)
-    skipped = {"probe": 2, "map": 1, "truth": 2, "set": 0}[measure.kind]
+    skipped = {"probe": 2, "layer": 2, "map": 1, "truth": 2, "set": 0}[measure.kind]
     return [name for name in names[skipped:] if name not in ("name", "version")]

@@ -22,6 +22,7 @@ from tfcam.figures.letters import write_plainly
 from tfcam.figures.palette import ALPHA, COLORMAP, OF_MAXIMUM, OF_PERCENTILE, PLAIN, Palette
 from tfcam.figures.rendering import new_figure, render
 from tfcam.findings import FINDINGS, Finding
+from tfcam.results.verification import Verification
 from tfcam.utils.archive import Archived, Form, save_archive, save_picture
 from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import make_printable
@@ -62,6 +63,8 @@ class Explanation(Archived):
             its own words, as they are written; the maps then have a value for each word, (W,).
         text: The string that was explained; "" where none was given.
         spans: Where each word is in it, (start, end); empty where that can't be told.
+        words: Of a text, the word of each position: those given, else its numbers.
+        verification: How far it can be trusted, where that was asked for.
     """
 
     heatmap: np.ndarray
@@ -84,6 +87,7 @@ class Explanation(Archived):
     words: tuple[str, ...] = ()
     text: str = ""
     spans: tuple[tuple[int, int], ...] = ()
+    verification: Verification | None = None
 
     forms: ClassVar[Mapping[str, Form]] = {
         "heatmap": Form("f", (1, 2, 3)),
@@ -331,8 +335,10 @@ class Explanation(Archived):
 
     def _repr_html_(self) -> str:
         """A text's words; of anything else the picture, with its title for who can't see it."""
+        verified = "" if self.verification is None else self.verification.rows_to_html()
         if self._kind != "text":
-            return drawing.embed_png(self._repr_png_(), f"Map of {self._kind}: {self.title}")
+            png = self._repr_png_()
+            return drawing.embed_png(png, f"Map of {self._kind}: {self.title}") + verified
         return lettering.words_to_html(self.words, self.heatmap, self.title, self._foot, PLAIN)
 
     def colored(self, colormap: str = COLORMAP, signed: bool = False) -> Text:
@@ -363,6 +369,8 @@ class Explanation(Archived):
             f"  preprocessing  {self.preprocessing}",
         ]
         lines += [f"  {name:14} {value:.3g}" for name, value in self.measured.items()]
+        if self.verification is not None:
+            lines.append(f"  verification   {self.verification.verdict_in_words}")
         lines += [f"  finding        {finding}" for finding in self.findings]
         return make_printable("\n".join(lines))
 

@@ -139,8 +139,17 @@ def _read(archive: zipfile.ZipFile, kind: type[T]) -> T:
     facts = json.loads(str(arrays.take(_FACTS)))
     if facts["kind"] != kind.__name__:
         raise ValueError(f"it is of {facts['kind']!r:.50}")
-    result: Any = _typed(_unpacked(facts["fields"], arrays), kind, kind.__name__)
-    for name, form in getattr(kind, "forms", {}).items():
+    result: T = _typed(_unpacked(facts["fields"], arrays), kind, kind.__name__)
+    return result
+
+
+def _whole(result: Any) -> Any:
+    """A dataclass, if its arrays are what they must be and all of it fits together.
+
+    Raises:
+        ValueError: If not.
+    """
+    for name, form in getattr(result, "forms", {}).items():
         array = getattr(result, name)
         if array is not None and not (array.dtype.kind in form.kinds and array.ndim in form.ranks):
             raise ValueError(f"{name} is an array {array.shape} of {array.dtype}")
@@ -185,13 +194,8 @@ def save_picture(path: Path, pixels: np.ndarray, result: Any) -> None:
         pixels: (H, W, 3) uint8 RGB.
         result: An instance; of a dict of arrays the names are kept.
     """
-    facts = {
-        name: list(value) if _is_of_arrays(value) else value
-        for name, value in _parts(result).facts.items()
-        if not _is_array(value)
-    }
     text = PngImagePlugin.PngInfo()
-    text.add_itxt("tfcam", json.dumps(facts))
+    text.add_itxt("tfcam", json.dumps(_without_arrays(_parts(result).facts)))
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "png", pnginfo=text)
     write_whole(path, stream.getvalue())
@@ -258,7 +262,7 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
         return {key: _typed(part, inner[1], name) for key, part in value.items()}
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        return kind(**{key: _typed(part, hints[key], key) for key, part in value.items()})
+        return _whole(kind(**{key: _typed(part, hints[key], key) for key, part in value.items()}))
     if kind is bytes and isinstance(value, np.ndarray) and value.dtype == np.uint8:
         return value.tobytes()
     if kind in (str, bool) and type(value) is kind:
@@ -268,6 +272,16 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if kind is np.ndarray and isinstance(value, np.ndarray):
         return value
     raise TypeError(f"{name} is {value!r:.50}")
+
+
+def _without_arrays(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    parts = {name: part for name, part in value.items() if not _is_array(part)}
+    return {
+        name: list(part) if _is_of_arrays(part) else _without_arrays(part)
+        for name, part in parts.items()
+    }
 
 
 def _is_array(value: Any) -> bool:

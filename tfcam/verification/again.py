@@ -11,14 +11,15 @@ from scipy import ndimage
 
 from tfcam.explainer.explainer import Explainer
 from tfcam.methods.registry import METHODS
+from tfcam.metrics.hiding import Hiding
 from tfcam.metrics.random_weights import kept_weights, reinitialise, stages
+from tfcam.metrics.removal_test import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from tfcam.metrics.sanity_result import REACTS
 from tfcam.metrics.similarity import spearman
 from tfcam.model.hooks import LOCK
 from tfcam.results.explanation import Explanation
+from tfcam.results.verification import Check
 from tfcam.utils.progress import Advance
-from tfcam.verification.hiding import Hiding
-from tfcam.verification.questions import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Check
 
 # Maps at least so similar are the same; stable where the median is, or not stable.
 SAME, STABLE, UNSTABLE = 0.95, 0.8, 0.5
@@ -73,7 +74,7 @@ class Again:
     def __init__(self, explainer: Explainer, hiding: Hiding, target: Any) -> None:
         self._explainer, self._hiding, self._target = explainer.prepared(), hiding, target
         self.count = 0
-        self.own = self.map(hiding.probe.inputs[0])
+        self.own = self.map(hiding.image)
 
     def map(self, image: np.ndarray, target: Any = None) -> np.ndarray:
         """Make the map of an image as the model takes it: (H, W) in [0, 1].
@@ -83,14 +84,14 @@ class Again:
             target: Another target.
         """
         self.count += 1
-        given = self._hiding.probe.as_given(image[np.newaxis])
+        given = self._hiding.probe.as_given(image[np.newaxis], [self._hiding.place])
         result: Any = self._explainer(given, [self._target if target is None else target])
         heatmap: np.ndarray = result[0].heatmap
         return heatmap
 
     def likeness(self, rival: int | None) -> float | None:
         """The rank correlation with the map of another class; None without one."""
-        image = self._hiding.probe.inputs[0]
+        image = self._hiding.image
         return None if rival is None else spearman(self.own, self.map(image, rival))
 
 
@@ -159,7 +160,7 @@ def random_maps(
         with LOCK, kept_weights(model):
             for stage in stages(model, STAGES):
                 reinitialise(stage, seed)
-                found.append(again.map(hiding.probe.inputs[0]))
+                found.append(again.map(hiding.image))
                 advance(1)
     except ValueError as error:
         return str(error)
@@ -198,7 +199,7 @@ def of_training(
 
 def _changes(hiding: Hiding, seed: int) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
     """Change the picture a little: each with the shift that it has."""
-    image, sides = hiding.probe.inputs[0], hiding.sides
+    image, sides = hiding.image, hiding.sides
     rng, spread = np.random.default_rng(seed), _NOISE * float(np.ptp(image))
     for _ in range(_NOISES):
         noisy = image + rng.normal(0, spread, image.shape)
@@ -215,5 +216,5 @@ def _same_answer(hiding: Hiding, image: np.ndarray) -> bool:
     """Tell whether the most likely class is that of the picture; of other targets, always."""
     if hiding.answer is None:
         return True
-    (values,) = hiding.probe.class_probabilities(image[np.newaxis], [0])
+    (values,) = hiding.probe.class_probabilities(image[np.newaxis], [hiding.place])
     return int(values.argmax()) == hiding.answer

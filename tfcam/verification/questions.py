@@ -2,132 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 import numpy as np
 
 from tfcam.metrics.baselines import centre_gaussian
-from tfcam.utils.progress import Advance
-from tfcam.verification.hiding import Hiding
-from tfcam.verification.moves import moved_maps, permutation_p
-
-SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
-# A p-value of at most the first supports, of more than the second does not.
-SURE, UNSURE = 0.05, 0.2
-# With fewer moved maps no p-value reaches SURE.
-_FEWEST = 19
-# Probabilities below are taken for it, so that their logarithm is finite.
-_LEAST = 1e-30
-
-
-@dataclass(frozen=True)
-class Check:
-    """The answer to one question.
-
-    Attributes:
-        question: The question.
-        verdict: "supported", "not supported" or "undecided".
-        sentence: What was found, in words that can be quoted.
-        quantity: What ``value`` is, in words.
-        value: The number; None where it could not be had.
-        p_value: Of a permutation test; None where there is none.
-        low: Where the middle 95 % of the moved maps' numbers begin; None without a test.
-        high: Where they end.
-    """
-
-    question: str
-    verdict: str
-    sentence: str
-    quantity: str = ""
-    value: float | None = None
-    p_value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-class Falls(NamedTuple):
-    """What hiding what maps mark does, on the mean over the fills: of the map, then the others.
-
-    Attributes:
-        number: (N,) by how much the explained number falls.
-        contrast: (N,) by how much its logarithm falls more than the rival's; None without a rival.
-    """
-
-    number: np.ndarray
-    contrast: np.ndarray | None
-
-
-@dataclass(frozen=True, eq=False)
-class Marks:
-    """What a map marks, and what the same map marks at other places.
-
-    Attributes:
-        hiding: What asks the model.
-        marked: (1 + N, H, W) bool at the model's input: of the map, then of the moved maps.
-        values: The map that is moved: that of the layer, or of the pixels.
-        count: The number of pixels that each marks.
-    """
-
-    hiding: Hiding
-    marked: list[np.ndarray] = field(repr=False)
-    values: np.ndarray
-    count: int
-
-    @classmethod
-    def of(
-        cls, hiding: Hiding, values: np.ndarray, fraction: float, draws: int, seed: int
-    ) -> Marks:
-        """Find what a map marks, and move it.
-
-        Args:
-            hiding: What asks the model.
-            values: (h, w), the positive part of the map.
-            fraction: Which part of the pixels is marked, at most; no pixel where the map is 0.
-            draws: The number of moved maps.
-            seed: The seed of the moves.
-        """
-        pixels = int(np.prod(hiding.sides))
-        count = min(round(fraction * pixels), hiding.positive(values))
-        maps = [values, *moved_maps(values, draws, seed)]
-        return cls(hiding, [hiding.marked(each, count) for each in maps], values, count)
-
-    def falls(self, marked: list[np.ndarray], advance: Advance) -> Falls:
-        """Hide what maps mark.
-
-        Args:
-            marked: (H, W) bool each.
-            advance: Is told of each variant.
-        """
-        asked = self.hiding.ask(marked, advance)
-        number = self.hiding.number - asked[..., 0].mean(axis=1)
-        probe, rival = self.hiding.probe, self.hiding.rival
-        if rival is None:
-            return Falls(number, None)
-        classes = [int(probe.targets[0]), rival]
-        whole = probe.class_probabilities(probe.inputs, [0])[0, classes].astype(np.float64)
-        lower = np.log(np.maximum(whole, _LEAST)) - np.log(np.maximum(asked, _LEAST)).mean(axis=1)
-        return Falls(number, lower[:, 0] - lower[:, 1])
-
-
-def judged(value: float, others: np.ndarray) -> tuple[str, float]:
-    """Judge a value by those of the moved maps: the verdict and the p-value.
-
-    Supported where p is at most 0.05 and the value above 0; not supported where p is above 0.2, or
-    the value not above 0; else undecided, as with fewer than 19 others.
-
-    Args:
-        value: Of the map.
-        others: (n,) of the moved maps.
-
-    Example:
-        >>> judged(1.0, np.zeros(19)), judged(1.0, np.zeros(9)), judged(0.0, np.zeros(19))
-        (('supported', 0.05), ('undecided', 0.1), ('not supported', 1.0))
-    """
-    p_value = permutation_p(value, others)
-    if value <= 0 or p_value > UNSURE:
-        return NOT_SUPPORTED if len(others) >= _FEWEST or value <= 0 else UNDECIDED, p_value
-    return SUPPORTED if p_value <= SURE else UNDECIDED, p_value
+from tfcam.metrics.removal_test import (
+    FEWEST,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    UNDECIDED,
+    Marks,
+    judged,
+)
+from tfcam.results.verification import Check
 
 
 def of_use(marks: Marks, name: str, falls: np.ndarray, kept: np.ndarray) -> Check:
@@ -203,7 +89,7 @@ def of_place(marks: Marks, falls: np.ndarray, hill: float) -> Check:
         return Check(question, UNDECIDED, "Only pictures are held against a hill in the middle.")
     more, spread = falls[0] - hill, float(falls[1:].std())
     verdict = SUPPORTED if more > spread else NOT_SUPPORTED if more < -spread else UNDECIDED
-    if len(falls) <= _FEWEST:
+    if len(falls) <= FEWEST:
         verdict = UNDECIDED
     elif more == spread == 0:
         verdict = NOT_SUPPORTED

@@ -8,45 +8,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcam import maps
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import BATCH_SIZE, SEED
 from tfcam.explainer.explainer import Explainer
-from tfcam.metrics.checks import Heatmap, checked_fraction, heatmap_of
+from tfcam.metrics.checks import Heatmap, checked_fraction
 from tfcam.metrics.imputation import Fill
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.similarity import spearman
 from tfcam.model.labels import Labels
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
-from tfcam.targets.classes import NOTHING, Difference, Target, pair_name
-from tfcam.utils.progress import progress_bar
-from tfcam.utils.validation import check_choice, check_count
-from tfcam.utils.versions import versions
-from tfcam.verification.again import (
-    SAME,
-    STAGES,
-    Again,
-    changes,
-    explainer_of,
-    of_stability,
-    of_training,
-    random_maps,
-)
-from tfcam.verification.hiding import Hiding
-from tfcam.verification.questions import (
-    Marks,
-    hill_marked,
-    of_class,
-    of_place,
-    of_use,
-)
-from tfcam.verification.result import Verification
-
-# Those that leave a picture of which nothing is left.
-_WHOLE_FILLS = ("zero", "mean", "blur")
-# The explained number is the same as when the map was made, but for rounding.
-_CLOSE = 0.01
+from tfcam.results.verification import Verification
+from tfcam.targets.classes import Target
+from tfcam.utils.validation import check_count
+from tfcam.verification.again import explainer_of
+from tfcam.verification.inquiry import Inquiry, Subject
 
 
 def verify(
@@ -144,53 +119,13 @@ def verify(
         output=output,
         batch_size=batch_size,
     )
-    plain = bool(probe.targets[0] >= 0) and not isinstance(target, Difference)
-    _check(probe, explanation, plain)
-    sides = probe.inputs.shape[1:-1]
-    fills = fills or (("blur", "mean") if len(sides) == 2 else ("mean", "zero"))
-    for fill in fills:
-        check_choice("fills", fill, _WHOLE_FILLS)
-    heatmap = _heatmap(explanation, len(sides))
-    values = _moved_values(explanation, heatmap)
-    hiding = Hiding.of(probe, fills, plain)
-    marks = Marks.of(hiding, values, fraction, draws, seed)
-    explained = int(probe.targets[0]) if plain else target
+    if len(probe) != 1:
+        raise ValueError(f"verify takes one image; got {len(probe)}. Verify them one by one.")
     known, _ = open_model(model, input).graph.labels(labels, output)
-    name, rival = _names(explanation, explained, hiding.rival, known)
     shared = {"preprocess": preprocess, "labels": labels, "input": input, "output": output}
-    found = explainer or explainer_of(explanation, model, **shared)
-    moved, kept = len(marks.marked), 1 + (len(marks.marked) - 1) // 2
-    total = (moved + 1 + STAGES) * len(fills) + kept + changes(hiding) + STAGES
-    with progress_bar(total, "verifying", progress) as advance:
-        falls = marks.falls(marks.marked, advance)
-        alone = [~places for places in marks.marked[:kept]]
-        again = _again(found, explainer is not None, explanation, hiding, explained)
-        alike = None if again is None else again.likeness(hiding.rival)
-        random = random_maps(again, model, hiding, seed, advance)
-        others = [] if isinstance(random, str) else random
-        marked = [hiding.marked(each, marks.count) for each in others]
-        least = marks.falls([hill_marked(marks), *marked], advance).number
-        checks = (
-            of_use(marks, name, falls.number, hiding.ask(alone, advance, 1)[:, 0, 0]),
-            of_class(falls.contrast, name, rival, alike, SAME),
-            of_stability(again, hiding, seed, advance),
-            of_training(again, random, falls.number[0], least[1:]),
-            of_place(marks, falls.number, least[0]),
-        )
-    return Verification(
-        name,
-        hiding.number,
-        checks,
-        falls.number,
-        probe.images[0],
-        maps.scale(maps.resize(heatmap, probe.images[0].shape[: len(sides)])),
-        fraction,
-        tuple(fills),
-        seed,
-        (moved + 1 + len(others)) * len(fills) + kept,
-        0 if again is None else again.count,
-        versions(),
-    )
+    maker = explainer or explainer_of(explanation, model, **shared)
+    inquiry = Inquiry(known, draws, fraction, fills, seed, progress)
+    return inquiry(Subject(probe, 0, explanation, target), maker, explainer is not None)
 
 
 def _target(explanation: Explanation) -> int | None:
@@ -222,91 +157,3 @@ def _image(explanation: Explanation | Heatmap) -> np.ndarray:
             "Give verify the same image=, and preprocess=None."
         )
     return explanation.image
-
-
-def _check(probe: Probe, explanation: Explanation | Heatmap, plain: bool) -> None:
-    """Refuse several images, and a model, picture or preprocessing that is another.
-
-    Raises:
-        ValueError: If the model gives another number than the explanation says.
-    """
-    if len(probe) != 1:
-        raise ValueError(f"verify takes one image; got {len(probe)}. Verify them one by one.")
-    if not isinstance(explanation, Explanation):
-        return
-    said = explanation.probability if plain else explanation.score
-    same = probe.targets[0] == explanation.target if plain else explanation.target is None
-    if said is None or not same:
-        return
-    now = float(probe.probabilities[0])
-    if abs(said - now) > _CLOSE * max(1, abs(said)):
-        raise ValueError(
-            f"The explanation says {said:.3g} for {explanation.name!r}, and the model gives "
-            f"{now:.3g}: its weights, the image or the preprocessing are not those of the map. "
-            "Give verify the same image=, target= and preprocess=."
-        )
-
-
-def _heatmap(explanation: Explanation | Heatmap, axes: int) -> np.ndarray:
-    """The positive part of a heatmap.
-
-    Raises:
-        ValueError: If it does not fit the model's input.
-    """
-    heatmap = heatmap_of(explanation).astype(np.float32)
-    if heatmap.ndim != axes or not heatmap.size or not np.isfinite(heatmap).all():
-        raise ValueError(
-            f"The heatmap must be finite and have {axes} axes, as the model's input has sides; got "
-            f"an array of shape {heatmap.shape}."
-        )
-    return np.maximum(heatmap, 0)
-
-
-def _moved_values(explanation: Explanation | Heatmap, heatmap: np.ndarray) -> np.ndarray:
-    """What is moved: the layer's positions where they alone make the heatmap, else its pixels."""
-    if isinstance(explanation, Explanation) and explanation.raw.ndim == heatmap.ndim:
-        raw = np.maximum(explanation.raw, 0).astype(np.float32)
-        if np.allclose(maps.heatmap(raw, heatmap.shape), heatmap, atol=1e-4):
-            return raw
-    return heatmap
-
-
-def _names(
-    explanation: Explanation | Heatmap, target: Any, rival: int | None, labels: Any
-) -> tuple[str, str]:
-    """What the explained target and its rival are called."""
-    name, other = (
-        pair_name((index, NOTHING), labels) if isinstance(index, int) else "the target"
-        for index in (target, rival)
-    )
-    if isinstance(explanation, Explanation):
-        same = not isinstance(target, int) or target == explanation.target
-        name = explanation.name if same else name
-    return name, other
-
-
-def _again(
-    explainer: Explainer | None,
-    is_given: bool,
-    explanation: Explanation | Heatmap,
-    hiding: Hiding,
-    target: Any,
-) -> Again | None:
-    """What makes the map again; None where there is nothing, or it makes another map.
-
-    Raises:
-        ValueError: If an explainer that was given makes another map.
-    """
-    if explainer is None:
-        return None
-    again = Again(explainer, hiding, target)
-    before = maps.resize(heatmap_of(explanation).astype(np.float32), hiding.sides)
-    similarity = spearman(again.own, before)
-    if similarity >= SAME:
-        return again
-    if is_given:
-        raise ValueError(
-            f"explainer must make the map that is verified; its own has a rank correlation of "
-            f"{similarity:.2f} with it."
-        )
-    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from tfcam import maps
 from tfcam.metrics.imputation import Fill, impute
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import ranks
-from tfcam.utils.progress import Advance
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,36 +18,56 @@ class Hiding:
     """Hides parts of one picture, and asks the model.
 
     Attributes:
-        probe: The model, and one image.
+        probe: The model and its images.
+        place: Which of the images it is.
         filled: (H, W, C) each: images of which nothing is left, one for each fill.
-        rival: The class that is most likely besides the explained one; None where no class is
-            explained.
-        answer: The most likely class; None as well.
+        whole: (C,) the probability of each class; None where no class is explained.
     """
 
     probe: Probe
+    place: int
     filled: Sequence[np.ndarray]
-    rival: int | None
-    answer: int | None
+    whole: np.ndarray | None
 
     @classmethod
-    def of(cls, probe: Probe, fills: Sequence[Fill], plain: bool) -> Hiding:
-        """Prepare it for a probe of one image.
+    def of(cls, probe: Probe, fills: Sequence[Fill], plain: bool, place: int = 0) -> Hiding:
+        """Prepare it for an image of a probe.
 
         Args:
-            probe: The model, and one image.
+            probe: The model and its images.
             fills: What replaces what is hidden: "blur", "mean" or "zero".
-            plain: Whether a class is explained, and nothing else.
+            plain: Whether the class is held against others: one is explained, and nothing else.
+            place: Which of the images it is.
         """
-        image = probe.inputs[0]
+        image = probe.inputs[place]
         everything = np.ones(image.shape[:-1], bool)
-        rival = answer = None
-        if plain:
-            values = probe.class_probabilities(probe.inputs, [0])[0]
-            answer = int(values.argmax())
-            values[probe.targets[0]] = -1
-            rival = int(values.argmax())
-        return cls(probe, [impute(image, everything, fill) for fill in fills], rival, answer)
+        filled = [impute(image, everything, fill) for fill in fills]
+        whole = probe.class_probabilities(image[np.newaxis], [place])[0] if plain else None
+        return cls(probe, place, filled, whole)
+
+    @property
+    def answer(self) -> int | None:
+        """The most likely class; None where no class is explained."""
+        return None if self.whole is None else int(self.whole.argmax())
+
+    @property
+    def rival(self) -> int | None:
+        """The class that is most likely besides the explained one; None where none is explained."""
+        if self.whole is None:
+            return None
+        others = self.whole.copy()
+        others[self.target] = -1
+        return int(others.argmax())
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, C) the picture as the model takes it."""
+        return self.probe.inputs[self.place]
+
+    @property
+    def target(self) -> int:
+        """The explained class; negative where none is."""
+        return int(self.probe.targets[self.place])
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -58,7 +77,7 @@ class Hiding:
     @property
     def number(self) -> float:
         """The explained number of the whole picture."""
-        return float(self.probe.probabilities[0])
+        return float(self.probe.probabilities[self.place])
 
     def marked(self, values: np.ndarray, count: int) -> np.ndarray:
         """Find the pixels of the model's input where a map is highest: so many, as bools."""
@@ -69,7 +88,10 @@ class Hiding:
         return int(np.count_nonzero(maps.resize(values.astype(np.float32), self.sides) > 0))
 
     def ask(
-        self, hidden: Sequence[np.ndarray], advance: Advance, fills: int | None = None
+        self,
+        hidden: Sequence[np.ndarray],
+        advance: Callable[[int], object],
+        fills: int | None = None,
     ) -> np.ndarray:
         """Ask about the picture with parts hidden.
 
@@ -82,7 +104,7 @@ class Hiding:
             (N, fills, 2) float64: the explained number, and the rival's; (N, fills, 1) where there
             is none.
         """
-        image, filled = self.probe.inputs[0], self.filled[:fills]
+        image, filled = self.image, self.filled[:fills]
 
         def variants() -> Iterator[np.ndarray]:
             for places in hidden:
@@ -90,10 +112,11 @@ class Hiding:
                     advance(1)
                     yield np.where(places[..., np.newaxis], other, image)[np.newaxis]
 
-        index = np.zeros(len(hidden) * len(filled), int)
-        if self.rival is None:
+        index = np.full(len(hidden) * len(filled), self.place)
+        rival = self.rival
+        if rival is None:
             values = self.probe(variants(), index)[:, np.newaxis]
         else:
-            classes = [int(self.probe.targets[0]), self.rival]
+            classes = [self.target, rival]
             values = self.probe.class_probabilities(variants(), index)[:, classes]
         return values.reshape(len(hidden), len(filled), -1).astype(np.float64)

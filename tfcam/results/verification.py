@@ -16,22 +16,38 @@ from matplotlib.figure import Figure
 
 from tfcam.figures.letters import write_plainly
 from tfcam.figures.overlays import embed_png, overlay
+from tfcam.figures.page import page
 from tfcam.figures.rendering import new_figure, render
 from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import make_printable
-from tfcam.verification.questions import Check
 
 _SIZE = (7, 3)
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>body {{ font: 1rem/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse }} td, th {{ padding: .4rem .8rem; text-align: left;
-vertical-align: top; border-bottom: 1px solid #999 }} img {{ max-width: 100% }}</style>
-<h1>{title}</h1>
-{body}
-</html>
-"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer to one question.
+
+    Attributes:
+        question: The question.
+        verdict: "supported", "not supported" or "undecided".
+        sentence: What was found, in words that can be quoted.
+        quantity: What ``value`` is, in words.
+        value: The number; None where it could not be had.
+        p_value: Of a permutation test; None where there is none.
+        low: Where the middle 95 % of the moved maps' numbers begin; None without a test.
+        high: Where they end.
+    """
+
+    question: str
+    verdict: str
+    sentence: str
+    quantity: str = ""
+    value: float | None = None
+    p_value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,8 +114,13 @@ class Verification(Archived):
         """One row for each question: its verdict, number, p-value, range by chance, sentence."""
         return pd.DataFrame([asdict(check) for check in self.checks])
 
+    @property
+    def verdict_in_words(self) -> str:
+        """The verdict with its p-value."""
+        return f"{self.verdict} (p = {self.p_value:.2g})"
+
     def __repr__(self) -> str:
-        lines = [f"Verification of a map of {self.name}: {self.verdict} (p = {self.p_value:.2g})"]
+        lines = [f"Verification of a map of {self.name}: {self.verdict_in_words}"]
         for check in self.checks:
             lines += [f"  {check.question} {check.verdict}", f"    {check.sentence}"]
         return make_printable("\n".join(lines))
@@ -137,22 +158,25 @@ class Verification(Archived):
 
     def to_html(self) -> str:
         """Write a page that needs no other file: the map, the test, and a row for each question."""
-        title = html.escape(f"How far the map of {self.name} can be trusted")
-        return _PAGE.format(title=title, body=self._repr_html_())
+        return page(f"How far the map of {self.name} can be trusted", self._repr_html_())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{html.escape(check.question)}</th><td><b>{check.verdict}</b></td>"
-            f"<td>{html.escape(check.sentence)}</td></tr>"
-            for check in self.checks
-        )
         asked = (
             f"The model was asked about {self.forwards} changed pictures; the map was made "
             f"{self.explanations} times. What is hidden is replaced by: {', '.join(self.fills)}. "
             f"Seed {self.seed}."
         )
-        picture = embed_png(self._png(), "The map, and the falls by chance")
-        return f"{picture}<table>{rows}</table><p>{html.escape(asked)}</p>"
+        picture = embed_png(self._png(), f"The map, and the falls by chance: {self.sentence}")
+        return f"{picture}{self.rows_to_html()}<p>{html.escape(asked)}</p>"
+
+    def rows_to_html(self) -> str:
+        """Write a table as HTML: each question, its verdict, and what was found."""
+        rows = "".join(
+            f"<tr><th>{html.escape(check.question)}</th><td><b>{check.verdict}</b></td>"
+            f"<td>{html.escape(check.sentence)}</td></tr>"
+            for check in self.checks
+        )
+        return f"<table>{rows}</table>"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page (``.html``), the figure (``.png``) or everything (``.npz``), whole.

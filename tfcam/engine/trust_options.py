@@ -1,0 +1,20 @@
+"""The options that ask how far maps can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tfcam.engine.option import flag
+
+VERIFY = flag(
+    "verify",
+    False,
+    "Ask how far each map can be trusted, as ``tfcam.verify`` does: about 260 forward passes more "
+    "for each, and a finding where the removal test does not support it.",
+)
+VERIFY_ROWS = replace(
+    VERIFY,
+    words="Test of each map whether hiding what it marks lowers the explained number more than "
+    "chance would: 200 forward passes more for each picture, and two columns, ``p_value`` and "
+    "``verdict``.",
+)
