@@ -100,8 +100,8 @@ def explain(
 
     texts, changes = read_texts(images or [], text or []), read_method_options(option, _EXPLAINED)
     usual = "integrated_gradients" if texts and options["layer"] is None else "grad_cam"
-    options["method"] = options["method"] or usual
-    check_method_options(options["method"], changes, options)
+    method = options["method"] or usual
+    check_method_options(method, changes, options)
     if not (texts or images):
         raise ValueError("Give what is explained: a picture, or --text for a model of texts.")
     paths = [name_text(each) for each in texts] or expand(images or [])
@@ -110,7 +110,8 @@ def explain(
     inputs = [*(images or []), *([] if texts else paths), model, options["labels"]]
 
     def choose() -> list[Path | None]:
-        name = name_options({**options, **changes, **_chosen(signed=signed)}, _EXPLAINED)
+        named = {**options, "method": method, **changes, **_chosen(signed=signed)}
+        name = name_options(named, _EXPLAINED)
         files = choose_files(paths, name, file) if wanted else []
         check_new(files, overwrite, inputs)
         return [*files] or [None] * len(paths)

@@ -253,4 +253,6 @@ def _reason(cell: Cell, layers: _Layers) -> str:
         )
     if len(layers.paths) > 1:
         return f"{len(layers.paths)} layers as given, fused by {cell.run.fuse}"
+    if cell.method.at_words:
+        return "the embeddings of its words"
     return engine.reasons[first]

@@ -178,6 +178,11 @@ class CallGraph:
         taking = [call for call in tables if made & set(call.inputs[:1])]
         return max(taking, key=lambda call: int(call.operation.input_dim), default=None)
 
+    @property
+    def embedding_name(self) -> str | None:
+        """What ``embedding`` can be asked for by."""
+        return None if self.embedding is None else self.call_name(self.embedding)
+
     def call_name(self, call: Call) -> str:
         """Name a call as it can be asked for: its path, with its number where there are several."""
         number = self.call_number(call)

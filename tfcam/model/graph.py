@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias, TypeVar
 
 import keras
@@ -124,16 +124,12 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If there is no such input.
         """
-        if name is None and len(self.inputs) > 1 and all(one.is_text for one in self.inputs):
-            return self.once("words", lambda: find_words(self.calls()))
-        return find_input(self.inputs, name)
+        found = partial(self.once, "words", lambda: find_words(self.calls()))
+        return find_input(self.inputs, name, found)
 
     def embedding(self, which: int = 0) -> str | None:
         """The layer that turns a text's numbers into vectors, by its path; None without one."""
-        if not self.inputs[which].is_text:
-            return None
-        found = self.calls(which).embedding
-        return found and self.calls(which).call_name(found)
+        return self.calls(which).embedding_name if self.inputs[which].is_text else None
 
     def check_one_image(self, door: str) -> Input:
         """The input of a model that takes one image and nothing else.

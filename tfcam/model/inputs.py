@@ -221,12 +221,21 @@ def _is_shape(shape: Any) -> bool:
     return all(size is None or isinstance(size, int) for size in shape)
 
 
-def find_input(inputs: Sequence[Input], name: str | int | None = None) -> int:
+def find_input(
+    inputs: Sequence[Input], name: str | int | None, find_words: Callable[[], int]
+) -> int:
     """Find which input is meant; the first one with most axes where none is named.
+
+    Args:
+        inputs: The model's inputs.
+        name: As a user names it.
+        find_words: Finds the one of words where all are texts, as transformers take them.
 
     Raises:
         ValueError: If there is no such input.
     """
+    if name is None and len(inputs) > 1 and all(taken.is_text for taken in inputs):
+        return find_words()
     if name is None:
         return max(range(len(inputs)), key=lambda n: (len(inputs[n].shape), -n))
     names = [taken.name for taken in inputs]

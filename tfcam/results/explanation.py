@@ -196,7 +196,7 @@ class Explanation(Archived):
             height, width = self.heatmap.shape
             return f"{width} x {height} pixels"
         if self.heatmap.ndim == 1:
-            return f"{len(self.heatmap)} positions"
+            return f"{len(self.heatmap)} {'words' if self.text else 'positions'}"
         return f"{' x '.join(map(str, self.heatmap.shape))} voxels"
 
     @property
