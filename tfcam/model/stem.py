@@ -123,7 +123,7 @@ def run_stem(tree: ModelTree, structure: Any, which: int) -> Stem:
     ]
     try:
         with rewired(tree, watched, watch):
-            run(tree.model, structure, values)
+            run(tree, structure, values)
     except _ReachedError:
         pass
     except Exception:  # a user's code may not bear six pictures, or such ones
