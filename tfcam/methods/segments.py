@@ -29,17 +29,25 @@ class Parts:
             none, and always seen.
         count: The number of parts; where each image has its own, the largest that it may be.
         varies: Whether an image may have fewer.
+        divided: Whether the value of a part is divided among its positions, as that of a word is
+            among its pieces, which are summed; of an image's parts each position has the whole.
     """
 
     numbers: tf.Tensor
     count: int
     varies: bool = False
+    divided: bool = False
 
     @property
     def present(self) -> tf.Tensor:
         """(B, count) or (1, count) float64: 1 for the parts that an image has."""
+        return tf.minimum(self._sizes, 1)
+
+    @property
+    def _sizes(self) -> tf.Tensor:
+        """(B, count) or (1, count) float64: how many positions each has."""
         flat = tf.reshape(self.numbers, (self.numbers.shape[0], -1))
-        return tf.reduce_max(tf.one_hot(flat, self.count, dtype=tf.float64), 1)
+        return tf.reduce_sum(tf.one_hot(flat, self.count, dtype=tf.float64), 1)
 
     def covers(self, indices: tf.Tensor) -> tf.Tensor:
         """(k, B, *sides) float32: 1 where the part of that number is."""
@@ -58,6 +66,8 @@ class Parts:
 
     def spread(self, values: tf.Tensor) -> tf.Tensor:
         """(B, *sides) float32: a value (B, count) for each part, at all of its positions."""
+        if self.divided:
+            values = tf.cast(values, tf.float64) / tf.maximum(self._sizes, 1)
         batch = values.shape[0]
         numbers = tf.repeat(self.numbers, batch // self.numbers.shape[0], axis=0)
         values = tf.pad(tf.cast(values, tf.float32), [[0, 0], [0, 1]])
@@ -78,7 +88,7 @@ def parts_of(segments: Segments | None, network: Network) -> Parts:
     words = network.words
     if segments is not None or words is None or words.most is None:
         return segmented("grid:7" if segments is None else segments, network.images)
-    return Parts(words.owners, words.most, varies=network.images.shape[0] > 1)
+    return Parts(words.owners, words.most, varies=network.images.shape[0] > 1, divided=True)
 
 
 def segmented(segments: Segments, images: tf.Tensor) -> Parts:
