@@ -123,6 +123,7 @@ PLACES = {
     "compare": ("tfcam.explainer.compare.compare", "a.png --model shapes"),
     "diagnose": ("tfcam.explainer.diagnose.diagnose", "a.png --model shapes"),
     "verify": ("tfcam.explainer.explainer.Explainer", "a.png --model shapes"),
+    "report": ("tfcam.front.report.report", "a.png --model shapes"),
     "evaluate": ("tfcam.evaluation.evaluate.evaluate", "shapes ."),
     "recommend": ("tfcam.evaluation.recommend.recommend", "shapes ."),
     "dream": ("tfcam.feature_visualization.dream.dream", "--model shapes --target 1"),
