@@ -153,7 +153,7 @@ class _Cells(NamedTuple):
                 with observed(self.tree, [self.entry.operation], visit):
                     run(self.tree, self.structure, values)
             except _SeenError as seen:
-                return self._laid_out(seen.value, taken.channels_first)
+                return self._laid_out(seen.value, taken.layers_first)
         return None
 
     def _laid_out(self, value: Any, channels_first: bool) -> np.ndarray | None:

@@ -40,6 +40,7 @@ from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree, called_operations
+from tfcam.model.turned_inputs import mark_turned
 from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
@@ -98,8 +99,7 @@ class ModelGraph(ModelTree):
     @cached_property
     def _said(self) -> Any:
         """The inputs as the model says what they are."""
-        structure = read_structure(self)
-        structure = mark_bare(structure, lambda which: self._calls(structure, which))
+        structure = mark_bare(mark_turned(read_structure(self), self._calls), self._calls)
         if is_open(structure):
             structure, self._kept["calls", 0] = pin_size(self, structure)
         return structure

@@ -34,6 +34,7 @@ class Input:
         shape: Without the batch axis, the channels last; unknown sizes are None.
         dtype: What the model asks for; float32 where it says nothing.
         channels_first: Whether the model takes the channels before the sides.
+        turned: Whether its layers have them last all the same: the model moves them there itself.
         bare: Whether it takes pictures of one channel without an axis of channels, (h, w); here
             they have that axis.
         behind: Of an input of strings, the layer that turns them into numbers: the input is here
@@ -51,11 +52,17 @@ class Input:
     behind: Vectorization | None = None
     blank: int = 0
     usual: int | None = None
+    turned: bool = False
 
     @property
     def is_text(self) -> bool:
         """Whether it takes a text as whole numbers, (L,)."""
         return len(self.shape) == 1 and "int" in self.dtype
+
+    @property
+    def layers_first(self) -> bool:
+        """Whether the layers that see it have the channels before the sides."""
+        return self.channels_first and not self.turned
 
     @property
     def own_shape(self) -> tuple[int | None, ...]:
@@ -69,6 +76,11 @@ class Input:
         """The order in which it has the axes of ``shape``."""
         axes = tuple(range(len(self.shape)))
         return (axes[-1], *axes[:-1]) if self.channels_first else axes
+
+    @property
+    def layers_order(self) -> tuple[int, ...]:
+        """The order in which the layers that see it have the axes of ``shape``."""
+        return self.order if self.layers_first else tuple(range(len(self.shape)))
 
     def shape_of(self, axes: int) -> tuple[int | None, ...]:
         """The shape of an example of so many axes: one channel may lack its axis, as in Keras."""
@@ -131,7 +143,7 @@ def read_structure(tree: ModelTree) -> Any:
     if most < 2 or not _is_channels_first(tree, most + 1):
         return taken
     return tf.nest.map_structure(
-        lambda one: _channels_first(one) if len(one.shape) == most else one, taken
+        lambda one: with_channels_first(one) if len(one.shape) == most else one, taken
     )
 
 
@@ -173,8 +185,10 @@ def _behind_strings(tree: ModelTree, taken: Any) -> Any:
     return tf.nest.pack_sequence_as(taken, inputs)
 
 
-def _channels_first(taken: Input) -> Input:
-    return replace(taken, shape=(*taken.shape[1:], taken.shape[0]), channels_first=True)
+def with_channels_first(taken: Input, turned: bool = False) -> Input:
+    """An input as it is known here, of one whose shape has the channels before the sides."""
+    shape = (*taken.shape[1:], taken.shape[0])
+    return replace(taken, shape=shape, channels_first=True, turned=turned)
 
 
 def _is_channels_first(tree: ModelTree, axes: int) -> bool:

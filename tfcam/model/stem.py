@@ -170,4 +170,4 @@ def _varies(value: Any) -> bool:
 
 
 def _channels_last(values: np.ndarray, taken: Input) -> np.ndarray:
-    return np.moveaxis(values, 1, -1) if taken.channels_first and values.ndim == 4 else values
+    return np.moveaxis(values, 1, -1) if taken.layers_first and values.ndim == 4 else values

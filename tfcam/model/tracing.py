@@ -76,7 +76,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
 
     def shape_of(tensor: tf.Tensor) -> Shape | None:
         shape = None if tensor.shape.rank is None else tuple(tensor.shape)
-        return channels_last(shape, rank) if taken[which].channels_first else shape
+        return channels_last(shape, rank) if taken[which].layers_first else shape
 
     def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
         tensors = [t for t in tf.nest.flatten(value) if isinstance(t, tf.Tensor)]
@@ -120,7 +120,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         tuple(_cuts(function.graph, parents)),
         ranks := _ranks(function.graph),
         axis_orders(parents, kinds, ranks, _turns(function.graph), {}),
-        taken[which].order,
+        taken[which].layers_order,
     )
 
 
