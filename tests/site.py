@@ -30,6 +30,7 @@ BLOB = f"{PROJECT['urls']['Repository']}/blob/main/"
 GUIDE_ORDER = [
     "inputs",
     "any_model",
+    "texts",
     "black_boxes",
     "from_your_script",
     "from_your_script_inputs",

@@ -104,6 +104,19 @@ FINDINGS = {
         "Use a method of pixels, such as `saliency` or `integrated_gradients`, or give the "
         "picture to a model without that step.",
     ),
+    "text_cut": Known(
+        "The model does not see the last {count} words of the text, or the first, as it takes no "
+        "more: only the {seen} that it sees are explained.",
+        "What turns text into numbers cuts it at the length that the model takes.",
+        "Explain a part of the text, or let the model take longer ones.",
+    ),
+    "words_unknown": Known(
+        "Which words the model's numbers are of can't be told: they are shown as the model's own "
+        "vocabulary has them, or as numbers.",
+        "What turns text into numbers mixes words, as with pairs of words, or changes with what "
+        "follows.",
+        "Give the numbers and their `words`, or turn text into numbers word by word.",
+    ),
     "not_finite": Known(
         "{holder} hold {count} values that are NaN or infinite, so that the heatmap is empty. "
         "{start}",

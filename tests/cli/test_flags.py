@@ -101,6 +101,7 @@ TYPED = {
     "fuse": ("mean", "mean"),
     "augment": (None, True),
     "eigen": (None, True),
+    "verify": (None, True),
     "preprocess": ("unit", "unit"),
     "labels": ("labels.txt", ["cat", "dog"]),
     "split": ("test[:9]", "test[:9]"),

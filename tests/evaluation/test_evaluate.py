@@ -28,7 +28,7 @@ from tfcam.evaluation.report import named, table_rows, verdicts
 from tfcam.evaluation.result import conclude
 from tfcam.evaluation.store import State, Store
 from tfcam.images.loading import resize_image
-from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
+from tfcam.metrics import complexity, curves, evidence, faithfulness, localisation, wsol
 from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.registry import METRICS, find_metrics
@@ -116,6 +116,50 @@ def test_numbers_of_the_model_are_those_of_the_metrics_called_by_hand(shapes, da
     points = curves.insertion(probe, small, steps=5).probabilities.mean(axis=0)
     assert mean.iloc[[0, 20, 40, 60, 80, 100]].to_numpy() == pytest.approx(points, abs=2e-2)
     assert set(found.shown) == {("layer_cam", "features")}
+
+
+def test_signed_maps_are_measured_as_they_are(shapes, data):
+    some = data[:2]
+    asked = [
+        ("infidelity", {"samples": 12}),
+        ("mu_fidelity", {"subsets": 12}),
+        ("sensitivity_n", {"subsets": 5, "fractions": [0.2]}),
+        ("aopc", {"steps": 5}),
+        ("comprehensiveness", {"fractions": [0.2]}),
+        ("sufficiency", {"fractions": [0.2]}),
+    ]
+    found = tfcam.evaluate(
+        shapes, some, methods=["gradient_input"], metrics=asked, baselines=["centre_gaussian"]
+    )
+    probe = Probe(shapes, [each.image for each in some])
+    raws = [tfcam.explain(shapes, each.image, method="gradient_input").raw for each in some]
+    small = np.stack([maps.heatmap(each, (128, 128)) for each in raws])
+    wanted = {
+        "infidelity(samples=12)": evidence.infidelity(probe, raws, samples=12),
+        "mu_fidelity(subsets=12)": evidence.mu_fidelity(probe, raws, subsets=12),
+        "aopc(steps=5)": curves.deletion(probe, small, steps=5).aopc,
+        "comprehensiveness(fractions=[0.2])": curves.comprehensiveness(
+            probe, small, fractions=[0.2]
+        ),
+        "sufficiency(fractions=[0.2])": curves.sufficiency(probe, small, fractions=[0.2]),
+    }
+    for metric, numbers in wanted.items():
+        rows = found.table.query("method == 'gradient_input' and metric == @metric")
+        assert rows["value"].to_numpy() == pytest.approx(numbers, abs=2e-3), metric
+    assert len(found.summary) == 2 * len(asked)
+    assert found.summary["mean"].notna().all()
+
+
+def test_a_metric_that_a_picture_has_no_number_of_is_left_out(shapes, data):
+    full = replace(data[0], mask=np.ones(data[0].image.shape[:2], bool))
+    asked = ["localisation_auc", "energy"]
+    found = tfcam.evaluate(shapes, [full, data[1]], methods=["cam"], metrics=asked, baselines=())
+    counts = found.summary.set_index("metric")["n"]
+    assert counts.to_dict() == {"localisation_auc": 1, "energy": 2}
+    heatmap = tfcam.explain(shapes, data[1].image, method="cam").heatmap
+    own = value(found, data[1].id, "cam", "localisation_auc")
+    assert own == pytest.approx(localisation.localisation_auc(heatmap, data[1].mask), abs=1e-4)
+    assert [shown.image for shown in found.shown["cam", "features"].best] == [data[1].id]
 
 
 def test_a_row_says_what_was_explained(shapes, data, result):

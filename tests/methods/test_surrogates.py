@@ -342,7 +342,7 @@ def test_what_does_not_fit_is_told(method):
     with pytest.raises(ValueError, match="'lime'|samples must be at least 1"):
         ask(samples=0)
     with pytest.raises(TypeError, match="segments must be a name"):
-        ask(segments=None)
+        ask(segments=3)
     large = keras.Sequential([keras.Input((40, 40, 1)), layers.Flatten(), layers.Dense(2)])
     with pytest.raises(ValueError, match="at most 1024 parts.*got 1600. For single pixels take"):
         tfcam.explain(large, np.zeros((40, 40, 1), "f4"), method=method, segments="grid:40")

@@ -9,13 +9,17 @@ import tfcam
 from tests import networks
 from tfcam.metrics.curves import (
     FRACTIONS,
+    RATIONALES,
     Curve,
+    comprehensiveness,
     deletion,
     insertion,
     road,
     road_lerf,
     road_morf,
+    sufficiency,
 )
+from tfcam.metrics.faithfulness import removal
 from tfcam.metrics.imputation import impute
 from tfcam.metrics.probing import Probe
 
@@ -246,3 +250,64 @@ def test_real_photos(data, mobilenet):
     assert (deletion(probe, results, steps=8).area < deletion(probe, against, steps=8).area).all()
     assert (insertion(probe, results, steps=8).area > insertion(probe, against, steps=8).area).all()
     assert road(probe, results, fractions=[0.3, 0.6]).mean() > 0
+
+
+# AOPC, comprehensiveness, sufficiency
+
+
+def test_aopc_by_hand():
+    curve = Curve(np.linspace(0, 1, 4), np.array([[0.8, 0.5, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5]]))
+    np.testing.assert_allclose(curve.aopc, [(0 + 0.3 + 0.6 + 0.7) / 4, 0], atol=1e-7)
+    assert curve.aopc.dtype == np.float32
+
+
+def test_aopc_of_a_deletion_is_the_mean_fall(probe, heatmaps):
+    curve = deletion(probe, heatmaps, steps=6)
+    falls = probe.probabilities[:, np.newaxis] - curve.probabilities
+    np.testing.assert_allclose(curve.aopc, falls.mean(axis=1), atol=1e-6)
+
+
+def test_aopc_needs_the_unchanged_image(probe, heatmaps):
+    with pytest.raises(ValueError, match="must begin at the fraction 0; it begins at 0.0972"):
+        _ = road_morf(probe, heatmaps).aopc
+    curve = road_morf(probe, heatmaps, fractions=[0.0, 0.5], fill="zero")
+    np.testing.assert_allclose(curve.aopc, -np.diff(curve.probabilities)[:, 0] / 2, atol=1e-6)
+
+
+def test_rationales_of_a_linear_model_by_hand():
+    image = np.zeros((1, SIDE, SIDE, 1), np.float32)
+    image[0, :2] = 3  # a third of the pixels, the mean is 1
+    probe, found = mean_probe(image), image[..., 0] / 3
+    assert comprehensiveness(probe, found, fractions=[1 / 6]) == pytest.approx(0.5)
+    assert sufficiency(probe, found, fractions=[1 / 6]) == pytest.approx(0.5)
+    options = {"fractions": [1 / 6, 1 / 3, 0.5]}
+    assert comprehensiveness(probe, found, **options) == pytest.approx((0.5 + 1 + 1) / 3)
+    assert sufficiency(probe, found, **options) == pytest.approx((0.5 + 0 + 0) / 3)
+    assert comprehensiveness(probe, 1 - found, **options) == pytest.approx(0)
+    assert sufficiency(probe, 1 - found, **options) == pytest.approx(1)
+    mean = {"fill": "mean", "fractions": [1 / 3]}
+    assert comprehensiveness(probe, found, **mean) == pytest.approx(1 - 1 / 3)
+    assert sufficiency(probe, found, **mean) == pytest.approx(1 - 5 / 3)
+
+
+def test_rationales_are_the_mean_of_removals(probe, heatmaps):
+    removed = [removal(probe, heatmaps, fraction=r) for r in RATIONALES]
+    kept = [removal(probe, heatmaps, fraction=r, keep=True) for r in RATIONALES]
+    found = comprehensiveness(probe, heatmaps), sufficiency(probe, heatmaps)
+    np.testing.assert_allclose(found[0], -np.mean(removed, axis=0), atol=1e-6)
+    np.testing.assert_allclose(found[1], -np.mean(kept, axis=0), atol=1e-6)
+    for metric in (comprehensiveness, sufficiency):
+        assert metric(probe, heatmaps).dtype == np.float32
+        np.testing.assert_array_equal(metric(probe, heatmaps), metric(probe, heatmaps**3))
+    assert (sufficiency(probe, heatmaps, fractions=[1.0]) == 0).all()
+    assert (comprehensiveness(probe, heatmaps, fractions=[0.0]) == 0).all()
+
+
+@pytest.mark.parametrize("metric", [comprehensiveness, sufficiency])
+def test_rationales_of_wrong_fractions_are_refused(probe, heatmaps, metric):
+    for fractions in ([], [0.5, 0.2], [0.2, 0.2]):
+        with pytest.raises(ValueError, match="fractions must rise"):
+            metric(probe, heatmaps, fractions=fractions)
+    for fraction in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
+            metric(probe, heatmaps, fractions=[fraction])

@@ -468,3 +468,29 @@ def test_metrics_refuse():
         wsol.PointingGame(0)
     with pytest.raises(ValueError, match="Pass labels.* there are 2"):
         wsol.PointingGame(2).update_state([np.ones((1, 1))], [TRUTH])
+
+
+# --- the area under the ROC curve ------------------------------------------------------------
+
+
+def test_localisation_auc_counts_pairs_of_pixels(rng):
+    for heatmap in (rng.random((5, 6)), rng.integers(0, 4, (5, 6)) / 4):
+        truth = rng.random((5, 6)) < 0.4
+        pairs = [(a > b) + (a == b) / 2 for a in heatmap[truth] for b in heatmap[~truth]]
+        assert loc.localisation_auc(heatmap, truth) == pytest.approx(np.mean(pairs))
+        assert loc.localisation_auc(1 - heatmap, truth) == pytest.approx(1 - np.mean(pairs))
+        assert loc.localisation_auc(heatmap**3, truth) == pytest.approx(np.mean(pairs))
+        assert loc.localisation_auc(heatmap, ~truth) == pytest.approx(1 - np.mean(pairs))
+
+
+def test_localisation_auc_at_its_ends():
+    truth = np.zeros((4, 4), bool)
+    truth[:2, :3] = True
+    assert loc.localisation_auc(truth.astype(float), truth) == 1
+    assert loc.localisation_auc(truth.astype(float), np.array([[0, 0, 3, 2]])) == 1
+    assert loc.localisation_auc((~truth).astype(float), truth) == 0
+    for value in (0.0, 0.3, 1.0):
+        assert loc.localisation_auc(np.full((4, 4), value), truth) == 0.5
+    assert np.isnan(loc.localisation_auc(np.eye(4), np.ones((4, 4), bool)))
+    with pytest.raises(ValueError, match="must be finite"):
+        loc.localisation_auc(np.full((4, 4), np.nan), truth)

@@ -14,8 +14,9 @@ from tfcam import metrics
 
 # What the metrics are made of.
 WORKINGS = {
-    *("checks", "hiding", "moves", "neighbour_fill", "random_weights", "ranking", "registry"),
-    *("removal_test", "similarity_table"),
+    *("checks", "hiding", "localisation_measures", "map_changes", "measure", "moves"),
+    *("neighbour_fill", "pixel_sets", "random_weights", "ranking", "registry", "removal_test"),
+    "similarity_table",
 }
 MODULES = {each.name for each in pkgutil.iter_modules(metrics.__path__)}
 CONSTANTS = {"BASELINES", "METRICS", "Measure"}

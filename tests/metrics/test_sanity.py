@@ -520,8 +520,42 @@ def test_laws_of_max_sensitivity(rng):
     assert sanity.max_sensitivity(lambda x: x - image, image, **options) == float("inf")
 
 
+def lipschitz_loops(explain, image, changes):
+    first, largest = explain(image[np.newaxis])[0], 0.0
+    for change in changes:
+        moved = explain(image[np.newaxis] + change)[0] - first
+        largest = max(largest, np.sqrt((moved**2).sum()) / np.sqrt((change**2).sum()))
+    return largest
+
+
+def test_local_lipschitz_is_that_of_loops(rng):
+    image, options = rng.normal(size=(4, 5)), {"radius": 0.2, "samples": 9, "seed": 4}
+    changes = np.random.default_rng(4).uniform(-0.2, 0.2, (9, 4, 5))
+    for explain in (lambda x: x**2, lambda x: np.sin(3 * x)):
+        found = sanity.local_lipschitz(explain, image, **options)
+        assert found == pytest.approx(lipschitz_loops(explain, image, changes))
+        for factor in (-7, 0.1):
+            scaled = sanity.local_lipschitz(lambda x: factor * explain(x), image, **options)  # noqa: B023
+            assert scaled == pytest.approx(abs(factor) * found)
+        share = sanity.max_sensitivity(explain, image, **options)
+        reach = np.sqrt((changes**2).sum(axis=(1, 2))).max()
+        assert share * np.linalg.norm(explain(image)) <= found * reach * (1 + 1e-12)
+
+
+def test_laws_of_local_lipschitz(rng):
+    image, options = rng.normal(size=(6, 6)), {"radius": 0.1, "samples": 30}
+    assert sanity.local_lipschitz(np.ones_like, image, **options) == 0  # a linear net's gradient
+    assert sanity.local_lipschitz(lambda x: 5 * x, image, **options) == pytest.approx(5)
+    assert sanity.local_lipschitz(lambda x: 5 * x - image, image, **options) == pytest.approx(5)
+    assert sanity.local_lipschitz(np.abs, image, radius=0.0) == 0
+    fewer = sanity.local_lipschitz(np.sin, image, radius=0.1, samples=3)
+    assert fewer <= sanity.local_lipschitz(np.sin, image, **options) <= 1
+
+
 def test_max_sensitivity_refuses():
     image = np.ones((2, 2))
+    with pytest.raises(ValueError, match="got -1 and 20"):
+        sanity.local_lipschitz(np.abs, image, radius=-1)
     with pytest.raises(ValueError, match="got -1 and 20"):
         sanity.max_sensitivity(np.abs, image, radius=-1)
     with pytest.raises(ValueError, match="got 1 and 0"):
@@ -536,7 +570,8 @@ def test_input_sensitivity_of_methods():
         model, images, methods=[constant, "grad_cam"], samples=3, radius=0.1, preprocess=None
     ).set_index("method")
     assert found.loc["constant", "max_sensitivity"] == 0
-    expected = []
+    assert found.loc["constant", "local_lipschitz"] == 0
+    expected, slopes = [], []
     for image in images:
         target = int(model.predict(image[None], verbose=0).argmax())
         reach = 0.1 * np.ptp(image)
@@ -546,6 +581,8 @@ def test_input_sensitivity_of_methods():
             return tfcam.explain(model, batch.astype("float32"), target=target).raws
 
         expected.append(sensitivity_loops(explain, image, changes))
+        slopes.append(lipschitz_loops(explain, image, changes))
+    assert found.loc["grad_cam", "local_lipschitz"] == pytest.approx(np.mean(slopes), rel=1e-3)
     assert found.loc["grad_cam", "max_sensitivity"] == pytest.approx(np.mean(expected), rel=1e-3)
     assert found.loc["grad_cam", "max_sensitivity_std"] == pytest.approx(np.std(expected), rel=1e-2)
 

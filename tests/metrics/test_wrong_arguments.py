@@ -11,7 +11,10 @@ from tfcam import metrics
 SCENE = tfcam.scenes.draw_scene(1)
 WRONG = ["x", None, 3, {"a": 1}, ["a", "b"], [None], object(), SCENE, np.zeros((2, 2), complex)]
 NONE = [[], np.zeros((0, 4, 4))]
-LOCAL = ("box_iou", "pointing_game", "energy", "relevance_rank_accuracy", "top_quarter_iou")
+LOCAL = (
+    *("box_iou", "pointing_game", "energy", "relevance_rank_accuracy", "top_quarter_iou"),
+    "localisation_auc",
+)
 PROBING = (
     "deletion",
     "insertion",
@@ -21,6 +24,8 @@ PROBING = (
     "confidence_change",
     "removal",
     "faithfulness_correlation",
+    "comprehensiveness",
+    "sufficiency",
     "supported",
 )
 named = pytest.mark.parametrize("wrong", WRONG, ids=lambda value: type(value).__name__)

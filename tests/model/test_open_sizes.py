@@ -103,7 +103,7 @@ def test_texts_of_an_open_length_with_weights_for_so_many_words():
     x = layers.Conv1D(4, 3, padding="same", activation="relu", name="conv")(x)
     model = networks.seeded(keras.Model(words, layers.Dense(2)(layers.Flatten()(x))))
     assert graph_of(model).inputs[0].shape == (64,)
-    found = tfcam.explain(model, np.arange(64, dtype="int32") % 20)
+    found = tfcam.explain(model, np.arange(64, dtype="int32") % 20, method="grad_cam")
     assert (found.layer, found.raw.shape) == ("conv", (64,))
 
 

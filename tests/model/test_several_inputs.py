@@ -482,7 +482,7 @@ def test_a_text_beside_a_picture():
     model = seeded(keras.Model([picture, text], layers.Dense(2)(x)))
     words = ["a", "cat", "not", "a", "dog"]
     both = [LEFT[0], [3, 1, 4, 1, 5]]
-    result = tfcam.explain(model, both, input="text", target=1, words=words)
+    result = tfcam.explain(model, both, input="text", target=1, words=words, method="grad_cam")
     assert (result.layer, result.heatmap.shape, result.words) == ("read", (5,), tuple(words))
     image = tfcam.explain(model, both, target=1)
     assert (image.layer, image.heatmap.shape, image.words) == ("seen", (SIZE, SIZE), ())

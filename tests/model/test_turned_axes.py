@@ -111,12 +111,63 @@ def test_a_layer_without_positions_is_none_of_these():
     assert "moves the axes" not in str(caught.value)
 
 
-def test_an_input_whose_axes_are_moved_first_is_told():
-    ends = keras.Input((3, 16, 24))
+TURNS_OF_CHANNELS = {
+    "permute": layers.Permute((2, 3, 1)),
+    "columns first": layers.Permute((3, 2, 1)),
+    "scaled before": lambda x: layers.Permute((2, 3, 1))(layers.Rescaling(1.0)(x)),
+    "transpose": lambda x: keras.ops.transpose(x, (0, 2, 3, 1)),
+    "moveaxis": lambda x: keras.ops.moveaxis(x, 1, -1),
+    "swapaxes": lambda x: keras.ops.swapaxes(keras.ops.swapaxes(x, 1, 2), 2, 3),
+    "code": layers.Lambda(lambda x: tf.transpose(x, (0, 2, 3, 1))),
+}
+
+
+def turning(turn):
+    """A network whose map is how bright its input is, which has the channels first."""
+    ends = keras.Input((3, 48, 64))
+    conv = layers.Conv2D(1, 1, activation="relu", kernel_initializer="ones", name="conv")
+    pooled = layers.GlobalAveragePooling2D()(conv(turn(ends)))
+    return keras.Model(ends, layers.Dense(2, kernel_initializer="ones")(pooled))
+
+
+@pytest.mark.parametrize("name", TURNS_OF_CHANNELS)
+def test_an_input_with_channels_first_that_the_model_turns_is_explained(name):
+    image = np.zeros((3, 48, 64), np.float32)
+    image[:, 20:24, 36:40] = 1
+    result = tfcam.explain(turning(TURNS_OF_CHANNELS[name]), image, preprocess=None, target=1)
+    wanted = np.zeros((48, 64))
+    wanted[20:24, 36:40] = 1
+    assert result.layer == "conv"
+    np.testing.assert_allclose(result.heatmap, wanted, atol=1e-6)
+    assert result.findings == ()
+
+
+def test_every_door_turns_pictures_for_such_a_model(tmp_path):
+    """As for the same network behind an input of pictures."""
+    turned = turning(TURNS_OF_CHANNELS["permute"])
+    plain = keras.Sequential([keras.Input((48, 64, 3)), *turned.layers[2:]])
+    pictures = list(np.random.default_rng(2).integers(0, 256, (2, 48, 64, 3)).astype(np.uint8))
+    options = {"preprocess": "unit"}
+
+    def answers(model):
+        yield tfcam.explain(model, pictures[0], **options).raw
+        yield tfcam.explain(model, pictures[0], method="saliency", **options).raw
+        yield tfcam.compare(model, pictures[0], methods=["layer_cam"], **options)[0, 0].raw
+        found = tfcam.evaluate(model, pictures, methods=["cam"], metrics=["deletion"], **options)
+        yield found.summary["mean"]
+        tfcam.stream(model, pictures, to=tmp_path / model.name, method="hires_cam", **options)
+        yield tfcam.open_store(tmp_path / model.name, data=pictures)[1].heatmap
+
+    for ours, wanted in zip(answers(turned), answers(plain), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_an_input_whose_rows_become_channels_is_told():
+    ends = keras.Input((24, 8, 16))
     x = layers.Conv2D(4, 3, name="conv")(layers.Permute((2, 3, 1))(ends))
     model = keras.Model(ends, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
     with pytest.raises(ValueError, match="It moves the axes of its input"):
-        tfcam.explain(model, np.zeros((3, 16, 24), np.float32), preprocess=None)
+        tfcam.explain(model, np.zeros((24, 8, 16), np.float32), preprocess=None)
 
 
 def test_times_that_change_places_with_rows_are_told():

@@ -158,3 +158,41 @@ def test_the_share_of_maps_that_mark_what_the_model_uses():
         tfcam.metrics.supported(probe, heatmaps[:1])
     with pytest.raises(ValueError, match="fills must be"):
         tfcam.metrics.supported(probe, heatmaps, fills=["noisy_linear"])
+
+
+def test_a_stream_has_p_and_verdict_as_columns(demo, tmp_path):
+    scenes = [tfcam.scenes.draw_scene(seed, kinds=[KINDS[seed]]).image for seed in range(3)]
+    explained = [tfcam.explain(demo, scene, labels=KINDS) for scene in scenes]
+    verified = [tfcam.verify(demo, each) for each in explained]
+    shared = {"labels": KINDS, "batch_size": 2, "shard_size": 2}
+    store = tfcam.stream(demo, scenes, to=tmp_path / "a", verify=True, **shared)
+    assert store.table["p_value"].to_list() == [each.p_value for each in verified]
+    assert store.table["verdict"].to_list() == [each.verdict for each in verified]
+    for row, each, one in zip(store, explained, verified, strict=True):
+        added = [] if one.verdict == "supported" else ["unsupported"]
+        wanted = [finding.code for finding in each.findings] + added
+        assert [finding.code for finding in row.findings if finding.code != "no_picture"] == wanted
+    again = tfcam.stream(demo, scenes, to=tmp_path / "a", verify=True, **shared)
+    assert len(again) == 3
+    with pytest.raises(ValueError, match="verify"):
+        tfcam.stream(demo, scenes, to=tmp_path / "a", **shared)
+    plain = tfcam.stream(demo, scenes, to=tmp_path / "b", **shared)
+    assert not {"p_value", "verdict"} & set(plain.table.columns)
+
+
+def test_a_stream_tests_each_picture_of_its_own_class_and_none_that_is_not_finite(tmp_path):
+    model, image = small(), lit_corner()
+    other = np.full_like(image, 2e38)  # its sums are infinite
+    data = [tfcam.Example(str(n), each, label=n) for n, each in enumerate([image, image, other])]
+    store = tfcam.stream(
+        *(model, data),
+        to=tmp_path,
+        layer="seen",
+        method=marking(UPPER, UPPER),
+        target="label",
+        preprocess=None,
+        verify=True,
+        key="marking",
+    )
+    assert store.table["verdict"].fillna("").to_list() == ["supported", "not supported", ""]
+    assert store.table["p_value"].isna().to_list() == [False, False, True]

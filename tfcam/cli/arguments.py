@@ -6,7 +6,7 @@ import glob
 import re
 import runpy
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,6 +104,39 @@ def expand(sources: list[str]) -> list[str]:
             matches = [source]
         paths += matches
     return paths
+
+
+def read_texts(sources: Sequence[str], typed: Sequence[str]) -> list[str]:
+    """Read texts: as they are typed, "-" for the lines of standard input, and lines of .txt files.
+
+    Args:
+        sources: Files.
+        typed: Texts, or "-".
+
+    Raises:
+        ValueError: If pictures are among them, or a file or the input holds no text.
+        FileNotFoundError: If there is no such file.
+    """
+    files = [source for source in sources if source.lower().endswith(".txt")]
+    if not (files or typed):
+        return []
+    if len(files) < len(sources):
+        other = next(source for source in sources if source not in files)
+        raise ValueError(f"Texts and pictures are explained apart; got texts and {other!r}.")
+    texts: list[str] = []
+    contents = [(text, sys.stdin.read() if text == "-" else text) for text in typed]
+    contents += [(file, Path(file).read_text("utf-8")) for file in files]
+    for place, content in contents:
+        found = [line for line in content.splitlines() if line.strip()]
+        if not found:
+            raise ValueError(f"A text must have words; {place!r} has none.")
+        texts += found
+    return texts
+
+
+def name_text(text: str) -> str:
+    """Name a text by its first words, fit to name a file."""
+    return re.sub(r"\W+", "_", text)[:40].strip("_") or "text"
 
 
 def choose_files(paths: list[str], what: str, output: Path | None) -> list[Path]:

@@ -21,11 +21,13 @@ from tfcam.cli.arguments import (
     load_network,
     name_options,
     name_picture,
+    name_text,
     read_image,
+    read_texts,
 )
 from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
-from tfcam.cli.terminal import complain, say
+from tfcam.cli.terminal import complain, print_words, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET
 from tfcam.engine.trust_options import VERIFY
@@ -48,8 +50,19 @@ Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
 
 @flags(*_EXPLAINED)
 def explain(
-    images: Annotated[list[str], typer.Argument(help="Files, folders, globs or http(s) URLs.")],
     model: Model,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders, globs or http(s) URLs; of texts, .txt files."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text",
+            help='A text, for a model of texts; "-" for each line of the input. May be repeated.',
+            rich_help_panel=SUBJECT,
+        ),
+    ] = None,
     choose_layer: Annotated[
         bool,
         typer.Option(
@@ -82,17 +95,23 @@ def explain(
     imports: Imports = None,
     **options: Any,
 ) -> None:
-    """Explain images, and write the overlay of each."""
+    """Explain images, or texts, and write the picture of each."""
     from tfcam.utils.progress import progress_bar
 
-    paths, changes = expand(images), read_method_options(option, _EXPLAINED)
-    check_method_options(options["method"], changes, options)
-    usable = _usable(paths)
+    texts, changes = read_texts(images or [], text or []), read_method_options(option, _EXPLAINED)
+    usual = "integrated_gradients" if texts and options["layer"] is None else "grad_cam"
+    method = options["method"] or usual
+    check_method_options(method, changes, options)
+    if not (texts or images):
+        raise ValueError("Give what is explained: a picture, or --text for a model of texts.")
+    paths = [name_text(each) for each in texts] or expand(images or [])
+    usable = paths if texts else _usable(paths)
     wanted = file is not None or not as_json
-    inputs = [*paths, model, options["labels"]]
+    inputs = [*(images or []), *([] if texts else paths), model, options["labels"]]
 
     def choose() -> list[Path | None]:
-        name = name_options({**options, **changes, **_chosen(signed=signed)}, _EXPLAINED)
+        named = {**options, "method": method, **changes, **_chosen(signed=signed)}
+        name = name_options(named, _EXPLAINED)
         files = choose_files(paths, name, file) if wanted else []
         check_new(files, overwrite, inputs)
         return [*files] or [None] * len(paths)
@@ -107,16 +126,16 @@ def explain(
         options["layer"] = ask_layer(network, options["input"], options["grid"])
         files = choose()
     target, verify = options.pop("target"), options.pop("verify")
-    explainer = Explainer(network, **options, **changes)
+    explainer: Any = Explainer(network, **options, **changes)
     shared = {name: options[name] for name in ("batch_size", "progress")}
     records, failed = [], len(usable) < len(paths)
     total, unit = (len(usable), "pictures") if len(usable) > 1 else (None, "")
     with progress_bar(total, "explaining", options["progress"], unit) as advance:
-        for path, target_file in zip(paths, files, strict=True):
+        for path, target_file, own in zip(paths, files, texts or [""] * len(paths), strict=True):
             if path not in usable:
                 continue
             try:
-                image = read_image(path)
+                image = own or read_image(path)
                 explanation = explainer(image, target)
                 if verify:
                     from tfcam.verification.attach import verified
@@ -132,8 +151,10 @@ def explain(
                 continue
             finally:
                 advance()
-            records.append(_record(path, explanation, target_file))
+            records.append(_record(own or path, explanation, target_file))
             if not as_json:
+                if own:
+                    print_words(explanation.colored(signed=signed))
                 say(explanation)
                 say(f"  wrote          {target_file}")
     if as_json:
@@ -233,9 +254,12 @@ def _finite(number: float | None) -> float | None:
 def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
     """Give a result as JSON can hold it."""
     codes = [finding.code for finding in result.findings]
+    where: dict[str, Any] = {"words": result.words, "raw": result.raw.tolist()}
+    if not result.text:
+        where = {"boxes": [] if "not_finite" in codes else result.boxes().tolist()}
     verification = result.verification
     return {
-        "image": image,
+        "text" if result.text else "image": image,
         "target": result.target,
         "label": result.label,
         "score": _finite(result.score),
@@ -243,7 +267,7 @@ def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
         "probability": _finite(result.probability),
         "layer": result.layer,
         "method": result.method,
-        "boxes": [] if "not_finite" in codes else result.boxes().tolist(),
+        **where,
         "findings": codes,
         "verdict": None if verification is None else verification.verdict,
         "p_value": None if verification is None else verification.p_value,

@@ -95,6 +95,7 @@ _KINDS = {
     **dict.fromkeys(
         ("Layer", "Target", "Target | Targets | np.ndarray", "str | int | None"), _NAME
     ),
+    "str | Callable[[Reading], tf.Tensor] | None": Kind(str | None, metavar="NAME"),
     "Layers": Kind(list[str] | None, read_one_or_several, "NAME", "May be repeated."),
     **dict.fromkeys(
         (

@@ -28,8 +28,10 @@ def method_options() -> dict[str, list[str]]:
 @functools.cache
 def metric_names() -> list[str]:
     """The names of ``tfcam.metrics.METRICS``."""
-    text = resources.files("tfcam").joinpath("metrics/registry.py").read_text("utf-8")
-    calls = [node for node in _nodes(text) if isinstance(node, ast.Call)]
+    folder = resources.files("tfcam").joinpath("metrics")
+    files = (folder.joinpath(f"{name}.py") for name in ("localisation_measures", "registry"))
+    nodes = [node for file in files for node in _nodes(file.read_text("utf-8"))]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     return [ast.literal_eval(call.args[0]) for call in calls if _called(call) == "Measure"]
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from tfcam.utils.terminal_text import make_printable
 
@@ -34,6 +36,11 @@ def load_tensorflow() -> None:
 def say(text: object, error_stream: bool = False) -> None:
     """Print text that may hold names of others, such as of files, labels and layers."""
     print(make_printable(text), file=sys.stderr if error_stream else sys.stdout)
+
+
+def print_words(words: Text) -> None:
+    """Print coloured words, without colours where there is no terminal."""
+    Console(highlight=False).print(words)
 
 
 def complain(error: object) -> None:

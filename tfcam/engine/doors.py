@@ -16,14 +16,13 @@ from tfcam.engine.options import (
     FUSE,
     GRID,
     INPUT,
-    KEEP,
-    KEY,
     LABELS,
     LAYER,
     LAYERS,
     LAYERS_APART,
     LAYERS_FUSED,
     METHOD,
+    METHOD_OR_DEFAULT,
     METHODS,
     METHODS_OF_SANITY,
     METRICS,
@@ -35,7 +34,6 @@ from tfcam.engine.options import (
     SEED,
     SHARD_SIZE,
     SPLIT,
-    STORE,
     TARGET,
     TARGET_OF_DATA,
     TARGETS,
@@ -43,15 +41,17 @@ from tfcam.engine.options import (
     TARGETS_OF_BATCH,
     WORDS,
 )
-from tfcam.engine.trust_options import VERIFY
+from tfcam.engine.store_options import KEEP, KEY, STORE
+from tfcam.engine.trust_options import VERIFY, VERIFY_ROWS
 
 _READ = (PREPROCESS, LABELS)
 _DATA = (SPLIT, DATA_DIR, ANNOTATIONS)
 _LOOK = (SCORE, INPUT, OUTPUT, GRID, *_READ)
-_MAPS = (*_LOOK, METHOD, FUSE, AUGMENT, EIGEN, BATCH_SIZE)
+_HOW = (FUSE, AUGMENT, EIGEN, BATCH_SIZE)
+_MAPS = (*_LOOK, METHOD_OR_DEFAULT, *_HOW)
 _MEASURED = (CLASS_OF_DATA, *_LOOK, METHODS, *_DATA, BATCH_SIZE, KEEP, KEY, SEED, PROGRESS)
 _RUN = (BATCH_SIZE, SHARD_SIZE, FROZEN, STORE, KEY, PROGRESS)
-_STREAMED = (LAYER, TARGET_OF_DATA, SCORE, OUTPUT, GRID, METHOD, AUGMENT, EIGEN)
+_STREAMED = (LAYER, TARGET_OF_DATA, SCORE, OUTPUT, GRID, METHOD, AUGMENT, EIGEN, VERIFY_ROWS)
 _CHECKED = (LAYERS_FUSED, METHODS_OF_SANITY, SCORE, OUTPUT, GRID, PREPROCESS, BATCH_SIZE, PROGRESS)
 
 DOORS: dict[str, tuple[Option, ...]] = {
@@ -78,6 +78,6 @@ DOORS: dict[str, tuple[Option, ...]] = {
     "class_sensitivity": _CHECKED,
     "input_sensitivity": (*_CHECKED, SEED),
     "max_sensitivity": (SEED,),
-    "ExplainCallback": (LAYERS_FUSED, TARGETS_OF_BATCH, *_MAPS),
+    "ExplainCallback": (LAYERS_FUSED, TARGETS_OF_BATCH, *_LOOK, METHOD, *_HOW),
     "AttentionLoss": (LAYERS_FUSED, METHOD, OUTPUT, GRID),
 }

@@ -26,7 +26,7 @@ from tfcam.model.taps import Place
 from tfcam.passes.guided_relu import Gates, Rule
 from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import Outputs, TensorTarget
-from tfcam.passes.reading import Need, Reading
+from tfcam.passes.reading import Need, Reading, Words
 from tfcam.passes.submodel import Answer, SubModel
 from tfcam.targets.callables import target_key
 from tfcam.targets.classes import Top, class_index, class_weights
@@ -125,6 +125,7 @@ class Engine:
         inputs: np.ndarray,
         targets: Sequence[ResolvedTarget],
         others: Sequence[np.ndarray] = (),
+        owners: np.ndarray | None = None,
     ) -> list[Computed]:
         """Compute the maps of a batch for each target.
 
@@ -133,6 +134,7 @@ class Engine:
             others: Its other inputs, (B, ...) each, in their flat order.
             targets: Each (B, 2) int32 pairs of classes, a callable outputs -> (B,), or, for one
                 image, a ``Top``.
+            owners: Of texts, (B, L) int32: which word each number is of, -1 where it is of none.
         """
         if not tf.executing_eagerly():
             raise ValueError(
@@ -143,14 +145,18 @@ class Engine:
             check_question(request.method, inputs, targets)
         images = tf.convert_to_tensor(inputs)
         fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
+        beside_count, words = len(others), self._words(owners)
+        others = (*others, *([] if owners is None else [owners]))
         arrays = (*others, *(target for target in targets if isinstance(target, np.ndarray)))
         tensors = [images, *map(tf.constant, arrays)]
         key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *map(target_key, fixed))
+        key = key if words is None else (*key, words)
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
-            beside, left = rest[: len(others)], iter(rest[len(others) :])
+            beside, left = rest[:beside_count], iter(rest[len(others) :])
             chosen = [next(left) if target is None else target for target in fixed]
-            return self.compute(self.submodel.beside(beside), images, chosen)
+            text = None if owners is None else Words(rest[beside_count], words)
+            return self.compute(self.submodel.beside(beside), images, chosen, text)
 
         run = self.runner(key, function, tensors)
         maps = run(*tensors)
@@ -187,8 +193,18 @@ class Engine:
         maps = self.compute(self.submodel, images, [target])
         return maps.answers[0].raws[0][0]
 
+    def _words(self, owners: np.ndarray | None) -> int | None:
+        """The most words of a text, where methods hide them: as many masks are made."""
+        if owners is None or Need.SCORES not in self.needs:
+            return None
+        return int(owners.max(initial=0)) + 1
+
     def compute(
-        self, submodel: SubModel, images: tf.Tensor, targets: Sequence[TensorTarget | Top]
+        self,
+        submodel: SubModel,
+        images: tf.Tensor,
+        targets: Sequence[TensorTarget | Top],
+        words: Words | None = None,
     ) -> PassMaps:
         """Compute the maps of a batch for each target, as tensors: what is traced.
 
@@ -196,6 +212,7 @@ class Engine:
             submodel: The engine's, beside the values of the inputs that are not explained.
             images: (B, h, w, C), what the model takes.
             targets: As in a call, but with tensors in place of arrays.
+            words: Of texts, which word each number is of.
         """
         contrasts = [
             functools.partial(request.method.contrast, **request.options)
@@ -210,7 +227,7 @@ class Engine:
             shared = self._shared(submodel, images, answer)
             asked_again = (submodel, images, answer.target, self.settings.at_once)
             networks = [
-                ExplainedNetwork(*asked_again, place, tapped)
+                ExplainedNetwork(*asked_again, place, tapped, words)
                 for place, tapped in enumerate(single_pass.tapped or [None])
             ]
             readings = [

@@ -25,6 +25,7 @@ from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.preprocessing.texts import Text, TextReader, find_reader, read_texts, strings_in
 from tfcam.targets.two_classes import Classes
 from tfcam.utils.recent import Recent
 
@@ -66,15 +67,34 @@ class OpenedModel:
         """How many axes one example of the explained input has."""
         return len(self.input.shape)
 
-    def split(self, inputs: Any) -> tuple[Any, list[Any]]:
+    @property
+    def is_text(self) -> bool:
+        """Whether a text is explained, of which each word has an embedding."""
+        return self.graph.embedding(self.which) is not None
+
+    def split(self, inputs: Any, preprocess: Preprocess = "auto") -> tuple[Any, list[Any]]:
         """Split what a user gives for a model into the explained input and the others.
+
+        Strings are read where the model takes texts: each becomes a ``ReadText``.
+
+        Args:
+            inputs: What a user gives for the model.
+            preprocess: What may turn strings into the model's inputs.
 
         Raises:
             TypeError: If it is a data set, and not what is in it.
             ValueError: If a model with several inputs is given anything but a list or dict of them.
         """
+        reader = find_reader(self.graph, self.which, preprocess) if self.input.is_text else None
+        if reader is not None and (reader.whole or len(self.graph.inputs) == 1):
+            texts = strings_in(inputs, reader.pairs)
+            if texts is not None:
+                return _read(reader, texts)
         values = split_inputs(inputs, self.graph.structure, self.graph.name)
-        return values.pop(self.which), values
+        explained = values.pop(self.which)
+        if reader is not None and (texts := strings_in(explained, reader.pairs)) is not None:
+            explained, _ = _read(reader, texts)
+        return explained, values
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:
         """What a user gives for the model, of the explained input and the others: see ``split``."""
@@ -93,7 +113,7 @@ class OpenedModel:
         Raises:
             ValueError: If it is a batch, or does not fit the model.
         """
-        explained, others = self.split(inputs)
+        explained, others = self.split(inputs, preprocess)
         batch = split_batch(explained, self.input)
         if batch is not None:
             if len(batch) != 1:
@@ -190,6 +210,8 @@ class OpenedModel:
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
         """
+        if layer is None and any(request.method.at_words for request in requests):
+            layer = self.graph.embedding(self.which)
         plain = int | float | str | None
         shared &= not settings.freeze and runner is None
         for request in requests:
@@ -226,7 +248,7 @@ class OpenedModel:
         taps = [place.tap for place in places]
         if any(Need.ATTENTIONS in request.method.needs for request in requests):
             with reading_attentions(self.graph):  # refuses what can't be read
-                _check_tokens(taps)
+                _check_tokens(taps, self.input.is_text)
         heads: list[Head | None] = [None] * len(taps)
         if any(Need.CLASS_WEIGHTS in request.method.needs for request in requests):
             heads = [self.head_at(tap) for tap in taps]
@@ -277,6 +299,14 @@ class OpenedModel:
             )
 
 
+def _read(reader: TextReader, texts: Text | list[Text]) -> tuple[Any, list[Any]]:
+    """Read one text or a batch: the texts with their words, and the inputs beside them."""
+    if isinstance(texts, list):
+        return read_texts(reader, texts)
+    (text,), others = read_texts(reader, [texts])
+    return text, [values[0] for values in others]
+
+
 def _check_black_box(graph: ModelGraph, requests: Sequence[Request], freeze: bool) -> None:
     """Refuse what needs more of a black box than scores."""
     for request in requests:
@@ -290,13 +320,14 @@ def _check_black_box(graph: ModelGraph, requests: Sequence[Request], freeze: boo
         raise ValueError("freeze=True builds weights in, and a black box has none; leave it out.")
 
 
-def _check_tokens(taps: Sequence[Tap]) -> None:
+def _check_tokens(taps: Sequence[Tap], of_text: bool) -> None:
     if len(taps) > 1:
         raise ValueError(
             "A map of attention goes through all attentions and takes no list of layers; "
             f"got {len(taps)}."
         )
-    if strange := [tap.name for tap in taps if tap.grid is None]:
+    strange = [tap.name for tap in taps if tap.grid is None]
+    if strange and not of_text:
         raise ValueError(
             "A map of attention needs a layer of tokens, whose grid its map takes; "
             f"{strange[0]!r} gives a map. Name a layer inside the transformer."
@@ -305,7 +336,9 @@ def _check_tokens(taps: Sequence[Tap]) -> None:
 
 def _is_stored(method: Method) -> bool:
     stored = METHODS.get(method.name)
-    return stored is not None and method.function in (stored.function, stored.of_layer)
+    if stored is None:
+        return False
+    return method.function in (stored.function, stored.of_layer, stored.of_words)
 
 
 def open_model(model: Any, name: str | int | None = None) -> OpenedModel:

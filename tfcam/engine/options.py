@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from tfcam.engine.option import Option, count, flag
 from tfcam.maps.scaling import Fusion
 from tfcam.preprocessing.names import check_preprocess
-from tfcam.utils.validation import check_choice, check_grid, check_key, check_output, check_progress
+from tfcam.utils.validation import check_choice, check_grid, check_output, check_progress
 
 Score = Literal["logit", "probability"]
 
@@ -130,8 +130,8 @@ WORDS = Option(
     "words",
     "Sequence[Any] | None",
     None,
-    "The word of each position of a text, shown instead of its numbers; of a batch of texts a list "
-    "of these.",
+    "The word of each position of a text that is given as numbers, shown instead of these; of a "
+    "batch of texts a list of these. A string has its own.",
 )
 
 # --- How ------------------------------------------------------------------------------------
@@ -142,6 +142,13 @@ METHOD = Option(
     "grad_cam",
     "The method, by its name in ``tfcam.METHODS``.",
     "Or a function Reading -> (B, h, w), the raw maps.",
+)
+METHOD_OR_DEFAULT = replace(
+    METHOD,
+    type=f"{METHOD.type} | None",
+    default=None,
+    words="The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text, where "
+    "no layer is given, integrated_gradients at the embeddings of its words.",
 )
 METHODS = Option(
     "methods",
@@ -256,27 +263,4 @@ PROGRESS = Option(
     "Show a progress bar on the error stream; by default in a terminal or a notebook, where it "
     "takes more than a second.",
     check=check_progress,
-)
-STORE = Option(
-    "to",
-    "str | os.PathLike[str]",
-    ...,
-    "The folder of the store. A run that was stopped goes on there where it was.",
-)
-KEEP = Option(
-    "to",
-    "str | os.PathLike[str] | None",
-    None,
-    "A folder that keeps what is done. A run that was stopped goes on there where it was, when it "
-    "is called again with the same settings, and ends as if it had not been stopped.",
-)
-KEY = Option(
-    "key",
-    "str | None",
-    None,
-    "A name for the functions and objects of your own that make the maps.",
-    "A run goes on where it was only with the same ones, told by their code, constants and what "
-    "they refer to; where that can't be read, or changes while they run, this name tells them "
-    "instead.",
-    check=check_key,
 )

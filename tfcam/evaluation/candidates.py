@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
-from tfcam.maps.scaling import shown_values
+from tfcam.maps.scaling import Shown
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
     groups,
@@ -38,11 +38,13 @@ class Candidate:
         method: The name.
         layer: The path of the layer that it explains; "" where it needs none.
         kind: "method", "explainer" or "baseline".
+        shown: What its heatmaps show of its raw maps, as ``shown_values`` takes it.
     """
 
     method: str
     layer: str
     kind: str
+    shown: Shown = field(default="positive", compare=False)
 
     @property
     def key(self) -> CandidateKey:
@@ -142,8 +144,7 @@ class Candidates:
             pictures: At most as many as a batch.
 
         Returns:
-            For each candidate, for each picture, (h, w) not smaller than zero where it counts, or
-            (h, w, C) signed of pixels: what ``tfcam.maps.heatmap`` takes.
+            For each candidate, for each picture, (h, w), or (h, w, C) of pixels, signed.
         """
         return [raws for make in self._makers for raws in make(pictures)]
 
@@ -166,7 +167,7 @@ class _Pass:
         self._warm = opened.graph.is_black_box
         self._size = 0 if self._warm else settings.at_once
         self.candidates = [
-            Candidate(name, path, "method")
+            Candidate(name, path, "method", request.shown)
             for name, request in zip(names, requests, strict=True)
             for path in (self._engine.layers if request.method.placed else [""])
         ]
@@ -183,7 +184,7 @@ class _Pass:
             self._warm = True
         (computed,) = self._engine(*arguments)
         return [
-            [shown_values(each, request.shown) for each in raw[:count]]
+            list(raw[:count])
             for request, raws in zip(self._engine.requests, computed.raws, strict=True)
             for raw in (raws if request.method.placed else raws[:1])
         ]

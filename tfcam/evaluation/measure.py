@@ -15,10 +15,11 @@ from tfcam.evaluation.aggregate import LeftOut, Tally
 from tfcam.evaluation.candidates import Candidate, Candidates, Pictures
 from tfcam.evaluation.gallery import Shown, draw_thumbnail
 from tfcam.evaluation.names import MetricKey
+from tfcam.maps.scaling import shown_values
 from tfcam.metrics.curves import Curve
 from tfcam.metrics.localisation import truth_mask
+from tfcam.metrics.measure import Measure
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.registry import Measure
 from tfcam.utils.progress import Advance
 
 
@@ -84,29 +85,34 @@ class CandidateMaps:
     finite: Sequence[bool]
 
     @functools.cached_property
+    def shown(self) -> list[np.ndarray]:
+        """What the heatmap shows of each raw map."""
+        return [shown_values(raw, self.candidate.shown) for raw in self.raws]
+
+    @functools.cached_property
     def small(self) -> np.ndarray:
         """(B, h, w) heatmaps at the size of the model's input."""
-        return np.stack([maps.heatmap(raw, self.batch.size) for raw in self.raws])
+        return np.stack([maps.heatmap(shown, self.batch.size) for shown in self.shown])
 
     @functools.cached_property
     def large(self) -> list[np.ndarray]:
         """The heatmap (H, W) of each picture, of its size."""
-        pairs = zip(self.raws, self.batch.examples, strict=True)
-        return [maps.heatmap(raw, example.image.shape[:2]) for raw, example in pairs]
+        pairs = zip(self.shown, self.batch.examples, strict=True)
+        return [maps.heatmap(shown, example.image.shape[:2]) for shown, example in pairs]
 
     @functools.cached_property
     def of_layer(self) -> list[np.ndarray]:
         """The map of each picture in [0, 1], as small as the layer has it; of pixels ``large``."""
         return [
-            maps.scale(raw) if raw.ndim == 2 else large
-            for raw, large in zip(self.raws, self.large, strict=True)
+            maps.scale(shown) if shown.ndim == 2 else large
+            for shown, large in zip(self.shown, self.large, strict=True)
         ]
 
     def measure(self, measure: Measure, tally: Tally) -> list[Value]:
         """Measure each map that is finite; what counts over the whole set goes to the tally."""
         key = MetricKey(self.candidate.method, self.candidate.layer, measure.name)
         places = [place for place, good in enumerate(self.finite) if good]
-        if measure.kind in ("probe", "layer", "map"):
+        if measure.kind in ("probe", "layer", "signed", "map"):
             numbers = self._numbers(measure, key, tally)
             return [Value(place, measure, float(numbers[place])) for place in places]
         values = []
@@ -126,7 +132,8 @@ class CandidateMaps:
 
     def _numbers(self, measure: Measure, key: MetricKey, tally: Tally) -> np.ndarray:
         """Measure all maps at once, (B,); the tally keeps the curves that the numbers are of."""
-        heatmaps = self.of_layer if measure.kind == "layer" else self.small
+        signed = measure.kind == "signed"
+        heatmaps = self.of_layer if measure.kind == "layer" else self.raws if signed else self.small
         subject = (heatmaps,) if measure.kind == "map" else (self.batch.probe, heatmaps)
         numbers = measure.function(*subject, **measure.options)
         if not isinstance(numbers, Curve):
@@ -134,21 +141,21 @@ class CandidateMaps:
         for probabilities, good in zip(numbers.probabilities, self.finite, strict=True):
             if good:
                 tally.add_curve(key, numbers.fractions, probabilities)
-        return numbers.area if measure.of_curve == "area" else numbers.mean
+        return getattr(numbers, measure.of_curve)
 
     def show(self, values: Sequence[Value], tally: Tally) -> None:
         """Keep the pictures that are the best or worst so far by the leading metric."""
         if not tally.leading and values:
             tally.leading = values[0].measure.name
         for place, measure, number in values:
-            if measure.name == tally.leading:
+            if measure.name == tally.leading and np.isfinite(number):
                 draw = functools.partial(self._draw, place, number)
                 tally.galleries[self.candidate.key].add(number, measure.better == "higher", draw)
 
     def _draw(self, place: int, number: float) -> Shown:
         """Draw a picture under its heatmap."""
         example = self.batch.examples[place]
-        heatmap = maps.heatmap(self.raws[place], example.image.shape[:2])
+        heatmap = maps.heatmap(self.shown[place], example.image.shape[:2])
         jpeg = draw_thumbnail(example.image, heatmap, example.boxes)
         return Shown(number, example.id, self.batch.labels[place], jpeg)
 

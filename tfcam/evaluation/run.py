@@ -21,7 +21,7 @@ from tfcam.evaluation.measure import Row, measure_batch
 from tfcam.evaluation.question import Case, Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
-from tfcam.metrics.registry import Measure
+from tfcam.metrics.measure import Measure
 from tfcam.utils.digest import digest_arrays
 from tfcam.utils.digest_value import digest_parts
 from tfcam.utils.progress import Advance

@@ -17,6 +17,7 @@ from tfcam.maps.scaling import shown_values
 from tfcam.methods.registry import Method
 from tfcam.methods.selection import numbered
 from tfcam.preprocessing.prepare import Prepared
+from tfcam.preprocessing.texts import ReadText
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import ClassScore, Each, label
 from tfcam.targets.classes import PREDICTED
@@ -58,7 +59,7 @@ class Cell(NamedTuple):
         image: The index of the image.
         request: The index of the method, among the engine's.
         place: The index of the layer, among the engine's; None for all that the method explains.
-        words: Of a text, the word of each position.
+        words: Of a text given as numbers, the word of each position.
     """
 
     run: Run
@@ -84,6 +85,12 @@ class Cell(NamedTuple):
         place = (self.place or 0) if self.method.layered else 0
         values = self.answer.measured[self.request][place]
         return {name: float(each[self.image]) for name, each in values.items()}
+
+    @property
+    def text(self) -> ReadText | None:
+        """Of a string, the text as it was read."""
+        texts = self.run.prepared.texts
+        return texts[self.image] if texts else None
 
     @property
     def picture(self) -> np.ndarray:
@@ -141,8 +148,18 @@ def explanation(cell: Cell) -> Explanation:
         versions=versions(),
         measured=cell.measured,
         parts=dict(zip(numbered(layers.paths), layers.raws, strict=True)) if several else {},
-        words=cell.words,
+        **_told_of(cell),
     )
+
+
+def _told_of(cell: Cell) -> dict[str, Any]:
+    """The words of a text; of a string, where they are in it."""
+    text = cell.text
+    if text is None:
+        return {"words": cell.words}
+    if cell.words:
+        raise ValueError("A string has words of its own; leave words out.")
+    return {"words": text.words, "text": text.text, "spans": text.spans}
 
 
 def _chosen(cell: Cell) -> _Chosen:
@@ -168,10 +185,19 @@ def _layers(cell: Cell) -> _Layers:
     raws = [raw[cell.image] for raw in cell.answer.raws[cell.request]]
     if method.pixels and cell.run.prepared.bgr:
         raws = [np.ascontiguousarray(r[..., ::-1]) if r.ndim == 3 else r for r in raws]
+    if cell.text is not None:
+        raws = [_by_word(raw, cell.text) for raw in raws]
     place = cell.place if method.layered else None
     places = range(len(raws)) if place is None else [place]
     paths = [names[place] for place in places] if method.placed else []
     return _Layers(places, paths, [raws[place] for place in places])
+
+
+def _by_word(raw: np.ndarray, text: ReadText) -> np.ndarray:
+    """Sum a map (l,) over the numbers of each word: (W,)."""
+    over = maps.resize(raw, text.owners.shape)
+    shared = text.owners >= 0
+    return np.bincount(text.owners[shared], over[shared], len(text.words)).astype(raw.dtype)
 
 
 def _heatmap(cell: Cell, raws: Sequence[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
@@ -186,6 +212,10 @@ def _findings(
     run, answer = cell.run, cell.answer
     engine, prepared = run.engine, run.prepared
     findings = list(run.findings)
+    if cell.text is not None and cell.text.cut:
+        findings.append(finding("text_cut", count=cell.text.cut, seen=len(cell.text.words)))
+    if cell.text is not None and not cell.text.spans:
+        findings.append(finding("words_unknown"))
     if broken:
         start = numeric_checks.start_of_nan(engine.submodel, prepared, cell.image)
         holder = "The map and its score"
@@ -217,7 +247,12 @@ def _reason(cell: Cell, layers: _Layers) -> str:
     if not cell.method.layered:
         return "the method explains the input"
     if not cell.method.placed:
-        return f"every self-attention, on the grid of {engine.layers[first]}"
+        of_text = cell.run.prepared.axes == 1
+        return "every self-attention" + (
+            "" if of_text else f", on the grid of {engine.layers[first]}"
+        )
     if len(layers.paths) > 1:
         return f"{len(layers.paths)} layers as given, fused by {cell.run.fuse}"
+    if cell.method.at_words:
+        return "the embeddings of its words"
     return engine.reasons[first]

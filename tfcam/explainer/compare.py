@@ -118,7 +118,10 @@ def compare(
             "Several models are compared by their methods: give one layer and one target for all "
             "of them, or one model."
         )
-    requests = [as_request(choice).at(places[0]) for choice in methods or one_pass_methods()]
+    of_text = all(open_model(each, input).is_text for each in models)
+    requests = [
+        as_request(choice).at(places[0], of_text) for choice in methods or one_pass_methods()
+    ]
     if len(places) > 1 and not any(request.method.placed for request in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
     settings = Settings(score, output, False, batch_size, grid)
@@ -182,7 +185,8 @@ class _Subject:
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(map(is_by_value, resolved))
         engine = self.opened.engine(layer, requests, settings, shared, targets=resolved)
-        answers = engine(self.prepared.inputs, resolved, self.prepared.others)
+        prepared = self.prepared
+        answers = engine(prepared.inputs, resolved, prepared.others, prepared.owners)
         run = Run(
             engine, self.prepared, spread_targets(resolved), answers, self.labels, self.findings
         )

@@ -243,12 +243,16 @@ def _look(
     for look in layered if place is not None else ():
         engine = opened.engine(layer, [Request(look)], settings, shared=False, targets=targets)
         try:
-            return engine, engine(prepared.inputs, targets, prepared.others)[0], absent
+            return (
+                engine,
+                engine(prepared.inputs, targets, prepared.others, prepared.owners)[0],
+                absent,
+            )
         except NoGradientError:
             assert place is not None
             absent = [finding("gradient_absent", layer=place[0].name, why=_LOOKS[look])]
     engine = opened.engine(None, [Request(last)], settings, shared=False)
-    return engine, engine(prepared.inputs, targets, prepared.others)[0], absent
+    return engine, engine(prepared.inputs, targets, prepared.others, prepared.owners)[0], absent
 
 
 def _findings(

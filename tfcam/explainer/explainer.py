@@ -17,7 +17,7 @@ from tfcam.engine.doors import DOORS
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
-from tfcam.explainer.pipeline import Pipeline
+from tfcam.explainer.pipeline import Pipeline, default_method
 from tfcam.explainer.words import word_lists
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.methods.registry import ask
@@ -50,8 +50,9 @@ class Explainer:
             before pooling, a softmax over positions or a mixing of axes. Several, or
             "all_convolutions", are fused into one map. Several are a list; layer objects are taken,
             too.
-        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
-            the raw maps.
+        method: The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text,
+            where no layer is given, integrated_gradients at the embeddings of its words. Or a
+            function Reading -> (B, h, w), the raw maps.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
@@ -98,7 +99,7 @@ class Explainer:
         model: keras.Model,
         layer: Layers = None,
         *,
-        method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+        method: str | Callable[[Reading], tf.Tensor] | None = None,
         preprocess: Preprocess = "auto",
         labels: Labels | None = None,
         score: Score = "logit",
@@ -117,7 +118,7 @@ class Explainer:
         self.pipeline = Pipeline(
             model,
             layer,
-            ask(method, options, _OWN).at(layer),
+            ask(method or default_method(model, layer, input), options, _OWN),
             Settings(score, output, eigen, batch_size, grid, freeze),
             input=input,
             preprocess=preprocess,
@@ -174,15 +175,15 @@ class Explainer:
                 ``tfcam.Segmentation``. Of a batch a list of these, one for each image; of one image
                 a list of these, or ``tfcam.Top(k)``, gives an explanation of each in one forward
                 pass.
-            words: The word of each position of a text, shown instead of its numbers; of a batch of
-                texts a list of these.
+            words: The word of each position of a text that is given as numbers, shown instead of
+                these; of a batch of texts a list of these. A string has its own.
 
         Returns:
             An ``Explanation``, or ``Explanations`` where a batch or several targets were given.
         """
         pipeline = self.pipeline
         pipeline.refresh()
-        explained, others = pipeline.opened.split(images)
+        explained, others = pipeline.opened.split(images, pipeline.preprocess)
         batch = split_batch(explained, pipeline.opened.input)
         if batch is None:
             several = isinstance(target, Top | list | tuple)

@@ -32,6 +32,17 @@ from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, s
 from tfcam.targets.two_classes import Classes
 
 
+def default_method(model: keras.Model, layer: Layers, input: str | int | None) -> str:
+    """Choose the method where none is named: that of texts at no layer is another.
+
+    Raises:
+        TypeError: If it is no Keras model.
+        ValueError: If there is no such input.
+    """
+    of_text = layer is None and open_model(model, input).is_text
+    return "integrated_gradients" if of_text else "grad_cam"
+
+
 class Pipeline:
     """A model, a layer and a method in three steps, each of which may have a thread of its own.
 
@@ -87,9 +98,10 @@ class Pipeline:
         AUGMENT.check(augment)
         self.model, self.settings, self.preprocess = model, settings, preprocess
         self.fuse, self.augment = fuse, augment
-        self._input, self._question = input, (layer, [request], settings)
-        self._follows = not settings.freeze
+        self._input, self._follows = input, not settings.freeze
         self.opened = open_model(model, input)
+        request = request.at(layer, self.opened.is_text)
+        self._question = (layer, [request], settings)
         self.engine = self.opened.engine(*self._question)
         self._own_engines: dict[tuple[bool, Asked], Engine] = {}
         self._settled = False
@@ -218,7 +230,7 @@ class Pipeline:
             for target in targets:
                 augmentation.check_target(target)
         engine, spread = self.engine_for(targets), spread_targets(targets)
-        answers = engine(prepared.inputs, targets, prepared.others)
+        answers = engine(prepared.inputs, targets, prepared.others, prepared.owners)
         if self.augment:
             answers = [
                 augmentation.averaged(engine, prepared, answer, target)

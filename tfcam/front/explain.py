@@ -31,7 +31,7 @@ def explain(
     layer: Layers = None,
     *,
     target: Target = None,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    method: str | Callable[[Reading], tf.Tensor] | None = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,
     score: Score = "logit",
@@ -54,7 +54,7 @@ def explain(
     layer: Layers = None,
     *,
     target: Target | Targets | np.ndarray = None,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    method: str | Callable[[Reading], tf.Tensor] | None = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,
     score: Score = "logit",
@@ -77,7 +77,7 @@ def explain(
     layer: Layers = None,
     *,
     target: Targets,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    method: str | Callable[[Reading], tf.Tensor] | None = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,
     score: Score = "logit",
@@ -100,7 +100,7 @@ def explain(
     layer: Layers = None,
     *,
     target: Target | np.ndarray = None,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    method: str | Callable[[Reading], tf.Tensor] | None = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,
     score: Score = "logit",
@@ -122,7 +122,7 @@ def explain(
     layer: Layers = None,
     *,
     target: Target | Targets | np.ndarray = None,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    method: str | Callable[[Reading], tf.Tensor] | None = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,
     score: Score = "logit",
@@ -147,7 +147,10 @@ def explain(
             a list of these, or an array (B, H, W, C). A series (L, C), a text as numbers (L,) or a
             volume (D, H, W, C) is given prepared. A prepared array has the model's own shape, be
             its channels last or first. Of a model with several inputs, a list, tuple or dict of
-            them all, as the model takes it.
+            them all, as the model takes it. Of a model of texts a string, a list of strings as a
+            batch, or a tuple of strings as one text of several segments, such as a premise and a
+            hypothesis: where the model takes strings, brings its preprocessor along, as those of
+            KerasHub do, or ``preprocess`` makes a list of strings the model's inputs.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Several, or
@@ -158,8 +161,9 @@ def explain(
             (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
             Of a batch a list of these, one for each image; of one image a list of these, or
             ``tfcam.Top(k)``, gives an explanation of each in one forward pass.
-        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
-            the raw maps.
+        method: The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text,
+            where no layer is given, integrated_gradients at the embeddings of its words. Or a
+            function Reading -> (B, h, w), the raw maps.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
@@ -180,8 +184,8 @@ def explain(
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
         batch_size: Number of images that are computed at once; fewer take less memory.
-        words: The word of each position of a text, shown instead of its numbers; of a batch of
-            texts a list of these.
+        words: The word of each position of a text that is given as numbers, shown instead of these;
+            of a batch of texts a list of these. A string has its own.
         verify: Ask how far each map can be trusted, as ``tfcam.verify`` does: about 260 forward
             passes more for each, and a finding where the removal test does not support it.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,

@@ -53,11 +53,12 @@ def check_question(method: Method, inputs: np.ndarray, targets: Sequence[Resolve
             f"{method.name!r} needs another class to hold one against; the model has one number, "
             "which tells none apart. Use another method, or name a class of two."
         )
-    if method.changes_input and inputs.dtype.kind in "iu":
+    if method.changes_input and inputs.dtype.kind in "iu" and not method.hides_words:
         raise ValueError(
             f"{method.name!r} changes the input a little, and the model takes "
-            f"whole numbers, {inputs.dtype.name}. Use a method on a layer, such as "
-            "grad_cam or ablation_cam."
+            f"whole numbers, {inputs.dtype.name}. Use integrated_gradients, which explains the "
+            "embeddings of words, occlusion, which hides words, or a method on a layer, such as "
+            "grad_cam."
         )
 
 

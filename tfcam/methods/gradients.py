@@ -18,7 +18,12 @@ from tfcam.utils.validation import shown
 Baselines: TypeAlias = Sequence[float] | np.ndarray | float | None
 
 
-@method(Need.IMAGE_GRADIENTS, pixels=True)
+def _saliency_of_words(reading: Reading) -> tf.Tensor:
+    """The size of the gradient by each word's embedding."""
+    return tf.norm(reading.gradients, axis=-1)
+
+
+@method(Need.IMAGE_GRADIENTS, pixels=True, of_words=_saliency_of_words)
 def saliency(reading: Reading) -> tf.Tensor:
     """Saliency: the score's gradient by the image; where a small change would matter most.
 
@@ -28,7 +33,7 @@ def saliency(reading: Reading) -> tf.Tensor:
         reading: image_gradients (B, H, W, C).
 
     Returns:
-        (B, H, W, C), signed.
+        (B, H, W, C), signed; of a text the norm of the gradient by each embedding, (B, L).
 
     Source: Simonyan et al. 2013, "Deep Inside Convolutional Networks", section 3.
 
@@ -40,7 +45,12 @@ def saliency(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.image_gradients)
 
 
-@method(Need.IMAGE_GRADIENTS, pixels=True)
+def _gradient_input_of_words(reading: Reading) -> tf.Tensor:
+    """The gradient times the embedding, summed over its values."""
+    return reading.combine(reading.activations * reading.gradients)
+
+
+@method(Need.IMAGE_GRADIENTS, pixels=True, of_words=_gradient_input_of_words)
 def gradient_input(reading: Reading) -> tf.Tensor:
     """Gradient times input: what each value gives to the score where the network is linear.
 
@@ -51,7 +61,7 @@ def gradient_input(reading: Reading) -> tf.Tensor:
         reading: image_gradients (B, H, W, C), and the network.
 
     Returns:
-        (B, H, W, C), signed.
+        (B, H, W, C), signed; of a text the sum over each embedding, (B, L).
 
     Source: Shrikumar et al. 2016, "Not Just a Black Box: Learning Important Features Through
     Propagating Activation Differences", section 2.
@@ -66,18 +76,19 @@ def gradient_input(reading: Reading) -> tf.Tensor:
 
 
 def _integrated_at_layer(
-    reading: Reading, *, steps: int = 32, baseline: float = 0.0
+    reading: Reading, *, steps: int = 32, baseline: float | None = None
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Integrated gradients from the layer's activations on, summed over its channels."""
     network, activations = reading.network, reading.activations
-    way = activations - baseline
+    start = tf.fill(activations.shape, float(baseline or 0.0))
+    if baseline is None and network.words is not None:
+        start = network.activations_of(network.hidden)
+    way = activations - start
     slopes = mean_of(
-        steps,
-        way,
-        lambda step: network.head_gradients(baseline + _middle(step, steps) * way),
+        steps, way, lambda step: network.head_gradients(start + _middle(step, steps) * way)
     )
     raw = reading.combine(way * slopes)
-    rise = reading.scores - network.head(tf.fill(activations.shape, float(baseline)))[0]
+    rise = reading.scores - network.head(start)[0]
     total = tf.reduce_sum(way * slopes, list(range(1, way.shape.rank)))
     return raw, {"completeness_error": rise - total}
 
@@ -89,7 +100,7 @@ def _integrated_at_layer(
     of_layer=_integrated_at_layer,
 )
 def integrated_gradients(
-    reading: Reading, *, steps: int = 32, baseline: float = 0.0
+    reading: Reading, *, steps: int = 32, baseline: float | None = None
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Integrated gradients: each value's part in the score's rise from a baseline to the image.
 
@@ -101,10 +112,12 @@ def integrated_gradients(
         reading: scores (B,), and the network.
         steps: Number of points on the way.
         baseline: x', in the values of the network's own input: 0 is grey for inputs of -1..1
-            and for those with the mean taken off. Of a layer that is given, its activations.
+            and for those with the mean taken off. Of a layer that is given, its activations. None
+            is 0, and of a text the mask, or else the padding, in place of each word.
 
     Returns:
-        (B, H, W, C), signed, or of a layer that is given the sum over its channels (B, h, w); and
+        (B, H, W, C), signed, or of a layer that is given, and of a text's embeddings, the sum over
+        the channels (B, h, w); and
         completeness_error: s(x) - s(x') less the sum of M, (B,).
 
     Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", eq. 1 and 3.
@@ -117,7 +130,7 @@ def integrated_gradients(
         True
     """
     network = reading.network
-    start = tf.fill(network.images.shape, tf.cast(baseline, network.images.dtype))
+    start = tf.fill(network.images.shape, tf.cast(baseline or 0.0, network.images.dtype))
     way = network.images - start
     raw = way * mean_of(
         steps, way, lambda step: network.image_gradients(start + _middle(step, steps) * way)

@@ -13,7 +13,7 @@ from tfcam.images.blur import RISE_BLUR
 from tfcam.maps.scaling import Shown
 from tfcam.methods.batching import fold, in_chunks
 from tfcam.methods.registry import OPTION_CHECKS, method
-from tfcam.methods.segments import Segments, segmented
+from tfcam.methods.segments import Segments, parts_of
 from tfcam.passes.reading import Need, Network, Reading
 from tfcam.utils.validation import check_count, shown
 
@@ -46,10 +46,13 @@ def masked_scores(
     Returns:
         (n, B) float32.
     """
-    images = network.images
-    hidden = hidden_by(fill, images)
+    images, of_text = network.images, not network.images.dtype.is_floating
+    hidden = hidden_words(fill, network) if of_text else hidden_by(fill, images)
 
     def scores(indices: tf.Tensor) -> tf.Tensor:
+        if of_text:
+            seen = tf.where(keep(indices) > 0.5, images, hidden)
+            return network.scores(tf.reshape(seen, (-1, *images.shape[1:])), probability)
         masks = tf.cast(keep(indices), images.dtype)
         masks = masks if masks.shape.rank > images.shape.rank else masks[..., tf.newaxis]
         seen = images * masks + hidden * (1 - masks)
@@ -61,6 +64,20 @@ def masked_scores(
 def sides_of(images: tf.Tensor) -> tuple[int, ...]:
     """The axes of positions of images (B, *sides, C), or of sequences of numbers (B, L)."""
     return tuple(images.shape[1 : max(images.shape.rank - 1, 2)])
+
+
+def hidden_words(fill: str, network: Network) -> tf.Tensor:
+    """What is seen of texts (B, L) where their words are hidden: the mask or padding, or zero.
+
+    Raises:
+        ValueError: If they are to be blurred.
+    """
+    if fill == "blur":
+        raise ValueError(
+            "fill='blur' is for images; of a text, 'mean' hides words behind the mask, or else the "
+            "padding, and 'zero' behind the number 0."
+        )
+    return network.hidden if fill == "mean" else tf.zeros_like(network.images)
 
 
 def hidden_by(fill: str, images: tf.Tensor) -> tf.Tensor:
@@ -98,7 +115,14 @@ def hidden_by(fill: str, images: tf.Tensor) -> tf.Tensor:
 # --- Occlusion ------------------------------------------------------------------------------
 
 
-@method(Need.SCORES, pixels=True, passes="F + windows F", combines=False, shown_as="positive")
+@method(
+    Need.SCORES,
+    pixels=True,
+    passes="F + windows F",
+    combines=False,
+    shown_as="positive",
+    hides_words=True,
+)
 def occlusion(
     reading: Reading,
     *,
@@ -119,12 +143,14 @@ def occlusion(
             by its largest absolute value before they are averaged.
         stride: Steps from window to window; by default half a window.
         segments: Parts that are hidden one by one instead of windows: "grid:7", "slic",
-            "quickshift", or an integer map of the network's input, (H, W).
+            "quickshift", or an integer map of the network's input, (H, W). Of a text, by default
+            each word is hidden.
         fill: What hides: the image's "mean" colour, "zero" of the network's own input, or the
-            image behind a "blur".
+            image behind a "blur". Of a text, "mean" is the mask, or else the padding.
 
     Returns:
-        (B, H, W), signed: negative where hiding raises the score.
+        (B, H, W), signed: negative where hiding raises the score. Of a text, what hiding a word
+        does is spread evenly over its pieces.
 
     Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section
     4.3. Departs from the paper: the logit is explained unless score="probability" says otherwise.
@@ -138,9 +164,10 @@ def occlusion(
     """
     network = reading.network
     _check_either(window, stride, segments)
-    if segments is None:
+    by_words = network.words is not None and window is None and stride is None
+    if segments is None and not by_words:
         return _by_sizes(reading, _windows(window, sides_of(network.images)), stride, fill)
-    parts = segmented(segments, network.images)
+    parts = parts_of(segments, network)
     scores = masked_scores(network, parts.count, lambda n: 1 - parts.covers(n), fill)
     return parts.spread(tf.transpose(reading.scores - scores))
 

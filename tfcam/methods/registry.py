@@ -25,6 +25,9 @@ OPTION_CHECKS: dict[str, Callable[[Any], object]] = {}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+# What a method asks for at a layer in place of what it asks for of the image.
+_AT_LAYER = {Need.IMAGE_GRADIENTS: Need.GRADIENTS, Need.NETWORK: Need.HEAD}
+
 _LARGEST_FLOAT = float(tf.float32.max)
 
 
@@ -48,8 +51,12 @@ class Method:
         shown_as: What a heatmap shows of its raw map, as ``maps.scaling.shown_values`` takes it, or
             a function of its options that tells; None for the size of pixels' values, and of other
             maps what is positive.
-        of_layer: Of a method that explains the input, what it does instead where a layer is given:
-            a function of the same options -> raw map (B, h, w).
+        of_layer: Of a method that explains the input, what it does instead where a layer is given,
+            and of a text at the embeddings of its words: a function of the same options -> raw map
+            (B, h, w).
+        of_words: What it does at the embeddings alone.
+        at_words: Whether it explains the embeddings of words where no layer is given.
+        hides_words: Whether it may hide the words of a text, which is no small change.
     """
 
     name: str
@@ -63,6 +70,9 @@ class Method:
     combines: bool = True
     shown_as: Shown | Callable[..., Shown] | None = None
     of_layer: Callable[..., Any] | None = None
+    of_words: Callable[..., Any] | None = None
+    at_words: bool = False
+    hides_words: bool = False
 
     def __call__(self, reading: Reading, **options: Any) -> Any:
         return self.function(reading, **options)
@@ -229,15 +239,33 @@ class Request:
     def key(self) -> tuple[Any, ...]:
         return self.method.name, *sorted(self.options.items())
 
-    def at(self, layer: Any) -> Request:
-        """Explain a layer, where one is given by itself and the method can."""
-        explained = self.method.of_layer
-        if explained is None or layer is None or isinstance(layer, list | tuple):
+    def at(self, layer: Any, of_text: bool = False) -> Request:
+        """Explain a layer, where one is given by itself and the method can; or a text's words.
+
+        Args:
+            layer: What a user gives.
+            of_text: Whether a text is explained, whose values are those of its embeddings.
+        """
+        method = self.method
+        if isinstance(layer, list | tuple) or (layer is None and not of_text):
             return self
-        of_layer = replace(
-            self.method, function=explained, pixels=False, shown_as=None, of_layer=None
+        explained = method.of_layer or (method.of_words if layer is None else None)
+        if explained is None:
+            return self
+        needs = method.needs
+        for by_image, by_layer in _AT_LAYER.items():
+            needs = needs & ~by_image | by_layer if by_image in needs else needs
+        changed = replace(
+            method,
+            function=explained,
+            needs=needs,
+            pixels=False,
+            shown_as=None,
+            of_layer=None,
+            of_words=None,
+            at_words=layer is None,
         )
-        return replace(self, method=of_layer)
+        return replace(self, method=changed)
 
     @property
     def told(self) -> dict[str, Any]:

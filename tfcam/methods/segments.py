@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.methods.registry import OPTION_CHECKS
+from tfcam.passes.reading import Network
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import shown
 
@@ -24,20 +25,29 @@ class Parts:
     """Parts of images.
 
     Attributes:
-        numbers: (B, *sides) or (1, *sides) int32, which part a position is of.
+        numbers: (B, *sides) or (1, *sides) int32, which part a position is of; -1 where it is of
+            none, and always seen.
         count: The number of parts; where each image has its own, the largest that it may be.
         varies: Whether an image may have fewer.
+        divided: Whether the value of a part is divided among its positions, as that of a word is
+            among its pieces, which are summed; of an image's parts each position has the whole.
     """
 
     numbers: tf.Tensor
     count: int
     varies: bool = False
+    divided: bool = False
 
     @property
     def present(self) -> tf.Tensor:
         """(B, count) or (1, count) float64: 1 for the parts that an image has."""
+        return tf.minimum(self._sizes, 1)
+
+    @property
+    def _sizes(self) -> tf.Tensor:
+        """(B, count) or (1, count) float64: how many positions each has."""
         flat = tf.reshape(self.numbers, (self.numbers.shape[0], -1))
-        return tf.reduce_max(tf.one_hot(flat, self.count, dtype=tf.float64), 1)
+        return tf.reduce_sum(tf.one_hot(flat, self.count, dtype=tf.float64), 1)
 
     def covers(self, indices: tf.Tensor) -> tf.Tensor:
         """(k, B, *sides) float32: 1 where the part of that number is."""
@@ -48,16 +58,37 @@ class Parts:
         """(k, B, *sides) float32: what is seen with each choice (k, B, count) of parts."""
         batch = chosen.shape[1]
         numbers = tf.repeat(self.numbers, batch // self.numbers.shape[0], axis=0)
-        flat = tf.reshape(numbers, (batch, -1))
+        flat = tf.reshape(self._places(numbers), (batch, -1))
+        chosen = tf.pad(chosen, [[0, 0], [0, 0], [0, 1]], constant_values=True)
         seen = tf.gather(tf.transpose(chosen, (1, 2, 0)), flat, batch_dims=1)
         seen = tf.transpose(tf.cast(seen, tf.float32), (2, 0, 1))
         return tf.reshape(seen, (-1, batch, *numbers.shape[1:]))
 
     def spread(self, values: tf.Tensor) -> tf.Tensor:
         """(B, *sides) float32: a value (B, count) for each part, at all of its positions."""
+        if self.divided:
+            values = tf.cast(values, tf.float64) / tf.maximum(self._sizes, 1)
         batch = values.shape[0]
         numbers = tf.repeat(self.numbers, batch // self.numbers.shape[0], axis=0)
-        return tf.gather(tf.cast(values, tf.float32), numbers, batch_dims=1)
+        values = tf.pad(tf.cast(values, tf.float32), [[0, 0], [0, 1]])
+        return tf.gather(values, self._places(numbers), batch_dims=1)
+
+    def _places(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Parts as places in lists of them, behind which is one for what is of none."""
+        return tf.where(numbers < 0, self.count, numbers)
+
+
+def parts_of(segments: Segments | None, network: Network) -> Parts:
+    """Divide what a network explains into parts: as asked, or "grid:7", or a text into words.
+
+    Args:
+        segments: As ``segmented`` takes them; None where none were asked for.
+        network: The network.
+    """
+    words = network.words
+    if segments is not None or words is None or words.most is None:
+        return segmented("grid:7" if segments is None else segments, network.images)
+    return Parts(words.owners, words.most, varies=network.images.shape[0] > 1, divided=True)
 
 
 def segmented(segments: Segments, images: tf.Tensor) -> Parts:

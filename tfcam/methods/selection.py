@@ -34,7 +34,14 @@ def as_request(method: MethodChoice) -> Request:
 def groups(requests: Sequence[Request]) -> list[list[int]]:
     """Group methods that are computed together: those of one pass, and each other by itself."""
     alone = [request.method.stands_alone for request in requests]
-    together = [[number for number, apart in enumerate(alone) if not apart]]
+    together = [
+        [
+            number
+            for number, request in enumerate(requests)
+            if not alone[number] and request.method.at_words == at_words
+        ]
+        for at_words in (False, True)
+    ]
     return [group for group in together if group] + [[n] for n, apart in enumerate(alone) if apart]
 
 

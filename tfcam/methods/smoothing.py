@@ -10,7 +10,26 @@ from tfcam.methods.registry import method
 from tfcam.passes.reading import Need, Reading
 
 
-@method(Need.NETWORK, pixels=True, passes="F + samples (F + B)")
+def _smooth_grad_of_words(
+    reading: Reading,
+    *,
+    samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    squared: bool = False,
+) -> tf.Tensor:
+    """The size of the gradient by each word's embedding, averaged over noisy embeddings."""
+    activations = reading.activations
+
+    def gradients(index: tf.Tensor) -> tf.Tensor:
+        slopes = reading.network.head_gradients(noisy(activations, seed, index, noise))
+        return slopes**2 if squared else slopes
+
+    mean = mean_of(samples, activations, gradients)
+    return tf.reduce_sum(mean, -1) if squared else tf.norm(mean, axis=-1)
+
+
+@method(Need.NETWORK, pixels=True, passes="F + samples (F + B)", of_words=_smooth_grad_of_words)
 def smooth_grad(
     reading: Reading,
     *,
@@ -31,7 +50,8 @@ def smooth_grad(
         squared: Average the squares of the gradients.
 
     Returns:
-        (B, H, W, C), signed but for squares.
+        (B, H, W, C), signed but for squares; of a text the norm of the mean gradient by each
+        embedding, whose values the noise is added to, or the sum of the squares, (B, L).
 
     Source: Smilkov et al. 2017, "SmoothGrad", section 3; squares: Hooker et al. 2019.
 

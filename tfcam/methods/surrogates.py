@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from tfcam.methods.masking import masked_scores
 from tfcam.methods.registry import method
-from tfcam.methods.segments import Parts, Segments, segmented
+from tfcam.methods.segments import Parts, Segments, parts_of
 from tfcam.passes.reading import Need, Reading
 
 # So many parts are told apart at most: a system of as many equations is solved.
@@ -32,11 +33,18 @@ class _Samples(NamedTuple):
     weights: tf.Tensor
 
 
-@method(Need.SCORES, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
+@method(
+    Need.SCORES,
+    pixels=True,
+    passes="F + samples F",
+    combines=False,
+    shown_as="positive",
+    hides_words=True,
+)
 def kernel_shap(
     reading: Reading,
     *,
-    segments: Segments = "grid:7",
+    segments: Segments | None = None,
     samples: int = 2048,
     seed: int = 0,
     fill: Literal["mean", "zero", "blur"] = "mean",
@@ -51,11 +59,12 @@ def kernel_shap(
     Args:
         reading: scores (B,), and the network.
         segments: The parts: "grid:7" for 7 along each side, "slic" or "quickshift" for superpixels,
-            or an integer map of the network's input, (H, W).
+            or an integer map of the network's input, (H, W); None is "grid:7", and of a text its
+            words.
         samples: Number of choices, at least two for each part.
         seed: Random seed of the choices.
         fill: What hides: the image's "mean" colour, "zero" of the network's own input, or the
-            image behind a "blur".
+            image behind a "blur". Of a text, "mean" is the mask, or else the padding.
 
     Returns:
         (B, H, W), signed, a value for each part, the same at all of its pixels;
@@ -75,7 +84,7 @@ def kernel_shap(
         (True, 0.0)
     """
     parts = _parts(segments, reading, samples)
-    drawn = _all(parts.count) if _can_be_all(parts, samples) else _by_kernel(parts, samples, seed)
+    drawn = _all(parts) if _can_be_all(parts, samples) else _by_kernel(parts, samples, seed)
     scores = _scores(reading, parts, drawn.chosen, fill)
     rise = tf.cast(reading.scores, tf.float64)[:, tf.newaxis] - scores[:, :1]
     values = _constrained(drawn, scores[:, 1:] - scores[:, :1], rise, parts.present)
@@ -84,11 +93,18 @@ def kernel_shap(
     return parts.spread(values[:, 0]), {"efficiency_residual": residual, "standard_error": error}
 
 
-@method(Need.SCORES, pixels=True, passes="F + samples F", combines=False, shown_as="positive")
+@method(
+    Need.SCORES,
+    pixels=True,
+    passes="F + samples F",
+    combines=False,
+    shown_as="positive",
+    hides_words=True,
+)
 def lime(
     reading: Reading,
     *,
-    segments: Segments = "grid:7",
+    segments: Segments | None = None,
     samples: int = 1000,
     ridge: float = 1.0,
     seed: int = 0,
@@ -103,12 +119,13 @@ def lime(
     Args:
         reading: the network.
         segments: The parts: "grid:7" for 7 along each side, "slic" or "quickshift" for superpixels,
-            or an integer map of the network's input, (H, W).
+            or an integer map of the network's input, (H, W); None is "grid:7", and of a text its
+            words.
         samples: Number of choices, at least two for each part; the first shows all.
         ridge: How much large weights cost, at least 0.
         seed: Random seed of the choices.
         fill: What hides: the image's "mean" colour, "zero" of the network's own input, or the
-            image behind a "blur".
+            image behind a "blur". Of a text, "mean" is the mask, or else the padding.
 
     Returns:
         (B, H, W), signed, a weight for each part, the same at all of its pixels; fidelity, the
@@ -141,9 +158,9 @@ def _check_ridge(ridge: float) -> None:
         raise ValueError(f"ridge must be at least 0; got {ridge}.")
 
 
-def _parts(segments: Segments, reading: Reading, samples: int) -> Parts:
+def _parts(segments: Segments | None, reading: Reading, samples: int) -> Parts:
     """Divide the images, into no more parts than the samples can tell apart."""
-    parts = segmented(segments, reading.network.images)
+    parts = parts_of(segments, reading.network)
     if parts.count > _MOST:
         raise ValueError(
             f"segments must be of at most {_MOST} parts, for each of which others are hidden and "
@@ -239,19 +256,21 @@ def kernel_weights(count: int) -> np.ndarray:
 
 def _can_be_all(parts: Parts, samples: int) -> bool:
     """Whether all choices of the parts can be asked for."""
-    return not parts.varies and 2**parts.count - 2 <= samples
+    return 2**parts.count - 2 <= samples
 
 
-def _all(count: int) -> _Samples:
-    """All choices but none and all parts, with their weights."""
-    numbers = np.arange(1, 2**count - 1)
+def _all(parts: Parts) -> _Samples:
+    """All choices but none and all parts, with their weights, which are those of own parts."""
+    count, present = parts.count, parts.present[..., tf.newaxis]
+    numbers = np.arange(1, max(2**count - 1, 2))
     chosen = (numbers >> np.arange(count)[:, np.newaxis]) & 1
-    sizes = chosen.sum(0)
-    each = kernel_weights(count) / np.bincount(sizes, minlength=count)[1:]
-    weights = each[sizes - 1]
-    return _Samples(
-        tf.constant(chosen[np.newaxis], tf.float64), tf.constant(weights[np.newaxis, np.newaxis])
-    )
+    table = np.zeros((count + 1, count + 1))
+    for m in range(2, count + 1):
+        table[m, 1:m] = kernel_weights(m) / [math.comb(m, k) for k in range(1, m)]
+    own = tf.constant(chosen[np.newaxis], tf.float64) * present
+    of, seen = (tf.cast(tf.reduce_sum(each, 1, keepdims=True), tf.int32) for each in (present, own))
+    weights = tf.gather_nd(tf.constant(table), tf.stack([of + 0 * seen, seen], -1))
+    return _Samples(own, weights)
 
 
 def _by_kernel(parts: Parts, samples: int, seed: int) -> _Samples:

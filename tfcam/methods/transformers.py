@@ -20,10 +20,11 @@ def attention_rollout(reading: Reading) -> tf.Tensor:
     is no such token. It knows of no class, and of nothing but attention. For transformers only.
 
     Args:
-        reading: attentions, each (B, heads, T, T), and the grid of the patches.
+        reading: attentions, each (B, heads, T, T), and the grid of the patches; of texts the words,
+            of which the first token is none where it is the class token.
 
     Returns:
-        (B, h, w), not negative.
+        (B, h, w), not negative; of texts (B, T).
 
     Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3.
 
@@ -33,7 +34,8 @@ def attention_rollout(reading: Reading) -> tf.Tensor:
         >>> attention_rollout(Reading(None, attentions=(scores,), grid=Grid(1, 2, 1))).numpy()
         array([[[0.25, 0.25]]], dtype=float32)
     """
-    assert reading.grid is not None
+    if reading.grid is None:
+        return _word_map(rollout(reading.attentions), reading)
     return rollout_map(reading.attentions, reading.grid)
 
 
@@ -47,10 +49,11 @@ def generic_attention(reading: Reading) -> tf.Tensor:
 
     Args:
         reading: attentions and attention_gradients, each (B, heads, T, T), and the grid of the
-            patches.
+            patches; of texts the words, of which the first token is none where it is the class
+            token.
 
     Returns:
-        (B, h, w), not negative.
+        (B, h, w), not negative; of texts (B, T).
 
     Source: Chefer et al. 2021, "Generic Attention-Model Explainability for Interpreting Bi-Modal
     and Encoder-Decoder Transformers", eq. 5 and 6.
@@ -65,9 +68,10 @@ def generic_attention(reading: Reading) -> tf.Tensor:
         >>> generic_attention(reading).numpy()
         array([[[2., 0.]]], dtype=float32)
     """
-    assert reading.grid is not None
     _check_scores(reading.attentions)
     flow = generic_flow(reading.attentions, reading.attention_gradients)
+    if reading.grid is None:
+        return _word_map(flow, reading)
     return _row_map(flow, reading.grid)
 
 
@@ -157,6 +161,21 @@ def _row_map(flow: tf.Tensor, grid: Grid) -> tf.Tensor:
         )
     row = flow[:, 0] if grid.prefix else tf.reduce_mean(flow, axis=1)
     return to_map(row[..., tf.newaxis], grid)[..., 0]
+
+
+def _word_map(flow: tf.Tensor, reading: Reading) -> tf.Tensor:
+    """What reaches a text's class token, or the mean of its words where it has none: (B, T)."""
+    words = reading.network.words
+    assert words is not None
+    length = words.owners.shape[1]
+    if flow.shape[-1] != length:
+        raise ValueError(
+            f"A map of attention needs attention over all {length} positions of the text; here "
+            f"each is over {flow.shape[-1]}. Gradients, as of integrated_gradients, apply."
+        )
+    of_words = tf.cast(words.owners >= 0, flow.dtype)[..., tf.newaxis]
+    mean = tf.math.divide_no_nan(tf.reduce_sum(of_words * flow, 1), tf.reduce_sum(of_words, 1))
+    return tf.where(words.owners[:, :1] < 0, flow[:, 0], mean)
 
 
 def _check_scores(scores: Sequence[tf.Tensor]) -> None:

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
         confidence_increased,
         relative_drop,
     )
-    from tfcam.metrics.curves import Curve, deletion, insertion, road, road_lerf, road_morf
+    from tfcam.metrics.curves import (
+        Curve,
+        comprehensiveness,
+        deletion,
+        insertion,
+        road,
+        road_lerf,
+        road_morf,
+        sufficiency,
+    )
+    from tfcam.metrics.evidence import infidelity, mu_fidelity, sensitivity_n
     from tfcam.metrics.faithfulness import (
         Adcc,
         Win,
@@ -61,6 +71,7 @@ if TYPE_CHECKING:
         gt_known_localisation,
         half_open,
         iou_curve,
+        localisation_auc,
         mean_over_classes,
         pointing_game,
         relevance_rank_accuracy,
@@ -68,11 +79,13 @@ if TYPE_CHECKING:
         top_quarter_iou,
         truth_mask,
     )
+    from tfcam.metrics.measure import Measure
     from tfcam.metrics.probing import Probe
-    from tfcam.metrics.registry import METRICS, Measure
+    from tfcam.metrics.registry import METRICS
     from tfcam.metrics.sanity import (
         class_sensitivity,
         input_sensitivity,
+        local_lipschitz,
         max_sensitivity,
         randomisation,
     )
@@ -105,6 +118,7 @@ __all__ = [
     "centred_box",
     "class_sensitivity",
     "completeness_residual",
+    "comprehensiveness",
     "confidence_change",
     "confidence_increased",
     "deletion",
@@ -123,13 +137,17 @@ __all__ = [
     "impute_noisy_linear",
     "impute_zero",
     "increase_in_confidence",
+    "infidelity",
     "input_sensitivity",
     "insertion",
     "iou_curve",
+    "local_lipschitz",
+    "localisation_auc",
     "masked_images",
     "max_sensitivity",
     "mean_over_classes",
     "mean_value",
+    "mu_fidelity",
     "pointing_game",
     "random_map",
     "randomisation",
@@ -139,9 +157,11 @@ __all__ = [
     "road",
     "road_lerf",
     "road_morf",
+    "sensitivity_n",
     "sobel_edges",
     "spearman",
     "ssim",
+    "sufficiency",
     "supported",
     "top1_localisation",
     "top_quarter_iou",
@@ -158,6 +178,7 @@ _MODULES = (
     "confidence",
     "probing",
     "curves",
+    "evidence",
     "faithfulness",
     "wsol",
     "registry",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +18,18 @@ class WithHeatmap(Protocol):
         """(H, W) float32 in [0, 1]."""
 
 
+class WithRaw(Protocol):
+    """Something with a raw map, such as an ``Explanation``."""
+
+    @property
+    def raw(self) -> np.ndarray:
+        """(h, w) or (h, w, C), signed."""
+
+
 Heatmap = np.ndarray | WithHeatmap
 Heatmaps = Heatmap | Iterable[Heatmap]
+Map = np.ndarray | WithRaw
+Maps = Map | Iterable[Map]
 
 
 def heatmap_of(heatmap: Heatmap) -> np.ndarray:
@@ -85,6 +95,58 @@ def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.nd
         >>> checked_heatmaps(np.array([[[0.0, 1.0]]]))
         [array([[0., 1.]], dtype=float32)]
     """
+    arrays = _one_by_one(heatmaps, count, heatmap_of)
+    for array in arrays:
+        if not array.size or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            seen = f"{array.min():g} to {array.max():g}" if array.size else "an empty one"
+            raise ValueError(
+                f"A heatmap must hold finite values in [0, 1]; got {seen}. "
+                "tfcam.maps.scale makes one of a raw map."
+            )
+    return arrays
+
+
+def raw_map_of(map: Map) -> np.ndarray:
+    """Get the raw map of an explanation; an array is one itself.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    array = numbers_of(getattr(map, "raw", map))
+    if array is None or not array.ndim:
+        raise ValueError(
+            f"A map must be an array of numbers or an explanation; got {kind_of(map)}."
+        )
+    return array
+
+
+def checked_maps(maps: Maps, count: int) -> list[np.ndarray]:
+    """Check maps, signed or not, and list them one by one.
+
+    Args:
+        maps: (B, H, W) or (B, H, W, C), a list of these, or of explanations.
+        count: The number of images, one map for each.
+
+    Returns:
+        (H, W) or (H, W, C) float32 each.
+
+    Raises:
+        ValueError: If there are too few or too many, or one is empty or not finite.
+
+    Example:
+        >>> checked_maps(np.array([[[-3.0, 1.0]]]), 1)
+        [array([[-3.,  1.]], dtype=float32)]
+    """
+    arrays = _one_by_one(maps, count, raw_map_of)
+    if any(not array.size or not np.isfinite(array).all() for array in arrays):
+        raise ValueError("A map must hold finite values, at least one; this one does not.")
+    return arrays
+
+
+def _one_by_one(
+    heatmaps: Heatmaps | Maps, count: int | None, array_of: Callable[..., np.ndarray]
+) -> list[np.ndarray]:
+    """List maps one by one, as ``array_of`` gets each, and check how many they are."""
     listed = heatmaps if isinstance(heatmaps, Iterable) else [heatmaps]
     shape = getattr(heatmaps, "shape", None)
     least = 3 if count is None else 2  # (B, L) of series; alone it may be one map (H, W)
@@ -94,7 +156,7 @@ def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.nd
             f"Heatmaps must be (B, H, W), or a list of heatmaps or explanations; got {got}. One "
             "alone is a list of one."
         )
-    arrays = [np.asarray(heatmap_of(heatmap), np.float32) for heatmap in listed]
+    arrays = [np.asarray(array_of(heatmap), np.float32) for heatmap in listed]
     if not arrays:
         raise ValueError("There must be at least one heatmap; got none.")
     if count is not None and len(arrays) != count:
@@ -102,13 +164,6 @@ def checked_heatmaps(heatmaps: Heatmaps, count: int | None = None) -> list[np.nd
             f"There must be one heatmap for each image, {count}; got {len(arrays)}. One image "
             "alone has heatmaps (1, H, W)."
         )
-    for array in arrays:
-        if not array.size or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            seen = f"{array.min():g} to {array.max():g}" if array.size else "an empty one"
-            raise ValueError(
-                f"A heatmap must hold finite values in [0, 1]; got {seen}. "
-                "tfcam.maps.scale makes one of a raw map."
-            )
     return arrays
 
 

@@ -19,6 +19,7 @@ from tfcam.metrics.ranking import on_input, ranks
 from tfcam.utils.validation import check_choice
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+RATIONALES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,29 @@ class Curve:
     def mean(self) -> np.ndarray:
         """The mean of each curve's points, (B,) float32."""
         return self.probabilities.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+    @property
+    def aopc(self) -> np.ndarray:
+        """The area over the perturbation curve: its first point less the mean of all, (B,) float32.
+
+        1 / (L + 1) sum_k (p(x) - p(x_k)) over the L steps of a deletion: higher is better.
+
+        Raises:
+            ValueError: If the curve does not begin where nothing is changed, at 0.
+
+        Source: Samek et al. 2017, "Evaluating the visualization of what a deep neural network has
+            learned".
+
+        Example:
+            >>> Curve(np.linspace(0, 1, 4), np.array([[0.8, 0.5, 0.2, 0.1]])).aopc
+            array([0.4], dtype=float32)
+        """
+        if self.fractions[0] != 0:
+            raise ValueError(
+                "AOPC counts from the unchanged image, so the curve must begin at the fraction 0; "
+                f"it begins at {self.fractions[0]:g}."
+            )
+        return self.probabilities[:, 0].astype(np.float32) - self.mean
 
 
 def deletion(
@@ -232,6 +256,87 @@ def road(
     least = road_lerf(probe, heatmaps, fractions=fractions, fill=fill, seed=seed)
     most = road_morf(probe, heatmaps, fractions=fractions, fill=fill, seed=seed)
     return (least.mean - most.mean) / 2
+
+
+def comprehensiveness(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    fractions: Sequence[float] = RATIONALES,
+    fill: Fill = "zero",
+    seed: int = 0,
+) -> np.ndarray:
+    """Measure comprehensiveness: how far the probability falls without what a map marks.
+
+    The mean over r of p(x) - p(x without the fraction r of its strongest pixels).
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        fractions: The fractions r of the pixels, rising.
+        fill: What replaces those removed: "zero", "mean", "blur" or "noisy_linear".
+        seed: The seed of the noise.
+
+    Returns:
+        (B,) float32 in [-1, 1]; higher is better.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: DeYoung et al. 2020, "ERASER: a benchmark to evaluate rationalized NLP models".
+
+    Departs from the paper: the sum over fractions is divided by their number, not by one more.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1)
+        >>> probe = Probe(tfcam.demo_model(), scene.image)
+        >>> comprehensiveness(probe, scene.masks[:1].astype(float), fractions=[0.5])[0] > 0
+        np.True_
+    """
+    without = road_morf(probe, heatmaps, fractions=fractions, fill=fill, seed=seed)
+    return probe.probabilities - without.mean
+
+
+def sufficiency(
+    probe: Probe,
+    heatmaps: Heatmaps,
+    *,
+    fractions: Sequence[float] = RATIONALES,
+    fill: Fill = "zero",
+    seed: int = 0,
+) -> np.ndarray:
+    """Measure sufficiency: how far the probability falls with only what a map marks.
+
+    The mean over r of p(x) - p(of the fraction r of its strongest pixels alone).
+
+    Args:
+        probe: The model and its images.
+        heatmaps: (B, H, W) in [0, 1].
+        fractions: The fractions r of the pixels, rising.
+        fill: What replaces those removed: "zero", "mean", "blur" or "noisy_linear".
+        seed: The seed of the noise.
+
+    Returns:
+        (B,) float32 in [-1, 1]; lower is better.
+
+    Raises:
+        ValueError: If an option is out of range, or maps do not fit.
+
+    Source: DeYoung et al. 2020, "ERASER: a benchmark to evaluate rationalized NLP models".
+
+    Departs from the paper: the sum over fractions is divided by their number, not by one more.
+
+    Example:
+        >>> import tfcam
+        >>> scene = tfcam.scenes.draw_scene(1)
+        >>> probe = Probe(tfcam.demo_model(), scene.image)
+        >>> sufficiency(probe, scene.masks[:1].astype(float), fractions=[1.0])
+        array([0.], dtype=float32)
+    """
+    left_out = [1 - checked_fraction(fraction) for fraction in reversed(fractions)]
+    alone = road_lerf(probe, heatmaps, fractions=left_out, fill=fill, seed=seed)
+    return probe.probabilities - alone.mean
 
 
 def _steps(

@@ -12,6 +12,7 @@ two kinds of networks can't be compared.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from tfcam.metrics.checks import Heatmaps, checked_fraction
 from tfcam.metrics.complexity import mean_value
 from tfcam.metrics.confidence import confidence_increased, relative_drop
 from tfcam.metrics.imputation import FILLS, Fill, impute
+from tfcam.metrics.pixel_sets import correlation, measure_falls, random_sets
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import check_probe, on_input, top_pixels
 from tfcam.metrics.removal_test import SUPPORTED, removal_tests
@@ -287,7 +289,6 @@ def faithfulness_correlation(
         >>> faithfulness_correlation(probe, np.ones((1, 128, 128)), subsets=3)
         array([0.], dtype=float32)
     """
-    check_choice("fill", fill, FILLS)
     resized = on_input(probe, heatmaps)
     pixels = resized[0].size
     if subsets < 2 or not 1 <= size < pixels:
@@ -295,23 +296,9 @@ def faithfulness_correlation(
             f"There must be at least 2 subsets, of 1 to {pixels - 1} pixels; got {subsets} of "
             f"{size}."
         )
-
-    def sets() -> Iterator[np.ndarray]:
-        rng = np.random.default_rng(seed)
-        for _ in range(subsets):
-            removed = np.zeros(pixels, bool)
-            removed[rng.choice(pixels, size, replace=False)] = True
-            yield removed.reshape(resized.shape[1:])
-
-    def changed() -> Iterator[np.ndarray]:
-        for image in probe.inputs:
-            for number, removed in enumerate(sets()):
-                yield impute(image, removed, fill, seed + number)[np.newaxis]
-
-    after = probe(changed(), np.repeat(np.arange(len(probe)), subsets)).reshape(-1, subsets)
-    falls = probe.probabilities[:, np.newaxis].astype(np.float64) - after
-    sums = np.array([resized[:, removed].sum(axis=1, dtype=np.float64) for removed in sets()]).T
-    return np.array(list(map(_correlation, sums, falls)), np.float32)
+    sets = functools.partial(random_sets, resized.shape[1:], size, subsets, seed)
+    sums, falls = measure_falls(probe, resized, sets, fill, seed)
+    return np.array(list(map(correlation, sums, falls)), np.float32)
 
 
 def completeness_residual(
@@ -400,7 +387,7 @@ def adcc(
     drop, first = average_drop(probe, heatmaps), on_input(probe, heatmaps)
     again = on_input(probe, _again(probe, masked_images(probe, heatmaps), explain_again))
     pairs = zip(first.astype(np.float64), again.astype(np.float64), strict=True)
-    correlations = [_correlation(*pair, undefined=-1.0) for pair in pairs]
+    correlations = [correlation(*pair, undefined=-1.0) for pair in pairs]
     coherency = ((1 + np.array(correlations)) / 2).astype(np.float32)
     complexity = mean_value(first)
     return Adcc(harmonic_adcc(drop, coherency, complexity), drop, coherency, complexity)
@@ -448,15 +435,3 @@ def _again(
             "function from images to heatmaps instead."
         )
     return explain_again.prepared()(probe.as_given(images), probe.targets.tolist())
-
-
-def _correlation(first: np.ndarray, second: np.ndarray, undefined: float = 0.0) -> float:
-    """Compute Pearson's correlation of float64 values; ``undefined`` where one does not vary."""
-    a, b = first.ravel() - first.mean(), second.ravel() - second.mean()
-    norms = [np.linalg.norm(centred) for centred in (a, b)]
-    # What is left of equal values is rounding: it must not be correlated.
-    pair = (first, second)
-    least = [1e-12 * np.abs(values).max() * np.sqrt(values.size) for values in pair]
-    if norms[0] <= least[0] or norms[1] <= least[1]:
-        return undefined
-    return float(np.clip(a @ b / (norms[0] * norms[1]), -1, 1))

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from tfcam import maps
-from tfcam.metrics.checks import Heatmaps, checked_fraction, checked_heatmaps
+from tfcam.metrics.checks import (
+    Heatmaps,
+    Maps,
+    checked_fraction,
+    checked_heatmaps,
+    checked_maps,
+)
 from tfcam.metrics.probing import Probe
+from tfcam.metrics.similarity_table import signed_map
 from tfcam.utils.validation import kind_of
 
 
@@ -50,6 +57,43 @@ def on_input(probe: Probe, heatmaps: Heatmaps) -> np.ndarray:
             f"got one of shape {odd[0]}."
         )
     return np.stack([maps.resize(array, sides) for array in arrays])
+
+
+def evidence_on_input(probe: Probe, given: Maps, keeps_sums: bool = False) -> np.ndarray:
+    """Resize maps, signed or not, linearly to the model's input, their channels summed.
+
+    Args:
+        probe: The model and its images.
+        given: (B, H, W) or (B, H, W, C), a list of these, or explanations, whose raw maps count.
+        keeps_sums: Refuse those of another size, whose sums would not stay.
+
+    Returns:
+        (B, h, w) float32.
+
+    Raises:
+        ValueError: If they are no maps, not one for each image, or of another size where it counts.
+
+    Example:
+        >>> import tfcam
+        >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
+        >>> evidence_on_input(probe, -np.ones((1, 4, 4, 3))).mean()
+        np.float32(-3.0)
+    """
+    check_probe(probe)
+    sides = probe.inputs.shape[1:-1]
+    arrays = checked_maps(given, len(probe))
+    if odd := [array.shape for array in arrays if array.ndim - len(sides) not in (0, 1)]:
+        raise ValueError(
+            f"A map must have as many axes as the model's input has sides, {len(sides)}, or one "
+            f"more of channels; got one of shape {odd[0]}."
+        )
+    summed = [signed_map(array, len(sides)) for array in arrays]
+    if keeps_sums and (odd := [array.shape for array in summed if array.shape != sides]):
+        raise ValueError(
+            f"The sums of a map are compared with the number itself, so it must have the input's "
+            f"size, {sides}; got {odd[0]}. With scaled=True any size is taken."
+        )
+    return np.stack([maps.resize(array, sides) for array in summed])
 
 
 def ranks(heatmap: np.ndarray) -> np.ndarray:

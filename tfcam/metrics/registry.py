@@ -3,133 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import keras
-
-from tfcam.metrics import complexity, curves, faithfulness, localisation, wsol
+from tfcam.metrics import complexity, curves, evidence, faithfulness, wsol
+from tfcam.metrics.localisation_measures import LOCALISATION
+from tfcam.metrics.measure import Measure
 from tfcam.utils.suggestions import did_you_mean
 
 MetricChoice = str | tuple[str, dict[str, Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """A metric with its options.
-
-    Attributes:
-        name: The name that ``metrics=`` takes; with options, these in brackets.
-        function: Of the kind "probe": (probe, heatmaps (B, H, W)) -> (B,) or a ``Curve``; of
-            "layer": the same, of maps as small as the layer has them; of "map": heatmaps
-            (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a number; of "set": a
-            ``keras.metrics.Metric`` of heatmaps and truths, whose variables are sums over pictures.
-        kind: "probe", "layer", "map", "truth" or "set".
-        better: Whether a "higher" or a "lower" value is better.
-        needs: The truth that a picture must have: "" for none, "boxes", or "region" for boxes or
-            a mask.
-        meaning: What it measures, in a sentence.
-        usual: Whether it is measured by default.
-        of_curve: The number of a ``Curve`` that counts: "area" or "mean".
-        options: The options of the function.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    kind: Literal["probe", "layer", "map", "truth", "set"]
-    better: Literal["higher", "lower"]
-    needs: Literal["", "boxes", "region"]
-    meaning: str
-    usual: bool = True
-    of_curve: Literal["area", "mean"] = "area"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def described(self) -> str:
-        """The name and the options."""
-        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
-        return f"{self.name.split('(')[0]}({options})" if options else self.name
-
-    def make(self) -> keras.metrics.Metric:
-        """Make a set-level metric that has seen nothing yet."""
-        return self.function(**self.options)
-
-
 _ALL = (
-    Measure(
-        "box_iou",
-        localisation.box_iou,
-        "truth",
-        "higher",
-        "boxes",
-        "How well the box around the map's largest part above a fifth of its maximum overlaps the "
-        "nearest true box.",
-    ),
-    Measure(
-        "pointing_game",
-        localisation.pointing_game,
-        "truth",
-        "higher",
-        "region",
-        "Whether the map's maximum lies on the object, or less than 15 pixels from it.",
-    ),
-    Measure(
-        "energy",
-        localisation.energy,
-        "truth",
-        "higher",
-        "region",
-        "The share of the map that lies on the object.",
-    ),
-    Measure(
-        "relevance_rank_accuracy",
-        localisation.relevance_rank_accuracy,
-        "truth",
-        "higher",
-        "region",
-        "Of as many of the map's strongest pixels as the object has, the share that lies on it.",
-        usual=False,
-    ),
-    Measure(
-        "top_quarter_iou",
-        localisation.top_quarter_iou,
-        "truth",
-        "higher",
-        "boxes",
-        "How well the box around the strongest quarter of the pixels overlaps the nearest true "
-        "box.",
-        usual=False,
-    ),
-    Measure(
-        "max_box_acc",
-        lambda **options: wsol.MaxBoxAccuracy(version=1, **options),
-        "set",
-        "higher",
-        "boxes",
-        "The share of pictures whose map's box overlaps a true one by half, at the one best "
-        "threshold of the set.",
-        usual=False,
-    ),
-    Measure(
-        "max_box_acc_v2",
-        wsol.MaxBoxAccuracy,
-        "set",
-        "higher",
-        "boxes",
-        "The share of pictures of which a box around any part of the map overlaps a true one by "
-        "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set. A map "
-        "of many small parts has many boxes to choose from.",
-    ),
-    Measure(
-        "pxap",
-        wsol.PixelAveragePrecision,
-        "set",
-        "higher",
-        "region",
-        "The area under the precision-recall curve of all pixels of the set.",
-        usual=False,
-    ),
+    *LOCALISATION,
     Measure(
         "insertion",
         curves.insertion,
@@ -145,6 +32,37 @@ _ALL = (
         "lower",
         "",
         "The mean probability as pixels are taken away, the map's strongest first.",
+    ),
+    Measure(
+        "aopc",
+        curves.deletion,
+        "probe",
+        "higher",
+        "",
+        "By how much the probability has fallen on the mean as pixels are taken away, the map's "
+        "strongest first.",
+        usual=False,
+        of_curve="aopc",
+    ),
+    Measure(
+        "comprehensiveness",
+        curves.comprehensiveness,
+        "probe",
+        "higher",
+        "",
+        "How far the probability falls without the map's strongest pixels; the mean over several "
+        "shares of the pixels.",
+        usual=False,
+    ),
+    Measure(
+        "sufficiency",
+        curves.sufficiency,
+        "probe",
+        "lower",
+        "",
+        "How far the probability falls with the map's strongest pixels alone; the mean over "
+        "several shares of the pixels.",
+        usual=False,
     ),
     Measure(
         "road",
@@ -218,6 +136,35 @@ _ALL = (
         "higher",
         "",
         "Whether the probability falls without random sets of pixels by as much as the map says.",
+        usual=False,
+    ),
+    Measure(
+        "sensitivity_n",
+        evidence.sensitivity_n,
+        "signed",
+        "higher",
+        "",
+        "Whether the probability falls without random sets of pixels by as much as the signed map "
+        "says; the mean over sets of several sizes.",
+        usual=False,
+    ),
+    Measure(
+        "mu_fidelity",
+        evidence.mu_fidelity,
+        "signed",
+        "higher",
+        "",
+        "Whether random sets of cells rank by the signed map as by the fall of the probability.",
+        usual=False,
+    ),
+    Measure(
+        "infidelity",
+        evidence.infidelity,
+        "signed",
+        "lower",
+        "",
+        "How far what the signed map says of random squares is from the fall of the probability, "
+        "squared; the map scaled as fits best.",
         usual=False,
     ),
     Measure(
@@ -298,5 +245,5 @@ def _options(measure: Measure) -> list[str]:
     """List the options of a metric: its arguments besides maps and truth."""
     function = wsol.MaxBoxAccuracy if measure.name == "max_box_acc" else measure.function
     names = list(inspect.signature(function).parameters)
-    skipped = {"probe": 2, "layer": 2, "map": 1, "truth": 2, "set": 0}[measure.kind]
+    skipped = {"probe": 2, "layer": 2, "signed": 2, "map": 1, "truth": 2, "set": 0}[measure.kind]
     return [name for name in names[skipped:] if name not in ("name", "version")]

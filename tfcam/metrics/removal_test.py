@@ -7,12 +7,13 @@ at other places.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from tfcam import maps
+from tfcam.findings import finding
 from tfcam.metrics.checks import Heatmap, Heatmaps, checked_fraction, heatmap_of
 from tfcam.metrics.hiding import Hiding
 from tfcam.metrics.imputation import Fill
@@ -167,6 +168,19 @@ def removal_tests(
         falls = marks.falls(marks.marked).number
         tests.append(judged(falls[0], falls[1:]))
     return tests
+
+
+def mark_unsupported(explanation: Explanation, removal: Removal) -> Explanation:
+    """Add a finding to an explanation, unless the removal test supports it.
+
+    Args:
+        explanation: The explanation.
+        removal: What the test says of it.
+    """
+    if removal.verdict == SUPPORTED:
+        return explanation
+    found = finding("unsupported", target=explanation.name, **removal._asdict())
+    return replace(explanation, findings=(*explanation.findings, found))
 
 
 def chosen_fills(fills: Sequence[Fill] | None, sides: int) -> tuple[Fill, ...]:

@@ -20,6 +20,7 @@ from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import OUTPUT, SEED, Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.methods.selection import MethodChoice
+from tfcam.metrics.map_changes import change_maps
 from tfcam.metrics.random_weights import Stage, kept_weights, reinitialise, stages
 from tfcam.metrics.sanity_result import Mode, Randomisation
 from tfcam.metrics.similarity import spearman
@@ -37,6 +38,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.results.explanation import Explanation
 from tfcam.utils.progress import progress_bar
 
+_SENSITIVITIES = ("max_sensitivity", "local_lipschitz")
 CHECKED_METHODS = ("saliency", "grad_cam", "guided_backprop")
 
 
@@ -228,7 +230,7 @@ def input_sensitivity(
     seed: int = 0,
     progress: bool | None = None,
 ) -> pd.DataFrame:
-    """Measure how much maps change with small changes of the image: ``max_sensitivity``.
+    """Measure how much maps change with small changes of the image.
 
     Args:
         model: Any model that ``explain`` takes.
@@ -258,8 +260,9 @@ def input_sensitivity(
             where it takes more than a second.
 
     Returns:
-        One row for each method: ``max_sensitivity``, the mean over the images, and its deviation.
-        The raw maps are compared, of the class predicted for the unchanged image.
+        One row for each method: ``max_sensitivity`` and ``local_lipschitz``, the mean over the
+        images and its deviation. The raw maps are compared, of the class predicted for the
+        unchanged image.
 
     Raises:
         ValueError: If an argument does not fit.
@@ -284,16 +287,17 @@ def input_sensitivity(
     with progress_bar(len(pairs), "changing images", progress) as advance:
         for (name, explainer), image in pairs:
             target = _explain_batch(explainer, image)[0].target
-            sensitivity = max_sensitivity(
+            changes = change_maps(
                 functools.partial(_raw_maps, explainer, target),
                 image[0],
-                radius=radius * float(np.ptp(image)),
-                samples=samples,
-                seed=seed,
+                radius * float(np.ptp(image)),
+                samples,
+                seed,
             )
-            rows.append({"method": name, "max_sensitivity": sensitivity})
+            numbers = (changes.max_sensitivity, changes.lipschitz)
+            rows.append({"method": name, **dict(zip(_SENSITIVITIES, numbers, strict=True))})
             advance()
-    return means_and_deviations(pd.DataFrame(rows), ["method"], ["max_sensitivity"])
+    return means_and_deviations(pd.DataFrame(rows), ["method"], _SENSITIVITIES)
 
 
 def max_sensitivity(
@@ -330,24 +334,45 @@ def max_sensitivity(
         >>> 0.09 < max_sensitivity(lambda images: 3 * images, np.array([[2.0]]), radius=0.2) <= 0.1
         True
     """
-    if not radius >= 0 or samples < 1:
-        raise ValueError(
-            f"The radius must be at least 0 and samples at least 1; got {radius} and {samples}."
-        )
-    rng = np.random.default_rng(seed)
-    changes = rng.uniform(-radius, radius, (samples, *image.shape)).astype(image.dtype)
-    first = np.asarray(explain(image[np.newaxis]), np.float64)
-    others = np.asarray(explain(image + changes), np.float64)
-    if not np.isfinite(first).all() or not np.isfinite(others).all():
-        raise ValueError(
-            "Maps must be finite to be compared; here they hold NaN or infinite values. "
-            "tfcam.diagnose says in which layer they start."
-        )
-    changed = np.sqrt(((others - first) ** 2).reshape(samples, -1).sum(axis=1).max())
-    if changed == 0:
-        return 0.0
-    norm = np.sqrt((first**2).sum())
-    return float(changed / norm) if norm > 0 else float("inf")
+    return change_maps(explain, image, radius, samples, seed).max_sensitivity
+
+
+def local_lipschitz(
+    explain: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    *,
+    radius: float,
+    samples: int = 20,
+    seed: int = 0,
+) -> float:
+    """Measure how fast a map changes with the image: a local Lipschitz estimate.
+
+    max over d, |d|_inf <= r, of ||Phi(x + d) - Phi(x)||_F / ||d||_F, over the same d as
+    ``max_sensitivity``: with finitely many a lower bound of the maximum. It is in units of the map
+    for one of the image: of methods whose maps differ in scale it can't be compared.
+
+    Args:
+        explain: Images (B, ...) -> maps (B, ...).
+        image: One image, as ``explain`` takes it.
+        radius: r, in the units of the image's values.
+        samples: Number of changes d that are drawn.
+        seed: Random seed, at least 0: the same seed gives the same result.
+
+    Returns:
+        At least 0; 0 where the radius is.
+
+    Raises:
+        ValueError: If the radius is negative, there are no samples, or a map is not finite.
+
+    Source: Alvarez-Melis and Jaakkola 2018, "On the robustness of interpretability methods".
+
+    Departs from the paper: the largest of changes drawn at random, which it searches for.
+
+    Example:
+        >>> round(local_lipschitz(lambda images: 3 * images, np.array([[2.0]]), radius=0.2), 6)
+        3.0
+    """
+    return change_maps(explain, image, radius, samples, seed).lipschitz
 
 
 def _explainers(

@@ -17,18 +17,18 @@ from tfcam.model.inputs import Input
 _IN_PLACE = (keras.layers.Normalization, keras.layers.BatchNormalization)
 
 
-def mark_bare(structure: Any, calls_of: Callable[[int], CallGraph]) -> Any:
+def mark_bare(structure: Any, calls_of: Callable[[Any, int], CallGraph]) -> Any:
     """Give the inputs (h, w) that are pictures their axis of channels.
 
     Args:
         structure: The model's inputs as it takes them.
-        calls_of: Gives what the model calls, as seen from the input of a number.
+        calls_of: Gives what the model calls, of inputs in its structure and the number of one.
     """
 
     def marked(which: int, taken: Input) -> Input:
         # As far as its shape tells.
         may_be = len(taken.shape) == 2 and None not in taken.shape and "int" not in taken.dtype
-        if may_be and is_bare(calls_of(which), taken.shape):
+        if may_be and is_bare(calls_of(structure, which), taken.shape):
             return replace(taken, shape=(*taken.shape, 1), bare=True)
         return taken
 

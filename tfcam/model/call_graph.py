@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import keras
+
 from tfcam.model.hooks import Side
 
 Shape = tuple[int | None, ...]
@@ -158,6 +160,29 @@ class CallGraph:
         alone, sources = {self.which}, self.sources
         return [c for c in self.calls if c.inputs and sources.get(c.inputs[0]) == alone]
 
+    @cached_property
+    def embedding(self) -> Call | None:
+        """The call that turns the explained input's whole numbers into vectors; None without.
+
+        It takes the numbers as they are given, and may share them with smaller tables, such as one
+        of segments; what takes numbers that are only made beside them, such as positions, is none.
+        """
+        made = {self.explained_input}
+        for call in self.calls:
+            if isinstance(call.operation, keras.layers.TextVectorization):
+                made.add(call.output or "")
+        for name, sources in self.parents.items():
+            if self.kinds.get(name) in _CASTS and made & set(sources):
+                made.add(name)
+        tables = [c for c in self.calls if isinstance(c.operation, keras.layers.Embedding)]
+        taking = [call for call in tables if made & set(call.inputs[:1])]
+        return max(taking, key=lambda call: int(call.operation.input_dim), default=None)
+
+    @property
+    def embedding_name(self) -> str | None:
+        """What ``embedding`` can be asked for by."""
+        return None if self.embedding is None else self.call_name(self.embedding)
+
     def call_name(self, call: Call) -> str:
         """Name a call as it can be asked for: its path, with its number where there are several."""
         number = self.call_number(call)
@@ -177,6 +202,9 @@ def channels_last(shape: Shape | None, rank: int) -> Shape | None:
     """The shape of a tensor of a model that has its channels first, as a map has it."""
     return shape if shape is None or len(shape) != rank else (shape[0], *shape[2:], shape[1])
 
+
+# What gives the numbers that it takes.
+_CASTS = ("Cast", "Identity")
 
 _PRODUCTS = ("BatchMatMulV2", "BatchMatMulV3", "Dot", "Einsum", "MatMul", "Matmul")
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfcam.model.call_graph import Call, CallGraph, Shape, axis_orders, channels_last
@@ -23,6 +24,10 @@ _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
 
 # Layers whose code is the user's, or that pass a tensor on or not as they are set.
 _OPAQUE = (keras.layers.Lambda, keras.layers.TFSMLayer)
+
+
+# What moves axes in ways that only a trace tells.
+_MOVING = ("Einsum", "Rot90", "Tensordot")
 
 
 _OPAQUE_MODULE = "keras.src.layers.preprocessing.image_preprocessing"
@@ -113,7 +118,7 @@ class Reader:
                 self.parents.setdefault(name, tuple(whole))
                 self.kinds.setdefault(name, _kind(operation))
                 self.ranks.setdefault(name, len(tensor.shape))
-                if axes := _turns(operation):
+                if axes := _turns(operation, len(tensor.shape)):
                     self.turns.setdefault(name, axes)
         single = node.outputs[0] if len(node.outputs) == 1 else None
         self.calls.append(
@@ -149,7 +154,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
     explained = inputs[which]
     rank = len(explained.sides) + 2
     names = [f"input:{number}" for number in range(len(inputs))]
-    reader = Reader(tree, rank if explained.channels_first else None)
+    reader = Reader(tree, rank if explained.layers_first else None)
     reader.sources |= {name: frozenset({number}) for number, name in enumerate(names)}
     try:
         graph = plain_graph(tree.model)
@@ -182,7 +187,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
             reader.turns,
             {n: i.order for n, i in zip(names, inputs, strict=True) if i.channels_first},
         ),
-        own_order=explained.order,
+        own_order=explained.layers_order,
     )
 
 
@@ -210,6 +215,7 @@ def _check_known(operation: Any, innermost: bool) -> None:
         not kind.__module__.startswith(_OWN)
         or kind.__module__.startswith(_OPAQUE_MODULE)
         or isinstance(operation, _OPAQUE)
+        or kind.__name__ in _MOVING
         or "call" in operation.__dict__
         or not innermost
         or not getattr(activation, "__module__", "keras.").startswith("keras.")
@@ -223,11 +229,16 @@ def _kind(operation: Any) -> str:
     return "Softmax" if softmax else type(operation).__name__
 
 
-def _turns(operation: Any) -> Sequence[int] | None:
+def _turns(operation: Any, rank: int) -> Sequence[int] | None:
     """The axes that an operation makes of those that it is given, if it is a transposition."""
     if isinstance(operation, keras.layers.Permute):
         return (0, *operation.dims)
-    return operation.axes if type(operation).__name__ == "Transpose" else None
+    name, axes = type(operation).__name__, np.empty(range(rank))
+    if name == "Moveaxis":
+        return np.moveaxis(axes, operation.source, operation.destination).shape
+    if name == "Swapaxes":
+        return np.swapaxes(axes, operation.axis1, operation.axis2).shape
+    return operation.axes if name == "Transpose" else None
 
 
 def _passes(operation: Any) -> bool:

@@ -151,9 +151,9 @@ class _Cells(NamedTuple):
             values[self.which] = tf.cast(image, taken.dtype)
             try:
                 with observed(self.tree, [self.entry.operation], visit):
-                    run(self.tree.model, self.structure, values)
+                    run(self.tree, self.structure, values)
             except _SeenError as seen:
-                return self._laid_out(seen.value, taken.channels_first)
+                return self._laid_out(seen.value, taken.layers_first)
         return None
 
     def _laid_out(self, value: Any, channels_first: bool) -> np.ndarray | None:

@@ -32,7 +32,7 @@ def split_batch(value: Any, taken: Input) -> list[Any] | None:
     """
     axes = len(taken.shape)
     if isinstance(value, list | tuple):
-        if axes == 1 and value and not np.ndim(value[0]):
+        if axes == 1 and value and not np.ndim(value[0]) and np.asarray(value[0]).dtype != object:
             return None
         inner = value[0] if len(value) == 1 else None  # as Keras takes one input, in a list
         sizes = tuple(getattr(inner, "shape", ()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias, TypeVar
 
 import keras
@@ -20,7 +20,7 @@ from tfcam.model.functional_graph import UntoldError, read_calls
 from tfcam.model.geometry import Placement, find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
-from tfcam.model.inputs import Input, find_input, read_structure, run
+from tfcam.model.inputs import Input, check_one_image, find_input, read_structure, run
 from tfcam.model.labels import Labels, find_labels
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.open_sizes import is_open, pin_size
@@ -35,10 +35,12 @@ from tfcam.model.positions import CallKey, call_key, count_positions
 from tfcam.model.scope_names import valid_scopes
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
+from tfcam.model.strings import find_words, mark_texts
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
 from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree, called_operations
+from tfcam.model.turned_inputs import mark_turned
 from tfcam.targets.two_classes import Classes, names_of_two
 from tfcam.utils.validation import check_grid, check_model
 
@@ -92,8 +94,12 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If the model is not built, or does not say what it takes.
         """
-        structure = read_structure(self)
-        structure = mark_bare(structure, lambda which: self._calls(structure, which))
+        return mark_texts(self, self._said, self.calls)
+
+    @cached_property
+    def _said(self) -> Any:
+        """The inputs as the model says what they are."""
+        structure = mark_bare(mark_turned(read_structure(self), self._calls), self._calls)
         if is_open(structure):
             structure, self._kept["calls", 0] = pin_size(self, structure)
         return structure
@@ -112,10 +118,18 @@ class ModelGraph(ModelTree):
     def find_input(self, name: str | int | None = None) -> int:
         """Find which input is meant; the first one with most axes where none is named.
 
+        Of several of whole numbers (L,), as transformers take them, that is the one of words: the
+        one with the largest table of embeddings.
+
         Raises:
             ValueError: If there is no such input.
         """
-        return find_input(self.inputs, name)
+        found = partial(self.once, "words", lambda: find_words(self.calls()))
+        return find_input(self.inputs, name, found)
+
+    def embedding(self, which: int = 0) -> str | None:
+        """The layer that turns a text's numbers into vectors, by its path; None without one."""
+        return self.calls(which).embedding_name if self.inputs[which].is_text else None
 
     def check_one_image(self, door: str) -> Input:
         """The input of a model that takes one image and nothing else.
@@ -126,12 +140,7 @@ class ModelGraph(ModelTree):
         Raises:
             ValueError: If it takes something else.
         """
-        if len(self.inputs) > 1 or not self.inputs[0].is_image:
-            names = ", ".join(repr(taken.name) for taken in self.inputs)
-            raise ValueError(
-                f"{door} is for models with one image input; {self.name!r} takes {names}."
-            )
-        return self.inputs[0]
+        return check_one_image(self.inputs, self.name, door)
 
     def stem(self, which: int = 0) -> Stem:
         """What pixels become on their way to the first weights."""
@@ -152,14 +161,14 @@ class ModelGraph(ModelTree):
             What the model returns, in its own structure.
         """
         with valid_scopes(self.odd_names):
-            return run(self.model, self.structure, values)
+            return run(self, self.structure, values)
 
     # --- what happens inside ----------------------------------------------------------------
 
     def calls(self, which: int = 0) -> CallGraph:
         """What the model calls and who feeds whom, as seen from one of its inputs."""
 
-        return self.once(("calls", which), lambda: self._calls(self.structure, which))
+        return self.once(("calls", which), lambda: self._calls(self._said, which))
 
     def _calls(self, structure: Any, which: int) -> CallGraph:
         # A trace takes longer than a forward pass.

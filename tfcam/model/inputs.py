@@ -5,7 +5,7 @@ All of tfcam has channels last; a model that takes (B, C, H, W) gets them so her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.model.hooks import rewired
+from tfcam.model.strings import Vectorization, blank_of, find_vectorization, takes_strings
 from tfcam.model.tree import ModelTree
 
 _STEPPED = (
@@ -32,8 +34,14 @@ class Input:
         shape: Without the batch axis, the channels last; unknown sizes are None.
         dtype: What the model asks for; float32 where it says nothing.
         channels_first: Whether the model takes the channels before the sides.
+        turned: Whether its layers have them last all the same: the model moves them there itself.
         bare: Whether it takes pictures of one channel without an axis of channels, (h, w); here
             they have that axis.
+        behind: Of an input of strings, the layer that turns them into numbers: the input is here
+            what that layer gives, and the strings stay outside.
+        blank: Of a text, the number that stands for nothing: the mask where there is one, else
+            the padding.
+        usual: What stands for the sides that the model leaves open, where it takes no others.
     """
 
     name: str
@@ -41,6 +49,20 @@ class Input:
     dtype: str = "float32"
     channels_first: bool = False
     bare: bool = False
+    behind: Vectorization | None = None
+    blank: int = 0
+    usual: int | None = None
+    turned: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it takes a text as whole numbers, (L,)."""
+        return len(self.shape) == 1 and "int" in self.dtype
+
+    @property
+    def layers_first(self) -> bool:
+        """Whether the layers that see it have the channels before the sides."""
+        return self.channels_first and not self.turned
 
     @property
     def own_shape(self) -> tuple[int | None, ...]:
@@ -54,6 +76,11 @@ class Input:
         """The order in which it has the axes of ``shape``."""
         axes = tuple(range(len(self.shape)))
         return (axes[-1], *axes[:-1]) if self.channels_first else axes
+
+    @property
+    def layers_order(self) -> tuple[int, ...]:
+        """The order in which the layers that see it have the axes of ``shape``."""
+        return self.order if self.layers_first else tuple(range(len(self.shape)))
 
     def shape_of(self, axes: int) -> tuple[int | None, ...]:
         """The shape of an example of so many axes: one channel may lack its axis, as in Keras."""
@@ -88,7 +115,7 @@ class Input:
 
     def spec(self, size: int) -> tf.TensorSpec:
         """One example, with ``size`` for the sides that the model leaves open."""
-        sides = (side or size for side in self.sides)
+        sides = (side or self.usual or size for side in self.sides)
         return tf.TensorSpec(
             (1, *sides, *(n or 3 for n in self.shape[len(self.sides) :])), self.dtype
         )
@@ -107,11 +134,16 @@ def read_structure(tree: ModelTree) -> Any:
             "called. Call it once on a batch of images, or build it with its input shape."
         )
     taken = _structure(model)
+    if takes_strings(tree):
+        return _behind_strings(tree, taken)
+    blank = blank_of(model)
+    if blank:
+        taken = tf.nest.map_structure(lambda one: replace(one, blank=blank), taken)
     most = max(len(one.shape) for one in tf.nest.flatten(taken))
     if most < 2 or not _is_channels_first(tree, most + 1):
         return taken
     return tf.nest.map_structure(
-        lambda one: _channels_first(one) if len(one.shape) == most else one, taken
+        lambda one: with_channels_first(one) if len(one.shape) == most else one, taken
     )
 
 
@@ -143,8 +175,20 @@ def _inputs(taken: Any, name: str | None = None) -> Any:
     return Input(name or taken.name, tuple(taken.shape[1:]), dtype)
 
 
-def _channels_first(taken: Input) -> Input:
-    return replace(taken, shape=(*taken.shape[1:], taken.shape[0]), channels_first=True)
+def _behind_strings(tree: ModelTree, taken: Any) -> Any:
+    """The inputs, with the numbers of texts in place of the strings."""
+    inputs: list[Input] = tf.nest.flatten(taken)
+    behind = find_vectorization(tree, [one.shape for one in inputs])
+    inputs[behind.which] = replace(
+        inputs[behind.which], shape=(behind.length,), dtype="int64", behind=behind
+    )
+    return tf.nest.pack_sequence_as(taken, inputs)
+
+
+def with_channels_first(taken: Input, turned: bool = False) -> Input:
+    """An input as it is known here, of one whose shape has the channels before the sides."""
+    shape = (*taken.shape[1:], taken.shape[0])
+    return replace(taken, shape=shape, channels_first=True, turned=turned)
 
 
 def _is_channels_first(tree: ModelTree, axes: int) -> bool:
@@ -191,12 +235,21 @@ def _is_shape(shape: Any) -> bool:
     return all(size is None or isinstance(size, int) for size in shape)
 
 
-def find_input(inputs: Sequence[Input], name: str | int | None = None) -> int:
+def find_input(
+    inputs: Sequence[Input], name: str | int | None, find_words: Callable[[], int]
+) -> int:
     """Find which input is meant; the first one with most axes where none is named.
+
+    Args:
+        inputs: The model's inputs.
+        name: As a user names it.
+        find_words: Finds the one of words where all are texts, as transformers take them.
 
     Raises:
         ValueError: If there is no such input.
     """
+    if name is None and len(inputs) > 1 and all(taken.is_text for taken in inputs):
+        return find_words()
     if name is None:
         return max(range(len(inputs)), key=lambda n: (len(inputs[n].shape), -n))
     names = [taken.name for taken in inputs]
@@ -209,16 +262,41 @@ def find_input(inputs: Sequence[Input], name: str | int | None = None) -> int:
     return index
 
 
-def run(model: Any, structure: Any, values: Sequence[tf.Tensor]) -> Any:
+def check_one_image(inputs: Sequence[Input], name: str, door: str) -> Input:
+    """Check that a model takes one image and nothing else.
+
+    Args:
+        inputs: The model's inputs.
+        name: The model's name.
+        door: What is for such models, as in "stream is for ...".
+
+    Raises:
+        ValueError: If it takes something else.
+    """
+    if len(inputs) > 1 or not inputs[0].is_image:
+        names = ", ".join(repr(taken.name) for taken in inputs)
+        raise ValueError(f"{door} is for models with one image input; {name!r} takes {names}.")
+    return inputs[0]
+
+
+def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
     """Call a model in inference mode.
 
     Args:
-        model: A Keras model.
+        tree: The model.
         structure: Its inputs in the structure in which it takes them.
         values: What it is given, in their flat order, the channels last.
     """
-    ordered = [
-        taken.as_taken(value)
-        for taken, value in zip(tf.nest.flatten(structure), values, strict=True)
-    ]
-    return model(tf.nest.pack_sequence_as(structure, ordered), training=False)
+    inputs: list[Input] = tf.nest.flatten(structure)
+    behind = next((taken.behind for taken in inputs if taken.behind is not None), None)
+    if behind is None:
+        ordered = [taken.as_taken(value) for taken, value in zip(inputs, values, strict=True)]
+        return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)
+    numbers, given = values[behind.which], list(values)
+    given[behind.which] = tf.fill((tf.shape(numbers)[0], *behind.sides), "")
+
+    def give(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: numbers
+
+    with rewired(tree, [behind.layer()], give):
+        return tree.model(tf.nest.pack_sequence_as(structure, given), training=False)

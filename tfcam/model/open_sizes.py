@@ -46,9 +46,15 @@ def pin_size(tree: ModelTree, structure: Any) -> tuple[Any, CallGraph]:
     inner = list(dict.fromkeys(_fixed_sizes(tree)))
     if not inner:
         try:
-            return structure, trace(structure)
+            traced = trace(structure)
         except Exception as error:
             refused = error
+        else:
+            bound = min(_bounds(tree, traced), default=_USUAL[0])
+            if bound >= _USUAL[0] or not _are_texts(structure):
+                return structure, traced
+            structure = _with_usual(structure, bound)
+            return structure, trace(structure)
     else:
         refused = ValueError(f"{tree.name!r} takes no picture of any size that was tried.")
     for size in dict.fromkeys((*inner, *_USUAL)):
@@ -59,6 +65,8 @@ def pin_size(tree: ModelTree, structure: Any) -> tuple[Any, CallGraph]:
             continue
         if inner and _takes_any(trace, structure):  # behind a layer that resizes
             return structure, trace(structure)
+        if _are_texts(structure) and _takes(trace, _sized(structure, size // 2)):
+            return _with_usual(structure, size), traced  # of at most so many positions
         return pinned, traced
     raise refused
 
@@ -72,13 +80,38 @@ def _fixed_sizes(tree: ModelTree) -> Iterator[int]:
             yield shape[1]
 
 
+def _bounds(tree: ModelTree, traced: CallGraph) -> Iterator[int]:
+    """How many positions a text may have at most, as layers say that have weights for each."""
+    for operation in tree.operations:
+        length = getattr(operation, "sequence_length", None)
+        if isinstance(length, int):
+            yield length
+    tables = (c for c in traced.calls if isinstance(c.operation, keras.layers.Embedding))
+    for call in tables:
+        # What counts positions comes from no input: at most from its shape.
+        if not set(call.inputs) & set(traced.sources) and call != traced.embedding:
+            yield int(call.operation.input_dim)
+
+
 def _takes_any(trace: Callable[[Any], Any], structure: Any) -> bool:
+    return _takes(trace, structure) and _takes(trace, _sized(structure, _USUAL[0] + 32))
+
+
+def _takes(trace: Callable[[Any], Any], structure: Any) -> bool:
     try:
         trace(structure)
-        trace(_sized(structure, _USUAL[0] + 32))
     except Exception:
         return False
     return True
+
+
+def _are_texts(structure: Any) -> bool:
+    """Whether all that a model leaves open is the length of texts."""
+    return all(len(one.shape) == 1 for one in tf.nest.flatten(structure) if None in one.sides)
+
+
+def _with_usual(structure: Any, size: int) -> Any:
+    return tf.nest.map_structure(lambda one: replace(one, usual=size), structure)
 
 
 def _sized(structure: Any, size: int) -> Any:

@@ -47,7 +47,7 @@ def count_positions(
     @tf.function(autograph=False)
     def look(*values: tf.Tensor) -> dict[str, tf.Tensor]:
         with observed(tree, tree.operations, visit):
-            outputs = tf.nest.flatten(run(tree.model, structure, values))
+            outputs = tf.nest.flatten(run(tree, structure, values))
         chosen = [getattr(outputs[n], "_keras_logits", outputs[n]) for n in asked]
         total = tf.add_n([_weighted(one) for one in chosen if one.dtype.is_floating])
         keys[:] = [key for key, value in seen.items() if value.graph is total.graph]

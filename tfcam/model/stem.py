@@ -123,7 +123,7 @@ def run_stem(tree: ModelTree, structure: Any, which: int) -> Stem:
     ]
     try:
         with rewired(tree, watched, watch):
-            run(tree.model, structure, values)
+            run(tree, structure, values)
     except _ReachedError:
         pass
     except Exception:  # a user's code may not bear six pictures, or such ones
@@ -170,4 +170,4 @@ def _varies(value: Any) -> bool:
 
 
 def _channels_last(values: np.ndarray, taken: Input) -> np.ndarray:
-    return np.moveaxis(values, 1, -1) if taken.channels_first and values.ndim == 4 else values
+    return np.moveaxis(values, 1, -1) if taken.layers_first and values.ndim == 4 else values

@@ -52,7 +52,7 @@ def trace(tree: ModelTree, structure: Any, visit: Visitor, size: int = _NOMINAL)
     @tf.function(autograph=False)
     def traced(*values: tf.Tensor) -> Any:
         with observed(tree, tree.operations, visit):
-            returned = run(tree.model, structure, values)
+            returned = run(tree, structure, values)
         outputs.extend(tf.nest.flatten(returned))
         return returned
 
@@ -76,7 +76,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
 
     def shape_of(tensor: tf.Tensor) -> Shape | None:
         shape = None if tensor.shape.rank is None else tuple(tensor.shape)
-        return channels_last(shape, rank) if taken[which].channels_first else shape
+        return channels_last(shape, rank) if taken[which].layers_first else shape
 
     def visit(operation: Any, number: int, side: Side, value: Any) -> Any:
         tensors = [t for t in tf.nest.flatten(value) if isinstance(t, tf.Tensor)]
@@ -105,7 +105,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         tuple(map(tensor_name, outputs)),
         tuple(outputs[0].shape) if len(outputs) == 1 else None,
         rank,
-        tuple(side or size for side in taken[which].sides),
+        tuple(taken[which].spec(size).shape[1 : 1 + len(taken[which].sides)]),
         frozenset(path for path, _ in attentions(tree)),
         _sources(function.graph, len(taken)) if len(taken) > 1 else {},
         which,
@@ -120,7 +120,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         tuple(_cuts(function.graph, parents)),
         ranks := _ranks(function.graph),
         axis_orders(parents, kinds, ranks, _turns(function.graph), {}),
-        taken[which].order,
+        taken[which].layers_order,
     )
 
 

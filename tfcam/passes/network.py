@@ -10,7 +10,7 @@ from tfcam.model.tokens import to_map
 from tfcam.passes.linear_rules import Composite
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, TensorTarget, select
-from tfcam.passes.reading import Need, Reading
+from tfcam.passes.reading import Need, Reading, Words
 from tfcam.passes.relevance_rules import RelevanceRules
 from tfcam.passes.rescale_rules import halves, middle, rescaled
 from tfcam.passes.submodel import SubModel
@@ -29,6 +29,7 @@ class ExplainedNetwork:
         at_once: The number of images that are computed at once, at least.
         tap: Which of the model's taps.
         activations: What the layer gave for the images, as it gave it; None without a layer.
+        words: Of texts, which word each number is of.
     """
 
     submodel: SubModel
@@ -37,6 +38,21 @@ class ExplainedNetwork:
     at_once: int
     tap: int
     activations: tf.Tensor
+    words: Words | None = None
+
+    @property
+    def hidden(self) -> tf.Tensor:
+        """Texts (B, L) with the mask or padding in place of every word."""
+        images = self.images
+        blank = tf.cast(self.submodel.graph.inputs[self.submodel.which].blank, images.dtype)
+        if self.words is None:
+            return tf.fill(images.shape, blank)
+        return tf.where(self.words.owners >= 0, blank, images)
+
+    def activations_of(self, images: tf.Tensor) -> tf.Tensor:
+        """Compute what the layer gives for other images, (B, h, w, K) float32."""
+        (given,) = self._open().forward(images).tapped
+        return tf.cast(given, tf.float32)
 
     @property
     def groups(self) -> int:

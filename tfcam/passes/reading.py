@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -49,6 +49,18 @@ class Need(enum.Flag):
     SCORES = enum.auto()
 
 
+class Words(NamedTuple):
+    """Which words the numbers of texts are of.
+
+    Attributes:
+        owners: (B, L) int32, the word of each number; -1 where it is of none.
+        most: The most words of a text; None where no method hides words.
+    """
+
+    owners: tf.Tensor
+    most: int | None
+
+
 class Network(Protocol):
     """What a method may ask of the explained network, opened at one layer.
 
@@ -58,6 +70,17 @@ class Network(Protocol):
     @property
     def images(self) -> tf.Tensor:
         """(B, H, W, C), what was explained."""
+
+    @property
+    def words(self) -> Words | None:
+        """Of texts, which word each number is of."""
+
+    @property
+    def hidden(self) -> tf.Tensor:
+        """Texts (B, L) with the mask or padding in place of every word."""
+
+    def activations_of(self, images: tf.Tensor) -> tf.Tensor:
+        """Compute what the layer gives for other images, (B, h, w, K) float32."""
 
     @property
     def groups(self) -> int:

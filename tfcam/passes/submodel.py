@@ -115,7 +115,7 @@ class SubModel:
         self.half = graph.computes_in("float16")
         taken = graph.inputs[which]
         self._rank = None if heads else len(taken.sides) + 2
-        self._swapped = len(taken.shape) + 1 if taken.channels_first else None
+        self._swapped = len(taken.shape) + 1 if taken.layers_first else None
 
     def beside(self, others: Sequence[tf.Tensor]) -> SubModel:
         """Set the values of the inputs that are not explained, in a copy of this."""

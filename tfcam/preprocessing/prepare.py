@@ -16,6 +16,7 @@ from tfcam.model.inputs import Input
 from tfcam.preprocessing.attached import attached_size
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_pixels
+from tfcam.preprocessing.texts import ReadText
 from tfcam.utils.validation import check_shape
 
 
@@ -32,6 +33,8 @@ class Prepared:
         description: What was applied, in words.
         bgr: Whether the input's channels are in the order blue, green, red.
         findings: What to mind about all of them.
+        texts: Of strings, each text as it was read.
+        owners: Of texts, (B, L) int32: which word each number is of, -1 where it is of none.
     """
 
     images: list[np.ndarray]
@@ -41,6 +44,8 @@ class Prepared:
     axes: int = 2
     others: tuple[np.ndarray, ...] = ()
     findings: tuple[Finding, ...] = ()
+    texts: tuple[ReadText, ...] = ()
+    owners: np.ndarray | None = None
 
 
 def prepare(
@@ -215,12 +220,17 @@ def _as_given(
             f"preprocess={preprocess!r} is for images; the input {taken.name!r} takes "
             f"{taken.shape}. Give it prepared, or a callable."
         )
+    if any(isinstance(value, ReadText) for value in values):
+        return _texts(values, taken, preprocess)
     arrays = [np.array(value) for value in values]  # the result keeps them
     for array in arrays:
         if array.dtype.kind not in "biuf":
+            hint = ""
+            if taken.is_text:
+                hint = " Strings need preprocess=a function of a list of them that gives (B, L)."
             raise ValueError(
                 f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
-                f"{type(values[0]).__name__}."
+                f"{type(values[0]).__name__}.{hint}"
             )
         check_shape(array, taken.shape_of(array.ndim), arrays[0].shape)
     arrays = [taken.channels_last(array) for array in arrays]
@@ -231,7 +241,32 @@ def _as_given(
             np.asarray(preprocess(batch)),
             f"{function_name(preprocess)}, as given",
         )
-    return Prepared(arrays, batch, described, axes=len(taken.sides))
+    owners = None
+    if taken.is_text and batch.ndim == 2:
+        owners = np.where(batch == 0, -1, np.arange(batch.shape[1])).astype(np.int32)
+    return Prepared(arrays, batch, described, axes=len(taken.sides), owners=owners)
+
+
+def _texts(values: Sequence[ReadText], taken: Input, preprocess: Preprocess) -> Prepared:
+    """Texts that were read from strings; each is shown as the first number of each word."""
+    batch = np.stack([text.numbers for text in values]).astype(taken.dtype)
+    check_shape(batch[0], taken.shape, batch[0].shape)
+    by = "the model's own tokens"
+    if callable(preprocess):
+        by = f"{function_name(preprocess)}, from strings"
+    return Prepared(
+        [_first_numbers(text) for text in values],
+        batch,
+        by,
+        axes=1,
+        texts=tuple(values),
+        owners=np.stack([text.owners for text in values]),
+    )
+
+
+def _first_numbers(text: ReadText) -> np.ndarray:
+    first = [int(np.argmax(text.owners == word)) for word in range(len(text.words))]
+    return text.numbers[first]
 
 
 def size_for(

@@ -59,6 +59,10 @@ class Explanation(Archived):
         versions: The versions of what made it.
         measured: What the method measured of itself, such as its completeness error.
         parts: Of several layers, the raw map of each by its path.
+        words: Of a text, the word of each position: those given, else its numbers. Of a string,
+            its own words, as they are written; the maps then have a value for each word, (W,).
+        text: The string that was explained; "" where none was given.
+        spans: Where each word is in it, (start, end); empty where that can't be told.
         words: Of a text, the word of each position: those given, else its numbers.
         verification: How far it can be trusted, where that was asked for.
     """
@@ -81,6 +85,8 @@ class Explanation(Archived):
     measured: dict[str, float] = field(default_factory=dict)
     parts: dict[str, np.ndarray] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    text: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
     verification: Verification | None = None
 
     forms: ClassVar[Mapping[str, Form]] = {
@@ -190,7 +196,7 @@ class Explanation(Archived):
             height, width = self.heatmap.shape
             return f"{width} x {height} pixels"
         if self.heatmap.ndim == 1:
-            return f"{len(self.heatmap)} positions"
+            return f"{len(self.heatmap)} {'words' if self.text else 'positions'}"
         return f"{' x '.join(map(str, self.heatmap.shape))} voxels"
 
     @property

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfcam.data.sources import open_data
 from tfcam.engine.options import BATCH_SIZE, SHARD_SIZE, Score
+from tfcam.engine.trust_options import VERIFY_ROWS
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
@@ -46,6 +47,7 @@ def stream_on_ray(
     grid: tuple[int, int] | None = None,
     augment: bool = False,
     eigen: bool = False,
+    verify: bool = False,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
@@ -97,6 +99,9 @@ def stream_on_ray(
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
+        verify: Test of each map whether hiding what it marks lowers the explained number more than
+            chance would: 200 forward passes more for each picture, and two columns, ``p_value`` and
+            ``verdict``.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of
@@ -147,6 +152,7 @@ def stream_on_ray(
         options=options_of_explainer,
         shard_size=SHARD_SIZE.check(shard_size),
         key=key,
+        verify=VERIFY_ROWS.check(verify),
     )
     worker = ShardWorker(job, check=False)
     source, store = worker.work.explainer.source, worker.store
@@ -193,6 +199,7 @@ class Job:
         options: What an ``Explainer`` takes.
         shard_size: Number of pictures in a shard.
         key: What the user's own functions are told apart by.
+        verify: Whether each map is tested.
     """
 
     model: bytes | Callable[[], keras.Model]
@@ -203,6 +210,7 @@ class Job:
     options: dict[str, Any]
     shard_size: int
     key: str | None
+    verify: bool
 
 
 class ShardWorker:
@@ -218,7 +226,8 @@ class ShardWorker:
         data = job.data() if callable(job.data) else job.data
         source = open_data(data, **job.data_options, floats=True)
         self.store = Shards(job.folder, job.shard_size)
-        self.work = prepare_work(model, source, job.target, job.options, job.shard_size, job.key)
+        asked = job.target, job.options, job.shard_size, job.key, job.verify
+        self.work = prepare_work(model, source, *asked)
         if check:
             self.store.check(self.work.settings)
 

@@ -18,9 +18,11 @@ from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.data.marks import label_text, mark_at
 from tfcam.explainer.pipeline import Pipeline, Run
 from tfcam.images.loading import is_prepared, resize_image
+from tfcam.metrics.probing import Probe
+from tfcam.metrics.removal_test import Removal, mark_unsupported, removal_tests
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
-from tfcam.streaming.shard_files import Row, SkippedRow
+from tfcam.streaming.shard_files import TESTED, Row, SkippedRow
 from tfcam.targets.classes import Target
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import map_in_order, work_ahead
@@ -60,6 +62,7 @@ class Batch:
         skipped: The pictures before them that could not be used.
         prepared: What the network takes, filled up to the size of a batch.
         targets: What is explained, as an engine takes it.
+        pixels: The pictures, where they are asked about once more.
         results: Makes the rows of what the network gave.
     """
 
@@ -68,6 +71,7 @@ class Batch:
     skipped: Sequence[SkippedRow]
     prepared: Prepared | None = None
     targets: list[ResolvedTarget] = field(default_factory=list)
+    pixels: Sequence[np.ndarray] = ()
     results: Callable[[], list[Row]] = list
 
 
@@ -80,11 +84,19 @@ class ShardExplainer:
         target: The target of all, or "label" for each picture's own.
         batch_size: Number of pictures that go through the network together.
         shard_size: Number of pictures in a shard.
+        verify: Whether each map is tested.
     """
 
     def __init__(
-        self, pipeline: Pipeline, source: Source, target: Target, batch_size: int, shard_size: int
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        target: Target,
+        batch_size: int,
+        shard_size: int,
+        verify: bool = False,
     ) -> None:
+        self.verify = verify
         self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
         self._graph = pipeline.opened.graph
@@ -191,8 +203,9 @@ class ShardExplainer:
                 for read, shown in zip(batch.reads, prepared.images, strict=False)
             ]
             prepared = replace(prepared, images=images)
+            pixels = [read.pixels for read in batch.reads] if self.verify else []
             reads = [replace(read, pixels=np.empty(0)) for read in batch.reads]
-            yield replace(batch, reads=reads, prepared=prepared, targets=targets)
+            yield replace(batch, reads=reads, prepared=prepared, targets=targets, pixels=pixels)
 
     def _computed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -200,11 +213,38 @@ class ShardExplainer:
                 yield batch
                 continue
             run = self.pipeline.compute(batch.prepared, batch.targets)
-            yield replace(batch, prepared=None, results=partial(self._rows, batch.reads, run))
+            results = partial(self._rows, batch.reads, run, batch.pixels)
+            yield replace(batch, prepared=None, pixels=(), results=results)
 
-    def _rows(self, reads: Sequence[Read], run: Run) -> list[Row]:
+    def _rows(self, reads: Sequence[Read], run: Run, pixels: Sequence[np.ndarray]) -> list[Row]:
         explanations = self.pipeline.assemble(run)
-        return [
+        rows = [
             Row(read.number, read.key, read.mark, explanation)
             for read, explanation in zip(reads, explanations, strict=True)
         ]
+        return self._tested(rows, reads, pixels) if self.verify else rows
+
+    def _tested(
+        self, rows: Sequence[Row], reads: Sequence[Read], pixels: Sequence[np.ndarray]
+    ) -> list[Row]:
+        """Test each map that is finite."""
+        codes = [[one.code for one in row.explanation.findings] for row in rows]
+        places = [place for place, of_map in enumerate(codes) if "not_finite" not in of_map]
+        pipeline, label = self.pipeline, self.target == "label"
+        tests: list[Removal] = []
+        if places:
+            probe = Probe(
+                pipeline.model,
+                [pixels[place] for place in places],
+                [reads[place].target for place in places] if label else self.target,
+                preprocess=pipeline.preprocess,
+                labels=pipeline.labels,
+                output=pipeline.settings.output,
+                batch_size=self.batch_size,
+            )
+            tests = removal_tests(probe, [rows[place].explanation for place in places])
+        tested = [replace(row, tested=dict.fromkeys(TESTED)) for row in rows]
+        for place, test in zip(places, tests, strict=True):
+            explanation = mark_unsupported(rows[place].explanation, test)
+            tested[place] = replace(rows[place], explanation=explanation, tested=test._asdict())
+        return tested

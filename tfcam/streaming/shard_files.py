@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -50,6 +50,10 @@ PLAIN = {
 }
 
 
+# The columns of a run that tests its maps.
+TESTED = {"verdict": pa.string(), "p_value": pa.float64()}
+
+
 @dataclass(frozen=True)
 class Row:
     """One picture's row.
@@ -59,12 +63,14 @@ class Row:
         key: Its name.
         mark: What tells it from others, and its label in the data.
         explanation: What is kept of it but the picture and the heatmap.
+        tested: The values of the columns ``TESTED``, where maps are tested.
     """
 
     number: int
     key: str
     mark: Mark
     explanation: Explanation
+    tested: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SkippedRow(NamedTuple):
@@ -134,11 +140,12 @@ class ShardWriter:
 
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """Lay rows out as in a file; what is the same for all of them is in its metadata."""
-    columns: dict[str, list[Any]] = {name: [] for name in PLAIN}
+    kinds = PLAIN | {name: TESTED[name] for name in rows[0].tested}
+    columns: dict[str, list[Any]] = {name: [] for name in kinds}
     for row in rows:
-        for name, value in _values(row).items():
+        for name, value in {**_values(row), **row.tested}.items():
             columns[name].append(value)
-    arrays = {name: pa.array(values, PLAIN[name]) for name, values in columns.items()}
+    arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
     first = rows[0].explanation
     raws = [row.explanation.raw for row in rows]
     if sizes := [raw.shape for raw in raws if raw.shape != raws[0].shape]:

@@ -22,6 +22,7 @@ from tfcam.data.example import Mark
 from tfcam.streaming.shard_files import (
     PLAIN,
     SKIPPED,
+    TESTED,
     ShardError,
     ShardWriter,
     metadata_of,
@@ -230,6 +231,7 @@ class Shards:
             raise ShardError(file, "is of another run", foreign=True)
         types = dict(zip(schema.names, schema.types, strict=True))
         fits = all(types.get(name) == wanted.field(name).type for name in wanted.names)
+        fits &= all(types.get(name, kind) == kind for name, kind in TESTED.items())
         if kind == "maps" and metadata.num_rows:
             fits &= all(pa.types.is_fixed_size_list(types.get(n, pa.null())) for n in _SHAPED)
         if not fits or metadata.num_rows > self.size:

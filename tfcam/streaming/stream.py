@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfcam.data.sources import open_data
 from tfcam.engine.options import Score
+from tfcam.engine.trust_options import VERIFY_ROWS
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
@@ -40,6 +41,7 @@ def stream(
     grid: tuple[int, int] | None = None,
     augment: bool = False,
     eigen: bool = False,
+    verify: bool = False,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
@@ -91,6 +93,9 @@ def stream(
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
+        verify: Test of each map whether hiding what it marks lowers the explained number more than
+            chance would: 200 forward passes more for each picture, and two columns, ``p_value`` and
+            ``verdict``.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of
@@ -139,9 +144,8 @@ def stream(
         **options,
     }
     source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
-    work = prepare_work(
-        model, source, target, options_of_explainer, check_count("shard_size", shard_size), key
-    )
+    size, verify = check_count("shard_size", shard_size), VERIFY_ROWS.check(verify)
+    work = prepare_work(model, source, target, options_of_explainer, size, key, verify)
     store = Shards(Path(to), shard_size)
     with store.alone(work.settings), noting(Path(to), work.digest):
         take_up(store, source, progress)

@@ -53,6 +53,7 @@ def prepare_work(
     options: dict[str, Any],
     shard_size: int,
     key: str | None = None,
+    verify: bool = False,
 ) -> Work:
     """Prepare a model for the shards of a data set.
 
@@ -63,6 +64,7 @@ def prepare_work(
         options: What an ``Explainer`` takes.
         shard_size: Number of pictures in a shard.
         key: What the user's own functions are told apart by; None for their code.
+        verify: Whether each map is tested.
 
     Raises:
         TypeError: If there are several targets.
@@ -94,7 +96,7 @@ def prepare_work(
             "A store holds one map of each picture, as the layer has it; got "
             f"{len(pipeline.engine.layers)} layers. Run stream once for each."
         )
-    explainer = ShardExplainer(pipeline, source, target, options["batch_size"], shard_size)
+    explainer = ShardExplainer(pipeline, source, target, options["batch_size"], shard_size, verify)
     request = pipeline.engine.requests[0]
     digest = partial(
         digest_parts,
@@ -133,6 +135,7 @@ def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, A
         "preprocessing": _preprocessing(pipeline),
         **others,
         "shard_size": explainer.shard_size,
+        **({"verify": True} if explainer.verify else {}),
         "versions": versions(),
     }
 

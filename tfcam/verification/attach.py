@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from tfcam.explainer.explainer import Explainer
-from tfcam.findings import finding
 from tfcam.images.kinds import ImageLike
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.removal_test import SUPPORTED
+from tfcam.metrics.removal_test import Removal, mark_unsupported
 from tfcam.model.given import split_batch
 from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
@@ -80,8 +79,5 @@ def _attached(subject: Subject, inquiry: Inquiry, maker: Explainer | None) -> Ex
     explanation = subject.explanation
     assert isinstance(explanation, Explanation)
     verification = inquiry(subject, maker)
-    findings = explanation.findings
-    if verification.verdict != SUPPORTED:
-        told = {"p_value": verification.p_value, "verdict": verification.verdict}
-        findings += (finding("unsupported", target=explanation.name, **told),)
-    return replace(explanation, verification=verification, findings=findings)
+    removal = Removal(verification.verdict, verification.p_value)
+    return replace(mark_unsupported(explanation, removal), verification=verification)

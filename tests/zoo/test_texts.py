@@ -1,0 +1,133 @@
+"""Every text classifier of KerasHub: a string in, its own words out, whatever its tokenizer."""
+
+import io
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import tfcam
+
+hub = pytest.importorskip("keras_hub")
+sentencepiece = pytest.importorskip("sentencepiece")
+
+TEXT = "the film is unbelievable, not bad!"
+WORDS = ("the", "film", "is", "unbelievable", ",", "not", "bad", "!")
+PAIR = ("a good film", "the plot is bad")
+SENTENCES = [TEXT, *PAIR, "state-of-the-art camera work", "people watched the evening film"]
+SMALL = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
+LENGTH = 40
+
+
+def pieces():
+    """A vocabulary of words and their pieces."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = ["the", "film", "is", "not", "good", "bad", "un", "##believ", "##able", "plot", "a"]
+    return {"vocabulary": [*special, *words, ",", "!"], "lowercase": True}
+
+
+def byte_pairs():
+    """A vocabulary of letters and what they are merged to."""
+    letters = sorted(set("".join(SENTENCES)) - {" "})
+    merged = ["fi", "lm", "film", "Ġfilm", "no", "not", "Ġnot", "Ġb", "Ġba", "Ġbad"]
+    names = ["<s>", "<pad>", "</s>", "<unk>", "Ġ", *letters, *merged, "<mask>"]
+    vocabulary = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    merges = ["f i", "l m", "fi lm", "Ġ film", "n o", "no t", "Ġ not", "Ġ b", "Ġb a", "Ġba d"]
+    return {"vocabulary": vocabulary, "merges": merges}
+
+
+def sentence_pieces(**options):
+    """A vocabulary that SentencePiece makes."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 5),
+        model_writer=written,
+        vocab_size=38,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    return {"proto": written.getvalue()}
+
+
+def named(pad, unk, bos, eos):
+    """The numbers of the special pieces, as a family has them."""
+    numbers = {"pad_id": pad, "unk_id": unk, "bos_id": bos, "eos_id": eos}
+    marks = {"bos_piece": "[CLS]", "eos_piece": "[SEP]", "user_defined_symbols": "[MASK]"}
+    return sentence_pieces(**numbers, **marks, pad_piece="<pad>", unk_piece="<unk>")
+
+
+CUT = {"max_sequence_length": LENGTH + 8}
+# How each family makes numbers of strings, and what else its network is made of.
+FAMILIES = {
+    "Bert": (pieces, {**SMALL, **CUT}),
+    "DistilBert": (pieces, {**SMALL, **CUT}),
+    "RoformerV2": (pieces, {**SMALL, "head_size": 8, "max_wavelength": 10000}),
+    "Roberta": (byte_pairs, {**SMALL, **CUT}),
+    "XLMRoberta": (lambda: sentence_pieces(unk_id=0, bos_id=1, eos_id=2), {**SMALL, **CUT}),
+    "Albert": (lambda: named(0, 1, 2, 3), {**SMALL, **CUT, "embedding_dim": 8}),
+    "FNet": (
+        lambda: named(3, 0, 4, 5),
+        {key: value for key, value in {**SMALL, **CUT}.items() if key != "num_heads"},
+    ),
+    "DebertaV3": (
+        lambda: sentence_pieces(
+            **{"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "pad_piece": "[PAD]"},
+            **{"bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"},
+            user_defined_symbols="[MASK]",
+        ),
+        {**SMALL, **CUT, "bucket_size": 16},
+    ),
+}
+
+
+def classifier(family):
+    read, sizes = FAMILIES[family]
+    keras.utils.set_random_seed(1)
+    tokenizer = getattr(hub.tokenizers, f"{family}Tokenizer")(**read())
+    models, name = hub.models, f"{family}TextClassifier"
+    preprocessor = getattr(models, f"{name}Preprocessor")(tokenizer, sequence_length=LENGTH)
+    count = tokenizer.vocabulary_size() + 2
+    backbone = getattr(models, f"{family}Backbone")(vocabulary_size=count, **sizes)
+    return getattr(models, name)(backbone, num_classes=2, preprocessor=preprocessor)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_words_come_out_of_every_classifier(family):
+    model = classifier(family)
+    found = tfcam.explain(model, TEXT)
+    assert (found.words, found.method) == (WORDS, "integrated_gradients")
+    assert found.layer.endswith("token_embedding")
+    assert [TEXT[start:end] for start, end in found.spans] == list(WORDS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own = model.predict([TEXT], verbose=0)[0]
+    np.testing.assert_allclose(found.score, own.max(), rtol=1e-3, atol=1e-6)
+    error = abs(found.measured["completeness_error"])
+    assert error <= 0.02 * abs(found.score) + 1e-6
+    both = tfcam.explain(model, PAIR, method="saliency")
+    assert both.words == (*PAIR[0].split(), *PAIR[1].split())
+    assert both.text == "\n".join(PAIR)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_hiding_a_word_hides_all_of_its_pieces():
+    """Occlusion, by hand: [MASK] in the place of each of a word's numbers."""
+    model = classifier("Bert")
+    found = tfcam.explain(model, TEXT, method="occlusion", target=1)
+    given = {name: np.array(value) for name, value in model.preprocessor([TEXT]).items()}
+    mask = model.preprocessor.tokenizer.mask_token_id
+    places = [[1], [2], [3], [4, 5, 6], [7], [8], [9], [10]]
+
+    def score(numbers):
+        return model({**given, "token_ids": numbers}, training=False)[0, 1].numpy()
+
+    for word, own in enumerate(places):
+        hidden = given["token_ids"].copy()
+        hidden[0, own] = mask
+        fall = score(given["token_ids"]) - score(hidden)
+        assert found.raw[word] == pytest.approx(fall, abs=1e-6)

@@ -1,0 +1,51 @@
+"""What is known of a metric: what it needs, which way is better, and what it means in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import keras
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A metric with its options.
+
+    Attributes:
+        name: The name that ``metrics=`` takes; with options, these in brackets.
+        function: Of the kind "probe": (probe, heatmaps (B, H, W)) -> (B,) or a ``Curve``; of
+            "layer": the same, of maps as small as the layer has them; of "signed": the same, of raw
+            maps; of "map": heatmaps (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a
+            number; of "set": a ``keras.metrics.Metric`` of heatmaps and truths, whose variables are
+            sums over pictures.
+        kind: "probe", "layer", "signed", "map", "truth" or "set".
+        better: Whether a "higher" or a "lower" value is better.
+        needs: The truth that a picture must have: "" for none, "boxes", or "region" for boxes or
+            a mask.
+        meaning: What it measures, in a sentence.
+        usual: Whether it is measured by default.
+        of_curve: The number of a ``Curve`` that counts: "area", "mean" or "aopc".
+        options: The options of the function.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    kind: Literal["probe", "layer", "signed", "map", "truth", "set"]
+    better: Literal["higher", "lower"]
+    needs: Literal["", "boxes", "region"]
+    meaning: str
+    usual: bool = True
+    of_curve: Literal["area", "mean", "aopc"] = "area"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def described(self) -> str:
+        """The name and the options."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.name.split('(')[0]}({options})" if options else self.name
+
+    def make(self) -> keras.metrics.Metric:
+        """Make a set-level metric that has seen nothing yet."""
+        return self.function(**self.options)

@@ -1,0 +1,133 @@
+"""Sets of pixels: what a map says of each, and how far the number falls without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from tfcam.metrics.imputation import FILLS, Fill, impute
+from tfcam.metrics.probing import Probe
+from tfcam.utils.validation import check_choice
+
+PixelSets = Callable[[], Iterator[np.ndarray]]
+
+# What is left of equal values is rounding: a smaller share than this must not be correlated.
+_ROUNDING = 1e-12
+
+
+class SetFalls(NamedTuple):
+    """What the maps say of each set, and by how much the number falls without it.
+
+    Attributes:
+        sums: (B, S) float64, the sum of each image's map over each set.
+        falls: (B, S) float64, p(x) - p(x without the set).
+    """
+
+    sums: np.ndarray
+    falls: np.ndarray
+
+
+def measure_falls(
+    probe: Probe, maps: np.ndarray, sets: PixelSets, fill: Fill, seed: int
+) -> SetFalls:
+    """Ask for each image without each set of pixels; no more than a batch is held at a time.
+
+    Args:
+        probe: The model and its images.
+        maps: (B, H, W) at the size of the model's input.
+        sets: Gives the sets, (H, W) bool each, the same whenever it is called.
+        fill: What replaces the pixels: "zero", "mean", "blur" or "noisy_linear".
+        seed: The seed of the noise.
+    """
+    check_choice("fill", fill, FILLS)
+    sums = np.array([maps[:, removed].sum(axis=1, dtype=np.float64) for removed in sets()]).T
+
+    def changed() -> Iterator[np.ndarray]:
+        for image in probe.inputs:
+            for number, removed in enumerate(sets()):
+                yield impute(image, removed, fill, seed + number)[np.newaxis]
+
+    after = probe(changed(), np.repeat(np.arange(len(probe)), sums.shape[1]))
+    before = probe.probabilities[:, np.newaxis].astype(np.float64)
+    return SetFalls(sums, before - after.reshape(sums.shape))
+
+
+def random_sets(shape: tuple[int, ...], size: int, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw sets of pixels at random, each of as many.
+
+    Args:
+        shape: The sides of the picture.
+        size: The number of pixels of a set.
+        count: The number of sets.
+        seed: The seed of the sets.
+
+    Returns:
+        ``shape`` bool each.
+    """
+    rng = np.random.default_rng(seed)
+    pixels = int(np.prod(shape))
+    for _ in range(count):
+        chosen = np.zeros(pixels, bool)
+        chosen[rng.choice(pixels, size, replace=False)] = True
+        yield chosen.reshape(shape)
+
+
+def random_squares(
+    shape: tuple[int, ...], side: int, count: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Draw squares of pixels that lie wholly in the picture, each place as likely.
+
+    Args:
+        shape: The sides of the picture.
+        side: The side of a square in pixels.
+        count: The number of squares.
+        seed: The seed of the places.
+
+    Returns:
+        ``shape`` bool each.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        corner = [rng.integers(length - side + 1) for length in shape]
+        square = np.zeros(shape, bool)
+        square[tuple(slice(start, start + side) for start in corner)] = True
+        yield square
+
+
+def grid_cells(shape: tuple[int, ...], cells: int) -> np.ndarray:
+    """Number the cells of a grid of as many along each side.
+
+    Example:
+        >>> grid_cells((2, 4), 2)
+        array([[0, 0, 1, 1],
+               [2, 2, 3, 3]])
+    """
+    along = np.ix_(*(np.arange(length) * cells // length for length in shape))
+    return np.ravel_multi_index(along, (cells,) * len(shape))
+
+
+def correlation(first: np.ndarray, second: np.ndarray, undefined: float = 0.0) -> float:
+    """Compute Pearson's correlation of float64 values; ``undefined`` where one does not vary."""
+    a, b = first.ravel() - first.mean(), second.ravel() - second.mean()
+    norms = [np.linalg.norm(centred) for centred in (a, b)]
+    pair = (first, second)
+    least = [_ROUNDING * np.abs(values).max() * np.sqrt(values.size) for values in pair]
+    if norms[0] <= least[0] or norms[1] <= least[1]:
+        return undefined
+    return float(np.clip(a @ b / (norms[0] * norms[1]), -1, 1))
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Compute Spearman's correlation of float64 values; 0 where one does not vary.
+
+    Values that differ by rounding alone are equal.
+    """
+    return correlation(_ranks(first), _ranks(second))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    step = 1e3 * _ROUNDING * np.abs(values).max()
+    return rankdata(np.rint(values / step) if step else values)
