@@ -64,9 +64,7 @@ def build() -> Any:
 
 def own(model: Any, image: np.ndarray, method: str, **options: Any) -> np.ndarray:
     """tfcam's map."""
-    return tfcam.explain(
-        model, image, target=TARGET, method=method, preprocess=None, **options
-    ).raw
+    return tfcam.explain(model, image, target=TARGET, method=method, preprocess=None, **options).raw
 
 
 def parts() -> np.ndarray:
@@ -96,7 +94,10 @@ def of_torch(model: Any, image: np.ndarray, python: str) -> Iterator[Pair]:
         elif what == "DeepLift":
             ours = own(model, image, "deep_lift")
         elif what == "Occlusion":
-            ours, peer = own(model, image, "occlusion", window=4, stride=2, fill="zero"), peer[..., 0]
+            ours, peer = (
+                own(model, image, "occlusion", window=4, stride=2, fill="zero"),
+                peer[..., 0],
+            )
         else:
             ours, peer = shapley, peer[..., 0]
         yield Pair(name, peer, ours)
