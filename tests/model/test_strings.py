@@ -240,6 +240,13 @@ def test_a_function_turns_strings_into_numbers():
     np.testing.assert_allclose(found.raw, numbers.raw[:4], atol=1e-6)
 
 
+def test_a_function_of_numbers_is_not_asked_for_strings():
+    net = network(None, 6)
+    numbers = encode(["not a good film"])[0]
+    found = tfcam.explain(net, numbers + 40, preprocess=lambda batch: batch % 40, target=1)
+    np.testing.assert_allclose(found.raw, tfcam.explain(net, numbers, target=1).raw, atol=1e-6)
+
+
 def test_what_is_cut_is_told():
     net = network(None, 6)
     long = "not a good film but a lovely one"
