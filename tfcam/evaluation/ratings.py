@@ -254,7 +254,7 @@ def _with_choices(ratings: pd.DataFrame) -> pd.DataFrame:
     sides = zip(table["left"], table["right"], table["answer"], strict=True)
     chosen = [{"left": left, "right": right}.get(answer, answer) for left, right, answer in sides]
     pairs = [tuple(sorted(pair)) for pair in zip(table["left"], table["right"], strict=True)]
-    return table.assign(pair=pairs, choice=chosen)
+    return table.assign(pair=pd.Series(pairs, dtype=object), choice=chosen)
 
 
 def _first_answers(ratings: pd.DataFrame) -> pd.DataFrame:
