@@ -1,6 +1,9 @@
 """Models of texts, as people have them: strings in, their own words out."""
 
+import re
+
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -316,3 +319,18 @@ def test_a_text_is_saved_with_its_words(tmp_path):
     assert found.save(tmp_path / "text.png").exists()
     assert "good" in found._repr_html_()
     assert "film" in found.colored(signed=True).plain
+
+
+def test_a_string_is_drawn_in_both_signs():
+    """In red what speaks for the class, in blue what speaks against it; a comparison likewise."""
+    found = tfcam.explain(nested(), TEXTS[2])
+    page = found._repr_html_()
+    assert "blue against, red for" in page
+    shares = [float(value) for value in re.findall(r'title="(-?[\d.]+)"', page)]
+    np.testing.assert_allclose(shares, found.raw / np.abs(found.raw).max(), atol=0.006)
+    both = tfcam.compare(nested(), TEXTS[2], methods=["integrated_gradients", "occlusion"])
+    figure = both.plot(signed=True)
+    words = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert words == list(WORDS) * 2
+    plt.close(figure)
+    assert both._repr_png_().startswith(b"\x89PNG")

@@ -21,10 +21,10 @@ from tfcam.figures.palette import OF_MAXIMUM, Palette
 from tfcam.utils.terminal_text import make_printable
 
 # Inches and points.
-_SIZE, _LINE, _PAD, _SPACE = 11, 0.27, 0.045, 0.05
+_SIZE, LINE, _PAD, _SPACE = 11, 0.27, 0.045, 0.05
 
 
-MARGIN, MOST_LINES = 0.1, 100
+MARGIN, MOSTLINES = 0.1, 100
 
 
 _WIDTH, _AROUND = 7.6, 1.12  # of the words in a figure, and what is above and below them
@@ -141,8 +141,8 @@ def set_words(words: Sequence[str], width: float, most: int) -> list[list[tuple[
 
 def figure_size(words: Sequence[str]) -> tuple[float, float]:
     """Measure a figure of words with its title and colour bar: width and height in inches."""
-    lines = len(set_words(words, _WIDTH - 2 * MARGIN, MOST_LINES))
-    return 8.0, lines * _LINE + 2 * MARGIN + _AROUND
+    lines = len(set_words(words, _WIDTH - 2 * MARGIN, MOSTLINES))
+    return 8.0, lines * LINE + 2 * MARGIN + _AROUND
 
 
 def add_axes(figure: Figure, foot: str, palette: Palette) -> Axes:
@@ -178,29 +178,29 @@ def draw_words(axes: Axes, words: Sequence[str], values: np.ndarray, palette: Pa
     axes.set_yticks([])
     (empty,) = palette.colours(np.zeros(1))
     axes.set_facecolor(to_hex(empty.tolist()))
-    room = max(1, int((box.height - 2 * MARGIN) / _LINE + 1e-6))
-    inside = max(box.width - 2 * MARGIN, _LINE)
+    room = max(1, int((box.height - 2 * MARGIN) / LINE + 1e-6))
+    inside = max(box.width - 2 * MARGIN, LINE)
     lines = set_words(words, inside, room)
     if (left_out := len(words) - sum(map(len, lines))) > 0 and room > 1:
         lines = lines[: room - 1]
         left_out = len(words) - sum(map(len, lines))
     colour = iter(palette.colours(values))
     for number, line in enumerate(lines):
-        x, y = MARGIN, MARGIN + number * _LINE
+        x, y = MARGIN, MARGIN + number * LINE
         for (word, width), on in zip(line, colour, strict=False):
-            patch = Rectangle((x, y + 0.02), width, _LINE - 0.04, facecolor=on, linewidth=0)
+            patch = Rectangle((x, y + 0.02), width, LINE - 0.04, facecolor=on, linewidth=0)
             axes.add_patch(patch)
             _write(axes, x + _PAD, y, word, choose_ink(on))
             x += width + _SPACE
     if left_out > 0:
-        y = MARGIN + len(lines) * _LINE
+        y = MARGIN + len(lines) * LINE
         _write(axes, MARGIN, y, f"… and {left_out:,} more", choose_ink(empty))
 
 
 def _write(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     axes.text(
         x,
-        y + 0.68 * _LINE,
+        y + 0.68 * LINE,
         text,
         color=colour,
         fontproperties=_font(),

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     )
     from tfcam.metrics.sanity_result import Randomisation, Verdict
     from tfcam.metrics.similarity import hog_spearman, spearman, ssim
+    from tfcam.metrics.words import WordErasure, erase_words
     from tfcam.metrics.wsol import BoxIoU, MaxBoxAccuracy, PixelAveragePrecision, PointingGame
 
 __all__ = [
@@ -109,6 +110,7 @@ __all__ = [
     "Randomisation",
     "Verdict",
     "Win",
+    "WordErasure",
     "adcc",
     "area_fraction",
     "average_drop",
@@ -124,6 +126,7 @@ __all__ = [
     "deletion",
     "energy",
     "entropy",
+    "erase_words",
     "faithfulness_correlation",
     "full_image",
     "gini",
@@ -184,6 +187,7 @@ _MODULES = (
     "registry",
     "sanity_result",
     "sanity",
+    "words",
 )
 
 

@@ -18,6 +18,7 @@ from tfcam.figures.palette import ALPHA, COLORMAP, OF_EACH, PLAIN, Palette
 from tfcam.figures.rendering import new_figure
 from tfcam.results.explanation import Explanation
 from tfcam.results.sheets import codes, describe_colours, draw_small, scale_alone, scale_row, shrink
+from tfcam.results.text_sheet import TextSheet
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.terminal_text import make_printable
@@ -85,7 +86,7 @@ class Comparison:
         """Draw the picture and all maps, with what is explained, and the findings below each map.
 
         Maps of pixels are drawn by themselves, as ``Explanation.picture`` draws them, each in its
-        own range.
+        own range. Of a text its words are drawn below each other, each map in its own range.
 
         Args:
             shared_scale: False scales each map by its own maximum. True divides the maps of a row
@@ -163,9 +164,21 @@ class Comparison:
         return f"Comparison of {size}\n{self.table()}"
 
     def _repr_png_(self) -> bytes | None:
-        if self.cells[0][0].heatmap.ndim != 2:  # the table is shown
+        if not self._drawn:  # the table is shown
             return None
-        return self._sheet(False, ALPHA, PLAIN).render("png", 100)
+        palette = Palette(COLORMAP, signed=True) if self._of_strings else PLAIN
+        return self._sheet(False, ALPHA, palette).render("png", 100)
+
+    @property
+    def _of_strings(self) -> bool:
+        """Whether a string is explained, whose words may speak against something."""
+        return all(each.text and not each.parts for each in self)
+
+    @property
+    def _drawn(self) -> bool:
+        """Whether it can be drawn: an image, or the words of a text."""
+        first = self.cells[0][0]
+        return first.heatmap.ndim == 2 or bool(first.words)
 
     def _repr_html_(self) -> str | None:
         """The figure, with all titles for who can't see it; None where the table is shown."""
@@ -177,12 +190,17 @@ class Comparison:
             png, "; ".join([f"Comparison of {size}", *(explanation.title for explanation in self)])
         )
 
-    def _sheet(self, shared_scale: bool, alpha: float, palette: Palette) -> ContactSheet:
-        if self.cells[0][0].heatmap.ndim != 2:
+    def _sheet(
+        self, shared_scale: bool, alpha: float, palette: Palette
+    ) -> ContactSheet | TextSheet:
+        if not self._drawn:
             raise ValueError(
                 f"A comparison draws images; this is of {self.cells[0][0].extent}. Draw each "
                 "explanation by itself: comparison[row, column].plot()."
             )
+        if self.cells[0][0].heatmap.ndim == 1:
+            titles = [explanation.title.replace("\n", ", ") for explanation in self]
+            return TextSheet([*self], titles, palette)
         headline, rows, columns, captions = self._headings()
         everywhere = [code for code in codes(self.cells[0][0]) if len(self) > 1]
         everywhere = [

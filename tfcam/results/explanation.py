@@ -339,7 +339,9 @@ class Explanation(Archived):
         if self._kind != "text":
             png = self._repr_png_()
             return drawing.embed_png(png, f"Map of {self._kind}: {self.title}") + verified
-        return lettering.words_to_html(self.words, self.heatmap, self.title, self._foot, PLAIN)
+        palette = Palette(COLORMAP, signed=bool(self.text) and not self.parts)
+        values = self._values(palette.signed)
+        return lettering.words_to_html(self.words, values, self.title, self._foot, palette)
 
     def colored(self, colormap: str = COLORMAP, signed: bool = False) -> Text:
         """Colour the words of a text, to print in a terminal with ``rich.print``.
