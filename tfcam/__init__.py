@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfcam.feature_visualization.dream import dream
     from tfcam.feature_visualization.result import Dream
     from tfcam.front.explain import explain
+    from tfcam.front.report import report
     from tfcam.methods import METHODS
     from tfcam.model.black_box import BlackBox
     from tfcam.model.graph import layers
@@ -79,6 +80,7 @@ __all__ = [
     "parametrisations",
     "recipes",
     "recommend",
+    "report",
     "scenes",
     "stream",
     "stream_on_ray",
@@ -120,6 +122,7 @@ _HOMES = {
     "layers": "model.graph",
     "open_store": "streaming.store",
     "recommend": "evaluation.recommend",
+    "report": "front.report",
     "stream": "streaming.stream",
     "stream_on_ray": "streaming.on_ray",
     "verify": "verification.verify",

@@ -9,9 +9,9 @@ from scipy import stats
 
 import tfcam
 from tests.coverage import false_claims
+from tfcam.engine.candidate_layers import candidate_layers
 from tfcam.engine.opened_model import open_model
 from tfcam.evaluation.ranking import rank_candidates
-from tfcam.evaluation.recommend import _candidates
 from tfcam.evaluation.statistics import holm, wilcoxon
 
 METRICS = [("insertion", {"steps": 4}), ("deletion", {"steps": 4})]
@@ -101,7 +101,7 @@ def test_without_numbers_nothing_is_ranked():
 
 
 def test_the_layers_are_the_default_one_and_the_last_of_larger_maps():
-    found = _candidates(open_model(tfcam.demo_model()))
+    found = candidate_layers(open_model(tfcam.demo_model()))
     sizes = {each.path: each.shape[0] for each in tfcam.layers(tfcam.demo_model())}
     assert found[0] == "features"
     assert len(found) == 3

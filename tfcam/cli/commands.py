@@ -17,6 +17,7 @@ from tfcam.cli.dream import dream
 from tfcam.cli.evaluate import evaluate, recommend
 from tfcam.cli.explain import compare, diagnose, explain
 from tfcam.cli.flags import flags
+from tfcam.cli.report import report
 from tfcam.cli.stream import explain_dataset
 from tfcam.cli.terminal import load_tensorflow, say
 from tfcam.cli.verify import verify
@@ -67,7 +68,7 @@ def metrics() -> None:
 
 
 for command in (
-    *(demo, explain, compare, diagnose, verify),
+    *(demo, explain, compare, diagnose, verify, report),
     *(evaluate, recommend, dream, explain_dataset),
 ):
     app.command()(command)

@@ -42,7 +42,7 @@ from tfcam.engine.options import (
     WORDS,
 )
 from tfcam.engine.store_options import KEEP, KEY, STORE
-from tfcam.engine.trust_options import VERIFY, VERIFY_ROWS
+from tfcam.engine.trust_options import METHODS_OF_REPORT, VERIFY, VERIFY_ROWS
 
 _READ = (PREPROCESS, LABELS)
 _DATA = (SPLIT, DATA_DIR, ANNOTATIONS)
@@ -60,6 +60,7 @@ DOORS: dict[str, tuple[Option, ...]] = {
     "Explainer.__call__": (TARGETS, WORDS),
     "Explainer.export": (TARGET,),
     "compare": (LAYERS, TARGETS_COMPARED, *_LOOK, METHODS, BATCH_SIZE, PROGRESS),
+    "report": (CANDIDATE_LAYERS, METHODS_OF_REPORT, TARGET, *_LOOK, BATCH_SIZE, PROGRESS),
     "diagnose": (LAYER, TARGET, *_LOOK),
     "layers": (INPUT, OUTPUT, GRID),
     "evaluate": (LAYERS_APART, METRICS, *_MEASURED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tfcam.engine.option import flag
+from tfcam.engine.options import METHODS
 
 VERIFY = flag(
     "verify",
@@ -17,4 +18,9 @@ VERIFY_ROWS = replace(
     words="Test of each map whether hiding what it marks lowers the explained number more than "
     "chance would: 200 forward passes more for each picture, and two columns, ``p_value`` and "
     "``verdict``.",
+)
+METHODS_OF_REPORT = replace(
+    METHODS,
+    words="The methods, by their names in ``tfcam.METHODS``, of which the first is verified; by "
+    "default grad_cam, layer_cam and integrated_gradients, of a black box occlusion.",
 )

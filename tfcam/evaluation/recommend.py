@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from typing import Any
 import keras
 import pandas as pd
 
-from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.candidate_layers import candidate_layers
+from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import GRID, Score
 from tfcam.evaluation.evaluate import evaluate
 from tfcam.evaluation.names import candidate_name
@@ -22,7 +22,6 @@ from tfcam.evaluation.result import Evaluation
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
-from tfcam.model.layers import LayerList
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.utils.terminal_text import make_printable
@@ -34,9 +33,6 @@ MEASURES: tuple[MetricChoice, ...] = (
     ("deletion", {"steps": 10}),
     ("road", {"fractions": [0.3, 0.7]}),
 )
-
-
-_LAYERS = 3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,7 +162,7 @@ def recommend(
     opened = open_model(model, input)
     candidates = layers
     if candidates is None and not opened.graph.is_black_box:
-        candidates = _candidates(opened, GRID.check(grid), output)
+        candidates = candidate_layers(opened, GRID.check(grid), output)
     result = evaluate(
         model,
         images,
@@ -201,33 +197,6 @@ def recommend(
     return Recommendation(
         best["method"], best["layer"], table, _sentence(table, result, model.name), result
     )
-
-
-def _candidates(
-    opened: OpenedModel, grid: tuple[int, int] | None = None, output: str | int | None = None
-) -> list[str]:
-    """Choose the default layer, and the last of each of the two larger map sizes before it."""
-    asked = opened.graph.asked(output, which=opened.which)
-    layers, calls = opened.graph.layers(opened.which, grid, asked), opened.calls
-    explained = {calls.call_name(call) for call in calls.explained(calls.calls)}
-    before = list(itertools.takewhile(lambda layer: layer.path != layers.default, layers))
-    paths, height = [layers.default], 0
-    for layer in reversed(before if len(before) < len(layers) else []):
-        padded = layer.kind.startswith(("ZeroPadding", "Cropping"))
-        side = layer.shape[0]
-        if side is None or padded or layer.path not in explained or len(paths) == _LAYERS:
-            continue
-        height = height or _height(layers)
-        if side >= 1.5 * height:
-            paths.append(layer.path)
-            height = side
-    return paths
-
-
-def _height(layers: LayerList) -> int:
-    """Find the height of the map that is explained by default."""
-    (default,) = (layer for layer in layers if layer.path == layers.default)
-    return default.shape[0] or 1
 
 
 def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:

@@ -19,6 +19,8 @@ _PAGE = """<!doctype html>
   table {{ border-collapse: collapse }}
   td, th {{ padding: .4rem .8rem .4rem 0; text-align: left; vertical-align: top;
            border-bottom: 1px solid #ccc }}
+  .wide {{ overflow-x: auto }} .wide img {{ max-width: none; width: max(100%, 36rem) }}
+  td b {{ white-space: nowrap }}
   .warning {{ border-left: .3rem solid #d55e00; padding-left: .8rem }}
   dt {{ font-weight: bold }} dd {{ margin: 0 0 .7rem }}
   @media (max-width: 40rem) {{ td, th {{ display: block; border: 0; padding: 0 }}

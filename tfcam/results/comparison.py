@@ -181,6 +181,10 @@ class Comparison:
         return first.heatmap.ndim == 2 or bool(first.words)
 
     def _repr_html_(self) -> str | None:
+        return self.html
+
+    @property
+    def html(self) -> str | None:
         """The figure, with all titles for who can't see it; None where the table is shown."""
         png = self._repr_png_()
         if png is None:

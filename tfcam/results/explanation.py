@@ -333,7 +333,8 @@ class Explanation(Archived):
     def _repr_png_(self) -> bytes:
         return self.render(100)
 
-    def _repr_html_(self) -> str:
+    @property
+    def html(self) -> str:
         """A text's words; of anything else the picture, with its title for who can't see it."""
         verified = "" if self.verification is None else self.verification.rows_to_html()
         if self._kind != "text":
@@ -342,6 +343,9 @@ class Explanation(Archived):
         palette = Palette(COLORMAP, signed=bool(self.text) and not self.parts)
         values = self._values(palette.signed)
         return lettering.words_to_html(self.words, values, self.title, self._foot, palette)
+
+    def _repr_html_(self) -> str:
+        return self.html
 
     def colored(self, colormap: str = COLORMAP, signed: bool = False) -> Text:
         """Colour the words of a text, to print in a terminal with ``rich.print``.

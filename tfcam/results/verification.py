@@ -158,16 +158,21 @@ class Verification(Archived):
 
     def to_html(self) -> str:
         """Write a page that needs no other file: the map, the test, and a row for each question."""
-        return page(f"How far the map of {self.name} can be trusted", self._repr_html_())
+        return page(f"How far the map of {self.name} can be trusted", self.html)
 
     def _repr_html_(self) -> str:
+        return self.html
+
+    @property
+    def html(self) -> str:
+        """The map, the test, and a row for each question, to be put into a page."""
         asked = (
             f"The model was asked about {self.forwards} changed pictures; the map was made "
             f"{self.explanations} times. What is hidden is replaced by: {', '.join(self.fills)}. "
             f"Seed {self.seed}."
         )
         picture = embed_png(self._png(), f"The map, and the falls by chance: {self.sentence}")
-        return f"{picture}{self.rows_to_html()}<p>{html.escape(asked)}</p>"
+        return f'<div class="wide">{picture}</div>{self.rows_to_html()}<p>{html.escape(asked)}</p>'
 
     def rows_to_html(self) -> str:
         """Write a table as HTML: each question, its verdict, and what was found."""

@@ -55,7 +55,7 @@ def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]
     """
     path, (*others, last) = Path(path), endings
     if path.suffix not in endings:
-        known = f"{', '.join(others)} or {last}"
+        known = f"{', '.join(others)} or {last}" if others else last
         raise ValueError(f"{what} is saved as {known}; got {str(path)!r}.")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
