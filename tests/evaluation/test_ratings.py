@@ -75,6 +75,12 @@ def test_intervals_take_answers_on_one_picture_together():
     assert strengths(alone.assign(picture="same"))["low"].isna().all()
 
 
+def test_repeated_answers_count_for_no_strength():
+    once = table(duels("a", "b", 6, 3))
+    again = once.assign(repeated=True, answer="left")
+    pd.testing.assert_frame_equal(strengths(pd.concat([once, again])), strengths(once))
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say(rng):
     truth, held = np.array([0.6, 0.0, -0.6]), []
     for _ in range(200):
