@@ -240,6 +240,13 @@ def test_a_function_turns_strings_into_numbers():
     np.testing.assert_allclose(found.raw, numbers.raw[:4], atol=1e-6)
 
 
+def test_a_function_of_numbers_is_not_asked_for_strings():
+    net = network(None, 6)
+    numbers = encode(["not a good film"])[0]
+    found = tfcam.explain(net, numbers + 40, preprocess=lambda batch: batch % 40, target=1)
+    np.testing.assert_allclose(found.raw, tfcam.explain(net, numbers, target=1).raw, atol=1e-6)
+
+
 def test_what_is_cut_is_told():
     net = network(None, 6)
     long = "not a good film but a lovely one"
@@ -295,6 +302,8 @@ def test_what_can_not_be_explained_is_told():
         tfcam.explain(net, "a film", preprocess=lambda texts: encode(texts) / 2)
     with pytest.raises(ValueError, match="fill='blur' is for images; of a text"):
         tfcam.explain(nested(), "a film", method="occlusion", fill="blur")
+    with pytest.raises(ValueError, match=r"For texts see tfcam\.metrics\.erase_words"):
+        tfcam.verify(nested(), tfcam.explain(nested(), "a film"))
     with pytest.raises(ValueError, match="'rise' changes the input a little"):
         tfcam.explain(nested(), "a film", method="rise")
 
@@ -334,3 +343,15 @@ def test_a_string_is_drawn_in_both_signs():
     assert words == list(WORDS) * 2
     plt.close(figure)
     assert both._repr_png_().startswith(b"\x89PNG")
+
+
+def test_the_principal_component_of_a_text():
+    model = nested()
+    found = tfcam.explain(model, TEXTS[2], "net/conv", method="hires_cam", eigen=True)
+    read = layer_of(model, layers.TextVectorization)(tf.constant(TEXTS[2:]))
+    net = model.get_layer("net")
+    a = net.get_layer("conv")(net.get_layer("embedding")(read)).numpy()[0].astype(np.float64)
+    weighted = a * net.get_layer("head").kernel.numpy()[:, found.target] / 12
+    component = weighted @ np.linalg.svd(weighted)[2][0]
+    component *= np.sign(component @ weighted.sum(1))
+    np.testing.assert_allclose(np.abs(found.raw), np.abs(component[:5]), atol=1e-5)

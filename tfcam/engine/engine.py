@@ -279,7 +279,8 @@ class Engine:
         if reading.placement is not None and not request.method.pixels:
             laid = reading.placement.carry_back(method_map.raw, images.shape[1:-1])
             return method_map._replace(raw=laid)
-        if self.settings.eigen and method_map.raw.shape.rank == images.shape.rank:
+        of_values = request.method.pixels and method_map.raw.shape.rank == images.shape.rank
+        if self.settings.eigen and of_values:
             towards = tf.reduce_sum(method_map.raw, axis=-1)
             return method_map._replace(raw=first_component(method_map.raw, towards=towards))
         return method_map

@@ -85,15 +85,19 @@ class OpenedModel:
             TypeError: If it is a data set, and not what is in it.
             ValueError: If a model with several inputs is given anything but a list or dict of them.
         """
-        reader = find_reader(self.graph, self.which, preprocess) if self.input.is_text else None
-        if reader is not None and (reader.whole or len(self.graph.inputs) == 1):
-            texts = strings_in(inputs, reader.pairs)
-            if texts is not None:
+        pairs = callable(preprocess) or self.input.behind is None
+        texts = strings_in(inputs, pairs) if self.input.is_text else None
+        # A user's function is asked only where there are strings: it may be one of numbers.
+        if texts is not None:
+            reader = find_reader(self.graph, self.which, preprocess)
+            if reader is not None and (reader.whole or len(self.graph.inputs) == 1):
                 return _read(reader, texts)
         values = split_inputs(inputs, self.graph.structure, self.graph.name)
         explained = values.pop(self.which)
-        if reader is not None and (texts := strings_in(explained, reader.pairs)) is not None:
-            explained, _ = _read(reader, texts)
+        texts = strings_in(explained, pairs) if self.input.is_text else None
+        if texts is not None:
+            reader = find_reader(self.graph, self.which, preprocess)
+            explained = explained if reader is None else _read(reader, texts)[0]
         return explained, values
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:

@@ -54,7 +54,6 @@ class TextReader(NamedTuple):
         which: Which of these holds the numbers of words.
         name: What a number is called where the words can't be told.
         whole: Whether all of the model's inputs come from the text.
-        pairs: Whether a tuple of strings is one text of several segments.
         blanks: Numbers that are of no word in any text.
     """
 
@@ -62,7 +61,6 @@ class TextReader(NamedTuple):
     which: int
     name: Callable[[int], str]
     whole: bool
-    pairs: bool = False
     blanks: frozenset[int] = frozenset()
 
 
@@ -99,7 +97,6 @@ def find_reader(graph: ModelGraph, which: int, preprocess: Preprocess) -> TextRe
         which,
         lambda number: str(tokenizer.id_to_token(number)),
         whole=True,
-        pairs=True,
         blanks=frozenset(int(number) for number in special if number is not None),
     )
 
@@ -112,7 +109,6 @@ def _by_callable(graph: ModelGraph, which: int, function: Callable[..., Any]) ->
         which if whole else 0,
         str,
         whole,
-        pairs=True,
     )
 
 
@@ -147,7 +143,6 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
     Args:
         given: A string, a list of strings, an array or tensor of them; with labels beside it, which
             are left out.
-        pairs: Whether a tuple of strings is one text of several segments.
 
     Example:
         >>> strings_in(["a film", "a book"], False), strings_in(("why?", "so"), True)

@@ -151,6 +151,11 @@ def _image(explanation: Explanation | Heatmap) -> np.ndarray:
     """
     if not isinstance(explanation, Explanation):
         raise ValueError("A heatmap alone has no picture: give verify image=, and target=.")
+    if explanation.text:
+        raise ValueError(
+            "verify changes an input bit by bit, which a text's words can't be. For texts see "
+            "tfcam.metrics.erase_words."
+        )
     if explanation.heatmap.ndim == 2 and explanation.preprocessing.startswith("none: given as"):
         raise ValueError(
             "The explained image was given prepared, and an explanation keeps it only to look at. "
