@@ -210,6 +210,49 @@ def test_a_score_whose_mean_gradient_is_zero_by_algebra_is_not_explained():
     assert np.abs(tfcam.explain(model, picture(), target=1).raw).max() > 1e-4
 
 
+def exp_over_logsumexp(score):
+    return tf.exp(score - tf.reduce_logsumexp(score, [1, 2], keepdims=True))
+
+
+def sigmoid_over_sum(score):
+    return tf.sigmoid(score) / tf.reduce_sum(tf.sigmoid(score), [1, 2], keepdims=True)
+
+
+def weighting(weigh):
+    """A network that sums its features by weights of the positions."""
+    ends = keras.Input((SIZE, SIZE, 3))
+    features = conv(4, "features", ends, strides=4)
+    score = layers.Conv2D(1, 1, name="score")(features)
+    weights = layers.Lambda(weigh, name="weights")(score)
+    pooled = layers.Lambda(lambda x: tf.einsum("bhwc,bhwk->bc", *x))([features, weights])
+    return seeded(keras.Model(ends, layers.Dense(2)(pooled)))
+
+
+@pytest.mark.parametrize("weigh", [exp_over_logsumexp, sigmoid_over_sum, tf.sigmoid])
+def test_weights_of_positions_are_not_explained_but_what_they_weight(weigh):
+    """The mean gradient of the features, by hand."""
+    model = weighting(weigh)
+    found = tfcam.explain(model, picture(), target=1, preprocess=None)
+    assert found.layer == "features"
+    body = keras.Model(model.input, model.get_layer("features").output)
+    kernel = model.layers[-1].kernel[:, 1]
+    score = model.get_layer("score")
+    with tf.GradientTape() as tape:
+        features = body(picture()[None])
+        tape.watch(features)
+        pooled = tf.einsum("bhwc,bhwk->bc", features, weigh(score(features)))
+        logit = tf.tensordot(pooled, kernel, 1)
+    weights = tf.reduce_mean(tape.gradient(logit, features), [1, 2], keepdims=True)
+    wanted = tf.reduce_sum(weights * features, -1)[0]
+    np.testing.assert_allclose(found.raw, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_map_of_one_channel_that_all_comes_through_is_explained():
+    ends = keras.Input((SIZE, SIZE, 3))
+    x = layers.Flatten()(conv(1, "one", conv(4, "features", ends, strides=4)))
+    assert tfcam.layers(keras.Model(ends, layers.Dense(2)(x))).default == "one"
+
+
 def test_one_position_is_never_the_default():
     ends = keras.Input((SIZE, SIZE, 3))
     x = conv(4, "features", ends, strides=4)

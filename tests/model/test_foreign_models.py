@@ -58,6 +58,11 @@ def test_files_are_told_by_their_endings(name, tmp_path):
             tfcam.explain(path, PICTURE)
 
 
+def test_the_text_of_a_structure_is_told():
+    with pytest.raises(TypeError, match="without weights: keras.models.model_from_json"):
+        tfcam.explain(networks.flat().to_json(), PICTURE)
+
+
 def test_a_folder_of_a_saved_model(saved):
     message = r"TFSMLayer\('.*model', call_endpoint='serving_default'\)"
     for model in (saved, str(saved)):

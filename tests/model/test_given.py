@@ -232,6 +232,18 @@ BARE = {
 }
 
 
+def test_a_grey_picture_that_the_model_repeats_for_three_channels():
+    images = keras.Input((12, 12))
+    conv = layers.Conv2D(1, 1, kernel_initializer="ones", activation="relu", name="conv")
+    x = conv(layers.Lambda(lambda x: tf.stack([x] * 3, -1))(images))
+    head = layers.Dense(2, kernel_initializer="ones")
+    model = keras.Model(images, head(layers.GlobalAveragePooling2D()(x)))
+    image = np.zeros((12, 12), np.float32)
+    image[2:4, 7:9] = 1
+    found = tfcam.explain(model, image, target=1, preprocess=None)
+    np.testing.assert_allclose(found.heatmap, image, atol=1e-6)
+
+
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize("make", BARE.values(), ids=BARE)
 def test_pictures_without_a_channel_are_taken_as_keras_takes_them(with_channel, make):

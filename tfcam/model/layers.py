@@ -72,11 +72,17 @@ def default_layer(
     used = [call for call in every if call.output in among] or every
     # What hands on the very tensor that it takes may do so beside the way to the score.
     used = [call for call in used if call.output not in call.inputs] or used
+    used = [call for call in used if not _weights_another(calls, call, asked)] or used
     maps = [call for call in used if call.output not in ends] or used
     chosen = _choose(calls, grid, asked, among, used, maps, count)
     tensor = chosen.call.output if chosen.side == "output" else chosen.call.inputs[0]
     others = maps_beside(calls, tensor or "", asked, maps, among)
     return chosen._replace(others=tuple(map(calls.call_name, others)))
+
+
+def _weights_another(calls: CallGraph, call: Call, asked: Sequence[str]) -> bool:
+    """Whether a map of one channel goes beside another to the score, as weights of positions do."""
+    return (call.shape or ())[-1:] == (1,) and not dominates(calls, call.output or "", asked)
 
 
 def _choose(

@@ -77,6 +77,8 @@ def hint_for(model: Any) -> str:
 
 def _of_path(path: str | bytes) -> str:
     path = os.fsdecode(path)
+    if path.lstrip().startswith("{"):  # the text itself, as model.to_json() gives it
+        return _FILES[".json", ".yaml", ".yml"]
     if path.endswith(".weights.h5"):
         return _WEIGHTS.format(path=path)
     folder = Path(path)
