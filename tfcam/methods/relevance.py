@@ -29,8 +29,9 @@ def deep_lift(reading: Reading, *, baseline: float = 0.0) -> tuple[tf.Tensor, di
         (B, H, W, C), signed, and completeness_error: s(x) - s(x') less the sum of M, (B,).
 
     Source: Shrikumar et al. 2017, "Learning Important Features Through Propagating Activation
-    Differences", section 3.5.1. Departs from the paper: maxima are shared as Captum does, products
-    and softmax by exact rules of their own; RevealCancel is not there.
+    Differences", section 3.5.1. Departs from the paper: what a maximum gained is shared between
+    where the image and where the baseline has it, products and softmax have exact rules of their
+    own; RevealCancel is not there.
 
     Example:
         >>> import tfcam
