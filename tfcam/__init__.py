@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tfcam.front.report import report
     from tfcam.methods import METHODS
     from tfcam.model.black_box import BlackBox
-    from tfcam.model.graph import layers
+    from tfcam.model.listing import layers
     from tfcam.passes.reading import Reading
     from tfcam.representations.embedding import Embedding, embed
     from tfcam.representations.features import Features, features
@@ -119,7 +119,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "explain": "front.explain",
     "features": "representations.features",
-    "layers": "model.graph",
+    "layers": "model.listing",
     "open_store": "streaming.store",
     "recommend": "evaluation.recommend",
     "report": "front.report",

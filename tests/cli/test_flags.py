@@ -118,7 +118,7 @@ TYPED = {
 }
 # Where each command finds its door, and what else must be typed.
 PLACES = {
-    "layers": ("tfcam.model.graph.layers", "--model shapes"),
+    "layers": ("tfcam.model.listing.layers", "--model shapes"),
     "explain": ("tfcam.explainer.explainer.Explainer", "a.png --model shapes"),
     "compare": ("tfcam.explainer.compare.compare", "a.png --model shapes"),
     "diagnose": ("tfcam.explainer.diagnose.diagnose", "a.png --model shapes"),

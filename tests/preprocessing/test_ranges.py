@@ -102,6 +102,9 @@ def test_floats_of_pixels_for_a_model_that_tells_nothing_are_doubted():
     found = tfcam.explain(small(), FLOATS, target=0)
     assert codes(found) == ["pixels_as_prepared"]
     assert "preprocess='unit' (0..1)" in str(found)
+    of_12_bits = tfcam.explain(small(), np.rint(16 * FLOATS), target=0)
+    assert codes(of_12_bits) == ["pixels_as_prepared"]
+    assert not codes(tfcam.explain(small(), np.rint(16 * FLOATS), target=0, preprocess=None))
     for preprocess in (None, "unit"):
         assert not codes(tfcam.explain(small(), FLOATS, target=0, preprocess=preprocess))
     assert not codes(tfcam.explain(small(), FLOATS / 127.5 - 1, target=0))

@@ -36,7 +36,7 @@ app = typer.Typer(
 def layers(model: Model, unsafe: Unsafe = False, imports: Imports = None, **options: Any) -> None:
     """List every layer that has a map, and the one explained by default."""
     network, _ = load_network(model, None, unsafe, imports)
-    from tfcam.model.graph import layers as list_layers
+    from tfcam.model.listing import layers as list_layers
 
     say(list_layers(network, **options))
 

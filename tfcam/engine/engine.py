@@ -29,7 +29,7 @@ from tfcam.passes.outputs import Outputs, TensorTarget
 from tfcam.passes.reading import Need, Reading, Words
 from tfcam.passes.submodel import Answer, SubModel
 from tfcam.targets.callables import target_key
-from tfcam.targets.classes import Top, class_index, class_weights
+from tfcam.targets.classes import Top, class_index, class_weights, only_tensor
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER, as_columns, two_sides, with_number
 
@@ -325,7 +325,7 @@ def _class_weights(weights: tf.Tensor, answer: Answer) -> tf.Tensor:
 
 
 def _class_values(outputs: Outputs) -> tf.Tensor | None:
-    values = outputs.values
+    values = only_tensor(outputs.values)
     if not isinstance(values, tf.Tensor) or any(side != 1 for side in values.shape[1:-1]):
         return None
     if outputs.is_unit:

@@ -41,8 +41,9 @@ from tfcam.model.tokens import known_grid
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree, called_operations
 from tfcam.model.turned_inputs import mark_turned
+from tfcam.targets.classes import only_tensor
 from tfcam.targets.two_classes import Classes, names_of_two
-from tfcam.utils.validation import check_grid, check_model
+from tfcam.utils.validation import check_model
 
 T = TypeVar("T")
 
@@ -320,13 +321,14 @@ class ModelGraph(ModelTree):
     def _find_output(self, output: str | int | None, which: int) -> ModelOutput:
         model = self.model
         if not getattr(model, "outputs", None):
-            calls = self._traced(which)
-            if calls is None or output not in calls.traced:
+            traced = getattr(self._traced(which), "traced", {})
+            key = next(iter(traced)) if output is None and len(traced) == 1 else output
+            if key not in traced:
                 return ModelOutput()
-            shape, ending = calls.traced[output]
-            return ModelOutput(list(calls.traced).index(output), classes_of_shape(shape), ending)
+            shape, ending = traced[key]
+            return ModelOutput(list(traced).index(key), classes_of_shape(shape), ending)
         outputs, names = symbolic_outputs(model), getattr(model, "output_names", None) or ()
-        chosen = pick_output(outputs, output, names)
+        chosen = only_tensor(pick_output(outputs, output, names))
         if not isinstance(chosen, keras.KerasTensor):
             return ModelOutput()
         place = [id(tensor) for tensor in tf.nest.flatten(outputs)].index(id(chosen))
@@ -423,45 +425,3 @@ def forget(model: Any) -> None:
     """Let go of all that is known of a model, so that it is read anew when next asked for."""
     with LOCK:
         _GRAPHS.pop(model, None)
-
-
-def layers(
-    model: keras.Model,
-    *,
-    input: str | int | None = None,
-    output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
-) -> LayerList:
-    """List every layer that has a map, with its path, index, kind and shape.
-
-    Args:
-        model: Any built Keras model.
-        input: Which input is explained of a model that has several, by name or index; by default
-            the first of those with most axes.
-        output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
-
-    Returns:
-        The layers in the order in which the model calls them. It prints as a table. Sizes that
-        the model leaves open are those for pictures of 224 x 224.
-
-    Raises:
-        ValueError: If the model is not built, or none of its layers has a map.
-
-    Example:
-        >>> import keras, tfcam
-        >>> model = keras.Sequential([
-        ...     keras.Input((8, 8, 3)),
-        ...     keras.layers.Conv2D(4, 3, name="conv"),
-        ...     keras.layers.GlobalAveragePooling2D(name="pool"),
-        ...     keras.layers.Dense(2, name="head"),
-        ... ])
-        >>> tfcam.layers(model)
-        index  layer  kind    map        convolution  CAM
-        0      conv   Conv2D  6 x 6 x 4  yes          yes
-        Explained by default: conv (feeds pool, the last global pooling).
-    """
-    graph = graph_of(model)
-    which = graph.find_input(input)
-    return graph.layers(which, check_grid(grid), graph.asked(output, which=which))

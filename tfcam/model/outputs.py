@@ -57,7 +57,9 @@ def symbolic_outputs(model: Any) -> Any:
 
 def classes_of_shape(shape: Any) -> int | None:
     """How many classes outputs of a shape (B, ..., classes) tell apart; None of another form."""
-    return shape[-1] if isinstance(shape, tuple) and len(shape) > 1 else None
+    if not isinstance(shape, tuple) or not shape:
+        return None
+    return shape[-1] if len(shape) > 1 else 1
 
 
 def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = ()) -> Any:

@@ -11,7 +11,15 @@ import tensorflow as tf
 from tfcam.model.call_graph import Ending
 from tfcam.model.endings import BOUNDED
 from tfcam.targets.callables import Each, checked_scores
-from tfcam.targets.classes import NOTHING, PREDICTED, Top, class_outputs, class_scores, resolved
+from tfcam.targets.classes import (
+    NOTHING,
+    PREDICTED,
+    Top,
+    class_outputs,
+    class_scores,
+    only_tensor,
+    resolved,
+)
 from tfcam.targets.two_classes import as_columns, two_sides, with_number
 
 # Pairs of classes (B, 2), classes (B,), weights of the logits (B, C); a callable outputs -> (B,).
@@ -51,8 +59,8 @@ class Outputs:
     @property
     def is_unit(self) -> bool:
         """Whether it is a single unit of each image, which may tell two classes apart."""
-        shape = getattr(self.values, "shape", None)
-        if shape is None or shape.rank is None or shape.rank < 2:
+        shape = getattr(only_tensor(self.values), "shape", None)
+        if shape is None or not shape.rank:
             return False
         return all(side == 1 for side in shape[1:])
 

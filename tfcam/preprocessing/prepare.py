@@ -15,7 +15,7 @@ from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
 from tfcam.preprocessing.attached import attached_size
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
-from tfcam.preprocessing.ranges import known_range, look_like_pixels
+from tfcam.preprocessing.ranges import known_range, look_like_counts, look_like_pixels
 from tfcam.preprocessing.texts import ReadText
 from tfcam.utils.validation import check_shape
 
@@ -161,9 +161,10 @@ def _rounded(picture: Any, taken: Input) -> np.ndarray:
 
 
 def _doubts(graph: ModelGraph, pictures: Sequence[Any], which: int) -> tuple[Finding, ...]:
-    """Find floats of 0..255 given to a model of which nothing tells what it takes."""
+    """Find pixels, or what a scanner counts, given to a model that does not tell what it takes."""
     arrays = list(map(_float32, pictures))
-    if not look_like_pixels(arrays) or known_range(graph, which) is not None:
+    doubtful = look_like_pixels(arrays) or look_like_counts(arrays)
+    if not doubtful or known_range(graph, which) is not None:
         return ()
     high = float(max(array.max() for array in arrays))
     return (finding("pixels_as_prepared", high=high, model=graph.name),)

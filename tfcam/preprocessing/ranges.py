@@ -82,6 +82,19 @@ def look_like_pixels(arrays: Sequence[np.ndarray]) -> bool:
     return bool(low >= 0 or (low >= -_OVERSHOOT and high > 4 * _OVERSHOOT))
 
 
+def look_like_counts(arrays: Sequence[np.ndarray]) -> bool:
+    """Tell whether a batch of floats holds whole numbers beyond 0..255, as of 12 bits or of CT.
+
+    Example:
+        >>> look_like_counts([np.array([0.0, 4095.0])]), look_like_counts([np.array([0.0, 0.5])])
+        (True, False)
+    """
+    if not all(array.size and np.isfinite(array).all() for array in arrays):
+        return False
+    largest = max(float(np.abs(array).max()) for array in arrays)
+    return largest > 255 + _OVERSHOOT and all((a == np.round(a)).all() for a in arrays)
+
+
 def known_range(graph: ModelGraph, which: int = 0) -> Range | None:
     """Find what values one of a model's inputs takes; None where it can't be known."""
     taken = graph.inputs[which]

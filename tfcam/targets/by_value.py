@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfcam.targets.classes import class_index
+from tfcam.targets.classes import class_index, only_tensor
 
 
 class ByValue:
@@ -90,6 +90,7 @@ class OfClass(ByValue):
 
 
 def single_tensor(outputs: Any, name: str, form: str, ranks: tuple[int, ...]) -> tf.Tensor:
+    outputs = only_tensor(outputs)
     if not isinstance(outputs, tf.Tensor):
         raise ValueError(
             f"{name} needs one tensor {form}; the model returns a {type(outputs).__name__} of "

@@ -205,12 +205,21 @@ def _class_name(number: int, labels: Sequence[str]) -> str:
     return labels[number] if 0 <= number < len(labels) else f"class {number}"
 
 
+def only_tensor(outputs: Any) -> Any:
+    """The one tensor of a list, tuple or dict of one; of anything else what it is."""
+    leaves = tf.nest.flatten(outputs)
+    return leaves[0] if len(leaves) == 1 else outputs
+
+
 def class_outputs(outputs: Any) -> tf.Tensor:
     """The outputs of a classifier as (B, C); sides of length 1 between the two are left out.
+
+    Of a list, tuple or dict of one tensor it is that; (B,) is one unit.
 
     Raises:
         ValueError: If they are of another form.
     """
+    outputs = only_tensor(outputs)
     if not isinstance(outputs, tf.Tensor):
         kind, count = type(outputs).__name__, len(tf.nest.flatten(outputs))
         keys = list(outputs) if isinstance(outputs, Mapping) else range(count)
@@ -220,7 +229,9 @@ def class_outputs(outputs: Any) -> tf.Tensor:
             "callable outputs -> (B,)."
         )
     shape = outputs.shape
-    if shape.rank is None or shape.rank < 2 or any(side != 1 for side in shape[1:-1]):
+    if shape.rank == 1:
+        return outputs[:, tf.newaxis]
+    if not shape.rank or any(side != 1 for side in shape[1:-1]):
         raise ValueError(
             f"To explain a class the model must return (B, classes); it returns {tuple(shape)}. "
             "Pass target=lambda outputs: ..., which returns one number for each image, (B,)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
@@ -36,13 +37,31 @@ def _read_file(path: Path) -> Any:
     """The lines of a text, or what is in a JSON file."""
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+        return json.loads(text) if path.suffix.lower() == ".json" else _lines(text)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no UTF-8 text, or no JSON"
         raise ValueError(
             "labels must be a list of texts, a dict of names and indices, 'imagenet', or a file, "
             f"JSON or a label on each line; {shown(str(path))}: {why}."
         ) from None
+
+
+def _lines(text: str) -> list[str] | dict[int, str]:
+    """The lines of a text; by their numbers where each has one, without the number of WordNet.
+
+    Example:
+        >>> _lines("0: cat\\n1: dog"), _lines("n02123045 tabby\\nn02099601 retriever")
+        ({0: 'cat', 1: 'dog'}, ['tabby', 'retriever'])
+    """
+    lines = text.splitlines()
+    numbered = [re.fullmatch(r"\s*(\d+)\s*[\s,:;]\s*(\S.*)", line) for line in lines]
+    found = {int(match[1]): match[2].strip() for match in numbered if match is not None}
+    if lines and len(found) == len(lines) and set(found) == set(range(len(lines))):
+        return found
+    named = [re.fullmatch(r"\s*n\d{8}[\s,:;]\s*(\S.*)", line) for line in lines]
+    if lines and all(named):
+        return [match[1].strip() for match in named if match is not None]
+    return lines
 
 
 def _in_order(labels: Mapping[Any, Any]) -> list[Any]:
