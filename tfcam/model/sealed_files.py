@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,22 @@ class Sealed:
         return self.ask(images)
 
 
+def _tflite_interpreter(path: str) -> Any:
+    """LiteRT's interpreter where it is installed, else TensorFlow's, which is to move there."""
+    if find_spec("ai_edge_litert") is not None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        return Interpreter(model_path=path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tf.lite.Interpreter(model_path=path)
+
+
 def read_tflite(path: str | os.PathLike[str]) -> Sealed:
     """Read a TFLite file: see ``BlackBox.from_tflite``."""
     file = _file(path)
     try:
-        with warnings.catch_warnings():  # it is to move to a package of its own
-            warnings.simplefilter("ignore")
-            interpreter = tf.lite.Interpreter(model_path=str(file))
+        interpreter = _tflite_interpreter(str(file))
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise _unread(path, "a TFLite file", error) from None
