@@ -92,8 +92,9 @@ class OpenedModel:
             reader = find_reader(self.graph, self.which, preprocess)
             if reader is not None and (reader.whole or len(self.graph.inputs) == 1):
                 return _read(reader, texts)
+        inputs = self.input.folded(inputs) if len(self.graph.inputs) == 1 else inputs
         values = split_inputs(inputs, self.graph.structure, self.graph.name)
-        explained = values.pop(self.which)
+        explained = self.input.folded(values.pop(self.which))
         texts = strings_in(explained, pairs) if self.input.is_text else None
         if texts is not None:
             reader = find_reader(self.graph, self.which, preprocess)

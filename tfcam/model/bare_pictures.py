@@ -1,4 +1,4 @@
-"""Pictures (h, w) without an axis of channels: which models take them, and not a series."""
+"""Pictures without an axis of channels, (h, w), or in a row: which models take them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,49 @@ def mark_bare(structure: Any, calls_of: Callable[[Any, int], CallGraph]) -> Any:
 
     inputs = enumerate(tf.nest.flatten(structure))
     return tf.nest.pack_sequence_as(structure, [marked(*each) for each in inputs])
+
+
+def mark_rows(structure: Any, calls_of: Callable[[Any, int], CallGraph]) -> Any:
+    """Give the inputs (h w C,) that a model folds to pictures at once the shape of these.
+
+    Args:
+        structure: The model's inputs as it takes them.
+        calls_of: Gives what the model calls, of inputs in its structure and the number of one.
+
+    Example:
+        >>> from tfcam.model.graph import graph_of
+        >>> fold = [keras.layers.Reshape((8, 8, 1)), keras.layers.Conv2D(4, 3)]
+        >>> graph_of(keras.Sequential([keras.Input((64,)), *fold])).inputs[0].shape
+        (8, 8, 1)
+    """
+
+    def marked(which: int, taken: Input) -> Input:
+        may_be = len(taken.shape) == 1 and None not in taken.shape and not taken.is_text
+        if not may_be:
+            return taken
+        calls = calls_of(structure, which)
+        first = calls.explained_alone() if calls.sources else calls.calls
+        for call in first:
+            for inner in ((call.input_shape or ())[1:], (call.shape or ())[1:]):
+                if _is_folded(inner, taken.shape[0]):
+                    return replace(taken, shape=inner, row=True)
+                if inner != taken.shape:
+                    return taken
+            if getattr(call.operation, "weights", ()) and not isinstance(call.operation, _IN_PLACE):
+                return taken
+        return taken
+
+    inputs = tf.nest.flatten(structure)
+    if any(len(taken.shape) > 1 for taken in inputs):  # what stands beside pictures is a table
+        return structure
+    return tf.nest.pack_sequence_as(structure, [marked(*each) for each in enumerate(inputs)])
+
+
+def _is_folded(inner: Shape, count: int | None) -> bool:
+    """Whether a shape is that of a picture with so many values."""
+    sizes = [size or 0 for size in inner]
+    is_picture = len(sizes) == 3 and sizes[-1] in (1, 3, 4) and min(sizes[:2]) > 1
+    return is_picture and math.prod(sizes) == count
 
 
 def is_bare(calls: CallGraph, shape: Shape) -> bool:

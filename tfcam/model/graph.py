@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfcam.findings import Finding
 from tfcam.model.applications import Family, find_family, find_similar_family
-from tfcam.model.bare_pictures import mark_bare
+from tfcam.model.bare_pictures import mark_bare, mark_rows
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.endings import read_ending
 from tfcam.model.functional_graph import UntoldError, read_calls
@@ -100,7 +100,9 @@ class ModelGraph(ModelTree):
     @cached_property
     def _said(self) -> Any:
         """The inputs as the model says what they are."""
-        structure = mark_bare(mark_turned(read_structure(self), self._calls), self._calls)
+        structure = read_structure(self)
+        for mark in (mark_turned, mark_bare, mark_rows):
+            structure = mark(structure, self._calls)
         if is_open(structure):
             structure, self._kept["calls", 0] = pin_size(self, structure)
         return structure

@@ -5,6 +5,7 @@ All of tfcam has channels last; a model that takes (B, C, H, W) gets them so her
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +38,7 @@ class Input:
         turned: Whether its layers have them last all the same: the model moves them there itself.
         bare: Whether it takes pictures of one channel without an axis of channels, (h, w); here
             they have that axis.
+        row: Whether it takes pictures laid out in a row, (h w channels,), which it folds itself.
         behind: Of an input of strings, the layer that turns them into numbers: the input is here
             what that layer gives, and the strings stay outside.
         blank: Of a text, the number that stands for nothing: the mask where there is one, else
@@ -49,6 +51,7 @@ class Input:
     dtype: str = "float32"
     channels_first: bool = False
     bare: bool = False
+    row: bool = False
     behind: Vectorization | None = None
     blank: int = 0
     usual: int | None = None
@@ -67,6 +70,8 @@ class Input:
     @property
     def own_shape(self) -> tuple[int | None, ...]:
         """The shape as the model takes it."""
+        if self.row:
+            return (math.prod(size or 0 for size in self.shape),)
         if self.bare:
             return self.shape[:-1]
         return (self.shape[-1], *self.shape[:-1]) if self.channels_first else self.shape
@@ -97,8 +102,21 @@ class Input:
             return example[..., np.newaxis]
         return example
 
+    def folded(self, given: Any) -> Any:
+        """What is given for it, with pictures in a row, one or a batch, folded to (h, w, C)."""
+        if not self.row:
+            return given
+        if isinstance(given, list | tuple):
+            return type(given)(map(self.folded, given))
+        shape = tuple(getattr(given, "shape", ()))
+        if shape[-1:] != self.own_shape or len(shape) > 2:
+            return given
+        return np.reshape(np.asarray(given), (*shape[:-1], *self.shape))
+
     def as_taken(self, batch: tf.Tensor) -> tf.Tensor:
         """A batch as the model takes it, of one that has the channels last."""
+        if self.row:
+            return tf.reshape(batch, (-1, *self.own_shape))
         if self.bare:
             return batch[..., 0]
         return swapped(batch, to_first=True) if self.channels_first else batch
