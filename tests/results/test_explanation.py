@@ -280,7 +280,8 @@ def test_an_empty_map_of_pixels_can_be_drawn(value):
 def saved_facts(result):
     facts = {name: getattr(result, name) for name in FACTS}
     facts["findings"] = [dataclasses.asdict(each) for each in result.findings]
-    return facts | {"parts": list(PARTS), "words": [], "verification": None}
+    told = {"words": [], "text": "", "spans": [], "verification": None}
+    return facts | {"parts": list(PARTS), **told}
 
 
 @pytest.mark.parametrize("raw_shape", [(1, 2), (2, 3, 3)])
@@ -330,6 +331,8 @@ CHANGED = {
     "measured": {},
     "parts": {"first": PARTS["first"], "block5/conv_3:1": PARTS["first"]},
     "words": ("good", "Kätzchen"),
+    "text": "good Kätzchen",
+    "spans": ((0, 4), (5, 13)),
     "verification": VERIFICATION,
 }
 

@@ -100,7 +100,7 @@ def explain(
 
     texts, changes = read_texts(images or [], text or []), read_method_options(option, _EXPLAINED)
     usual = "integrated_gradients" if texts and options["layer"] is None else "grad_cam"
-    method = options["method"] or usual
+    method = usual if options["method"] is None else options["method"]
     check_method_options(method, changes, options)
     if not (texts or images):
         raise ValueError("Give what is explained: a picture, or --text for a model of texts.")

@@ -60,7 +60,8 @@ def verify(
 ) -> None:
     """Ask how far the map of one image can be trusted, by five questions."""
     changes = read_method_options(option, _VERIFIED)
-    check_method_options(options["method"] or "grad_cam", changes, options)
+    method = "grad_cam" if options["method"] is None else options["method"]
+    check_method_options(method, changes, options)
     check_image(image)
     if html is not None:
         check_target(html, "A verification", (".html", ".npz", ".png"))

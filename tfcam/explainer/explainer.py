@@ -118,7 +118,7 @@ class Explainer:
         self.pipeline = Pipeline(
             model,
             layer,
-            ask(method or default_method(model, layer, input), options, _OWN),
+            ask(default_method(model, layer, input) if method is None else method, options, _OWN),
             Settings(score, output, eigen, batch_size, grid, freeze),
             input=input,
             preprocess=preprocess,
