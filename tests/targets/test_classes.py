@@ -263,8 +263,7 @@ def test_sides_of_length_1_are_left_out():
     assert class_outputs(tf.zeros((2, 1, 1, 3))).shape == (2, 3)
     with pytest.raises(ValueError, match=r"return \(B, classes\); it returns \(2, 4, 4, 3\)\."):
         class_outputs(tf.zeros((2, 4, 4, 3)))
-    with pytest.raises(ValueError, match=r"return \(B, classes\); it returns \(2,\)\."):
-        class_outputs(tf.zeros(2))
+    assert class_outputs(tf.zeros(2)).shape == class_outputs([tf.zeros(2)]).shape == (2, 1)
     with pytest.raises(ValueError, match=r"it returns a list of 2\. Choose one with output="):
         class_outputs([tf.zeros((2, 3)), tf.zeros((2, 4))])
 

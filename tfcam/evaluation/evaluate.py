@@ -18,6 +18,7 @@ from tfcam.evaluation.candidates import Candidates, OwnExplainer
 from tfcam.evaluation.question import Question
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.run import EvaluationRun
+from tfcam.evaluation.texts import evaluate_texts, texts_in
 from tfcam.methods.selection import MethodChoice, as_request, one_pass_methods
 from tfcam.metrics.baselines import BASELINES
 from tfcam.metrics.registry import MetricChoice, find_metrics
@@ -73,7 +74,9 @@ def evaluate(
             (image, label), or of dicts as tensorflow_datasets gives them; the name of a data set
             of tensorflow_datasets that is on this machine; a list of pictures, of (picture, label)
             or of ``tfcam.Example``. Boxes refer to the picture as it is stored; where a
-            file says the size of the picture as EXIF turns it, to that.
+            file says the size of the picture as EXIF turns it, to that. Of a model of texts a list
+            of strings, or of (text, label): words are hidden in the order of each map, by deletion,
+            insertion, comprehensiveness and sufficiency, beside random_words and first_words.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
             weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
             as in ("score_cam", {"channels": 32}), are taken, too.
@@ -141,10 +144,16 @@ def evaluate(
     """
     if not isinstance(target, str | Integral | None):
         raise TypeError(f"target must be None, 'label', a class index or a label; got {target!r}.")
-    measures = find_metrics(metrics)
     question = Question(
         model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )
+    texts = texts_in(model, data, input)
+    if texts is not None:
+        if explainers or to is not None:
+            raise ValueError("explainers and to are for pictures; leave them out for texts.")
+        options: Any = {"methods": methods, "metrics": metrics, "baselines": baselines}
+        return evaluate_texts(question, texts, layer=layer, seed=seed, progress=progress, **options)
+    measures = find_metrics(metrics)
     chosen = one_pass_methods() if methods is None else methods
     candidates = Candidates(
         model,

@@ -136,7 +136,8 @@ class Evaluation:
     def __repr__(self) -> str:
         left = f", {len(self.skipped)} left out" if len(self.skipped) else ""
         model = self.settings.get("model", "a model")
-        head = f"Evaluation of {model!r} on {self.pictures} pictures{left}"
+        head = f"Evaluation of {model!r} on {self.pictures} {self.settings.get('unit', 'pictures')}"
+        head += left
         reasons: dict[str, list[str]] = {}
         for metric, reason in self.settings.get("not_measured", {}).items():
             reasons.setdefault(reason, []).append(metric)

@@ -1,0 +1,55 @@
+"""Methods measured on texts."""
+
+import numpy as np
+import pytest
+
+import tfcam
+from tests.metrics.test_words import additive, sigmoid
+
+TEXTS = [("a good film", 1), ("a bad film a", 0), ("good bad film", 1), ("film good a a", 1)]
+
+
+def test_methods_are_measured_beside_maps_that_know_nothing():
+    result = tfcam.evaluate(additive(), TEXTS, target=1, seed=1)
+    assert set(result.summary.metric) == {
+        "deletion",
+        "insertion",
+        "comprehensiveness",
+        "sufficiency",
+    }
+    means = result.wide()
+    # The score is a sum of words: each of these finds the order of their weights.
+    for metric, lower in [("deletion", True), ("insertion", False), ("comprehensiveness", False)]:
+        best = means.loc["occlusion", metric]
+        others = means.loc[["random_words", "first_words"], metric]
+        assert (best <= others).all() if lower else (best >= others).all()
+        embedded = [name for name in means.index if name.startswith("integrated_gradients")]
+        assert means.loc[embedded[0], metric] == pytest.approx(best, abs=1e-6)
+    assert repr(result).startswith("Evaluation of 'functional")
+    assert "on 4 texts" in repr(result)
+    row = result.table[(result.table.method == "occlusion") & (result.table.metric == "deletion")]
+    without = sigmoid([2.5, 0.5, 0.0, 0.0])
+    assert row.value.iloc[0] == pytest.approx((without[1:] + without[:-1]).mean() / 2, abs=1e-6)
+    assert row.image.iloc[0] == "000000 a good film"
+
+
+def test_the_label_of_each_text_may_be_explained():
+    result = tfcam.evaluate(additive(), TEXTS, target="label", methods=["occlusion"])
+    targets = result.table.drop_duplicates("image").target
+    assert targets.tolist() == [1, 0, 1, 1]
+    plain = tfcam.evaluate(additive(), [text for text, _ in TEXTS], metrics=["deletion"])
+    assert plain.table.drop_duplicates("image").target.tolist() == [1, 0, 0, 1]
+    assert set(plain.table.metric) == {"deletion"}
+    assert np.isfinite(plain.table.value).all()
+
+
+def test_what_does_not_fit_is_told(tmp_path):
+    model = additive()
+    with pytest.raises(ValueError, match="metrics of texts must be of deletion, insertion"):
+        tfcam.evaluate(model, TEXTS, metrics=["road"])
+    with pytest.raises(ValueError, match="baselines of texts must be of random_words"):
+        tfcam.evaluate(model, TEXTS, baselines=["sobel_edges"])
+    with pytest.raises(ValueError, match="explainers and to are for pictures"):
+        tfcam.evaluate(model, TEXTS, to=tmp_path / "run")
+    with pytest.raises(ValueError, match="A text has no label"):
+        tfcam.evaluate(model, ["a good film"], target="label")
