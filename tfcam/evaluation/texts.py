@@ -91,13 +91,12 @@ def evaluate_texts(
             question.model, texts, maps, own, batch_size=settings.at_once, **shared
         )
         for place, text in enumerate(texts):
-            target = int(erased.targets[place])
-            about = (target, question.label(target), float(erased.probabilities[place]))
+            target, likely = int(erased.targets[place]), float(erased.probabilities[place])
             name = f"{place:06d} {text if isinstance(text, str) else ' | '.join(text)}"
-            table.extend(
-                Row(name, *key, metric, float(getattr(erased, metric)[place]), *about)
-                for metric in better
-            )
+            for metric in better:
+                value = float(getattr(erased, metric)[place])
+                label = question.label(target)
+                table.append(Row(name, *key, metric, value, target, label, likely))
 
     counts: list[int] = []
     chosen = [as_request(method) for method in methods or TEXT_METHODS]
