@@ -1,6 +1,7 @@
 """Transformers from one end to the other: every method that applies, on the tokens' grid."""
 
 import functools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,9 +13,11 @@ import tfcam
 from tests import networks
 from tests.laws import law
 from tests.tolerances import ablation_rounding, relative, rounding
+from tfcam.methods.registry import METHODS
 from tfcam.methods.transformers import rollout_map
 from tfcam.model.graph import graph_of
 from tfcam.passes.attention import attention_scores
+from tfcam.passes.reading import Reading, Words
 from tfcam.passes.submodel import SubModel
 
 LAYERED = [
@@ -295,3 +298,23 @@ def test_a_kerashub_classifier_from_its_config(pooling):
     picture = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     result = tfcam.explain(model, picture, preprocess="tf", method="hires_cam")
     assert (result.heatmap.shape, result.raw.shape) == ((60, 90), (4, 6))
+
+
+# --- texts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["attention_rollout", "generic_attention"])
+def test_words_take_the_class_tokens_row_or_the_mean_of_their_own(method):
+    rng = np.random.default_rng(3)
+    scores = rng.dirichlet(np.ones(4), size=(2, 2, 4)).astype("float32")  # two texts, two heads
+    slopes = rng.normal(size=scores.shape).astype("float32")
+    owners = tf.constant([[-1, 0, 1, -1], [0, 0, 1, -1]])  # only the first has a class token
+    network = SimpleNamespace(words=Words(owners, None))
+    reading = Reading(None, attentions=(scores,), attention_gradients=(slopes,), network=network)
+    found = METHODS[method](reading).numpy()
+    if method == "attention_rollout":
+        flow = 0.5 * scores.mean(1) + 0.5 * np.eye(4)
+    else:
+        flow = np.maximum(scores * slopes, 0).mean(1)
+    np.testing.assert_allclose(found[0], flow[0, 0], atol=1e-6)
+    np.testing.assert_allclose(found[1], flow[1, :3].mean(0), atol=1e-6)

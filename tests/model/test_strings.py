@@ -247,6 +247,32 @@ def test_a_function_of_numbers_is_not_asked_for_strings():
     np.testing.assert_allclose(found.raw, tfcam.explain(net, numbers, target=1).raw, atol=1e-6)
 
 
+def test_a_function_that_fills_up_batches_alone():
+    """As long as the longest text of a batch, as a TextVectorization without a length gives it."""
+    net, read = network(None, None), vectorization()
+    found = tfcam.explain(net, TEXTS[1], preprocess=read, target=1)
+    assert found.words == ("a", "bad", "film,", "not", "good")
+    numbers = tfcam.explain(net, read(tf.constant(TEXTS[1:2])).numpy()[0], target=1)
+    np.testing.assert_allclose(found.raw, numbers.raw, atol=1e-6)
+    both = tfcam.explain(net, TEXTS[:2], preprocess=read, target=1)
+    assert [each.words for each in both] == [("not", "a", "good", "film"), found.words]
+
+
+def test_a_segment_of_another_input_is_not_cut():
+    first, second = keras.Input((6,), dtype="int32"), keras.Input((6,), dtype="int32")
+    embedding, mean = layers.Embedding(40, 3, name="embedding"), layers.GlobalAveragePooling1D()
+    x = layers.Concatenate()([mean(embedding(first)), mean(embedding(second))])
+    model = seeded(keras.Model([first, second], layers.Dense(2)(x)))
+
+    def read(texts):
+        pairs = [text if isinstance(text, tuple) else (text, text) for text in texts]
+        return [encode([a for a, _ in pairs]), encode([b for _, b in pairs])]
+
+    found = tfcam.explain(model, ("a good film", "not bad"), preprocess=read)
+    assert found.words == ("a", "good", "film")
+    assert "text_cut" not in [one.code for one in found.findings]
+
+
 def test_what_is_cut_is_told():
     net = network(None, 6)
     long = "not a good film but a lovely one"

@@ -204,7 +204,7 @@ def read_texts(
     inputs = reader.encode(texts)
     numbers = inputs.pop(reader.which)
     _check_numbers(numbers, len(texts))
-    contents = _Contents(reader, len(segmented[0]) if isinstance(texts[0], tuple) else 0)
+    contents = _Contents(reader, texts[0])
     return [
         _read(reader, contents, parts, row) for parts, row in zip(segmented, numbers, strict=True)
     ], inputs
@@ -223,14 +223,15 @@ class _Contents:
 
     Args:
         reader: How strings become numbers.
-        segments: Of how many segments texts are; 0 where they are plain strings.
+        text: One of the texts.
     """
 
-    def __init__(self, reader: TextReader, segments: int) -> None:
+    def __init__(self, reader: TextReader, text: Text) -> None:
         self._reader = reader
-        empty: Text = ("",) * segments if segments else ""
-        known = reader.encode([empty])[reader.which]
-        self.blanks = reader.blanks | set(np.ravel(known).tolist())
+        # Beside another, an empty text shows how it is filled up.
+        empty: Text = ("",) * len(text) if isinstance(text, tuple) else ""
+        known = reader.encode([empty, text])[reader.which][0]
+        self.blanks = reader.blanks | set(known.tolist())
         self._known: dict[str, list[int]] = {}
 
     def of(self, strings: Sequence[str]) -> list[list[int]]:
@@ -264,7 +265,7 @@ def _read(
                 owners[places[word.first : word.last]] = len(words)
                 words.append(segment[word.start : word.end])
                 spans.append((start + word.start, start + word.end))
-            cut += found.cut
+            cut += found.cut if len(places) else 0  # another input may have the segment
         start += len(segment) + 1
     text = "\n".join(segments)
     if not words:
