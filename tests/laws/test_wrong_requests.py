@@ -324,7 +324,7 @@ REQUESTS = [
     *option("target", "must have the embedding's size, 3; got 2", tfcam.Similarity([1.0, 2.0])),
     *option("target", "one of the model's 3 numbers", tfcam.Regression(1, 3)),
     *option("target", "output='kind' or 'other'", 0, model="two outputs"),
-    *option("method", "method must be one of", "", None, 5, [], {}, b"cam", np.array([0, 1])),
+    *option("method", "method must be one of", "", 5, [], {}, b"cam", np.array([0, 1])),
     *option("method", "Did you mean 'grad_cam'", "gradcam", "grad-cam", "GRAD_CAM"),
     *option("method", "must return a tensor", lambda reading: None, lambda reading: 1.0),
     *option("method", r"returned \(1, 6, 6, 8\)", lambda reading: reading.activations),

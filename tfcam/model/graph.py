@@ -32,7 +32,6 @@ from tfcam.model.outputs import (
     symbolic_outputs,
 )
 from tfcam.model.positions import CallKey, call_key, count_positions
-from tfcam.model.scope_names import valid_scopes
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
 from tfcam.model.strings import find_words, mark_texts
@@ -163,8 +162,7 @@ class ModelGraph(ModelTree):
         Returns:
             What the model returns, in its own structure.
         """
-        with valid_scopes(self.odd_names):
-            return run(self, self.structure, values)
+        return run(self, self.structure, values)
 
     # --- what happens inside ----------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.model.hooks import rewired
+from tfcam.model.scope_names import valid_scopes
 from tfcam.model.strings import Vectorization, blank_of, find_vectorization, takes_strings
 from tfcam.model.tree import ModelTree
 
@@ -309,12 +310,13 @@ def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
     behind = next((taken.behind for taken in inputs if taken.behind is not None), None)
     if behind is None:
         ordered = [taken.as_taken(value) for taken, value in zip(inputs, values, strict=True)]
-        return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)
+        with valid_scopes(tree.odd_names):
+            return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)
     numbers, given = values[behind.which], list(values)
     given[behind.which] = tf.fill((tf.shape(numbers)[0], *behind.sides), "")
 
     def give(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: numbers
 
-    with rewired(tree, [behind.layer()], give):
+    with valid_scopes(tree.odd_names), rewired(tree, [behind.layer()], give):
         return tree.model(tf.nest.pack_sequence_as(structure, given), training=False)
