@@ -326,6 +326,8 @@ def test_what_can_not_be_explained_is_told():
         tfcam.explain(nested(), "a film", words=["a", "film"])
     with pytest.raises(ValueError, match=r"whole numbers \(B, L\) for 1 texts; got float64"):
         tfcam.explain(net, "a film", preprocess=lambda texts: encode(texts) / 2)
+    with pytest.raises(ValueError, match=r"must give rows of one length, \(B, L\)"):
+        tfcam.explain(net, TEXTS, preprocess=lambda texts: [[3] * len(text) for text in texts])
     with pytest.raises(ValueError, match="fill='blur' is for images; of a text"):
         tfcam.explain(nested(), "a film", method="occlusion", fill="blur")
     with pytest.raises(ValueError, match=r"For texts see tfcam\.metrics\.erase_words"):

@@ -66,6 +66,7 @@ def test_it_is_what_verify_says_saved_and_shown(demo, tmp_path):
     assert "supported (p = " in repr(result)
 
 
+@pytest.mark.slow
 def test_each_of_a_batch_and_of_several_targets_has_its_own(demo):
     batch = tfcam.explain(demo, SCENES, target=[4, 3], verify=True)
     for image, target, result in zip(SCENES, [4, 3], batch, strict=True):
@@ -125,6 +126,7 @@ def test_what_can_not_be_verified_is_refused(demo):
 # --- many pictures --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_evaluate_counts_what_verify_supports(demo):
     scenes = [tfcam.scenes.draw_scene(seed, kinds=[KINDS[seed]]).image for seed in range(4)]
     methods = ["grad_cam", "saliency"]

@@ -133,8 +133,18 @@ def _values(graph: ModelGraph, given: Any, which: int) -> tuple[list[np.ndarray]
         given = [given[name] for name in sorted(structure)]
     several = len(graph.inputs) > 1 and isinstance(given, list | tuple)
     if several and len(given) == len(graph.inputs):
-        return [np.asarray(each) for each in given], True
-    return [np.asarray(given)], len(graph.inputs) == 1
+        return list(map(_array, given)), True
+    return [_array(given)], len(graph.inputs) == 1
+
+
+def _array(rows: Any) -> np.ndarray:
+    try:
+        return np.asarray(rows)
+    except ValueError:  # of rows of several lengths
+        raise ValueError(
+            "What turns strings into numbers must give rows of one length, (B, L): fill the shorter "
+            "ones up, such as with 0."
+        ) from None
 
 
 def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
@@ -143,6 +153,7 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
     Args:
         given: A string, a list of strings, an array or tensor of them; with labels beside it, which
             are left out.
+        pairs: Whether a tuple of strings is one text of several segments.
 
     Example:
         >>> strings_in(["a film", "a book"], False), strings_in(("why?", "so"), True)
