@@ -265,8 +265,7 @@ def test_a_segment_of_another_input_is_not_cut():
     model = seeded(keras.Model([first, second], layers.Dense(2)(x)))
 
     def read(texts):
-        pairs = [text if isinstance(text, tuple) else (text, text) for text in texts]
-        return [encode([a for a, _ in pairs]), encode([b for _, b in pairs])]
+        return [encode([one for one, _ in texts]), encode([two for _, two in texts])]
 
     found = tfcam.explain(model, ("a good film", "not bad"), preprocess=read)
     assert found.words == ("a", "good", "film")

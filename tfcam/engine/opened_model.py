@@ -89,7 +89,7 @@ class OpenedModel:
         texts = strings_in(inputs, pairs) if self.input.is_text else None
         # A user's function is asked only where there are strings: it may be one of numbers.
         if texts is not None:
-            reader = find_reader(self.graph, self.which, preprocess)
+            reader = find_reader(self.graph, self.which, preprocess, _first(texts))
             if reader is not None and (reader.whole or len(self.graph.inputs) == 1):
                 return _read(reader, texts)
         inputs = self.input.folded(inputs) if len(self.graph.inputs) == 1 else inputs
@@ -97,7 +97,7 @@ class OpenedModel:
         explained = self.input.folded(values.pop(self.which))
         texts = strings_in(explained, pairs) if self.input.is_text else None
         if texts is not None:
-            reader = find_reader(self.graph, self.which, preprocess)
+            reader = find_reader(self.graph, self.which, preprocess, _first(texts))
             explained = explained if reader is None else _read(reader, texts)[0]
         return explained, values
 
@@ -302,6 +302,10 @@ class OpenedModel:
                 f"The layer must see the explained input, {inputs[self.which].name!r}; "
                 f"{tap.name!r} does not. Pass {names or 'another layer'}."
             )
+
+
+def _first(texts: Text | list[Text]) -> Text:
+    return texts[0] if isinstance(texts, list) else texts
 
 
 def _read(reader: TextReader, texts: Text | list[Text]) -> tuple[Any, list[Any]]:

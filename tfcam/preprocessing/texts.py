@@ -64,7 +64,9 @@ class TextReader(NamedTuple):
     blanks: frozenset[int] = frozenset()
 
 
-def find_reader(graph: ModelGraph, which: int, preprocess: Preprocess) -> TextReader | None:
+def find_reader(
+    graph: ModelGraph, which: int, preprocess: Preprocess, text: Text
+) -> TextReader | None:
     """Find how strings become a model's inputs; None where it takes none.
 
     Args:
@@ -72,12 +74,13 @@ def find_reader(graph: ModelGraph, which: int, preprocess: Preprocess) -> TextRe
         which: Which of its inputs is explained.
         preprocess: A callable on a list of strings is taken; else what the model has inside, or
             brings along.
+        text: One of the texts.
     """
     taken = graph.inputs[which]
     if not taken.is_text:
         return None
     if callable(preprocess):
-        return _by_callable(graph, which, preprocess)
+        return _by_callable(graph, which, preprocess, text)
     if taken.behind is not None:
         layer = taken.behind.layer()
         vocabulary = layer.get_vocabulary
@@ -101,15 +104,22 @@ def find_reader(graph: ModelGraph, which: int, preprocess: Preprocess) -> TextRe
     )
 
 
-def _by_callable(graph: ModelGraph, which: int, function: Callable[..., Any]) -> TextReader:
+def _by_callable(
+    graph: ModelGraph, which: int, function: Callable[..., Any], text: Text
+) -> TextReader:
     """What a user's function makes of strings: the explained input, or all inputs."""
-    _, whole = _values(graph, function([""]), which)
+    _, whole = _values(graph, function([_beside_nothing("", text)]), which)
     return TextReader(
         lambda texts: _values(graph, function(list(texts)), which)[0],
         which if whole else 0,
         str,
         whole,
     )
+
+
+def _beside_nothing(segment: str, text: Text) -> Text:
+    """A segment as the first of a text of as many as another has; the others are empty."""
+    return segment if isinstance(text, str) else (segment, *("",) * (len(text) - 1))
 
 
 def _segments(texts: Sequence[Text]) -> Any:
@@ -142,8 +152,8 @@ def _array(rows: Any) -> np.ndarray:
         return np.asarray(rows)
     except ValueError:  # of rows of several lengths
         raise ValueError(
-            "What turns strings into numbers must give rows of one length, (B, L): fill the shorter "
-            "ones up, such as with 0."
+            "What turns strings into numbers must give rows of one length, (B, L): fill the "
+            "shorter ones up, such as with 0."
         ) from None
 
 
@@ -169,7 +179,7 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
         return _plain(given)
     if isinstance(given, np.ndarray) and given.dtype.kind in "USO":
         flat: list[Text] = [_plain(each) for each in given.reshape(-1)]
-        return flat if given.ndim else flat[0]
+        return (flat or None) if given.ndim else flat[0]
     if not isinstance(given, list | tuple) or not given:
         return None
     if all(isinstance(each, str | bytes) for each in given):
@@ -238,10 +248,9 @@ class _Contents:
     """
 
     def __init__(self, reader: TextReader, text: Text) -> None:
-        self._reader = reader
+        self._reader, self._text = reader, text
         # Beside another, an empty text shows how it is filled up.
-        empty: Text = ("",) * len(text) if isinstance(text, tuple) else ""
-        known = reader.encode([empty, text])[reader.which][0]
+        known = reader.encode([_beside_nothing("", text), text])[reader.which][0]
         self.blanks = reader.blanks | set(known.tolist())
         self._known: dict[str, list[int]] = {}
 
@@ -249,7 +258,8 @@ class _Contents:
         """The numbers of each string by itself."""
         new = [each for each in dict.fromkeys(strings) if each not in self._known]
         if new:
-            rows = self._reader.encode(new)[self._reader.which]
+            texts = [_beside_nothing(each, self._text) for each in new]
+            rows = self._reader.encode(texts)[self._reader.which]
             self._known |= {
                 each: [number for number in row.tolist() if number not in self.blanks]
                 for each, row in zip(new, rows, strict=True)
