@@ -180,7 +180,8 @@ def test_only_the_order_of_a_map_counts(demo):
 def test_a_map_that_marks_all_alike_is_not_supported(demo):
     flat = tfcam.verify(demo, np.zeros((4, 4)), image=STAR)
     assert (flat.p_value, flat.verdict) == (1.0, "not supported")
-    assert not flat.falls.any()
+    # A picture's place in its batch may change the last digits of a probability.
+    np.testing.assert_allclose(flat.falls, 0, atol=10 * np.finfo(np.float32).eps)
 
 
 def test_the_model_stays_as_it_is_bit_for_bit():

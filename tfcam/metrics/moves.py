@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+# What float32 may add to the difference of two probabilities, with a factor of 10 to spare.
+_TIE = 1e-6
+
 
 def moved_maps(values: np.ndarray, draws: int, seed: int = 0) -> Iterator[np.ndarray]:
     """Move a map to other places: the same values beside each other, elsewhere.
@@ -43,8 +46,18 @@ def moved_maps(values: np.ndarray, draws: int, seed: int = 0) -> Iterator[np.nda
         yield np.roll(turned, rest[values.ndim :], tuple(axes))
 
 
+def count_as_large(observed: float, others: np.ndarray) -> int:
+    """Count the values that are at least as large as an observed one.
+
+    Values within 1e-6 are equal: float32 holds no more of probabilities that are subtracted.
+    """
+    return int(np.count_nonzero(others >= observed - _TIE))
+
+
 def permutation_p(observed: float, others: np.ndarray) -> float:
     """Compute the p-value of a permutation test: (1 + #{others >= observed}) / (1 + #others).
+
+    Values within 1e-6 are equal.
 
     Args:
         observed: The value of the map that is tested.
@@ -56,4 +69,4 @@ def permutation_p(observed: float, others: np.ndarray) -> float:
         >>> permutation_p(3.0, np.array([1.0, 2.0, 3.0]))
         0.5
     """
-    return float((1 + np.count_nonzero(others >= observed)) / (1 + len(others)))
+    return float((1 + count_as_large(observed, others)) / (1 + len(others)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfcam.metrics.baselines import centre_gaussian
+from tfcam.metrics.moves import count_as_large
 from tfcam.metrics.removal_test import (
     FEWEST,
     NOT_SUPPORTED,
@@ -27,7 +28,7 @@ def of_use(marks: Marks, name: str, falls: np.ndarray, kept: np.ndarray) -> Chec
     """
     verdict, p_value = judged(falls[0], falls[1:])
     number, others = marks.hiding.number, falls[1:]
-    as_much = int(np.count_nonzero(others >= falls[0]))
+    as_much = count_as_large(falls[0], others)
     share = marks.count / np.prod(marks.hiding.sides)
     alone = "" if len(kept) == 1 else f", at other places {kept[1:].mean():.3g}"
     sentence = (
