@@ -25,7 +25,8 @@ from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
-from tfcam.preprocessing.texts import Text, TextReader, find_reader, read_texts, strings_in
+from tfcam.preprocessing.text_readers import Text, TextReader, find_reader, strings_in
+from tfcam.preprocessing.texts import read_texts
 from tfcam.targets.two_classes import Classes
 from tfcam.utils.recent import Recent
 

@@ -20,7 +20,7 @@ from tfcam.methods.selection import MethodChoice, as_request, request_name
 from tfcam.metrics.words import erase_words
 from tfcam.model.labels import class_of
 from tfcam.model.taps import Layers
-from tfcam.preprocessing.texts import strings_in
+from tfcam.preprocessing.text_readers import strings_in
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 

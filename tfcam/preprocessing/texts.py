@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from tfcam.model.graph import ModelGraph
-from tfcam.model.strings import tokenizer_of
-from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.text_readers import Text, TextReader, beside_nothing
 from tfcam.utils.validation import shown
-
-# Two segments are a premise and a hypothesis, a question and its context.
-Text: TypeAlias = str | tuple[str, ...]
 
 # A word, with what follows an apostrophe; signs that stand together; where words are not set
 # apart, as in Chinese and Japanese, each letter.
@@ -43,160 +37,6 @@ class ReadText:
     spans: tuple[tuple[int, int], ...]
     owners: np.ndarray
     cut: int = 0
-
-
-class TextReader(NamedTuple):
-    """How strings become a model's inputs.
-
-    Attributes:
-        encode: Texts, all of as many segments -> the inputs (B, ...) that come from them, in their
-            flat order: all of the model's, or the explained one alone.
-        which: Which of these holds the numbers of words.
-        name: What a number is called where the words can't be told.
-        whole: Whether all of the model's inputs come from the text.
-        blanks: Numbers that are of no word in any text.
-    """
-
-    encode: Callable[[Sequence[Text]], list[np.ndarray]]
-    which: int
-    name: Callable[[int], str]
-    whole: bool
-    blanks: frozenset[int] = frozenset()
-
-
-def find_reader(
-    graph: ModelGraph, which: int, preprocess: Preprocess, text: Text
-) -> TextReader | None:
-    """Find how strings become a model's inputs; None where it takes none.
-
-    Args:
-        graph: What is known of the model.
-        which: Which of its inputs is explained.
-        preprocess: A callable on a list of strings is taken; else what the model has inside, or
-            brings along.
-        text: One of the texts.
-    """
-    taken = graph.inputs[which]
-    if not taken.is_text:
-        return None
-    if callable(preprocess):
-        return _by_callable(graph, which, preprocess, text)
-    if taken.behind is not None:
-        layer = taken.behind.layer()
-        vocabulary = layer.get_vocabulary
-        return TextReader(
-            lambda texts: [np.asarray(layer(tf.constant(list(texts))))],
-            0,
-            lambda number: str(vocabulary()[number]),
-            whole=False,
-            blanks=frozenset([0]),
-        )
-    tokenizer = tokenizer_of(graph.model)
-    if tokenizer is None:
-        return None
-    special = (getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "start", "end"))
-    return TextReader(
-        lambda texts: _values(graph, graph.model.preprocessor(x=_segments(texts)), which)[0],
-        which,
-        lambda number: str(tokenizer.id_to_token(number)),
-        whole=True,
-        blanks=frozenset(int(number) for number in special if number is not None),
-    )
-
-
-def _by_callable(
-    graph: ModelGraph, which: int, function: Callable[..., Any], text: Text
-) -> TextReader:
-    """What a user's function makes of strings: the explained input, or all inputs."""
-    _, whole = _values(graph, function([_beside_nothing("", text)]), which)
-    return TextReader(
-        lambda texts: _values(graph, function(list(texts)), which)[0],
-        which if whole else 0,
-        str,
-        whole,
-    )
-
-
-def _beside_nothing(segment: str, text: Text) -> Text:
-    """A segment as the first of a text of as many as another has; the others are empty."""
-    return segment if isinstance(text, str) else (segment, *("",) * (len(text) - 1))
-
-
-def _segments(texts: Sequence[Text]) -> Any:
-    """Texts as KerasHub takes them: strings, or a tuple of the first, second, ... segments."""
-    if isinstance(texts[0], str):
-        return tf.constant(list(texts))
-    return tuple(map(tf.constant, zip(*texts, strict=True)))
-
-
-def _values(graph: ModelGraph, given: Any, which: int) -> tuple[list[np.ndarray], bool]:
-    """The arrays that a text was made into, and whether these are all of the model's inputs."""
-    if isinstance(given, tuple) and given and isinstance(given[0], Mapping):
-        given = given[0]  # beside labels that there are none of
-    structure = graph.structure
-    if isinstance(structure, dict) and isinstance(given, Mapping):
-        if missing := set(structure) - set(given):
-            raise ValueError(
-                f"preprocess must give all inputs of {graph.name!r}; it gave "
-                f"{', '.join(map(repr, given))}, and {', '.join(map(repr, missing))} is missing."
-            )
-        given = [given[name] for name in sorted(structure)]
-    several = len(graph.inputs) > 1 and isinstance(given, list | tuple)
-    if several and len(given) == len(graph.inputs):
-        return list(map(_array, given)), True
-    return [_array(given)], len(graph.inputs) == 1
-
-
-def _array(rows: Any) -> np.ndarray:
-    try:
-        return np.asarray(rows)
-    except ValueError:  # of rows of several lengths
-        raise ValueError(
-            "What turns strings into numbers must give rows of one length, (B, L): fill the "
-            "shorter ones up, such as with 0."
-        ) from None
-
-
-def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
-    """The text, or the batch of texts, that a user gives; None of anything else.
-
-    Args:
-        given: A string, a list of strings, an array or tensor of them; with labels beside it, which
-            are left out.
-        pairs: Whether a tuple of strings is one text of several segments.
-
-    Example:
-        >>> strings_in(["a film", "a book"], False), strings_in(("why?", "so"), True)
-        (['a film', 'a book'], ('why?', 'so'))
-        >>> strings_in((["a film", "a book"], [0, 1]), False), strings_in([1, 2], False)
-        (['a film', 'a book'], None)
-    """
-    if isinstance(given, str | bytes):
-        return _plain(given)
-    if isinstance(given, tf.Tensor) and given.dtype == tf.string:
-        given = given.numpy()
-    if isinstance(given, bytes | np.str_):
-        return _plain(given)
-    if isinstance(given, np.ndarray) and given.dtype.kind in "USO":
-        flat: list[Text] = [_plain(each) for each in given.reshape(-1)]
-        return (flat or None) if given.ndim else flat[0]
-    if not isinstance(given, list | tuple) or not given:
-        return None
-    if all(isinstance(each, str | bytes) for each in given):
-        plain = tuple(map(_plain, given))
-        return plain if pairs and isinstance(given, tuple) else list(plain)
-    inner = [strings_in(each, pairs) for each in given]
-    if isinstance(given, tuple) and isinstance(inner[0], list) and None in inner[1:]:
-        return inner[0]  # beside their labels
-    if None in inner:
-        return None
-    if isinstance(given, tuple) and all(isinstance(each, list) for each in inner):
-        return [tuple(each) for each in zip(*inner, strict=True)]  # segments, each a batch
-    return [each for each in inner if each is not None and not isinstance(each, list)]
-
-
-def _plain(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def read_texts(
@@ -250,7 +90,7 @@ class _Contents:
     def __init__(self, reader: TextReader, text: Text) -> None:
         self._reader, self._text = reader, text
         # Beside another, an empty text shows how it is filled up.
-        known = reader.encode([_beside_nothing("", text), text])[reader.which][0]
+        known = reader.encode([beside_nothing("", text), text])[reader.which][0]
         self.blanks = reader.blanks | set(known.tolist())
         self._known: dict[str, list[int]] = {}
 
@@ -258,7 +98,7 @@ class _Contents:
         """The numbers of each string by itself."""
         new = [each for each in dict.fromkeys(strings) if each not in self._known]
         if new:
-            texts = [_beside_nothing(each, self._text) for each in new]
+            texts = [beside_nothing(each, self._text) for each in new]
             rows = self._reader.encode(texts)[self._reader.which]
             self._known |= {
                 each: [number for number in row.tolist() if number not in self.blanks]
