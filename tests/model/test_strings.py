@@ -169,6 +169,23 @@ def test_strings_beside_a_table():
     np.testing.assert_allclose(found.score, own[0, 1], rtol=1e-5)
 
 
+def test_strings_beside_a_picture_with_channels_first():
+    strings = keras.Input((1,), dtype="string", name="text")
+    picture = keras.Input((3, 12, 16), name="picture")
+    vectorized = vectorization(output_sequence_length=12)
+    turned = layers.Permute((2, 3, 1))(picture)
+    seen = layers.Conv2D(4, 3, activation="relu", name="seen")(turned)
+    seen = layers.Dense(3)(layers.GlobalAveragePooling2D()(seen))
+    x = layers.Add()([network(vectorized)(vectorized(strings)), seen])
+    model = seeded(keras.Model({"text": strings, "picture": picture}, layers.Dense(2)(x)))
+    image = np.random.default_rng(4).random((3, 12, 16)).astype("float32")
+    given = {"text": TEXTS[0], "picture": image}
+    own = model.predict({"text": tf.constant([[TEXTS[0]]]), "picture": image[None]}, verbose=0)
+    found = tfcam.explain(model, given, input="text", target=1)
+    assert found.words == ("not", "a", "good", "film")
+    np.testing.assert_allclose(found.score, own[0, 1], rtol=1e-5)
+
+
 def test_hand_examples():
     """A mean of embeddings: what a word gives is its own number, whatever stands beside it."""
     vectorized = layers.TextVectorization(vocabulary=["not", "good"], output_sequence_length=4)

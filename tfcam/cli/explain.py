@@ -29,7 +29,7 @@ from tfcam.cli.checks import beside, check_image, check_method_options, check_ne
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, print_words, say
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import TARGET
+from tfcam.engine.options import TARGET, usual_method
 from tfcam.engine.trust_options import VERIFY
 from tfcam.images.loading import is_url
 from tfcam.utils.files import check_target
@@ -99,7 +99,7 @@ def explain(
     from tfcam.utils.progress import progress_bar
 
     texts, changes = read_texts(images or [], text or []), read_method_options(option, _EXPLAINED)
-    usual = "integrated_gradients" if texts and options["layer"] is None else "grad_cam"
+    usual = usual_method(bool(texts), options["layer"])
     method = usual if options["method"] is None else options["method"]
     check_method_options(method, changes, options)
     if not (texts or images):

@@ -21,7 +21,7 @@ from tfcam.cli.explain import Image
 from tfcam.cli.flags import HOW, flags, read_method_options
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import SEED, TARGET
+from tfcam.engine.options import SEED, TARGET, usual_method
 from tfcam.utils.files import check_target
 
 _VERIFIED = (TARGET, *DOORS["Explainer"], SEED)
@@ -60,7 +60,8 @@ def verify(
 ) -> None:
     """Ask how far the map of one image can be trusted, by five questions."""
     changes = read_method_options(option, _VERIFIED)
-    method = "grad_cam" if options["method"] is None else options["method"]
+    usual = usual_method(False, options["layer"])
+    method = usual if options["method"] is None else options["method"]
     check_method_options(method, changes, options)
     check_image(image)
     if html is not None:

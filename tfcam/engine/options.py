@@ -150,6 +150,13 @@ METHOD_OR_DEFAULT = replace(
     words="The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text, where "
     "no layer is given, integrated_gradients at the embeddings of its words.",
 )
+
+
+def usual_method(of_text: bool, layer: object) -> str:
+    """The method where none is named, as METHOD_OR_DEFAULT says."""
+    return "integrated_gradients" if of_text and layer is None else "grad_cam"
+
+
 METHODS = Option(
     "methods",
     "Sequence[MethodChoice] | None",

@@ -13,7 +13,7 @@ import numpy as np
 from tfcam import maps
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.engine.options import AUGMENT, FUSE
+from tfcam.engine.options import AUGMENT, FUSE, usual_method
 from tfcam.engine.runner import Runner
 from tfcam.engine.settings import Settings
 from tfcam.explainer import augmentation
@@ -39,8 +39,7 @@ def default_method(model: keras.Model, layer: Layers, input: str | int | None) -
         TypeError: If it is no Keras model.
         ValueError: If there is no such input.
     """
-    of_text = layer is None and open_model(model, input).is_text
-    return "integrated_gradients" if of_text else "grad_cam"
+    return usual_method(open_model(model, input).is_text, layer)
 
 
 class Pipeline:

@@ -24,10 +24,11 @@ from tfcam.utils.terminal_text import make_printable
 _SIZE, LINE, _PAD, _SPACE = 11, 0.27, 0.045, 0.05
 
 
-MARGIN, MOSTLINES = 0.1, 100
+MARGIN, MOST_LINES = 0.1, 100
 
 
-_WIDTH, _AROUND = 7.6, 1.12  # of the words in a figure, and what is above and below them
+# Of the words in a figure, of the figure; what is above and below; where the colour bar is.
+WIDTH, FIGURE_WIDTH, _AROUND, _BAR = 7.6, 8.0, 1.12, 0.38
 
 
 _TEXT = TextToPath()
@@ -141,8 +142,8 @@ def set_words(words: Sequence[str], width: float, most: int) -> list[list[tuple[
 
 def figure_size(words: Sequence[str]) -> tuple[float, float]:
     """Measure a figure of words with its title and colour bar: width and height in inches."""
-    lines = len(set_words(words, _WIDTH - 2 * MARGIN, MOSTLINES))
-    return 8.0, lines * LINE + 2 * MARGIN + _AROUND
+    lines = len(set_words(words, WIDTH - 2 * MARGIN, MOST_LINES))
+    return FIGURE_WIDTH, lines * LINE + 2 * MARGIN + _AROUND
 
 
 def add_axes(figure: Figure, foot: str, palette: Palette) -> Axes:
@@ -151,14 +152,21 @@ def add_axes(figure: Figure, foot: str, palette: Palette) -> Axes:
     Words are set in inches, so that no layout may move the axes afterwards.
     """
     width, height = figure.get_size_inches()
-    left = (width - _WIDTH) / 2 / width
-    axes = figure.add_axes((left, 0.62 / height, _WIDTH / width, (height - _AROUND) / height))
-    bar = figure.add_axes((left, 0.38 / height, 2.5 / width, 0.13 / height))
+    left = (width - WIDTH) / 2 / width
+    axes = figure.add_axes((left, 0.62 / height, WIDTH / width, (height - _AROUND) / height))
+    add_bar(figure, palette)
+    figure.text(1 - left, _BAR / height, foot, ha="right", fontsize="small")
+    return axes
+
+
+def add_bar(figure: Figure, palette: Palette) -> None:
+    """Add a colour bar at the foot of a figure of words."""
+    width, height = figure.get_size_inches()
+    left = (width - WIDTH) / 2 / width
+    bar = figure.add_axes((left, _BAR / height, 2.5 / width, 0.13 / height))
     figure.colorbar(palette.scale(), cax=bar, orientation="horizontal", ticks=palette.ticks)
     bar.set_xlabel(palette.label(OF_MAXIMUM), fontsize="small", labelpad=1)
     bar.tick_params(labelsize="small", pad=1.5, length=2)
-    figure.text(1 - left, 0.38 / height, foot, ha="right", fontsize="small")
-    return axes
 
 
 def draw_words(axes: Axes, words: Sequence[str], values: np.ndarray, palette: Palette) -> None:

@@ -197,6 +197,16 @@ def checked_thresholds(thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
     return array
 
 
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Refuse fractions that do not rise.
+
+    Raises:
+        ValueError: If there is none, they do not rise, or one is not in [0, 1].
+    """
+    if not len(fractions) or (np.diff(list(map(checked_fraction, fractions))) <= 0).any():
+        raise ValueError(f"fractions must rise, each in [0, 1]; got {list(fractions)}.")
+
+
 def checked_fraction(fraction: float) -> float:
     """Check a fraction of the pixels.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfcam.metrics.checks import Heatmaps, checked_fraction
+from tfcam.metrics.checks import Heatmaps, check_fractions, checked_fraction
 from tfcam.metrics.imputation import FILLS, Fill, impute
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import on_input, ranks
@@ -375,8 +375,7 @@ def _road(
     highest: bool,
 ) -> Curve:
     check_choice("fill", fill, FILLS)
-    if not len(fractions) or (np.diff(list(map(checked_fraction, fractions))) <= 0).any():
-        raise ValueError(f"fractions must rise, each in [0, 1]; got {list(fractions)}.")
+    check_fractions(fractions)
     places = [ranks(heatmap) for heatmap in on_input(probe, heatmaps)]
     pixels = places[0].size
     counts = np.array([round(fraction * pixels) for fraction in fractions])

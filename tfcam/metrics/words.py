@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
-from tfcam.metrics.checks import checked_fraction, raw_map_of
+from tfcam.metrics.checks import check_fractions, raw_map_of
 from tfcam.metrics.curves import RATIONALES
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
@@ -93,8 +93,7 @@ def erase_words(
         (1,)
     """
     settings = Settings(output=output, at_once=batch_size)  # checks them
-    if not len(fractions) or (np.diff(list(map(checked_fraction, fractions))) <= 0).any():
-        raise ValueError(f"fractions must rise, each in [0, 1]; got {list(fractions)}.")
+    check_fractions(fractions)
     opened = open_model(model, input)
     explained, others = opened.split(texts, preprocess)
     read = explained if isinstance(explained, list) else [explained]

@@ -54,17 +54,9 @@ def mark_rows(structure: Any, calls_of: Callable[[Any, int], CallGraph]) -> Any:
         may_be = len(taken.shape) == 1 and None not in taken.shape and not taken.is_text
         if not may_be:
             return taken
-        calls = calls_of(structure, which)
-        first = calls.explained_alone() if calls.sources else calls.calls
-        for call in first:
-            for inner in ((call.input_shape or ())[1:], (call.shape or ())[1:]):
-                if _is_folded(inner, taken.shape[0]):
-                    return replace(taken, shape=inner, row=True)
-                if inner != taken.shape:
-                    return taken
-            if getattr(call.operation, "weights", ()) and not isinstance(call.operation, _IN_PLACE):
-                return taken
-        return taken
+        inner = _first_other_shape(calls_of(structure, which), taken.shape)
+        folded = _is_folded(inner, taken.shape[0])
+        return replace(taken, shape=inner, row=True) if folded else taken
 
     inputs = tf.nest.flatten(structure)
     if any(len(taken.shape) > 1 for taken in inputs):  # what stands beside pictures is a table
@@ -97,14 +89,20 @@ def is_bare(calls: CallGraph, shape: Shape) -> bool:
         >>> taken((28, 28)), taken((28, 4))
         ((28, 28, 1), (28, 4))
     """
+    inner = _first_other_shape(calls, shape)
+    return inner != () and _is_laid_out(inner, shape)
+
+
+def _first_other_shape(calls: CallGraph, shape: Shape) -> Shape:
+    """The first shape that an input gets before weights that mix its values; () without one."""
     first = calls.explained_alone() if calls.sources else calls.calls
     for call in first:
         for taken in (call.input_shape, call.shape):
             if taken is not None and taken[1:] != shape:
-                return _is_laid_out(taken[1:], shape)
+                return taken[1:]
         if getattr(call.operation, "weights", ()) and not isinstance(call.operation, _IN_PLACE):
-            return False
-    return False
+            return ()
+    return ()
 
 
 def _is_laid_out(inner: Shape, shape: Shape) -> bool:

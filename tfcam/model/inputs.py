@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -154,7 +155,7 @@ def read_structure(tree: ModelTree) -> Any:
         )
     taken = _structure(model)
     if takes_strings(tree):
-        return _behind_strings(tree, taken)
+        taken = _behind_strings(tree, taken)
     blank = blank_of(model)
     if blank:
         taken = tf.nest.map_structure(lambda one: replace(one, blank=blank), taken)
@@ -307,16 +308,12 @@ def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
         values: What it is given, in their flat order, the channels last.
     """
     inputs: list[Input] = tf.nest.flatten(structure)
+    ordered = [taken.as_taken(value) for taken, value in zip(inputs, values, strict=True)]
     behind = next((taken.behind for taken in inputs if taken.behind is not None), None)
-    if behind is None:
-        ordered = [taken.as_taken(value) for taken, value in zip(inputs, values, strict=True)]
-        with valid_scopes(tree.odd_names):
-            return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)
-    numbers, given = values[behind.which], list(values)
-    given[behind.which] = tf.fill((tf.shape(numbers)[0], *behind.sides), "")
-
-    def give(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: numbers
-
-    with valid_scopes(tree.odd_names), rewired(tree, [behind.layer()], give):
-        return tree.model(tf.nest.pack_sequence_as(structure, given), training=False)
+    past_strings: AbstractContextManager[Any] = nullcontext()
+    if behind is not None:
+        numbers = ordered[behind.which]
+        ordered[behind.which] = tf.fill((tf.shape(numbers)[0], *behind.sides), "")
+        past_strings = rewired(tree, [behind.layer()], lambda *layer: lambda *args, **kw: numbers)
+    with valid_scopes(tree.odd_names), past_strings:
+        return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from tfcam.figures import text as lettering
 from tfcam.figures.letters import write_plainly
-from tfcam.figures.palette import OF_MAXIMUM, Palette
+from tfcam.figures.palette import Palette
 from tfcam.figures.rendering import render
 from tfcam.results.explanation import Explanation
 
-# In inches: the width of a figure and of what is inside, what is below a text, and below all.
-_WIDTH, _INSIDE, _GAP, _FOOT = 8.0, 7.6, 0.45, 0.55
+# In inches: what is above a text, and below all.
+_GAP, _FOOT = 0.45, 0.55
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class TextSheet:
 
     def draw(self, figure: Figure) -> None:
         """Draw all on an empty figure, which becomes as high as they need."""
-        words = self.explanations[0].words
-        lines = len(lettering.set_words(words, _INSIDE - 2 * lettering.MARGIN, 100))
+        words, inside, width = self.explanations[0].words, lettering.WIDTH, lettering.FIGURE_WIDTH
+        lines = len(lettering.set_words(words, inside - 2 * lettering.MARGIN, lettering.MOST_LINES))
         box = lines * lettering.LINE + 2 * lettering.MARGIN
         height = len(self.explanations) * (box + _GAP) + _FOOT
-        figure.set_size_inches(_WIDTH, height)
-        left, wide = (_WIDTH - _INSIDE) / 2 / _WIDTH, _INSIDE / _WIDTH
+        figure.set_size_inches(width, height)
+        left, wide = (width - inside) / 2 / width, inside / width
         top = height
         for explanation, title in zip(self.explanations, self.titles, strict=True):
             top -= box + _GAP
@@ -46,11 +46,7 @@ class TextSheet:
             values = explanation.signed_heatmap if self.palette.signed else explanation.heatmap
             lettering.draw_words(axes, words, values, self.palette)
             write_plainly(axes.set_title(title, fontsize="medium", loc="left"))
-        bar = figure.add_axes((left, 0.36 / height, 2.5 / _WIDTH, 0.13 / height))
-        palette = self.palette
-        figure.colorbar(palette.scale(), cax=bar, orientation="horizontal", ticks=palette.ticks)
-        bar.set_xlabel(palette.label(OF_MAXIMUM), fontsize="small", labelpad=1)
-        bar.tick_params(labelsize="small", pad=1.5, length=2)
+        lettering.add_bar(figure, self.palette)
 
     def render(self, kind: str, dpi: int) -> bytes:
         """Draw all as a file's content."""
