@@ -125,6 +125,30 @@ def test_maps_of_strings_equal_those_of_their_numbers(kind):
     np.testing.assert_allclose(found.raw, wanted, atol=1e-6)
 
 
+def test_gradients_by_the_embeddings():
+    """Against a tape by hand: norms, and the product with the embedding."""
+    model = nested()
+    net = model.get_layer("net")
+    numbers = layer_of(model, layers.TextVectorization)(tf.constant(TEXTS[2:]))
+    vectors = net.get_layer("embedding")(numbers)
+    with tf.GradientTape() as tape:
+        tape.watch(vectors)
+        mean = tf.reduce_mean(net.get_layer("conv")(vectors), 1)
+        score = net.get_layer("head")(mean)[:, 1]
+    slopes = tape.gradient(score, vectors).numpy()[0, :5].astype(np.float64)
+    norms = np.linalg.norm(slopes, axis=-1)
+    no_noise = {"samples": 2, "noise": 0.0}
+    for method, options, wanted in [
+        ("saliency", {}, norms),
+        ("smooth_grad", no_noise, norms),
+        ("smooth_grad", {**no_noise, "squared": True}, norms**2),
+        ("gradient_input", {}, (slopes * vectors.numpy()[0, :5]).sum(-1)),
+    ]:
+        found = tfcam.explain(model, TEXTS[2], method=method, target=1, **options)
+        assert found.layer == "net/embedding"
+        np.testing.assert_allclose(found.raw, wanted, rtol=1e-4, atol=1e-7, err_msg=method)
+
+
 def test_a_batch_is_its_texts_one_by_one():
     model = nested()
     batch = tfcam.explain(model, TEXTS, method="occlusion", target=0)
@@ -322,6 +346,21 @@ def test_letters_are_summed_to_words():
     # The spaces between them are letters of the word that follows.
     assert found.raw.sum() == pytest.approx(each.raw.sum(), abs=1e-5)
     assert found.raw[0] == pytest.approx(parts[0], abs=1e-6)
+
+
+def test_hiding_a_word_hides_all_of_its_letters():
+    """Occlusion, by hand: padding in the place of each; the fall is the word's, not a letter's."""
+    read = vectorization(output_sequence_length=30, split="character")
+    strings = keras.Input((1,), dtype="string")
+    model = keras.Model(strings, network(read, 30)(read(strings)))
+    found = tfcam.explain(model, "a good film", target=1, method="occlusion")
+    ids = read(tf.constant(["a good film"])).numpy()
+    net = model.get_layer("net")
+    whole = net(ids)[0, 1]
+    for word, (start, end) in enumerate([(0, 1), (1, 6), (6, 11)]):  # with the space before it
+        hidden = ids.copy()
+        hidden[0, start:end] = 0
+        assert found.raw[word] == pytest.approx(float(whole - net(hidden)[0, 1]), abs=1e-6)
 
 
 # --- what is refused ------------------------------------------------------------------------
