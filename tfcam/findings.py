@@ -179,10 +179,10 @@ FINDINGS = {
         "Use `guided_backprop`, or `integrated_gradients`, which also tells classes apart.",
     ),
     "prefix_tokens": Known(
-        "The {count} tokens of {layer!r} are taken for {prefix} of no patch in front, then "
+        "The {count} tokens of {layer!r} are taken for {extra} of no patch, {where}, and "
         "{height} x {width} patches, row by row.",
-        "There are more tokens than patches: those in front are taken for class, distillation or "
-        "register tokens, and no map shows them.",
+        "There are more tokens than patches: the others, in front unless the model joins them "
+        "elsewhere, are taken for class, distillation or register tokens, and no map shows them.",
         "If the patches lie in another way, pass `grid=(height, width)`.",
     ),
     "noisy_map": Known(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 
 from tfcam.model.hooks import Side
+from tfcam.model.token_origins import TokenOrigins
 
 Shape = tuple[int | None, ...]
 
@@ -79,6 +80,7 @@ class CallGraph:
         orders: In which order each tensor has the axes behind its batch, where it is another than
             (..., channels): (2, 0, 1) where the channels stand before rows and columns.
         own_order: In which order the model takes those of the explained input.
+        origins: Which patch each token is of, where tokens are joined, cut or moved.
     """
 
     calls: tuple[Call, ...]
@@ -103,6 +105,7 @@ class CallGraph:
     ranks: Mapping[str, int] = field(default_factory=dict)
     orders: Mapping[str, Order] = field(default_factory=dict)
     own_order: Order = ()
+    origins: TokenOrigins = field(default_factory=TokenOrigins)
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""

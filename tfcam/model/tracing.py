@@ -20,6 +20,7 @@ from tfcam.model.endings import traced_ending
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
 from tfcam.model.layer_types import attentions, sealed_path
+from tfcam.model.token_origins import TokenOrigins, find_origins
 from tfcam.model.tree import ModelTree
 
 # What stands for the sides that a model leaves open, in pixels.
@@ -121,6 +122,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         ranks := _ranks(function.graph),
         axis_orders(parents, kinds, ranks, _turns(function.graph), {}),
         taken[which].layers_order,
+        find_origins(function.graph, parents, tensor_name) if rank == 4 else TokenOrigins(),
     )
 
 
