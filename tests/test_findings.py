@@ -40,6 +40,7 @@ FACTS = {
     "model": "tiny",
     "method": "eigen_cam",
     "extra": 5,
+    "frames": 8,
     "where": "in front",
     "height": 16,
     "width": 14,

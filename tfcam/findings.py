@@ -104,6 +104,13 @@ FINDINGS = {
         "Use a method of pixels, such as `saliency` or `integrated_gradients`, or give the "
         "picture to a model without that step.",
     ),
+    "no_time": Known(
+        "The map of {layer!r} lacks the input's first axis, of time or depth: it is shown alike on "
+        "all {frames} frames. Explain an earlier layer, or a method of pixels, such as saliency.",
+        "The layer sums up time or depth, as a ConvLSTM2D does that gives its last state alone.",
+        "Explain a layer before it, build the layer with `return_sequences=True`, or take a method "
+        "of pixels, such as `saliency`.",
+    ),
     "text_cut": Known(
         "The model does not see the last {count} words of the text, or the first, as it takes no "
         "more: only the {seen} that it sees are explained.",

@@ -65,7 +65,10 @@ def of_result(
     lost = [place for place in places if engine.placement(place, sides) == UNKNOWN]
     names = [engine.layers[place] for place in lost]
     findings += [finding("place_unknown", layer=name) for name in names]
-    findings += of_tokens([engine.submodel.taps[place] for place in places])
+    taps = [engine.submodel.taps[place] for place in places]
+    findings += of_tokens(taps)
+    summed = [tap.name for tap in taps if tap.frames == 1 < sides[0]]
+    findings += [finding("no_time", layer=name, frames=sides[0]) for name in summed]
     if method.placed:
         findings += of_members(engine, places)
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)

@@ -18,6 +18,7 @@ from tfcam.model.call_graph import Call, CallGraph, Shape, axis_orders, channels
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
 from tfcam.model.tree import ModelTree, has_own_call
+from tfcam.model.videos import lay_out_frames
 
 _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
 
@@ -112,6 +113,8 @@ class Reader:
             tokens = self._rank == 4 and any(len(tensor.shape) == 3 for tensor in node.outputs)
             if tokens and type(operation).__name__ in _MOVING_TOKENS:
                 raise UntoldError
+            if self._rank == 5 and _folds(operation):
+                raise UntoldError
             fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
             made_names = taken_names if _passes(operation) else fresh
         whole = [names[id(tensor)] for tensor in arguments.keras_tensors]
@@ -169,7 +172,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
     except UntoldError:
         return None
     return CallGraph(
-        tuple(reader.calls),
+        lay_out_frames(reader.calls, rank, explained.shape),
         tuple(outputs),
         shape,
         rank,
@@ -244,6 +247,12 @@ def _turns(operation: Any, rank: int) -> Sequence[int] | None:
     if name == "Swapaxes":
         return np.swapaxes(axes, operation.axis1, operation.axis2).shape
     return operation.axes if name == "Transpose" else None
+
+
+def _folds(operation: Any) -> bool:
+    """Whether an operation may make the frames of videos a batch, as no layer of Keras does."""
+    layer = isinstance(operation, keras.layers.Layer)
+    return type(operation).__name__ == "Reshape" and not layer
 
 
 def _passes(operation: Any) -> bool:

@@ -207,9 +207,9 @@ def _last_attended(
 
 
 def mapped_calls(calls: CallGraph, grid: tuple[int, int] | None = None) -> list[Call]:
-    """List the calls that give a map, but for whole models, which only pass on what is inside."""
-    models = keras.Model
-    return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), models)]
+    """List the calls that give a map, but for what only passes on what is inside, as models do."""
+    outer = keras.Model | keras.layers.TimeDistributed
+    return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), outer)]
 
 
 def list_layers(
