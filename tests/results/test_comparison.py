@@ -205,7 +205,8 @@ def test_a_shared_scale_is_drawn_and_named():
 
 @pytest.mark.parametrize("options", [{}, {"shared_scale": True}, {"signed": True}])
 def test_contours_are_said_in_words_without_a_bar(options):
-    comparison = Comparison(("a",), ("x",), ((made([[0, 4.0]]),),))
+    one = made([[0, 4.0]], parts={})
+    comparison = Comparison(("a",), ("x",), ((one,),))
     figure = comparison.plot(contours=True, **options)
     assert bars(figure) == []
     whose = "the largest value in its row" if "shared_scale" in options else "each map's maximum"

@@ -166,7 +166,8 @@ def _varies(value: Any) -> bool:
     """Whether a tensor is not the same for the ramp as for black."""
     if not isinstance(value, tf.Tensor) or value.shape.rank < 2 or value.shape[0] != 6:
         return False
-    return bool(tf.reduce_any(value[4] != value[0]))
+    array = value.numpy()  # TensorFlow would have to make three kernels first
+    return bool((array[4] != array[0]).any())
 
 
 def _channels_last(values: np.ndarray, taken: Input) -> np.ndarray:

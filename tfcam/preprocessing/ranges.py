@@ -46,7 +46,11 @@ class Range:
         span, low, high = self.most - self.least, values.min(), values.max()
         if low < self.least - span / 10 or high > self.most + span / 10:
             return False
-        contrast = np.ptp(values, axis=(0, 1)).max()
+        rows = values.reshape(len(values), -1)  # NumPy is slow over a short last axis
+        brightest, darkest = (
+            each.reshape(-1, values.shape[-1]) for each in (rows.max(0), rows.min(0))
+        )
+        contrast = (brightest.max(0) - darkest.min(0)).max()
         if contrast == 0:
             return True
         if span < 100:
