@@ -213,6 +213,15 @@ def test_the_correlation_of_a_linear_model_is_exactly_one(rng):
     assert (faithfulness_correlation(probe, np.full((3, SIDE, SIDE), 0.3), **options) == 0).all()
 
 
+def test_the_correlation_is_that_of_signs(rng):
+    weights = rng.normal(size=(SIDE, SIDE))
+    images = rng.random((3, SIDE, SIDE, 1)).astype("f4")
+    probe, given = linear_probe(images, weights), images[..., 0] * weights
+    options = {"size": 8, "subsets": 40}
+    np.testing.assert_allclose(faithfulness_correlation(probe, given, **options), 1, atol=1e-5)
+    assert (faithfulness_correlation(probe, np.maximum(given, 0), **options) < 0.95).all()
+
+
 def test_the_correlation_with_loops(probe, heatmaps):
     found = faithfulness_correlation(probe, heatmaps, subsets=12, size=7, seed=3)
     rng = np.random.default_rng(3)

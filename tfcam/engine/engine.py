@@ -19,6 +19,7 @@ from tfcam.methods.bias_terms import bias_taps, biases
 from tfcam.methods.contract import MethodMap, check_question, checked_map
 from tfcam.methods.registry import Request
 from tfcam.model.endings import BOUNDED
+from tfcam.model.frames import by_example
 from tfcam.model.geometry import Placement
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
@@ -307,6 +308,7 @@ def _bias_attributions(biased: SubModel, images: tf.Tensor, target: TensorTarget
         biased.channels_last(biases(layer, reading.activations) * reading.gradients)
         for layer, reading in zip(layers, readings, strict=True)
     ]
+    parts = [by_example(part, images.shape[0]) for part in parts]
     return {"bias_attributions": parts, "image_gradients": readings[0].image_gradients}
 
 

@@ -62,7 +62,10 @@ def of_result(
     lost = [place for place in places if engine.placement(place, sides) == UNKNOWN]
     names = [engine.layers[place] for place in lost]
     findings += [finding("place_unknown", layer=name) for name in names]
-    findings += of_tokens([engine.submodel.taps[place] for place in places])
+    taps = [engine.submodel.taps[place] for place in places]
+    findings += of_tokens(taps)
+    summed = [tap.name for tap in taps if tap.frames == 1 < sides[0]]
+    findings += [finding("no_time", layer=name, frames=sides[0]) for name in summed]
     if method.placed:
         findings += of_members(engine, places)
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
@@ -118,19 +121,30 @@ def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
     """Count the tokens that are taken for no patch: once for each grid."""
     first: dict[Grid, str] = {}
     for tap in taps:
-        if tap.grid is not None and tap.grid.prefix:
+        if tap.grid is not None and tap.grid.extra:
             first.setdefault(tap.grid, tap.name)
     return [
         finding(
             "prefix_tokens",
-            count=grid.prefix + grid.height * grid.width,
+            count=grid.count,
             layer=name,
-            prefix=grid.prefix,
+            extra=grid.extra,
+            where=_where(grid),
             height=grid.height,
             width=grid.width,
         )
         for grid, name in first.items()
     ]
+
+
+def _where(grid: Grid) -> str:
+    """Say where the tokens of no patch stand."""
+    extra = grid.extra_places
+    front = sum(place < min(grid.places, default=grid.extra) for place in extra)
+    end = sum(place > max(grid.places, default=grid.count) for place in extra)
+    numbers = {"in front": front, "at the end": end, "between them": len(extra) - front - end}
+    there = [f"{number} {where}" for where, number in numbers.items() if number]
+    return " and ".join(there) if len(there) > 1 else there[0].split(" ", 1)[1]
 
 
 def of_picture(picture: np.ndarray) -> list[Finding]:

@@ -19,13 +19,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tfcam.explainer.explainer import Explainer
-from tfcam.metrics.checks import Heatmaps, checked_fraction
+from tfcam.metrics.checks import Heatmaps, Maps, checked_fraction
 from tfcam.metrics.complexity import mean_value
 from tfcam.metrics.confidence import confidence_increased, relative_drop
 from tfcam.metrics.imputation import FILLS, Fill, impute
 from tfcam.metrics.pixel_sets import correlation, measure_falls, random_sets
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.ranking import check_probe, on_input, top_pixels
+from tfcam.metrics.ranking import check_probe, evidence_on_input, on_input, top_pixels
 from tfcam.metrics.removal_test import SUPPORTED, removal_tests
 from tfcam.results.explanation import Explanation
 from tfcam.utils.validation import check_choice, kind_of
@@ -255,7 +255,7 @@ def supported(
 
 def faithfulness_correlation(
     probe: Probe,
-    heatmaps: Heatmaps,
+    maps: Maps,
     *,
     subsets: int = 100,
     size: int = 224,
@@ -264,11 +264,11 @@ def faithfulness_correlation(
 ) -> np.ndarray:
     """Measure whether the probability falls as the map says, for random sets of pixels.
 
-    The correlation of sum_{i in S} L_i with p(x) - p(x without S) over random sets S.
+    The correlation of sum_{i in S} M_i with p(x) - p(x without S) over random sets S.
 
     Args:
         probe: The model and its images.
-        heatmaps: (B, H, W) in [0, 1].
+        maps: (B, H, W) or (B, H, W, C), signed or not, or explanations, whose raw maps count.
         subsets: The number of sets, at least 2.
         size: The number of pixels of a set.
         fill: What replaces them: "zero", "mean", "blur" or "noisy_linear".
@@ -289,7 +289,7 @@ def faithfulness_correlation(
         >>> faithfulness_correlation(probe, np.ones((1, 128, 128)), subsets=3)
         array([0.], dtype=float32)
     """
-    resized = on_input(probe, heatmaps)
+    resized = evidence_on_input(probe, maps)
     pixels = resized[0].size
     if subsets < 2 or not 1 <= size < pixels:
         raise ValueError(

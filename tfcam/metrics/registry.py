@@ -132,10 +132,11 @@ _ALL = (
     Measure(
         "faithfulness_correlation",
         faithfulness.faithfulness_correlation,
-        "probe",
+        "signed",
         "higher",
         "",
-        "Whether the probability falls without random sets of pixels by as much as the map says.",
+        "Whether the probability falls without random sets of pixels by as much as the signed map "
+        "says.",
         usual=False,
     ),
     Measure(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfcam.model.endings import BOUNDED
+from tfcam.model.frames import fold, unfold
 from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import swapped
@@ -176,6 +177,13 @@ class SubModel:
                 if tap.number in (None, number):
                     check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
+                    folded = tap.frames is not None and value.shape.rank + 1 == self._rank
+                    # As many as these videos have: a model may leave that open.
+                    value = (
+                        unfold(value, 1 if tap.frames == 1 else images.shape[1])
+                        if folded
+                        else value
+                    )
                     swaps = self._swapped == value.shape.rank and not self._heads
                     shown = self.channels_last(value) if swaps else value
                     tapped[index] = tf.identity(shown if inject is None else inject[index])
@@ -185,6 +193,7 @@ class SubModel:
                         watch(tapped[index])
                     if before is None:
                         value = swapped(tapped[index], to_first=True) if swaps else tapped[index]
+                        value = fold(value) if folded else value
             return value
 
         with observed(self.graph, [tap.operation() for tap in self.taps], visit):
