@@ -14,11 +14,18 @@ from typing import Literal
 
 import tensorflow as tf
 
+from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
+from tfcam.passes.reading import Need
+from tfcam.passes.requirements import NoGradientError, no_gradient
 from tfcam.passes.rescale_rules import is_linear
 from tfcam.passes.traced_walk import has_slope, operations_between, reached, slopes_of
 
 Rule = Literal["guided", "deconvnet"]
 
+_RULES: dict[Need, Rule] = {
+    Need.GUIDED_GRADIENTS: "guided",
+    Need.DECONVNET_GRADIENTS: "deconvnet",
+}
 _RELUS = ("Relu", "Relu6")
 
 
@@ -33,22 +40,30 @@ def _is_activation(operation: tf.Operation) -> bool:
     return True
 
 
-def gated_gradients(
-    rule: Rule, scores: tf.Tensor, images: tf.Tensor, scale: float = 1.0
-) -> tf.Tensor | None:
+def gated_gradients(rule: Rule, scores: tf.Tensor, images: tf.Tensor, half: bool) -> tf.Tensor:
     """Find the gradient of traced scores by the images, through gated ReLUs.
 
     Args:
         rule: What a ReLU lets back.
         scores: (B,) of the graph that is being traced.
         images: (B, H, W, C), which they depend on.
-        scale: What the scores are multiplied by.
+        half: Whether a layer computes in float16.
 
     Returns:
-        (B, H, W, C); None where no gradient gets there.
+        (B, H, W, C) float32.
+
+    Raises:
+        NoGradientError: If no gradient gets to the images.
     """
-    given = scale * tf.ones_like(scores)
-    return reached([scores], images, [given], partial(_step, rule), images)
+
+    def slopes(scale: float) -> dict[int, tf.Tensor]:
+        given = scale * tf.ones_like(scores)
+        found = reached([scores], images, [given], partial(_step, rule), images)
+        if found is None:
+            raise NoGradientError(no_gradient("the model's input"))
+        return {0: tf.cast(found, tf.float32)}
+
+    return (unscaled(slopes(HALF_SCALE), lambda: slopes(1.0)) if half else slopes(1.0))[0]
 
 
 def is_blind(ends: Sequence[tf.Tensor], images: tf.Tensor) -> bool:
@@ -103,6 +118,25 @@ def count_gates(graph: tf.Graph) -> Gates:
     gated = sum(map(_is_gated, graph.get_operations()))
     inner = [node.op for f in graph.as_graph_def().library.function for node in f.node_def]
     return Gates(gated, sum(op in _RELUS for op in inner))
+
+
+def open_gates(needs: Need, images: tf.Tensor, name: str) -> tuple[list[Rule], Gates]:
+    """List the rules whose gradients are needed, and count what they gate.
+
+    Args:
+        needs: What is read.
+        images: What a forward pass started with that was just traced.
+        name: The network's.
+
+    Raises:
+        ValueError: If there is no ReLU to gate, or one that can't be reached.
+    """
+    rules = [rule for need, rule in _RULES.items() if need in needs]
+    if not rules:
+        return [], Gates()
+    gates = count_gates(images.graph)
+    check_gates(gates, name)
+    return rules, gates
 
 
 def check_gates(gates: Gates, name: str) -> None:

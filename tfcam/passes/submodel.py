@@ -22,14 +22,7 @@ from tfcam.model.outputs import pick_output
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
 from tfcam.passes.attention import of_heads, reading_attentions
-from tfcam.passes.guided_relu import (
-    Gates,
-    Rule,
-    check_gates,
-    count_gates,
-    gated_gradients,
-    is_blind,
-)
+from tfcam.passes.guided_relu import Gates, gated_gradients, is_blind, open_gates
 from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
 from tfcam.passes.outputs import (
     Contrast,
@@ -47,10 +40,6 @@ from tfcam.targets.classes import Top
 from tfcam.utils.recent import Recent
 
 _IMAGES = -1
-_GATED: dict[Need, Rule] = {
-    Need.GUIDED_GRADIENTS: "guided",
-    Need.DECONVNET_GRADIENTS: "deconvnet",
-}
 
 
 class Forward(NamedTuple):
@@ -263,10 +252,7 @@ class SubModel:
         wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
         wanted |= dict(enumerate(tapped)) if gradients else {}
         wanted |= {-2 - n: scores for n, scores in enumerate(attended) if by_attention}
-        rules = [rule for need, rule in _GATED.items() if need in needs]
-        gates = count_gates(images.graph) if rules else Gates()
-        if rules:
-            check_gates(gates, self.graph.name)
+        rules, gates = open_gates(needs, images, self.graph.name)
         answers = []
         for selected, total, scaled in zip(chosen, totals, large, strict=True):
             slopes = tape.gradient(scaled, wanted) if wanted else {}
@@ -282,7 +268,7 @@ class SubModel:
                 key: tf.ensure_shape(tf.cast(slope, tf.float32), wanted[key].shape)
                 for key, slope in slopes.items()
             }
-            gated = {rule: self._gated(rule, selected.scores, images) for rule in rules}
+            gated = {rule: gated_gradients(rule, selected.scores, images, half) for rule in rules}
             again = selected.again
             ends = [selected.scores] if callable(again) else tf.nest.flatten(outputs.scores)
             readings = [
@@ -337,15 +323,6 @@ class SubModel:
             return function.python_function
         kinds = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         return self._traced.get((key, kinds), lambda: function.get_concrete_function(*tensors))
-
-    def _gated(self, rule: Rule, scores: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-        """Find the gradient of the scores by the images through gated ReLUs, float32."""
-        slopes = {_IMAGES: gated_gradients(rule, scores, images, HALF_SCALE if self.half else 1.0)}
-        if slopes[_IMAGES] is None:
-            raise NoGradientError(no_gradient("the model's input"))
-        if self.half:
-            slopes = unscaled(slopes, lambda: {_IMAGES: gated_gradients(rule, scores, images)})
-        return tf.cast(slopes[_IMAGES], tf.float32)
 
     def ascent(
         self, function: Callable[[tf.Tensor], tf.Tensor], at: tf.Tensor
