@@ -39,7 +39,9 @@ FACTS = {
     "lost": 31,
     "model": "tiny",
     "method": "eigen_cam",
-    "prefix": 5,
+    "extra": 5,
+    "frames": 8,
+    "where": "in front",
     "height": 16,
     "width": 14,
     "key": "cats/1.jpg",
@@ -719,8 +721,8 @@ def test_prefix_tokens(prefix, method):
         found = explainer(networks.pictures(1)[0]).findings
         told = [each.message for each in found if each.code == "prefix_tokens"]
         assert told == [
-            f"The {prefix + 9} tokens of 'block0' are taken for {prefix} of no patch in front, "
-            "then 3 x 3 patches, row by row."
+            f"The {prefix + 9} tokens of 'block0' are taken for {prefix} of no patch, in front, "
+            "and 3 x 3 patches, row by row."
         ] * (prefix > 0 and method != "saliency")
 
 

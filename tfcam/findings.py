@@ -104,6 +104,13 @@ FINDINGS = {
         "Use a method of pixels, such as `saliency` or `integrated_gradients`, or give the "
         "picture to a model without that step.",
     ),
+    "no_time": Known(
+        "The map of {layer!r} lacks the input's first axis, of time or depth: it is shown alike on "
+        "all {frames} frames. Explain an earlier layer, or a method of pixels, such as saliency.",
+        "The layer sums up time or depth, as a ConvLSTM2D does that gives its last state alone.",
+        "Explain a layer before it, build the layer with `return_sequences=True`, or take a method "
+        "of pixels, such as `saliency`.",
+    ),
     "text_cut": Known(
         "The model does not see the last {count} words of the text, or the first, as it takes no "
         "more: only the {seen} that it sees are explained.",
@@ -179,10 +186,10 @@ FINDINGS = {
         "Use `guided_backprop`, or `integrated_gradients`, which also tells classes apart.",
     ),
     "prefix_tokens": Known(
-        "The {count} tokens of {layer!r} are taken for {prefix} of no patch in front, then "
+        "The {count} tokens of {layer!r} are taken for {extra} of no patch, {where}, and "
         "{height} x {width} patches, row by row.",
-        "There are more tokens than patches: those in front are taken for class, distillation or "
-        "register tokens, and no map shows them.",
+        "There are more tokens than patches: the others, in front unless the model joins them "
+        "elsewhere, are taken for class, distillation or register tokens, and no map shows them.",
         "If the patches lie in another way, pass `grid=(height, width)`.",
     ),
     "noisy_map": Known(

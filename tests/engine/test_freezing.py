@@ -124,3 +124,24 @@ def test_no_tensor_is_printed_at_each_call(monkeypatch):
 def test_freeze_is_yes_or_no():
     with pytest.raises(TypeError, match="freeze must be True or False; got 'yes'"):
         tfcam.Explainer(tfcam.demo_model(), freeze="yes")
+
+
+def test_a_recurrent_network_is_frozen_too_streamed_and_exported(tmp_path):
+    """TensorFlow can't make constants of what the gradient of a loop reads."""
+    layers = keras.layers
+    steps = [layers.Conv2D(4, 3, padding="same", name="conv"), layers.Reshape((12, 48))]
+    head = [layers.LSTM(6), layers.Dense(3, activation="softmax")]
+    model = networks.seeded(keras.Sequential([keras.Input((12, 12, 3)), *steps, *head]))
+    inputs = networks.pictures(2)
+    wanted = tfcam.Explainer(model, preprocess=None)(inputs, 1)
+    frozen = tfcam.Explainer(model, preprocess=None, freeze=True)
+    store = tfcam.stream(model, inputs, to=tmp_path / "store", target=1, preprocess=None)
+    tfcam.Explainer(model, preprocess=None).export(tmp_path / "saved", 1)
+    served = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"]
+    for found in (frozen(inputs, 1), frozen(inputs, 1), [store.explanation(n) for n in range(2)]):
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one.raw, other.raw, atol=1e-6 * np.abs(other.raw).max())
+    heatmaps = served(image=tf.constant(inputs))["heatmap"]
+    np.testing.assert_allclose(heatmaps, [each.heatmap for each in wanted], atol=1e-5)
+    model.layers[-1].kernel.assign(-model.layers[-1].kernel)  # it holds the weights of before
+    np.testing.assert_allclose(frozen(inputs, 1)[0].raw, wanted[0].raw, rtol=1e-5)

@@ -107,7 +107,7 @@ def test_tokens_are_laid_out_row_by_row_behind_the_prefix():
             for column in range(3):
                 place = 2 + 3 * row + column
                 np.testing.assert_array_equal(found[b, row, column], tokens[b, place])
-    with pytest.raises(ValueError, match=r"3 x 3 patches behind 1 tokens needs \(B, 10, D\)"):
+    with pytest.raises(ValueError, match=r"3 x 3 patches beside 1 tokens needs \(B, 10, D\)"):
         to_map(tokens, Grid(3, 3, 1))
 
 

@@ -56,6 +56,7 @@ def grad_cam(
     inputs: Any,
     score: Callable[[Any], tf.Tensor],
     grid: tuple[int, ...],
+    last: bool = True,
 ) -> np.ndarray:
     """Weigh each channel by the mean of its gradient, and add: (B, h, w), before the ReLU.
 
@@ -65,7 +66,8 @@ def grad_cam(
             into it.
         inputs: What the model takes.
         score: What is explained, from the model's outputs: (B,).
-        grid: The map's size; tokens before those of patches are left out.
+        grid: The map's size; tokens beside those of patches are left out.
+        last: Whether those of patches are the last.
     """
     name, _, rest = path.partition(":")
     side = "input" if rest == "input" else "output"
@@ -78,12 +80,14 @@ def grad_cam(
         return activations, tf.convert_to_tensor(tape.gradient(explained, activations))
 
     constants = tf.nest.map_structure(tf.constant, inputs)
-    A, G = (_on_grid(one.numpy(), grid) for one in slopes(constants))
+    A, G = (_on_grid(one.numpy(), grid, last) for one in slopes(constants))
     axes = tuple(range(1, G.ndim - 1))
     return (G.mean(axes, keepdims=True) * A).sum(-1)
 
 
-def _on_grid(values: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    if values.ndim == 3 and len(grid) == 2:
-        return values[:, -grid[0] * grid[1] :].reshape(len(values), *grid, -1)
-    return values
+def _on_grid(values: np.ndarray, grid: tuple[int, ...], last: bool) -> np.ndarray:
+    if values.ndim != 3 or len(grid) != 2:
+        return values
+    count = grid[0] * grid[1]
+    patches = values[:, -count:] if last else values[:, :count]
+    return patches.reshape(len(values), *grid, -1)

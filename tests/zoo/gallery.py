@@ -21,6 +21,7 @@ from tests.zoo.models import (
 
 OF_K3IM = {"image_size": SIDE, "patch_size": 16, "num_classes": 3}
 TOKENS = {"dim": 8, "depth": 2, "heads": 2, "mlp_dim": 16, "dim_head": 4}
+K3IM_VIT = {**OF_K3IM, **TOKENS, "last": False}  # its class token is the last one
 OF_VIDEOS = {"image_size": 32, "image_patch_size": 16, "frames": 8, "frame_patch_size": 2}
 
 
@@ -38,8 +39,8 @@ CLASSIFIERS = (
     vit_keras("ViT"),
     vit_keras("ViT, softmax", activation="softmax"),
     vit_keras("ViT, sigmoid, representation", activation="sigmoid", representation_size=8),
-    k3im("ViT, pooled", "vit.ViT", **OF_K3IM, **TOKENS, layer="layer_normalization_4"),
-    k3im("ViT, class token", "vit.ViT", **OF_K3IM, **TOKENS, pool="cls", layer="add_1"),
+    k3im("ViT, pooled", "vit.ViT", **K3IM_VIT, layer="layer_normalization_4"),
+    k3im("ViT, class token", "vit.ViT", **K3IM_VIT, pool="cls", layer="add_1"),
     k3im("SimpleViT", "simple_vit.SimpleViT", **OF_K3IM, **TOKENS, layer="layer_normalization_4"),
     k3im(
         "SimpleViT with registers",
@@ -49,7 +50,7 @@ CLASSIFIERS = (
         layer="avg_pool:input",
     ),
     k3im("CaiT", "cait.CaiTModel", **OF_K3IM, **TOKENS, cls_depth=1, layer="add_1"),
-    k3im("DeepViT", "deepvit.DeepViT", **OF_K3IM, **TOKENS, layer="add_1"),
+    k3im("DeepViT", "deepvit.DeepViT", **K3IM_VIT, layer="add_1"),
     k3im(
         "CCT",
         "cct.CCT",

@@ -30,6 +30,7 @@ class Foreign:
         map: The size of its map.
         target: What is explained.
         grid: The grid of its tokens, where it can't be found.
+        last: Whether the tokens of patches stand behind those of no patch.
         refused: What the error says where the model can't be explained like that.
         wrong: What is wrong today, where the right answer above does not come yet.
     """
@@ -41,6 +42,7 @@ class Foreign:
     map: tuple[int, ...] = ()
     target: Any = 1
     grid: tuple[int, int] | None = None
+    last: bool = True
     refused: str = ""
     wrong: str = ""
 
@@ -76,7 +78,8 @@ def vit_keras(name: str, **options: Any) -> Foreign:
 
 def k3im(name: str, where: str, *args: Any, layer: str = "", **options: Any) -> Foreign:
     """A network of k3im; what is not its builder's is what a line says."""
-    facts = {key: options.pop(key) for key in ("map", "grid", "wrong", "refused") if key in options}
+    own = ("map", "grid", "last", "wrong", "refused")
+    facts = {key: options.pop(key) for key in own if key in options}
     build = call(f"k3im.{where}", *args, **options)
     return Foreign("k3im", name, build, layer, **{"map": (4, 4), **facts})
 

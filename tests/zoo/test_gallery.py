@@ -66,7 +66,7 @@ def test_a_foreign_model_is_explained_at_a_sensible_layer_as_by_hand(foreign):
     first, second = (explainer(inputs, foreign.target)[0] for _ in range(2))
     assert (first.layer, first.raw.shape) == (foreign.layer, foreign.map)
     score = score_of(foreign.target)
-    by_tape = by_hand.grad_cam(model, foreign.layer, inputs, score, foreign.map)[0]
+    by_tape = by_hand.grad_cam(model, foreign.layer, inputs, score, foreign.map, foreign.last)[0]
     assert np.abs(by_tape).max() > 0
     assert relative(first.raw, by_tape) < 1e-4
     assert relative(second.raw, first.raw) < 1e-4

@@ -33,7 +33,10 @@ def frozen(concrete: Any) -> Callable[..., Any]:
         >>> float(fixed(tf.constant(5.0)))
         10.0
     """
-    constant = convert_variables_to_constants_v2(concrete)
+    try:
+        constant = convert_variables_to_constants_v2(concrete)
+    except ValueError:  # of the gradient of a loop, as of a recurrent layer
+        return with_copies(concrete)
     # Called as it is, TensorFlow first tries another signature, and prints every tensor for it.
     function = function_of(folded(constant), constant.inputs, constant.outputs)
     captured = {inside.name: outside for outside, inside in concrete.graph.captures}
@@ -50,3 +53,22 @@ def frozen(concrete: Any) -> Callable[..., Any]:
         return keras.tree.map_structure(lambda n: None if n is None else results[n], places)
 
     return call
+
+
+def with_copies(concrete: Any) -> Callable[..., Any]:
+    """Let a traced function read copies of its variables, of the values that they have now.
+
+    Args:
+        concrete: A ``tf.function`` traced for tensors; it reads the copies from now on.
+
+    Returns:
+        The same. Its copies are in ``copies``.
+    """
+    copies = {id(each.handle): tf.Variable(each, trainable=False) for each in concrete.variables}
+
+    def captured(tensor: tf.Tensor) -> tf.Tensor:
+        return copies[id(tensor)].handle if id(tensor) in copies else tensor
+
+    concrete.set_external_captures(list(map(captured, concrete.captured_inputs)))
+    concrete.copies = list(copies.values())
+    return concrete

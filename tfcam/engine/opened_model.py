@@ -173,7 +173,7 @@ class OpenedModel:
         head = self.graph.head(self.which)
         if isinstance(head, HeadError) or head.pooling != "average":
             return None
-        if tap.grid is not None and tap.grid.prefix:
+        if tap.grid is not None and tap.grid.extra:
             return None
         opened = self.calls.tensor(tap.path, tap.number, tap.side)
         return head if opened == head.tensor else None

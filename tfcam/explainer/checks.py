@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.settings import Explained
@@ -19,7 +18,6 @@ from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.preprocessing.ranges import known_range
-from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER
 
 # What 12 bits fill of 16, in pixels of 0..255.
@@ -56,16 +54,18 @@ def of_result(
     misfit = of_input(engine.submodel, prepared, explained.image)
     findings += [misfit] if misfit else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
-    if Need.DECONVNET_GRADIENTS in method.needs and shown and not engine.gates.maxima:
-        target = explained.target if callable(explained.target) else explained.pairs
-        findings += of_deconvnet(engine.submodel, prepared, target, explained.image)
+    if Need.DECONVNET_GRADIENTS in method.needs and shown and explained.blind:
+        findings.append(finding("image_ignored", model=engine.submodel.graph.name))
     if not method.layered:
         return findings
     sides = prepared.inputs.shape[1:-1]
     lost = [place for place in places if engine.placement(place, sides) == UNKNOWN]
     names = [engine.layers[place] for place in lost]
     findings += [finding("place_unknown", layer=name) for name in names]
-    findings += of_tokens([engine.submodel.taps[place] for place in places])
+    taps = [engine.submodel.taps[place] for place in places]
+    findings += of_tokens(taps)
+    summed = [tap.name for tap in taps if tap.frames == 1 < sides[0]]
+    findings += [finding("no_time", layer=name, frames=sides[0]) for name in summed]
     if method.placed:
         findings += of_members(engine, places)
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
@@ -121,19 +121,30 @@ def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
     """Count the tokens that are taken for no patch: once for each grid."""
     first: dict[Grid, str] = {}
     for tap in taps:
-        if tap.grid is not None and tap.grid.prefix:
+        if tap.grid is not None and tap.grid.extra:
             first.setdefault(tap.grid, tap.name)
     return [
         finding(
             "prefix_tokens",
-            count=grid.prefix + grid.height * grid.width,
+            count=grid.count,
             layer=name,
-            prefix=grid.prefix,
+            extra=grid.extra,
+            where=_where(grid),
             height=grid.height,
             width=grid.width,
         )
         for grid, name in first.items()
     ]
+
+
+def _where(grid: Grid) -> str:
+    """Say where the tokens of no patch stand."""
+    extra = grid.extra_places
+    front = sum(place < min(grid.places, default=grid.extra) for place in extra)
+    end = sum(place > max(grid.places, default=grid.count) for place in extra)
+    numbers = {"in front": front, "at the end": end, "between them": len(extra) - front - end}
+    there = [f"{number} {where}" for where, number in numbers.items() if number]
+    return " and ".join(there) if len(there) > 1 else there[0].split(" ", 1)[1]
 
 
 def of_picture(picture: np.ndarray) -> list[Finding]:
@@ -163,35 +174,3 @@ def of_input(submodel: SubModel, prepared: Prepared, image: int) -> Finding | No
         most=known.most,
         why=known.why,
     )
-
-
-# The same but for the order in which numbers are summed.
-_SAME = 1e-3
-
-
-def of_deconvnet(
-    submodel: SubModel, prepared: Prepared, target: ResolvedTarget, image: int
-) -> list[Finding]:
-    """Find out whether noise has the same map of deconvnet: two more passes.
-
-    Args:
-        submodel: The opened model, in which no maximum is passed on.
-        prepared: What it took.
-        target: (B, 2) pairs of classes, or a callable.
-        image: Which of the images.
-    """
-    others, images = prepared.others, prepared.inputs
-    # A callable may treat each image of the batch in its own way.
-    if isinstance(target, np.ndarray):
-        one = slice(image, image + 1)
-        target, images = tf.constant(target[one]), images[one]
-        others = tuple(values[one] for values in others)
-    opened = submodel.beside([*map(tf.constant, others)])
-    noise = np.random.default_rng(0).normal(size=images.shape).astype(images.dtype)
-    own, same = (
-        opened.gated_gradients(tf.constant(values), target, "deconvnet")[0].numpy()
-        for values in (images, noise)
-    )
-    if not np.allclose(own, same, rtol=0, atol=_SAME * np.abs(own).max()):
-        return []
-    return [finding("image_ignored", model=submodel.graph.name)]

@@ -293,8 +293,8 @@ def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
     if source is None:
         return "applies at the map that is pooled"
     tokens = known_grid(calls, source, grid)
-    if tokens is not None and tokens.prefix:
-        return f"does not apply: {tokens.prefix} tokens of no patch are pooled with the others"
+    if tokens is not None and tokens.extra:
+        return f"does not apply: {tokens.extra} tokens of no patch are pooled with the others"
     return f"applies at {calls.call_name(source)}"
 
 

@@ -83,6 +83,7 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
     traced = tf.function(explained, autograph=False).get_concrete_function(spec)
     fixed = frozen(traced)
     module = tf.Module()
+    module.copies = getattr(fixed, "copies", [])
     serving = tf.function(lambda image: fixed(image), input_signature=[spec])
     # Gated gradients are in the graph already, and have no gradient of their own.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

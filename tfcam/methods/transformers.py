@@ -16,8 +16,9 @@ def attention_rollout(reading: Reading) -> tf.Tensor:
     """Attention rollout: how much each patch reaches the class token through all attentions.
 
     a_l = the mean of layer l's heads plus the identity, each row scaled to the sum 1;
-    R = a_L ... a_1; the map is the class token's row of R, or the mean of all rows where there
-    is no such token. It knows of no class, and of nothing but attention. For transformers only.
+    R = a_L ... a_1; the map is the class token's row of R, or the mean of the patches' rows where
+    the head reads no such token. It knows of no class, and of nothing but attention. For
+    transformers only.
 
     Args:
         reading: attentions, each (B, heads, T, T), and the grid of the patches; of texts the words,
@@ -44,8 +45,9 @@ def generic_attention(reading: Reading) -> tf.Tensor:
     """Generic attention: what speaks for the class on its way through all attentions.
 
     R = I, then of each layer l in turn R = R + mean_heads(relu(ds/dA_l A_l)) R, elementwise in the
-    brackets; the map is the class token's row of R, or where there is no such token the mean of all
-    rows of R - I. Unlike rollout it tells classes apart. For transformers only.
+    brackets; the map is the class token's row of R, or where the head reads no such token the
+    mean of the patches' rows of R - I. Unlike rollout it tells classes apart. For transformers
+    only.
 
     Args:
         reading: attentions and attention_gradients, each (B, heads, T, T), and the grid of the
@@ -130,11 +132,11 @@ def rollout(scores: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def rollout_map(scores: Sequence[tf.Tensor], grid: Grid) -> tf.Tensor:
-    """Lay attention rollout on the grid: the class token's row, or the mean of all rows.
+    """Lay attention rollout on the grid: the class token's row, or the mean of the patches' rows.
 
     Args:
         scores: (B, heads, T, T) for each attention, from the first to the last.
-        grid: How the T tokens lie in the image. The first in front is the class token.
+        grid: How the T tokens lie in the image.
 
     Returns:
         (B, h, w), not negative.
@@ -143,7 +145,7 @@ def rollout_map(scores: Sequence[tf.Tensor], grid: Grid) -> tf.Tensor:
         ValueError: As ``rollout``, or if attention is over other tokens than the grid holds.
 
     Example:
-        >>> rollout_map([tf.fill((1, 1, 3, 3), 1 / 3)], Grid(1, 2, prefix=1)).numpy().round(4)
+        >>> rollout_map([tf.fill((1, 1, 3, 3), 1 / 3)], Grid(1, 2, extra=1)).numpy().round(4)
         array([[[0.1667, 0.1667]]], dtype=float32)
     """
     flow = rollout(scores)
@@ -151,15 +153,18 @@ def rollout_map(scores: Sequence[tf.Tensor], grid: Grid) -> tf.Tensor:
 
 
 def _row_map(flow: tf.Tensor, grid: Grid) -> tf.Tensor:
-    """Lay what reaches the class token on the grid, or the mean of all tokens without one."""
-    count = grid.prefix + grid.height * grid.width
+    """Lay what reaches the class token on the grid, or the mean of the patches without one."""
+    count = grid.count
     if flow.shape[-1] not in (count, None):
         raise ValueError(
             f"A map of attention needs attention over all {count} tokens; here each is over "
             f"{flow.shape[-1]}, such as those of a window. A gradient method such as grad_cam "
             "applies."
         )
-    row = flow[:, 0] if grid.prefix else tf.reduce_mean(flow, axis=1)
+    if grid.extra and grid.class_token is not None:
+        row = flow[:, grid.class_token]
+    else:
+        row = tf.reduce_mean(to_map(flow, grid), axis=(1, 2))
     return to_map(row[..., tf.newaxis], grid)[..., 0]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 
 from tfcam.model.hooks import Side
+from tfcam.model.token_origins import TokenOrigins
 
 Shape = tuple[int | None, ...]
 
@@ -35,6 +36,9 @@ class Call:
         output: The name of the one tensor that it gives; None where there are several.
         shape: The shape of that tensor, the channels last.
         input_shape: The shape of the first of the inputs, the channels last.
+        frames: Number of the frames that it has as a batch, of a video; 1 where it has no time;
+            None where it has the axes of the input. ``shape`` has them apart, (1, T, h, w, K).
+        input_frames: The same of the first of the inputs.
     """
 
     path: str
@@ -44,6 +48,8 @@ class Call:
     output: str | None
     shape: Shape | None
     input_shape: Shape | None = None
+    frames: int | None = None
+    input_frames: int | None = None
 
     @property
     def operation(self) -> Any:
@@ -79,6 +85,7 @@ class CallGraph:
         orders: In which order each tensor has the axes behind its batch, where it is another than
             (..., channels): (2, 0, 1) where the channels stand before rows and columns.
         own_order: In which order the model takes those of the explained input.
+        origins: Which patch each token is of, where tokens are joined, cut or moved.
     """
 
     calls: tuple[Call, ...]
@@ -103,6 +110,7 @@ class CallGraph:
     ranks: Mapping[str, int] = field(default_factory=dict)
     orders: Mapping[str, Order] = field(default_factory=dict)
     own_order: Order = ()
+    origins: TokenOrigins = field(default_factory=TokenOrigins)
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""
@@ -116,10 +124,21 @@ class CallGraph:
                 return call.output if side == "output" else (*call.inputs, None)[0]
         return None
 
+    def frames(self, path: str, number: int | None, side: Side) -> int | None:
+        """How many frames of a video are a batch where a call is opened; see ``Call``."""
+        for call in self.calls:
+            if call.path == path and number in (None, call.number):
+                return call.frames if side == "output" else call.input_frames
+        return None
+
     @cached_property
     def maps(self) -> list[Call]:
-        """The calls that return a map: more than one position, laid out as the input is."""
-        return [call for call in self.calls if self._has_map(call)]
+        """The calls that return a map: more than one position, laid out as the input is.
+
+        Those without time are maps of a video only where there are no others.
+        """
+        maps = [call for call in self.calls if self._has_map(call)]
+        return [call for call in maps if call.frames != 1] or maps
 
     def _has_map(self, call: Call) -> bool:
         shape = call.shape

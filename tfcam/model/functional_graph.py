@@ -18,6 +18,7 @@ from tfcam.model.call_graph import Call, CallGraph, Shape, axis_orders, channels
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
 from tfcam.model.tree import ModelTree, has_own_call
+from tfcam.model.videos import lay_out_frames
 
 _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
 
@@ -26,8 +27,9 @@ _OWN = ("keras.src.layers.", "keras.src.ops.numpy", "keras.src.applications.")
 _OPAQUE = (keras.layers.Lambda, keras.layers.TFSMLayer)
 
 
-# What moves axes in ways that only a trace tells.
+# What moves axes, or joins and moves tokens, in ways that only a trace tells.
 _MOVING = ("Einsum", "Rot90", "Tensordot")
+_MOVING_TOKENS = ("Concatenate", "Flip", "Hstack", "Pad", "Roll", "Take", "ZeroPadding1D")
 
 
 _OPAQUE_MODULE = "keras.src.layers.preprocessing.image_preprocessing"
@@ -56,7 +58,8 @@ class Reader:
 
     Args:
         tree: A built Keras model.
-        rank: The rank of a map where the model has its channels first; None where they are last.
+        rank: The rank of a map.
+        first: Whether the model has its channels first.
 
     Attributes:
         calls: The calls, in the order in which they end.
@@ -67,14 +70,14 @@ class Reader:
         turns: The axes of each that a transposition makes.
     """
 
-    def __init__(self, tree: ModelTree, rank: int | None) -> None:
+    def __init__(self, tree: ModelTree, rank: int, first: bool) -> None:
         self.calls: list[Call] = []
         self.sources: dict[str, frozenset[int]] = {}
         self.parents: dict[str, tuple[str, ...]] = {}
         self.kinds: dict[str, str] = {}
         self.ranks: dict[str, int] = {}
         self.turns: dict[str, Sequence[int]] = {}
-        self._nodes, self._rank = tree.node_by_id, rank
+        self._nodes, self._rank, self._first = tree.node_by_id, rank, first
         self._numbers = Counter[int]()
 
     def run(self, model: Any, inputs: Sequence[str]) -> list[str]:
@@ -107,6 +110,11 @@ class Reader:
             made_names = self.run(operation, taken_names)
         else:
             _check_known(operation, innermost)
+            tokens = self._rank == 4 and any(len(tensor.shape) == 3 for tensor in node.outputs)
+            if tokens and type(operation).__name__ in _MOVING_TOKENS:
+                raise UntoldError
+            if self._rank == 5 and _folds(operation):
+                raise UntoldError
             fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
             made_names = taken_names if _passes(operation) else fresh
         whole = [names[id(tensor)] for tensor in arguments.keras_tensors]
@@ -135,7 +143,7 @@ class Reader:
 
     def _shape(self, tensor: Any) -> Shape | None:
         shape = _shape(tensor)
-        return shape if self._rank is None else channels_last(shape, self._rank)
+        return channels_last(shape, self._rank) if self._first else shape
 
 
 def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGraph | None:
@@ -154,7 +162,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
     explained = inputs[which]
     rank = len(explained.sides) + 2
     names = [f"input:{number}" for number in range(len(inputs))]
-    reader = Reader(tree, rank if explained.layers_first else None)
+    reader = Reader(tree, rank, explained.layers_first)
     reader.sources |= {name: frozenset({number}) for number, name in enumerate(names)}
     try:
         graph = plain_graph(tree.model)
@@ -164,7 +172,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
     except UntoldError:
         return None
     return CallGraph(
-        tuple(reader.calls),
+        lay_out_frames(reader.calls, rank, explained.shape),
         tuple(outputs),
         shape,
         rank,
@@ -239,6 +247,12 @@ def _turns(operation: Any, rank: int) -> Sequence[int] | None:
     if name == "Swapaxes":
         return np.swapaxes(axes, operation.axis1, operation.axis2).shape
     return operation.axes if name == "Transpose" else None
+
+
+def _folds(operation: Any) -> bool:
+    """Whether an operation may make the frames of videos a batch, as no layer of Keras does."""
+    layer = isinstance(operation, keras.layers.Layer)
+    return type(operation).__name__ == "Reshape" and not layer
 
 
 def _passes(operation: Any) -> bool:

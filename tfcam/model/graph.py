@@ -258,7 +258,13 @@ class ModelGraph(ModelTree):
             return self.default_layer(which, grid, asked)
 
         place = open_layer(self, layer, lambda: self.calls(which), default, grid, self.takes_images)
-        return place._replace(tap=self._seeing(place.tap, which))
+        return place._replace(tap=self._in_frames(self._seeing(place.tap, which), which))
+
+    def _in_frames(self, tap: Tap, which: int) -> Tap:
+        """Of a video, how many frames there are a batch where it is opened."""
+        if len(self.inputs[which].sides) < 3:
+            return tap
+        return replace(tap, frames=self.calls(which).frames(tap.path, tap.number, tap.side))
 
     def _seeing(self, tap: Tap, which: int) -> Tap:
         """Of a layer that is called several times, the one call that sees the explained input."""

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
+from tfcam.model.frames import frames_at_once
 from tfcam.model.tree import ModelTree
 
 Side = Literal["input", "output"]
@@ -98,7 +99,7 @@ def rewired(tree: ModelTree, operations: Iterable[Any], wrap: Wrapper) -> Iterat
             name = "quantized_call" if quantized else "call"
             original = getattr(operation, name)
             # What an inner tf.function or a rematerialised call computes stays inside it.
-            inlined = getattr(original, "python_function", original)
+            inlined = frames_at_once(operation, getattr(original, "python_function", original))
             if id(operation) in chosen:
                 inlined = wrapped(operation, inlined)
             if inlined is not original:

@@ -112,7 +112,7 @@ def _choose(
             return _source(calls, call, f"feeds {call.path}, the last global pooling")
     tokens = known_grid(calls, maps[-1], grid)
     attended = _last_attended(calls, reaching, grid)
-    if tokens is not None and tokens.prefix and attended is not None:
+    if tokens is not None and tokens.extra and attended is not None:
         return _source(
             calls,
             attended,
@@ -207,9 +207,9 @@ def _last_attended(
 
 
 def mapped_calls(calls: CallGraph, grid: tuple[int, int] | None = None) -> list[Call]:
-    """List the calls that give a map, but for whole models, which only pass on what is inside."""
-    models = keras.Model
-    return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), models)]
+    """List the calls that give a map, but for what only passes on what is inside, as models do."""
+    outer = keras.Model | keras.layers.TimeDistributed
+    return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), outer)]
 
 
 def list_layers(
@@ -235,17 +235,17 @@ def list_layers(
             type(call.operation).__name__,
             shapes[call],
             isinstance(call.operation, CONVOLUTIONS),
-            call.output == pooled and not _has_prefix(calls, call, grid),
+            call.output == pooled and not _has_extra(calls, call, grid),
         )
         for index, call in enumerate(mapped_calls(calls, grid))
     ]
     return LayerList(entries, default.path, default.reason)
 
 
-def _has_prefix(calls: CallGraph, call: Call, grid: tuple[int, int] | None) -> bool:
-    """Whether tokens come before those of patches, which no map can show."""
+def _has_extra(calls: CallGraph, call: Call, grid: tuple[int, int] | None) -> bool:
+    """Whether tokens stand beside those of patches, which no map can show."""
     known = known_grid(calls, call, grid)
-    return known is not None and known.prefix > 0
+    return known is not None and known.extra > 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tfcam.maps.tensors import cancels
 from tfcam.model.call_graph import Call
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import Input, run
-from tfcam.model.tokens import Grid
+from tfcam.model.tokens import Grid, to_map
 from tfcam.model.tree import ModelTree
 
 # A call: the ``id`` of its operation, and its number.
@@ -33,7 +33,7 @@ def count_positions(
     Args:
         tree: The model.
         structure: Its inputs in the structure in which it takes them.
-        wanted: The calls that give the maps, with the grid of tokens, those in front left out.
+        wanted: The calls that give the maps, with the grid of tokens.
         asked: The indices of the outputs.
     """
     seen: dict[CallKey, tf.Tensor] = {}
@@ -69,9 +69,8 @@ def _weighted(output: tf.Tensor) -> tf.Tensor:
 
 
 def _positions(slope: Any, grid: Grid | None, spacing: float) -> tf.Tensor:
-    patches = tf.cast(tf.convert_to_tensor(slope), tf.float32)[
-        :, 0 if grid is None else grid.prefix :
-    ]
+    slopes = tf.cast(tf.convert_to_tensor(slope), tf.float32)
+    patches = slopes if grid is None else to_map(slopes, grid)
     axes = list(range(patches.shape.rank - 1))
     # Before a softmax over positions the mean is zero, but for rounding.
     empty = tf.reduce_all(cancels(patches, axes, spacing))

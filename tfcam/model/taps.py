@@ -32,7 +32,8 @@ ALL_CONVOLUTIONS = "all_convolutions"
 class Tap:
     """Where a model is opened: an operation, which of its calls, its input or its output.
 
-    ``grid`` is how the tokens there lie in the image; None where there is a map.
+    ``grid`` is how the tokens there lie in the image; None where there is a map. ``frames`` is how
+    many frames of a video there are a batch, (B T, h, w, K); 1 where the map has no time.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Tap:
     number: int | None = None
     side: Side = "output"
     grid: Grid | None = None
+    frames: int | None = None
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Transformers: tokens laid out on their grid, and what attends to what.
 
-Tokens are (B, T, D): ``prefix`` tokens in front that stand for no patch (class, distillation,
-registers), then one for each patch, row by row. Attention scores are (B, heads, T, T).
+Tokens are (B, T, D): one for each patch, row by row, and beside them ``extra`` ones that are of no
+patch (class, distillation, registers), as a rule in front. Attention scores are (B, heads, T, T).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tfcam.model.call_graph import Call, CallGraph, Shape
 from tfcam.model.hooks import Side
 
 # A class token, a distillation token and some registers.
-_MOST_PREFIX = 8
+_MOST_EXTRA = 8
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,30 @@ class Grid:
     Attributes:
         height: Rows of patches.
         width: Patches in a row.
-        prefix: Number of tokens before those of the patches.
+        extra: Number of tokens of no patch.
+        places: Where the token of each patch stands, row by row; nothing where these are in order,
+            behind the extra ones.
+        class_token: Where the token of no patch stands that the head reads; None where it reads
+            none alone, as where it pools patches beside registers.
     """
 
     height: int
     width: int
-    prefix: int = 0
+    extra: int = 0
+    places: tuple[int, ...] = ()
+    class_token: int | None = 0
+
+    @property
+    def count(self) -> int:
+        """Number of tokens."""
+        return self.extra + self.height * self.width
+
+    @property
+    def extra_places(self) -> list[int]:
+        """Where the tokens of no patch stand."""
+        if not self.places:
+            return list(range(self.extra))
+        return sorted(set(range(self.count)) - set(self.places))
 
 
 def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | None:
@@ -40,8 +58,9 @@ def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | 
     an MLP mixes them.
     """
     shape = call.shape if side == "output" else call.input_shape
-    name = call.output if side == "output" else (*call.inputs, None)[0]
-    if calls.rank != 4 or shape is None or len(shape) != 3 or calls.order(name, 3) == (1, 0):
+    if calls.rank != 4 or shape is None or len(shape) != 3:
+        return None
+    if calls.order(_tensor(call, side), 3) == (1, 0):
         return None
     return shape if shape[0] in (1, None) and shape[1] != 1 else None
 
@@ -54,6 +73,7 @@ def grid_of(
     The evidence is the last map before it that has as many positions as there are tokens, but for
     a few in front: the patch embedding; or else the operation that laid patches in a row. Where
     there is neither, they are taken to be squares that cover the image, behind at most one token.
+    Tokens of no patch are taken to be in front, unless the trace tells where they were joined.
 
     Args:
         calls: What the model calls.
@@ -72,7 +92,7 @@ def grid_of(
         >>> embedding = Call("patches", None, 0, (), "a", (1, 4, 6, 8))
         >>> block = Call("block", None, 0, (), "b", (1, 25, 8))
         >>> grid_of(CallGraph((embedding, block), (), None, 4, (32, 48)), block)
-        Grid(height=4, width=6, prefix=1)
+        Grid(height=4, width=6, extra=1, places=(), class_token=0)
     """
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None:
@@ -85,7 +105,7 @@ def grid_of(
         )
     count = shape[1]
     if size is not None:
-        return _grid_of_size(call, count, size)
+        return _placed(calls, call, side, _grid_of_size(call, count, size))
     grids = _from_evidence(calls, call, count) or _from_patches(calls, call, count)
     if len(grids) != 1:
         raise ValueError(
@@ -93,7 +113,24 @@ def grid_of(
             f"has as many positions, and {count} is {'also ' * bool(grids)}no one grid of square "
             "patches behind at most one class token. Pass grid=(height, width)."
         )
-    return grids.pop()
+    return _placed(calls, call, side, grids.pop())
+
+
+def _placed(calls: CallGraph, call: Call, side: Side, grid: Grid) -> Grid:
+    """Tell where in the sequence the tokens of patches stand, where the trace tells."""
+    origins = calls.origins.of.get(_tensor(call, side) or "", ())
+    patches = [place for place, origin in enumerate(origins) if origin > 0]
+    if len(origins) != grid.count or len(patches) != grid.height * grid.width:
+        return grid
+    places = tuple(sorted(patches, key=origins.__getitem__))
+    in_order = places == tuple(range(grid.extra, grid.count))
+    read = calls.origins.read
+    class_token = origins.index(read) if read in origins else None
+    return replace(grid, places=() if in_order else places, class_token=class_token)
+
+
+def _tensor(call: Call, side: Side) -> str | None:
+    return call.output if side == "output" else (*call.inputs, None)[0]
 
 
 def _grid_of_size(call: Call, count: int, size: tuple[int, int]) -> Grid:
@@ -101,16 +138,16 @@ def _grid_of_size(call: Call, count: int, size: tuple[int, int]) -> Grid:
     if grid is None:
         raise ValueError(
             f"grid=(height, width) must hold all {count} tokens of {call.path!r} but at most "
-            f"{_MOST_PREFIX} in front; got {size}, which holds {size[0] * size[1]}."
+            f"{_MOST_EXTRA} of no patch; got {size}, which holds {size[0] * size[1]}."
         )
     return grid
 
 
 def _fitting(count: int, height: int, width: int) -> Grid | None:
     patches = height * width
-    prefix = count - patches
-    fits = 0 <= prefix <= _MOST_PREFIX and prefix < patches > 1
-    return Grid(height, width, prefix) if fits else None
+    extra = count - patches
+    fits = 0 <= extra <= _MOST_EXTRA and extra < patches > 1
+    return Grid(height, width, extra) if fits else None
 
 
 def _from_evidence(calls: CallGraph, call: Call, count: int) -> set[Grid]:
@@ -176,15 +213,16 @@ def known_grid(
     if shape is None or shape[1] is None or calls.in_attention(call):
         return None
     if size is not None:
-        return _fitting(shape[1], *size)
+        given = _fitting(shape[1], *size)
+        return None if given is None else _placed(calls, call, side, given)
     grids = _from_evidence(calls, call, shape[1])
     if not grids and calls.attentions:
         grids = _from_patches(calls, call, shape[1])
-    return grids.pop() if len(grids) == 1 else None
+    return _placed(calls, call, side, grids.pop()) if len(grids) == 1 else None
 
 
 def to_map(tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
-    """Lay tokens out on their grid, without those in front.
+    """Lay tokens out on their grid, without those of no patch.
 
     Args:
         tokens: (B, T, D).
@@ -198,15 +236,43 @@ def to_map(tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
 
     Example:
         >>> tokens = tf.reshape(tf.range(7.0), (1, 7, 1))
-        >>> to_map(tokens, Grid(2, 3, prefix=1))[0, ..., 0].numpy()
+        >>> to_map(tokens, Grid(2, 3, extra=1))[0, ..., 0].numpy()
         array([[1., 2., 3.],
                [4., 5., 6.]], dtype=float32)
+        >>> to_map(tokens, Grid(2, 3, 1, places=(0, 1, 2, 3, 4, 5)))[0, 0, :, 0].numpy()
+        array([0., 1., 2.], dtype=float32)
     """
-    wanted = grid.prefix + grid.height * grid.width
-    if tokens.shape.rank != 3 or tokens.shape[1] not in (wanted, None):
+    if tokens.shape.rank != 3 or tokens.shape[1] not in (grid.count, None):
         raise ValueError(
-            f"A grid of {grid.height} x {grid.width} patches behind {grid.prefix} tokens needs "
-            f"(B, {wanted}, D); got {tuple(tokens.shape)}. Pass images of the size that the model "
-            "was built for, or another grid=(height, width)."
+            f"A grid of {grid.height} x {grid.width} patches beside {grid.extra} tokens needs "
+            f"(B, {grid.count}, D); got {tuple(tokens.shape)}. Pass images of the size that the "
+            "model was built for, or another grid=(height, width)."
         )
-    return tf.reshape(tokens[:, grid.prefix :], (-1, grid.height, grid.width, tokens.shape[-1]))
+    in_order = tokens[:, grid.extra :]
+    patches = tf.gather(tokens, grid.places, axis=1) if grid.places else in_order
+    return tf.reshape(patches, (-1, grid.height, grid.width, tokens.shape[-1]))
+
+
+def to_tokens(maps: tf.Tensor, tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
+    """Lay maps out as tokens, beside those of no patch: undoes ``to_map``.
+
+    Args:
+        maps: (B, h, w, D).
+        tokens: (B, T, D), whose tokens of no patch are taken.
+        grid: How they lie in the image.
+
+    Returns:
+        (B, T, D).
+
+    Example:
+        >>> tokens, grid = tf.reshape(tf.range(5.0), (1, 5, 1)), Grid(2, 2, 1, (0, 1, 3, 4))
+        >>> to_tokens(-to_map(tokens, grid), tokens, grid)[0, :, 0].numpy()
+        array([-0., -1.,  2., -3., -4.], dtype=float32)
+    """
+    patches = tf.reshape(maps, (tf.shape(maps)[0], grid.height * grid.width, maps.shape[-1]))
+    if not grid.places:
+        return tf.concat([tokens[:, : grid.extra], patches], axis=1)
+    joined = [*grid.extra_places, *grid.places]
+    beside = tf.gather(tokens, grid.extra_places, axis=1)
+    order = [joined.index(place) for place in range(grid.count)]
+    return tf.gather(tf.concat([beside, patches], axis=1), order, axis=1)

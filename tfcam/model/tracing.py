@@ -17,10 +17,13 @@ from tfcam.model.call_graph import (
     channels_last,
 )
 from tfcam.model.endings import traced_ending
+from tfcam.model.frames import AT_ONCE
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
 from tfcam.model.layer_types import attentions, sealed_path
+from tfcam.model.token_origins import TokenOrigins, find_origins
 from tfcam.model.tree import ModelTree
+from tfcam.model.videos import lay_out_frames, moved_examples
 
 # What stands for the sides that a model leaves open, in pixels.
 _NOMINAL = 224
@@ -100,12 +103,13 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
 
     function, outputs = trace(tree, structure, visit, size)
     parents, kinds = _parents(function.graph, len(taken))
+    turns, sides = _turns(function.graph), taken[which].spec(size).shape[1 : rank - 1]
     return CallGraph(
-        tuple(calls),
+        lay_out_frames(calls, rank, sides, moved_examples(parents, turns)),
         tuple(map(tensor_name, outputs)),
         tuple(outputs[0].shape) if len(outputs) == 1 else None,
         rank,
-        tuple(taken[which].spec(size).shape[1 : 1 + len(taken[which].sides)]),
+        tuple(sides),
         frozenset(path for path, _ in attentions(tree)),
         _sources(function.graph, len(taken)) if len(taken) > 1 else {},
         which,
@@ -119,8 +123,9 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         dict(zip(_keys(function.structured_outputs), map(_known, outputs), strict=False)),
         tuple(_cuts(function.graph, parents)),
         ranks := _ranks(function.graph),
-        axis_orders(parents, kinds, ranks, _turns(function.graph), {}),
+        axis_orders(parents, kinds, ranks, turns, {}),
         taken[which].layers_order,
+        find_origins(function.graph, parents, tensor_name) if rank == 4 else TokenOrigins(),
     )
 
 
@@ -157,7 +162,7 @@ def _parents(graph: tf.Graph, count: int) -> tuple[dict[str, tuple[str, ...]], d
     fed = {tensor.name for tensor in graph.inputs[:count]}
     parents, kinds = dict[str, tuple[str, ...]](), dict[str, str]()
     for operation in graph.get_operations():
-        if operation.type in ("Cast", "Identity", *_UNRELATED):
+        if _copies(operation) or operation.type in _UNRELATED:
             continue
         own = tuple(name for name in map(tensor_name, operation.inputs) if name in fed)
         for tensor in operation.outputs if own else ():
@@ -201,10 +206,19 @@ def _axes(operation: tf.Operation) -> tuple[int, ...] | None:
     return None
 
 
+def _copies(operation: tf.Operation) -> bool:
+    """Whether an operation gives the values that it takes."""
+    at_once = operation.type == "Reshape" and AT_ONCE in operation.name
+    return operation.type in ("Cast", "Identity", "EnsureShape") or at_once
+
+
 def tensor_name(tensor: tf.Tensor) -> str:
-    """A tensor's name in its graph; casts and identities are the tensor that they copy."""
+    """A tensor's name in its graph; casts and identities are the tensor that they copy.
+
+    So is a batch of the frames of videos, where a layer for each step is called once for all.
+    """
     if not tf.is_symbolic_tensor(tensor):  # a constant that the model holds, such as positions
         return f"constant {id(tensor)}"
-    while tensor.op.type in ("Cast", "Identity"):
+    while _copies(tensor.op):
         tensor = tensor.op.inputs[0]
     return tensor.name

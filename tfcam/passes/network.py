@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfcam.model.tokens import to_map
+from tfcam.model.tokens import to_map, to_tokens
 from tfcam.passes.linear_rules import Composite
 from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, TensorTarget, select
@@ -148,9 +148,8 @@ class ExplainedNetwork:
         count = activations.shape[0] // self.images.shape[0]
         injected = tf.cast(activations, self.activations.dtype)
         if (grid := self.submodel.taps[self.tap].grid) is not None:
-            prefix = tf.tile(self.activations[:, : grid.prefix], [count, 1, 1])
-            patches = tf.reshape(injected, (injected.shape[0], -1, injected.shape[-1]))
-            injected = tf.concat([prefix, patches], axis=1)
+            tokens = tf.tile(self.activations, [count, 1, 1])
+            injected = to_tokens(injected, tokens, grid)
         # Each variant with its own image, as residual connections pass the layer by.
         images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])
         return self._select(self._open().forward(images, inject=[injected]).outputs)

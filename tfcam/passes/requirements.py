@@ -23,7 +23,7 @@ def check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
         rank: Number of axes of a map; None where any will do.
     """
     axes = value.shape.rank if isinstance(value, tf.Tensor) else None
-    if axes is not None and axes >= least and (tap.grid or rank in (None, axes)):
+    if axes is not None and axes >= least and (tap.grid or tap.frames or rank in (None, axes)):
         return
     raise ValueError(
         "A layer to explain must give one tensor that is a map (B, h, w, K), of as many axes as "
