@@ -55,7 +55,9 @@ Port = Annotated[
 ]
 Browser = Annotated[
     bool,
-    typer.Option("--browser/--no-browser", help="Open a browser.", rich_help_panel=RUNNING),
+    typer.Option(
+        "--browser/--no-browser", help="Open the page in a browser.", rich_help_panel=RUNNING
+    ),
 ]
 
 

@@ -184,7 +184,7 @@ class Question(NamedTuple):
 
     Attributes:
         number: Which question, from 0.
-        total: How many there are.
+        total: The number of questions.
         left: The map on the left.
         right: The map on the right.
     """
