@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("__main__",),
     ("cli", "__init__"),
+    ("pages",),
     ("callbacks", "evaluation", "front"),
     ("streaming", "verification"),
     ("metrics",),

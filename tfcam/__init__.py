@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tfcam.methods import METHODS
     from tfcam.model.black_box import BlackBox
     from tfcam.model.listing import layers
+    from tfcam.pages.app import app
     from tfcam.passes.reading import Reading
     from tfcam.representations.embedding import Embedding, embed
     from tfcam.representations.features import Features, features
@@ -60,6 +61,7 @@ __all__ = [
     "Similarity",
     "Top",
     "Verification",
+    "app",
     "callbacks",
     "compare",
     "demo_model",
@@ -111,6 +113,7 @@ _HOMES = {
     "Similarity": "targets",
     "Top": "targets",
     "Verification": "results.verification",
+    "app": "pages.app",
     "compare": "explainer.compare",
     "demo_model": "demo",
     "diagnose": "explainer.diagnose",

@@ -20,6 +20,7 @@ from tests.results.test_explanation import FACTS
 from tfcam.figures import overlays as drawing
 from tfcam.figures import text as lettering
 from tfcam.figures.letters import drawable
+from tfcam.figures.palette import LEVELS, Palette
 from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
@@ -496,3 +497,24 @@ def test_a_signed_volume_is_blue_and_red():
     assert first == [0, 0, 255]  # over black
     assert middle == [0, 0, 0]
     assert last == [128, 0, 0]
+
+
+def test_contours_lie_where_the_map_is_at_a_part_of_its_maximum():
+    picture = np.full((60, 60, 3), 90, np.uint8)
+    rows, columns = np.mgrid[:60, :60] - 30
+    values = np.clip(1 - np.hypot(rows, columns) / 28, 0, 1)
+    drawn = drawing.draw_contours(picture, values, Palette("gray"))
+    for level in LEVELS:
+        colour = round(255 * Palette("gray").colours(np.array([0.5 + level / 2]))[0, 0])
+        found = values[drawn[..., 0] == colour]
+        assert len(found) > 20
+        assert level <= found.min() <= found.max() < level + 1.5 / 28
+    # The picture is seen as it is wherever there is no line.
+    assert (drawn == 90).all(axis=-1).mean() > 0.6
+    both = Palette(signed=True, contours=True)
+    signed = drawing.draw_contours(picture, np.where(rows < 0, -values, values), both)
+    red, blue = ((signed == colour).all(axis=-1) for colour in ([255, 0, 0], [0, 0, 255]))
+    assert rows[red].min() >= 0 > rows[blue].max()
+    np.testing.assert_array_equal(
+        drawing.overlay(picture, values, 0.6, Palette("gray", contours=True)), drawn
+    )

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.tolerances import rounding
 from tfcam import maps
+from tfcam.maps.scaling import shown_values
 
 
 def drawn(*rows):
@@ -147,6 +148,14 @@ def test_heatmap_of_pixels_is_the_largest_absolute_value_over_channels():
 
 
 # --- mask and boxes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 7, 8, 20])
+def test_channels_become_one_as_numpy_has_it(rng, channels):
+    raw = rng.normal(0, 1, (9, 8, channels)).astype(np.float32)
+    heatmap, total = np.abs(raw).max(axis=-1), np.maximum(raw.sum(axis=-1, keepdims=True), 0)
+    np.testing.assert_array_equal(maps.heatmap(raw, (9, 8)), heatmap / heatmap.max())
+    np.testing.assert_array_equal(shown_values(raw, "summed"), total)
 
 
 def test_mask_is_strictly_above_the_fraction():

@@ -1,7 +1,5 @@
 """Guided ReLUs: hand arithmetic, what is gated and counted, and what is refused."""
 
-import importlib
-
 import keras
 import numpy as np
 import pytest
@@ -9,9 +7,11 @@ import tensorflow as tf
 from keras import layers
 
 import tfcam
-import tfcam.passes.guided_relu
 from tests import networks
 from tests.laws import law
+from tfcam.engine.settings import Settings
+from tfcam.methods.registry import ask
+from tfcam.targets.classes import NOTHING
 
 
 def guided(model, inputs, target=0):
@@ -147,5 +147,74 @@ def test_every_way_to_write_a_relu_is_gated(rng):
         np.testing.assert_allclose(each, found[0], rtol=1e-5, atol=1e-7)
 
 
-def test_a_reload_of_the_module_does_not_fail():
-    importlib.reload(tfcam.passes.guided_relu)
+@tf.custom_gradient
+def guided_by_hand(x):
+    y = tf.nn.relu(x)
+    return y, lambda back: tf.where((y > 0) & (back > 0), back, 0.0)
+
+
+@tf.custom_gradient
+def deconvnet_by_hand(x):
+    return tf.nn.relu(x), tf.nn.relu
+
+
+def steps(x, kind):
+    """What stands between two ReLUs."""
+    if kind == "grouped":  # a function of its own in the graph
+        return layers.Conv2D(6, 3, groups=2)(x)
+    if kind == "stopped":
+        return x + 0.5 * keras.ops.stop_gradient(x)
+    if kind == "loop":
+        return layers.Reshape((4, 1, 6))(
+            layers.SimpleRNN(6, return_sequences=True)(layers.Reshape((4, 24))(x))
+        )
+    if kind == "maxima":
+        return layers.MaxPooling2D(2)(x)
+    if kind == "gate":
+        return x * layers.Dense(6, "sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    return layers.BatchNormalization()(layers.DepthwiseConv2D(3)(x))
+
+
+def between(kind, activation):
+    """Two ReLUs, written as an activation, and a step between them."""
+    keras.utils.set_random_seed(3)
+    ends = keras.Input((6, 6, 3))
+    x = layers.Activation(activation)(layers.Conv2D(6, 3)(ends))
+    x = layers.Activation(activation)(layers.Conv2D(8, 1)(steps(x, kind)))
+    return keras.Model(ends, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+
+
+KINDS = ("linear", "grouped", "stopped", "loop", "maxima", "gate")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stands_between_relus_has_its_own_gradient(kind, rng):
+    """Against plain Keras, with activations whose gradient is written by hand."""
+    inputs = rng.normal(0, 1, (2, 6, 6, 3)).astype(np.float32)
+    by_hand = {"guided_backprop": guided_by_hand, "deconvnet": deconvnet_by_hand}
+    for method, activation in by_hand.items():
+        results = tfcam.explain(between(kind, "relu"), inputs, target=1, method=method)
+        wanted = plain(between(kind, activation), inputs, 1)
+        np.testing.assert_allclose(results.raws, wanted, rtol=1e-4, atol=1e-6)
+        assert np.abs(wanted).max() > 1e-3
+    ignored = ["image_ignored" in [each.code for each in result.findings] for result in results]
+    assert ignored == [kind in ("linear", "grouped", "stopped")] * 2
+    same = np.allclose(wanted[0], wanted[1], atol=1e-5)
+    assert same == ignored[0]
+
+
+def test_all_pixel_methods_share_one_forward_pass(rng):
+    """Each layer's convolution stands in what is compiled once, and the loops of none."""
+    methods = ["saliency", "gradient_input", "guided_backprop", "deconvnet", "guided_grad_cam"]
+    inputs = rng.normal(0, 1, (1, 6, 6, 3)).astype(np.float32)
+    model = between("linear", "relu")
+    kinds = []
+    for asked in (methods, *([method] for method in methods)):
+        engine = tfcam.Explainer(model, method=asked[0]).pipeline.opened.engine(
+            None, [ask(method, {}) for method in asked], Settings()
+        )
+        engine(inputs, [np.array([[1, NOTHING]], np.int32)])
+        (function,) = (engine.runner.functions.get(key, None) for key in engine.runner.functions)
+        operations = function.graph.get_operations()
+        kinds.append([each.type for each in operations].count("Conv2D"))
+    assert kinds == [2] * 6

@@ -37,7 +37,7 @@ def test_several_layers_in_one_pass_equal_a_model_of_several_outputs(call):
     sub = opened(model, *names)
 
     def read(images):
-        outputs, _, (answer,) = sub.read_each(images, [tf.constant(target)])
+        outputs, _, (answer,), _ = sub.read_each(images, [tf.constant(target)])
         found = [(r.activations, r.gradients) for r in answer.readings]
         return found, outputs.values, answer.readings[0].scores, answer.pairs[:, 0]
 

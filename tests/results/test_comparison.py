@@ -203,6 +203,18 @@ def test_a_shared_scale_is_drawn_and_named():
     assert bars(figure) == ["of the largest value in its row"]
 
 
+@pytest.mark.parametrize("options", [{}, {"shared_scale": True}, {"signed": True}])
+def test_contours_are_said_in_words_without_a_bar(options):
+    one = made([[0, 4.0]], parts={})
+    comparison = Comparison(("a",), ("x",), ((one,),))
+    figure = comparison.plot(contours=True, **options)
+    assert bars(figure) == []
+    whose = "the largest value in its row" if "shared_scale" in options else "each map's maximum"
+    end = ": red for, blue against." if "signed" in options else "."
+    said = [text.get_text().replace("\n", " ") for text in figure.texts]
+    assert f"Lines are at 25%, 50%, 75% of {whose}{end}" in said
+
+
 def test_maps_of_pixels_are_grey_and_the_bar_says_nothing_of_them():
     pixels = made(np.linspace(-1, 1, 72).reshape(*SIZE, 3))
     foot = "Grey maps are of pixels: mid grey is zero, each has its own range."

@@ -11,7 +11,7 @@ import tfcam
 from tests.project import PROJECT
 
 EXTRAS = PROJECT["optional-dependencies"]
-HIDDEN = ("sklearn", "onnxruntime", "ray", "tensorboard", "keras_hub")
+HIDDEN = ("gradio", "sklearn", "onnxruntime", "ray", "tensorboard", "keras_hub")
 
 WITHOUT = f"""
 import sys
@@ -57,6 +57,7 @@ main()
 @pytest.mark.parametrize(
     ("module", "extra", "call"),
     [
+        ("gradio", "app", lambda model, to: tfcam.app(model)),
         ("sklearn", "embed", lambda model, to: tfcam.embed(model, [np.zeros((64, 64, 3), "u1")])),
         ("onnxruntime", "onnx", lambda model, to: tfcam.BlackBox.from_onnx(to / "net.onnx")),
         ("ray", "ray", lambda model, to: tfcam.stream_on_ray(model, [], to=to)),
@@ -72,4 +73,4 @@ def test_who_needs_an_extra_says_what_to_install(module, extra, call, monkeypatc
 
 
 def test_the_extra_dev_holds_every_corner():
-    assert {"embed", "onnx", "ray", "train"} <= set(re.findall(r"\w+", EXTRAS["dev"][0]))
+    assert {"app", "embed", "onnx", "ray", "train"} <= set(re.findall(r"\w+", EXTRAS["dev"][0]))

@@ -45,6 +45,14 @@ Signed = Annotated[
         rich_help_panel=RESULTS,
     ),
 ]
+Contours = Annotated[
+    bool,
+    typer.Option(
+        "--contours",
+        help="Draw the maps as lines, so that the picture is seen as it is.",
+        rich_help_panel=RESULTS,
+    ),
+]
 Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
 
 
@@ -185,6 +193,7 @@ def compare(
         ),
     ] = False,
     signed: Signed = False,
+    contours: Contours = False,
     overwrite: Overwrite = False,
     unsafe: Unsafe = False,
     imports: Imports = None,
@@ -193,9 +202,8 @@ def compare(
     """Draw the maps of several methods, layers, classes or models of one image side by side."""
     from tfcam.results.comparison import check_path
 
-    name = name_options(
-        {**options, **_chosen(shared_scale=shared_scale, signed=signed)}, DOORS["compare"]
-    )
+    looks = _chosen(shared_scale=shared_scale, signed=signed, contours=contours)
+    name = name_options({**options, **looks}, DOORS["compare"])
     parts = [name_picture(image), "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
     check_new([path], overwrite, [image, *model, options["labels"]])
@@ -207,7 +215,7 @@ def compare(
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
     comparison = compare_maps(models, read_image(image), **options)
-    comparison.save(path, shared_scale=shared_scale, signed=signed)
+    comparison.save(path, **looks)
     say(comparison)
     say(f"wrote {path}")
 
@@ -223,7 +231,7 @@ def diagnose(
     say(check(network, read_image(image), options.pop("layer"), **options))
 
 
-def _chosen(**looks: bool) -> dict[str, bool]:
+def _chosen(**looks: bool) -> dict[str, Any]:
     """Keep the ways to draw that were asked for."""
     return {name: True for name, asked in looks.items() if asked}
 

@@ -24,7 +24,7 @@ from tfcam.model.geometry import Placement
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.taps import Place
-from tfcam.passes.guided_relu import Gates, Rule
+from tfcam.passes.guided_relu import Gates
 from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import Outputs, TensorTarget
 from tfcam.passes.reading import Need, Reading, Words
@@ -33,8 +33,6 @@ from tfcam.targets.callables import target_key
 from tfcam.targets.classes import Top, class_index, class_weights, only_tensor
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER, as_columns, two_sides, with_number
-
-_GATED: dict[Rule, Need] = {"guided": Need.GUIDED_GRADIENTS, "deconvnet": Need.DECONVNET_GRADIENTS}
 
 
 class TargetMaps(NamedTuple):
@@ -45,6 +43,7 @@ class TargetMaps(NamedTuple):
     scores: tf.Tensor
     pairs: tf.Tensor
     weights: tf.Tensor | None
+    blind: tf.Tensor
 
 
 class PassMaps(NamedTuple):
@@ -223,9 +222,10 @@ class Engine:
         single_pass = submodel.read_each(images, targets, self.needs, *contrasts)
         self._has_logits = single_pass.outputs.has_logits
         self._is_unit = single_pass.outputs.is_unit
+        self.gates = single_pass.gates
         answers = []
         for answer in single_pass.answers:
-            shared = self._shared(submodel, images, answer)
+            shared = self._shared(images, answer)
             asked_again = (submodel, images, answer.target, self.settings.at_once)
             networks = [
                 ExplainedNetwork(*asked_again, place, tapped, words)
@@ -240,13 +240,9 @@ class Engine:
             answers, _class_values(single_pass.outputs), single_pass.outputs.hide_logits
         )
 
-    def _shared(self, submodel: SubModel, images: tf.Tensor, answer: Answer) -> dict[str, Any]:
+    def _shared(self, images: tf.Tensor, answer: Answer) -> dict[str, Any]:
         """Read what methods need besides that is the same at every layer."""
         shared: dict[str, Any] = {"principal": self.settings.eigen}
-        for rule, need in _GATED.items():
-            if need in self.needs:
-                gradients, self.gates = submodel.gated_gradients(images, answer.target, rule)
-                shared[f"{rule}_gradients"] = gradients
         if self._biased is not None:
             shared |= _bias_attributions(self._biased, images, answer.target)
         return shared
@@ -272,7 +268,8 @@ class Engine:
             method_maps = [self._map(request, reading, images) for reading in places]
             raws.append([method_map.raw for method_map in method_maps])
             measured.append([method_map.measured for method_map in method_maps])
-        return TargetMaps(raws, measured, readings[0].scores, answer.pairs, answer.weights)
+        about = readings[0].scores, answer.pairs, answer.weights, tf.constant(answer.blind)
+        return TargetMaps(raws, measured, *about)
 
     def _map(self, request: Request, reading: Reading, images: tf.Tensor) -> MethodMap:
         returned = request.method(reading, **request.options)

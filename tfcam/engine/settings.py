@@ -51,6 +51,7 @@ class Computed:
         scores: (B,), the explained numbers.
         pairs: (B, 2), the explained classes and those they are held against.
         weights: (B, C), what each logit counts for in a contrast; else None.
+        blind: Whether deconvnet's map, where it is among them, is the same for all images.
         values: The model's outputs, (B, C), or None where they are of another form.
         kind: "logit", "probability" or "output".
     """
@@ -60,6 +61,7 @@ class Computed:
     scores: np.ndarray
     pairs: np.ndarray
     weights: np.ndarray | None
+    blind: bool
     values: np.ndarray | None
     kind: str
 
@@ -80,6 +82,7 @@ class Explained:
         image: Which of the images.
         name: What the target is called.
         labels: The label of each class, where they are known.
+        blind: Whether deconvnet's map of it is the same for all images.
     """
 
     target: ResolvedTarget | None
@@ -87,6 +90,7 @@ class Explained:
     image: int
     name: str
     labels: Sequence[str] | None = None
+    blind: bool = False
 
     @property
     def named(self) -> bool:

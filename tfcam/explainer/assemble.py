@@ -230,7 +230,8 @@ def _findings(
     if not (graph.is_black_box and engine.submodel.ending == "probability"):  # so it was said
         findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)
     target = run.targets[cell.target]
-    explained = Explained(target, answer.pairs, cell.image, chosen.name, run.labels)
+    about = target, answer.pairs, cell.image, chosen.name, run.labels, bool(answer.blind)
+    explained = Explained(*about)
     places, raws = layers.places, layers.raws
     return findings + checks.of_result(engine, prepared, explained, cell.method, places, raws)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.settings import Explained
@@ -19,7 +18,6 @@ from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.preprocessing.ranges import known_range
-from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER
 
 # What 12 bits fill of 16, in pixels of 0..255.
@@ -56,9 +54,8 @@ def of_result(
     misfit = of_input(engine.submodel, prepared, explained.image)
     findings += [misfit] if misfit else []
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
-    if Need.DECONVNET_GRADIENTS in method.needs and shown and not engine.gates.maxima:
-        target = explained.target if callable(explained.target) else explained.pairs
-        findings += of_deconvnet(engine.submodel, prepared, target, explained.image)
+    if Need.DECONVNET_GRADIENTS in method.needs and shown and explained.blind:
+        findings.append(finding("image_ignored", model=engine.submodel.graph.name))
     if not method.layered:
         return findings
     sides = prepared.inputs.shape[1:-1]
@@ -177,35 +174,3 @@ def of_input(submodel: SubModel, prepared: Prepared, image: int) -> Finding | No
         most=known.most,
         why=known.why,
     )
-
-
-# The same but for the order in which numbers are summed.
-_SAME = 1e-3
-
-
-def of_deconvnet(
-    submodel: SubModel, prepared: Prepared, target: ResolvedTarget, image: int
-) -> list[Finding]:
-    """Find out whether noise has the same map of deconvnet: two more passes.
-
-    Args:
-        submodel: The opened model, in which no maximum is passed on.
-        prepared: What it took.
-        target: (B, 2) pairs of classes, or a callable.
-        image: Which of the images.
-    """
-    others, images = prepared.others, prepared.inputs
-    # A callable may treat each image of the batch in its own way.
-    if isinstance(target, np.ndarray):
-        one = slice(image, image + 1)
-        target, images = tf.constant(target[one]), images[one]
-        others = tuple(values[one] for values in others)
-    opened = submodel.beside([*map(tf.constant, others)])
-    noise = np.random.default_rng(0).normal(size=images.shape).astype(images.dtype)
-    own, same = (
-        opened.gated_gradients(tf.constant(values), target, "deconvnet")[0].numpy()
-        for values in (images, noise)
-    )
-    if not np.allclose(own, same, rtol=0, atol=_SAME * np.abs(own).max()):
-        return []
-    return [finding("image_ignored", model=submodel.graph.name)]

@@ -21,8 +21,12 @@ SIGNED = "bwr"
 ALPHA = 0.6
 
 
+# Contours are drawn at these parts of the largest value.
+LEVELS = (0.25, 0.5, 0.75)
+
+
 OF_MAXIMUM, OF_PERCENTILE = "of the map's maximum", "of the map's 99th percentile"
-OF_EACH = "of each map's maximum"
+OF_EACH, OF_ROW = "of each map's maximum", "of the largest value in its row"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Palette:
     Attributes:
         colormap: The name of a matplotlib colormap; signed values are blue and red instead.
         signed: Whether values are signed.
+        contours: Whether a map over a picture is drawn as lines around what is highest, and the
+            picture is seen as it is.
 
     Raises:
         ValueError: If there is no such colormap.
@@ -39,6 +45,7 @@ class Palette:
 
     colormap: str = COLORMAP
     signed: bool = False
+    contours: bool = False
 
     def __post_init__(self) -> None:
         if self.colormap not in matplotlib.colormaps:

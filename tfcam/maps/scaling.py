@@ -7,6 +7,7 @@ of two, those of volumes three.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -90,7 +91,14 @@ def evidence(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         array([[0. , 0.5, 1.5, 2. ]], dtype=float32)
     """
     pixels = raw.ndim > len(size)
-    return resize(np.abs(raw).max(axis=-1) if pixels else np.maximum(raw, 0.0), size)
+    return resize(_over_channels(np.maximum, np.abs(raw)) if pixels else np.maximum(raw, 0.0), size)
+
+
+def _over_channels(combine: np.ufunc, values: np.ndarray) -> np.ndarray:
+    """``combine.reduce(values, axis=-1)``, which is 20 to 80 times as slow where these are few."""
+    if not 1 < values.shape[-1] < 8:  # of more, sums are in another order
+        return combine.reduce(values, axis=-1)
+    return functools.reduce(combine, np.moveaxis(values, -1, 0))
 
 
 def shown_values(raw: np.ndarray, how: Shown) -> np.ndarray:
@@ -112,7 +120,7 @@ def shown_values(raw: np.ndarray, how: Shown) -> np.ndarray:
     if how == "absolute":
         return np.abs(raw)
     if how == "summed":
-        return np.maximum(raw.sum(axis=-1, keepdims=True), 0)
+        return np.maximum(_over_channels(np.add, raw)[..., np.newaxis], 0)
     return raw - raw.min(initial=np.inf) if how == "above_least" else raw
 
 
@@ -149,7 +157,7 @@ def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         >>> signed(np.array([[-4.0, 2.0]]), (1, 2))
         array([[-1. ,  0.5]], dtype=float32)
     """
-    resized = resize(raw if raw.ndim == len(size) else raw.sum(axis=-1), size)
+    resized = resize(raw if raw.ndim == len(size) else _over_channels(np.add, raw), size)
     largest = np.abs(resized).max(initial=0.0)
     return resized / largest if largest else resized
 

@@ -255,7 +255,7 @@ def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
     return (tf.cast(step, tf.float32) + 0.5) / steps
 
 
-@method(Need.DECONVNET_GRADIENTS, pixels=True, passes="2 F + B", of_class="no")
+@method(Need.DECONVNET_GRADIENTS, pixels=True, passes="F + B", of_class="no")
 def deconvnet(reading: Reading) -> tf.Tensor:
     """Deconvnet: the score's gradient by the image, through ReLUs that let back what is positive.
 
@@ -280,7 +280,7 @@ def deconvnet(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.deconvnet_gradients)
 
 
-@method(Need.GUIDED_GRADIENTS, pixels=True, passes="2 F + B", of_class="no")
+@method(Need.GUIDED_GRADIENTS, pixels=True, passes="F + B", of_class="no")
 def guided_backprop(reading: Reading) -> tf.Tensor:
     """Guided backpropagation: the score's gradient by the image, through guided ReLUs.
 
@@ -303,7 +303,7 @@ def guided_backprop(reading: Reading) -> tf.Tensor:
     return tf.convert_to_tensor(reading.guided_gradients)
 
 
-@method(Need.GRADIENTS | Need.GUIDED_GRADIENTS, pixels=True, passes="2 (F + B)")
+@method(Need.GRADIENTS | Need.GUIDED_GRADIENTS, pixels=True, passes="F + B")
 def guided_grad_cam(reading: Reading) -> tf.Tensor:
     """Guided Grad-CAM: guided backpropagation where Grad-CAM finds evidence for the class.
 

@@ -91,16 +91,9 @@ def build(name: str, weights: str | None = "imagenet", **options: Any) -> Any:
         ValueError: If keras.applications has no such network, or it does not take an option.
         OSError: If its weights are neither here nor to be had.
     """
-    builders = builder_names()
-    if _plain(name) not in builders:
-        near = find_similar(name, builders.values())
-        raise ValueError(
-            f"No network {name!r} in keras.applications; it has "
-            f"{', '.join(near or builders.values())}{' and others' if near else ''}."
-        )
+    builder = builder_class(name)
     import keras
 
-    builder = builders[_plain(name)]
     try:
         return getattr(keras.applications, builder)(weights=weights, **options)
     except Exception as error:
@@ -109,6 +102,29 @@ def build(name: str, weights: str | None = "imagenet", **options: Any) -> Any:
             f"The ImageNet weights of {builder} could not be loaded: {error}. Connect to the "
             "internet once; Keras then keeps them in ~/.keras/models, or under KERAS_HOME."
         ) from None
+
+
+def builder_class(name: str) -> str:
+    """Find the class of keras.applications that builds a network.
+
+    Args:
+        name: Its name, in any case, with or without underscores.
+
+    Raises:
+        ValueError: If keras.applications has no such network.
+
+    Example:
+        >>> builder_class("mobilenet_v2")
+        'MobileNetV2'
+    """
+    builders = builder_names()
+    if _plain(name) not in builders:
+        near = find_similar(name, builders.values())
+        raise ValueError(
+            f"No network {name!r} in keras.applications; it has "
+            f"{', '.join(near or builders.values())}{' and others' if near else ''}."
+        )
+    return builders[_plain(name)]
 
 
 def _plain(name: str) -> str:

@@ -71,9 +71,7 @@ def rescaled(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list
         return list(given)  # tf.nn.moments has one: its value moves, whatever its gradient is
     if kind == "IdentityN":
         return [given[list(map(id, operation.inputs)).index(id(tensor))] for tensor in inputs]
-    moving = {id(tensor) for tensor in inputs}
-    single = sum(id(tensor) in moving for tensor in operation.inputs) == 1
-    if kind in _LINEAR or (single and (kind in _BILINEAR or convolves(operation))):
+    if is_linear(operation, inputs):
         return gradients_of(operation, inputs, given)
     if kind in _BILINEAR | _QUADRATIC:
         return _at_the_mean(operation, inputs, given)
@@ -83,6 +81,21 @@ def rescaled(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list
     if kind not in rules or (kind == "Pow" and inputs[0] is not operation.inputs[0]):
         raise no_rule(operation, "a DeepLIFT rule")
     return rules[kind](operation, inputs, given)
+
+
+def is_linear(operation: tf.Operation, inputs: _Tensors) -> bool:
+    """Tell whether an operation is linear in some of its inputs: its gradient is then the same.
+
+    Args:
+        operation: Of a traced graph.
+        inputs: Those of its inputs that depend on the images.
+    """
+    moving = {id(tensor) for tensor in inputs}
+    moves = [id(tensor) in moving for tensor in operation.inputs]
+    if operation.type in _DIVISIONS:
+        return moves == [True, False]
+    single = operation.type in _BILINEAR or convolves(operation)
+    return operation.type in _LINEAR or (single and sum(moves) == 1)
 
 
 def halves(tensor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -138,8 +151,6 @@ def _unary(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[t
 def _divided(operation: tf.Operation, inputs: _Tensors, given: _Tensors) -> list[tf.Tensor]:
     """a / b = a (1 / b): the middle of each for the other."""
     a, b = operation.inputs
-    if len(inputs) == 1 and inputs[0] is a and a is not b:
-        return gradients_of(operation, inputs, given)
     if a is b:
         return [tf.zeros_like(a)]
     b1, b0 = halves(b)

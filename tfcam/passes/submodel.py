@@ -22,7 +22,7 @@ from tfcam.model.outputs import pick_output
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import to_map
 from tfcam.passes.attention import of_heads, reading_attentions
-from tfcam.passes.guided_relu import Gates, Rule, check_gates, count_gates, gated_relus
+from tfcam.passes.guided_relu import Gates, gated_gradients, is_blind, open_gates
 from tfcam.passes.loss_scaling import HALF_SCALE, unscaled
 from tfcam.passes.outputs import (
     Contrast,
@@ -35,7 +35,7 @@ from tfcam.passes.outputs import (
 )
 from tfcam.passes.reading import Need, Reading
 from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
-from tfcam.targets.callables import target_key, told_format
+from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Top
 from tfcam.utils.recent import Recent
 
@@ -64,20 +64,23 @@ class Answer(NamedTuple):
         weights: (B, C), what each logit counts for; None but for a contrast.
         target: What is explained where the network is asked again: the pairs, the weights, or the
             callable.
+        blind: Whether deconvnet's gradients, where they were read, are the same for all images.
     """
 
     readings: list[Reading]
     pairs: tf.Tensor
     weights: tf.Tensor | None
     target: TensorTarget
+    blind: bool = False
 
 
 class Pass(NamedTuple):
-    """What one pass gives: that of its forward pass, and an answer for each target."""
+    """What one pass gives: that of its forward pass, an answer for each target, and the gates."""
 
     outputs: Outputs
     tapped: list[tf.Tensor]
     answers: list[Answer]
+    gates: Gates = Gates()
 
 
 class SubModel:
@@ -223,11 +226,12 @@ class SubModel:
             targets: Each (B, 2) pairs of classes, (B,) classes, a ``Top`` for one image, or a
                 callable outputs -> (B,).
             needs: Which of gradients by the activations, gradients by the images (a whole backward
-                pass) and attention scores are read.
+                pass), the same through gated ReLUs (traced only) and attention scores are read.
             contrast: Turns logits and pairs of classes into what each logit counts for.
 
         Raises:
             NoGradientError: If the score does not depend on a tapped layer in a differentiable way.
+            ValueError: If ReLUs are to be gated and there is none, or one that can't be reached.
         """
         targets = [self.told(target) for target in targets]
         gradients, image_gradients = Need.GRADIENTS in needs, Need.IMAGE_GRADIENTS in needs
@@ -248,6 +252,7 @@ class SubModel:
         wanted: dict[int, tf.Tensor] = {_IMAGES: images} if image_gradients else {}
         wanted |= dict(enumerate(tapped)) if gradients else {}
         wanted |= {-2 - n: scores for n, scores in enumerate(attended) if by_attention}
+        rules, gates = open_gates(needs, images, self.graph.name)
         answers = []
         for selected, total, scaled in zip(chosen, totals, large, strict=True):
             slopes = tape.gradient(scaled, wanted) if wanted else {}
@@ -263,12 +268,17 @@ class SubModel:
                 key: tf.ensure_shape(tf.cast(slope, tf.float32), wanted[key].shape)
                 for key, slope in slopes.items()
             }
+            gated = {rule: gated_gradients(rule, selected.scores, images, half) for rule in rules}
+            again = selected.again
+            ends = [selected.scores] if callable(again) else tf.nest.flatten(outputs.scores)
             readings = [
                 Reading(
                     self._map(index, activation),
                     selected.scores,
                     self._map(index, slopes.get(index)),
                     image_gradients=slopes.get(_IMAGES),
+                    guided_gradients=gated.get("guided"),
+                    deconvnet_gradients=gated.get("deconvnet"),
                     attentions=tuple(map(of_heads, attended)),
                     attention_gradients=tuple(
                         of_heads(s) for k, s in slopes.items() if k < _IMAGES
@@ -278,8 +288,9 @@ class SubModel:
                 )
                 for index, activation in enumerate(tapped or [None])
             ]
-            answers.append(Answer(readings, selected.pairs, selected.weights, selected.again))
-        return Pass(outputs, tapped, answers)
+            blind = "deconvnet" in gated and is_blind(ends, images)
+            answers.append(Answer(readings, selected.pairs, selected.weights, again, blind))
+        return Pass(outputs, tapped, answers, gates)
 
     def told(self, target: Any) -> Any:
         """Tell a target of pixels how outputs are laid out, and whether they are probabilities."""
@@ -314,26 +325,6 @@ class SubModel:
         kinds = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         return self._traced.get((key, kinds), lambda: function.get_concrete_function(*tensors))
 
-    def gated_gradients(
-        self, images: tf.Tensor, target: TensorTarget, rule: Rule
-    ) -> tuple[tf.Tensor, Gates]:
-        """Compute the gradient of the score by the images through gated ReLUs, and count these.
-
-        Returns:
-            (B, H, W, C) float32, and the counts.
-
-        Raises:
-            ValueError: If the network has no ReLU, or one that can't be reached.
-        """
-        others = (*self._others, *(() if callable(target) else (target,)))
-        key = target_key(target if callable(target) else None)
-        concrete = self.traced((rule, key), self._gated(target, rule), (images, *others))
-        gates = count_gates(concrete.graph)
-        check_gates(gates, self.graph.name)
-        # The override map is honoured only where the tape is outside of the traced function.
-        _, gradients = self.ascent(lambda given_images: concrete(given_images, *others), images)
-        return gradients, gates
-
     def ascent(
         self, function: Callable[[tf.Tensor], tf.Tensor], at: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -360,17 +351,6 @@ class SubModel:
         if half:
             slopes = unscaled(slopes, lambda: {_IMAGES: tape.gradient(values, at)})
         return values, tf.cast(slopes[_IMAGES], tf.float32)
-
-    def _gated(self, target: TensorTarget, rule: Rule) -> Any:
-        """Make the gated forward pass, to be traced: for classes, or for one callable."""
-
-        @tf.function(autograph=False)
-        def scores(images: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
-            with gated_relus(rule):
-                outputs = self.beside(others[: len(self._others)]).forward(images).outputs
-                return select(outputs, target if callable(target) else others[-1]).scores
-
-        return scores
 
     def head(
         self,

@@ -7,6 +7,7 @@ share. What it adds becomes part of the same graph; the model is neither copied 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ _STILL = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"}
 
 # Keras compiles a grouped convolution, so that it is a function of its own in the graph.
 _FUNCTIONS = {"PartitionedCall", "StatefulPartitionedCall"}
+
+# Their gradient is no function of one operation.
+_FLOW = {*_FUNCTIONS, "While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 
 _CONVOLVING = {"Conv2D", "Conv3D", "ReadVariableOp", "Identity", "Const", "NoOp"}
 
@@ -60,6 +64,18 @@ def walk_back(
         array([3.], dtype=float32)
     """
     until = start if until is None else until
+    found = reached(ends, start, given, rule, until)
+    return tf.zeros_like(until) if found is None else found
+
+
+def reached(
+    ends: Sequence[tf.Tensor],
+    start: tf.Tensor,
+    given: Sequence[tf.Tensor],
+    rule: StepRule,
+    until: tf.Tensor,
+) -> tf.Tensor | None:
+    """Carry values back as ``walk_back`` does; None where nothing gets to ``until``."""
     way = operations_between(start, ends)
     moving = {start.ref(), *(output.ref() for operation in way for output in operation.outputs)}
     got: dict[object, tf.Tensor] = {}
@@ -76,7 +92,7 @@ def walk_back(
         if not any(output.ref() in got for output in operation.outputs):
             continue
         values = [
-            got.pop(output.ref()) if output.ref() in got else tf.zeros_like(output)
+            got.pop(output.ref()) if output.ref() in got else _nothing(output)
             for output in operation.outputs
         ]
         inputs = [tensor for tensor in operation.inputs if tensor.ref() in moving]
@@ -84,7 +100,12 @@ def walk_back(
         for tensor, value in zip(unique, rule(operation, unique, values), strict=True):
             if value is not None:
                 add(tensor, value)
-    return got.get(until.ref(), tf.zeros_like(until))
+    return got.get(until.ref())
+
+
+def _nothing(tensor: tf.Tensor) -> tf.Tensor | None:
+    """Zeros in the shape of a tensor; None of a variable, which loops hand on as well."""
+    return None if tensor.dtype == tf.resource else tf.zeros_like(tensor)
 
 
 def operations_between(start: tf.Tensor, ends: Sequence[tf.Tensor]) -> list[tf.Operation]:
@@ -116,21 +137,36 @@ def gradients_of(
     Raises:
         NoRuleError: If TensorFlow knows no gradient of it.
     """
-    if operation.type in _FUNCTIONS:
-        return tf.gradients(operation.outputs, inputs, given, stop_gradients=inputs)
+    if operation.type not in _FLOW and get_gradient_function(operation) is None:
+        raise no_rule(operation, "a gradient")
+    slopes = slopes_of(operation, inputs, given)
+    return [
+        tf.zeros_like(wanted) if slope is None else slope
+        for slope, wanted in zip(slopes, inputs, strict=True)
+    ]
+
+
+def slopes_of(
+    operation: tf.Operation, inputs: Sequence[tf.Tensor], given: Sequence[tf.Tensor]
+) -> list[tf.Tensor | None]:
+    """Give inputs the gradient of one operation: None where it has none by an input."""
+    if operation.type in _FLOW:
+        moves = [has_slope(output) for output in operation.outputs]
+        ends = list(itertools.compress(operation.outputs, moves))
+        values = list(itertools.compress(given, moves))
+        return list(tf.gradients(ends, inputs, values, stop_gradients=inputs))
     # tf.gradients would go through the whole graph at each step.
     function = get_gradient_function(operation)
-    if function is None:
-        raise no_rule(operation, "a gradient")
-    found = function(operation, *given)
+    found = [] if function is None else function(operation, *given)
     found = found if isinstance(found, list | tuple) else [found]
-    pairs = [(t, g) for t, g in zip(operation.inputs, found, strict=True) if g is not None]
-    return [
-        tf.add_n(
-            [tf.zeros_like(wanted), *(tf.convert_to_tensor(g) for t, g in pairs if t is wanted)]
-        )
-        for wanted in inputs
-    ]
+    pairs = [(t, g) for t, g in zip(operation.inputs, found, strict=False) if g is not None]
+    parts = [[tf.convert_to_tensor(g) for t, g in pairs if t is wanted] for wanted in inputs]
+    return [tf.add_n(own) if own else None for own in parts]
+
+
+def has_slope(tensor: tf.Tensor) -> bool:
+    """Tell whether a gradient may go back to a tensor: not to whole numbers; to lists, of loops."""
+    return tensor.dtype.is_floating or tensor.dtype == tf.variant
 
 
 def convolves(operation: tf.Operation) -> bool:

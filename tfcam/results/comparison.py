@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import embed_png
-from tfcam.figures.palette import ALPHA, COLORMAP, OF_EACH, PLAIN, Palette
+from tfcam.figures.palette import ALPHA, COLORMAP, PLAIN, Palette
 from tfcam.figures.rendering import new_figure
 from tfcam.results.explanation import Explanation
 from tfcam.results.sheets import codes, describe_colours, draw_small, scale_alone, scale_row, shrink
@@ -82,6 +82,7 @@ class Comparison:
         alpha: float = ALPHA,
         colormap: str = COLORMAP,
         signed: bool = False,
+        contours: bool = False,
     ) -> Figure:
         """Draw the picture and all maps, with what is explained, and the findings below each map.
 
@@ -97,6 +98,7 @@ class Comparison:
             alpha: The largest weight of the colours, in [0, 1]: from half of the maximum on.
             colormap: The name of a matplotlib colormap.
             signed: Draw what speaks for each in red and what speaks against it in blue.
+            contours: Draw a map over the picture as lines, at 25, 50 and 75 % of its maximum.
 
         Returns:
             The figure; a notebook shows it, else ``matplotlib.pyplot.show()``.
@@ -105,7 +107,7 @@ class Comparison:
             ValueError: If alpha is not in [0, 1], there is no such colormap, or a signed map is
                 asked for of several layers.
         """
-        sheet = self._sheet(shared_scale, alpha, Palette(colormap, signed))
+        sheet = self._sheet(shared_scale, alpha, Palette(colormap, signed, contours))
         figure = new_figure()
         sheet.draw(figure)
         return figure
@@ -117,6 +119,7 @@ class Comparison:
         alpha: float = ALPHA,
         colormap: str = COLORMAP,
         signed: bool = False,
+        contours: bool = False,
     ) -> Path:
         """Write the figure that ``plot`` draws, whole or not at all.
 
@@ -126,6 +129,7 @@ class Comparison:
             alpha: As in ``plot``.
             colormap: As in ``plot``.
             signed: As in ``plot``.
+            contours: As in ``plot``.
 
         Returns:
             The path.
@@ -135,7 +139,7 @@ class Comparison:
             FileNotFoundError: If its folder does not exist.
         """
         path = check_path(path)
-        sheet = self._sheet(shared_scale, alpha, Palette(colormap, signed))
+        sheet = self._sheet(shared_scale, alpha, Palette(colormap, signed, contours))
         write_whole(path, sheet.render(path.suffix[1:], 150))
         return path
 
@@ -225,8 +229,7 @@ class Comparison:
         title = "the picture as given"
         if any(text for texts in captions for text in texts):  # the maps have captions: so has it
             cells[0][0], title = dataclasses.replace(picture, caption=title), ""
-        legend = describe_colours(self, palette)
-        shared = shared_scale and legend.bar == OF_EACH
+        legend = describe_colours(self, palette, shared_scale)
         foot = [line for line in map(self._unsaid, ("method", "layer")) if line]
         foot += [f"Of every map: {', '.join(everywhere)}."] if everywhere else []
         return ContactSheet(
@@ -235,7 +238,7 @@ class Comparison:
             rows,
             headline,
             foot + legend.foot,
-            "of the largest value in its row" if shared else legend.bar,
+            legend.bar,
             palette,
             legend.faded,
         )

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tfcam import maps
-from tfcam.figures.palette import OF_EACH, Palette
+from tfcam.figures.palette import LEVELS, OF_EACH, OF_ROW, Palette
 from tfcam.results.explanation import Explanation, draw_map
 
 _LARGEST_SIDE = 800  # pixels that a picture keeps in the figure: more than any print shows
@@ -30,12 +30,15 @@ class Legend(NamedTuple):
     foot: list[str]
 
 
-def describe_colours(explanations: Iterable[Explanation], palette: Palette) -> Legend:
+def describe_colours(
+    explanations: Iterable[Explanation], palette: Palette, shared_scale: bool = False
+) -> Legend:
     """Say what the colours of maps on one sheet are.
 
     Args:
         explanations: Of images.
         palette: The colours.
+        shared_scale: Whether the maps of a row share one scale.
     """
     looks = {explanation.look for explanation in explanations}
     if palette.signed and "channels" in looks:  # drawn in its colours too
@@ -47,8 +50,13 @@ def describe_colours(explanations: Iterable[Explanation], palette: Palette) -> L
         foot.append(
             "Maps of pixels are drawn by themselves, in full colours up to their 99th percentile."
         )
-    if "overlay" in looks:
-        return Legend(OF_EACH, True, foot)
+    largest = OF_ROW if shared_scale else OF_EACH
+    if "overlay" in looks and palette.contours:
+        levels = ", ".join(f"{level:.0%}" for level in LEVELS)
+        sides = ": red for, blue against" if palette.signed else ""
+        foot.append(f"Lines are at {levels} {largest}{sides}.")
+    elif "overlay" in looks:
+        return Legend(largest, True, foot)
     return Legend("of each map's 99th percentile" if "pixels" in looks else None, False, foot)
 
 

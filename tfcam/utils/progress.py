@@ -6,7 +6,8 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -35,6 +36,10 @@ _outermost = threading.Lock()
 
 # The bar of a whole whose parts could not be told apart: loops inside of it count their steps.
 _undivided: list[tuple[Progress, TaskID]] = []
+
+
+# Is told how much of what is done, in place of a bar: (part in [0, 1], what is done).
+_watcher: ContextVar[Callable[[float, str], object] | None] = ContextVar("watcher", default=None)
 
 
 class Advance(Protocol):
@@ -72,6 +77,10 @@ def progress_bar(
         ...         advance()
     """
     check_progress(show)
+    if (watcher := _watcher.get()) is not None:
+        with watched(_ignore):  # what is inside is a part of this
+            yield _Told(watcher, description, total, done)
+        return
     console = Console(stderr=True)
     # Without ipywidgets rich can only warn in a notebook.
     is_live = console.is_interactive or (console.is_jupyter and bool(find_spec("ipywidgets")))
@@ -114,7 +123,42 @@ def count_step(index: int, total: int) -> None:
         bar.advance(task)
 
 
-def _ignore(count: float = 1, /) -> None:
+@contextlib.contextmanager
+def watched(tell: Callable[[float, str], object]) -> Iterator[None]:
+    """Tell a function how far the work of this thread is, and show no bars.
+
+    Args:
+        tell: Called with the part that is done, in [0, 1], and with what is done.
+
+    Example:
+        >>> with watched(print), progress_bar(2, "counting", show=None) as advance:
+        ...     advance()
+        ...     advance()
+        0.5 counting
+        1.0 counting
+    """
+    token = _watcher.set(tell)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+class _Told:
+    """Counts what is done, and tells a watcher."""
+
+    def __init__(
+        self, tell: Callable[[float, str], object], what: str, total: int | None, done: float
+    ) -> None:
+        self._tell, self._what, self._total, self._done = tell, what, total, done
+
+    def __call__(self, count: float = 1, /) -> None:
+        self._done += count
+        if self._total:
+            self._tell(min(self._done / self._total, 1.0), self._what)
+
+
+def _ignore(*_: object) -> None:
     pass
 
 
