@@ -17,6 +17,7 @@ from tfcam import maps
 from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
+from tfcam.images.arrays import as_arrays
 from tfcam.images.loading import as_numpy, is_prepared, load_image
 from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
@@ -300,7 +301,10 @@ def _pictures(images: Any) -> list[Any]:
         )
     if not len(images):
         raise ValueError("There must be at least one image to explain; got none.")
-    return [as_numpy(image).copy() if is_prepared(image) else load_image(image) for image in images]
+    return [
+        as_numpy(image).copy() if is_prepared(image) else load_image(image)
+        for image in map(as_arrays, images)
+    ]
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:

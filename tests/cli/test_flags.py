@@ -32,6 +32,7 @@ BEHIND = {
     "recommend": ["recommend"],
     "dream": ["dream"],
     "explain-dataset": ["stream"],
+    "app": ["app"],
 }
 # What a command takes in another way, or a command line can't say.
 OTHERWISE = {
@@ -40,6 +41,7 @@ OTHERWISE = {
     "evaluate": {"explainers"},  # functions
     "recommend": {"images"},
     "dream": {"objective"},  # --target, --layer and --channel
+    "app": {"wait"},  # a command waits
 }
 
 
@@ -66,7 +68,7 @@ def test_every_option_of_a_door_has_its_flag(command, door):
 
 
 def test_every_command_of_a_door_is_checked():
-    assert set(COMMANDS) - set(BEHIND) == {"demo", "methods", "metrics"}
+    assert set(COMMANDS) - set(BEHIND) == {"demo", "methods", "metrics", "rate", "ratings"}
 
 
 def test_help_is_narrow_and_loads_no_tensorflow():
@@ -116,7 +118,8 @@ TYPED = {
     "to": ("kept", Path("kept")),
     "key": ("mine", "mine"),
 }
-# Where each command finds its door, and what else must be typed.
+# Where each command finds its door, and what else must be typed; app hands on whole networks, which
+# tests/pages/test_visits.py reads.
 PLACES = {
     "layers": ("tfcam.model.listing.layers", "--model shapes"),
     "explain": ("tfcam.explainer.explainer.Explainer", "a.png --model shapes"),
@@ -152,7 +155,7 @@ def taken(at_work, monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    [(command, option) for command, doors in BEHIND.items() for option in DOORS[doors[-1]]],
+    [(command, option) for command in PLACES for option in DOORS[BEHIND[command][-1]]],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_what_is_typed_arrives(taken, command, option):

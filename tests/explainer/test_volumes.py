@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfcam
+from tests import networks
 
 SPOT = (5, 2, 8)
 
@@ -61,3 +62,25 @@ def test_a_segmented_volume_is_explained_as_by_hand_by_explain_explainer_and_com
         np.testing.assert_allclose(one.raw, wanted, rtol=1e-4, atol=1e-6)
         place = np.unravel_index(one.heatmap.argmax(), one.heatmap.shape)
         assert np.abs(np.subtract(place, SPOT)).max() <= 1
+
+
+def test_one_mask_of_a_volume_is_for_all_volumes():
+    """(D, H, W), as (H, W) of pictures: the sum of the logits over it, in each volume."""
+    volume = x = keras.Input((4, 6, 6, 1))
+    x = keras.layers.Conv3D(4, 3, padding="same", activation="relu", name="conv")(x)
+    model = networks.seeded(keras.Model(volume, keras.layers.Conv3D(3, 1)(x)))
+    given = np.random.default_rng(1).random((5, 4, 6, 6, 1)).astype("float32")
+    mask = np.zeros((4, 6, 6), bool)
+    mask[1:3, 2:5, :2] = True
+    wanted = np.asarray(model(given))[..., 1][:, mask].sum(-1)
+    alone = tfcam.explain(model, given[0], target=tfcam.Segmentation(1, mask))
+    np.testing.assert_allclose(alone.score, wanted[0], rtol=1e-5)
+    explainer = tfcam.Explainer(model, batch_size=2)  # a part of the batch has the whole mask
+    for masks in (mask, np.stack([mask] * 5)):
+        found = explainer(given, tfcam.Segmentation(1, masks))
+        np.testing.assert_allclose([each.score for each in found], wanted, rtol=1e-5)
+        np.testing.assert_allclose(found[0].raw, alone.raw, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"of volumes \(D, H, W\) or \(B, D, H, W\); got \(6, 6\)"):
+        tfcam.explain(model, given[0], target=tfcam.Segmentation(1, mask[1]))
+    with pytest.raises(ValueError, match="must be as many as the images; got 2 for 5"):
+        tfcam.explain(model, given, target=tfcam.Segmentation(1, np.stack([mask] * 2)))

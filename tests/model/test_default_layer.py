@@ -325,3 +325,31 @@ def test_the_default_before_a_recurrent_layer_whose_last_step_is_read():
     x = layers.Conv1D(4, 3, name="conv")(ends)
     x = layers.LSTM(5, return_sequences=True, name="states")(x)
     assert tfcam.layers(keras.Model(ends, layers.Dense(2)(x[:, -1]))).default == "conv"
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("MobileNetV2", "block_13_expand_relu"),
+        ("MobileNetV3Small", "activation"),
+        ("EfficientNetB0", "block6a_expand_activation"),
+    ],
+)
+@pytest.mark.slow
+def test_of_pictures_so_small_that_one_position_is_left_no_margin_is_explained(name, default):
+    """At 32 pixels the last map is 1 x 1: the last before it, not the zeros laid around that."""
+    build = getattr(keras.applications, name)
+    model = build(input_shape=(32, 32, 3), weights=None, classes=3)
+    listed = tfcam.layers(model)
+    (entry,) = [entry for entry in listed if entry.path == listed.default]
+    assert entry.path.startswith(default)
+    assert entry.shape[:2] == (2, 2)
+    assert listed.reason == "the last map of the network with more than one position"
+
+
+def test_a_margin_is_not_what_is_explained():
+    steps = [layers.Conv2D(4, 3, padding="same", activation="relu", name="seen")]
+    margins = [layers.ZeroPadding2D(), layers.Cropping2D(((0, 1), (0, 1)))]
+    whole = [layers.Conv2D(4, 9), layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *steps, *margins, *whole])
+    assert tfcam.layers(model).default == "seen"

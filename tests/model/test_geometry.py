@@ -213,6 +213,32 @@ def test_what_can_not_be_followed_is_a_finding(move):
     assert [finding.code for finding in found.findings] == ["place_unknown"]
 
 
+STATISTICS = {
+    "standardised": tf.image.per_image_standardization,
+    "0 to 1": lambda x: (x - tf.reduce_min(x)) / (tf.reduce_max(x) - tf.reduce_min(x)),
+    "each channel": lambda x: tf.math.divide_no_nan(
+        x - tf.reduce_mean(x, [1, 2], keepdims=True),
+        tf.math.reduce_std(x, [1, 2], keepdims=True),
+    ),
+    "gamma": lambda x: tf.sqrt(tf.nn.relu(x)),
+    "each pixel": lambda x: tf.math.l2_normalize(x, -1),
+    "rank": lambda x: tf.cast(
+        tf.reshape(tf.argsort(tf.argsort(tf.reshape(x, (-1, HEIGHT * WIDTH * 3)))), tf.shape(x)),
+        tf.float32,
+    ),
+}
+
+
+@pytest.mark.parametrize("scale", STATISTICS)
+def test_statistics_of_the_picture_leave_each_pixel_where_it_is(scale):
+    step = Code(STATISTICS[scale])
+    found = tfcam.explain(brightness(step), scene(), "conv", target=0, preprocess=None)
+    assert "place_unknown" not in [finding.code for finding in found.findings]
+    moved = Code(lambda x: tf.roll(STATISTICS[scale](x), 20, 2))
+    found = tfcam.explain(brightness(moved), scene(), "conv", target=0, preprocess=None)
+    assert "place_unknown" in [finding.code for finding in found.findings]
+
+
 def test_pixels_and_layers_agree_in_every_door():
     model = brightness(Code(lambda x: x[:, :, ::-1]), layers.Cropping2D(((0, 8), (8, 0))))
     for method in ("grad_cam", "cam", "score_cam", "saliency", "integrated_gradients"):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcam
+from tests import networks
 from tests.networks import seeded
 from tests.tolerances import rounding
 
@@ -320,3 +321,36 @@ def test_a_bare_picture_model_is_exported(with_channel, tmp_path):
     made = serve(image=tf.constant(GREY))["heatmap"]
     wanted = explainer(GREY).heatmaps
     np.testing.assert_allclose(made, wanted, atol=1e-5)
+
+
+def test_lists_of_numbers_and_bool_pictures_are_taken_as_keras_takes_them(tmp_path):
+    """As arrays: whole numbers are pixels, bool becomes 0 and 1, in every door."""
+    model = networks.flat()
+    pixels = np.random.default_rng(2).integers(0, 256, (2, 12, 12, 3), np.uint8)
+    masks = pixels > 127
+    floats = masks.astype("float32")
+
+    def raws(given, preprocess):
+        return [each.raw for each in tfcam.explain(model, given, target=1, preprocess=preprocess)]
+
+    for given in (pixels.tolist(), list(pixels.tolist()), (pixels.tolist(), [0, 1])):
+        np.testing.assert_array_equal(raws(given, "unit"), raws(pixels, "unit"))
+    wanted = raws(floats, None)
+    for given in (masks, list(masks), masks.tolist(), floats.tolist(), tf.constant(masks)):
+        np.testing.assert_array_equal(raws(given, None), wanted)
+    one = tfcam.explain(model, masks[0].tolist(), target=1, preprocess=None)
+    np.testing.assert_allclose(one.raw, wanted[0], rtol=1e-5, atol=1e-6)
+    store = tfcam.stream(model, masks, to=tmp_path / "store", target=1, preprocess=None)
+    found = [store.explanation(number).raw for number in range(2)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"An image must be .* got list"):
+        tfcam.explain(model, [[1, 2], [3]])
+
+
+def test_zeros_and_ones_are_no_pixels_of_a_model_that_takes_these():
+    model = keras.Sequential(
+        [keras.Input((12, 12, 3)), layers.Rescaling(1 / 255), *networks.body()]
+    )
+    model = keras.Sequential([model, *networks.head()])
+    mask = np.random.default_rng(2).random((12, 12, 3)) > 0.5
+    assert "input_range" in [each.code for each in tfcam.explain(model, mask).findings]

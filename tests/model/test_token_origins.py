@@ -10,6 +10,8 @@ import tfcam
 from tests import networks
 from tests.tolerances import rounding
 from tfcam.model.graph import graph_of
+from tfcam.model.token_origins import find_origins
+from tfcam.model.tracing import _parents, tensor_name
 
 
 class Joined(layers.Layer):
@@ -105,3 +107,38 @@ def test_registers_may_stand_on_either_side(counts, read, places, class_token):
     one, other = (dict(zip(each.channels, each.maps, strict=True)) for each in found)
     changed = np.any([one[channel] != other[channel] for channel in one], axis=0)
     assert np.argwhere(changed).tolist() == [[2, 2]]
+
+
+MOVES = {
+    "concat": lambda x, y: [tf.concat([x, y], 1)],
+    "concat in front": lambda x, y: [tf.concat([y, x], -2)],
+    "pad": lambda x, y: [tf.pad(x, [[0, 0], [1, 2], [0, 0]])],
+    "pad by": lambda x, y: [tf.pad(x, [[0, 0], [0, 1], [2, 0]], constant_values=-7)],
+    "reverse": lambda x, y: [tf.reverse(x, [1])],
+    "roll": lambda x, y: [tf.roll(x, 2, 1)],
+    "gather": lambda x, y: [tf.gather(x, [3, 1], axis=1)],
+    "slice": lambda x, y: [x[:, 1:5:2]],
+    "tf.slice": lambda x, y: [tf.slice(x, [0, 2, 0], [-1, 3, -1])],
+    "split": lambda x, y: tf.split(x, 3, 1),
+    "split unevenly": lambda x, y: tf.split(x, [2, 4], 1),
+    "unstack": lambda x, y: tf.unstack(x, axis=1),
+    "channels": lambda x, y: [tf.concat([x[..., :2], x[..., 2:]], 2)],
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_tokens_are_followed_as_the_operation_moves_them(move):
+    """Tokens that hold their own number, moved, against what is said of each."""
+    tokens, extra = tf.fill((1, 6, 4), 1.0) * tf.range(1.0, 7)[:, None], tf.fill((1, 2, 4), -1.0)
+
+    @tf.function
+    def traced(x):
+        return MOVES[move](x * 1.0, extra)
+
+    concrete = traced.get_concrete_function(tf.TensorSpec((1, 6, 4)))
+    parents, _ = _parents(concrete.graph, 1)
+    origins = find_origins(concrete.graph, parents, tensor_name).of
+    for tensor, values in zip(concrete.outputs, concrete(tokens), strict=True):
+        held = np.atleast_2d(values[0])[:, -1].astype(int)
+        found = np.array(origins[tensor_name(tensor)])
+        np.testing.assert_array_equal(np.maximum(found, 0), np.maximum(held, 0))

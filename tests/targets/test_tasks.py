@@ -187,13 +187,19 @@ def test_segmentation_of_volumes_is_that_of_all_their_slices(call, classes):
     np.testing.assert_array_equal(last, target(outputs)[1:])
 
 
-def test_a_mask_of_volumes_names_each():
-    with pytest.raises(ValueError, match=r"must be \(B, D, H, W\), .* got \(2, 3, 3\) for"):
-        Segmentation(0, np.ones((2, 3, 3)))(numbers(2, 2, 3, 3, 2))
+def test_a_mask_fits_volumes_or_pictures():
+    with pytest.raises(ValueError, match=r"volumes \(D, H, W\) or .* got \(3, 3\) for outputs"):
+        Segmentation(0, np.ones((3, 3)))(numbers(2, 2, 3, 3, 2))
     with pytest.raises(ValueError, match=r"got \(1, 2, 3, 3\) for outputs \(1, 3, 3, 2\)"):
         Segmentation(0, np.ones((1, 2, 3, 3)))(numbers(1, 3, 3, 2))
     with pytest.raises(ValueError, match=r"not 0, in each image"):
         Segmentation(0, np.stack([np.ones((2, 3, 3)), np.zeros((2, 3, 3))]))
+    either = np.stack([np.eye(3), np.zeros((3, 3))])  # a slice of a volume may be empty
+    Segmentation(0, either)(numbers(4, 2, 3, 3, 2))
+    with pytest.raises(ValueError, match=r"not 0, in each image"):
+        Segmentation(0, either)(numbers(2, 3, 3, 2))
+    with pytest.raises(ValueError, match=r"not 0, in each image"):
+        Segmentation(0, either, volumes=False)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +208,6 @@ def test_a_mask_of_volumes_names_each():
         (np.zeros((2, 2), bool), r"have a pixel that is not 0, in each image\. It is empty"),
         (np.zeros((2, 2)), r"have a pixel that is not 0"),
         (np.zeros((0, 2)), r"have a pixel that is not 0"),
-        (np.stack([np.eye(2), np.zeros((2, 2))]), r"have a pixel that is not 0, in each image"),
         (np.full((2, 2), 255, np.uint8), r"bool or float, .* got uint8 \(2, 2\)\. mask > 0 makes"),
         (np.ones(4), r"bool or float, \(H, W\) or \(B, H, W\), .*; got float64 \(4,\)"),
         (np.array([[np.nan, 1]]), r"must be finite; got NaN"),

@@ -18,6 +18,7 @@ from tfcam.cli.evaluate import evaluate, recommend
 from tfcam.cli.explain import compare, diagnose, explain
 from tfcam.cli.flags import flags
 from tfcam.cli.pages import app as open_app
+from tfcam.cli.pages import rate, ratings
 from tfcam.cli.report import report
 from tfcam.cli.stream import explain_dataset
 from tfcam.cli.terminal import load_tensorflow, say
@@ -74,6 +75,8 @@ for command in (
 ):
     app.command()(command)
 app.command("app")(open_app)
+app.command()(rate)
+app.command()(ratings)
 
 
 def main() -> None:

@@ -1,15 +1,29 @@
-"""The commands that open a page in the browser: ``tfcam app``."""
+"""The commands of pages in the browser: ``tfcam app``, ``rate`` and ``ratings``."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Imports, Unsafe, load_network
-from tfcam.cli.flags import RUNNING, flags
+from tfcam.cli.arguments import (
+    Imports,
+    Model,
+    Overwrite,
+    Unsafe,
+    expand,
+    load_network,
+    read_image,
+)
+from tfcam.cli.checks import check_new
+from tfcam.cli.evaluate import Html
+from tfcam.cli.flags import HOW, RESULTS, RUNNING, flags
+from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
+from tfcam.engine.options import LABELS, LAYER, METHODS, PREPROCESS, SEED, TARGET
+from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.foreign_models import is_sealed
 
 if TYPE_CHECKING:
@@ -41,7 +55,9 @@ Port = Annotated[
 ]
 Browser = Annotated[
     bool,
-    typer.Option("--browser/--no-browser", help="Open a browser.", rich_help_panel=RUNNING),
+    typer.Option(
+        "--browser/--no-browser", help="Open the page in a browser.", rich_help_panel=RUNNING
+    ),
 ]
 
 
@@ -64,6 +80,99 @@ def app(
     from tfcam.pages.app import app as open_page
 
     open_page(networks, host=host, port=port, browser=browser, wait=True)
+
+
+METHODS_RATED = dataclasses.replace(
+    METHODS, words="The methods, by their names in ``tfcam.METHODS``, at least two.", code=""
+)
+_RATED = (LAYER, TARGET, METHODS_RATED, PREPROCESS, LABELS, SEED)
+
+
+@flags(*_RATED)
+def rate(
+    images: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    model: Model,
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--to",
+            help="The folder for the answers; after a stop the same command goes on.",
+            metavar="FOLDER",
+            rich_help_panel=RESULTS,
+        ),
+    ],
+    most: Annotated[
+        int | None,
+        typer.Option(
+            "--most",
+            help="Number of pairs that a rater is asked about, repeated ones aside; by default "
+            "every two methods on every picture.",
+            metavar="N",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    repeats: Annotated[
+        float,
+        typer.Option(
+            "--repeats",
+            help="Share of the pairs that is asked twice, to measure a rater's consistency.",
+            metavar="SHARE",
+            rich_help_panel=HOW,
+        ),
+    ] = 0.1,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    browser: Browser = True,
+    unsafe: Unsafe = False,
+    imports: Imports = None,
+    **options: Any,
+) -> None:
+    """Open a page on which people say, blindly, which of two maps is better."""
+    from tfcam.pages.serving import import_gradio, serve
+
+    gradio = import_gradio("tfcam rate")
+    paths = [path for path in expand(images) if _is_picture(path)]
+    chosen = {name: options[name] for name in ("layer", "target", "seed")}
+    network = open_network(model, options["labels"], options["preprocess"], unsafe, imports)
+    from tfcam.pages.rate import build
+    from tfcam.pages.rating import Rating
+
+    pictures, methods = tuple(map(Path, paths)), tuple(options["methods"] or ())
+    rating = Rating(network, pictures, methods, to, most=most, repeats=repeats, **chosen)
+    say(f"Answers are kept in {to}; tfcam ratings {to} says what they tell.")
+    serve(build(gradio, rating), gradio, host=host, port=port, browser=browser, wait=True)
+
+
+@flags()
+def ratings(
+    folder: Annotated[Path, typer.Argument(help="A folder of tfcam rate, or a Parquet file.")],
+    html: Html = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Say what people's ratings tell: strengths with intervals, agreement, consistency."""
+    from tfcam.evaluation.ratings import read_ratings, strengths
+    from tfcam.evaluation.ratings_page import ratings_page, sentences
+
+    if html is not None:
+        check_target(html, "A page of ratings", (".html",))
+    check_new([html], overwrite, [])
+    table = read_ratings(folder)
+    for sentence in sentences(table):
+        say(sentence)
+    if html is not None:
+        write_whole(html, ratings_page(table).encode())
+        say(f"wrote {html}")
+    say(strengths(table).to_string(index=False, float_format="{:.2f}".format))
+
+
+def _is_picture(path: str) -> bool:
+    """Whether a file is a picture that can be shown; it is said where it is none."""
+    try:
+        read_image(path)
+    except (ValueError, OSError) as error:
+        complain(f"left out: {path}: {error}")
+        return False
+    return True
 
 
 def open_network(

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
 from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.data.folders import open_folder
+from tfcam.images.arrays import as_arrays
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy, is_prepared, load_image
 from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_names
@@ -173,6 +174,7 @@ def _example(name: str, item: Any, floats: bool) -> Example | Skipped:
 
 
 def _picture(picture: Any, floats: bool) -> np.ndarray:
+    picture = as_arrays(picture)
     return as_numpy(picture) if floats and is_prepared(picture) else load_image(picture)
 
 

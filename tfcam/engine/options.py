@@ -51,7 +51,7 @@ LAYERS = replace(
     LAYER,
     name="layers",
     type="Sequence[Layer] | None",
-    words=f"The layers, each {_PLACE}; {_USUAL}.",
+    words=f'The layers, each {_PLACE}, or "all_convolutions"; {_USUAL}.',
 )
 CANDIDATE_LAYERS = replace(
     LAYERS,

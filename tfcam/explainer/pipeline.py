@@ -27,6 +27,7 @@ from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare, prepare_others
 from tfcam.results.explanation import Explanation
+from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Target, Targets
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, spread_targets
 from tfcam.targets.two_classes import Classes
@@ -183,7 +184,9 @@ class Pipeline:
         Raises:
             ValueError: If there is no such class, or it does not fit the images.
         """
-        return chosen_targets(target, count, several, self.labels, self._classes)
+        chosen = chosen_targets(target, count, several, self.labels, self._classes)
+        volumes = len(self.opened.input.sides) == 3
+        return [told_format(one, volumes=volumes) for one in chosen]
 
     def _classes(self) -> Classes:
         return self.opened.classes(self.settings.output, self.labels)

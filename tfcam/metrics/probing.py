@@ -21,7 +21,14 @@ from tfcam.passes.outputs import are_probabilities
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare, prepare_others
-from tfcam.targets.callables import ClassScore, Each, as_callable, checked_scores, part_of
+from tfcam.targets.callables import (
+    ClassScore,
+    Each,
+    as_callable,
+    checked_scores,
+    part_of,
+    told_format,
+)
 from tfcam.targets.classes import (
     NOTHING,
     PREDICTED,
@@ -168,6 +175,7 @@ class Probe:
             known,
             lambda: opened.classes(settings.output, known),
         )
+        chosen = told_format(chosen, volumes=len(opened.input.sides) == 3)
         prepared = prepare(opened.graph, pictures, preprocess, opened.which)
         if prepared.inputs.dtype.kind != "f":
             raise ValueError(

@@ -133,8 +133,13 @@ class _Cells(NamedTuple):
     tap: Tap
     which: int
 
+    @property
+    def channels(self) -> int:
+        """Number of channels of the explained input."""
+        return tf.nest.flatten(self.structure)[self.which].shape[-1] or 3
+
     def read(self, picture: np.ndarray) -> np.ndarray | None:
-        """Read it for a picture (H, W) of 0..1: (h, w, K); None where it is no grid."""
+        """Read it for a picture (H, W, 1 or C) of 0..1: (h, w, K); None where it is no grid."""
         inputs: list[Input] = tf.nest.flatten(self.structure)
         taken = inputs[self.which]
 
@@ -143,7 +148,7 @@ class _Cells(NamedTuple):
                 raise _SeenError(value)
             return value
 
-        image = np.repeat(picture[np.newaxis, ..., np.newaxis], taken.shape[-1] or 3, axis=-1)
+        image = np.broadcast_to(picture[np.newaxis], (1, *picture.shape[:2], self.channels))
         with tf.init_scope():
             specs = [other.spec(len(picture)) for other in inputs]
             values = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
@@ -280,7 +285,8 @@ def _probe(cells: _Cells, sides: Sequence[int]) -> Placement | str | None:
     down, across = np.mgrid[0.5:height, 0.5:width]
     flat = np.zeros(tuple(sides))
     pictures = [flat, down / height, across / width, flat + 1]
-    known = [values for values in map(cells.read, pictures) if values is not None]
+    read = (cells.read(picture[..., np.newaxis]) for picture in pictures)
+    known = [values for values in read if values is not None]
     if len(known) < len(pictures):
         return None
     nothing, down, across, one = known
@@ -299,7 +305,38 @@ def _probe(cells: _Cells, sides: Sequence[int]) -> Placement | str | None:
         if rows is not None and columns is not None:
             covering = rows.covers(height) and columns.covers(width) and not transposed
             return None if covering else Placement(rows, columns, transposed)
-    return UNKNOWN
+    return None if _keeps_places(cells, sides) else UNKNOWN
+
+
+def _keeps_places(cells: _Cells, sides: Sequence[int]) -> bool:
+    """Whether each pixel only becomes another value where it is, by the picture's own statistics.
+
+    Told by noise, in one channel: where a larger value of it stays the larger one, pixel by pixel,
+    no pixel has moved; a margin that a convolution needs may be around them.
+    """
+    height, width = sides
+    noise = np.full((height, width, cells.channels), 0.5)
+    noise[..., 0] = np.random.default_rng(0).permutation(height * width).reshape(height, width)
+    noise[..., 0] /= height * width
+    values = cells.read(noise)
+    if values is None:
+        return False
+    margin = np.subtract(values.shape[:2], sides)
+    if (margin < 0).any() or (margin > _own_padding(cells.entry.operation)).any():
+        return False
+    given, order = values.shape[-1], np.argsort(noise[..., 0], axis=None)
+    return any(
+        _rises(values[top : top + height, left : left + width, channel].ravel()[order])
+        for top, left in np.ndindex(*(margin + 1))
+        for channel in range(given)
+    )
+
+
+def _rises(values: np.ndarray) -> bool:
+    """Whether values rise from the first to the last, or fall, but for rounding."""
+    steps, span = np.diff(values), abs(values[-1] - values[0])
+    sign = np.sign(values[-1] - values[0])
+    return bool(span > 0 and (sign * steps > -1e-6 * span).all() and (steps != 0).mean() > 0.01)
 
 
 def _fit(values: np.ndarray, size: int, margin: int) -> Axis | None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.images.arrays import as_arrays
 from tfcam.images.loading import as_numpy
 from tfcam.model.inputs import Input
 
@@ -61,6 +62,8 @@ def split_inputs(given: Any, structure: Any, name: str) -> list[Any]:
     """
     _refuse_data_set(given)
     inputs: list[Input] = tf.nest.flatten(structure)
+    if not any(taken.is_text for taken in inputs):
+        given = as_arrays(given)
     given = _without_labels(given, inputs)
     if len(inputs) == 1:
         return [_unwrapped(given, structure)]

@@ -31,11 +31,11 @@ CONVOLUTIONS = (
 GLOBAL_POOLINGS = (*_kinds("GlobalAveragePooling{}"), *_kinds("GlobalMaxPooling{}"))
 
 
-# What only passes a map on, smaller or thinned out: never the best map to explain.
+# What only passes a map on, smaller, larger or thinned out: never the best map to explain.
 PASSING = (*_kinds("MaxPooling{}"), *_kinds("AveragePooling{}"), keras.layers.Dropout)
 
 
-PASSING += _kinds("SpatialDropout{}")
+PASSING += (*_kinds("SpatialDropout{}"), *_kinds("ZeroPadding{}"), *_kinds("Cropping{}"))
 
 
 def attentions(tree: ModelTree) -> list[tuple[str, Any]]:

@@ -107,8 +107,10 @@ def _choose(
     """
     reaching = [call for call in calls.explained(calls.calls) if call.output in among]
     # Squeeze-and-excite blocks pool too, but maps follow them; after the head's pooling none does.
-    for call in reaching[reaching.index(maps[-1]) + 1 :] if maps[-1] in reaching else ():
-        if isinstance(call.operation, GLOBAL_POOLINGS) and _pools_map(calls, call, grid):
+    after = reaching[reaching.index(maps[-1]) + 1 :] if maps[-1] in reaching else ()
+    pooling = [call for call in after if isinstance(call.operation, GLOBAL_POOLINGS)]
+    for call in pooling:
+        if _pools_map(calls, call, grid):
             return _source(calls, call, f"feeds {call.path}, the last global pooling")
     tokens = known_grid(calls, maps[-1], grid)
     attended = _last_attended(calls, reaching, grid)
@@ -125,7 +127,9 @@ def _choose(
     if count is not None and last.output and may_select(calls, last.output, among):
         return _with_gradients(calls, maps, last, count(maps))
     reason = "the last map of the network"
-    if not isinstance(last.operation, PASSING):
+    if pooling:  # of what has one position
+        reason += " with more than one position"
+    elif not isinstance(last.operation, PASSING):
         reason += ", which has no global pooling"
     return DefaultLayer(calls.call_name(last), reason, last)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -118,16 +119,19 @@ def _moved(
 
 def _run(operation: tf.Operation, values: list[Any]) -> Any:
     """Run an operation of a graph on other values."""
+    function = getattr(tf.raw_ops, operation.type)
     rest, arguments, inferred = iter(values), dict[str, Any](), set[str]()
-    for taken in operation.op_def.input_arg:
+    # Of what it takes, Python has its own names.
+    names = inspect.signature(function).parameters
+    for name, taken in zip(names, operation.op_def.input_arg, strict=False):
         inferred |= {taken.type_attr, taken.number_attr}
         several = taken.number_attr
         count = operation.get_attr(several) if several else 1
         given = list(itertools.islice(rest, count))
-        arguments[taken.name] = given if several else given[0]
+        arguments[name] = given if several else given[0]
     if operation.type == "PadV2":
         arguments["constant_values"] = np.int64(0)
     for attribute in operation.op_def.attr:
         if attribute.name not in inferred:
             arguments[attribute.name] = operation.get_attr(attribute.name)
-    return getattr(tf.raw_ops, operation.type)(**arguments)
+    return function(**arguments)

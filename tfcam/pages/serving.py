@@ -48,7 +48,8 @@ _STYLE = """
 .problems, .error { border-left: .3rem solid #b3261e; padding: .2rem .8rem; margin: .5rem 0 }
 .wide { overflow-x: auto }
 pre.lines { overflow-x: auto; padding: .8rem; background: #f4f4f4; color: #1c1c1c }
-.pair { display: grid; gap: 1rem; grid-template-columns: 1fr 1fr }
+.pair { display: grid; gap: 1rem; grid-template-columns: 1fr 1fr; max-width: 60rem }
+.gradio-container figure.given { max-width: 14rem; margin-top: 1rem }
 :focus-visible { outline: .2rem solid #0b57d0 !important; outline-offset: .15rem }
 """
 

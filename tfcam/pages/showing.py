@@ -55,7 +55,7 @@ def show_answers(answers: Iterable[Answer], subject: Subject) -> str:
     if isinstance(subject.content, str):
         shown = f'<p class="text">{html.escape(subject.content)}</p>'
     else:
-        shown = _picture(subject.content, f"The picture as given, {subject.name}")
+        shown = embed_pixels(subject.content, f"The picture as given, {subject.name}")
     return (
         f"<figure>{shown}<figcaption>What the network says of {html.escape(what)}:"
         f"<ol>{listed}</ol></figcaption></figure>"
@@ -72,7 +72,7 @@ def show_maps(look: Look, style: Style) -> str:
         caption = f"<figcaption><b>{lines[0]}</b><br>{'<br>'.join(lines[1:])}</figcaption>"
         shown = explanation.html
         if not isinstance(look.subject.content, str):
-            shown = _picture(_drawn(explanation, style), f"Map of {explanation.title}")
+            shown = embed_pixels(drawn(explanation, style), f"Map of {explanation.title}")
         figures.append(f"<figure>{shown}{caption}</figure>")
     return f'<div class="maps">{"".join(figures)}</div>'
 
@@ -198,8 +198,8 @@ _DOWNLOADS: dict[str, Callable[[str, Look, Style], Download]] = {
 DOWNLOADS = tuple(_DOWNLOADS)
 
 
-def _drawn(explanation: Explanation, style: Style) -> np.ndarray:
-    """A map as large as a page shows it: (H, W, 3) uint8."""
+def drawn(explanation: Explanation, style: Style) -> np.ndarray:
+    """Draw a map as large as a page shows it: (H, W, 3) uint8."""
     palette = style.palette
     signed = palette.signed
     values = explanation.signed_heatmap if signed else explanation.heatmap
@@ -217,7 +217,8 @@ def _drawn(explanation: Explanation, style: Style) -> np.ndarray:
     return draw_map(small, small.heatmap, style.alpha, palette)
 
 
-def _picture(pixels: np.ndarray, words: str) -> str:
+def embed_pixels(pixels: np.ndarray, words: str) -> str:
+    """Write pixels (H, W, 3) uint8 as HTML, with words for who can't see them."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "png", compress_level=2)
     return embed_png(stream.getvalue(), words)

@@ -297,7 +297,8 @@ class SubModel:
         likely = None if self.ending is None else self.ending == "probability"
         if self.score == "probability" and self.ending is not None:
             likely = self.ending in BOUNDED
-        return told_format(target, self._swapped is not None, likely)
+        known = {"channels_first": self._swapped is not None, "likely": likely}
+        return told_format(target, **known)
 
     def _attending(
         self, needs: Need, watch: Callable[[tf.Tensor], object]

@@ -216,18 +216,17 @@ def checked_scores(scores: Any, batch: int) -> tf.Tensor:
     return scores
 
 
-def told_format(target: Any, channels_first: bool, likely: bool | None = None) -> Any:
+def told_format(target: Any, **known: bool | None) -> Any:
     """Tell a target of pixels what it was not told; others are as they are.
 
     Args:
         target: A target.
-        channels_first: Whether the outputs' classes come before their pixels.
-        likely: Whether the outputs are probabilities; None where that is not known.
+        known: ``channels_first``, whether the outputs' classes come before their pixels;
+            ``likely``, whether they are probabilities; ``volumes``, whether they have depth. None
+            where that is not known.
     """
     if isinstance(target, Each):
-        told = (told_format(one, channels_first, likely) for one in target.targets)
-        return Each(tuple(told))
-    known = {"channels_first": channels_first, "likely": likely}
+        return Each(tuple(told_format(one, **known) for one in target.targets))
     if not is_dataclass(target):
         return target
     untold = {name: told for name, told in known.items() if getattr(target, name, True) is None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,14 @@ class Segmentation(OfClass):
         target: The class: an index, or a label where the model's labels are known.
         mask: Which pixels, bool, or how much of each, float: (H', W') for all images or
             (B, H', W'), brought to the outputs' size by the nearest pixel. Of volumes
-            (B, D', H', W'). None: where the model predicts the class.
+            (D', H', W') for all or (B, D', H', W'). None: where the model predicts the class.
         threshold: Of a model with one channel, the value over which a pixel is predicted to be of
             class 1; by default 0 for logits and 0.5 for probabilities.
         channels_first: Whether the outputs are (B, C, H, W) or (B, C, D, H, W). None: as the model
             takes its images.
         likely: Whether the outputs of one channel are probabilities, not logits. None: as the model
             ends, or, where that can't be told, whether all of an image are in 0..1.
+        volumes: Whether a mask of three axes is one of a volume. None: as the model's input is.
         label: What the class is called in results; found by itself where labels are known.
 
     Raises:
@@ -60,6 +61,7 @@ class Segmentation(OfClass):
     threshold: float | None = field(default=None, kw_only=True)
     channels_first: bool | None = field(default=None, kw_only=True)
     likely: bool | None = field(default=None, kw_only=True)
+    volumes: bool | None = field(default=None, kw_only=True)
     _array = ("mask", 2)
 
     def __post_init__(self) -> None:
@@ -69,13 +71,20 @@ class Segmentation(OfClass):
         mask = np.asarray(self.mask)
         if mask.dtype.kind not in "bf" or mask.ndim not in (2, 3, 4):
             raise ValueError(
-                "A mask must be bool or float, (H, W) or (B, H, W), of volumes (B, D, H, W); "
+                "A mask must be bool or float, (H, W) or (B, H, W), of volumes (D, H, W) or "
+                "(B, D, H, W); "
                 f"got {mask.dtype.name} {mask.shape}. mask > 0 makes bool of whole numbers."
             )
         if not np.isfinite(mask).all():
             raise ValueError("A mask must be finite; got NaN or infinity.")
-        _check_pixels(mask, "It is empty")
+        # Of three axes, what the first is becomes known with the model.
+        _check_pixels(mask, "It is empty", 3 if mask.ndim > 2 and self.volumes is not False else 2)
         self._keep("mask", mask.astype(np.float32))
+
+    @property
+    def _many(self) -> bool:
+        """Whether there is a mask for each image."""
+        return self.mask is not None and self.mask.ndim > (3 if self.volumes else 2)
 
     def with_labels(self, labels: Sequence[str]) -> Any:
         """The same target with its label turned into an index, or its index named.
@@ -105,15 +114,15 @@ class Segmentation(OfClass):
             predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
         scores = tf.cast(outputs[..., index], tf.float32)
         if self.mask is not None:
-            if (len(sides) == 3) != (self.mask.ndim == 4):
+            if self.mask.ndim not in (len(sides), len(sides) + 1):
                 raise ValueError(
-                    "A mask of volumes must be (B, D, H, W), one of images (H, W) or (B, H, W); "
+                    "A mask must be (H, W) or (B, H, W), of volumes (D, H, W) or (B, D, H, W); "
                     f"got {self.mask.shape} for outputs {tuple(outputs.shape)}."
                 )
-            self.check_count(batch)
+            replace(self, volumes=len(sides) == 3).check_count(batch)
             mask = _nearest(self.mask, sides)
             size = " x ".join(map(str, sides))
-            _check_pixels(mask, f"At the outputs' size, {size}, it is empty")
+            _check_pixels(mask, f"At the outputs' size, {size}, it is empty", len(sides))
         else:
             mask = tf.cast(predicted == index, tf.float32)
         # What is outside the mask does not count, infinite or not.
@@ -129,9 +138,8 @@ class Segmentation(OfClass):
         return two_sides(channel, likely), tf.cast(channel > threshold, tf.int32)[..., 0]
 
 
-def _check_pixels(mask: np.ndarray, problem: str) -> None:
-    sides = (-2, -1) if mask.ndim < 4 else (-3, -2, -1)
-    if not mask.any(axis=sides).all() or mask.size == 0:
+def _check_pixels(mask: np.ndarray, problem: str, sides: int) -> None:
+    if mask.size == 0 or not mask.any(axis=tuple(range(-sides, 0))).all():
         raise ValueError(f"A mask must have a pixel that is not 0, in each image. {problem}.")
 
 
