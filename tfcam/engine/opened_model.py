@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
-from tfcam.engine.freezing import frozen
 from tfcam.engine.runner import AsItIs, Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
@@ -30,15 +28,11 @@ from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.preprocessing.text_readers import Text, TextReader, find_reader, strings_in
 from tfcam.preprocessing.texts import read_texts
 from tfcam.targets.two_classes import Classes
-from tfcam.utils.digest import digest_arrays
 from tfcam.utils.recent import Recent
 
 # Gradients of the scores by the images.
 _BY_PIXELS = Need.IMAGE_GRADIENTS | Need.GUIDED_GRADIENTS | Need.DECONVNET_GRADIENTS
 _BY_PIXELS |= Need.BIAS_ATTRIBUTIONS
-
-# So many functions are kept that hold the weights once more.
-_FROZEN = 2
 
 
 class OpenedModel:
@@ -53,7 +47,6 @@ class OpenedModel:
         self.graph, self.which = graph, which
         self._engines: Recent[Engine] = Recent()
         self._bare: dict[str | int | None, SubModel] = {}
-        self._frozen: Recent[Any] = Recent(_FROZEN)
 
     @property
     def input(self) -> Input:
@@ -144,21 +137,6 @@ class OpenedModel:
             if output not in self._bare:
                 self._bare[output] = SubModel(self.graph, [], output=output, which=self.which)
             return self._bare[output]
-
-    def frozen(self, concrete: Any) -> Callable[..., Any]:
-        """Freeze what was compiled for it, once until its weights change.
-
-        A black box is left as it is, and so are replicas, which hold variables of their own.
-
-        Args:
-            concrete: A traced function.
-        """
-        strategy = getattr(self.graph.model, "distribute_strategy", None)
-        if self.graph.is_black_box or getattr(strategy, "num_replicas_in_sync", 1) > 1:
-            return concrete
-        weights = digest_arrays(*map(np.asarray, self.graph.model.variables))
-        with LOCK:
-            return self._frozen.get((concrete, weights), lambda: frozen(concrete))
 
     def classes(
         self, output: str | int | None = None, labels: Sequence[str] | None = None

@@ -12,13 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.engine.freezing import frozen_once
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
+from tfcam.metrics.probe_function import compiled
 from tfcam.model.given import split_batch
-from tfcam.model.hooks import LOCK
 from tfcam.model.labels import Labels
-from tfcam.passes.outputs import are_probabilities
-from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import prepare, prepare_others
 from tfcam.targets.callables import (
@@ -191,9 +190,9 @@ class Probe:
         self._is_class = np.array([isinstance(f, ClassScore) for f in self._score_functions])
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
         examples = (self.inputs, *self.others)
-        self._function = _compiled(bare, batch_size, *kinds, examples)
+        self._function = compiled(bare, batch_size, *kinds, examples)
         if freeze:
-            self._function = opened.frozen(self._function)
+            self._function = frozen_once(opened.graph, self._function)
         self._start()
 
     def __len__(self) -> int:
@@ -388,32 +387,6 @@ class Probe:
                 )
             if not np.isfinite(variant).all():
                 raise ValueError("Variants must be finite; one holds NaN or infinite values.")
-
-
-def _compiled(
-    submodel: SubModel, size: int, classes: bool, only: bool, examples: Sequence[np.ndarray]
-) -> Callable[..., Any]:
-    """Compile the model for one batch, once for all probes that ask it for the same.
-
-    Args:
-        submodel: The model opened at no layer.
-        size: The number of images of a batch.
-        classes: Whether a class is explained.
-        only: Whether nothing else is.
-        examples: Examples of the inputs, (n, ...) each.
-    """
-
-    def function(images: tf.Tensor, *others: tf.Tensor) -> Any:
-        outputs, _ = submodel.beside(others).forward(images)
-        if not classes:
-            return tf.zeros((size, 0)), tf.ones((size, 1), tf.bool), outputs.scores
-        values = tf.cast(outputs.class_values, tf.float32)
-        likely = are_probabilities(outputs) | outputs.is_unit
-        return values, likely, None if only else outputs.scores
-
-    specs = [tf.TensorSpec((size, *example.shape[1:]), example.dtype) for example in examples]
-    with LOCK:
-        return submodel.traced((size, classes, only), tf.function(function, autograph=False), specs)
 
 
 def _pairs(target: Any, score_functions: Sequence[Any]) -> np.ndarray:
