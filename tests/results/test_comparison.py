@@ -386,7 +386,9 @@ def test_figures_for_papers(tmp_path, name, begin):
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.npz", "a.PNG", ".png"])
 def test_an_ending_must_be_known_and_nothing_is_left(tmp_path, name):
-    with pytest.raises(ValueError, match="A comparison is saved as .png, .pdf or .svg; got '.*'"):
+    with pytest.raises(
+        ValueError, match="A comparison is saved as .png, .pdf, .svg, .gif or .html; got '.*'"
+    ):
         by_class().save(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="The folder of '.*a.png' does not exist; make it"):
         by_class().save(tmp_path / "no" / "a.png")

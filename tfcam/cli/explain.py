@@ -179,7 +179,8 @@ def compare(
         Path | None,
         typer.Option(
             "--output",
-            help="A .png, .pdf or .svg; by default IMAGE_compare.png, with what is compared.",
+            help="A .png, .pdf or .svg; a .gif or .html shows the columns, such as layers, one "
+            "after another. By default IMAGE_compare.png, with what is compared.",
             metavar="FILE",
             rich_help_panel=RESULTS,
         ),

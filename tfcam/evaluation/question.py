@@ -98,6 +98,7 @@ class Question:
             input=self.input,
             output=self.settings.output,
             batch_size=self.settings.at_once,
+            freeze=True,
         )
 
     def label(self, target: int) -> str:

@@ -62,9 +62,9 @@ def compare(
         model: A model, or several: then the rows are models and the columns methods.
         image: One image, as ``tfcam.explain`` takes it.
         layers: The layers, each a path ("resnet50/conv5_block3_out"), a bare name where it is
-            unique, or an index of ``tfcam.layers``; by default the last map that the output is
-            computed from, before pooling, a softmax over positions or a mixing of axes. Layer
-            objects are taken, too.
+            unique, or an index of ``tfcam.layers``, or "all_convolutions"; by default the last map
+            that the output is computed from, before pooling, a softmax over positions or a mixing
+            of axes. Layer objects are taken, too.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
             weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
             as in ("score_cam", {"channels": 32}), are taken, too.
@@ -106,6 +106,8 @@ def compare(
         >>> found.rows, len(found.columns), found["cam", 1].target
         (('cam', 'layer_cam'), 2, 3)
     """
+    if isinstance(layers, str) and layers == ALL_CONVOLUTIONS:
+        layers = [layers]
     models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
     lists = {"models": models, "layers": layers, "methods": methods, "targets": targets}
     for name, values in lists.items():

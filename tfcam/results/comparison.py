@@ -16,6 +16,7 @@ from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import embed_png
 from tfcam.figures.palette import ALPHA, COLORMAP, PLAIN, Palette
 from tfcam.figures.rendering import new_figure
+from tfcam.figures.sequence import check_seconds, write_gif, write_slider
 from tfcam.results.explanation import Explanation
 from tfcam.results.sheets import codes, describe_colours, draw_small, scale_alone, scale_row, shrink
 from tfcam.results.text_sheet import TextSheet
@@ -23,7 +24,8 @@ from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.terminal_text import make_printable
 
-_ENDINGS = (".png", ".pdf", ".svg")
+_ENDINGS = (".png", ".pdf", ".svg", ".gif", ".html")
+_DPI = {".gif": 80, ".html": 100}  # of columns one after another
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,28 +122,54 @@ class Comparison:
         colormap: str = COLORMAP,
         signed: bool = False,
         contours: bool = False,
+        seconds: float = 0.7,
     ) -> Path:
         """Write the figure that ``plot`` draws, whole or not at all.
 
+        As ``.gif`` or ``.html`` the columns are shown one after another, such as layers from the
+        first to the last: as an animation, or as a page with a slider that needs no other file.
+
         Args:
-            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            path: Where to; ``.png``, ``.pdf``, ``.svg``, ``.gif`` or ``.html``.
             shared_scale: As in ``plot``.
             alpha: As in ``plot``.
             colormap: As in ``plot``.
             signed: As in ``plot``.
             contours: As in ``plot``.
+            seconds: How long a column is shown of those that are shown one after another.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: If it ends in none of these, or as ``plot`` does.
+            ValueError: If it ends in none of these, a text is to be shown column by column, or as
+                ``plot`` does.
             FileNotFoundError: If its folder does not exist.
         """
         path = check_path(path)
-        sheet = self._sheet(shared_scale, alpha, Palette(colormap, signed, contours))
-        write_whole(path, sheet.render(path.suffix[1:], 150))
+        look = (shared_scale, alpha, Palette(colormap, signed, contours))
+        if path.suffix in (".gif", ".html"):
+            check_seconds(seconds)
+            write_whole(path, self._sequence(path.suffix, seconds, *look))
+        else:
+            write_whole(path, self._sheet(*look).render(path.suffix[1:], 150))
         return path
+
+    def _sequence(
+        self, ending: str, seconds: float, shared_scale: bool, alpha: float, palette: Palette
+    ) -> bytes:
+        """The columns one after another, as the content of a file."""
+        columns, frames = range(len(self.columns)), []
+        for column in columns:
+            sheet = self._sheet(shared_scale, alpha, palette, column)
+            if not isinstance(sheet, ContactSheet):
+                raise ValueError("Columns one after another are of pictures; this explains a text.")
+            frames.append(sheet.rasterize(_DPI[ending]))
+        if ending == ".gif":
+            return write_gif(frames, seconds)
+        words = ["; ".join(row[column].title for row in self.cells) for column in columns]
+        title = f"From {self.columns[0]} to {self.columns[-1]}"
+        return write_slider(title, frames, self.columns, words, seconds)
 
     def table(self) -> str:
         """Write a text table: what each cell explains, its score, layer, method and findings."""
@@ -199,8 +227,9 @@ class Comparison:
         )
 
     def _sheet(
-        self, shared_scale: bool, alpha: float, palette: Palette
+        self, shared_scale: bool, alpha: float, palette: Palette, only: int | None = None
     ) -> ContactSheet | TextSheet:
+        """The sheet of all columns, or of one."""
         if not self._drawn:
             raise ValueError(
                 f"A comparison draws images; this is of {self.cells[0][0].extent}. Draw each "
@@ -214,6 +243,7 @@ class Comparison:
         everywhere = [
             code for code in everywhere if all(code in codes(explanation) for explanation in self)
         ]
+        shown = slice(None) if only is None else slice(only, only + 1)
         picture = Cell(shrink(self.cells[0][0]).image)
         cells = []
         for row, texts in zip(self.cells, captions, strict=True):
@@ -222,7 +252,7 @@ class Comparison:
             scaled = (
                 scale_row(row, signed) if shared_scale else [scale_alone(e, signed) for e in row]
             )
-            for explanation, values, text in zip(row, scaled, texts, strict=True):
+            for explanation, values, text in [*zip(row, scaled, texts, strict=True)][shown]:
                 notes = tuple(code for code in codes(explanation) if code not in everywhere)
                 drawn = draw_small(explanation, values, alpha, palette)
                 cells[-1].append(Cell(drawn, text, notes))
@@ -234,7 +264,7 @@ class Comparison:
         foot += [f"Of every map: {', '.join(everywhere)}."] if everywhere else []
         return ContactSheet(
             cells,
-            [Heading("", title), *columns],
+            [Heading("", title), *columns[shown]],
             rows,
             headline,
             foot + legend.foot,
@@ -292,7 +322,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     """Refuse, before the work, a file that a comparison can't be saved as.
 
     Raises:
-        ValueError: If it is not ``.png``, ``.pdf`` or ``.svg``.
+        ValueError: If it is none of those that ``Comparison.save`` writes.
         FileNotFoundError: If its folder does not exist.
     """
     return check_target(path, "A comparison", _ENDINGS)

@@ -243,6 +243,7 @@ class ShardExplainer:
                 labels=pipeline.labels,
                 output=pipeline.settings.output,
                 batch_size=self.batch_size,
+                freeze=pipeline.settings.freeze,
             )
             tests = removal_tests(probe, [rows[place].explanation for place in places])
         tested = [replace(row, tested=dict.fromkeys(TESTED)) for row in rows]
