@@ -293,7 +293,8 @@ class Probe:
         if broken:
             raise ValueError(
                 "The model must give finite numbers; it gives NaN or infinite ones for image "
-                f"{', '.join(map(str, broken))} (from 0). tfcam.diagnose(model, image) shows where they start."
+                f"{', '.join(map(str, broken))} (from 0). tfcam.diagnose(model, image) shows where "
+                "they start."
             )
         return numbers
 
