@@ -208,8 +208,16 @@ PREPROCESS = Option(
     'How pixels of 0..255 become the model\'s input: "auto" finds out, "raw" leaves them, "unit", '
     '"tf", "torch" and "caffe" scale them, and the name of a keras.applications family, such as '
     '"resnet_v2", does what that needs.',
-    "Or a callable on (B, H, W, 3) float32 pixels, or None for images that are already prepared.",
+    "Or a callable on (B, H, W, 3) float32 pixels, None for images that are already prepared, or, "
+    "where single pictures are given, ``tfcam.images.Window(low, high)`` for what is not 0..255.",
     check=check_preprocess,
+)
+WINDOW = Option(
+    "window",
+    "tuple[float, float] | None",
+    None,
+    "The values that become black and white, for what is not 0..255: 10, 12 or 16 bits, or "
+    "Hounsfield units, such as -160,240.",
 )
 LABELS = Option(
     "labels",
