@@ -289,10 +289,12 @@ class Probe:
         if classes.any():
             likely = self._probabilities(values)[classes]
             numbers[classes] = class_scores(likely, self._pairs[images[classes]])
-        if broken := np.count_nonzero(~np.isfinite(numbers)):
+        broken = np.unique(images[~np.isfinite(numbers)]).tolist()
+        if broken:
             raise ValueError(
-                f"The model must give finite numbers; it gives NaN or infinite ones for {broken} "
-                f"of {len(numbers)} images. tfcam.diagnose(model, image) shows where they start."
+                "The model must give finite numbers; it gives NaN or infinite ones for image "
+                f"{', '.join(map(str, broken))} (from 0). tfcam.diagnose(model, image) shows where "
+                "they start."
             )
         return numbers
 
