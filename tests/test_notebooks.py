@@ -1,7 +1,8 @@
-"""The notebooks run from top to bottom, draw their figures, and are kept without outputs.
+"""The notebooks run from top to bottom and draw their figures.
 
-Each runs with the real weights and pictures where they are there, else with nothing but what is in
-tfcam. Neither may download anything.
+The first five are kept without outputs. Each of them runs with the real weights and pictures where
+they are there, else with nothing but what is in tfcam; none may download anything. The others
+are kept as ``python -m tests.notebooks`` has run them, and need weights or nothing at all.
 """
 
 import base64
@@ -15,15 +16,17 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 from PIL import Image
 
+from tests import notebooks
 from tests.project import PROJECT
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
-NOBODY = "http://127.0.0.1:9"  # as a proxy: whatever tries to download fails at once
+WITHOUT_OUTPUTS = [path for path in NOTEBOOKS if path.stem[0] in "12345"]
+SHOWN = [path for path in NOTEBOOKS if path not in WITHOUT_OUTPUTS]
+OF_WEIGHTS = ("8_",)
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -40,21 +43,11 @@ def sources(notebook, kind):
 
 def run(path, folder, data):
     """The notebook with its outputs, run in a folder that is empty."""
-    apart = {
-        "PYTHONPATH": str(ROOT),  # this tfcam, whichever is installed
-        "TFCAM_TEST_DATA": str(data or ""),
-        "TF_CPP_MIN_LOG_LEVEL": "3",  # what TensorFlow found of GPUs is of no reader
-        "KERAS_HOME": str((data or folder) / "keras"),
-        **{f"{scheme}_proxy": NOBODY for scheme in ("http", "https", "HTTP", "HTTPS")},
-    }
     notebook = read(path)
     if data is None and path.stem.startswith("5_"):  # dreams of random weights mean nothing
         for cell in notebook.cells:
             cell.source = re.sub(r"steps=\d+", "steps=6", cell.source)
-    client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}
-    )
-    client.execute(env=os.environ | apart)
+    notebooks.run(notebook, folder, data)
     if kept := os.environ.get("TFCAM_EXECUTED"):  # for the site: the last run, of real pictures
         nbformat.write(notebook, Path(kept) / path.name)
     return notebook
@@ -76,6 +69,8 @@ def check_outputs(notebook):
 @pytest.mark.slow
 def test_it_runs(path, tmp_path):
     data = os.environ.get("TFCAM_TEST_DATA")
+    if not data and path.stem.startswith(OF_WEIGHTS):
+        pytest.skip("needs MobileNetV2's weights: set TFCAM_TEST_DATA")
     check_outputs(run(path, tmp_path, Path(data).resolve() if data else None))
 
 
@@ -95,12 +90,24 @@ def test_a_figure_is_shown_once_whether_or_not_it_is_a_cells_value(tmp_path):
         assert len(pictures) == 1, cell.source
 
 
-@each_notebook
+@pytest.mark.parametrize("path", WITHOUT_OUTPUTS, ids=lambda path: path.stem)
 def test_no_outputs_are_kept(path):
     for cell in read(path).cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
+def test_kept_outputs_are_whole_and_small(path):
+    notebook = read(path)
+    check_outputs(notebook)
+    assert path.stat().st_size < 1.5e6
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1)), "run from top to bottom"
+    assert "TFCAM_TEST_DATA" not in path.read_text(encoding="utf-8")
+    kinds = {each.output_type for cell in notebook.cells for each in cell.get("outputs", [])}
+    assert kinds <= {"stream", "display_data", "execute_result"}
 
 
 @each_notebook

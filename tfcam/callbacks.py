@@ -294,17 +294,22 @@ def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | No
 
 def _pictures(images: Any) -> list[Any]:
     """List the images one by one, those in files read, arrays copied: they stay as they are."""
-    if not isinstance(images, list | tuple) and getattr(images, "ndim", 0) != 4:
+    if not isinstance(images, list | tuple) and getattr(images, "ndim", 0) not in (2, 3, 4):
         raise TypeError(
-            "images must be a list of pictures, or an array (B, H, W, C); got "
-            f"{type(images).__name__}."
+            "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones "
+            f"or (B, values) of rows; got {type(images).__name__}."
         )
     if not len(images):
         raise ValueError("There must be at least one image to explain; got none.")
     return [
-        as_numpy(image).copy() if is_prepared(image) else load_image(image)
+        as_numpy(image).copy() if is_prepared(image) or _is_row(image) else load_image(image)
         for image in map(as_arrays, images)
     ]
+
+
+def _is_row(image: Any) -> bool:
+    """Whether a picture is a row of values, which a model folds itself."""
+    return len(getattr(image, "shape", ())) == 1
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:

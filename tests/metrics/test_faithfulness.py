@@ -1,5 +1,7 @@
 """Faithfulness: hand arithmetic, laws, golden values, and float64 replicas with loops."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from tfcam.metrics.faithfulness import (
     removal,
     win,
 )
-from tfcam.metrics.probing import Probe
+from tfcam.metrics.probing import Probe, Replaced
 from tfcam.metrics.ranking import ranks, top_pixels
 
 SIDE = 6
@@ -78,7 +80,9 @@ def test_ranks_are_stable_and_the_top_is_exact(rng):
     assert ranks(np.array([[0.5, 0.1, 0.5]])).tolist() == [[0, 2, 1]]
     for heatmap in (np.ones((5, 7)), np.zeros((5, 7)), rng.integers(0, 3, (5, 7)) / 2):
         for fraction in (0, 0.25, 0.5, 0.77, 1):
-            assert top_pixels(heatmap, fraction).sum() == round(fraction * 35)
+            chosen = top_pixels(heatmap, fraction)
+            assert chosen.sum() == round(fraction * 35)
+            np.testing.assert_array_equal(chosen, ranks(heatmap) < round(fraction * 35))
         chosen = top_pixels(heatmap, 0.5)
         assert heatmap[chosen].min() >= heatmap[~chosen].max()
     assert top_pixels(np.ones((2, 4)), 0.5).tolist() == [[True] * 4, [False] * 4]
@@ -345,7 +349,10 @@ def test_one_masked_image_exists_at_a_time(probe, heatmaps):
     ask = Probe.__call__
 
     def counting(self, variants, index):
-        return ask(self, (largest.append(len(each)) or each for each in variants), index)
+        made = isinstance(variants, Replaced)
+        rows = variants.hidden if made else variants
+        watched = (largest.append(each.nbytes) or each for each in rows)
+        return ask(self, replace(variants, hidden=watched) if made else watched, index)
 
     Probe.__call__ = counting
     try:
@@ -355,7 +362,7 @@ def test_one_masked_image_exists_at_a_time(probe, heatmaps):
     finally:
         Probe.__call__ = ask
     assert len(largest) == 5 + 5 + 20
-    assert max(largest) == 1
+    assert max(largest) == probe.inputs[0].nbytes
 
 
 @pytest.mark.parametrize("kind", [confidence.AverageDrop, confidence.IncreaseInConfidence])

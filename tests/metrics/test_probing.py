@@ -1,6 +1,7 @@
 """The probability of each image's class, of changed images: that of ``explain``, batch by batch."""
 
 import gc
+import itertools
 import weakref
 
 import keras
@@ -12,7 +13,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tests.tolerances import ROUNDED
-from tfcam.metrics.probing import Probe
+from tfcam.metrics.probing import Probe, Replaced
 
 
 def variants_of(probe, count, rng):
@@ -247,3 +248,41 @@ def test_probes_of_one_model_share_what_is_compiled():
     del model, first, second, other
     gc.collect()
     assert reference() is None
+
+
+def test_pixels_are_replaced_as_numpy_does_it(rng):
+    """Full and cut batches; and what does not fit is refused."""
+    probe = Probe(networks.flat(), networks.pictures(3), batch_size=4)
+    others = rng.normal(0, 1, (2, *probe.inputs.shape[1:])).astype("f4")
+    hidden = rng.random((9, *probe.inputs.shape[1:3])) < 0.3
+    source, index = rng.integers(0, 2, 9), rng.integers(0, 3, 9)
+    wanted = np.where(hidden[..., None], others[source], probe.inputs[index])
+    found = probe(Replaced(iter(hidden), others, source), index)
+    np.testing.assert_array_equal(found, probe(wanted, index))
+    with pytest.raises(ValueError, match="9 numbers for 8 variants"):
+        probe(Replaced(hidden[:8], others, source), index)
+    with pytest.raises(ValueError, match="9 numbers for more variants"):
+        probe(Replaced(itertools.chain(hidden, hidden), others, source), index)
+    with pytest.raises(ValueError, match="must have the shape of the model's input"):
+        probe(Replaced(hidden[:, 1:], others, source), index)
+    with pytest.raises(ValueError, match="must be finite"):
+        probe(Replaced(hidden, np.full_like(others, np.nan), source), index)
+
+
+def test_a_frozen_probe_gives_the_same_and_never_what_the_model_was_before():
+    model, images = networks.flat(), networks.pictures(3)
+    plain, first = Probe(model, images), Probe(model, images, freeze=True)
+    kept = first._function
+    assert kept is not plain._function
+    np.testing.assert_allclose(first.probabilities, plain.probabilities, atol=1e-6)
+    changed = plain.inputs * 0.5
+    np.testing.assert_allclose(first(changed, range(3)), plain(changed, range(3)), atol=1e-6)
+    assert Probe(model, images, freeze=True)._function is kept  # once for all probes
+    before = first(changed, range(3))
+    model.set_weights([1.5 * weight for weight in model.get_weights()])
+    after = Probe(model, images, freeze=True)
+    np.testing.assert_allclose(
+        after(changed, range(3)), Probe(model, images)(changed, range(3)), atol=1e-6
+    )
+    assert np.abs(after(changed, range(3)) - before).max() > 1e-3
+    np.testing.assert_array_equal(first(changed, range(3)), before)

@@ -672,3 +672,22 @@ def test_the_maps_of_up_and_down_are_opposite():
     np.testing.assert_allclose(up.raws, plain.raws, rtol=1e-5, atol=1e-6)
     assert up[0].label == "regression of output 1, up"
     assert down[0].label == "regression of output 1, down"
+
+
+def test_a_target_that_changes_when_it_is_asked_is_asked_each_time():
+    """Compiled, it would be asked once; its key is another at each call, and nothing is kept."""
+
+    class Falling:
+        def __init__(self):
+            self.times = 0
+
+        def __call__(self, outputs):
+            self.times += 1
+            return outputs[:, 0] / self.times
+
+    model, inputs, target = networks.flat(), networks.pictures(20), Falling()
+    explainer = tfcam.Explainer(model, preprocess=None)
+    scores = [explainer(inputs, target)[3].score for _ in range(4)]
+    times = target.times
+    np.testing.assert_allclose(scores[1:], [scores[0] / n for n in range(2, 5)], rtol=1e-5)
+    assert times == 4

@@ -202,3 +202,15 @@ def test_a_stream_tests_each_picture_of_its_own_class_and_none_that_is_not_finit
     )
     assert store.table["verdict"].fillna("").to_list() == ["supported", "not supported", ""]
     assert store.table["p_value"].isna().to_list() == [False, False, True]
+
+
+def test_a_map_that_is_not_finite_has_no_verification_and_the_others_of_the_batch_have():
+    model, image = small(), lit_corner()
+    broken = image.copy()
+    broken[0, 0] = 3e38  # three of them overflow in the layer
+    found = tfcam.explain(model, np.stack([image, broken]), preprocess=None, verify=True)
+    assert [each.verification is None for each in found] == [False, True]
+    assert [finding.code for finding in found[1].findings] == ["not_finite"]
+    alone = tfcam.explain(model, image, preprocess=None, verify=True)
+    assert found[0].verification.p_value == alone.verification.p_value
+    assert tfcam.explain(model, broken, preprocess=None, verify=True).verification is None

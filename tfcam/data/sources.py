@@ -40,8 +40,9 @@ def open_data(
     Args:
         data: A folder of pictures; a ``tf.data.Dataset``; the name of a data set of
             tensorflow_datasets that is on this machine; a list of pictures, as
-            ``tfcam.explain`` takes them, or of ``Example``; an array (N, H, W, 3) uint8; a pair
-            (images, labels) of arrays; a ``keras.utils.PyDataset`` of batches.
+            ``tfcam.explain`` takes them, or of ``Example``; an array (N, H, W, 3) uint8, of grey
+            pictures (N, H, W) or of rows (N, values); a pair (images, labels) of arrays; a
+            ``keras.utils.PyDataset`` of batches.
         split: Which part of a data set of tensorflow_datasets.
         data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
         annotations: Of a folder: a folder of VOC's XML files or a JSON file of COCO's form, if not
@@ -74,7 +75,7 @@ def open_data(
         return _of_batches(data, floats)
     if _is_pair(data):
         return _of_list(list(zip(*map(as_numpy, data), strict=True)), floats)
-    if isinstance(data, list | tuple) or (_is_array(data) and len(data.shape) == 4):
+    if isinstance(data, list | tuple) or (_is_array(data) and _is_batch(data)):
         return _of_list(list(as_numpy(data) if _is_array(data) else data), floats)
     raise TypeError(
         "data must be a folder, a tf.data.Dataset or PyDataset, the name of a data set of "
@@ -92,7 +93,13 @@ def _is_pair(data: Any) -> bool:
     if not isinstance(data, tuple) or len(data) != 2 or not all(map(_is_array, data)):
         return False
     images, labels = data
-    return len(images.shape) == 4 and len(labels.shape) in (1, 2) and len(images) == len(labels)
+    return _is_batch(images) and len(labels.shape) in (1, 2) and len(images) == len(labels)
+
+
+def _is_batch(images: Any) -> bool:
+    """Whether an array is of several pictures: of grey ones, and of rows, too."""
+    axes = len(images.shape)
+    return axes in (2, 4) or (axes == 3 and images.shape[-1] not in (1, 3, 4))
 
 
 def _of_batches(data: keras.utils.PyDataset, floats: bool) -> Source:
@@ -175,7 +182,15 @@ def _example(name: str, item: Any, floats: bool) -> Example | Skipped:
 
 def _picture(picture: Any, floats: bool) -> np.ndarray:
     picture = as_arrays(picture)
-    return as_numpy(picture) if floats and is_prepared(picture) else load_image(picture)
+    row = floats and len(getattr(picture, "shape", ())) == 1  # that a model folds itself
+    prepared = row or (floats and is_prepared(picture))
+    if not prepared:
+        return load_image(picture)
+    array = as_numpy(picture)
+    if not np.isfinite(array).all():
+        count = np.count_nonzero(~np.isfinite(array))
+        raise ImageError(f"A prepared array must be finite; {count} of its values are not.")
+    return array
 
 
 def _checked(example: Example) -> Example:
@@ -203,9 +218,7 @@ def _of_tf_data(
     floats: bool = False,
     place: Mapping[str, str | None] | None = None,
 ) -> Source:
-    first = tf.nest.flatten(data.element_spec)
-    spec = data.element_spec["image"] if isinstance(data.element_spec, dict) else first[0]
-    if getattr(spec, "shape", None) is not None and spec.shape.rank == 4:
+    if _is_batched(data.element_spec):
         data = data.unbatch()
     count = int(data.cardinality().numpy())
 
@@ -227,6 +240,18 @@ def _of_tf_data(
     known = count if count >= 0 else None
     key = digest_names([name, str(data.element_spec), str(count)])
     return Source(name, read, known, key, names, place=place)
+
+
+def _is_batched(elements: Any) -> bool:
+    """Whether the elements of a data set are batches of pictures, grey ones and rows too."""
+    first, *others = tf.nest.flatten(elements)
+    spec = elements["image"] if isinstance(elements, dict) else first
+    rank = getattr(getattr(spec, "shape", None), "rank", None)
+    if rank not in (2, 3) or (rank == 3 and spec.shape[-1] in (1, 3, 4, None)):
+        return bool(rank == 4)
+    return spec.shape[0] is None or any(
+        each.shape.rank and each.shape[0] == spec.shape[0] for each in others
+    )
 
 
 def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
@@ -261,6 +286,10 @@ def _label(value: Any) -> Any:
     """
     if value is None:
         return None
+    if isinstance(value, Mapping):  # of each output
+        return {key: _label(one) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_label, value))
     plain = np.asarray(value)
     if plain.size != 1:
         return plain

@@ -29,7 +29,7 @@ from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import Outputs, TensorTarget
 from tfcam.passes.reading import Need, Reading, Words
 from tfcam.passes.submodel import Answer, SubModel
-from tfcam.targets.callables import target_key
+from tfcam.targets.callables import changed, target_key
 from tfcam.targets.classes import Top, class_index, class_weights, only_tensor
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER, as_columns, two_sides, with_number
@@ -107,6 +107,7 @@ class Engine:
             taps = bias_taps(graph)
             self._biased = SubModel(graph, taps, output=settings.output, heads=True)
         self._has_logits = self._is_unit = False
+        self._changing: set[int] = set()
         self.gates = Gates()
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -149,8 +150,8 @@ class Engine:
         others = (*others, *([] if owners is None else [owners]))
         arrays = (*others, *(target for target in targets if isinstance(target, np.ndarray)))
         tensors = [images, *map(tf.constant, arrays)]
-        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *map(target_key, fixed))
-        key = key if words is None else (*key, words)
+        keys = list(map(target_key, fixed))
+        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *keys, words)
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
             beside, left = rest[:beside_count], iter(rest[len(others) :])
@@ -158,8 +159,11 @@ class Engine:
             text = None if owners is None else Words(rest[beside_count], words)
             return self.compute(self.submodel.beside(beside), images, chosen, text)
 
-        run = self.runner(key, function, tensors)
+        # What changes while it is asked is asked in plain Python: compiled, it would stand still.
+        changing = not self._changing.isdisjoint(map(id, fixed))
+        run = function if changing else self.runner(key, function, tensors)
         maps = run(*tensors)
+        self._changing |= changed(fixed, keys)
         if run is function and self.settings.score == "logit" and maps.hide_logits:
             # Keras left no note of the logits: a traced graph can be walked back to them.
             maps = self.runner(key, function, tensors)(*tensors)

@@ -7,10 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfcam.engine.folding import folded, function_of
+from tfcam.model.graph import ModelGraph
+from tfcam.model.hooks import LOCK
+from tfcam.utils.digest import digest_arrays
+from tfcam.utils.recent import Recent
+
+# So many functions of a model are kept frozen: each holds its weights once more.
+_KEPT = 2
 
 
 def frozen(concrete: Any) -> Callable[..., Any]:
@@ -72,3 +80,21 @@ def with_copies(concrete: Any) -> Callable[..., Any]:
     concrete.set_external_captures(list(map(captured, concrete.captured_inputs)))
     concrete.copies = list(copies.values())
     return concrete
+
+
+def frozen_once(graph: ModelGraph, concrete: Any) -> Callable[..., Any]:
+    """Freeze what was traced of a model, once until its weights change.
+
+    A black box is left as it is, and so are replicas, which hold variables of their own.
+
+    Args:
+        graph: What is known of the model.
+        concrete: A traced function, the same each time.
+    """
+    strategy = getattr(graph.model, "distribute_strategy", None)
+    if graph.is_black_box or getattr(strategy, "num_replicas_in_sync", 1) > 1:
+        return concrete
+    kept: Recent[Any] = graph.once("frozen", lambda: Recent(_KEPT))
+    weights = digest_arrays(*map(np.asarray, graph.model.variables))
+    with LOCK:
+        return kept.get((concrete, weights), lambda: frozen(concrete))

@@ -16,6 +16,7 @@ from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import Labels, class_of
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.targets.labels import label_of_output
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
 
@@ -81,7 +82,8 @@ class Question:
             return Case(example, self.target)
         if example.label is None:
             raise ValueError("it has no label, and target='label' explains that.")
-        return Case(example, class_of(example.label, label_names, self.classes, self.known_labels))
+        label = label_of_output(example.label, self.settings.output)
+        return Case(example, class_of(label, label_names, self.classes, self.known_labels))
 
     def probe(self, cases: Sequence[Case]) -> Probe:
         """Make a probe of pictures."""
@@ -96,6 +98,7 @@ class Question:
             input=self.input,
             output=self.settings.output,
             batch_size=self.settings.at_once,
+            freeze=True,
         )
 
     def label(self, target: int) -> str:

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         truth_mask,
     )
     from tfcam.metrics.measure import Measure
-    from tfcam.metrics.probing import Probe
+    from tfcam.metrics.probing import Probe, Replaced
     from tfcam.metrics.registry import METRICS
     from tfcam.metrics.sanity import (
         class_sensitivity,
@@ -108,6 +108,7 @@ __all__ = [
     "PointingGame",
     "Probe",
     "Randomisation",
+    "Replaced",
     "Verdict",
     "Win",
     "WordErasure",

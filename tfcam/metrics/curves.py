@@ -7,14 +7,15 @@ asked for: memory does not grow with the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfcam.metrics.checks import Heatmaps, check_fractions, checked_fraction
-from tfcam.metrics.imputation import FILLS, Fill, impute
-from tfcam.metrics.probing import Probe
+from tfcam.metrics.imputation import FILLS, Fill
+from tfcam.metrics.pixel_sets import without
+from tfcam.metrics.probing import Probe, Variants
 from tfcam.metrics.ranking import on_input, ranks
 from tfcam.utils.validation import check_choice
 
@@ -109,7 +110,7 @@ def deletion(
         >>> bool(curve.probabilities[0, 0] == probe.probabilities[0])
         True
     """
-    return _steps(probe, heatmaps, steps, fill, seed, inserted=False)
+    return _steps(probe, heatmaps, steps, fill, inserted=False)
 
 
 def insertion(
@@ -144,7 +145,7 @@ def insertion(
         >>> bool(curve.probabilities[0, -1] == probe.probabilities[0])
         True
     """
-    return _steps(probe, heatmaps, steps, fill, seed, inserted=True)
+    return _steps(probe, heatmaps, steps, fill, inserted=True)
 
 
 def road_morf(
@@ -339,9 +340,7 @@ def sufficiency(
     return probe.probabilities - alone.mean
 
 
-def _steps(
-    probe: Probe, heatmaps: Heatmaps, steps: int, fill: Fill, seed: int, inserted: bool
-) -> Curve:
+def _steps(probe: Probe, heatmaps: Heatmaps, steps: int, fill: Fill, inserted: bool) -> Curve:
     check_choice("fill", fill, FILLS)
     if fill == "noisy_linear":
         raise ValueError(
@@ -356,14 +355,9 @@ def _steps(
         )
     counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
 
-    def changed() -> Iterator[np.ndarray]:
-        for image, place in zip(probe.inputs, places, strict=True):
-            filled = impute(image, np.ones(place.shape, bool), fill, seed)
-            start, end = (filled, image) if inserted else (image, filled)
-            for count in counts:
-                yield np.where((place < count)[..., np.newaxis], end, start)[np.newaxis]
-
-    return _curve(probe, changed(), counts / pixels)
+    hidden = (place >= count if inserted else place < count for place in places for count in counts)
+    seeds = [0] * len(counts)  # not used by these fills
+    return _curve(probe, without(probe, hidden, fill, seeds), counts / pixels)
 
 
 def _road(
@@ -380,15 +374,15 @@ def _road(
     pixels = places[0].size
     counts = np.array([round(fraction * pixels) for fraction in fractions])
 
-    def changed() -> Iterator[np.ndarray]:
-        for image, place in zip(probe.inputs, places, strict=True):
-            for number, count in enumerate(counts):
-                removed = place < count if highest else place >= pixels - count
-                yield impute(image, removed, fill, seed + number)[np.newaxis]
+    removed = (
+        place < count if highest else place >= pixels - count
+        for place in places
+        for count in counts
+    )
+    seeds = range(seed, seed + len(counts))
+    return _curve(probe, without(probe, removed, fill, seeds), counts / pixels)
 
-    return _curve(probe, changed(), counts / pixels)
 
-
-def _curve(probe: Probe, changed: Iterator[np.ndarray], fractions: np.ndarray) -> Curve:
+def _curve(probe: Probe, changed: Variants, fractions: np.ndarray) -> Curve:
     index = np.repeat(np.arange(len(probe)), len(fractions))
     return Curve(fractions, probe(changed, index).reshape(len(probe), -1))

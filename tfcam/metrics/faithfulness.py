@@ -13,7 +13,7 @@ two kinds of networks can't be compared.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ from tfcam.explainer.explainer import Explainer
 from tfcam.metrics.checks import Heatmaps, Maps, checked_fraction
 from tfcam.metrics.complexity import mean_value
 from tfcam.metrics.confidence import confidence_increased, relative_drop
-from tfcam.metrics.imputation import FILLS, Fill, impute
-from tfcam.metrics.pixel_sets import correlation, measure_falls, random_sets
+from tfcam.metrics.imputation import FILLS, Fill
+from tfcam.metrics.pixel_sets import correlation, measure_falls, random_sets, without
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import check_probe, evidence_on_input, on_input, top_pixels
 from tfcam.metrics.removal_test import SUPPORTED, removal_tests
@@ -205,14 +205,9 @@ def removal(
     """
     check_choice("fill", fill, FILLS)
     checked_fraction(fraction)
-    resized = on_input(probe, heatmaps)
-
-    def changed() -> Iterator[np.ndarray]:
-        for image, heatmap in zip(probe.inputs, resized, strict=True):
-            removed = top_pixels(heatmap, fraction) != keep
-            yield impute(image, removed, fill, seed)[np.newaxis]
-
-    return probe(changed(), np.arange(len(probe))) - probe.probabilities
+    removed = (top_pixels(heatmap, fraction) != keep for heatmap in on_input(probe, heatmaps))
+    changed = without(probe, removed, fill, [seed])
+    return probe(changed, np.arange(len(probe))) - probe.probabilities
 
 
 def supported(

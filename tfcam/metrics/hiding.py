@@ -9,7 +9,7 @@ import numpy as np
 
 from tfcam import maps
 from tfcam.metrics.imputation import Fill, impute
-from tfcam.metrics.probing import Probe
+from tfcam.metrics.probing import Probe, Replaced
 from tfcam.metrics.ranking import ranks
 
 
@@ -104,19 +104,20 @@ class Hiding:
             (N, fills, 2) float64: the explained number, and the rival's; (N, fills, 1) where there
             is none.
         """
-        image, filled = self.image, self.filled[:fills]
+        filled = np.stack(self.filled[:fills])
 
-        def variants() -> Iterator[np.ndarray]:
-            for places in hidden:
-                for other in filled:
+        def places() -> Iterator[np.ndarray]:
+            for each in hidden:
+                for _ in filled:
                     advance(1)
-                    yield np.where(places[..., np.newaxis], other, image)[np.newaxis]
+                    yield each
 
-        index = np.full(len(hidden) * len(filled), self.place)
+        sources = np.tile(np.arange(len(filled)), len(hidden))
+        variants, index = Replaced(places(), filled, sources), np.full(len(sources), self.place)
         rival = self.rival
         if rival is None:
-            values = self.probe(variants(), index)[:, np.newaxis]
+            values = self.probe(variants, index)[:, np.newaxis]
         else:
             classes = [self.target, rival]
-            values = self.probe.class_probabilities(variants(), index)[:, classes]
+            values = self.probe.class_probabilities(variants, index)[:, classes]
         return values.reshape(len(hidden), len(filled), -1).astype(np.float64)

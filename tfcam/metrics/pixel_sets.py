@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
 from tfcam.metrics.imputation import FILLS, Fill, impute
-from tfcam.metrics.probing import Probe
+from tfcam.metrics.probing import Probe, Replaced, Variants
 from tfcam.utils.validation import check_choice
 
 PixelSets = Callable[[], Iterator[np.ndarray]]
@@ -44,15 +45,31 @@ def measure_falls(
     """
     check_choice("fill", fill, FILLS)
     sums = np.array([maps[:, removed].sum(axis=1, dtype=np.float64) for removed in sets()]).T
-
-    def changed() -> Iterator[np.ndarray]:
-        for image in probe.inputs:
-            for number, removed in enumerate(sets()):
-                yield impute(image, removed, fill, seed + number)[np.newaxis]
-
-    after = probe(changed(), np.repeat(np.arange(len(probe)), sums.shape[1]))
+    removed = (each for _ in range(len(probe)) for each in sets())
+    changed = without(probe, removed, fill, range(seed, seed + sums.shape[1]))
+    after = probe(changed, np.repeat(np.arange(len(probe)), sums.shape[1]))
     before = probe.probabilities[:, np.newaxis].astype(np.float64)
     return SetFalls(sums, before - after.reshape(sums.shape))
+
+
+def without(
+    probe: Probe, removed: Iterable[np.ndarray], fill: Fill, seeds: Sequence[int]
+) -> Variants:
+    """Take sets of pixels out of the images of a probe, as many out of each.
+
+    Args:
+        probe: The model and its images.
+        removed: (H, W) bool each, those of the first image first.
+        fill: What replaces the pixels.
+        seeds: The seed of the noise of each set of an image.
+    """
+    if fill == "noisy_linear":  # what it fills in depends on what is removed
+        asked = itertools.product(probe.inputs, seeds)
+        pairs = zip(asked, removed, strict=True)
+        return (impute(image, each, fill, seed)[np.newaxis] for (image, seed), each in pairs)
+    everything = np.ones(probe.inputs.shape[1:-1], bool)
+    filled = np.stack([impute(image, everything, fill) for image in probe.inputs])
+    return Replaced(removed, filled, np.repeat(np.arange(len(probe)), len(seeds)))
 
 
 def random_sets(shape: tuple[int, ...], size: int, count: int, seed: int) -> Iterator[np.ndarray]:

@@ -133,4 +133,10 @@ def top_pixels(heatmap: np.ndarray, fraction: float) -> np.ndarray:
         array([[ True, False],
                [False, False]])
     """
-    return ranks(heatmap) < round(checked_fraction(fraction) * heatmap.size)
+    count = round(checked_fraction(fraction) * heatmap.size)
+    if not 0 < count < heatmap.size:
+        return np.full(heatmap.shape, count > 0)
+    least = np.partition(heatmap, heatmap.size - count, axis=None)[heatmap.size - count]
+    chosen, equal = heatmap > least, np.flatnonzero(heatmap == least)
+    chosen.flat[equal[: count - np.count_nonzero(chosen)]] = True
+    return chosen

@@ -17,7 +17,7 @@ from tfcam.preprocessing.attached import attached_size
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_counts, look_like_pixels
 from tfcam.preprocessing.texts import ReadText
-from tfcam.utils.validation import check_shape
+from tfcam.utils.validation import check_shape, check_shapes
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _as_given(
                 f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
                 f"{type(values[0]).__name__}.{hint}"
             )
-        check_shape(array, taken.shape_of(array.ndim), arrays[0].shape)
+    check_shapes(arrays, taken.shape_of)
     arrays = [taken.channels_last(array) for array in arrays]
     batch = np.stack(arrays).astype(taken.dtype)
     described = "none: given as prepared"
@@ -293,8 +293,7 @@ def size_for(
 def _already_prepared(pictures: Sequence[Any], taken: Input, shown: bool) -> Prepared:
     arrays = [_float32(picture) for picture in pictures]  # np.stack copies them
     arrays = [array[0] if array.ndim == 4 and len(array) == 1 else array for array in arrays]
-    for array in arrays:
-        check_shape(array, taken.shape_of(array.ndim), arrays[0].shape)
+    check_shapes(arrays, taken.shape_of)
     arrays = [taken.channels_last(array) for array in arrays]
     inputs = np.stack(arrays)
     black = np.broadcast_to(np.uint8(0), (*inputs.shape[1:3], 3))

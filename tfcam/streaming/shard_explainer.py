@@ -24,6 +24,7 @@ from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
 from tfcam.streaming.shard_files import TESTED, Row, SkippedRow
 from tfcam.targets.classes import Target
+from tfcam.targets.labels import label_of_output
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import map_in_order, work_ahead
 
@@ -153,7 +154,7 @@ class ShardExplainer:
             target = self._target_of(example)
         except ValueError as error:
             return SkippedRow(number, example.id, str(error), *kept)
-        image = pixels = example.image
+        image = pixels = self._graph.inputs[0].folded(example.image)
         size = None
         if not is_prepared(image):
             size = (image.shape[0], image.shape[1])
@@ -167,7 +168,8 @@ class ShardExplainer:
         if example.label is None:
             raise ValueError("it has no label, and target='label' explains that.")
         pipeline = self.pipeline
-        return class_of(example.label, self.source.label_names, pipeline.classes, pipeline.labels)
+        label = label_of_output(example.label, pipeline.settings.output)
+        return class_of(label, self.source.label_names, pipeline.classes, pipeline.labels)
 
     # --- the network ------------------------------------------------------------------------
 
@@ -241,6 +243,7 @@ class ShardExplainer:
                 labels=pipeline.labels,
                 output=pipeline.settings.output,
                 batch_size=self.batch_size,
+                freeze=pipeline.settings.freeze,
             )
             tests = removal_tests(probe, [rows[place].explanation for place in places])
         tested = [replace(row, tested=dict.fromkeys(TESTED)) for row in rows]

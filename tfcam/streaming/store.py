@@ -221,7 +221,7 @@ class MapStore:
         findings = [
             Finding(*texts) for texts in zip(values["findings"], values["messages"], strict=True)
         ]
-        picture = self._picture(values) if image is None else _pixels(image)
+        picture = self._picture(values) if image is None else _pixels(image, size)
         if picture is None:
             findings.append(finding("no_picture", key=values["key"]))
             picture = np.full((*size, 3), 128, np.uint8)
@@ -334,7 +334,8 @@ class MapStore:
             return None
         example = source.item(number) if source.item else self._next(number)
         if mark_at(source, number, example).picture == row["picture"]:
-            return None if isinstance(example, Skipped) else _pixels(example.image)
+            size = (row["height"], row["width"])
+            return None if isinstance(example, Skipped) else _pixels(example.image, size)
         if self._data is None:
             return None
         raise ValueError(
@@ -354,8 +355,12 @@ class MapStore:
         return next(reader)
 
 
-def _pixels(image: Any) -> np.ndarray:
+def _pixels(image: Any, size: tuple[int, int]) -> np.ndarray:
+    """A picture to show; one in a row of values has the size that was explained."""
+    if len(getattr(image, "shape", ())) == 1 and image.size % math.prod(size) == 0:
+        image = image.reshape(*size, -1)
     if is_prepared(image):
+        image = image[..., np.newaxis] if image.ndim == 2 else image
         return displayed(image)
     try:
         return load_image(image)

@@ -156,4 +156,8 @@ def stream(
             if not store.done():
                 raise ValueError(f"data must hold at least one picture; {source.name} holds none.")
             store.finish()
-    return MapStore(Path(to), data)
+    result = MapStore(Path(to), data)
+    if not len(result):
+        first = result.skipped.iloc[0]
+        raise ValueError(f"No picture could be explained. The first, {first.key}: {first.reason}")
+    return result

@@ -46,6 +46,12 @@ def target_key(target: Any) -> Hashable:
     return own, plain_state(target)
 
 
+def changed(targets: Sequence[Any], keys: Sequence[Hashable]) -> set[int]:
+    """The ``id`` of each target whose key is another by now, as of one that counts its calls."""
+    pairs = zip(targets, keys, strict=True)
+    return {id(target) for target, key in pairs if target_key(target) != key}
+
+
 @dataclass(frozen=True)
 class ClassScore:
     """A pair of classes as a callable on outputs (B, C).

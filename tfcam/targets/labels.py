@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,33 @@ def read_label(label: Any, classes: int | None) -> int | str:
         if len(array) == classes and len(ones) == 1 and array[ones[0]] == 1:
             return int(ones[0])
     raise ValueError(f"A label must be {_FORMS}; got {_seen(label, array, classes)}.")
+
+
+def label_of_output(label: Any, output: str | int | None) -> Any:
+    """Choose the label of one output, where a picture has one of each, as Keras takes them.
+
+    Args:
+        label: Of any form; a dict or tuple holds those of several outputs, or of the only one.
+        output: Which output is explained, by name or index.
+
+    Raises:
+        ValueError: If there are several, and none of that output.
+
+    Example:
+        >>> label_of_output({"age": 3, "kind": 1}, "kind"), label_of_output((2,), None)
+        (1, 2)
+    """
+    if not isinstance(label, Mapping | tuple):
+        return label
+    known = dict(label if isinstance(label, Mapping) else enumerate(label))
+    if output is None and len(known) == 1:
+        return next(iter(known.values()))
+    if output not in known:
+        raise ValueError(
+            f"Labels of several outputs, {', '.join(map(repr, known))}, need output= one of these; "
+            f"got {output!r}."
+        )
+    return known[output]
 
 
 def read_labels(labels: Any, classes: int | None) -> list[int | str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -187,6 +187,26 @@ def check_key(key: Any) -> str | None:
     if not isinstance(key, str | None):
         raise TypeError(f"key must be a text, or None; got {kind_of(key)}.")
     return key
+
+
+def check_shapes(
+    arrays: Sequence[np.ndarray], wanted: Callable[[int], tuple[int | None, ...]]
+) -> None:
+    """Refuse examples of which one does not fit an input or the others, or is not finite.
+
+    Args:
+        arrays: The examples.
+        wanted: Gives the shape of an example of so many axes; None where any size will do.
+
+    Raises:
+        ValueError: If one does not; of several it is named by its place.
+    """
+    for place, array in enumerate(arrays):
+        named = f" It is number {place} of the batch, from 0." if len(arrays) > 1 else ""
+        try:
+            check_shape(array, wanted(array.ndim), arrays[0].shape)
+        except ValueError as error:
+            raise ValueError(f"{error}{named}") from None
 
 
 def check_shape(array: np.ndarray, wanted: tuple[int | None, ...], first: tuple[int, ...]) -> None:

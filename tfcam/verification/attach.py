@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from tfcam.explainer.explainer import Explainer
 from tfcam.images.kinds import ImageLike
@@ -45,10 +47,10 @@ def verified(
     # A method that asks the network again and again is not asked to make its map again.
     maker = None if pipeline.engine.requests[0].method.loops else explainer
 
-    def probe(one: Any) -> Probe:
+    def probe(one: Any, picture: Any = image) -> Probe:
         return Probe(
             pipeline.model,
-            image,
+            picture,
             one,
             preprocess=pipeline.preprocess,
             labels=pipeline.labels,
@@ -57,27 +59,46 @@ def verified(
             batch_size=batch_size,
         )
 
-    def subjects() -> Iterator[Subject]:
-        if isinstance(explained, Explanation):
-            yield Subject(probe(target), 0, explained, target)
-        elif split_batch(pipeline.opened.split(image)[0], pipeline.opened.input) is None:
-            for place, each in enumerate(explained):
-                own = each.target if isinstance(target, Top) else target[place]
-                yield Subject(probe(own), 0, each, own)
-        else:
-            shared = probe(target)
-            for place, each in enumerate(explained):
-                several = isinstance(target, list | tuple)
+    def subjects(explanations: Sequence[Explanation]) -> Iterator[Subject | None]:
+        """What is asked of each; nothing of a map that is not finite, as its finding says."""
+        finite, (given, others) = list(map(_is_finite, explanations)), pipeline.opened.split(image)
+        batch = split_batch(given, pipeline.opened.input)
+        several = isinstance(target, list | tuple)
+        # A probe refuses a batch of which one is not finite.
+        shared = batch is not None and (all(finite) or bool(others))
+        together = probe(target) if shared else None
+        for place, each in enumerate(explanations):
+            if isinstance(target, Top):
+                own = each.target
+            else:
                 own = target[place] if several else part_of(target, slice(place, place + 1))
-                yield Subject(shared, place, each, own)
+            if together is not None:
+                yield Subject(together, place, each, own)
+            elif not finite[place]:
+                yield None
+            else:
+                alone = probe(own) if batch is None else probe(own, [batch[place]])
+                yield Subject(alone, 0, each, own)
 
-    results = [_attached(subject, inquiry, maker) for subject in subjects()]
-    return results[0] if isinstance(explained, Explanation) else Explanations(results)
+    if isinstance(explained, Explanation):
+        subject = Subject(probe(target), 0, explained, target) if _is_finite(explained) else None
+        return _attached(explained, subject, inquiry, maker)
+    results = [
+        _attached(explanation, subject, inquiry, maker)
+        for explanation, subject in zip(explained, subjects(explained), strict=True)
+    ]
+    return Explanations(results)
 
 
-def _attached(subject: Subject, inquiry: Inquiry, maker: Explainer | None) -> Explanation:
-    explanation = subject.explanation
-    assert isinstance(explanation, Explanation)
+def _is_finite(explanation: Explanation) -> bool:
+    return bool(np.isfinite(explanation.raw).all() and np.isfinite(explanation.score))
+
+
+def _attached(
+    explanation: Explanation, subject: Subject | None, inquiry: Inquiry, maker: Explainer | None
+) -> Explanation:
+    if subject is None:
+        return explanation
     verification = inquiry(subject, maker)
     removal = Removal(verification.verdict, verification.p_value)
     return replace(mark_unsupported(explanation, removal), verification=verification)
