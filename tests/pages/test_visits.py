@@ -137,5 +137,7 @@ def test_a_number_and_one_of_several_outputs_are_explained(star):
     value = keras.Model(inputs, age).predict(picture, verbose=0).item()
     assert answer.words.endswith(f"score {value:.3g}")
     assert "targets=" not in changes["lines"]
-    both = Visits({"both": offered({"both": two})[0]}).upload("both", "auto", star, *STYLE)
-    assert "Choose one with output=" in both["message"]
+    with pytest.raises(ValueError, match="'both' has 2 outputs: choose one with output="):
+        offered({"both": two})
+    with pytest.raises(ValueError, match="classes or one number; 'masks' returns .*Segmentation"):
+        offered({"masks": keras.Sequential([inputs, keras.layers.Conv2D(2, 3)])})

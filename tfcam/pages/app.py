@@ -56,7 +56,8 @@ def app(
 
     Raises:
         ImportError: If Gradio is not installed.
-        ValueError: If the model takes neither pictures nor texts, or the port is taken.
+        ValueError: If the model takes neither pictures nor texts, or gives neither classes nor a
+            number, or the port is taken.
 
     Example:
         >>> import tfcam

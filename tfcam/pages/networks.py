@@ -43,7 +43,7 @@ class Network:
         output: Which output is explained of several.
 
     Raises:
-        ValueError: If it takes neither pictures nor texts.
+        ValueError: If it takes neither pictures nor texts, or gives neither classes nor a number.
     """
 
     name: str
@@ -61,6 +61,18 @@ class Network:
                 f"The page takes networks of pictures (H, W, C) or of texts, with one input; "
                 f"{self.name!r} takes {len(opened.graph.inputs)} of shapes "
                 f"{', '.join(str(one.shape) for one in opened.graph.inputs)}. Use tfcam.explain."
+            )
+        # A model of one's own class may not tell: then the page does, where it is asked.
+        shape = getattr(self.model, "output_shape", None)
+        if isinstance(shape, dict | list) and self.output is None:
+            raise ValueError(
+                f"{self.name!r} has {len(shape)} outputs: choose one with output=, by name or "
+                "index."
+            )
+        if isinstance(shape, tuple) and any(side != 1 for side in shape[1:-1]):
+            raise ValueError(
+                f"The page explains classes or one number; {self.name!r} returns {shape}. Use "
+                "tfcam.explain with a target such as tfcam.Segmentation."
             )
 
     @property
