@@ -17,7 +17,8 @@ import tfcam
 from tfcam.cli.commands import app
 from tfcam.cli.names import (
     method_options,
-    metric_names,
+    method_summaries,
+    metric_facts,
     network_names,
     preset_names,
     recipe_options,
@@ -114,9 +115,19 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(command):
     assert os.times().children_user - began[1] < 2
 
 
+@pytest.mark.parametrize("command", ["--help", "methods", "metrics"])
+def test_what_only_lists_loads_no_tensorflow(command):
+    found, loaded = typed(command)
+    assert (found.returncode, loaded) == (0, "[]")
+    assert "evaluate" in found.stdout or "grad_cam" in found.stdout or "road" in found.stdout
+
+
 def test_names_are_those_of_the_library():
     assert list(method_options()) == list(tfcam.METHODS)
-    assert metric_names() == list(METRICS)
+    assert metric_facts() == {name: (each.meaning, each.better) for name, each in METRICS.items()}
+    assert list(metric_facts()) == list(METRICS)
+    summaries = {name: each.summary for name, each in tfcam.METHODS.items()}
+    assert list(method_summaries().items()) == list(summaries.items())
     assert recipe_options() == [field.name for field in dataclasses.fields(Recipe)]
     assert preset_names() == list(PRESETS)
     assert sorted(network_names()) == sorted(builder_names().values())

@@ -10,14 +10,13 @@ from typing import Any
 
 from tfcam.cli.names import (
     method_options,
-    metric_names,
+    metric_facts,
     network_names,
     preset_names,
     recipe_options,
 )
 from tfcam.cli.terminal import silence
 from tfcam.engine.option import Option
-from tfcam.images.loading import is_url, load_image
 from tfcam.utils.files import check_no_input
 from tfcam.utils.foreign_models import hint_for, is_sealed
 from tfcam.utils.suggestions import did_you_mean, find_similar
@@ -84,6 +83,8 @@ def check_image(source: str, window: tuple[float, float] | None = None) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds no picture.
     """
+    from tfcam.images.loading import is_url, load_image
+
     if not is_url(source):
         try:
             with silence():  # libtiff complains there of what is then refused
@@ -192,7 +193,7 @@ def _check_method(name: str) -> None:
 
 
 def _check_metric(name: str) -> None:
-    known = metric_names()
+    known = list(metric_facts())
     if name not in known:
         raise ValueError(
             f"metrics must be of {', '.join(known)}; got {name!r}.{did_you_mean(name, known)}"

@@ -17,11 +17,12 @@ from tfcam.cli.dream import dream
 from tfcam.cli.evaluate import evaluate, recommend
 from tfcam.cli.explain import compare, diagnose, explain
 from tfcam.cli.flags import flags
+from tfcam.cli.names import method_summaries, metric_facts
 from tfcam.cli.pages import app as open_app
 from tfcam.cli.pages import rate, ratings
 from tfcam.cli.report import report
 from tfcam.cli.stream import explain_dataset
-from tfcam.cli.terminal import load_tensorflow, say
+from tfcam.cli.terminal import say
 from tfcam.cli.verify import verify
 from tfcam.engine.doors import DOORS
 
@@ -47,12 +48,9 @@ def layers(model: Model, unsafe: Unsafe = False, imports: Imports = None, **opti
 @flags()
 def methods() -> None:
     """List the methods."""
-    load_tensorflow()
-    from tfcam.methods import METHODS
-
     table = Table("method", "what it shows")
-    for method in METHODS.values():
-        table.add_row(method.name, method.summary)
+    for name, summary in method_summaries().items():
+        table.add_row(name, summary)
     Console().print(table)
 
 
@@ -60,12 +58,9 @@ def methods() -> None:
 @flags()
 def metrics() -> None:
     """List the metrics."""
-    load_tensorflow()
-    from tfcam.metrics.registry import METRICS
-
     table = Table("metric", "what it says", "better")
-    for metric in METRICS.values():
-        table.add_row(metric.name, metric.meaning, metric.better)
+    for name, (meaning, better) in metric_facts().items():
+        table.add_row(name, meaning, better)
     Console().print(table)
 
 

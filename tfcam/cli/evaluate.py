@@ -13,7 +13,6 @@ from tfcam.cli.checks import check_new
 from tfcam.cli.flags import HOW, PICTURES, RESULTS, flags
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
-from tfcam.metrics.baselines import BASELINES
 from tfcam.utils.validation import check_choice
 
 Model = Annotated[
@@ -66,6 +65,8 @@ def evaluate(
     **options: Any,
 ) -> None:
     """Measure how far the maps of several methods can be trusted, on many pictures."""
+    from tfcam.metrics.baselines import BASELINES
+
     for name in baselines or ():
         check_choice("baselines", name, BASELINES)
     read = [data, model, options["labels"], options["annotations"]]

@@ -31,7 +31,6 @@ from tfcam.cli.terminal import complain, print_words, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET, WINDOW, usual_method
 from tfcam.engine.trust_options import VERIFY
-from tfcam.images.loading import is_url
 from tfcam.utils.files import check_target
 
 _EXPLAINED = (TARGET, VERIFY, *DOORS["Explainer"], WINDOW)
@@ -248,6 +247,8 @@ def _usable(paths: list[str], window: tuple[float, float] | None) -> list[str]:
     if len(paths) == 1:
         check_image(paths[0], window)
         return paths
+    from tfcam.images.loading import is_url
+
     missing = [path for path in paths if not is_url(path) and not Path(path).exists()]
     for path in missing:
         complain(f"{path}: there is no such file.{beside(path)}")

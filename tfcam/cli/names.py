@@ -9,30 +9,54 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
+_METHODS = "tfcam.methods"
+
 
 @functools.cache
+def _methods() -> list[ast.FunctionDef]:
+    """The functions of ``tfcam.METHODS``, in the order in which its files are imported."""
+    texts: dict[str, ast.Module] = {}
+
+    def visit(name: str) -> None:
+        file = resources.files("tfcam").joinpath("methods").joinpath(f"{name}.py")
+        if name in texts or not file.is_file():
+            return
+        tree = texts[name] = ast.parse(file.read_text("utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_METHODS):
+                inner = str(node.module).removeprefix(_METHODS).strip(".")
+                for each in [inner] if inner else [alias.name for alias in node.names]:
+                    visit(each)
+        texts[name] = texts.pop(name)  # behind what it imports
+
+    visit("__init__")
+    return [
+        node
+        for tree in texts.values()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and "method" in map(_called, node.decorator_list)
+    ]
+
+
 def method_options() -> dict[str, list[str]]:
     """The options of each of ``tfcam.METHODS``."""
-    folder = resources.files("tfcam").joinpath("methods")
-    files = sorted(
-        (file for file in folder.iterdir() if file.is_file()), key=lambda file: file.name
-    )
-    return {
-        node.name: [argument.arg for argument in node.args.kwonlyargs]
-        for file in files
-        for node in _nodes(file.read_text("utf-8"))
-        if isinstance(node, ast.FunctionDef) and "method" in map(_called, node.decorator_list)
-    }
+    return {node.name: [each.arg for each in node.args.kwonlyargs] for node in _methods()}
+
+
+def method_summaries() -> dict[str, str]:
+    """What each of ``tfcam.METHODS`` shows, in a line."""
+    return {node.name: (ast.get_docstring(node) or "").split("\n")[0] for node in _methods()}
 
 
 @functools.cache
-def metric_names() -> list[str]:
-    """The names of ``tfcam.metrics.METRICS``."""
+def metric_facts() -> dict[str, tuple[str, str]]:
+    """What each of ``tfcam.metrics.METRICS`` measures, in a line, and which way is better."""
     folder = resources.files("tfcam").joinpath("metrics")
     files = (folder.joinpath(f"{name}.py") for name in ("localisation_measures", "registry"))
     nodes = [node for file in files for node in _nodes(file.read_text("utf-8"))]
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-    return [ast.literal_eval(call.args[0]) for call in calls if _called(call) == "Measure"]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and _called(node) == "Measure"]
+    facts = ([ast.literal_eval(call.args[place]) for place in (0, 5, 3)] for call in calls)
+    return {name: (meaning, better) for name, meaning, better in facts}
 
 
 @functools.cache

@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from tfcam.images.download import FetchError, fetch
 from tfcam.images.kinds import ImageError
 from tfcam.images.window import Limits, check_window, windowed
 from tfcam.utils.opencv import cv2
@@ -257,6 +256,8 @@ def _read(file: Any) -> bytes:
 
 
 def _download(url: str, timeout: float, max_seconds: float, max_bytes: int) -> bytes:
+    from tfcam.images.download import FetchError, fetch  # what it needs takes long to load
+
     try:
         return fetch(url, timeout=timeout, max_seconds=max_seconds, max_bytes=max_bytes)
     except FetchError as error:
