@@ -34,8 +34,8 @@ def check_preprocess(preprocess: Given) -> Given:
     Example:
         >>> check_preprocess("resnet_v3")
         Traceback (most recent call last):
-        ValueError: preprocess must be 'auto', None, a callable, a tfcam.images.Window or one of raw,
-        unit, tf, torch, caffe, vgg16, ...; got 'resnet_v3'. Did you mean 'resnet_v2', ...?
+        ValueError: preprocess must be 'auto', None, a callable, a tfcam.images.Window or one of
+        raw, unit, tf, torch, caffe, vgg16, ...; got 'resnet_v3'. Did you mean 'resnet_v2', ...?
     """
     if isinstance(preprocess, Window):
         check_preprocess(preprocess.preprocess)
