@@ -40,6 +40,7 @@ GUIDE_ORDER = [
     "metrics",
     "sanity",
     "verification",
+    "app",
     "data_sets",
     "training",
     "stanford_dogs",

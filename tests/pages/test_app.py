@@ -107,6 +107,9 @@ def test_upload_choose_explain_verify_download(chromium, address, files, tmp_pat
         np.testing.assert_array_equal(one.raw, names["maps"][0, 0].raw)
         assert b"<svg" in made["SVG"].read_bytes()[:500]
         page.click("#verify")
+        # How far it is can be seen wherever the page is scrolled to.
+        page.wait_for_function("document.querySelector('#message').innerText.includes('verifying')")
+        assert 0 <= page.locator("#message").bounding_box()["y"] < 200
         page.wait_for_selector("#verified h2")
         assert "How far this map can be trusted: star" in page.inner_text("#verified")
         assert "supported" in page.inner_text("#verified")

@@ -3,17 +3,16 @@
 import json
 import math
 import shutil
-import signal
-import subprocess
-import sys
 
 import pytest
 import requests
 from PIL import Image
+from typer.testing import CliRunner
 
 import tfcam
 from tests.pages.browser import axe_script, opened_browser, violations, visit
 from tests.pages.test_app import pytestmark  # noqa: F401
+from tfcam.cli.commands import app
 from tfcam.evaluation.ratings import read_ratings, strengths
 from tfcam.pages.networks import embedded
 from tfcam.pages.rate import BUTTONS, build
@@ -23,6 +22,9 @@ from tfcam.pages.serving import serve
 METHODS = ("grad_cam", "layer_cam")
 # What the rater says: 20 answers, of which the keys give every other.
 SAID = ["left", "right", "left", "left", "tie", "right", "neither", "left", "right", "left"] * 2
+# Two keys at once are one answer, and so is a double click.
+TWICE = """keys => keys.forEach(key => document.body.dispatchEvent(
+  new KeyboardEvent("keydown", { key, bubbles: true })))"""
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +72,11 @@ def test_twenty_ratings_are_those_that_were_clicked(chromium, address, rating):
         begin(page, "Ada")
         for number, said in enumerate(SAID[:12]):
             at(page, number)
+            page.wait_for_timeout(400)
             if number % 2:
-                page.keyboard.press(BUTTONS[said][1])
-                page.keyboard.press("ArrowLeft")  # twice in a row is once
+                page.evaluate(TWICE, [BUTTONS[said][1], "ArrowLeft"])
             else:
-                page.click(f"#{said}")
+                page.dblclick(f"#{said}")
         at(page, 12)
         html = page.content()
     texts = [answer.url for answer in heard] + [html]
@@ -84,10 +86,12 @@ def test_twenty_ratings_are_those_that_were_clicked(chromium, address, rating):
         begin(page, "Ada")
         for number, said in enumerate(SAID[12:], start=12):
             at(page, number)
+            page.wait_for_timeout(400)
             page.click(f"#{said}")
         at(page, 20)
         for number in (20, 21):
             at(page, number)
+            page.wait_for_timeout(400)
             page.keyboard.press("ArrowRight")
         page.wait_for_selector("text=Thank you, Ada: all 22 pairs are answered.")
         assert not page.is_visible("#left")
@@ -124,21 +128,31 @@ def test_two_raters_at_once_and_who_sees_or_moves_otherwise(chromium, address, r
         assert violations(one, script) + violations(two, script) == []
 
 
-def test_the_command_serves_and_leaves_out_what_is_no_picture(rating, tmp_path):
+def test_the_command_serves_and_leaves_out_what_is_no_picture(
+    chromium, rating, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"none")
     for number in (0, 1):
         shutil.copy(rating.pictures[number], tmp_path)
-    words = ["rate", ".", "--model", "shapes", "--to", "kept", "--no-browser", "--port", "7996"]
+    pages = []
+
+    def serve_without_waiting(page, *given, **options):
+        pages.append((page, serve(page, *given, **{**options, "wait": False})))
+
+    monkeypatch.setattr("tfcam.pages.serving.serve", serve_without_waiting)
+    words = ["rate", ".", "--model", "shapes", "--to", "kept", "--no-browser"]
     words += ["--method", "cam", "--method", "rise", "--most", "1", "--layer", "features"]
-    command = [sys.executable, "-m", "tfcam", *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
-        assert process.stdout.readline().startswith("Answers are kept in kept; tfcam ratings kept")
-        assert process.stdout.readline().startswith("The page is at http://127.0.0.1:7996/")
-        assert "which map is better" in requests.get("http://127.0.0.1:7996/", timeout=60).text
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        assert "left out: broken.png: " in process.stderr.read()
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    ((page, address),) = pages
+    assert "which map is better" in requests.get(address, timeout=60).text
+    page.close()
+    assert result.stdout.startswith("Answers are kept in kept; tfcam ratings kept")
+    assert "left out: broken.png: " in result.stderr
     settings = json.loads((tmp_path / "kept" / "settings.json").read_text())
     assert settings["pictures"] == ["0.png", "1.png"]
     assert (settings["methods"], settings["most"]) == (["cam", "rise"], 1)
+    again = CliRunner().invoke(app, [*words, "--seed", "1"])
+    assert again.exit_code == 2
+    assert "with other settings (seed: 0 there, 1 now)" in again.stderr

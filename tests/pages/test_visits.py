@@ -1,12 +1,14 @@
 """What each press does, without a browser: whose session changes, and what is told."""
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import tfcam
+from tests.networks import seeded
 from tfcam.cli.pages import open_network
-from tfcam.pages.networks import OWN_WAY, Network, embedded
+from tfcam.pages.networks import OWN_WAY, Network, embedded, offered
 from tfcam.pages.visits import Session, Visits, parts_of, telling
 
 STYLE = ("colours", 0.6)
@@ -104,10 +106,38 @@ def test_the_line_of_each_kind_of_network_makes_it(tmp_path, monkeypatch, data):
     tfcam.demo_model().save("mine.keras")
     (tmp_path / "kinds.txt").write_text("\n".join(f"kind {n}" for n in range(8)))
     for name, labels in (("shapes", None), ("mine.keras", None), ("MobileNet_V2", None)):
-        network = open_network(name, labels, "auto", False, None)
+        network = open_network(name, labels, "auto", None, False, None)
         names = {}
         exec(f"import keras, tfcam\n{network.lines}", names)
         assert names["model"].count_params() == network.model.count_params()
-    named = open_network("shapes", tmp_path / "kinds.txt", "raw", False, None)
+    named = open_network("shapes", tmp_path / "kinds.txt", "raw", None, False, None)
     assert named.told_code == [f"labels={str(tmp_path / 'kinds.txt')!r}", "preprocess='raw'"]
     assert named.labels[7] == "kind 7"
+
+
+def test_a_number_and_one_of_several_outputs_are_explained(star):
+    inputs = keras.Input((128, 128, 3))
+    x = keras.layers.Conv2D(4, 9, strides=4, activation="relu")(
+        keras.layers.Rescaling(1 / 255)(inputs)
+    )
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    age = keras.layers.Dense(1, name="age")(x)
+    kind = keras.layers.Dense(3, activation="softmax", name="kind")(x)
+    two = seeded(keras.Model(inputs, [age, kind]))
+    visits = Visits({one.name: one for one in (*offered({"kind": two}, output="kind"),)})
+    session = visits.upload("kind", "auto", star, *STYLE)["session"]
+    picture = np.asarray(Image.open(star), np.float32)[np.newaxis]
+    _, expected = two.predict(picture, verbose=0)
+    assert session.answers[0].target == expected.argmax()
+    assert session.answers[0].words.endswith(f"{expected.max():.1%}")
+    number = Visits({"age": offered({"age": keras.Model(inputs, age)})[0]})
+    changes = number.upload("age", "auto", star, *STYLE)
+    (answer,) = changes["session"].answers
+    assert answer.target is None
+    value = keras.Model(inputs, age).predict(picture, verbose=0).item()
+    assert answer.words.endswith(f"score {value:.3g}")
+    assert "targets=" not in changes["lines"]
+    with pytest.raises(ValueError, match="'both' has 2 outputs: choose one with output="):
+        offered({"both": two})
+    with pytest.raises(ValueError, match="classes or one number; 'masks' returns .*Segmentation"):
+        offered({"masks": keras.Sequential([inputs, keras.layers.Conv2D(2, 3)])})

@@ -22,7 +22,7 @@ from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, RESULTS, RUNNING, flags
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import LABELS, LAYER, METHODS, PREPROCESS, SEED, TARGET
+from tfcam.engine.options import LABELS, LAYER, METHODS, OUTPUT, PREPROCESS, SEED, TARGET
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.foreign_models import is_sealed
 
@@ -75,7 +75,7 @@ def app(
     from tfcam.pages.serving import import_gradio
 
     import_gradio("tfcam app")
-    names, read = model or ["shapes"], (options["labels"], options["preprocess"])
+    names, read = model or ["shapes"], (options["labels"], options["preprocess"], options["output"])
     networks = [open_network(name, *read, unsafe, imports) for name in names]
     from tfcam.pages.app import app as open_page
 
@@ -85,7 +85,7 @@ def app(
 METHODS_RATED = dataclasses.replace(
     METHODS, words="The methods, by their names in ``tfcam.METHODS``, at least two.", code=""
 )
-_RATED = (LAYER, TARGET, METHODS_RATED, PREPROCESS, LABELS, SEED)
+_RATED = (LAYER, TARGET, OUTPUT, METHODS_RATED, PREPROCESS, LABELS, SEED)
 
 
 @flags(*_RATED)
@@ -133,7 +133,8 @@ def rate(
     gradio = import_gradio("tfcam rate")
     paths = [path for path in expand(images) if _is_picture(path)]
     chosen = {name: options[name] for name in ("layer", "target", "seed")}
-    network = open_network(model, options["labels"], options["preprocess"], unsafe, imports)
+    read = (options["labels"], options["preprocess"], options["output"])
+    network = open_network(model, *read, unsafe, imports)
     from tfcam.pages.rate import build
     from tfcam.pages.rating import Rating
 
@@ -179,6 +180,7 @@ def open_network(
     name: str,
     labels: Path | None,
     preprocess: str,
+    output: str | int | None,
     unsafe: bool,
     imports: list[Path] | None,
 ) -> Network:
@@ -200,4 +202,4 @@ def open_network(
         lines = f"model = keras.applications.{builder_class(name)}()"
     code = "" if labels is None else repr(str(labels))
     code = own.labels_code if own and not code else code
-    return Network(name, network, known, lines, code, preprocess)
+    return Network(name, network, known, lines, code, preprocess, output)

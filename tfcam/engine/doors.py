@@ -68,7 +68,7 @@ DOORS: dict[str, tuple[Option, ...]] = {
     "evaluate": (LAYERS_APART, METRICS, *_MEASURED),
     "recommend": (CANDIDATE_LAYERS, METRICS_OF_CHOICE, *_MEASURED),
     "stream": (*_STREAMED, *_READ, *_DATA, *_RUN),
-    "app": _READ,
+    "app": (OUTPUT, *_READ),
     "BlackBox": (LABELS, BATCH_SIZE),
     "BlackBox.from_saved_model": (OUTPUT,),
     "BlackBox.from_onnx": (OUTPUT,),

@@ -20,6 +20,7 @@ from tfcam.utils.progress import watched
 def app(
     model: Any,
     *,
+    output: str | int | None = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,
     host: str = HERE,
@@ -36,6 +37,7 @@ def app(
 
     Args:
         model: A Keras model of pictures or texts, several in a list, or a dict of names and models.
+        output: Which output is explained of a model that has several, by name or index.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
@@ -54,13 +56,14 @@ def app(
 
     Raises:
         ImportError: If Gradio is not installed.
-        ValueError: If the model takes neither pictures nor texts, or the port is taken.
+        ValueError: If the model takes neither pictures nor texts, or gives neither classes nor a
+            number, or the port is taken.
 
     Example:
         >>> import tfcam
         >>> address = tfcam.app(tfcam.demo_model(), browser=False)  # doctest: +SKIP
     """
-    networks = offered(model, labels, preprocess)
+    networks = offered(model, labels, preprocess, output)
     gradio = import_gradio("app")
     return serve(build(gradio, networks), gradio, host=host, port=port, browser=browser, wait=wait)
 

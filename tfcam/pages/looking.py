@@ -128,8 +128,8 @@ def answers(network: Network, subject: Subject) -> tuple[Answer, ...]:
     explainer: Any = Explainer(
         network.model, method=network.methods[0], progress=False, **network.told
     )
-    count = explainer.pipeline.classes
-    if count is None or count < 2:
+    count = network.classes
+    if count is None:
         return (_answer(explainer(subject.content), False),)
     found = explainer(subject.content, Top(min(count, CLASSES)))
     return tuple(_answer(one, True) for one in found)

@@ -40,9 +40,10 @@ class Network:
         lines: The Python line that makes it, as ``model``.
         labels_code: How its labels are given in Python; "" where they need not be.
         preprocess: How its pictures are prepared, as ``tfcam.explain`` takes it.
+        output: Which output is explained of several.
 
     Raises:
-        ValueError: If it takes neither pictures nor texts.
+        ValueError: If it takes neither pictures nor texts, or gives neither classes nor a number.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Network:
     lines: str = YOURS
     labels_code: str = ""
     preprocess: Preprocess = "auto"
+    output: str | int | None = None
 
     def __post_init__(self) -> None:
         opened = self.opened
@@ -59,6 +61,18 @@ class Network:
                 f"The page takes networks of pictures (H, W, C) or of texts, with one input; "
                 f"{self.name!r} takes {len(opened.graph.inputs)} of shapes "
                 f"{', '.join(str(one.shape) for one in opened.graph.inputs)}. Use tfcam.explain."
+            )
+        # A model of one's own class may not tell: then the page does, where it is asked.
+        shape = getattr(self.model, "output_shape", None)
+        if isinstance(shape, dict | list) and self.output is None:
+            raise ValueError(
+                f"{self.name!r} has {len(shape)} outputs: choose one with output=, by name or "
+                "index."
+            )
+        if isinstance(shape, tuple) and any(side != 1 for side in shape[1:-1]):
+            raise ValueError(
+                f"The page explains classes or one number; {self.name!r} returns {shape}. Use "
+                "tfcam.explain with a target such as tfcam.Segmentation."
             )
 
     @property
@@ -70,7 +84,11 @@ class Network:
     @property
     def told(self) -> dict[str, Any]:
         """What the functions of tfcam are told of it."""
-        return {"labels": self.labels, "preprocess": self.preprocess}
+        return {
+            "labels": self.labels,
+            "preprocess": self.preprocess,
+            "output": self.output,
+        }
 
     @property
     def told_code(self) -> list[str]:
@@ -80,7 +98,7 @@ class Network:
             ways = [f"preprocess={self.preprocess!r}"] if self.preprocess != "auto" else []
         else:
             ways = ["preprocess=..."]
-        return [*labels, *ways]
+        return [*labels, *ways, *([] if self.output is None else [f"output={self.output!r}"])]
 
     @property
     def opened(self) -> OpenedModel:
@@ -96,6 +114,12 @@ class Network:
     def is_black_box(self) -> bool:
         """Whether it can be asked for scores alone."""
         return self.opened.graph.is_black_box
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes that it tells apart; None where it tells none."""
+        told = self.opened.classes(self.output)
+        return None if told.number or told.count == 1 else told.count
 
     @functools.cached_property
     def places(self) -> tuple[Place, ...]:
@@ -136,7 +160,10 @@ def _reads_words(name: str) -> bool:
 
 
 def offered(
-    model: Any, labels: Labels | None = None, preprocess: Preprocess = "auto"
+    model: Any,
+    labels: Labels | None = None,
+    preprocess: Preprocess = "auto",
+    output: str | int | None = None,
 ) -> tuple[Network, ...]:
     """List what a page offers.
 
@@ -145,6 +172,7 @@ def offered(
             models.
         labels: The labels of models that are no ``Network``.
         preprocess: How their pictures are prepared.
+        output: Which of their outputs is explained.
 
     Raises:
         ValueError: If there is none, or one takes neither pictures nor texts.
@@ -162,7 +190,12 @@ def offered(
         pairs = [(getattr(one, "name", ""), one) for one in several]
     if not pairs:
         raise ValueError("model must be a model or several; got none.")
-    made = functools.partial(Network, labels=labels, preprocess=check_preprocess(preprocess))
+    told: dict[str, Any] = {
+        "labels": labels,
+        "preprocess": check_preprocess(preprocess),
+        "output": output,
+    }
+    made: Any = functools.partial(Network, **told)
     names: dict[str, int] = {}
     networks = []
     for name, one in pairs:

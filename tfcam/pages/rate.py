@@ -17,10 +17,17 @@ BUTTONS = {
     "right": ("Right is better →", "ArrowRight"),
 }
 _NAMES = ", ".join(f'{key}: "{answer}"' for answer, (_, key) in BUTTONS.items())
-# The arrows press the buttons, but not while a name is written.
+# The arrows press the buttons, but not while a name is written; a second press within a moment, as
+# of a double click, is none: the next pair has not been looked at yet.
 KEYS = (
     f"() => {{ const names = {{ {_NAMES} }};"
     """
+  let last = -1000;
+  document.addEventListener("click", (event) => {
+    if (!Object.values(names).some((name) => event.target.closest("#" + name))) return;
+    if (event.timeStamp - last < 400) event.stopImmediatePropagation();
+    else last = event.timeStamp;
+  }, true);
   document.addEventListener("keydown", (event) => {
     const button = document.querySelector("#" + names[event.key]);
     if (!button || event.repeat || event.altKey || event.ctrlKey || event.metaKey) return;

@@ -35,6 +35,8 @@ SAVE = """(name, url) => {
 }"""
 _STYLE = """
 .gradio-container { font-size: 16px }
+.gradio-container { overflow: visible !important }
+#message { position: sticky; top: 0; z-index: 20; background: var(--body-background-fill) }
 .gradio-container figure { margin: 0; min-width: 0 }
 .gradio-container figure img { width: 100%; height: auto; display: block; border-radius: 4px }
 .gradio-container figcaption { margin-top: .3rem; overflow-wrap: anywhere }

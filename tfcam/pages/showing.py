@@ -70,8 +70,9 @@ def show_maps(look: Look, style: Style) -> str:
     for explanation in look.comparison:
         lines = [html.escape(line) for line in explanation.title.split("\n")]
         caption = f"<figcaption><b>{lines[0]}</b><br>{'<br>'.join(lines[1:])}</figcaption>"
-        shown = explanation.html
-        if not isinstance(look.subject.content, str):
+        if isinstance(look.subject.content, str):
+            shown = explanation.html
+        else:
             shown = embed_pixels(drawn(explanation, style), f"Map of {explanation.title}")
         figures.append(f"<figure>{shown}{caption}</figure>")
     return f'<div class="maps">{"".join(figures)}</div>'
