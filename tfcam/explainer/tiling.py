@@ -60,7 +60,7 @@ def explain_tiles(
         explain: Explains a batch of pieces (h, w, C), all for the same class.
         image: A picture, or a float array (H, W, C) that is already prepared.
         tile: Height and width of a tile in pixels.
-        at_once: How many tiles are explained at once.
+        at_once: Number of tiles that are explained at once.
         how: What the heatmap shows of the raw maps.
         advance: Is told of the tiles that are done.
 
