@@ -29,7 +29,8 @@ from tfcam.cli.checks import beside, check_image, check_method_options, check_ne
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, print_words, say
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import TARGET, WINDOW, usual_method
+from tfcam.engine.options import TARGET, usual_method
+from tfcam.engine.picture_options import WINDOW
 from tfcam.engine.trust_options import VERIFY
 from tfcam.utils.files import check_target
 

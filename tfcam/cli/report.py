@@ -21,7 +21,7 @@ from tfcam.cli.explain import Image
 from tfcam.cli.flags import RESULTS, flags
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import WINDOW
+from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.files import check_target
 
 

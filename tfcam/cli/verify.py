@@ -21,7 +21,8 @@ from tfcam.cli.explain import Image
 from tfcam.cli.flags import HOW, flags, read_method_options
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import SEED, TARGET, WINDOW, usual_method
+from tfcam.engine.options import SEED, TARGET, usual_method
+from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.files import check_target
 
 _VERIFIED = (TARGET, *DOORS["Explainer"], WINDOW, SEED)

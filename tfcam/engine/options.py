@@ -221,13 +221,6 @@ PREPROCESS = Option(
     "where single pictures are given, ``tfcam.images.Window(low, high)`` for what is not 0..255.",
     check=check_preprocess,
 )
-WINDOW = Option(
-    "window",
-    "tuple[float, float] | None",
-    None,
-    "The values that become black and white, for what is not 0..255: 10, 12 or 16 bits, or "
-    "Hounsfield units, such as -160,240.",
-)
 LABELS = Option(
     "labels",
     "Labels | None",
