@@ -98,6 +98,7 @@ TYPED = {
     "input": ("1", 1),
     "output": ("second", "second"),
     "grid": ("7,14", (7, 14)),
+    "tile": ("7,14", (7, 14)),
     "method": ("layer_cam", "layer_cam"),
     "methods": ("layer_cam", ["layer_cam"]),
     "metrics": ("energy", ["energy"]),

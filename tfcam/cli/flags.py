@@ -20,7 +20,7 @@ from tfcam.engine.option import Option
 # The headings under which --help shows them.
 _PANELS = {
     "What is explained": "layer layers target targets score input output grid",
-    "How": "method methods metrics fuse augment eigen verify",
+    "How": "method methods metrics fuse augment eigen tile verify",
     "Pictures and labels": "preprocess labels split data_dir annotations",
     "Running": "batch_size shard_size seed freeze to key progress",
 }

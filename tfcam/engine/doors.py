@@ -40,6 +40,7 @@ from tfcam.engine.options import (
     TARGETS,
     TARGETS_COMPARED,
     TARGETS_OF_BATCH,
+    TILE,
     WORDS,
 )
 from tfcam.engine.store_options import KEEP, KEY, STORE
@@ -56,8 +57,8 @@ _STREAMED = (LAYER, TARGET_OF_DATA, SCORE, OUTPUT, GRID, METHOD, AUGMENT, EIGEN,
 _CHECKED = (LAYERS_FUSED, METHODS_OF_SANITY, SCORE, OUTPUT, GRID, PREPROCESS, BATCH_SIZE, PROGRESS)
 
 DOORS: dict[str, tuple[Option, ...]] = {
-    "explain": (LAYERS_FUSED, TARGETS, WORDS, *_MAPS, VERIFY, PROGRESS),
-    "Explainer": (LAYERS_FUSED, *_MAPS, FREEZE, PROGRESS),
+    "explain": (LAYERS_FUSED, TARGETS, WORDS, *_MAPS, TILE, VERIFY, PROGRESS),
+    "Explainer": (LAYERS_FUSED, *_MAPS, TILE, FREEZE, PROGRESS),
     "Explainer.__call__": (TARGETS, WORDS),
     "Explainer.export": (TARGET,),
     "compare": (LAYERS, TARGETS_COMPARED, *_LOOK, METHODS, BATCH_SIZE, PROGRESS),

@@ -192,6 +192,15 @@ FUSE = Option(
     check=partial(check_choice, "fuse", known=get_args(Fusion)),
 )
 AUGMENT = flag("augment", False, "Average the maps of six views: mirrored or not, at three sizes.")
+TILE = Option(
+    "tile",
+    "tuple[int, int] | None",
+    None,
+    "Height and width in pixels of the tiles in which a picture is explained that is larger than "
+    "the network takes at once: they overlap by half or more, and their maps become one. One class "
+    "is explained in all, which the target must name.",
+    check=partial(check_grid, name="tile", unit="pixels"),
+)
 EIGEN = flag(
     "eigen",
     False,

@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from tfcam import maps
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import Score
+from tfcam.engine.options import TILE, Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
 from tfcam.explainer.pipeline import Pipeline, default_method
+from tfcam.explainer.tiling import check_tiled, explain_tiles
 from tfcam.explainer.words import word_lists
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.methods.registry import ask
@@ -73,6 +74,9 @@ class Explainer:
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         freeze: Build the weights into what is compiled, as they are at the first call with images
             of a shape. On a CPU that is faster than the network by itself, as layers are folded
             together; it does not see later training.
@@ -110,11 +114,12 @@ class Explainer:
         augment: bool = False,
         eigen: bool = False,
         batch_size: int = 32,
+        tile: tuple[int, int] | None = None,
         freeze: bool = False,
         progress: bool | None = None,
         **options: Any,
     ) -> None:
-        self._batch_size, self._progress = batch_size, progress
+        self._batch_size, self._progress, self._tile = batch_size, progress, TILE.check(tile)
         self.pipeline = Pipeline(
             model,
             layer,
@@ -185,6 +190,8 @@ class Explainer:
         pipeline.refresh()
         explained, others = pipeline.opened.split(images, pipeline.preprocess)
         batch = split_batch(explained, pipeline.opened.input)
+        if self._tile is not None:
+            return self._tiled(explained, batch, target)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
             chosen = pipeline.targets(target, 1, several)
@@ -208,6 +215,27 @@ class Explainer:
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))
         return Explanations(results)
+
+    def _tiled(
+        self, image: Any, batch: list[Any] | None, target: Any
+    ) -> Explanation | Explanations:
+        """Explain one image or a batch tile by tile."""
+        pipeline, tile = self.pipeline, self._tile
+        check_tiled(target)
+        if tile is None or pipeline.opened.others or not pipeline.opened.input.is_image:
+            raise ValueError("tile= is for models with one input, of images.")
+        whole, (request,) = copy.copy(self), pipeline.engine.requests
+        whole._tile, whole._progress = None, False
+
+        def explain(pieces: list[np.ndarray]) -> Explanations:
+            return whole(pieces, [target] * len(pieces))
+
+        results = []
+        for one in [image] if batch is None else batch:
+            with progress_bar(None, "explaining", self._progress) as advance:
+                how = tile, self._batch_size, request.shown, advance
+                results.append(explain_tiles(explain, one, *how))
+        return results[0] if batch is None else Explanations(results)
 
     def refresh(self) -> None:
         """Let go of all that is known of the model and compiled for it, and read it anew.
@@ -254,6 +282,8 @@ class Explainer:
             ...     explain(image=tf.constant(scene[None]))["heatmap"].shape
             TensorShape([1, 128, 128])
         """
+        if self._tile is not None:
+            raise ValueError("tile= needs several passes and can't be exported.")
         self.pipeline.refresh()
         save(path, self.pipeline, target)
 

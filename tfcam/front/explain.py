@@ -42,6 +42,7 @@ def explain(
     augment: bool = False,
     eigen: bool = False,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     words: Sequence[Any] | None = None,
     verify: bool = False,
     progress: bool | None = None,
@@ -65,6 +66,7 @@ def explain(
     augment: bool = False,
     eigen: bool = False,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     words: Sequence[Any] | None = None,
     verify: bool = False,
     progress: bool | None = None,
@@ -88,6 +90,7 @@ def explain(
     augment: bool = False,
     eigen: bool = False,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     words: Sequence[Any] | None = None,
     verify: bool = False,
     progress: bool | None = None,
@@ -111,6 +114,7 @@ def explain(
     augment: bool = False,
     eigen: bool = False,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     words: Sequence[Any] | None = None,
     verify: bool = False,
     progress: bool | None = None,
@@ -133,6 +137,7 @@ def explain(
     augment: bool = False,
     eigen: bool = False,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     words: Sequence[Any] | None = None,
     verify: bool = False,
     progress: bool | None = None,
@@ -184,6 +189,9 @@ def explain(
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         words: The word of each position of a text that is given as numbers, shown instead of these;
             of a batch of texts a list of these. A string has its own.
         verify: Ask how far each map can be trusted, as ``tfcam.verify`` does: about 260 forward
@@ -209,7 +217,8 @@ def explain(
         >>> result.label, result.heatmap.shape, result.raw.shape
         ('star', (128, 128), (16, 16))
     """
-    VERIFY.check(verify)
+    if VERIFY.check(verify) and tile is not None:
+        raise ValueError("verify=True asks about the picture as a whole; leave tile= out.")
     explainer = Explainer(
         model,
         layer,
@@ -224,6 +233,7 @@ def explain(
         augment=augment,
         eigen=eigen,
         batch_size=batch_size,
+        tile=tile,
         progress=progress,
         **options,
     )

@@ -150,8 +150,8 @@ def check_progress(value: Any) -> bool | None:
     return value
 
 
-def check_grid(grid: Any) -> tuple[int, int] | None:
-    """Check a grid, and return it as two ints.
+def check_grid(grid: Any, name: str = "grid", unit: str = "patches") -> tuple[int, int] | None:
+    """Check a height and a width, and return them as two ints.
 
     Raises:
         ValueError: If it is none.
@@ -161,7 +161,7 @@ def check_grid(grid: Any) -> tuple[int, int] | None:
     sides = tuple(grid) if isinstance(grid, Iterable) else ()
     whole = [isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in sides]
     if len(sides) != 2 or not all(whole):
-        raise ValueError(f"grid must be (height, width), in patches; got {shown(grid)}.")
+        raise ValueError(f"{name} must be (height, width), in {unit}; got {shown(grid)}.")
     return int(sides[0]), int(sides[1])
 
 
