@@ -298,7 +298,9 @@ def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | No
 
 def _pictures(images: Any) -> list[Any]:
     """List the images one by one, those in files read, arrays copied: they stay as they are."""
-    if not isinstance(images, list | tuple) and getattr(images, "ndim", 0) not in (2, 3, 4):
+    shape = getattr(images, "shape", ())
+    one = len(shape) == 3 and shape[-1] in (1, 3, 4)
+    if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4)):
         raise TypeError(
             "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones "
             f"or (B, values) of rows; got {type(images).__name__}."
