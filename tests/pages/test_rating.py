@@ -57,6 +57,9 @@ def test_repeated_pairs_come_after_they_were_seen_and_sides_are_drawn():
         assert not pair.repeated or number > 100
         seen.add(key)
     assert sum(pair.repeated for pair in pairs) == 80
+    # They do not stand together, which would tell.
+    last = [pair.repeated for pair in pairs[-60:]]
+    assert 10 < sum(last) < 50
     assert 110 < sum(pair.left == 0 for pair in pairs) < 170
     # Nothing tells from the first time which side it will be.
     first = {pair.picture: pair.left for pair in pairs if not pair.repeated}

@@ -43,6 +43,13 @@ def test_an_upload_is_explained_and_slid_and_restyled(visits, star):
     assert set(same) == {"layer_name"}
     slid = visits.slide(session, *asked, 14, ["grad_cam"], *STYLE)
     assert {one.layer for one in slid["session"].look.comparison} == {"block3_relu"}
+    both = visits.explain(session, *asked, 20, ["grad_cam"], *STYLE)
+    (_, second), choices = session.answers[:2], both["which"]["choices"]
+    assert [number for _, number in choices] == [0, 1]
+    name = second.words.split(",")[0]
+    assert choices[1][0].startswith(name)
+    verified = visits.verify(both["session"], 1)["verified"]
+    assert f"be trusted: {name}" in verified
     # The session that was handed in is as it was.
     assert session.look.comparison[0, 0].layer == "features"
     drawn = visits.restyle(slid["session"], "contours", 0.6)

@@ -1,6 +1,7 @@
 """The progress bar: when it is shown, what it says, and that there is one."""
 
 import io
+import threading
 import time
 
 import keras
@@ -10,7 +11,7 @@ from rich.console import Console
 
 import tfcam
 from tfcam.utils import progress
-from tfcam.utils.progress import count_step, progress_bar
+from tfcam.utils.progress import count_step, progress_bar, watched
 
 
 @pytest.fixture
@@ -172,3 +173,29 @@ def test_a_notebook_that_can_not_draw_over_its_lines_has_none_unasked(monkeypatc
     with progress_bar(2, "counting", None):
         time.sleep(0.05)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_watcher_is_told_of_the_whole_alone_and_of_its_own_thread(capfd):
+    told, other = [], []
+
+    def work():
+        with watched(lambda *step: other.append(step)), progress_bar(1, "other", None) as advance:
+            advance()
+
+    with watched(lambda *step: told.append(step)):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        with progress_bar(2, "whole", True) as advance:
+            for _ in range(2):
+                with progress_bar(3, "part", True) as inner:
+                    inner()
+                advance()
+        with progress_bar(None, "endless", True) as advance:
+            advance()  # it is not known how far that is
+    assert told == [(0.5, "whole"), (1.0, "whole")]
+    assert other == [(1.0, "other")]
+    assert capfd.readouterr().err == ""
+    with progress_bar(1, "after", True) as advance:
+        advance()
+    assert len(told) == 2
