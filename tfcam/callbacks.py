@@ -298,7 +298,7 @@ def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | No
 
 def _pictures(images: Any) -> list[Any]:
     """List the images one by one, those in files read, arrays copied: they stay as they are."""
-    shape = getattr(images, "shape", ())
+    shape: tuple[int, ...] = tuple(getattr(images, "shape", ()))
     one = len(shape) == 3 and shape[-1] in (1, 3, 4)
     if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4)):
         raise TypeError(

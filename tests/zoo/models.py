@@ -30,9 +30,9 @@ class Foreign:
         map: The size of its map.
         target: What is explained.
         grid: The grid of its tokens, where it can't be found.
-        last: Whether the tokens of patches stand behind those of no patch.
         refused: What the error says where the model can't be explained like that.
         wrong: What is wrong today, where the right answer above does not come yet.
+        last: Whether the tokens of patches stand behind those of no patch.
     """
 
     package: str
@@ -42,9 +42,9 @@ class Foreign:
     map: tuple[int, ...] = ()
     target: Any = 1
     grid: tuple[int, int] | None = None
-    last: bool = True
     refused: str = ""
     wrong: str = ""
+    last: bool = True
 
     @property
     def module(self) -> str:
