@@ -230,6 +230,7 @@ def test_nothing_is_kept(chromium, files, tmp_path, monkeypatch):
 
 
 def test_the_command_serves_until_it_is_stopped(tmp_path):
+    pytest.importorskip("gradio", reason="Gradio is needed")
     tfcam.demo_model().save(tmp_path / "mine.keras")
     words = ["app", "--model", "mine.keras", "--no-browser", "--port", "7995"]
     said = "The page is at http://127.0.0.1:7995/; Ctrl-C ends it.\n"
