@@ -19,6 +19,7 @@ from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.images.arrays import as_arrays
 from tfcam.images.loading import as_numpy, is_prepared, load_image
+from tfcam.images.window import Window
 from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
 from tfcam.model.labels import Labels
@@ -86,7 +87,7 @@ class ExplainCallback(keras.callbacks.Callback):
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, or None for images that are already prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -158,6 +159,9 @@ class ExplainCallback(keras.callbacks.Callback):
         **options: Any,
     ) -> None:
         super().__init__()
+        if isinstance(preprocess, Window):
+            images = [load_image(image, window=preprocess.limits) for image in images]
+            preprocess = preprocess.preprocess or "raw"
         self._images = _pictures(images)
         self._boxes = _boxes(boxes, len(self._images))
         if log_dir is None and folder is None and boxes is None:

@@ -142,11 +142,12 @@ FINDINGS = {
     ),
     "nearly_black": Known(
         "The picture is nearly black: it reaches {high:.4g} of 255. Values of 10 or 12 bits in a "
-        "file of 16 bits look so: stretch them to 0..255, and give a uint8 array.",
+        "file of 16 bits look so: pass preprocess=tfcam.images.Window(0, 4095), --window 0,4095.",
         "A file of 16 bits is scaled by its full range, of which a camera, scanner or microscope "
         "may fill a sixteenth or less.",
-        "Stretch the values that the network was trained on to 0..255, such as with "
-        "`tfcam.images.load_image(path, window=(0, 4095))`, and give the uint8 array.",
+        "Say which values the network was trained on: `preprocess=tfcam.images.Window(0, 4095)`, "
+        "on the command line `--window 0,4095`, or a uint8 array of "
+        "`tfcam.images.load_image(path, window=(0, 4095))`.",
     ),
     "pixels_as_prepared": Known(
         "The floats reach {high:.4g}, as pixels do, and were taken as prepared: what {model!r} "

@@ -36,6 +36,30 @@ def _frozen(network: str, batch: int, limit: float) -> Bound:
     return Bound("`Explainer(..., freeze=True)`, Grad-CAM", network, batch, "frozen", limit)
 
 
+def _of_pixels(network: str, batch: int) -> list[Bound]:
+    """Methods of pixels, held against the bare gradient by the input."""
+    limits = {"saliency": 1.08, "guided_backprop": 1.15, "deconvnet": 1.15, "guided_grad_cam": 1.25}
+    return [
+        Bound(f"`{name}`", network, batch, name, limit, "input gradient")
+        for name, limit in limits.items()
+    ]
+
+
+def _of_metrics(network: str, batch: int) -> list[Bound]:
+    """Metrics of a frozen network, held against the plain forward passes that they ask for."""
+    limits = {"insertion": 0.80, "deletion": 0.80, "road": 1.50}
+    single = {"average_drop": 1.10, "removal": 1.10}
+    return [
+        *(
+            Bound(f"`{n}`", network, batch, n, most, f"forwards of {n}")
+            for n, most in limits.items()
+        ),
+        *(Bound(f"`{n}`", network, batch, n, most) for n, most in single.items()),
+    ]
+
+
+_PLACES = [(network, batch) for network in ("mobilenet_v2", "resnet50") for batch in (1, 8)]
+
 BOUNDS = (
     _grad_cam(1, 1.10),
     _grad_cam(8, 1.05),
@@ -64,6 +88,19 @@ BOUNDS = (
     _frozen("efficientnet_b0", 8, 0.80),
     _frozen("resnet50", 1, 0.80),
     _frozen("resnet50", 8, 1.0),
+    *(bound for place in _PLACES for bound in _of_pixels(*place)),
+    *(bound for place in _PLACES for bound in _of_metrics(*place)),
+    *(
+        Bound(
+            "`compare` of all methods of pixels of one pass",
+            network,
+            1,
+            "compare, pixels",
+            0.7,
+            "pixels, one by one",
+        )
+        for network in ("mobilenet_v2", "resnet50")
+    ),
 )
 # Of one eager call of the model, the first in its process or of its model.
 FIRST_CALL = 1.25

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tfcam
 from tests.benchmarks.networks import forward, last_map, pictures
+from tfcam import maps, metrics
 from tfcam.explainer.compare import compare
 from tfcam.methods.registry import Method
 
@@ -28,6 +29,10 @@ LOOPING: dict[str, tuple[dict[str, int], int]] = {
 }
 # Score-CAM over every channel of MobileNetV2, and the forward passes it can't do without.
 ALL_CHANNELS, AT_ONCE = 1280, 32
+# What one backward pass to the pixels gives.
+PIXELS = ["saliency", "gradient_input", "guided_backprop", "deconvnet", "guided_grad_cam"]
+# How many variants of a picture a metric asks for, and how many are asked at once.
+VARIANTS, MEASURED_AT_ONCE = {"insertion": 29, "deletion": 29, "road": 18}, 8
 
 
 class MissingError(Exception):
@@ -101,6 +106,48 @@ def _frozen(model: Any, network: str, images: np.ndarray) -> Call:
     return _explainer(model, network, images, freeze=True)
 
 
+def _input_gradient(model: Any, network: str, images: np.ndarray) -> Call:
+    """The bare gradient of each image's largest score by the image, its input ready as a tensor."""
+
+    @tf.function
+    def gradient(given: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            outputs = model(given, training=False)
+            logits = getattr(outputs, "_keras_logits", outputs)
+            total = tf.reduce_sum(tf.reduce_max(logits, axis=1))
+        return tape.gradient(total, given)
+
+    given = tf.constant(images)
+    return lambda: gradient(given).numpy()
+
+
+def _compare_pixels(model: Any, network: str, images: np.ndarray) -> Call:
+    how = {"layers": [last_map(network)], "methods": PIXELS, "preprocess": None}
+    return lambda: compare(model, images[0], **how)
+
+
+def _pixels_one_by_one(model: Any, network: str, images: np.ndarray) -> Call:
+    calls = [_explainer(model, network, images[:1], method=method) for method in PIXELS]
+    return lambda: [call() for call in calls]
+
+
+def _measured(metric: str, at_once: int | None, model: Any, network: str, images: Any) -> Call:
+    """A metric of maps of noise, of a frozen network that is asked for full batches."""
+    count, options = len(images), {"preprocess": None, "freeze": True}
+    probe = metrics.Probe(model, images, batch_size=at_once or count, **options)
+    noise = np.random.default_rng(1).random((count, 7, 7)).astype(np.float32)
+    heatmaps = [maps.heatmap(each, images.shape[1:3]) for each in noise]
+    return lambda: getattr(metrics, metric)(probe, heatmaps)
+
+
+def _forwards(variants: int, model: Any, network: str, images: np.ndarray) -> Call:
+    """The forward passes that a metric asks for, of so many variants of each image."""
+    once = forward(model, pictures(network, MEASURED_AT_ONCE))
+    batches = -(-variants * len(images) // MEASURED_AT_ONCE)
+    return lambda: [once() for _ in range(batches)]
+
+
 SPECIAL: dict[str, Callable[[Any, str, np.ndarray], Call]] = {
     "forward": _forward,
     "eager forward": _eager_forward,
@@ -111,4 +158,10 @@ SPECIAL: dict[str, Callable[[Any, str, np.ndarray], Call]] = {
     "frozen": _frozen,
     "score_cam, all channels": _score_cam_of_all_channels,
     "forward, all channels": _forward_of_all_channels,
+    "input gradient": _input_gradient,
+    "compare, pixels": _compare_pixels,
+    "pixels, one by one": _pixels_one_by_one,
+    **{name: functools.partial(_measured, name, MEASURED_AT_ONCE) for name in VARIANTS},
+    **{f"forwards of {name}": functools.partial(_forwards, n) for name, n in VARIANTS.items()},
+    **{name: functools.partial(_measured, name, None) for name in ("average_drop", "removal")},
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.benchmarks.bounds import BOUNDS, FIRST_CALL, MEMORY, MEMORY_PAIRS
+from tests.benchmarks.contestants import VARIANTS
 from tests.benchmarks.timing import ratio
 
 Results = dict[str, Any]
@@ -14,6 +15,16 @@ TITLES = {
     "resnet50": "ResNet50",
     "mobilenet_v2": "MobileNetV2",
     "efficientnet_b0": "EfficientNetB0",
+}
+
+
+# What a bound is held against, in words, where its name says too little.
+_TO = {
+    "grad_cam": "one Grad-CAM",
+    "forward, all channels": "1280 images forward",
+    "input gradient": "the bare gradient by the input",
+    "pixels, one by one": "the sum of their own",
+    **{f"forwards of {name}": "its plain forward passes" for name in VARIANTS},
 }
 
 
@@ -76,7 +87,7 @@ def _of_rounds(results: Results) -> Iterator[Verdict]:
     for each in BOUNDS:
         found = find_ratio(results, each.network, each.batch, each.name, each.to)
         reason = find_reason(results, each.network, each.batch, each.name)
-        to = {"grad_cam": " / one Grad-CAM", "forward": ""}.get(each.to, " / 1280 images forward")
+        to = "" if each.to == "forward" else f" / {_TO.get(each.to, each.to)}"
         where = f"{TITLES[each.network]}, batch {each.batch}"
         yield Verdict(each.what + to, where, each.limit, found, reason)
 

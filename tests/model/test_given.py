@@ -345,12 +345,3 @@ def test_lists_of_numbers_and_bool_pictures_are_taken_as_keras_takes_them(tmp_pa
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"An image must be .* got list"):
         tfcam.explain(model, [[1, 2], [3]])
-
-
-def test_zeros_and_ones_are_no_pixels_of_a_model_that_takes_these():
-    model = keras.Sequential(
-        [keras.Input((12, 12, 3)), layers.Rescaling(1 / 255), *networks.body()]
-    )
-    model = keras.Sequential([model, *networks.head()])
-    mask = np.random.default_rng(2).random((12, 12, 3)) > 0.5
-    assert "input_range" in [each.code for each in tfcam.explain(model, mask).findings]

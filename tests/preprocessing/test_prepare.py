@@ -316,7 +316,8 @@ def test_layer_names_are_a_hint_and_no_proof():
 
 
 def test_an_unknown_name_is_told(plain):
-    with pytest.raises(ValueError, match=r"'auto', None, a callable or one of raw, unit, .*'zip'"):
+    message = r"'auto', None, a callable, .*Window or one of raw, unit, .*'zip'"
+    with pytest.raises(ValueError, match=message):
         ready(plain, [PICTURE], "zip")
 
 

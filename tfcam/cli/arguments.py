@@ -185,12 +185,12 @@ def name_picture(path: str) -> str:
     return re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
 
 
-def read_image(source: str) -> np.ndarray:
-    """Read the pixels of a file or URL, in quiet."""
+def read_image(source: str, window: tuple[float, float] | None = None) -> np.ndarray:
+    """Read the pixels of a file or URL, in quiet; of a window where one is given."""
     from tfcam.images.loading import load_image
 
     with silence():  # libtiff complains there of what it then refuses
-        return load_image(source)
+        return load_image(source, window=window)
 
 
 def read_labels(path: Path) -> list[str]:

@@ -40,7 +40,7 @@ def check_typed(typed: Mapping[str, Any], options: Iterable[Option]) -> None:
         value = typed.get(name)
         for item in value if isinstance(value, list) else [value]:
             if item is not None:
-                check(item)
+                check(item, typed.get("window")) if name == "image" else check(item)
     if isinstance(typed.get("data"), str):
         check_data(typed["data"], typed.get("data_dir"))
 
@@ -76,7 +76,7 @@ def check_network(name: str) -> None:
         )
 
 
-def check_image(source: str) -> None:
+def check_image(source: str, window: tuple[float, float] | None = None) -> None:
     """Check that a file is a picture; what is behind a URL is seen when it is read.
 
     Raises:
@@ -88,7 +88,7 @@ def check_image(source: str) -> None:
     if not is_url(source):
         try:
             with silence():  # libtiff complains there of what is then refused
-                load_image(source)
+                load_image(source, window=window)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}{beside(source)}") from None
 
@@ -221,7 +221,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-_CHECKS: dict[str, Callable[[Any], None]] = {
+_CHECKS: dict[str, Callable[..., None]] = {
     "model": check_network,
     "image": check_image,
     "method": _check_method,

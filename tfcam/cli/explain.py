@@ -30,10 +30,11 @@ from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import complain, print_words, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET, usual_method
+from tfcam.engine.picture_options import WINDOW
 from tfcam.engine.trust_options import VERIFY
 from tfcam.utils.files import check_target
 
-_EXPLAINED = (TARGET, VERIFY, *DOORS["Explainer"])
+_EXPLAINED = (TARGET, VERIFY, *DOORS["Explainer"], WINDOW)
 
 
 Signed = Annotated[
@@ -112,7 +113,7 @@ def explain(
     if not (texts or images):
         raise ValueError("Give what is explained: a picture, or --text for a model of texts.")
     paths = [name_text(each) for each in texts] or expand(images or [])
-    usable = paths if texts else _usable(paths)
+    usable = paths if texts else _usable(paths, options["window"])
     wanted = file is not None or not as_json
     inputs = [*(images or []), *([] if texts else paths), model, options["labels"]]
 
@@ -133,6 +134,7 @@ def explain(
         options["layer"] = ask_layer(network, options["input"], options["grid"])
         files = choose()
     target, verify = options.pop("target"), options.pop("verify")
+    window = options.pop("window")
     explainer: Any = Explainer(network, **options, **changes)
     shared = {name: options[name] for name in ("batch_size", "progress")}
     records, failed = [], len(usable) < len(paths)
@@ -142,7 +144,7 @@ def explain(
             if path not in usable:
                 continue
             try:
-                image = own or read_image(path)
+                image = own or read_image(path, window)
                 explanation = explainer(image, target)
                 if verify:
                     from tfcam.verification.attach import verified
@@ -170,7 +172,7 @@ def explain(
         raise typer.Exit(2)
 
 
-@flags(*DOORS["compare"])
+@flags(*DOORS["compare"], WINDOW)
 def compare(
     image: Image,
     model: Annotated[list[str], typer.Option(help="As in tfcam explain. May be repeated.")],
@@ -214,13 +216,13 @@ def compare(
 
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
-    comparison = compare_maps(models, read_image(image), **options)
+    comparison = compare_maps(models, read_image(image, options.pop("window")), **options)
     comparison.save(path, **looks)
     say(comparison)
     say(f"wrote {path}")
 
 
-@flags(*DOORS["diagnose"])
+@flags(*DOORS["diagnose"], WINDOW)
 def diagnose(
     image: Image, model: Model, unsafe: Unsafe = False, imports: Imports = None, **options: Any
 ) -> None:
@@ -228,7 +230,7 @@ def diagnose(
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.explainer.diagnose import diagnose as check
 
-    say(check(network, read_image(image), options.pop("layer"), **options))
+    say(check(network, read_image(image, options.pop("window")), options.pop("layer"), **options))
 
 
 def _chosen(**looks: bool) -> dict[str, Any]:
@@ -236,7 +238,7 @@ def _chosen(**looks: bool) -> dict[str, Any]:
     return {name: True for name, asked in looks.items() if asked}
 
 
-def _usable(paths: list[str]) -> list[str]:
+def _usable(paths: list[str], window: tuple[float, float] | None) -> list[str]:
     """Find the images that are there, and complain of the others; a single one must be whole.
 
     Raises:
@@ -244,7 +246,7 @@ def _usable(paths: list[str]) -> list[str]:
         FileNotFoundError: If there is only one, and no such file.
     """
     if len(paths) == 1:
-        check_image(paths[0])
+        check_image(paths[0], window)
         return paths
     from tfcam.images.loading import is_url
 

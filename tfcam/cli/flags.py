@@ -16,12 +16,13 @@ import typer
 from tfcam.cli.checks import check_typed
 from tfcam.cli.terminal import report_errors
 from tfcam.engine.option import Option
+from tfcam.images.window import check_window
 
 # The headings under which --help shows them.
 _PANELS = {
     "What is explained": "layer layers target targets score input output grid",
     "How": "method methods metrics fuse augment eigen tile verify",
-    "Pictures and labels": "preprocess labels split data_dir annotations",
+    "Pictures and labels": "preprocess window labels split data_dir annotations",
     "Running": "batch_size shard_size seed freeze to key progress",
 }
 SUBJECT, HOW, PICTURES, RUNNING = _PANELS
@@ -64,6 +65,26 @@ def read_sides(text: str | None) -> tuple[int, int] | None:
     return int(numbers[1]), int(numbers[2])
 
 
+def read_limits(text: str | None) -> tuple[float, float] | None:
+    """Read two numbers, the lower first, such as -160,240.
+
+    Raises:
+        ValueError: If it is something else.
+
+    Example:
+        >>> read_limits("-160,240")
+        (-160.0, 240.0)
+    """
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"LOW,HIGH must be two numbers, such as -160,240; got {text!r}.") from None
+    check_window((low, high))
+    return low, high
+
+
 @dataclass(frozen=True)
 class Kind:
     """How an option of some type is typed.
@@ -88,6 +109,7 @@ _KINDS = {
     "bool | None": Kind(bool | None),
     "int": Kind(int, metavar="N"),
     "tuple[int, int] | None": Kind(str | None, read_sides, "HEIGHT,WIDTH"),
+    "tuple[float, float] | None": Kind(str | None, read_limits, "LOW,HIGH"),
     **dict.fromkeys(
         ("str", "Score", "maps.Fusion", "Preprocess", "str | Callable[[Reading], tf.Tensor]"),
         _TEXT,

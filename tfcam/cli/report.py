@@ -21,10 +21,11 @@ from tfcam.cli.explain import Image
 from tfcam.cli.flags import RESULTS, flags
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
+from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.files import check_target
 
 
-@flags(*DOORS["report"])
+@flags(*DOORS["report"], WINDOW)
 def report(
     image: Image,
     model: Model,
@@ -48,7 +49,7 @@ def report(
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 
-    result = write(network, read_image(image), **options)
+    result = write(network, read_image(image, options.pop("window")), **options)
     result.save(path)
     say(result)
     say(f"wrote {path}")

@@ -22,9 +22,10 @@ from tfcam.cli.flags import HOW, flags, read_method_options
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import SEED, TARGET, usual_method
+from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.files import check_target
 
-_VERIFIED = (TARGET, *DOORS["Explainer"], SEED)
+_VERIFIED = (TARGET, *DOORS["Explainer"], WINDOW, SEED)
 # What both the Explainer and the verification are told.
 _SHARED = ("preprocess", "labels", "input", "output", "batch_size", "progress")
 
@@ -63,7 +64,8 @@ def verify(
     usual = usual_method(False, options["layer"])
     method = usual if options["method"] is None else options["method"]
     check_method_options(method, changes, options)
-    check_image(image)
+    window = options.pop("window")
+    check_image(image, window)
     if html is not None:
         check_target(html, "A verification", (".html", ".npz", ".png"))
     check_new([html], overwrite, [image, model, options["labels"]])
@@ -72,7 +74,7 @@ def verify(
     from tfcam.verification.verify import verify as ask
 
     target, seed = options.pop("target"), options.pop("seed")
-    explanation = Explainer(network, **options, **changes)(read_image(image), target)
+    explanation = Explainer(network, **options, **changes)(read_image(image, window), target)
     shared = {name: options[name] for name in _SHARED}
     chosen: Any = {"draws": draws, "fraction": fraction, "fills": fills or None}
     verification = ask(network, explanation, target=target, seed=seed, **shared, **chosen)

@@ -16,6 +16,7 @@ from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import Labels, class_of
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.names import refuse_window
 from tfcam.targets.labels import label_of_output
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
@@ -47,6 +48,9 @@ class Question:
     labels: Labels | None
     input: str | int | None
     settings: Settings
+
+    def __post_init__(self) -> None:
+        refuse_window(self.preprocess, "evaluate")
 
     @property
     def _opened(self) -> OpenedModel:

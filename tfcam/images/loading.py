@@ -18,7 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tfcam.images.kinds import ImageError
-from tfcam.images.window import Window, check_window, windowed
+from tfcam.images.window import Limits, check_window, windowed
 from tfcam.utils.opencv import cv2
 
 # Pillow opens more, but some of those start other programs (EPS runs Ghostscript) and some hold
@@ -43,7 +43,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 def load_image(
     source: Any,
     *,
-    window: Window = None,
+    window: Limits = None,
     timeout: float = 10.0,
     max_seconds: float = 60.0,
     max_bytes: int = 50 * 2**20,
@@ -307,7 +307,7 @@ def _no_warnings() -> Iterator[None]:
                 filters.__exit__(None, None, None)
 
 
-def _decode(file: BinaryIO, what: str, max_pixels: int, window: Window) -> np.ndarray:
+def _decode(file: BinaryIO, what: str, max_pixels: int, window: Limits) -> np.ndarray:
     with _pillow(what):
         head = file.read(12)
         if not head:
@@ -324,7 +324,7 @@ def _decode(file: BinaryIO, what: str, max_pixels: int, window: Window) -> np.nd
             return _from_pillow(image, max_pixels, window)
 
 
-def _from_pillow(image: Image.Image, max_pixels: int, window: Window) -> np.ndarray:
+def _from_pillow(image: Image.Image, max_pixels: int, window: Limits) -> np.ndarray:
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"An image must have at most max_pixels = {max_pixels:,} pixels; got {image.width} x "
@@ -339,7 +339,7 @@ def _from_pillow(image: Image.Image, max_pixels: int, window: Window) -> np.ndar
     return _orient(_to_rgb(_pixels(image, window)), _orientation(image))
 
 
-def _pixels(image: Image.Image, window: Window) -> np.ndarray:
+def _pixels(image: Image.Image, window: Limits) -> np.ndarray:
     """(H, W, 1 or 3 or 4) uint8 of any mode of Pillow."""
     if window is not None and image.mode[0] in "IF":
         return windowed(np.asarray(image), window)[..., None]
@@ -352,8 +352,8 @@ def _pixels(image: Image.Image, window: Window) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise ImageError(
             f"An image must have 8 or 16 bits a channel; got 32 (mode {image.mode!r}), whose range "
-            "nothing tells. Give load_image a window=(low, high), or scale it to 0..255, and give "
-            "it as a uint8 array."
+            "nothing tells. Pass preprocess=tfcam.images.Window(low, high), give load_image a "
+            "window=(low, high), or scale it to 0..255, and give it as a uint8 array."
         )
     mode = "RGBA" if image.has_transparency_data else "RGB"
     pixels = np.array(image if image.mode == mode else image.convert(mode))
@@ -380,7 +380,7 @@ def _orient(image: np.ndarray, orientation: Any) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _from_array(source: Any, window: Window) -> np.ndarray:
+def _from_array(source: Any, window: Limits) -> np.ndarray:
     if window is None and is_prepared(source):
         raise ImageError(
             f"Pixels must be uint8, 0..255; got {source.dtype}. Floats are taken as model input "

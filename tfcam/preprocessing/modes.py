@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfcam.images.window import Window
 from tfcam.model.applications import Family, find_family
 from tfcam.model.graph import ModelGraph, graph_of
 from tfcam.model.stem import Arrival
 from tfcam.preprocessing.attached import image_converter
 from tfcam.preprocessing.names import MODE_OF, MODES, check_preprocess
 
-Preprocess = str | Callable[[np.ndarray], Any] | None
+Preprocess = str | Callable[[np.ndarray], Any] | Window | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ def choose_preprocessing(
     Raises:
         ValueError: If the name is unknown, or "auto" can't be answered.
     """
+    if isinstance(preprocess, Window):
+        chosen = choose_preprocessing(graph, preprocess.preprocess, which)
+        return replace(chosen, description=preprocess.described + chosen.description)
     if preprocess is None:
         return Preprocessing(lambda pixels: pixels, "none: taken as already prepared")
     if callable(preprocess):

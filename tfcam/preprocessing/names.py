@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from tfcam.images.window import Window
 from tfcam.model.applications import FAMILIES
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import shown
@@ -33,15 +34,32 @@ def check_preprocess(preprocess: Given) -> Given:
     Example:
         >>> check_preprocess("resnet_v3")
         Traceback (most recent call last):
-        ValueError: preprocess must be 'auto', None, a callable or one of raw, unit, tf, torch,
-        caffe, vgg16, ...; got 'resnet_v3'. Did you mean 'resnet_v2', ...?
+        ValueError: preprocess must be 'auto', None, a callable, a tfcam.images.Window or one of
+        raw, unit, tf, torch, caffe, vgg16, ...; got 'resnet_v3'. Did you mean 'resnet_v2', ...?
     """
+    if isinstance(preprocess, Window):
+        check_preprocess(preprocess.preprocess)
+        return preprocess
     if preprocess is None or callable(preprocess):
         return preprocess
     known = ["auto", *MODE_OF]
     if not isinstance(preprocess, str) or preprocess not in known:
         raise ValueError(
-            f"preprocess must be 'auto', None, a callable or one of {', '.join(MODE_OF)}; "
+            "preprocess must be 'auto', None, a callable, a tfcam.images.Window or one of "
+            f"{', '.join(MODE_OF)}; "
             f"got {shown(preprocess)}.{did_you_mean(preprocess, known)}"
         )
     return preprocess
+
+
+def refuse_window(preprocess: object, door: str) -> None:
+    """Refuse a window where pictures are read before it is known.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if isinstance(preprocess, Window):
+        raise ValueError(
+            f"{door} reads pictures as 0..255, and takes no tfcam.images.Window: give it a list of "
+            "tfcam.images.load_image(path, window=(low, high))."
+        )

@@ -59,8 +59,7 @@ class Range:
         if max(-low, high) > _SCALED_DOWN:
             return self.least == 0 or bool(low < 0)
         differences = values - values[:1, :1]
-        whole = (np.abs(differences - np.round(differences)) < 1e-3).all()
-        return bool(whole and contrast > 1)  # zeros and ones are no pixels of 0..255
+        return bool((np.abs(differences - np.round(differences)) < 1e-3).all())
 
     def excludes(self, arrays: Sequence[np.ndarray]) -> bool:
         """Tell whether a batch that ``look_like_pixels`` is, as a whole, none of this range."""

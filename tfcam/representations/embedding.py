@@ -29,6 +29,7 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.names import refuse_window
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
 from tfcam.targets.labels import read_label
@@ -240,7 +241,7 @@ def embed(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, or None for images that are already prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -279,6 +280,7 @@ def embed(
     batch_size, seed = BATCH_SIZE.check(batch_size), SEED.check(seed)
     opened = open_model(model)
     opened.graph.check_one_image("embed")
+    refuse_window(preprocess, "embed")
     source = open_data(images, split=split, data_dir=data_dir, annotations=annotations)
     read = list(source.read(0))
     examples = [item for item in read if isinstance(item, Example)]

@@ -18,6 +18,7 @@ from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
 from tfcam.explainer.pipeline import Pipeline
 from tfcam.model.black_box import BlackBox
+from tfcam.preprocessing.names import refuse_window
 from tfcam.streaming.shard_explainer import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.targets.callables import name_of
@@ -70,6 +71,7 @@ def prepare_work(
         TypeError: If there are several targets.
         ValueError: If something does not fit the model.
     """
+    refuse_window(options["preprocess"], "stream")
     strategy = getattr(model, "distribute_strategy", None)
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
     # Replicas hold variables of their own, and a black box none.

@@ -11,6 +11,7 @@ import numpy as np
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import BATCH_SIZE, SEED
 from tfcam.explainer.explainer import Explainer
+from tfcam.images.window import Window
 from tfcam.metrics.checks import Heatmap, checked_fraction
 from tfcam.metrics.imputation import Fill
 from tfcam.metrics.probing import Probe
@@ -69,7 +70,7 @@ def verify(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, or None for images that are already prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -108,6 +109,12 @@ def verify(
         input = explanation.options.get("input") if input is None else input
         output = explanation.options.get("output") if output is None else output
         target = _target(explanation) if target is None else target
+    own = preprocess if explainer is None else explainer.pipeline.preprocess
+    if image is None and isinstance(own, Window):
+        raise ValueError(
+            "verify needs the values that the tfcam.images.Window is of: an explanation keeps its "
+            "picture as 0..255. Give image=, or leave the window out."
+        )
     given = _image(explanation) if image is None else image
     probe = Probe(
         model,
