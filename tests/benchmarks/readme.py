@@ -44,8 +44,8 @@ What was tried where it is not met:
 - ROAD: each of its 18 pictures is filled in by a linear system, which multigrid solves in some 17
   cycles; the network itself takes less. The cycles run in NumPy and OpenCV on one core.
 
-Pictures larger than the network takes at once, with `tile=`: on two busy cores MobileNetV2 took 14 s
-for 4,000 x 3,000 pixels in 910 tiles of 224 x 224, 4 s in 48 tiles of 896 x 896, and 10 s for
+Pictures larger than the network takes at once, with `tile=`: on two busy cores MobileNetV2 took
+14 s for 4,000 x 3,000 pixels in 910 tiles of 224 x 224, 4 s in 48 tiles of 896 x 896, and 10 s for
 `saliency` of these; with 32 tiles at once the process grew by 0.7 to 1.7 GB.
 
 Every method that does not loop, by network and batch size, in forward passes. F is a forward, B a

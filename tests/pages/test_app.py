@@ -229,8 +229,7 @@ def test_nothing_is_kept(chromium, files, tmp_path, monkeypatch):
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) == 0
 
 
-def test_the_command_serves_until_it_is_stopped(tmp_path):
-    pytest.importorskip("gradio", reason="Gradio is needed")
+def test_the_command_serves_until_it_is_stopped(chromium, tmp_path):
     tfcam.demo_model().save(tmp_path / "mine.keras")
     words = ["app", "--model", "mine.keras", "--no-browser", "--port", "7995"]
     said = "The page is at http://127.0.0.1:7995/; Ctrl-C ends it.\n"
