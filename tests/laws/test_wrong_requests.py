@@ -653,7 +653,7 @@ COMMANDS = {
     "compare good.png --method gradcam": "Did you mean 'grad_cam'",
     "compare good.png --layer 99": r"must be in 0\.\.",
     "compare good.png --target 8": "8 classes; got 8",
-    "compare good.png --output map.jpg": "saved as .png, .pdf or .svg",
+    "compare good.png --output map.jpg": "saved as .png, .pdf, .svg, .gif or .html",
     "compare good.png --output no/map.png": "does not exist; make it first",
     "compare good.png --model no.keras": "No model file",
     "compare good.png --model lambda.keras": LAMBDA,
