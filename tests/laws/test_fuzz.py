@@ -131,7 +131,8 @@ def test_libtiff_complains_past_python_but_not_in_the_command_line(tmp_path, cap
     (tmp_path / "fax.tiff").write_bytes(data)
     pixels = load_image(bytes(data))  # libtiff mends what it can, and says so
     assert "Fax4Decode" in capfd.readouterr().err
-    np.testing.assert_array_equal(read_image(str(tmp_path / "fax.tiff")), pixels)
+    whole = slice(11)  # the rows before the first error; behind it some hold anything
+    np.testing.assert_array_equal(read_image(str(tmp_path / "fax.tiff"))[whole], pixels[whole])
     assert capfd.readouterr().err == ""
 
 

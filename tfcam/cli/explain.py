@@ -205,7 +205,7 @@ def compare(
     from tfcam.results.comparison import check_path
 
     looks = _chosen(shared_scale=shared_scale, signed=signed, contours=contours)
-    name = name_options({**options, **looks}, DOORS["compare"])
+    name = name_options({**options, **looks}, [*DOORS["compare"], WINDOW])
     parts = [name_picture(image), "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
     check_new([path], overwrite, [image, *model, options["labels"]])
