@@ -465,7 +465,10 @@ def test_compare_takes_several_models(asked, shapes):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("a.png --output map.jpg", r"saved as \.png, \.pdf, \.svg, \.gif or \.html; got 'map\.jpg'\."),
+        (
+            "a.png --output map.jpg",
+            r"saved as \.png, \.pdf, \.svg, \.gif or \.html; got 'map\.jpg'\.",
+        ),
         ("a.png --output no/map.png", r"The folder of 'no/map\.png' does not exist; make it"),
         ("a.png --model resnet51", BAD["a.png --model resnet51"]),
         ("a.png --labels latin.txt", BAD["a.png --labels latin.txt"]),
