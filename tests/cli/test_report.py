@@ -23,6 +23,7 @@ def reported(*words):
     return CliRunner().invoke(app, ["report", "a.png", "--model", "shapes", *words])
 
 
+@pytest.mark.slow
 def test_it_writes_the_page_of_the_library_once(picture):
     words = ["--method", "grad_cam", "--layer", "features", "--target", "heart"]
     result = reported(*words)

@@ -54,6 +54,7 @@ def test_what_can_not_be_done_is_told_in_one_line(picture, words, message):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_explain_says_it_too(picture):
     words = ["explain", "a.png", "--model", "shapes", "--target", KINDS[3], "--verify"]
     result = CliRunner().invoke(app, words)
