@@ -39,6 +39,7 @@ def run(notebook: Any, folder: Path, data: Path | None) -> Any:
         "PYTHONPATH": str(ROOT),  # this tfcam, whichever is installed
         "TFCAM_TEST_DATA": str(data or ""),
         "TF_CPP_MIN_LOG_LEVEL": "3",  # what TensorFlow found of GPUs is of no reader
+        "PYTHONWARNINGS": "ignore::Warning:tqdm.auto",  # of bars that are not drawn
         "KERAS_HOME": str((data or folder) / "keras"),
         **{f"{scheme}_proxy": NOBODY for scheme in ("http", "https", "HTTP", "HTTPS")},
     }

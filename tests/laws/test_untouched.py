@@ -142,7 +142,8 @@ def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next
         if place % 4 == place // 4 % 4:
             for _ in range(2):
                 np.testing.assert_allclose(explained(), wanted, rtol=1e-4, atol=1e-7)
-    assert failed >= 2 * len(operations)
+    calls = 1 if FAILING[kind] == "guided_backprop" else 2  # gated gradients are traced at once
+    assert failed >= calls * len(operations)
     assert networks.snapshot(model, inputs) == before
     assert tapping.LOCK.acquire(timeout=1)
     tapping.LOCK.release()
