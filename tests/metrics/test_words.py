@@ -78,5 +78,5 @@ def test_what_does_not_fit_is_told():
         erase_words(model, ["good"], [[1.0]], 5)
     with pytest.raises(ValueError, match="fractions must rise"):
         erase_words(model, ["good"], [[1.0]], fractions=[0.5, 0.2])
-    with pytest.raises(ValueError, match="hides the words of strings"):
+    with pytest.raises(ValueError, match="Words are hidden in strings"):
         erase_words(model, np.array([[2, 3, 0, 0, 0]]), [[1.0]])

@@ -385,8 +385,9 @@ def test_what_can_not_be_explained_is_told():
         tfcam.explain(net, TEXTS, preprocess=lambda texts: [[3] * len(text) for text in texts])
     with pytest.raises(ValueError, match="fill='blur' is for images; of a text"):
         tfcam.explain(nested(), "a film", method="occlusion", fill="blur")
-    with pytest.raises(ValueError, match=r"For texts see tfcam\.metrics\.erase_words"):
-        tfcam.verify(nested(), tfcam.explain(nested(), "a film"))
+    first = tfcam.explain(nested(), "a film", target=lambda outputs: outputs[:, 0])
+    with pytest.raises(ValueError, match="verified for a class; the explanation is of '<lambda>'"):
+        tfcam.verify(nested(), first)
     with pytest.raises(ValueError, match="'rise' changes the input a little"):
         tfcam.explain(nested(), "a film", method="rise")
 

@@ -17,8 +17,7 @@ from tfcam.cli.arguments import (
 )
 from tfcam.cli.checks import check_image, check_method_options, check_new
 from tfcam.cli.evaluate import Html
-from tfcam.cli.explain import Image
-from tfcam.cli.flags import HOW, flags, read_method_options
+from tfcam.cli.flags import HOW, SUBJECT, flags, read_method_options
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import SEED, TARGET, usual_method
@@ -32,8 +31,12 @@ _SHARED = ("preprocess", "labels", "input", "output", "batch_size", "progress")
 
 @flags(*_VERIFIED)
 def verify(
-    image: Image,
     model: Model,
+    image: Annotated[str | None, typer.Argument(help="A file or an http(s) URL.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", help="A text, for a model of texts.", rich_help_panel=SUBJECT),
+    ] = None,
     draws: Annotated[
         int, typer.Option(help="Number of moved maps.", metavar="N", rich_help_panel=HOW)
     ] = 99,
@@ -59,22 +62,26 @@ def verify(
     imports: Imports = None,
     **options: Any,
 ) -> None:
-    """Ask how far the map of one image can be trusted, by five questions."""
+    """Ask how far the map of one image, or text, can be trusted, by five questions."""
     changes = read_method_options(option, _VERIFIED)
-    usual = usual_method(False, options["layer"])
+    if (image is None) == (text is None):
+        raise ValueError("Give what is verified: a picture, or --text for a model of texts.")
+    usual = usual_method(text is not None, options["layer"])
     method = usual if options["method"] is None else options["method"]
     check_method_options(method, changes, options)
     window = options.pop("window")
-    check_image(image, window)
+    if image is not None:
+        check_image(image, window)
     if html is not None:
         check_target(html, "A verification", (".html", ".npz", ".png"))
-    check_new([html], overwrite, [image, model, options["labels"]])
+    check_new([html], overwrite, [*([] if image is None else [image]), model, options["labels"]])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.explainer.explainer import Explainer
     from tfcam.verification.verify import verify as ask
 
     target, seed = options.pop("target"), options.pop("seed")
-    explanation = Explainer(network, **options, **changes)(read_image(image, window), target)
+    given: Any = text if image is None else read_image(image, window)
+    explanation = Explainer(network, **options, **changes)(given, target)
     shared = {name: options[name] for name in _SHARED}
     chosen: Any = {"draws": draws, "fraction": fraction, "fills": fills or None}
     verification = ask(network, explanation, target=target, seed=seed, **shared, **chosen)

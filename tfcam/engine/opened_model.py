@@ -86,8 +86,7 @@ class OpenedModel:
             TypeError: If it is a data set, and not what is in it.
             ValueError: If a model with several inputs is given anything but a list or dict of them.
         """
-        pairs = callable(preprocess) or self.input.behind is None
-        texts = strings_in(inputs, pairs) if self.input.is_text else None
+        texts = self.strings(inputs, preprocess)
         # A user's function is asked only where there are strings: it may be one of numbers.
         if texts is not None:
             reader = find_reader(self.graph, self.which, preprocess, _first(texts))
@@ -96,11 +95,21 @@ class OpenedModel:
         inputs = self.input.folded(inputs) if len(self.graph.inputs) == 1 else inputs
         values = split_inputs(inputs, self.graph.structure, self.graph.name)
         explained = self.input.folded(values.pop(self.which))
-        texts = strings_in(explained, pairs) if self.input.is_text else None
+        texts = self.strings(explained, preprocess)
         if texts is not None:
             reader = find_reader(self.graph, self.which, preprocess, _first(texts))
             explained = explained if reader is None else _read(reader, texts)[0]
         return explained, values
+
+    def strings(self, given: Any, preprocess: Preprocess) -> Text | list[Text] | None:
+        """The text or texts that are given; None where these are no strings.
+
+        Args:
+            given: What a user gives for the explained input, or for the model.
+            preprocess: What may turn strings into the model's inputs.
+        """
+        pairs = callable(preprocess) or self.input.behind is None
+        return strings_in(given, pairs) if self.input.is_text else None
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:
         """What a user gives for the model, of the explained input and the others: see ``split``."""

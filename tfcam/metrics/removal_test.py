@@ -29,7 +29,7 @@ SURE, UNSURE = 0.05, 0.2
 # With fewer moved maps no p-value reaches SURE.
 FEWEST = 19
 # Probabilities below are taken for it, so that their logarithm is finite.
-_LEAST = 1e-30
+LEAST = 1e-30
 # Fills that leave a picture of which nothing is left.
 _WHOLE_FILLS = ("zero", "mean", "blur")
 
@@ -95,7 +95,7 @@ class Marks:
         if whole is None or rival is None:
             return Falls(number, None)
         whole = whole[[self.hiding.target, rival]].astype(np.float64)
-        lower = np.log(np.maximum(whole, _LEAST)) - np.log(np.maximum(asked, _LEAST)).mean(axis=1)
+        lower = np.log(np.maximum(whole, LEAST)) - np.log(np.maximum(asked, LEAST)).mean(axis=1)
         return Falls(number, lower[:, 0] - lower[:, 1])
 
 

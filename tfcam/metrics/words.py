@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.metrics.checks import check_fractions, raw_map_of
 from tfcam.metrics.curves import RATIONALES
+from tfcam.metrics.word_probe import WordProbe, word_probes
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
 from tfcam.preprocessing.texts import ReadText
 
 
@@ -94,22 +92,12 @@ def erase_words(
     """
     settings = Settings(output=output, at_once=batch_size)  # checks them
     check_fractions(fractions)
-    opened = open_model(model, input)
-    explained, others = opened.split(texts, preprocess)
-    read = explained if isinstance(explained, list) else [explained]
-    if not read or not all(isinstance(text, ReadText) for text in read):
-        raise ValueError(
-            f"erase_words hides the words of strings; {model.name!r} was given something else. "
-            "Give a list of strings, and preprocess= where the model takes numbers."
-        )
-    values = _checked([raw_map_of(each) for each in maps], read)
-    prepared = prepare(opened.graph, read, preprocess, opened.which)
-    beside = prepare_others(opened.graph, others, opened.which, len(read), preprocess)
-    prepared = replace(prepared, others=tuple(beside))
-    targets = np.broadcast_to(np.asarray(-1 if target is None else target, np.int32), len(read))
+    probes = word_probes(model, texts, preprocess, input, settings)
+    values = _checked([raw_map_of(each) for each in maps], [probe.read for probe in probes])
+    targets = np.broadcast_to(np.asarray(-1 if target is None else target, np.int32), len(probes))
     rows = [
-        _erased(_Asked(opened, settings, prepared, n), own, int(targets[n]), fractions)
-        for n, own in enumerate(values)
+        _erased(probe, own, int(aim), fractions)
+        for probe, own, aim in zip(probes, values, targets, strict=True)
     ]
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return WordErasure(columns[0].astype(np.int32), *(c.astype(np.float32) for c in columns[1:]))
@@ -127,45 +115,8 @@ def _checked(maps: Sequence[np.ndarray], texts: Sequence[ReadText]) -> Sequence[
     return maps
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A model, to be asked about variants of one text."""
-
-    opened: OpenedModel
-    settings: Settings
-    prepared: Prepared
-    text: int
-
-    def probabilities(self, hidden: np.ndarray) -> np.ndarray:
-        """The probabilities (n, C) with words hidden, (n, W) bool."""
-        prepared, size = self.prepared, self.settings.at_once
-        assert prepared.owners is not None
-        owners, numbers = prepared.owners[self.text], prepared.inputs[self.text]
-        behind = hidden[:, owners] & (owners >= 0)
-        variants = np.where(behind, self.opened.input.blank, numbers).astype(numbers.dtype)
-        others = [
-            np.repeat(values[self.text : self.text + 1], size, 0) for values in prepared.others
-        ]
-        parts = []
-        for start in range(0, len(variants), size):
-            part = variants[start : start + size]
-            padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), 0)])
-            tensors = [tf.constant(padded), *map(tf.constant, others)]
-            parts.append(self._function(tensors)(*tensors).numpy()[: len(part)])
-        return np.concatenate(parts)
-
-    def _function(self, tensors: Sequence[tf.Tensor]) -> Any:
-        submodel = self.opened.bare(self.settings.output)
-
-        def ask(numbers: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
-            outputs = submodel.beside(others).forward(numbers).outputs
-            return tf.cast(outputs.with_probabilities.class_scores, tf.float32)
-
-        return submodel.traced("words", tf.function(ask, autograph=False), tensors)
-
-
 def _erased(
-    asked: _Asked, values: np.ndarray, target: int, fractions: Sequence[float]
+    asked: WordProbe, values: np.ndarray, target: int, fractions: Sequence[float]
 ) -> tuple[float, ...]:
     """The class, its probability, both areas, comprehensiveness and sufficiency of one text."""
     count = len(values)

@@ -23,6 +23,8 @@ from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import make_printable
 
 _SIZE = (7, 3)
+# What replaces the words of texts.
+WORD_FILLS = ("mask or padding",)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Verification(Archived):
     Attributes:
         name: What is explained.
         number: The explained number of the whole picture: a probability, or a callable's number.
-        checks: The answers to the five questions.
+        checks: The answers to the five questions; of a text to three.
         falls: (1 + N,) by how much the number falls where what the map marks is hidden, then where
             what each of the moved maps marks is.
         image: The picture as given.
@@ -99,6 +101,10 @@ class Verification(Archived):
         return 1.0 if value is None else value
 
     @property
+    def _of_words(self) -> bool:
+        return self.fills == WORD_FILLS
+
+    @property
     def verdict(self) -> str:
         """That of the removal test: "supported", "not supported" or "undecided"."""
         return self.checks[0].verdict
@@ -136,7 +142,8 @@ class Verification(Archived):
         return self._draw(ax)
 
     def _draw(self, ax: Axes) -> Axes:
-        ax.hist(self.falls[1:], bins=20, color="0.7", label="the same map at other places")
+        others = "the words in other orders" if self._of_words else "the same map at other places"
+        ax.hist(self.falls[1:], bins=20, color="0.7", label=others)
         ax.axvline(float(self.falls[0]), color="black", label="this map")
         write_plainly(ax.set_xlabel(f"fall of {self.name} where what is marked is hidden"))
         ax.set_ylabel("maps")
@@ -166,8 +173,9 @@ class Verification(Archived):
     @property
     def html(self) -> str:
         """The map, the test, and a row for each question, to be put into a page."""
+        kind = "texts" if self._of_words else "pictures"
         asked = (
-            f"The model was asked about {self.forwards} changed pictures; the map was made "
+            f"The model was asked about {self.forwards} changed {kind}; the map was made "
             f"{self.explanations} times. What is hidden is replaced by: {', '.join(self.fills)}. "
             f"Seed {self.seed}."
         )

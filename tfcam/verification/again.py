@@ -46,7 +46,9 @@ def explainer_of(explanation: Any, model: keras.Model, **given: Any) -> Explaine
         method asks the network again and again, which takes long.
     """
     method = METHODS.get(getattr(explanation, "method", ""))
-    if not isinstance(explanation, Explanation) or method is None or method.loops:
+    if not isinstance(explanation, Explanation) or method is None:
+        return None
+    if method.loops and not explanation.text:
         return None
     options = {k: v for k, v in explanation.options.items() if k != "gated_activations"}
     layer: Any = list(explanation.parts) or explanation.layer
@@ -74,16 +76,17 @@ class Again:
     def __init__(self, explainer: Explainer, hiding: Hiding, target: Any) -> None:
         self._explainer, self._hiding, self._target = explainer.prepared(), hiding, target
         self.count = 0
-        self.own = self.map(hiding.image)
+        self.own = self.map()
 
-    def map(self, image: np.ndarray, target: Any = None) -> np.ndarray:
+    def map(self, image: np.ndarray | None = None, target: Any = None) -> np.ndarray:
         """Make the map of an image as the model takes it: (H, W) in [0, 1].
 
         Args:
-            image: (H, W, C).
+            image: (H, W, C), another; by default its own.
             target: Another target.
         """
         self.count += 1
+        image = self._hiding.image if image is None else image
         given = self._hiding.probe.as_given(image[np.newaxis], [self._hiding.place])
         result: Any = self._explainer(given, [self._target if target is None else target])
         heatmap: np.ndarray = result[0].heatmap
@@ -91,8 +94,29 @@ class Again:
 
     def likeness(self, rival: int | None) -> float | None:
         """The rank correlation with the map of another class; None without one."""
-        image = self._hiding.image
-        return None if rival is None else spearman(self.own, self.map(image, rival))
+        return None if rival is None else spearman(self.own, self.map(target=rival))
+
+
+class AgainOfText:
+    """Makes the map of a text's words once more, (W,) signed.
+
+    Args:
+        explainer: What made it.
+        text: The text, as it was given.
+        target: The explained class.
+    """
+
+    def __init__(self, explainer: Explainer, text: Any, target: Any) -> None:
+        self._explainer, self._text, self._target = explainer, text, target
+        self.count = 0
+        self.own = self.map()
+
+    def map(self, *, target: Any = None) -> np.ndarray:
+        """Make the map, of another class where one is given."""
+        self.count += 1
+        result: Any = self._explainer(self._text, self._target if target is None else target)
+        raw: np.ndarray = result.raw
+        return raw
 
 
 def of_stability(again: Again | None, hiding: Hiding, seed: int, advance: Advance) -> Check:
@@ -137,7 +161,7 @@ def changes(hiding: Hiding) -> int:
 
 
 def random_maps(
-    again: Again | None, model: keras.Model, hiding: Hiding, seed: int, advance: Advance
+    again: Again | AgainOfText | None, model: keras.Model, seed: int, advance: Advance
 ) -> list[np.ndarray] | str:
     """Make the maps of the network with its head drawn anew, then half of it, then all.
 
@@ -146,7 +170,6 @@ def random_maps(
     Args:
         again: Makes the map again.
         model: The model.
-        hiding: The model and the picture.
         seed: The seed of the weights.
         advance: Is told of each map.
 
@@ -160,7 +183,7 @@ def random_maps(
         with LOCK, kept_weights(model):
             for stage in stages(model, STAGES):
                 reinitialise(stage, seed)
-                found.append(again.map(hiding.image))
+                found.append(again.map())
                 advance(1)
     except ValueError as error:
         return str(error)
@@ -168,7 +191,10 @@ def random_maps(
 
 
 def of_training(
-    again: Again | None, maps: list[np.ndarray] | str, fall: float, others: np.ndarray
+    again: Again | AgainOfText | None,
+    maps: list[np.ndarray] | str,
+    fall: float,
+    others: np.ndarray,
 ) -> Check:
     """Ask whether the map comes from what was learnt, not from the picture alone.
 

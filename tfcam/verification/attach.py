@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from tfcam.engine.settings import Settings
 from tfcam.explainer.explainer import Explainer
 from tfcam.images.kinds import ImageLike
 from tfcam.metrics.probing import Probe
-from tfcam.metrics.removal_test import Removal, mark_unsupported
+from tfcam.metrics.removal_test import UNDECIDED, Removal, mark_unsupported
+from tfcam.metrics.word_probe import WordProbe, word_probes
 from tfcam.model.given import split_batch
 from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
+from tfcam.results.verification import Verification
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Top
 from tfcam.verification.inquiry import Inquiry, Subject
+from tfcam.verification.of_words import verify_words
 
 
 def verified(
@@ -46,6 +50,11 @@ def verified(
     inquiry = Inquiry(pipeline.labels, progress=progress)
     # A method that asks the network again and again is not asked to make its map again.
     maker = None if pipeline.engine.requests[0].method.loops else explainer
+
+    if any(
+        each.text for each in ([explained] if isinstance(explained, Explanation) else explained)
+    ):
+        return _of_texts(explained, explainer, image, inquiry, batch_size)
 
     def probe(one: Any, picture: Any = image) -> Probe:
         return Probe(
@@ -90,6 +99,37 @@ def verified(
     return Explanations(results)
 
 
+def _of_texts(
+    explained: Explanation | Explanations,
+    explainer: Explainer,
+    texts: Any,
+    inquiry: Inquiry,
+    batch_size: int,
+) -> Explanation | Explanations:
+    """Attach their verification to the explanations of texts."""
+    pipeline = explainer.pipeline
+    settings = Settings(output=pipeline.settings.output, at_once=batch_size)
+    which, preprocess = pipeline.opened.which, pipeline.preprocess
+    probes = word_probes(pipeline.model, texts, preprocess, which, settings)
+
+    def one(explanation: Explanation, probe: WordProbe, text: Any) -> Explanation:
+        if not _is_finite(explanation):
+            return explanation
+        again = None if text is None else explainer
+        verification = verify_words(inquiry, [probe], text, explanation, again)
+        # Few words leave many a true map undecided: that is no warning.
+        if verification.verdict == UNDECIDED:
+            return replace(explanation, verification=verification)
+        return _with(explanation, verification)
+
+    if isinstance(explained, Explanation):
+        return one(explained, probes[0], texts)
+    # Of texts beside other inputs the map is not made again.
+    strings = pipeline.opened.strings(texts, preprocess)
+    alone = strings if isinstance(strings, list) else [None] * len(probes)
+    return Explanations(list(map(one, explained, probes, alone)))
+
+
 def _is_finite(explanation: Explanation) -> bool:
     return bool(np.isfinite(explanation.raw).all() and np.isfinite(explanation.score))
 
@@ -99,6 +139,9 @@ def _attached(
 ) -> Explanation:
     if subject is None:
         return explanation
-    verification = inquiry(subject, maker)
+    return _with(explanation, inquiry(subject, maker))
+
+
+def _with(explanation: Explanation, verification: Verification) -> Explanation:
     removal = Removal(verification.verdict, verification.p_value)
     return replace(mark_unsupported(explanation, removal), verification=verification)

@@ -112,7 +112,7 @@ class Inquiry:
             alone = [~places for places in marks.marked[:kept]]
             again = _again(explainer, is_given, subject, hiding)
             alike = None if again is None else again.likeness(hiding.rival)
-            random = random_maps(again, probe.model, hiding, seed, advance)
+            random = random_maps(again, probe.model, seed, advance)
             others = [] if isinstance(random, str) else random
             marked = [hiding.marked(each, marks.count) for each in others]
             least = marks.falls([hill_marked(marks), *marked], advance).number
@@ -154,8 +154,21 @@ def _check(subject: Subject) -> None:
     same = probe.targets[place] == explanation.target if plain else explanation.target is None
     if said is None or not same:
         return
-    now = float(probe.probabilities[place])
-    if abs(said - now) > _CLOSE * max(1, abs(said)):
+    check_number(explanation, said, float(probe.probabilities[place]))
+
+
+def check_number(explanation: Explanation, said: float | None, now: float) -> None:
+    """Refuse a model that gives another number than an explanation says.
+
+    Args:
+        explanation: The explanation.
+        said: Its number; None where it says none.
+        now: That of the model.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if said is not None and abs(said - now) > _CLOSE * max(1, abs(said)):
         raise ValueError(
             f"The explanation says {said:.3g} for {explanation.name!r}, and the model gives "
             f"{now:.3g}: its weights, the image or the preprocessing are not those of the map. "

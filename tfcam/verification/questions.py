@@ -37,7 +37,7 @@ def of_use(marks: Marks, name: str, falls: np.ndarray, kept: np.ndarray) -> Chec
         f"{as_much} do as much (p = {p_value:.2g}). What is marked alone gives "
         f"{kept[0]:.3g}{alone}."
     )
-    return _tested("Does the model use what is marked?", verdict, sentence, falls, p_value)
+    return by_permutation("Does the model use what is marked?", verdict, sentence, falls, p_value)
 
 
 def of_class(
@@ -64,7 +64,7 @@ def of_class(
         f"Hiding what is marked lowers the log odds of {name} against {rival}, the most likely "
         f"other class, by {contrast[0]:.3g} (p = {p_value:.2g})." + alike
     )
-    return _tested(question, verdict, sentence, contrast, p_value, "fall of the log odds")
+    return by_permutation(question, verdict, sentence, contrast, p_value, "fall of the log odds")
 
 
 def hill_marked(marks: Marks) -> np.ndarray:
@@ -101,7 +101,7 @@ def of_place(marks: Marks, falls: np.ndarray, hill: float) -> Check:
     return Check(question, verdict, sentence, "fall less that of the middle", float(more))
 
 
-def _tested(
+def by_permutation(
     question: str,
     verdict: str,
     sentence: str,
@@ -109,6 +109,16 @@ def _tested(
     p_value: float,
     quantity: str = "fall of the explained number",
 ) -> Check:
+    """Answer a question by a permutation test.
+
+    Args:
+        question: The question.
+        verdict: The verdict.
+        sentence: What was found.
+        values: (1 + N,) of the map, then of the others.
+        p_value: Of the test.
+        quantity: What the values are, in words.
+    """
     low, high = np.quantile(values[1:], [0.025, 0.975]) if len(values) > 1 else (None, None)
     ends = [None if end is None else float(end) for end in (low, high)]
     return Check(question, verdict, sentence, quantity, float(values[0]), p_value, *ends)
