@@ -260,7 +260,8 @@ REQUESTS = [
         "An image must have shape", two_channels=PICTURE[..., :2], five_axes=PICTURE[None, None]
     ),
     *images("at least one pixel", no_rows=PICTURE[:0], no_columns=PICTURE[:, :0]),
-    *images("uint8, 0..255; got", bools=PICTURE > 9, objects=PICTURE.astype(object)),
+    *images("a float array must hold pixels of 0..255; these reach 1 only", bools=PICTURE > 9),
+    *images("uint8, 0..255; got", objects=PICTURE.astype(object)),
     *images("uint8, 0..255; got", complexes=PICTURE.astype(complex), text=np.array("a.png")),
     *images("Pixels must be 0..255; got", negative=PICTURE.astype(int) - 300),
     *images("Pixels must be 0..255; got", sixteen_bits=PICTURE.astype(np.uint16) * 257),
@@ -366,7 +367,9 @@ REQUESTS = [
     *option(
         "normalize_alpha", "of type bool; got", 1, "yes", error=TypeError, method="grad_cam_pp"
     ),
-    *option("preprocess", "must be 'auto', None, a callable or one of", "zip", 5, [], {}, b"unit"),
+    *option(
+        "preprocess", "must be 'auto', None, a callable, a .* or one of", "zip", 5, [], {}, b"unit"
+    ),
     *option("preprocess", "must be 'auto'", True, np.array([0, 1])),
     *option("preprocess", "How 'flat' wants its pictures can't be read", "auto"),
     *option("preprocess", "must keep the shape", lambda p: p[0], lambda p: None, lambda p: "x"),
