@@ -24,7 +24,7 @@ from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import LABELS, LAYER, METHODS, OUTPUT, PREPROCESS, SEED, TARGET
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.foreign_models import is_sealed
+from tfcam.utils.foreign_models import is_sealed, sealed_reader
 
 if TYPE_CHECKING:
     from tfcam.pages.networks import Network
@@ -193,9 +193,7 @@ def open_network(
     if own is not None:
         lines = own.lines
     elif is_sealed(name):
-        reader = {".tflite": "from_tflite", ".lite": "from_tflite", ".onnx": "from_onnx"}
-        how = reader.get(Path(name).suffix.lower(), "from_saved_model")
-        lines = f"model = tfcam.BlackBox.{how}({name!r})"
+        lines = f"model = tfcam.BlackBox.{sealed_reader(name)}({name!r})"
     elif name.endswith((".keras", ".h5", ".hdf5")):
         lines = f"model = keras.models.load_model({name!r}, compile=False)"
     else:

@@ -19,6 +19,7 @@ from tfcam.model.labels import Labels, read_names
 from tfcam.model.outputs import ModelOutput
 from tfcam.model.sealed_files import Sealed, read_onnx, read_saved_model, read_tflite
 from tfcam.model.stem import Stem
+from tfcam.utils.foreign_models import sealed_reader
 from tfcam.utils.validation import check_count, check_flag, kind_of, shown
 
 
@@ -206,9 +207,8 @@ class BlackBox(keras.Model):
 
 def open_sealed(path: str) -> BlackBox:
     """Read a model of a file that can only be asked, whichever kind it is."""
-    if path.lower().endswith((".tflite", ".lite")):
-        return BlackBox.from_tflite(path)
-    return BlackBox.from_onnx(path) if path.endswith(".onnx") else BlackBox.from_saved_model(path)
+    box: BlackBox = getattr(BlackBox, sealed_reader(path))(path)
+    return box
 
 
 class _Asked(keras.layers.Layer):

@@ -25,6 +25,8 @@ CLASSES = 5
 # The largest file that is taken.
 MAX_BYTES = 50 * 2**20
 _MAX_LETTERS = 20_000
+# What is said where a map is asked about, and there is none.
+NO_MAP = "There is no map yet: explain first."
 
 
 class Subject(NamedTuple):
@@ -250,5 +252,5 @@ def _layer(found: Look, method: str) -> str | None:
 
 def _cells(found: Look) -> Sequence[Sequence[Explanation]]:
     if found.comparison is None:
-        raise ValueError("There is no map yet: explain first.")
+        raise ValueError(NO_MAP)
     return found.comparison.cells

@@ -20,6 +20,7 @@ from tfcam.preprocessing.names import MODES, check_preprocess
 # What a way to prepare pictures is called that is no name.
 OWN_WAY = "as given"
 YOURS = "model = ...  # your network"
+_EMBEDDED = "model = tfcam.demo_model()"
 
 
 class Place(NamedTuple):
@@ -109,6 +110,11 @@ class Network:
     def is_text(self) -> bool:
         """Whether it takes texts, else pictures."""
         return self.opened.is_text
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the one that comes with tfcam, which examples can be drawn for."""
+        return self.lines == _EMBEDDED
 
     @property
     def is_black_box(self) -> bool:
@@ -213,7 +219,7 @@ def embedded() -> Network:
         "shapes",
         demo_model(),
         list(scenes.KINDS),
-        "model = tfcam.demo_model()",
+        _EMBEDDED,
         "tfcam.scenes.KINDS",
     )
 

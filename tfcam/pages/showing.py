@@ -18,7 +18,7 @@ from PIL import Image
 from tfcam.figures.overlays import embed_png
 from tfcam.figures.palette import ALPHA, COLORMAP, Palette
 from tfcam.findings import Finding
-from tfcam.pages.looking import Answer, Look, Subject, full_report, requests
+from tfcam.pages.looking import NO_MAP, Answer, Look, Subject, full_report, requests
 from tfcam.results.explanation import Explanation, draw_map
 from tfcam.results.sheets import shrink
 
@@ -152,7 +152,7 @@ def make_download(what: str, look: Look, style: Style) -> Download:
         ValueError: If there is no map, or it can't be made so.
     """
     if look.comparison is None:
-        raise ValueError("There is no map yet: explain first.")
+        raise ValueError(NO_MAP)
     stem = Path(look.subject.name).stem or "maps"
     return _DOWNLOADS[what](f"{stem}_tfcam", look, style)
 

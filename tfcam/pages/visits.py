@@ -16,7 +16,6 @@ from tfcam.pages import looking, showing
 from tfcam.pages.networks import Network, example
 
 Changes = dict[str, Any]
-_NONE_YET = "There is no map yet: explain first."
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +31,9 @@ def parts_of(network: Network) -> Changes:
     """What the parts that depend on a network are, before it is asked."""
     last = len(network.places) - 1
     steps = {"maximum": max(last, 1), "value": network.usual_place, "visible": last > 0}
-    has_examples = network.lines == "model = tfcam.demo_model()"
     return {
         "file": {"visible": not network.is_text, "value": None},
-        "example": {"visible": has_examples},
+        "example": {"visible": network.is_embedded},
         "text": {"visible": network.is_text},
         "read": {"visible": network.is_text},
         "way": {
@@ -169,7 +167,7 @@ class Visits:
             ValueError: If there is none.
         """
         if session.look is None:
-            raise ValueError(_NONE_YET)
+            raise ValueError(looking.NO_MAP)
         row, column = divmod(which or 0, len(session.look.choice.targets))
         shown = showing.show_verification(looking.verify_map(session.look, row, column))
         return {"verified": shown, "message": said("The map is verified.")}
@@ -181,7 +179,7 @@ class Visits:
             ValueError: If there is no map.
         """
         if session.look is None:
-            raise ValueError(_NONE_YET)
+            raise ValueError(looking.NO_MAP)
         made = showing.make_download(what, session.look, showing.Style(form, alpha))
         return {"name": made.name, "url": made.url, "message": said(f"{made.name} is made.")}
 

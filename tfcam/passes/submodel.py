@@ -167,12 +167,8 @@ class SubModel:
                     check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
                     folded = tap.frames is not None and value.shape.rank + 1 == self._rank
-                    # As many as these videos have: a model may leave that open.
-                    value = (
-                        unfold(value, 1 if tap.frames == 1 else images.shape[1])
-                        if folded
-                        else value
-                    )
+                    if folded:  # to as many as these videos have: a model may leave that open
+                        value = unfold(value, 1 if tap.frames == 1 else images.shape[1])
                     swaps = self._swapped == value.shape.rank and not self._heads
                     shown = self.channels_last(value) if swaps else value
                     tapped[index] = tf.identity(shown if inject is None else inject[index])
@@ -297,8 +293,7 @@ class SubModel:
         likely = None if self.ending is None else self.ending == "probability"
         if self.score == "probability" and self.ending is not None:
             likely = self.ending in BOUNDED
-        known = {"channels_first": self._swapped is not None, "likely": likely}
-        return told_format(target, **known)
+        return told_format(target, channels_first=self._swapped is not None, likely=likely)
 
     def _attending(
         self, needs: Need, watch: Callable[[tf.Tensor], object]

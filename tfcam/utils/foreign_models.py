@@ -26,6 +26,7 @@ _FILES = {
     ),
     (".pb",): "Give the folder that holds it.",
 }
+_READERS = {".tflite": "from_tflite", ".lite": "from_tflite", ".onnx": "from_onnx"}
 _WEIGHTS = (
     "These are weights alone: build the model as it was trained, then model.load_weights({path!r})."
 )
@@ -97,5 +98,15 @@ def is_sealed(name: str) -> bool:
         >>> is_sealed("no such file.tflite"), is_sealed("dogs.keras")
         (False, False)
     """
-    ends = name.lower().endswith((".tflite", ".lite", ".onnx"))
+    ends = name.lower().endswith(tuple(_READERS))
     return (ends and Path(name).is_file()) or (Path(name) / "saved_model.pb").is_file()
+
+
+def sealed_reader(name: str) -> str:
+    """Which method of ``tfcam.BlackBox`` reads such a file.
+
+    Example:
+        >>> sealed_reader("dogs.ONNX"), sealed_reader("saved")
+        ('from_onnx', 'from_saved_model')
+    """
+    return _READERS.get(Path(name).suffix.lower(), "from_saved_model")
