@@ -10,7 +10,7 @@ from typing import Any
 from tfcam.figures.palette import ALPHA
 from tfcam.model.labels import Labels
 from tfcam.pages.networks import Network, offered
-from tfcam.pages.serving import HERE, SAVE, import_gradio, new_page, serve
+from tfcam.pages.serving import HERE, SAVE, import_gradio, new_page, serve, updates
 from tfcam.pages.showing import DOWNLOADS, FORMS
 from tfcam.pages.visits import Changes, Session, Visits, parts_of, said, telling
 from tfcam.preprocessing.modes import Preprocess
@@ -160,12 +160,8 @@ def _told(gr: ModuleType, function: Callable[..., Changes], parts: dict[str, Any
     """Hand what a function says to the parts, and to the visitor how far it is."""
 
     # Gradio finds there that progress is shown.
-    def call(progress: Any = gr.Progress(), *inputs: Any) -> dict[Any, Any]:  # noqa: B008
+    def call(progress: Any = gr.Progress(), *inputs: Any) -> Any:  # noqa: B008
         with watched(lambda part, what: progress(part, desc=what)):
-            changes = telling(function)(*inputs)
-        return {
-            parts[name]: gr.update(**value) if isinstance(value, dict) else value
-            for name, value in changes.items()
-        }
+            return updates(gr, parts, telling(function)(*inputs))
 
     return call

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from tfcam.pages.rating import Rating, check_name
-from tfcam.pages.serving import new_page
+from tfcam.pages.serving import new_page, updates
 from tfcam.pages.visits import Changes, said, telling
 
 # Each answer: what its button says, and the key that presses it.
@@ -83,15 +83,8 @@ def build(gr: ModuleType, rating: Rating) -> Any:
             }
 
         def on(event: Any, function: Any, *inputs: str) -> None:
-            def call(*values: Any) -> dict[Any, Any]:
-                changes = telling(function)(*values)
-                return {
-                    parts[name]: gr.update(**value) if isinstance(value, dict) else value
-                    for name, value in changes.items()
-                }
-
             event(
-                call,
+                lambda *values: updates(gr, parts, telling(function)(*values)),
                 [parts[name] for name in inputs],
                 [*parts.values()],
                 api_visibility="private",

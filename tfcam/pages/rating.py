@@ -152,8 +152,7 @@ class Rating:
         if number >= len(pairs):
             return None
         pair = pairs[number]
-        found = self.maps(pair.picture)
-        return Question(number, len(pairs), found[pair.left], found[pair.right])
+        return Question(number, len(pairs), *_sides(pair, self.maps(pair.picture)))
 
     def answer(self, rater: str, number: int, answer: str) -> None:
         """Keep an answer; one that is there already, as of a key pressed twice, is left as it is.

@@ -6,7 +6,7 @@ whatever Gradio's own files refer to.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -71,6 +71,14 @@ def import_gradio(user: str) -> ModuleType:
 def new_page(gradio: ModuleType, title: str) -> Any:
     """Begin a page, in whose ``with`` block its parts are named."""
     return gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(_KEPT, _KEPT))
+
+
+def updates(gradio: ModuleType, parts: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
+    """Hand the parts of a page what they become: values, or dicts of properties."""
+    return {
+        parts[name]: gradio.update(**value) if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
 
 
 def serve(
