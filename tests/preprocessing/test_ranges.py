@@ -10,6 +10,7 @@ import tfcam
 from tests.tolerances import rounding
 from tfcam.model.graph import graph_of
 from tfcam.preprocessing.prepare import are_pixels, prepare
+from tfcam.preprocessing.ranges import Range
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (8, 8, 3), np.uint8)
 FLOATS = PICTURE.astype(np.float32)
@@ -145,3 +146,14 @@ def test_values_of_few_bits_in_a_file_of_16_are_told(tmp_path, form, most, black
 def test_a_picture_of_one_colour_hides_nothing(value):
     picture = np.full((8, 8, 3), value, np.uint8)
     assert "nearly_black" not in codes(tfcam.explain(KNOWN["raw"], picture, target=0))
+
+
+def test_contrast_is_that_of_each_channel_by_itself():
+    known = Range(-1.0, 1.0, "divided by 127.5, less 1, as somebody says")
+    colour = np.broadcast_to(np.float32([0.1, 0.5, 0.9]), (6, 4, 3))
+    assert known.fits(colour)  # of one colour: nothing can be told
+    for place in [(0, 0), (5, 3)]:
+        for channel in range(3):
+            varying = colour.copy()
+            varying[(*place, channel)] = 0.3
+            assert not known.fits(varying)  # in 0..1 alone, where -1..1 is taken
