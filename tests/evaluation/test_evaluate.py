@@ -122,6 +122,7 @@ def test_signed_maps_are_measured_as_they_are(shapes, data):
     some = data[:2]
     asked = [
         ("infidelity", {"samples": 12}),
+        ("faithfulness_correlation", {"subsets": 12}),
         ("mu_fidelity", {"subsets": 12}),
         ("sensitivity_n", {"subsets": 5, "fractions": [0.2]}),
         ("aopc", {"steps": 5}),
@@ -136,6 +137,9 @@ def test_signed_maps_are_measured_as_they_are(shapes, data):
     small = np.stack([maps.heatmap(each, (128, 128)) for each in raws])
     wanted = {
         "infidelity(samples=12)": evidence.infidelity(probe, raws, samples=12),
+        "faithfulness_correlation(subsets=12)": faithfulness.faithfulness_correlation(
+            probe, raws, subsets=12
+        ),
         "mu_fidelity(subsets=12)": evidence.mu_fidelity(probe, raws, subsets=12),
         "aopc(steps=5)": curves.deletion(probe, small, steps=5).aopc,
         "comprehensiveness(fractions=[0.2])": curves.comprehensiveness(
