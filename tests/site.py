@@ -24,7 +24,7 @@ from nbformat import NotebookNode
 
 from tests import reference
 from tests.project import GUIDES, PROJECT, ROOT
-from tests.test_notebooks import NOTEBOOKS, read, run
+from tests.test_notebooks import NOTEBOOKS, SHOWN, read, run
 
 BLOB = f"{PROJECT['urls']['Repository']}/blob/main/"
 GUIDE_ORDER = [
@@ -99,6 +99,13 @@ def executed(path: Path) -> NotebookNode:
         return run(path, empty, Path(data).resolve() if data else None)
 
 
+def shown(path: Path, folder: Path | None) -> NotebookNode:
+    """A notebook with its outputs: those it is kept with, else those in a folder, else executed."""
+    if path in SHOWN:
+        return read(path)
+    return executed(path) if folder is None else read(folder / path.name)
+
+
 def write_notebook(path: Path, folder: Path, notebook: NotebookNode) -> None:
     """A notebook as a page, its figures beside it."""
     for cell in notebook.cells:
@@ -121,7 +128,8 @@ def write(output: Path, notebooks: Path | None = None) -> None:
 
     Args:
         output: The folder of the site.
-        notebooks: A folder of the notebooks as they are to be shown; by default they are executed.
+        notebooks: A folder of the notebooks as they are to be shown; by default they are executed,
+            but for those that are kept with their outputs.
 
     Raises:
         CalledProcessError: If MkDocs warns of something.
@@ -137,8 +145,7 @@ def write(output: Path, notebooks: Path | None = None) -> None:
             elif source.endswith(".png"):
                 (stage / place).write_bytes((ROOT / source).read_bytes())
         for path in NOTEBOOKS:
-            notebook = read(notebooks / path.name) if notebooks else executed(path)
-            write_notebook(path, stage / "notebooks", notebook)
+            write_notebook(path, stage / "notebooks", shown(path, notebooks))
         reference.write(stage / "reference")
         (stage / "style.css").write_text(STYLE, encoding="utf-8")
         settings = Path(name) / "mkdocs.yml"

@@ -43,3 +43,9 @@ def test_links_between_files_become_links_between_pages():
     book = f"notebooks/{site.NOTEBOOKS[0].name}"
     page = site.moved(f"[a]({site.BLOB}{book}) [b]({site.BLOB}README.md)", book)
     assert page == f"[a]({site.NOTEBOOKS[0].stem}.md) [b](../index.md)"
+
+
+def test_notebooks_that_are_kept_with_outputs_need_no_run(tmp_path):
+    for path in site.SHOWN:
+        cells = site.shown(path, tmp_path).cells
+        assert any(cell.get("outputs") for cell in cells)

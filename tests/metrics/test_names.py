@@ -17,7 +17,7 @@ WORKINGS = {
     *("checks", "hiding", "localisation_measures", "map_changes", "measure", "moves"),
     "probe_function",
     *("neighbour_fill", "pixel_sets", "random_weights", "ranking", "registry", "removal_test"),
-    "similarity_table",
+    *("similarity_table", "word_orders", "word_probe"),
 }
 MODULES = {each.name for each in pkgutil.iter_modules(metrics.__path__)}
 CONSTANTS = {"BASELINES", "METRICS", "Measure"}
