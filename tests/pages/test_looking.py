@@ -158,6 +158,7 @@ def test_downloads_hold_the_maps(found, tmp_path):
         make_download("PNG", Look(*(found.network, found.subject, found.choice, None)), Style())
 
 
+@pytest.mark.slow
 def test_a_map_is_verified_as_by_the_library_and_says_how_far_it_is(found):
     parts = []
     with watched(lambda part, what: parts.append((part, what))):
