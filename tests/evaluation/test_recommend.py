@@ -166,3 +166,21 @@ def test_a_map_that_is_no_number_on_most_pictures_is_no_matter_for_others():
     assert compared.n.tolist() == [2 if name == "often_broken" else 8 for name in names]
     assert compared.loc[before.index, "p"].equals(before["p"])
     assert "best on these 8 pictures" in found.sentence
+
+
+def test_a_method_without_any_number_is_named_and_one_picture_has_no_interval():
+    """It would be missing from the table, and nobody told."""
+
+    def broken(reading):
+        return reading.activations[..., 0] * np.nan
+
+    model, picture = tfcam.demo_model(), tfcam.scenes.draw_scene(0).image
+    asked = {"methods": ["cam", broken], "metrics": ["deletion"], "layers": ["features"]}
+    found = tfcam.recommend(model, [picture], **asked)
+    assert found.table["method"].tolist() == ["cam"]
+    value = found.table["deletion"].item()
+    assert found.sentence == (
+        f"cam at features explains shapes best on this picture: deletion {value:.3f}. "
+        "broken at features is not ranked: every map held NaN or infinity."
+    )
+    assert "not measured: broken at features: every map held NaN" in repr(found.evaluation)

@@ -187,7 +187,11 @@ def test_uploads_are_read_within_limits():
     tall = np.zeros((4, 2, 3), np.uint8)
     turned = Image.Exif()
     turned[0x0112] = 6  # to be turned by a quarter
-    assert read_picture(encoded(tall, "JPEG", exif=turned), "a.jpg").content.shape == (2, 4, 3)
+    assert read_picture(embedded(), encoded(tall, "JPEG", exif=turned), "a.jpg").content.shape == (
+        2,
+        4,
+        3,
+    )
     whole = encoded(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     bomb = b"P6 60000 60000 255\n" + bytes(300)
     for content, words in (
@@ -198,7 +202,7 @@ def test_uploads_are_read_within_limits():
         (bytes(50 * 2**20 + 1), "at most 50 MB"),
     ):
         with pytest.raises(ValueError, match=words) as told:
-            read_picture(content, "a.png")
+            read_picture(embedded(), content, "a.png")
         assert "\n" not in str(told.value)
         assert len(str(told.value)) < 300
 

@@ -1,8 +1,10 @@
 """Blind comparisons without a browser: the plan, what is shown, what is kept, going on."""
 
+import dataclasses
 import itertools
 from collections import Counter
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ import tfcam
 from tfcam.cli.commands import app
 from tfcam.evaluation.ratings import check_ratings, read_ratings, strengths, write_ratings
 from tfcam.evaluation.ratings_page import ratings_page, sentences
+from tfcam.pages.looking import answers, read_picture
 from tfcam.pages.networks import embedded
 from tfcam.pages.pairs import plan
 from tfcam.pages.rate import answer, ask
@@ -97,6 +100,55 @@ def test_answers_are_kept_as_ratings_and_it_goes_on_after_a_stop(network, pictur
         assert row[["left", "right"]].tolist() == expected
     with pytest.raises(ValueError, match="with other settings .seed: 1 there, 2 now"):
         Rating(network, pictures, METHODS, tmp_path / "ratings", seed=2)
+
+
+def test_another_comparison_does_not_go_on_in_the_folder(network, pictures, tmp_path):
+    """Whatever the maps depend on, names and settings aside."""
+    copies = [tmp_path / "photos" / each.name for each in pictures]
+    copies[0].parent.mkdir()
+    for old, new in zip(pictures, copies, strict=True):
+        new.write_bytes(old.read_bytes())
+
+    def begun(**changes):
+        changed = dataclasses.replace(network, **changes)
+        return Rating(changed, tuple(copies), METHODS, tmp_path / "kept")
+
+    begun()
+    begun(labels=list(network.labels))
+    for name, change in {
+        "preprocess_digest": {"preprocess": "unit"},
+        "labels_digest": {"labels": list("abcdefgh")},
+        "output": {"output": 0},
+    }.items():
+        with pytest.raises(ValueError, match=rf"other settings \({name}: "):
+            begun(**change)
+    other = keras.models.clone_model(network.model)  # drawn anew: other weights
+    with pytest.raises(ValueError, match=r"other settings \(weights_digest: "):
+        begun(model=other)
+    other.set_weights(network.model.get_weights())
+    next(
+        layer for layer in other.layers if isinstance(layer, keras.layers.ReLU)
+    ).negative_slope = 0.5
+    with pytest.raises(ValueError, match=r"other settings \(model_digest: "):
+        begun(model=other)
+    copies[1].write_bytes(pictures[2].read_bytes())  # another picture of the same name
+    with pytest.raises(ValueError, match=r"other settings \(pictures_digest: "):
+        begun()
+
+
+def test_pictures_of_a_window(network, tmp_path):
+    scene = tfcam.scenes.draw_scene(3, kinds=["star"]).image
+    deep = (scene.mean(-1) * 16).astype(np.uint16)  # 12 bits in a file of 16
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    seen = dataclasses.replace(network, preprocess=tfcam.images.Window(0, 4095))
+    rating = Rating(seen, (tmp_path / "deep.png",), METHODS[:2], tmp_path / "kept")
+    wanted = tfcam.explain(network.model, tfcam.images.load_image(deep, window=(0, 4095)))
+    for shown in (rating.question("Ada").left, rating.question("Ada").right):
+        assert shown.score == pytest.approx(wanted.score, rel=1e-5)
+        np.testing.assert_array_equal(shown.image, wanted.image)
+    subject = read_picture(seen, (tmp_path / "deep.png").read_bytes(), "deep.png")
+    assert answers(seen, subject)[0].target == wanted.target
+    np.testing.assert_array_equal(subject.content, wanted.image)
 
 
 def test_what_is_shown_are_the_maps_of_the_library_and_no_method(network, pictures, tmp_path):

@@ -1,9 +1,10 @@
-"""``tfcam.images.Window``: values that are not 0..255, in each door that takes single pictures."""
+"""``tfcam.images.Window``: values that are not 0..255, in each door."""
 
 import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -53,12 +54,67 @@ def test_every_door_of_single_pictures_takes_it(model):
     assert raw.score == pytest.approx(wanted.score, rel=1e-5)
 
 
-def test_what_reads_pictures_itself_says_so(model, tmp_path):
-    ask = "takes no tfcam.images.Window: give it a list of tfcam.images.load_image"
-    with pytest.raises(ValueError, match=f"stream reads .* {ask}"):
-        tfcam.stream(model, [PIXELS], to=tmp_path / "store", preprocess=WINDOW)
-    with pytest.raises(ValueError, match=f"evaluate reads .* {ask}"):
-        tfcam.evaluate(model, [PIXELS], methods=["grad_cam"], preprocess=WINDOW)
+SCANS = [SCAN, SCAN[::-1].copy(), SCAN.T.copy(), SCAN[:, ::-1].copy()]
+CUT = [load_image(scan, window=(LOW, HIGH)) for scan in SCANS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The scans as files of 16 bits, whose values are counted from -1024."""
+    place = tmp_path_factory.mktemp("scans")
+    for number, scan in enumerate(SCANS):
+        Image.fromarray((scan + 1024).astype(np.uint16)).save(place / f"{number}.png")
+    return place
+
+
+@pytest.mark.parametrize("form", ["folder", "list", "array", "floats", "tf.data"])
+def test_a_data_set_is_read_with_it(model, folder, tmp_path, form):
+    by = 1024 if form == "folder" else 0
+    window = tfcam.images.Window(LOW + by, HIGH + by)
+    data = {
+        "folder": folder,
+        "list": SCANS,
+        "array": np.stack(SCANS),
+        "floats": [scan.astype("float32") for scan in SCANS],
+        "tf.data": tf.data.Dataset.from_tensor_slices(np.stack(SCANS)[..., np.newaxis]),
+    }[form]
+    made = tfcam.stream(model, data, to=tmp_path / "store", target=1, preprocess=window)
+    kept = tfcam.open_store(tmp_path / "store", data=data)  # the window is the store's
+    for row, pixels in enumerate(CUT):
+        wanted = tfcam.explain(model, pixels, target=1)
+        np.testing.assert_allclose(made[row].raw, wanted.raw, atol=1e-5)
+        np.testing.assert_array_equal(made[row].image, pixels)
+        np.testing.assert_array_equal(kept[row].image, pixels)
+        assert made[row].preprocessing == f"{window.described}{wanted.preprocessing}"
+    given = np.asarray(SCANS[1]) + by
+    np.testing.assert_array_equal(kept.explanation(1, given).image, CUT[1])
+    again = {"to": tmp_path / "store", "target": 1}
+    assert len(tfcam.stream(model, data, preprocess=window, **again)) == 4
+    for other in ("auto", tfcam.images.Window(LOW + by, HIGH + by + 1)):
+        with pytest.raises(ValueError, match=r"other settings \(.*picture_window"):
+            tfcam.stream(model, data, preprocess=other, **again)
+
+
+@pytest.mark.slow
+def test_what_measures_many_pictures_reads_them_with_it(model, tmp_path):
+    asked = {"methods": ["cam", "eigen_cam"], "metrics": ["deletion"]}
+    wanted = tfcam.evaluate(model, CUT, baselines=(), **asked)
+    kept = {"to": tmp_path / "kept", "baselines": ()}
+    found = tfcam.evaluate(model, SCANS, preprocess=WINDOW, **kept, **asked)
+    np.testing.assert_allclose(found.table["value"], wanted.table["value"], atol=1e-6)
+    assert found.settings["preprocessing"].startswith("-160..240 as 0..255: ")
+    with pytest.raises(ValueError, match=r"picture_window: \[-160, 240\] there, \[-160, 241\] now"):
+        tfcam.evaluate(model, SCANS, preprocess=tfcam.images.Window(LOW, 241), **kept, **asked)
+    best = tfcam.recommend(model, SCANS, layers=["features"], preprocess=WINDOW, **asked)
+    assert best.sentence == tfcam.recommend(model, CUT, layers=["features"], **asked).sentence
+    shown = tfcam.embed(model, SCANS, "features", preprocess=WINDOW)
+    np.testing.assert_allclose(
+        shown.features[0], tfcam.embed(model, CUT, "features").features[0], rtol=1e-4
+    )
+    np.testing.assert_array_equal(shown.thumbnails, tfcam.embed(model, CUT).thumbnails)
+
+
+def test_what_is_no_window_is_told(model):
     with pytest.raises(ValueError, match=r"verify needs the values .* Give image="):
         tfcam.verify(model, tfcam.explain(model, PIXELS), preprocess=WINDOW)
     with pytest.raises(ValueError, match="two numbers, the lower first; got"):
@@ -95,6 +151,22 @@ def test_on_the_command_line(tmp_path):
     assert found["score"] == pytest.approx(wanted.score, rel=1e-5)
     assert "nearly_black" not in found["findings"]
     assert "nearly_black" in told()["findings"]
+    (tmp_path / "many").mkdir()
+    Image.fromarray(values).save(tmp_path / "many" / "1.png")
+    told_of = [str(tmp_path / "many"), "--window", "0,4095"]
+    for command, *more in (
+        ("explain-dataset", "--to", str(tmp_path / "store")),
+        ("evaluate", "--method", "cam", "--metric", "deletion", "--baseline", "full_image"),
+        ("recommend", "--method", "cam", "--metric", "deletion", "--layer", "features"),
+    ):
+        done = CliRunner().invoke(app, [command, "shapes", *told_of, *more])
+        assert done.exit_code == 0, done.output
+    assert tfcam.open_store(tmp_path / "store")[0].score == pytest.approx(wanted.score, rel=1e-4)
+    # Occlusion has a window of its own.
+    kept = tmp_path / "hidden.npz"
+    hide = ["--method", "occlusion", "--option", "window=128", "--output", str(kept)]
+    assert told("--window", "0,4095", *hide)["score"] == pytest.approx(wanted.score, rel=1e-5)
+    assert np.ptp(tfcam.Explanation.load(kept).raw) == 0
     for window, message in (("0", "LOW,HIGH must be two numbers"), ("9,1", "the lower first")):
         wrong = ["diagnose", str(deep), "--model", "shapes", "--window", window]
         failed = CliRunner().invoke(app, wrong)

@@ -183,3 +183,19 @@ def test_bad_requests_are_told():
     )
     with pytest.raises(ValueError, match="say the class of each with classes="):
         tfcam.embed(masks, [np.zeros((8, 8, 3), np.uint8)] * 4, "conv")
+
+
+def test_the_default_layer_is_the_asked_outputs():
+    image = keras.Input((16, 16, 3))
+    shared = keras.layers.Conv2D(4, 3, strides=2, name="shared")(image)
+    age = keras.layers.Conv2D(6, 3, name="of_age")(shared)
+    pool = keras.layers.GlobalMaxPooling2D
+    outputs = [keras.layers.Dense(1, name="age")(pool()(age))]
+    outputs.append(keras.layers.Dense(3, activation="softmax", name="kind")(pool()(shared)))
+    model = keras.Model(image, outputs)
+    pictures = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), np.uint8)
+    for output, layer in (("age", "of_age"), ("kind", "shared")):
+        made = tfcam.embed(
+            model, pictures, output=output, preprocess="unit", classes=[*"abab"], progress=False
+        )
+        assert made.layers == (layer,) == (tfcam.layers(model, output=output).default,)

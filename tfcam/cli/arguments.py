@@ -14,6 +14,7 @@ import typer
 
 from tfcam.cli.flags import HOW, RESULTS, read_name
 from tfcam.cli.terminal import load_tensorflow, say, silence
+from tfcam.images.window import Window
 from tfcam.utils.foreign_models import is_sealed
 from tfcam.utils.label_names import listed_names
 from tfcam.utils.terminal_text import make_printable
@@ -191,6 +192,14 @@ def read_image(source: str, window: tuple[float, float] | None = None) -> np.nda
 
     with silence():  # libtiff complains there of what it then refuses
         return load_image(source, window=window)
+
+
+def with_window(options: dict[str, Any]) -> dict[str, Any]:
+    """Make --window a part of how pictures are prepared, where many are read later."""
+    window = options.pop("window")
+    if window is not None:
+        options["preprocess"] = Window(*window, options["preprocess"])
+    return options
 
 
 def read_labels(path: Path) -> list[str]:

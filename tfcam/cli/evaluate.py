@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Imports, Overwrite, Unsafe, load_network
+from tfcam.cli.arguments import Imports, Overwrite, Unsafe, load_network, with_window
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import HOW, PICTURES, RESULTS, flags
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
+from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.validation import check_choice
 
 Model = Annotated[
@@ -34,7 +35,7 @@ Html = Annotated[
 ]
 
 
-@flags(*DOORS["evaluate"])
+@flags(*DOORS["evaluate"], WINDOW)
 def evaluate(
     model: Model,
     data: Data,
@@ -75,7 +76,11 @@ def evaluate(
     from tfcam.evaluation.evaluate import evaluate as measure
 
     evaluation = measure(
-        network, data, baselines=baselines or None, skip_broken=skip_broken, **options
+        network,
+        data,
+        baselines=baselines or None,
+        skip_broken=skip_broken,
+        **with_window(options),
     )
     say(evaluation)
     for picture in evaluation.skipped.itertuples():
@@ -86,7 +91,7 @@ def evaluate(
         say(f"wrote {evaluation.to_parquet(parquet)}")
 
 
-@flags(*DOORS["recommend"])
+@flags(*DOORS["recommend"], WINDOW)
 def recommend(
     model: Model,
     data: Data,
@@ -102,7 +107,7 @@ def recommend(
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.evaluation.recommend import recommend as choose
 
-    recommendation = choose(network, data, **options)
+    recommendation = choose(network, data, **with_window(options))
     say(recommendation)
     if html is not None:
         say(f"wrote {recommendation.evaluation.to_html(html)}")

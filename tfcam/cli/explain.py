@@ -34,7 +34,9 @@ from tfcam.engine.picture_options import WINDOW
 from tfcam.engine.trust_options import VERIFY
 from tfcam.utils.files import check_target
 
-_EXPLAINED = (TARGET, VERIFY, *DOORS["Explainer"], WINDOW)
+# A method may have an option "window", too: occlusion has.
+_OWN = (TARGET, VERIFY, *DOORS["Explainer"])
+_EXPLAINED = (*_OWN, WINDOW)
 
 
 Signed = Annotated[
@@ -106,7 +108,7 @@ def explain(
     """Explain images, or texts, and write the picture of each."""
     from tfcam.utils.progress import progress_bar
 
-    texts, changes = read_texts(images or [], text or []), read_method_options(option, _EXPLAINED)
+    texts, changes = read_texts(images or [], text or []), read_method_options(option, _OWN)
     usual = usual_method(bool(texts), options["layer"])
     method = usual if options["method"] is None else options["method"]
     check_method_options(method, changes, options)

@@ -16,6 +16,7 @@ from tfcam.cli.arguments import (
     expand,
     load_network,
     read_image,
+    with_window,
 )
 from tfcam.cli.checks import check_new
 from tfcam.cli.evaluate import Html
@@ -23,6 +24,9 @@ from tfcam.cli.flags import HOW, RESULTS, RUNNING, flags
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import LABELS, LAYER, METHODS, OUTPUT, PREPROCESS, SEED, TARGET
+from tfcam.engine.picture_options import WINDOW
+from tfcam.engine.store_options import KEY
+from tfcam.images.window import Limits
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.foreign_models import is_sealed, sealed_reader
 
@@ -61,7 +65,7 @@ Browser = Annotated[
 ]
 
 
-@flags(*DOORS["app"])
+@flags(*DOORS["app"], WINDOW)
 def app(
     model: Models = None,
     host: Host = "127.0.0.1",
@@ -75,7 +79,8 @@ def app(
     from tfcam.pages.serving import import_gradio
 
     import_gradio("tfcam app")
-    names, read = model or ["shapes"], (options["labels"], options["preprocess"], options["output"])
+    names, options = model or ["shapes"], with_window(options)
+    read = (options["labels"], options["preprocess"], options["output"])
     networks = [open_network(name, *read, unsafe, imports) for name in names]
     from tfcam.pages.app import app as open_page
 
@@ -85,7 +90,7 @@ def app(
 METHODS_RATED = dataclasses.replace(
     METHODS, words="The methods, by their names in ``tfcam.METHODS``, at least two.", code=""
 )
-_RATED = (LAYER, TARGET, OUTPUT, METHODS_RATED, PREPROCESS, LABELS, SEED)
+_RATED = (LAYER, TARGET, OUTPUT, METHODS_RATED, PREPROCESS, WINDOW, LABELS, SEED, KEY)
 
 
 @flags(*_RATED)
@@ -131,8 +136,9 @@ def rate(
     from tfcam.pages.serving import import_gradio, serve
 
     gradio = import_gradio("tfcam rate")
-    paths = [path for path in expand(images) if _is_picture(path)]
-    chosen = {name: options[name] for name in ("layer", "target", "seed")}
+    paths = [path for path in expand(images) if _is_picture(path, options["window"])]
+    chosen = {name: options[name] for name in ("layer", "target", "seed", "key")}
+    options = with_window(options)
     read = (options["labels"], options["preprocess"], options["output"])
     network = open_network(model, *read, unsafe, imports)
     from tfcam.pages.rate import build
@@ -166,10 +172,10 @@ def ratings(
     say(strengths(table).to_string(index=False, float_format="{:.2f}".format))
 
 
-def _is_picture(path: str) -> bool:
+def _is_picture(path: str, window: Limits) -> bool:
     """Whether a file is a picture that can be shown; it is said where it is none."""
     try:
-        read_image(path)
+        read_image(path, window)
     except (ValueError, OSError) as error:
         complain(f"left out: {path}: {error}")
         return False
@@ -179,7 +185,7 @@ def _is_picture(path: str) -> bool:
 def open_network(
     name: str,
     labels: Path | None,
-    preprocess: str,
+    preprocess: Any,
     output: str | int | None,
     unsafe: bool,
     imports: list[Path] | None,

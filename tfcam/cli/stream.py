@@ -7,15 +7,16 @@ from typing import Any
 
 import typer
 
-from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network
+from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network, with_window
 from tfcam.cli.checks import check_method_options
 from tfcam.cli.evaluate import Data, Model
 from tfcam.cli.flags import flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
+from tfcam.engine.picture_options import WINDOW
 
 
-@flags(*DOORS["stream"])
+@flags(*DOORS["stream"], WINDOW)
 def explain_dataset(
     model: Model,
     data: Data,
@@ -37,7 +38,7 @@ def explain_dataset(
     before = {file: file.stat().st_mtime_ns for file in shards.files("maps")}
     started = time.monotonic()
     try:
-        store = stream(network, data, **options, **changes)
+        store = stream(network, data, **with_window(options), **changes)
     except KeyboardInterrupt:
         complain(f"stopped; what is done is kept in {to}. Type the same again to go on.")
         raise typer.Exit(130) from None

@@ -24,7 +24,9 @@ from tfcam.engine.options import SEED, TARGET, usual_method
 from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.files import check_target
 
-_VERIFIED = (TARGET, *DOORS["Explainer"], WINDOW, SEED)
+# A method may have an option "window", too: occlusion has.
+_OWN = (TARGET, *DOORS["Explainer"], SEED)
+_VERIFIED = (*_OWN, WINDOW)
 # What both the Explainer and the verification are told.
 _SHARED = ("preprocess", "labels", "input", "output", "batch_size", "progress")
 
@@ -63,7 +65,7 @@ def verify(
     **options: Any,
 ) -> None:
     """Ask how far the map of one image, or text, can be trusted, by five questions."""
-    changes = read_method_options(option, _VERIFIED)
+    changes = read_method_options(option, _OWN)
     if (image is None) == (text is None):
         raise ValueError("Give what is verified: a picture, or --text for a model of texts.")
     usual = usual_method(text is not None, options["layer"])

@@ -14,6 +14,7 @@ from tfcam.data.annotations import Annotation, AnnotationError, read_coco, read_
 from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import FORMATS, load_image, read_stored_form
+from tfcam.images.window import Limits
 from tfcam.utils.digest import digest_file, digest_names
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text
@@ -25,12 +26,13 @@ _PICTURES, _ANNOTATIONS = "JPEGImages", ("Annotations", "annotations")
 NO_TEXT = "The name of its file is no UTF-8: give the file another."
 
 
-def open_folder(folder: Path, annotations: Path | None) -> Source:
+def open_folder(folder: Path, annotations: Path | None, window: Limits = None) -> Source:
     """Open the pictures of a folder and of those inside it, in the order of their names.
 
     Args:
         folder: Where they are, or the folder JPEGImages that holds them.
         annotations: A folder of XML files or a JSON file; None looks beside the pictures.
+        window: The values that become black and white, as ``load_image`` takes them.
 
     Raises:
         ValueError: If there are no pictures, or annotations are not of these.
@@ -50,7 +52,7 @@ def open_folder(folder: Path, annotations: Path | None) -> Source:
         if name != as_text(name):
             return Skipped(as_text(name), NO_TEXT)
         try:
-            return _from_file(path, name, find(path, name))
+            return _from_file(path, name, find(path, name), window)
         except (ImageError, AnnotationError, OSError) as error:
             return Skipped(name, str(error))
 
@@ -122,9 +124,9 @@ def _finder(
     return find
 
 
-def _from_file(path: Path, name: str, annotation: Annotation | None) -> Example:
+def _from_file(path: Path, name: str, annotation: Annotation | None, window: Limits) -> Example:
     """Read a picture of a folder."""
-    image, label = load_image(path), _label(name, annotation)
+    image, label = load_image(path, window=window), _label(name, annotation)
     if annotation is None:
         return Example(name, image, label=label)
     annotation = turn_upright(annotation, *read_stored_form(path))

@@ -6,11 +6,11 @@ A picture that can't be used is handed on as ``Skipped``, with the reason, never
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -22,9 +22,13 @@ from tfcam.data.folders import open_folder
 from tfcam.images.arrays import as_arrays
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy, is_prepared, load_image
+from tfcam.images.window import Limits
 from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_names
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text
+
+# From a picture as it is given to its pixels, or to what was given prepared.
+ReadPicture: TypeAlias = Callable[[Any], np.ndarray]
 
 
 def open_data(
@@ -34,6 +38,7 @@ def open_data(
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
     floats: bool = False,
+    window: Limits = None,
 ) -> Source:
     """Open data of any kind: find out what they are, and how to read them.
 
@@ -49,6 +54,8 @@ def open_data(
             beside the pictures.
         floats: Whether a ``tf.data.Dataset`` and a list may hold arrays of floats, which are handed
             on as they are: the model's input, already prepared.
+        window: The values that become black and white, as ``load_image`` takes them, of files and
+            arrays alike; floats are pictures then, too.
 
     Returns:
         What can be read.
@@ -62,21 +69,22 @@ def open_data(
         >>> [(each.id, each.image.shape) for each in source.read(0)], source.count
         ([('000000', (4, 6, 3))], 1)
     """
+    read_picture = partial(_picture, floats=floats, window=window)
     if isinstance(data, tf.data.Dataset):
-        return _of_tf_data(data, floats=floats)
+        return _of_tf_data(data, read_picture)
     if isinstance(data, str | os.PathLike):
         path = Path(data)
         if path.is_dir():
-            return open_folder(path, None if annotations is None else Path(annotations))
+            return open_folder(path, None if annotations is None else Path(annotations), window)
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
-            return _of_tfds(data, split, data_dir)
-        return _of_list([data], floats)
+            return _of_tfds(data, split, data_dir, read_picture)
+        return _of_list([data], read_picture)
     if isinstance(data, keras.utils.PyDataset):
-        return _of_batches(data, floats)
+        return _of_batches(data, read_picture)
     if _is_pair(data):
-        return _of_list(list(zip(*map(as_numpy, data), strict=True)), floats)
+        return _of_list(list(zip(*map(as_numpy, data), strict=True)), read_picture)
     if isinstance(data, list | tuple) or (_is_array(data) and _is_batch(data)):
-        return _of_list(list(as_numpy(data) if _is_array(data) else data), floats)
+        return _of_list(list(as_numpy(data) if _is_array(data) else data), read_picture)
     raise TypeError(
         "data must be a folder, a tf.data.Dataset or PyDataset, the name of a data set of "
         "tensorflow_datasets, (images, labels), or a list of pictures; got "
@@ -102,7 +110,7 @@ def _is_batch(images: Any) -> bool:
     return axes in (2, 4) or (axes == 3 and images.shape[-1] not in (1, 3, 4))
 
 
-def _of_batches(data: keras.utils.PyDataset, floats: bool) -> Source:
+def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Source:
     """Pictures that come in batches of images, or of (images, labels)."""
 
     def read(start: int) -> Iterator[Example | Skipped]:
@@ -113,14 +121,14 @@ def _of_batches(data: keras.utils.PyDataset, floats: bool) -> Source:
             for row, image in enumerate(images):
                 if number >= start:
                     item = image if labels is None else (image, labels[row])
-                    yield _example(f"{number:06d}", item, floats)
+                    yield _example(f"{number:06d}", item, read_picture)
                 number += 1
 
     name = f"a {type(data).__name__}"
     return Source(name, read, None, digest_names([name, str(len(data))]))
 
 
-def _of_list(items: list[Any], floats: bool) -> Source:
+def _of_list(items: list[Any], read_picture: ReadPicture) -> Source:
     if not items:
         raise ValueError("data must hold at least one picture; got an empty list.")
     ids = [_id_of(item, number) for number, item in enumerate(items)]
@@ -128,7 +136,7 @@ def _of_list(items: list[Any], floats: bool) -> Source:
         ids = [f"{number:06d} {name}" for number, name in enumerate(ids)]
 
     def item(number: int) -> Example | Skipped:
-        return _example(ids[number], items[number], floats)
+        return _example(ids[number], items[number], read_picture)
 
     def read(start: int) -> Iterator[Example | Skipped]:
         return map(item, range(start, len(items)))
@@ -168,20 +176,22 @@ def _id_of(item: Any, number: int) -> str:
     return as_text(str(picture)) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
 
 
-def _example(name: str, item: Any, floats: bool) -> Example | Skipped:
+def _example(name: str, item: Any, read_picture: ReadPicture) -> Example | Skipped:
     """An element of a list: an ``Example``, a picture, or (picture, label)."""
     try:
         if isinstance(item, Example):
-            return _checked(replace(item, id=name, image=_picture(item.image, floats)))
+            return _checked(replace(item, id=name, image=read_picture(item.image)))
         if isinstance(item, tuple) and len(item) == 2:
-            return Example(name, _picture(item[0], floats), label=item[1])
-        return Example(name, _picture(item, floats))
+            return Example(name, read_picture(item[0]), label=item[1])
+        return Example(name, read_picture(item))
     except (ImageError, AnnotationError, OSError) as error:
         return Skipped(name, str(error))
 
 
-def _picture(picture: Any, floats: bool) -> np.ndarray:
+def _picture(picture: Any, floats: bool, window: Limits) -> np.ndarray:
     picture = as_arrays(picture)
+    if window is not None:
+        return load_image(picture, window=window)
     row = floats and len(getattr(picture, "shape", ())) == 1  # that a model folds itself
     prepared = row or (floats and is_prepared(picture))
     if not prepared:
@@ -213,9 +223,9 @@ def _checked(example: Example) -> Example:
 
 def _of_tf_data(
     data: tf.data.Dataset,
+    read_picture: ReadPicture,
     name: str = "a tf.data.Dataset",
     names: tuple[str, ...] | None = None,
-    floats: bool = False,
     place: Mapping[str, str | None] | None = None,
 ) -> Source:
     if _is_batched(data.element_spec):
@@ -234,7 +244,7 @@ def _of_tf_data(
                     f"The data set must give its elements; it fails at number {number}: "
                     f"{error.message}"
                 ) from None
-            yield _element(element, number, floats)
+            yield _element(element, number, read_picture)
             number += 1
 
     known = count if count >= 0 else None
@@ -254,17 +264,17 @@ def _is_batched(elements: Any) -> bool:
     )
 
 
-def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
+def _element(element: Any, number: int, read_picture: ReadPicture) -> Example | Skipped:
     """An element of a ``tf.data.Dataset``: image, (image, label), or a dict as TFDS has it."""
     name = f"{number:06d}"
     try:
         if isinstance(element, tuple) and len(element) >= 2:
-            return Example(name, _picture(element[0], floats), label=_label(element[1]))
+            return Example(name, read_picture(element[0]), label=_label(element[1]))
         if not isinstance(element, dict):
-            return Example(name, _picture(element, floats))
+            return Example(name, read_picture(element))
         if "image/filename" in element:
             name = element["image/filename"].numpy().decode(errors="replace")
-        image, things = _picture(element["image"], floats), element.get("objects", {})
+        image, things = read_picture(element["image"]), element.get("objects", {})
         normalised = things.get("bbox", element.get("bbox"))
         mask = element.get("mask")
         example = Example(
@@ -304,7 +314,7 @@ def _in_pixels(boxes: Any, size: tuple[int, int]) -> np.ndarray:
     return corners * np.array([width, height, width, height], np.float32)
 
 
-def _of_tfds(name: str, split: str, data_dir: Any) -> Source:
+def _of_tfds(name: str, split: str, data_dir: Any, read_picture: ReadPicture) -> Source:
     import tensorflow_datasets as tfds
 
     where = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
@@ -329,4 +339,6 @@ def _of_tfds(name: str, split: str, data_dir: Any) -> Source:
         "split": split,
         "data_dir": None if data_dir is None else str(Path(data_dir).absolute()),
     }
-    return _of_tf_data(dataset, title, None if names is None else tuple(names), place=place)
+    return _of_tf_data(
+        dataset, read_picture, title, None if names is None else tuple(names), place=place
+    )

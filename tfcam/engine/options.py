@@ -217,7 +217,7 @@ PREPROCESS = Option(
     'How pixels of 0..255 become the model\'s input: "auto" finds out, "raw" leaves them, "unit", '
     '"tf", "torch" and "caffe" scale them, and the name of a keras.applications family, such as '
     '"resnet_v2", does what that needs.',
-    "Or a callable on (B, H, W, 3) float32 pixels, ``Window`` (one picture), or None if prepared.",
+    "Or a callable on (B, H, W, 3) float32 pixels, ``tfcam.images.Window``, or None if prepared.",
     check=check_preprocess,
 )
 LABELS = Option(

@@ -25,6 +25,7 @@ from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.names import split_window
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import alone_in
 
@@ -100,7 +101,7 @@ def evaluate(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -165,7 +166,8 @@ def evaluate(
         input,
         seed,
     )
-    source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
+    places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
+    source = open_data(data, **places, floats=True, window=split_window(preprocess)[0])
     folder = None if to is None else Path(to)
     with nullcontext() if folder is None else alone_in(folder):
         run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)

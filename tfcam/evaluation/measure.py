@@ -22,6 +22,9 @@ from tfcam.metrics.measure import Measure
 from tfcam.metrics.probing import Probe
 from tfcam.utils.progress import Advance
 
+# Why a map is left out.
+NOT_FINITE = "its map holds NaN or infinity."
+
 
 class Row(NamedTuple):
     """A row of the table: a number, and what it is of."""
@@ -212,8 +215,7 @@ def _check(
     finite = [bool(np.isfinite(raw).all()) for raw in raws]
     for example, good in zip(batch.examples, finite, strict=True):
         if not good:
-            reason = f"{candidate.name}: its map holds NaN or infinity."
-            tally.skipped.append(LeftOut(example.id, reason))
+            tally.skipped.append(LeftOut(example.id, f"{candidate.name}: {NOT_FINITE}"))
     zeroed = [raw if good else np.zeros_like(raw) for raw, good in zip(raws, finite, strict=True)]
     candidate_maps = CandidateMaps(candidate, batch, zeroed, finite)
     pairs = zip(finite, candidate_maps.small, strict=True)

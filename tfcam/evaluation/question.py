@@ -16,7 +16,7 @@ from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import Labels, class_of
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.names import refuse_window
+from tfcam.preprocessing.names import split_window
 from tfcam.targets.labels import label_of_output
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
@@ -48,9 +48,6 @@ class Question:
     labels: Labels | None
     input: str | int | None
     settings: Settings
-
-    def __post_init__(self) -> None:
-        refuse_window(self.preprocess, "evaluate")
 
     @property
     def _opened(self) -> OpenedModel:
@@ -97,7 +94,7 @@ class Question:
             self.model,
             self._opened.joined(images, list(others)),
             None if self.target is None else [case.target for case in cases],
-            preprocess=self.preprocess,
+            preprocess=split_window(self.preprocess)[1],  # the pictures are read with the window
             labels=self.labels,
             input=self.input,
             output=self.settings.output,
@@ -114,10 +111,13 @@ class Question:
     def described(self) -> dict[str, Any]:
         """Describe what the numbers depend on, as JSON can hold it."""
         labels = self.known_labels
+        window, preprocess = split_window(self.preprocess)
+        preprocess = preprocess if window is None else preprocess.preprocess
         return {
             "target": "the predicted class" if self.target is None else self.target,
             "labels_digest": None if labels is None else digest_names(labels),
-            "preprocess": getattr(self.preprocess, "__name__", self.preprocess),
+            "preprocess": getattr(preprocess, "__name__", preprocess),
+            "picture_window": None if window is None else [*window],
             "score": self.settings.score,
             "input": self.input,
             "output": self.settings.output,

@@ -118,7 +118,7 @@ def recommend(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -208,13 +208,20 @@ def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
         parts = []
         for metric in metrics:
             mean, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
-            parts.append(f"{metric.split('(')[0]} {mean:.3f} [{low:.3f}, {high:.3f}]")
+            interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+            parts.append(f"{metric.split('(')[0]} {mean:.3f}{interval}")
         return ", ".join(parts)
 
     count, others = int(best["n"]), len(table) - 1
     of_all = "" if count == result.pictures else f" of {result.pictures}"
     name = candidate_name(best["method"], best["layer"])
-    text = f"{name} explains {model} best on these {count}{of_all} pictures: {numbers(best)}."
+    these = "this picture" if result.pictures == 1 else f"these {count}{of_all} pictures"
+    text = f"{name} explains {model} best on {these}: {numbers(best)}."
+    text += "".join(
+        f" {silent} is not ranked: {reason}."
+        for silent, reason in result.settings["not_measured"].items()
+        if silent not in metrics
+    )
     if not others:
         return text
     second = table.iloc[1]

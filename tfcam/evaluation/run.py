@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tfcam.data.example import Example, Mark, Skipped, Source, split_by_class
 from tfcam.data.marks import check_same, label_text, mark_at, marks
 from tfcam.evaluation.aggregate import LeftOut, Tally
 from tfcam.evaluation.candidates import Candidates
-from tfcam.evaluation.measure import Row, measure_batch
+from tfcam.evaluation.measure import NOT_FINITE, Row, measure_batch
 from tfcam.evaluation.question import Case, Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
@@ -172,7 +173,7 @@ class EvaluationRun:
             {candidate.key: candidate.kind for candidate in self._candidates.all},
             {
                 **{name: value for name, value in self._settings.items() if value is not None},
-                "not_measured": missing,
+                "not_measured": missing | self._silent(table),
                 "meanings": {measure.name: measure.meaning for measure in self._measures},
                 "versions": versions(),
             },
@@ -184,6 +185,16 @@ class EvaluationRun:
         measured = {*table["metric"], *(key.metric for key in self._tally.sets)}
         missing = [measure for measure in self._measures if measure.name not in measured]
         return {measure.name: _WITHOUT[measure.needs] for measure in missing}
+
+    def _silent(self, table: pd.DataFrame) -> dict[str, str]:
+        """Find the makers of maps of which no metric gave a number, each with the reason."""
+        heard = {*zip(table["method"], table["layer"], strict=True)}
+        heard |= {(key.method, key.layer) for key in self._tally.sets}
+        silent = [one.name for one in self._candidates.all if one.key not in heard]
+        left_out = Counter(reason for _, reason in self._tally.skipped)
+        every = [left_out[f"{name}: {NOT_FINITE}"] == self._tally.pictures for name in silent]
+        reasons = (_WITHOUT[""] if bad else "no metric gave a number of it" for bad in every)
+        return dict(zip(silent, reasons, strict=True))
 
     def _described(self) -> dict[str, Any]:
         """Describe what the run depends on, as JSON can hold it."""

@@ -58,6 +58,10 @@ class Window:
         return f"{self.low:g}..{self.high:g} as 0..255: "
 
 
+class AppliedWindow(Window):
+    """A window that pictures were read with: they are 0..255 already."""
+
+
 def check_window(window: Any) -> None:
     """Refuse what are not two numbers, the lower first."""
     try:

@@ -86,7 +86,7 @@ def randomisation(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         input: Which input is explained of a model that has several, by name or index; by default
@@ -175,7 +175,7 @@ def class_sensitivity(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.
@@ -248,7 +248,7 @@ def input_sensitivity(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.

@@ -11,7 +11,6 @@ import numpy as np
 from tfcam.explainer.compare import compare
 from tfcam.explainer.explainer import Explainer
 from tfcam.front.report import report
-from tfcam.images.loading import load_image
 from tfcam.methods.registry import METHODS
 from tfcam.pages.networks import Network
 from tfcam.results.comparison import Comparison
@@ -91,8 +90,8 @@ class Look:
         return () if self.comparison is None else self.comparison.rows
 
 
-def read_picture(content: bytes, name: str) -> Subject:
-    """Read an uploaded file, within limits.
+def read_picture(network: Network, content: bytes, name: str) -> Subject:
+    """Read an uploaded file as a network takes it, within limits.
 
     Raises:
         ValueError: If it is no picture, damaged, or too large; the message says so.
@@ -103,7 +102,7 @@ def read_picture(content: bytes, name: str) -> Subject:
             f"{MAX_BYTES // 2**20} MB."
         )
     try:
-        return Subject(load_image(content), name)
+        return Subject(network.read(content), name)
     except ValueError as error:
         raise ValueError(f"{name}: {str(error).removeprefix('the bytes given: ')}") from None
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from tfcam import scenes
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.images.loading import load_image
 from tfcam.methods.registry import METHODS, ask
 from tfcam.model.labels import Labels
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.names import MODES, check_preprocess
+from tfcam.preprocessing.names import MODES, check_preprocess, split_window
 
 # What a way to prepare pictures is called that is no name.
 OWN_WAY = "as given"
@@ -82,12 +83,20 @@ class Network:
         own = self.preprocess if isinstance(self.preprocess, str) else OWN_WAY
         return tuple(dict.fromkeys((own, "auto", *MODES)))
 
+    def read(self, picture: Any) -> np.ndarray:
+        """Read a picture, of a window where there is one: (H, W, 3) uint8.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        return load_image(picture, window=split_window(self.preprocess)[0])
+
     @property
     def told(self) -> dict[str, Any]:
         """What the functions of tfcam are told of it."""
         return {
             "labels": self.labels,
-            "preprocess": self.preprocess,
+            "preprocess": split_window(self.preprocess)[1],  # pictures are read with the window
             "output": self.output,
         }
 

@@ -19,7 +19,6 @@ import pandas as pd
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.ratings import ANSWERS, COLUMNS, read_ratings, write_ratings
 from tfcam.explainer.explainer import Explainer
-from tfcam.images.loading import load_image
 from tfcam.methods.registry import METHODS
 from tfcam.model.taps import Layer
 from tfcam.pages.networks import Network
@@ -27,6 +26,8 @@ from tfcam.pages.pairs import REPEATS, Pair, plan
 from tfcam.pages.showing import Style, drawn, embed_pixels
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target
+from tfcam.utils.digest import digest_arrays, digest_file, digest_names
+from tfcam.utils.digest_value import digest_parts
 from tfcam.utils.files import as_text
 from tfcam.utils.recent import Recent
 from tfcam.utils.run_folder import keep_settings
@@ -49,6 +50,7 @@ class Rating:
         seed: The seed of sides and orders.
         most: The largest number of answers of a rater, repeated ones aside.
         repeats: The share of pairs that is asked twice.
+        key: What functions of one's own are told apart by; None for their code.
 
     Raises:
         ValueError: If there is nothing to compare, or the folder holds another comparison.
@@ -63,6 +65,7 @@ class Rating:
     seed: int = 0
     most: int | None = None
     repeats: float = REPEATS
+    key: str | None = None
     _made: Recent[tuple[Explanation, ...]] = field(default_factory=Recent, init=False)
     _lock: Any = field(default_factory=threading.RLock, init=False)
 
@@ -80,12 +83,20 @@ class Rating:
     @property
     def settings(self) -> dict[str, Any]:
         """What the answers are of: another comparison needs another folder."""
+        network, model = self.network, self.network.model
+        labels, _ = network.opened.graph.labels(network.labels, network.output)
         return {
-            "model": self.network.name,
+            "model": network.name,
+            "key": self.key,
             "methods": list(self.methods),
             "layer": self.layer,
             "target": self.target,
             "pictures": list(self.names),
+            "pictures_digest": digest_names([digest_file(path) for path in self.pictures]),
+            "weights_digest": digest_arrays(*map(np.asarray, model.variables)),
+            **digest_parts(self.key, model=model, preprocess=network.preprocess),
+            "output": network.output,
+            "labels_digest": None if labels is None else digest_names(labels),
             "seed": self.seed,
             "most": self.most,
             "repeats": self.repeats,
@@ -122,7 +133,7 @@ class Rating:
         """The maps of a picture by each method."""
         with self._lock:
             return self._made.get(
-                picture, lambda: self._explain(load_image(self.pictures[picture]))
+                picture, lambda: self._explain(self.network.read(self.pictures[picture]))
             )
 
     def _explain(self, image: np.ndarray) -> tuple[Explanation, ...]:

@@ -73,7 +73,7 @@ class Visits:
             return {}
 
         def begin(path: Path) -> Changes:
-            subject = looking.read_picture(path.read_bytes(), path.name)
+            subject = looking.read_picture(self.networks[name], path.read_bytes(), path.name)
             return self._begin(name, way, subject, form, alpha)
 
         return {"file": None, **telling(begin)(Path(file))}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tfcam.images.window import Window
+from tfcam.images.window import AppliedWindow, Limits, Window
 from tfcam.model.applications import FAMILIES
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import shown
@@ -52,14 +52,15 @@ def check_preprocess(preprocess: Given) -> Given:
     return preprocess
 
 
-def refuse_window(preprocess: object, door: str) -> None:
-    """Refuse a window where pictures are read before it is known.
+def split_window(preprocess: Any) -> tuple[Limits, Any]:
+    """Tell the values that the pictures of a data set are read with from what is done to them then.
 
-    Raises:
-        ValueError: If it is one.
+    Example:
+        >>> split_window(Window(-160, 240, "torch"))
+        ((-160, 240), AppliedWindow(low=-160, high=240, preprocess='torch'))
+        >>> split_window("torch")
+        (None, 'torch')
     """
     if isinstance(preprocess, Window):
-        raise ValueError(
-            f"{door} reads pictures as 0..255, and takes no tfcam.images.Window: give it a list of "
-            "tfcam.images.load_image(path, window=(low, high))."
-        )
+        return preprocess.limits, AppliedWindow(*preprocess.limits, preprocess.preprocess)
+    return None, preprocess

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcam.findings import Finding, finding
 from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image, to_channels
-from tfcam.images.window import Window
+from tfcam.images.window import AppliedWindow, Window
 from tfcam.model.given import split_batch
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
@@ -76,7 +76,8 @@ def prepare(
     if not taken.is_image:
         return _as_given(graph, pictures, preprocess, taken)
     if isinstance(preprocess, Window):
-        cut = [load_image(picture, window=preprocess.limits) for picture in pictures]
+        limits = None if isinstance(preprocess, AppliedWindow) else preprocess.limits
+        cut = [load_image(picture, window=limits) for picture in pictures]
         ready = prepare(graph, cut, preprocess.preprocess or "raw", which, shown)
         return replace(ready, description=preprocess.described + ready.description)
     shape = taken.shape

@@ -29,7 +29,7 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.names import refuse_window
+from tfcam.preprocessing.names import split_window
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
 from tfcam.targets.labels import read_label
@@ -241,7 +241,7 @@ def embed(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -280,8 +280,9 @@ def embed(
     batch_size, seed = BATCH_SIZE.check(batch_size), SEED.check(seed)
     opened = open_model(model)
     opened.graph.check_one_image("embed")
-    refuse_window(preprocess, "embed")
-    source = open_data(images, split=split, data_dir=data_dir, annotations=annotations)
+    window, preprocess = split_window(preprocess)
+    where: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
+    source = open_data(images, **where, window=window)
     read = list(source.read(0))
     examples = [item for item in read if isinstance(item, Example)]
     skipped = tuple(item for item in read if isinstance(item, Skipped))
@@ -295,8 +296,9 @@ def embed(
         raise ValueError(
             f"classes must have one for each picture; got {len(classes)} for {len(examples)}."
         )
-    taps = [place.tap for place in opened.graph.open_layers(layer, opened.which, GRID.check(grid))]
-    submodel = SubModel(opened.graph, taps, output=OUTPUT.check(output))
+    asked = opened.graph.asked(OUTPUT.check(output), which=opened.which)
+    places = opened.graph.open_layers(layer, opened.which, GRID.check(grid), asked)
+    submodel = SubModel(opened.graph, taps := [place.tap for place in places], output=output)
     known, _ = opened.graph.labels(labels, submodel.output)
     told = opened.classes(submodel.output, known)
     pooled: list[list[np.ndarray]] = [[] for _ in taps]

@@ -176,7 +176,7 @@ def features(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be

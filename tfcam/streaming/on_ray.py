@@ -20,6 +20,7 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
@@ -87,7 +88,7 @@ def stream_on_ray(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -224,7 +225,8 @@ class ShardWorker:
     def __init__(self, job: Job, check: bool = True) -> None:
         model = _unpacked(job.model)
         data = job.data() if callable(job.data) else job.data
-        source = open_data(data, **job.data_options, floats=True)
+        window, _ = split_window(job.options["preprocess"])
+        source = open_data(data, **job.data_options, floats=True, window=window)
         self.store = Shards(job.folder, job.shard_size)
         asked = job.target, job.options, job.shard_size, job.key, job.verify
         self.work = prepare_work(model, source, *asked)

@@ -22,6 +22,7 @@ from tfcam.data.sources import open_data
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import is_prepared, load_image
+from tfcam.images.window import Limits
 from tfcam.maps.scaling import shown_values
 from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
@@ -221,7 +222,7 @@ class MapStore:
         findings = [
             Finding(*texts) for texts in zip(values["findings"], values["messages"], strict=True)
         ]
-        picture = self._picture(values) if image is None else _pixels(image, size)
+        picture = self._picture(values) if image is None else _pixels(image, size, self._window)
         if picture is None:
             findings.append(finding("no_picture", key=values["key"]))
             picture = np.full((*size, 3), 128, np.uint8)
@@ -303,14 +304,19 @@ class MapStore:
         place = self.settings["place"] or {}
         if self._data is not None:  # paths that the store names are not followed
             known = {"split": place["split"]} if "split" in place else {}
-            return open_data(self._data, **known, floats=True)
+            return open_data(self._data, **known, floats=True, window=self._window)
         if not self._follow or "://" in place.get("data", "://"):
             return None
         try:
-            source = open_data(floats=True, **place)
+            source = open_data(floats=True, window=self._window, **place)
         except (ValueError, OSError):
             return None  # moved, or another machine: the maps can be had without
         return source if source.key == self._key else None
+
+    @property
+    def _window(self) -> Limits:
+        low, high = self.settings.get("picture_window") or (None, None)
+        return None if low is None else (low, high)
 
     @property
     def _key(self) -> str:
@@ -355,14 +361,14 @@ class MapStore:
         return next(reader)
 
 
-def _pixels(image: Any, size: tuple[int, int]) -> np.ndarray:
+def _pixels(image: Any, size: tuple[int, int], window: Limits = None) -> np.ndarray:
     """A picture to show; one in a row of values has the size that was explained."""
     if len(getattr(image, "shape", ())) == 1 and image.size % math.prod(size) == 0:
         image = image.reshape(*size, -1)
-    if is_prepared(image):
+    if window is None and is_prepared(image):
         image = image[..., np.newaxis] if image.ndim == 2 else image
         return displayed(image)
     try:
-        return load_image(image)
+        return load_image(image, window=window)
     except ImageError as error:
         raise ValueError(f"image must be a picture: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+from tfcam.images.window import check_window
 from tfcam.maps.scaling import Shown
 from tfcam.utils.validation import shown
 
@@ -25,6 +26,7 @@ def check_settings(settings: dict[str, Any], file: Path) -> dict[str, Any]:
     """Check the settings of a store.
 
     Raises:
+        ImageError: If its window is none.
         ValueError: If one is missing, or of another kind.
     """
     for name, kinds in _SETTINGS.items():
@@ -38,4 +40,6 @@ def check_settings(settings: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, value in (settings["place"] or {}).items():
         if name not in _PLACE or not isinstance(value, str | None):
             raise ValueError(f"{str(file)!r} names no place of pictures: {name} is {shown(value)}.")
+    if settings.get("picture_window") is not None:
+        check_window(settings["picture_window"])
     return settings

@@ -17,6 +17,7 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
@@ -81,7 +82,7 @@ def stream(
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
-            pixels, ``Window`` (one picture), or None if prepared.
+            pixels, ``tfcam.images.Window``, or None if prepared.
         labels: The label of each class, in the order of the classes, or a file with a label on each
             line or of JSON; by default known of ImageNet networks. Or a dict of names and indices,
             such as ``class_indices``, or "imagenet".
@@ -143,7 +144,8 @@ def stream(
         "batch_size": check_count("batch_size", batch_size),
         **options,
     }
-    source = open_data(data, split=split, data_dir=data_dir, annotations=annotations, floats=True)
+    places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
+    source = open_data(data, **places, floats=True, window=split_window(preprocess)[0])
     size, verify = check_count("shard_size", shard_size), VERIFY_ROWS.check(verify)
     work = prepare_work(model, source, target, options_of_explainer, size, key, verify)
     store = Shards(Path(to), shard_size)

@@ -18,7 +18,7 @@ from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
 from tfcam.explainer.pipeline import Pipeline
 from tfcam.model.black_box import BlackBox
-from tfcam.preprocessing.names import refuse_window
+from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shard_explainer import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.targets.callables import name_of
@@ -60,7 +60,7 @@ def prepare_work(
 
     Args:
         model: The model.
-        source: The pictures.
+        source: The pictures, read with the window that ``preprocess`` has, if any.
         target: What is explained: a class, "label", a callable, or None for the predicted class.
         options: What an ``Explainer`` takes.
         shard_size: Number of pictures in a shard.
@@ -71,12 +71,13 @@ def prepare_work(
         TypeError: If there are several targets.
         ValueError: If something does not fit the model.
     """
-    refuse_window(options["preprocess"], "stream")
+    # The source has read the pictures with it.
+    window, preprocess = split_window(given := options["preprocess"])
     strategy = getattr(model, "distribute_strategy", None)
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
     # Replicas hold variables of their own, and a black box none.
     freeze = options["freeze"] and replicas == 1 and not isinstance(model, BlackBox)
-    options = options | {"freeze": freeze}
+    options = options | {"freeze": freeze, "preprocess": preprocess}
     pipeline = Explainer(model, **options).pipeline
     pipeline.opened.graph.check_one_image("stream")
     if options["batch_size"] % replicas:
@@ -104,11 +105,14 @@ def prepare_work(
         digest_parts,
         key,
         method=(request.method.function, dict(request.options)),
-        preprocess=pipeline.preprocess,
+        preprocess=given,
         target=target,
     )
     told = {"key": key, **digest_parts(key, model=model), **digest()}
-    return Work(explainer, _settings(explainer, options) | told, digest)
+    settings = _settings(explainer, options) | (
+        {} if window is None else {"picture_window": [*window]}
+    )
+    return Work(explainer, settings | told, digest)
 
 
 def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, Any]:
