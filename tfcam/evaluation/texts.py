@@ -23,7 +23,7 @@ from tfcam.metrics.word_probe import WordProbe, word_probes
 from tfcam.metrics.words import erase_words
 from tfcam.model.labels import class_of
 from tfcam.model.taps import Layers
-from tfcam.preprocessing.text_readers import strings_in
+from tfcam.preprocessing.text_readers import split_label, strings_in
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
@@ -152,12 +152,8 @@ def _supported(
 
 def _split(data: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Split texts from their labels; a tuple of two strings is one text of two segments."""
-    pairs = [each if _is_labelled(each) else (each, None) for each in data]
-    return [text for text, _ in pairs], [label for _, label in pairs]
-
-
-def _is_labelled(each: Any) -> bool:
-    return isinstance(each, tuple) and len(each) == 2 and strings_in(each, pairs=True) is None
+    split = [split_label(each, pairs=True) for each in data]
+    return [text for text, _ in split], [label for _, label in split]
 
 
 def _target(question: Question, label: Any) -> int | None:
