@@ -216,6 +216,9 @@ def test_a_text_is_read_word_by_word():
     found = look(network, subject, Choice((said[0].target,), 0, network.methods[:1]))
     assert found.comparison[0, 0].words == ("not", "a", "good", "film")
     assert "good" in show_maps(found, Style())
+    tested = verify_map(found, 0, 0)
+    assert tested.verification == tfcam.verify(network.model, found.comparison[0, 0])
+    assert "Hiding" in show_verification(tested)
     assert "<i>" not in show_answers(said, read_text("a <i>good</i> film"))
     names = {}
     lines = python_lines(found, Style()).replace("model = ...", "model = given")

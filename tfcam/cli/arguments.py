@@ -198,7 +198,7 @@ def with_window(options: dict[str, Any]) -> dict[str, Any]:
     """Make --window a part of how pictures are prepared, where many are read later."""
     window = options.pop("window")
     if window is not None:
-        options["preprocess"] = Window(*window, options["preprocess"])
+        options["preprocess"] = Window(window[0], window[1], options["preprocess"])
     return options
 
 

@@ -190,12 +190,9 @@ def _example(name: str, item: Any, read_picture: ReadPicture) -> Example | Skipp
 
 def _picture(picture: Any, floats: bool, window: Limits) -> np.ndarray:
     picture = as_arrays(picture)
-    if window is not None:
+    row = len(getattr(picture, "shape", ())) == 1  # that a model folds itself
+    if window is not None or not floats or not (row or is_prepared(picture)):
         return load_image(picture, window=window)
-    row = floats and len(getattr(picture, "shape", ())) == 1  # that a model folds itself
-    prepared = row or (floats and is_prepared(picture))
-    if not prepared:
-        return load_image(picture)
     array = as_numpy(picture)
     if not np.isfinite(array).all():
         count = np.count_nonzero(~np.isfinite(array))
@@ -269,7 +266,7 @@ def _element(element: Any, number: int, read_picture: ReadPicture) -> Example | 
     name = f"{number:06d}"
     try:
         if isinstance(element, tuple) and len(element) >= 2:
-            return Example(name, read_picture(element[0]), label=_label(element[1]))
+            return Example(name, read_picture(element[0]), label=label_of(element[1]))
         if not isinstance(element, dict):
             return Example(name, read_picture(element))
         if "image/filename" in element:
@@ -281,8 +278,8 @@ def _element(element: Any, number: int, read_picture: ReadPicture) -> Example | 
             name,
             image,
             None if normalised is None else _in_pixels(normalised, image.shape[:2]),
-            _label(element.get("label")),
-            tuple(_label(label) for label in things.get("label", ())),
+            label_of(element.get("label")),
+            tuple(label_of(label) for label in things.get("label", ())),
             None if mask is None else np.asarray(mask, bool).reshape(image.shape[:2]),
         )
         return _checked(example)
@@ -290,16 +287,17 @@ def _element(element: Any, number: int, read_picture: ReadPicture) -> Example | 
         return Skipped(name, str(error))
 
 
-def _label(value: Any) -> Any:
-    """A class's index or name; several numbers as they are: which class they name depends on how
-    many the model has.
+def label_of(value: Any) -> Any:
+    """A label as data sets give it: a class's index or name.
+
+    Several numbers stay as they are: which class they name depends on how many the model has.
     """
     if value is None:
         return None
     if isinstance(value, Mapping):  # of each output
-        return {key: _label(one) for key, one in value.items()}
+        return {key: label_of(one) for key, one in value.items()}
     if isinstance(value, tuple):
-        return tuple(map(_label, value))
+        return tuple(map(label_of, value))
     plain = np.asarray(value)
     if plain.size != 1:
         return plain

@@ -115,6 +115,7 @@ class MapStore:
                 f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
             )
         self.settings = check_settings(read_facts(file), file)
+        self._window: Limits = self.settings.get("picture_window")
         self._shards = Shards(path, self.settings["shard_size"])
         self._files = self._shards.files("maps")
         for file in (*self._files, *self._shards.files("skipped")):
@@ -312,11 +313,6 @@ class MapStore:
         except (ValueError, OSError):
             return None  # moved, or another machine: the maps can be had without
         return source if source.key == self._key else None
-
-    @property
-    def _window(self) -> Limits:
-        low, high = self.settings.get("picture_window") or (None, None)
-        return None if low is None else (low, high)
 
     @property
     def _key(self) -> str:
