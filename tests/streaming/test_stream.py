@@ -257,7 +257,8 @@ def test_what_is_done_is_not_read_again(shapes, folder, tmp_path, monkeypatch):
     read = []
     load = load_image
     monkeypatch.setattr(
-        "tfcam.data.folders.load_image", lambda path: read.append(path) or load(path)
+        "tfcam.data.folders.load_image",
+        lambda path, window: read.append(path) or load(path, window=window),
     )
     store = tfcam.stream(shapes, folder, to=tmp_path, **asked)
     assert len(read) == 2
