@@ -130,8 +130,7 @@ def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
             layer=name,
             extra=grid.extra,
             where=_where(grid),
-            height=grid.height,
-            width=grid.width,
+            patches=" x ".join(map(str, grid.sides[int(grid.apart) :])),
         )
         for grid, name in first.items()
     ]

@@ -190,7 +190,9 @@ def find_placement(
     tensor = calls.tensor(tap.path, tap.number, tap.side)
     turned = calls.positions(tensor)
     if not taken[calls.which].is_image:
-        return None if turned == calls.positions(calls.explained_input) else UNKNOWN
+        layout = calls.layouts.get(tensor or "")
+        lost = turned != calls.positions(calls.explained_input) or (layout and not layout.covers)
+        return UNKNOWN if lost else None
     if _is_sampled(calls, tensor):
         return UNKNOWN
     places: set[Placement | str | None] = set()
@@ -298,14 +300,75 @@ def _probe(cells: _Cells, sides: Sequence[int]) -> Placement | str | None:
             size * np.where(seen, (values - nothing) / weight, 0).sum(axis=-1) / counts
             for values, size in ((down, height), (across, width))
         )
-    margin = _own_padding(cells.entry.operation)
+    found = _fit_sides(cells, sides, y, x.T)
+    if found is UNKNOWN:
+        found = _fit_sides(cells, sides, *_by_parabolas(cells, sides))
+    return None if found is UNKNOWN and _keeps_places(cells, sides) else found
+
+
+def _fit_sides(
+    cells: _Cells, sides: Sequence[int], y: np.ndarray, x: np.ndarray
+) -> Placement | str | None:
+    """Fit where each cell looks, in rows (h, w) and in columns (w, h), along both sides."""
+    (height, width), margin = sides, _own_padding(cells.entry.operation)
     for transposed in (False, True):
-        y, x, margin = (y.T, x.T, margin[::-1]) if transposed else (y, x.T, margin)
+        if transposed:
+            y, x, margin = y.T, x.T, margin[::-1]
         rows, columns = _fit(y, height, margin[0]), _fit(x, width, margin[1])
         if rows is not None and columns is not None:
             covering = rows.covers(height) and columns.covers(width) and not transposed
             return None if covering else Placement(rows, columns, transposed)
-    return None if _keeps_places(cells, sides) else UNKNOWN
+    return UNKNOWN
+
+
+def _by_parabolas(cells: _Cells, sides: Sequence[int]) -> list[np.ndarray]:
+    """Read where each cell looks where a picture's own statistics scale it, (h, w) and (w, h).
+
+    A scaling and a shift of all values leave the vertex of a parabola where it is: of those that
+    have it at the ends of a side the cells are known, and so of all between; one that has it in the
+    middle must agree.
+    """
+    found = []
+    for axis, size in enumerate(sides):
+        along, across = (np.indices(sides)[n] + 0.5 for n in (axis, 1 - axis))
+        # Whole numbers round up here and down there: their mean across is exact.
+        dither = (across / sides[1 - axis] - 0.5) / 255
+        pictures = [(along / size - vertex) ** 2 + dither for vertex in (0, 0.5, 1)]
+        read = [cells.read(picture[..., np.newaxis]) for picture in pictures]
+        found.append(_between_vertices([each[..., 0] for each in read if each is not None], size))
+    return [found[0], found[1].T]
+
+
+def _between_vertices(read: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Where cells (h, w) lie between the vertices of parabolas; NaN of what is on none."""
+    nowhere = np.full(read[0].shape if read else (1, 1), np.nan)
+    axis = int(np.ptp(read[0], axis=1).mean() > np.ptp(read[0], axis=0).mean()) if read else 0
+    if len(read) < 3 or nowhere.shape[axis] < 8:
+        return nowhere
+    lines = [np.moveaxis(values, axis, 0) for values in read]
+    numbers, quarters = np.arange(len(lines[0])), [count // 4 for count in lines[0].shape]
+    middle, centre = (
+        slice(n, count - n) for n, count in zip(quarters, lines[0].shape, strict=True)
+    )
+    means = [each[middle, centre].mean(axis=1) for each in lines]
+    curves = [np.polyfit(numbers[middle], mean, 2) for mean in means]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        start, half, stop = (-slope / (2 * bend) for bend, slope, _ in curves)
+        step = size / (stop - start)
+    fits = (
+        np.abs(np.polyval(curve, numbers[middle]) - mean).max() <= 0.05 * np.ptp(mean)
+        for curve, mean in zip(curves, means, strict=True)
+    )
+    if not abs(half - (start + stop) / 2) * abs(step) <= _NEAR or not all(fits):
+        return nowhere
+    near, on = max(_NEAR / abs(step), 0.6), np.ones(lines[0].shape, bool)
+    for values, curve in zip(lines, curves, strict=True):
+        wanted = np.polyval(curve, numbers)
+        moved = [np.abs(np.polyval(curve, numbers + by) - wanted) for by in (-near, near)]
+        allowed = np.maximum(np.max(moved, axis=0), 0.01 * np.ptp(wanted))
+        on &= np.abs(values - wanted[:, np.newaxis]) <= allowed[:, np.newaxis]
+    places = np.where(on, step * (numbers - start)[:, np.newaxis], np.nan)
+    return np.moveaxis(places, 0, axis)
 
 
 def _keeps_places(cells: _Cells, sides: Sequence[int]) -> bool:

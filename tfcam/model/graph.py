@@ -257,7 +257,8 @@ class ModelGraph(ModelTree):
         def default() -> DefaultLayer:
             return self.default_layer(which, grid, asked)
 
-        place = open_layer(self, layer, lambda: self.calls(which), default, grid, self.takes_images)
+        rank = 4 if self.takes_images else len(self.inputs[which].sides) + 2
+        place = open_layer(self, layer, lambda: self.calls(which), default, grid, rank)
         return place._replace(tap=self._in_frames(self._seeing(place.tap, which), which))
 
     def _in_frames(self, tap: Tap, which: int) -> Tap:
