@@ -178,6 +178,7 @@ def test_pictures_that_are_changed_afterwards_are_explained_as_they_were(dtype, 
     assert all(explanation.image.std() > 50 for explanation in look.explanations)
 
 
+@pytest.mark.slow
 def test_other_callbacks_see_the_numbers(tmp_path):
     stop = keras.callbacks.EarlyStopping("explain_box_iou", patience=9, mode="max")
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
@@ -252,6 +253,7 @@ def test_boxes_lie_where_they_are_in_a_picture_that_is_drawn_smaller(tmp_path):
     assert white.min() / cell.picture.shape[0] == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.slow
 def test_no_figure_is_left_open_and_the_backend_stays(tmp_path):
     backend = plt.get_backend()
     learn(looking(tmp_path), epochs=2)
@@ -339,12 +341,14 @@ def test_the_cost_is_bounded_and_it_says_so(tmp_path, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_without_a_bound_nothing_is_left_out(tmp_path, monkeypatch):
     look = looking(tmp_path, log_dir=None)
     learn([ticking(monkeypatch, 100.0), look], epochs=4)
     assert (look.skipped, look.seconds) == ([], 500.0)
 
 
+@pytest.mark.slow
 def test_a_skipped_last_epoch_is_made_at_the_end(tmp_path):
     """A callback behind it stops the training at an epoch that was not due."""
     look = looking(tmp_path, every=5)

@@ -21,6 +21,7 @@ def test_it_is_short():
     assert len(TEXT.splitlines()) <= 320
 
 
+@pytest.mark.slow
 def test_the_printed_result_is_what_is_printed(data):
     keras.utils.clear_session()  # names of layers are numbered from the first on
     model = keras.applications.MobileNetV2(weights="imagenet")

@@ -24,6 +24,7 @@ def verified(*words):
     return CliRunner().invoke(app, ["verify", "a.png", "--model", "shapes", *words])
 
 
+@pytest.mark.slow
 def test_it_says_what_the_library_says(picture):
     model = tfcam.demo_model()
     explanation = tfcam.explain(model, picture, target=5, method="layer_cam", labels=KINDS)

@@ -126,6 +126,7 @@ def test_freeze_is_yes_or_no():
         tfcam.Explainer(tfcam.demo_model(), freeze="yes")
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_is_frozen_too_streamed_and_exported(tmp_path):
     """TensorFlow can't make constants of what the gradient of a loop reads."""
     layers = keras.layers

@@ -42,6 +42,7 @@ class Page(HTMLParser):
             self.titles.append(data)
 
 
+@pytest.mark.slow
 def test_the_page_has_everything_and_asks_nobody(made, tmp_path):
     path = made.save(tmp_path / "report.html")
     page = Page(path.read_text(encoding="utf-8"))

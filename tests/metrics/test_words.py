@@ -12,15 +12,15 @@ VOCABULARY = ["bad", "good", "film", "a"]
 WEIGHTS = np.array([0.0, 0.0, -3.0, 2.0, 0.5, 0.0])  # of padding, unknown, and the words
 
 
-def additive():
+def additive(length=5):
     """The logit of class 1 is the sum of the words' weights, that of class 0 is 0."""
-    read = layers.TextVectorization(vocabulary=VOCABULARY, output_sequence_length=5)
+    read = layers.TextVectorization(vocabulary=VOCABULARY, output_sequence_length=length)
     strings = keras.Input((1,), dtype="string")
     embedding = layers.Embedding(6, 1)
     x = layers.GlobalAveragePooling1D()(embedding(read(strings)))
     model = keras.Model(strings, layers.Dense(2, use_bias=False, activation="softmax", name="h")(x))
     embedding.set_weights([WEIGHTS[:, np.newaxis]])
-    model.get_layer("h").set_weights([np.array([[0.0, 5.0]])])
+    model.get_layer("h").set_weights([np.array([[0.0, length]])])
     return model
 
 

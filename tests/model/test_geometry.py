@@ -8,8 +8,8 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam.model.geometry import Axis, Placement
 from tfcam.model.graph import graph_of
+from tfcam.model.placement import Axis, Placement
 
 HEIGHT, WIDTH = 48, 64
 # Rows and columns of one bright square, of uneven distance to all sides.

@@ -53,12 +53,13 @@ def transformer(join, read):
 METHODS = ("grad_cam", "score_cam", "lrp", "attention_rollout")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "read"),
     [
         pytest.param((0, 0, 1), -1, id="at the end"),
-        pytest.param((0, 0, 1), 9, id="at the end, by index", marks=pytest.mark.slow),
-        pytest.param((0, 1, 0), 4, id="between", marks=pytest.mark.slow),
+        pytest.param((0, 0, 1), 9, id="at the end, by index"),
+        pytest.param((0, 1, 0), 4, id="between"),
     ],
 )
 def test_the_map_is_the_same_wherever_the_class_token_stands(counts, read):

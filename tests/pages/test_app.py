@@ -176,8 +176,10 @@ def test_a_text_and_back(chromium, address):
         page.click("#read")
         page.wait_for_selector("#maps figure")
         assert "good" in page.inner_text("#maps")
-        assert not page.is_visible("#verify")
         assert not page.is_visible("#file")
+        page.click("#verify")
+        page.wait_for_selector("#verified h2")
+        assert "5 changed texts" in page.inner_text("#verified")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -158,6 +158,7 @@ def test_downloads_hold_the_maps(found, tmp_path):
         make_download("PNG", Look(*(found.network, found.subject, found.choice, None)), Style())
 
 
+@pytest.mark.slow
 def test_a_map_is_verified_as_by_the_library_and_says_how_far_it_is(found):
     parts = []
     with watched(lambda part, what: parts.append((part, what))):
@@ -211,6 +212,9 @@ def test_a_text_is_read_word_by_word():
     found = look(network, subject, Choice((said[0].target,), 0, network.methods[:1]))
     assert found.comparison[0, 0].words == ("not", "a", "good", "film")
     assert "good" in show_maps(found, Style())
+    tested = verify_map(found, 0, 0)
+    assert tested.verification == tfcam.verify(network.model, found.comparison[0, 0])
+    assert "Hiding" in show_verification(tested)
     assert "<i>" not in show_answers(said, read_text("a <i>good</i> film"))
     names = {}
     lines = python_lines(found, Style()).replace("model = ...", "model = given")

@@ -31,6 +31,7 @@ def star(tmp_path):
     return str(file)
 
 
+@pytest.mark.slow
 def test_an_upload_is_explained_and_slid_and_restyled(visits, star):
     begun = visits.upload("shapes", "auto", star, *STYLE)
     session = begun["session"]
@@ -108,6 +109,7 @@ def test_another_network_begins_anew(visits):
     assert not parts_of(visits.networks["halved"])["text"]["visible"]
 
 
+@pytest.mark.slow
 def test_the_line_of_each_kind_of_network_makes_it(tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)
     tfcam.demo_model().save("mine.keras")

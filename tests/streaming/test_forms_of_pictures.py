@@ -33,9 +33,8 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(
-    "shape", [(144,), (12, 12), pytest.param((12, 12, 1), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(144,), (12, 12), (12, 12, 1)])
 def test_rows_and_grey_pictures_are_streamed_as_they_are_explained(shape, tmp_path):
     """As keras.datasets.mnist gives them: (N, 28, 28) and no axis of channels."""
     model, given = grey(shape), ROWS.reshape(5, *(shape if len(shape) == 1 else (12, 12)))

@@ -55,6 +55,7 @@ def test_a_map_of_what_the_model_uses_has_no_finding_and_any_other_has():
     assert f"{result.name} hardly more" in result.findings[0].message
 
 
+@pytest.mark.slow
 def test_it_is_what_verify_says_saved_and_shown(demo, tmp_path):
     result = tfcam.explain(demo, SCENES[0], labels=KINDS, verify=True)
     plain = tfcam.explain(demo, SCENES[0], labels=KINDS)
@@ -166,6 +167,7 @@ def test_the_share_of_maps_that_mark_what_the_model_uses():
         tfcam.metrics.supported(probe, heatmaps, fills=["noisy_linear"])
 
 
+@pytest.mark.slow
 def test_a_stream_has_p_and_verdict_as_columns(demo, tmp_path):
     scenes = [tfcam.scenes.draw_scene(seed, kinds=[KINDS[seed]]).image for seed in range(3)]
     explained = [tfcam.explain(demo, scene, labels=KINDS) for scene in scenes]

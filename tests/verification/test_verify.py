@@ -117,6 +117,7 @@ def hidden_by_hand(image, heatmap, fraction, fill):
     return result.reshape(image.shape)
 
 
+@pytest.mark.slow
 def test_falls_are_those_of_plain_keras():
     rng = np.random.default_rng(3)
     model, image = of_corner(), rng.random((12, 12, 3)).astype(np.float32)
@@ -184,6 +185,7 @@ def test_a_map_that_marks_all_alike_is_not_supported(demo):
     np.testing.assert_allclose(flat.falls, 0, atol=10 * np.finfo(np.float32).eps)
 
 
+@pytest.mark.slow
 def test_the_model_stays_as_it_is_bit_for_bit():
     model, image = tfcam.demo_model(), STAR
     before = snapshot(model, image[np.newaxis])

@@ -259,7 +259,7 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
     name = f"{number:06d}"
     try:
         if isinstance(element, tuple) and len(element) >= 2:
-            return Example(name, _picture(element[0], floats), label=_label(element[1]))
+            return Example(name, _picture(element[0], floats), label=label_of(element[1]))
         if not isinstance(element, dict):
             return Example(name, _picture(element, floats))
         if "image/filename" in element:
@@ -271,8 +271,8 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
             name,
             image,
             None if normalised is None else _in_pixels(normalised, image.shape[:2]),
-            _label(element.get("label")),
-            tuple(_label(label) for label in things.get("label", ())),
+            label_of(element.get("label")),
+            tuple(label_of(label) for label in things.get("label", ())),
             None if mask is None else np.asarray(mask, bool).reshape(image.shape[:2]),
         )
         return _checked(example)
@@ -280,16 +280,16 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
         return Skipped(name, str(error))
 
 
-def _label(value: Any) -> Any:
-    """A class's index or name; several numbers as they are: which class they name depends on how
+def label_of(value: Any) -> Any:
+    """A label as data sets give it: a class's index or name; several numbers as they are: which class they name depends on how
     many the model has.
     """
     if value is None:
         return None
     if isinstance(value, Mapping):  # of each output
-        return {key: _label(one) for key, one in value.items()}
+        return {key: label_of(one) for key, one in value.items()}
     if isinstance(value, tuple):
-        return tuple(map(_label, value))
+        return tuple(map(label_of, value))
     plain = np.asarray(value)
     if plain.size != 1:
         return plain

@@ -76,7 +76,8 @@ def evaluate(
             or of ``tfcam.Example``. Boxes refer to the picture as it is stored; where a
             file says the size of the picture as EXIF turns it, to that. Of a model of texts a list
             of strings, or of (text, label): words are hidden in the order of each map, by deletion,
-            insertion, comprehensiveness and sufficiency, beside random_words and first_words.
+            insertion, comprehensiveness and sufficiency (or "supported", if named), beside
+            random_words and first_words.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
             weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
             as in ("score_cam", {"channels": 32}), are taken, too.

@@ -17,10 +17,13 @@ from tfcam.evaluation.question import Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.explainer.explainer import Explainer
 from tfcam.methods.selection import MethodChoice, as_request, request_name
+from tfcam.metrics.checks import raw_map_of
+from tfcam.metrics.word_orders import word_removal
+from tfcam.metrics.word_probe import WordProbe, word_probes
 from tfcam.metrics.words import erase_words
 from tfcam.model.labels import class_of
 from tfcam.model.taps import Layers
-from tfcam.preprocessing.text_readers import strings_in
+from tfcam.preprocessing.text_readers import split_label, strings_in
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
@@ -32,6 +35,8 @@ TEXT_METRICS = {
     "comprehensiveness": "higher",
     "sufficiency": "lower",
 }
+# Of 0 and 1, whose mean is a share: the removal test of ``tfcam.verify``, up to 800 passes a map.
+SUPPORTED = "supported"
 # Maps that know nothing: of random values, and of values that fall from the first word to the last.
 TEXT_BASELINES = ("random_words", "first_words")
 
@@ -62,7 +67,7 @@ def evaluate_texts(
         question: What is asked of the model.
         data: Texts, or (text, label).
         methods: The methods; None for those that find words.
-        metrics: Of ``TEXT_METRICS``; None for all.
+        metrics: Of ``TEXT_METRICS``, or "supported"; None for all but that one.
         layer: The layer; None for the embeddings, or the usual one.
         baselines: Of ``TEXT_BASELINES``; None for both.
         seed: Random seed of the baseline and the intervals.
@@ -71,7 +76,8 @@ def evaluate_texts(
     Raises:
         ValueError: If there is no such metric or baseline, or a text lacks the label it needs.
     """
-    better = _chosen("metrics", metrics, TEXT_METRICS)
+    known = TEXT_METRICS | {SUPPORTED: "higher"}
+    better = _chosen("metrics", metrics or [*TEXT_METRICS], known)
     usual = _chosen("baselines", baselines, dict.fromkeys(TEXT_BASELINES, "baseline"))
     texts, labels = _split(data)
     targets = [_target(question, label) for label in labels]
@@ -81,6 +87,9 @@ def evaluate_texts(
         "input": question.input,
         "output": settings.output,
     }
+    probes: list[WordProbe] = []
+    if SUPPORTED in better:
+        probes = word_probes(question.model, texts, question.preprocess, question.input, settings)
     table: list[Row] = []
     kinds: dict[CandidateKey, str] = {}
 
@@ -90,11 +99,13 @@ def evaluate_texts(
         erased = erase_words(
             question.model, texts, maps, own, batch_size=settings.at_once, **shared
         )
+        supported = _supported(probes, maps, erased.targets, seed) if probes else []
         for place, text in enumerate(texts):
             target, likely = int(erased.targets[place]), float(erased.probabilities[place])
             name = f"{place:06d} {text if isinstance(text, str) else ' | '.join(text)}"
             for metric in better:
-                value = float(getattr(erased, metric)[place])
+                values = supported if metric == SUPPORTED else getattr(erased, metric)
+                value = float(values[place])
                 label = question.label(target)
                 table.append(Row(name, *key, metric, value, target, label, likely))
 
@@ -128,14 +139,21 @@ def evaluate_texts(
     return conclude(pd.DataFrame(table), tally, better, kinds, about, seed)
 
 
+def _supported(
+    probes: Sequence[WordProbe], maps: Sequence[Any], targets: np.ndarray, seed: int
+) -> list[bool]:
+    """Test each map of texts."""
+    asked = zip(probes, maps, targets, strict=True)
+    return [
+        word_removal(probe, raw_map_of(own), int(target), seed=seed).verdict == SUPPORTED
+        for probe, own, target in asked
+    ]
+
+
 def _split(data: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Split texts from their labels; a tuple of two strings is one text of two segments."""
-    pairs = [each if _is_labelled(each) else (each, None) for each in data]
-    return [text for text, _ in pairs], [label for _, label in pairs]
-
-
-def _is_labelled(each: Any) -> bool:
-    return isinstance(each, tuple) and len(each) == 2 and strings_in(each, pairs=True) is None
+    split = [split_label(each, pairs=True) for each in data]
+    return [text for text, _ in split], [label for _, label in split]
 
 
 def _target(question: Question, label: Any) -> int | None:

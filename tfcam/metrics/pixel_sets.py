@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,12 +12,15 @@ from scipy.stats import rankdata
 
 from tfcam.metrics.imputation import FILLS, Fill, impute
 from tfcam.metrics.probing import Probe, Replaced, Variants
+from tfcam.utils.prefetch import map_in_order
 from tfcam.utils.validation import check_choice
 
 PixelSets = Callable[[], Iterator[np.ndarray]]
 
 # What is left of equal values is rounding: a smaller share than this must not be correlated.
 _ROUNDING = 1e-12
+
+_THREADS = os.cpu_count() or 1
 
 
 class SetFalls(NamedTuple):
@@ -64,12 +68,16 @@ def without(
         seeds: The seed of the noise of each set of an image.
     """
     if fill == "noisy_linear":  # what it fills in depends on what is removed
-        asked = itertools.product(probe.inputs, seeds)
-        pairs = zip(asked, removed, strict=True)
-        return (impute(image, each, fill, seed)[np.newaxis] for (image, seed), each in pairs)
+        asked = zip(itertools.product(probe.inputs, seeds), removed, strict=True)
+        return map_in_order(_filled_from_neighbours, asked, _THREADS, depth=2 * _THREADS)
     everything = np.ones(probe.inputs.shape[1:-1], bool)
     filled = np.stack([impute(image, everything, fill) for image in probe.inputs])
     return Replaced(removed, filled, np.repeat(np.arange(len(probe)), len(seeds)))
+
+
+def _filled_from_neighbours(asked: tuple[tuple[np.ndarray, int], np.ndarray]) -> np.ndarray:
+    (image, seed), removed = asked
+    return impute(image, removed, "noisy_linear", seed)[np.newaxis]
 
 
 def random_sets(shape: tuple[int, ...], size: int, count: int, seed: int) -> Iterator[np.ndarray]:

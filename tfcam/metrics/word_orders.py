@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfcam.metrics.removal_test import LEAST
+from tfcam.metrics.removal_test import LEAST, Removal, judged
 from tfcam.metrics.word_probe import WordProbe
 
+# Which part of the words a map marks.
+FRACTION = 0.25
 # Words are hidden in at most so many steps.
 _STEPS = 8
 
@@ -66,6 +68,19 @@ def other_orders(own: np.ndarray, count: int, draws: int, seed: int) -> np.ndarr
     return orders
 
 
+def orders_of(values: np.ndarray, fraction: float, draws: int, seed: int) -> tuple[np.ndarray, int]:
+    """The order of a map and the others that it is held against, (1 + N, W), and how many it marks.
+
+    Args:
+        values: (W,) of the words, signed.
+        fraction: Which part of the words is marked.
+        draws: The number of orders that are drawn.
+        seed: Their seed.
+    """
+    own, count = word_order(values), marked_count(values, fraction)
+    return np.stack([own, *other_orders(own, count, draws, seed)]), count
+
+
 @dataclass(frozen=True)
 class WordsHidden:
     """The probabilities of a text as words are hidden, the strongest first.
@@ -95,3 +110,21 @@ class WordsHidden:
         before, after = (np.log(np.maximum(each, LEAST)) for each in (whole, self.without))
         falls: np.ndarray = (before - after).mean(axis=1)
         return falls[:, target] - falls[:, rival]
+
+
+def word_removal(
+    probe: WordProbe, values: np.ndarray, target: int, draws: int = 99, seed: int = 0
+) -> Removal:
+    """Test whether a model uses the words that a map marks, as ``tfcam.verify`` does.
+
+    Args:
+        probe: The model and the text.
+        values: (W,) of the words, signed.
+        target: The class.
+        draws: The number of other orders, at most.
+        seed: Their seed.
+    """
+    orders, count = orders_of(values, FRACTION, draws, seed)
+    (whole,) = probe.probabilities(np.zeros((1, len(values)), bool))
+    falls = whole[target] - WordsHidden.of(probe, orders, count).mean[:, target]
+    return judged(falls[0], falls[1:])

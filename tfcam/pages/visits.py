@@ -137,7 +137,6 @@ class Visits:
         found = looking.look(network, session.subject, choice)
         made = [] if found.comparison is None else [*found.comparison]
         maps = [(one.title.replace("\n", ", "), number) for number, one in enumerate(made)]
-        verifiable = bool(maps) and not network.is_text
         which = {"choices": maps, "value": 0 if maps else None}
         return {
             **_emptied(),
@@ -146,11 +145,10 @@ class Visits:
             "layer": int(place),
             "layer_name": _layer_name(network, int(place)),
             "words": showing.show_words(found),
-            "which": {**which, "visible": verifiable and len(maps) > 1},
-            "verify": {"visible": verifiable},
+            "which": {**which, "visible": len(maps) > 1},
+            "verify": {"visible": bool(maps)},
             "downloads": {"visible": bool(maps)},
-            # A text can't be changed bit by bit, as the report's verification does.
-            "download_HTML": {"visible": verifiable},
+            "download_HTML": {"visible": bool(maps) and not network.is_text},
             "message": said(f"{len(maps)} {'map' if len(maps) == 1 else 'maps'} made."),
         }
 

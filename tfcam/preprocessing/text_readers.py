@@ -166,5 +166,24 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
     return [each for each in inner if each is not None and not isinstance(each, list)]
 
 
+def split_label(item: Any, pairs: bool) -> tuple[Any, Any]:
+    """Split a text from its label, None where it has none.
+
+    Args:
+        item: A text, or (text, label).
+        pairs: Whether a tuple of strings is one text of several segments.
+
+    Example:
+        >>> split_label(("a film", 1), True), split_label(("why?", "so"), True)
+        (('a film', 1), (('why?', 'so'), None))
+        >>> split_label(("a film", "good"), False)
+        ('a film', 'good')
+    """
+    if not isinstance(item, tuple) or len(item) < 2:
+        return item, None
+    segments = pairs and isinstance(strings_in(item, pairs), tuple)
+    return (item, None) if segments else item[:2]
+
+
 def _plain(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

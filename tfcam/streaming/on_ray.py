@@ -38,7 +38,7 @@ def stream_on_ray(
     num_gpus: float = 0,
     num_cpus: float = 1,
     layer: Layer = None,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    method: str | Callable[[Reading], tf.Tensor] | None = None,
     target: Target = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,

@@ -32,7 +32,7 @@ def stream(
     *,
     to: str | os.PathLike[str],
     layer: Layer = None,
-    method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+    method: str | Callable[[Reading], tf.Tensor] | None = None,
     target: Target = None,
     preprocess: Preprocess = "auto",
     labels: Labels | None = None,

@@ -11,7 +11,7 @@ from tfcam.explainer.explainer import Explainer
 from tfcam.metrics.moves import count_as_large
 from tfcam.metrics.removal_test import UNDECIDED, judged
 from tfcam.metrics.similarity import spearman
-from tfcam.metrics.word_orders import WordsHidden, marked_count, other_orders, word_order
+from tfcam.metrics.word_orders import WordsHidden, marked_count, orders_of, word_order
 from tfcam.metrics.word_probe import WordProbe
 from tfcam.results.explanation import Explanation
 from tfcam.results.verification import WORD_FILLS, Check, Verification
@@ -66,9 +66,7 @@ def verify_words(
     (whole,) = probe.probabilities(np.zeros((1, len(explanation.words)), bool))
     check_number(explanation, explanation.probability, float(whole[target]))
     rival = int(np.argmax(np.where(np.arange(len(whole)) == target, -1.0, whole)))
-    count = marked_count(explanation.raw, inquiry.fraction)
-    own = word_order(explanation.raw)
-    orders = np.stack([own, *other_orders(own, count, inquiry.draws, inquiry.seed)])
+    orders, count = orders_of(explanation.raw, inquiry.fraction, inquiry.draws, inquiry.seed)
     with progress_bar(2 + STAGES, "verifying", inquiry.progress) as advance:
         hidden = WordsHidden.of(probe, orders, count)
         falls = whole[target] - hidden.mean[:, target]
@@ -79,7 +77,7 @@ def verify_words(
         contrast = None if rival == target else hidden.contrast(whole, target, rival)
         other = pair_name((rival, NOTHING), inquiry.labels)
         checks = (
-            _of_use(probe, explanation, own < count, hidden, whole, target),
+            _of_use(probe, explanation, orders[0] < count, hidden, whole, target),
             of_class(contrast, explanation.name, other, alike, SAME),
             _of_training(again, probe, inquiry, whole, target, float(falls[0]), advance),
         )
