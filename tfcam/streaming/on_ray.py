@@ -78,8 +78,9 @@ def stream_on_ray(
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Layer objects are taken,
             too.
-        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
-            the raw maps.
+        method: The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text,
+            where no layer is given, integrated_gradients at the embeddings of its words. Or a
+            function Reading -> (B, h, w), the raw maps.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
             outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
