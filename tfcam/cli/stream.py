@@ -13,6 +13,7 @@ from tfcam.cli.evaluate import Data, Model
 from tfcam.cli.flags import flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
+from tfcam.engine.options import usual_method
 
 
 @flags(*DOORS["stream"])
@@ -26,7 +27,8 @@ def explain_dataset(
 ) -> None:
     """Explain a whole data set into a folder of Parquet files; goes on after a stop."""
     changes = read_method_options(option, DOORS["stream"])
-    check_method_options(options["method"], changes, options)
+    usual = usual_method(str(data).endswith(".txt"), options["layer"])
+    check_method_options(options["method"] or usual, changes, options)
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.streaming.shard_files import metadata_of
     from tfcam.streaming.shards import Shards
