@@ -35,7 +35,7 @@ def test_a_row_is_what_explain_gives(tmp_path, make):
     assert store.skipped.values.tolist()[0][:2] == [6, "000006"]
     assert "at least one word" in store.skipped.reason[0]
     again = tfcam.open_store(tmp_path)
-    for (text, label), row in zip(DATA, again, strict=True):
+    for (text, _), row in zip(DATA, again, strict=True):
         found = tfcam.explain(model, text)
         assert (row.text, row.words, row.spans) == (text, found.words, found.spans)
         assert (row.method, row.target) == ("integrated_gradients", found.target)

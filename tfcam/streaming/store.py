@@ -377,7 +377,8 @@ class MapStore:
             return None
         raise ValueError(
             f"data must be those that were explained, {self.settings['data']}; number {number}, "
-            f"{row['key']!r}, is another {'text' if self._of_texts else 'picture'}. Give those, or open the store without data."
+            f"{row['key']!r}, is another {'text' if self._of_texts else 'picture'}. Give "
+            "those, or open the store without data."
         )
 
     def _next(self, number: int) -> Example | Skipped:
