@@ -16,9 +16,6 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from tfcam import maps
-from tfcam.data.example import Example, Skipped, Source
-from tfcam.data.marks import mark_at
-from tfcam.data.sources import open_data
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import is_prepared, load_image
@@ -34,9 +31,9 @@ from tfcam.streaming.shard_files import (
     schema_of,
 )
 from tfcam.streaming.shards import Shards
+from tfcam.streaming.store_data import StoreData
 from tfcam.streaming.store_settings import check_settings
 from tfcam.streaming.text_rows import padded, text_values
-from tfcam.streaming.texts import TEXTS_OF_SEGMENTS, open_texts
 from tfcam.utils.run_folder import SETTINGS, read_facts
 from tfcam.utils.terminal_text import make_printable
 
@@ -107,7 +104,7 @@ class MapStore:
     """
 
     def __init__(self, path: Path, data: Any = None, follow: bool = False) -> None:
-        self.path, self._data, self._follow = path, data, follow
+        self.path = path
         file = path / SETTINGS
         if not path.is_dir():
             raise FileNotFoundError(f"No store {str(path)!r}.")
@@ -122,11 +119,9 @@ class MapStore:
             self._shards.check_file(file)
         counts = [metadata_of(file).num_rows for file in self._files]
         self._ends = np.cumsum(counts, dtype=np.int64)
-        self._reader: tuple[int, Iterator[Example | Skipped]] | None = None
         self._groups = functools.lru_cache(maxsize=64)(self._count_groups)
         self._read = functools.lru_cache(maxsize=2)(self._read_group)
-        if data is not None and self._source is not None:
-            self._check(self._source)
+        self._data = StoreData(self.settings, data, follow)
 
     @property
     def finished(self) -> bool:
@@ -173,7 +168,7 @@ class MapStore:
         """
         if not len(self):
             return np.zeros((0, 0, 0), np.float32)
-        if self._of_texts:
+        if self._data.of_texts:
             return padded(self._columns(["map"])["map"])
         table = self._columns(["map", "shape"])
         shape = table["shape"][0].as_py()
@@ -222,16 +217,18 @@ class MapStore:
             Finding(*texts) for texts in zip(values["findings"], values["messages"], strict=True)
         ]
         if "text" in values:
-            self._compare(values)
+            self._data.example(values)  # tells another text
             told = text_values(values, flat, self.path)
             raw, size = flat, flat.shape
         else:
             size = (values["height"], values["width"])
             raw = self._folded(values, flat, size)
-            picture = self._picture(values) if image is None else _pixels(image, size)
-            if picture is None:
+            if image is None and (example := self._data.example(values)) is not None:
+                image = example.image
+            if image is None:
                 findings.append(finding("no_picture", key=values["key"]))
-                picture = np.full((*size, 3), 128, np.uint8)
+                image = np.full((*size, 3), 128, np.uint8)
+            picture = _pixels(image, size)
             if picture.shape[:2] != size:
                 raise ValueError(
                     f"The picture of {values['key']!r} must have the size that was explained, "
@@ -314,83 +311,6 @@ class MapStore:
         except (KeyError, ValueError, RecursionError, AttributeError):
             pass
         raise ValueError(f"A file of {str(self.path)!r} does not say how its maps were made.")
-
-    # --- the pictures -----------------------------------------------------------------------
-
-    @functools.cached_property
-    def _source(self) -> Source | None:
-        place = self.settings["place"] or {}
-        if self._data is not None:  # paths that the store names are not followed
-            known = {"split": place["split"]} if "split" in place else {}
-            if self._of_texts:
-                return open_texts(self._data, self.settings["unit"] == TEXTS_OF_SEGMENTS)
-            return open_data(self._data, **known, floats=True)
-        if not self._follow or "://" in place.get("data", "://"):
-            return None
-        try:
-            source = open_data(floats=True, **place)
-        except (ValueError, OSError):
-            return None  # moved, or another machine: the maps can be had without
-        return source if source.key == self._key else None
-
-    @property
-    def _of_texts(self) -> bool:
-        return "unit" in self.settings
-
-    @property
-    def _key(self) -> str:
-        return self.settings["pictures_digest"]
-
-    def _check(self, source: Source) -> None:
-        if source.key != self._key:
-            raise ValueError(
-                f"data must be those that were explained, {self.settings['data']}; these are "
-                f"others: {source.name}."
-            )
-
-    def _picture(self, row: Mapping[str, Any]) -> np.ndarray | None:
-        """Read the picture of a row, if it is the one that was explained.
-
-        Raises:
-            ValueError: If the caller's data hold another in its place.
-        """
-        source = self._source
-        if source is None:
-            return None
-        size = (row["height"], row["width"])
-        example = self._compare(row)
-        return _pixels(example.image, size) if isinstance(example, Example) else None
-
-    def _compare(self, row: Mapping[str, Any]) -> Example | Skipped | None:
-        """Read the example of a row, if it is the one that was explained.
-
-        Raises:
-            ValueError: If the caller's data hold another in its place.
-        """
-        source, number = self._source, row["number"]
-        if source is None:
-            return None
-        example = source.item(number) if source.item else self._next(number)
-        if mark_at(source, number, example).picture == row["picture"]:
-            return example
-        if self._data is None:
-            return None
-        raise ValueError(
-            f"data must be those that were explained, {self.settings['data']}; number {number}, "
-            f"{row['key']!r}, is another {'text' if self._of_texts else 'picture'}. Give "
-            "those, or open the store without data."
-        )
-
-    def _next(self, number: int) -> Example | Skipped:
-        """Read a picture of data that can be read in order only: on from the last one asked for."""
-        assert self._source is not None
-        if self._reader is None or number < self._reader[0]:
-            self._reader = (number, self._source.read(number))
-        at, reader = self._reader
-        for _ in range(number - at):
-            next(reader)
-        self._reader = (number + 1, reader)
-        return next(reader)
 
 
 def _pixels(image: Any, size: tuple[int, int]) -> np.ndarray:
