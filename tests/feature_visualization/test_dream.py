@@ -452,3 +452,11 @@ def test_own_transforms_and_parametrisations_are_taken():
     flat = tfcam.dream(linear(), 0, parametrisation=Fourier(power=0.0), **options)
     assert flat.settings["parametrisation"].startswith("Fourier(power=0.0")
     assert set(PRESETS) == {"fourier", "plain", "yosinski", "deep_dream"}
+
+
+@pytest.mark.slow
+def test_many_dreams_of_one_model_are_no_reason_for_a_warning(shapes, caplog, monkeypatch):
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    for target in range(6):
+        tfcam.dream(shapes, target, steps=1, progress=False)
+    assert caplog.records == []

@@ -85,6 +85,9 @@ def test_ranks_that_differ_by_rounding_are_equal(rng):
     assert rank_correlation(noisy, other) == pytest.approx(wanted, abs=1e-12)
     assert rank_correlation(np.full(40, 0.1) * (1 + 1e-15 * other), other) == 0
     assert rank_correlation(np.zeros(40), other) == 0
+    single = values + 1e-7 * rng.random(40)  # as the falls of probabilities are
+    assert rank_correlation(other, single, 1e-6) == pytest.approx(wanted, abs=1e-12)
+    assert rank_correlation(other, single) != pytest.approx(wanted, abs=1e-3)
 
 
 # The formulas

@@ -162,7 +162,9 @@ class OpenedModel:
         head = self.graph.head(self.which)
         if isinstance(head, HeadError):
             others = ", ".join(
-                method.name for method in METHODS.values() if Need.CLASS_WEIGHTS not in method.needs
+                method.name
+                for method in METHODS.values()
+                if not method.needs & (Need.CLASS_WEIGHTS | Need.ATTENTIONS)
             )
             raise ValueError(
                 "CAM needs a linear head: global pooling, then one linear layer, then the output. "

@@ -209,7 +209,6 @@ class _Studio:
         """Measure pictures, (n, H, W, C) uint8, before and after the ascent."""
         kinds: list[str] = []
 
-        @tf.function(autograph=False)
         def measured(images: tf.Tensor) -> Any:
             seen = self.see(images, images)
             values = self.objective(seen)
@@ -224,8 +223,10 @@ class _Studio:
             known = known or tf.reduce_all(are_probabilities(seen.outputs))
             return values, chances, known
 
-        start, *_ = measured(tf.constant(before, tf.float32) / 255)
-        scores, chances, known = measured(tf.constant(after, tf.float32) / 255)
+        first, last = (tf.constant(each, tf.float32) / 255 for each in (before, after))
+        ask = tf.function(measured, autograph=False).get_concrete_function(first)
+        start, *_ = ask(first)
+        scores, chances, known = ask(last)
         of_class = chances.numpy() if known else None
         return _Measured(start.numpy(), scores.numpy(), of_class, kinds[0])
 

@@ -5,7 +5,7 @@ Downloads have limits of size, time and place.
 """
 
 from tfcam.images.kinds import ImageError
-from tfcam.images.loading import FORMATS, load_image
+from tfcam.images.loading import FORMATS, load_image, resize_image
 from tfcam.images.window import Window
 
-__all__ = ["FORMATS", "ImageError", "Window", "load_image"]
+__all__ = ["FORMATS", "ImageError", "Window", "load_image", "resize_image"]

@@ -204,4 +204,7 @@ def mu_fidelity(
         return (chosen[cells] for chosen in random_sets((count,), size, subsets, seed))
 
     sums, falls = measure_falls(probe, resized, sets, fill, seed)
-    return np.array(list(map(rank_correlation, sums, falls)), np.float32)
+    before = probe.probabilities[:, np.newaxis].astype(np.float64)
+    asked = np.maximum(np.abs(before), np.abs(before - falls)).max(axis=1)
+    rounding = 8 * np.finfo(np.float32).eps * asked
+    return np.array(list(map(rank_correlation, sums, falls, rounding)), np.float32)

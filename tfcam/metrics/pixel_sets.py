@@ -145,14 +145,16 @@ def correlation(first: np.ndarray, second: np.ndarray, undefined: float = 0.0) -
     return float(np.clip(a @ b / (norms[0] * norms[1]), -1, 1))
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Compute Spearman's correlation of float64 values; 0 where one does not vary.
+def rank_correlation(first: np.ndarray, second: np.ndarray, rounding: float = 0.0) -> float:
+    """Compute Spearman's correlation of float64 values (N,); 0 where one does not vary.
 
-    Values that differ by rounding alone are equal.
+    Values that differ by rounding alone are equal: ``rounding`` is that of ``second``.
     """
-    return correlation(_ranks(first), _ranks(second))
+    return correlation(_ranks(first, 0.0), _ranks(second, rounding))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    step = 1e3 * _ROUNDING * np.abs(values).max()
-    return rankdata(np.rint(values / step) if step else values)
+def _ranks(values: np.ndarray, rounding: float) -> np.ndarray:
+    order = np.argsort(values)
+    least = max(rounding, 1e3 * _ROUNDING * np.abs(values).max())
+    levels = np.cumsum(np.diff(values[order], prepend=values[order[0]]) > least)
+    return rankdata(levels)[np.argsort(order)]

@@ -94,9 +94,7 @@ def find_head(calls: CallGraph) -> Head | HeadError:
             affine.append(call.reference)
         elif isinstance(operation, keras.layers.Dense) or _pointwise(operation, call):
             if linear:
-                return HeadError(
-                    f"{call.path!r} is a second linear layer between pooling and output"
-                )
+                return HeadError(f"{call.path!r} is a second linear layer before the output")
             if getattr(operation, "quantization_mode", None) is not None:
                 return HeadError(f"{call.path!r} is quantised")
             if not _is_linear(operation, at_output=not affine):

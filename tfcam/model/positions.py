@@ -44,7 +44,6 @@ def count_positions(
             seen[id(operation), number] = value
         return value
 
-    @tf.function(autograph=False)
     def look(*values: tf.Tensor) -> dict[str, tf.Tensor]:
         with observed(tree, tree.operations, visit):
             outputs = tf.nest.flatten(run(tree, structure, values))
@@ -59,7 +58,8 @@ def count_positions(
         }
 
     taken: list[Input] = tf.nest.flatten(structure)
-    counts = look(*map(_example, taken))
+    examples = [*map(_example, taken)]
+    counts = tf.function(look, autograph=False).get_concrete_function(*examples)(*examples)
     return {keys[int(name)]: int(count) for name, count in counts.items()}
 
 
