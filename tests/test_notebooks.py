@@ -53,9 +53,7 @@ def run(path, folder, data):
 def check_outputs(notebook):
     outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
     printed = "".join(each.text for each in outputs if each.output_type == "stream")
-    assert not re.findall(r".*Warning: .*|WARNING:tensorflow.*", printed), (
-        "a reader would see warnings"
-    )
+    assert not re.findall(r".*Warning: .*|WARNING:tensorflow.*", printed), "a reader would see warnings"
     drawn = [
         picture
         for each in outputs

@@ -188,7 +188,7 @@ FINDINGS = {
     ),
     "prefix_tokens": Known(
         "The {count} tokens of {layer!r} are taken for {extra} of no patch, {where}, and "
-        "{height} x {width} patches, row by row.",
+        "{patches} patches, row by row.",
         "There are more tokens than patches: the others, in front unless the model joins them "
         "elsewhere, are taken for class, distillation or register tokens, and no map shows them.",
         "If the patches lie in another way, pass `grid=(height, width)`.",

@@ -8,8 +8,8 @@ from keras import layers
 
 import tfcam
 from tests import networks
-from tfcam.model.geometry import Axis, Placement
 from tfcam.model.graph import graph_of
+from tfcam.model.placement import Axis, Placement
 
 HEIGHT, WIDTH = 48, 64
 # Rows and columns of one bright square, of uneven distance to all sides.
@@ -237,6 +237,28 @@ def test_statistics_of_the_picture_leave_each_pixel_where_it_is(scale):
     moved = Code(lambda x: tf.roll(STATISTICS[scale](x), 20, 2))
     found = tfcam.explain(brightness(moved), scene(), "conv", target=0, preprocess=None)
     assert "place_unknown" in [finding.code for finding in found.findings]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["scaled first", "scaled last"])
+@pytest.mark.parametrize("scale", ["standardised", "0 to 1", "each channel"])
+@pytest.mark.parametrize("name", ["crop", "mirror", "permute", "resized crop", "smaller"])
+@pytest.mark.thinned(6)
+def test_statistics_leave_what_was_cropped_or_resized_where_it_is(name, scale, last):
+    step = Code(STATISTICS[scale])
+    steps = [*STEPS[name], step] if last else [step, *STEPS[name]]
+    found, plain = (
+        tfcam.explain(brightness(*each), scene(), "conv", target=0, preprocess=None)
+        for each in (steps, STEPS[name])
+    )
+    assert "place_unknown" not in [finding.code for finding in found.findings]
+    np.testing.assert_allclose(peak(found.heatmap), (22, 38), atol=1.01)
+    np.testing.assert_array_equal(found.heatmap > 0.5, plain.heatmap > 0.5)
+
+
+def test_what_is_cropped_and_bent_is_a_finding():
+    model = brightness(*STEPS["crop"], Code(STATISTICS["gamma"]))
+    found = tfcam.explain(model, scene(), "conv", target=0, preprocess=None)
+    assert [finding.code for finding in found.findings] == ["place_unknown"]
 
 
 def test_pixels_and_layers_agree_in_every_door():

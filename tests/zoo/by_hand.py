@@ -1,5 +1,6 @@
 """Grad-CAM by hand: a plain GradientTape around the model, and nothing of tfcam."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -86,8 +87,15 @@ def grad_cam(
 
 
 def _on_grid(values: np.ndarray, grid: tuple[int, ...], last: bool) -> np.ndarray:
-    if values.ndim != 3 or len(grid) != 2:
+    if values.ndim == len(grid) + 2:
         return values
-    count = grid[0] * grid[1]
+    if values.ndim == 4 or len(values) > 1:  # each frame of a video has its own tokens
+        values = values.reshape(-1, *values.shape[-2:])
+        return _on_grid_of(values, grid[1:], last).reshape(1, *grid, -1)
+    return _on_grid_of(values, grid, last)
+
+
+def _on_grid_of(values: np.ndarray, grid: tuple[int, ...], last: bool) -> np.ndarray:
+    count = math.prod(grid)
     patches = values[:, -count:] if last else values[:, :count]
     return patches.reshape(len(values), *grid, -1)

@@ -106,7 +106,6 @@ CLASSIFIERS = (
         **TOKENS,
         token_learner_units=2,
         layer="reshape_1",
-        wrong="what weighs the positions of each learned token, (2, 16), is taken for a map",
     ),
     vision(
         "MobileViT v2",
@@ -136,7 +135,7 @@ SERIES_AND_VOLUMES = (
         **{**OF_VIDEOS, **TOKENS, "num_classes": 3, "pool": "mean"},
         layer="layer_normalization_4",
         map=(4, 2, 2),
-        wrong="the tokens of a volume are not laid out: the default layer is refused",
+        last=False,
     ),
     k3im(
         "ViViT",
@@ -145,7 +144,7 @@ SERIES_AND_VOLUMES = (
         **{"spatial_depth": 1, "temporal_depth": 1},
         layer="reshape_4",
         map=(4, 2, 2),
-        wrong="the cut pictures themselves (reshape_1) are explained instead of a frame's tokens",
+        last=False,
     ),
     medicai("ResNet18", "stack3_block1_out", (2, 2, 2), input_shape=(64, 64, 64, 1)),
     volumes("resnet18", "relu1", init_filters=8),
@@ -205,7 +204,6 @@ WEATHER = (
         "dec_stage0_block0",
         (4, 32, 32),
         *((4, 32, 32, 1), 4, 8, (1, 1, 1), 2),
-        wrong="a map whose time was moved to the last axis is laid over the video as if in front",
     ),
 )
 GALLERY = (*HUB, *CLASSIFIERS, *SERIES_AND_VOLUMES, *SEGMENTERS, *WEATHER)

@@ -281,9 +281,9 @@ def _element(element: Any, number: int, floats: bool) -> Example | Skipped:
 
 
 def label_of(value: Any) -> Any:
-    """A label as data sets give it: a class's index or name.
+    """A label as data sets give it: a class's index or name; several numbers as they are.
 
-    Several numbers stay as they are: which class they name depends on how many the model has.
+    Which class several numbers name depends on how many the model has.
     """
     if value is None:
         return None

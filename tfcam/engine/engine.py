@@ -20,9 +20,9 @@ from tfcam.methods.contract import MethodMap, check_question, checked_map
 from tfcam.methods.registry import Request
 from tfcam.model.endings import BOUNDED
 from tfcam.model.frames import by_example
-from tfcam.model.geometry import Placement
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
+from tfcam.model.placement import Placement
 from tfcam.model.taps import Place
 from tfcam.passes.guided_relu import Gates
 from tfcam.passes.network import ExplainedNetwork

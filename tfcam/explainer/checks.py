@@ -11,7 +11,7 @@ from tfcam.engine.settings import Explained
 from tfcam.explainer.numeric_checks import of_layers
 from tfcam.findings import Finding, finding
 from tfcam.methods.registry import Method
-from tfcam.model.geometry import UNKNOWN
+from tfcam.model.placement import UNKNOWN
 from tfcam.model.taps import Tap
 from tfcam.model.tokens import Grid
 from tfcam.passes.reading import Need
@@ -130,8 +130,7 @@ def of_tokens(taps: Sequence[Tap]) -> list[Finding]:
             layer=name,
             extra=grid.extra,
             where=_where(grid),
-            height=grid.height,
-            width=grid.width,
+            patches=" x ".join(map(str, grid.sides[int(grid.apart) :])),
         )
         for grid, name in first.items()
     ]

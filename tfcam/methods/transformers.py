@@ -164,7 +164,7 @@ def _row_map(flow: tf.Tensor, grid: Grid) -> tf.Tensor:
     if grid.extra and grid.class_token is not None:
         row = flow[:, grid.class_token]
     else:
-        row = tf.reduce_mean(to_map(flow, grid), axis=(1, 2))
+        row = tf.reduce_mean(to_map(flow, grid), axis=range(1, 1 + len(grid.sides)))
     return to_map(row[..., tf.newaxis], grid)[..., 0]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import keras
 
+from tfcam.model.followed_places import Layout
 from tfcam.model.hooks import Side
 from tfcam.model.token_origins import TokenOrigins
 
@@ -86,6 +87,7 @@ class CallGraph:
             (..., channels): (2, 0, 1) where the channels stand before rows and columns.
         own_order: In which order the model takes those of the explained input.
         origins: Which patch each token is of, where tokens are joined, cut or moved.
+        layouts: How the positions of tensors lie in the explained input, where that was followed.
     """
 
     calls: tuple[Call, ...]
@@ -111,6 +113,7 @@ class CallGraph:
     orders: Mapping[str, Order] = field(default_factory=dict)
     own_order: Order = ()
     origins: TokenOrigins = field(default_factory=TokenOrigins)
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""
@@ -135,18 +138,52 @@ class CallGraph:
     def maps(self) -> list[Call]:
         """The calls that return a map: more than one position, laid out as the input is.
 
-        Those without time are maps of a video only where there are no others.
+        Those without time, or with time at another place than the input has it, are maps of a
+        video only where there are no others.
         """
         maps = [call for call in self.calls if self._has_map(call)]
+        if self.rank == 5:
+            own = self.positions(self.explained_input)
+            maps = [call for call in maps if self.positions(call.output) == own] or maps
         return [call for call in maps if call.frames != 1] or maps
 
     def _has_map(self, call: Call) -> bool:
         shape = call.shape
         if shape is None or len(shape) != self.rank or self.in_attention(call):
             return False
-        if self.moves_channels(call.output):
+        layout = self.layouts.get(call.output or "")
+        if self.moves_channels(call.output) or (layout is not None and not layout.sides):
             return False
         return math.prod(size or 2 for size in shape[1:-1]) > 1
+
+    @cached_property
+    def _token_layouts(self) -> list[tuple[int, Shape, Layout]]:
+        """Of which calls it is known where the tokens of a video lie: the call's place, and how."""
+        known = []
+        for place, call in enumerate(self.calls):
+            layout = self.layouts.get(call.output or "")
+            if layout is not None and layout.order and call.shape is not None:
+                known.append((place, call.shape[:-1], layout))
+        return known
+
+    def layout(self, call: Call, side: Side) -> Layout | None:
+        """How what goes into or comes out of a call lies in the explained input; None if unknown.
+
+        What attends to others has no place of its own: it lies as the last tokens before it do, of
+        as many in the same axes.
+        """
+        given = side == "input"
+        tensor, shape = (
+            (call.inputs[:1], call.input_shape) if given else ([call.output], call.shape)
+        )
+        layout = self.layouts.get((*tensor, None)[0] or "")
+        if layout is not None or shape is None:
+            return layout
+        end = self.calls.index(call)
+        before = (
+            known for place, of, known in self._token_layouts if place < end and of == shape[:-1]
+        )
+        return next(reversed([*before]), None)
 
     def order(self, tensor: str | None, rank: int) -> Order:
         """In which order a tensor of so many axes has those behind its batch."""

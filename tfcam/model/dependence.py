@@ -27,6 +27,8 @@ _SELECTING = {
     *("GetItem", "Take", "TakeAlongAxis", "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"),
 }
 _SOFTMAX = "Softmax"
+_GATES = (keras.activations.sigmoid, keras.activations.softmax)
+_LAYING_OUT = ("Reshape", "Permute", "Transpose", "ExpandDims", "Squeeze")
 # How many steps after the last weights may be.
 _DEEPEST = 30
 
@@ -105,6 +107,15 @@ def _has_weights(call: Call) -> bool:
     norms = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
     own = getattr(operation, "weights", ()) and not children(operation)
     return bool(own) and not isinstance(operation, norms)
+
+
+def is_gate(calls: CallGraph, tensor: str) -> bool:
+    """Whether a sigmoid or a softmax made what a tensor lays out."""
+    while calls.kinds.get(tensor) in _LAYING_OUT:
+        tensor = calls.parents[tensor][0]
+    call = calls.producer(tensor)
+    activation = None if call is None else getattr(call.operation, "activation", None)
+    return calls.kinds.get(tensor) in ("Sigmoid", _SOFTMAX) or activation in _GATES
 
 
 def dominates(calls: CallGraph, tensor: str, asked: Sequence[str]) -> bool:

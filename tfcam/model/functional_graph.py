@@ -6,6 +6,7 @@ inside them. All others are traced.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,7 @@ _OPAQUE = (keras.layers.Lambda, keras.layers.TFSMLayer)
 
 # What moves axes, or joins and moves tokens, in ways that only a trace tells.
 _MOVING = ("Einsum", "Rot90", "Tensordot")
+_MOVING_VIDEOS = ("Cropping3D", "Flip", "GetItem", "Pad", "Roll", "Take", "ZeroPadding3D")
 _MOVING_TOKENS = ("Concatenate", "Flip", "Hstack", "Pad", "Roll", "Take", "ZeroPadding1D")
 
 
@@ -113,7 +115,9 @@ class Reader:
             tokens = self._rank == 4 and any(len(tensor.shape) == 3 for tensor in node.outputs)
             if tokens and type(operation).__name__ in _MOVING_TOKENS:
                 raise UntoldError
-            if self._rank == 5 and _folds(operation):
+            if self._rank == 5 and type(operation).__name__ in _MOVING_VIDEOS:
+                raise UntoldError
+            if _folds(operation, node.outputs, self._rank):
                 raise UntoldError
             fresh = [f"{len(self.calls)}:{index}" for index in range(len(node.outputs))]
             made_names = taken_names if _passes(operation) else fresh
@@ -249,10 +253,12 @@ def _turns(operation: Any, rank: int) -> Sequence[int] | None:
     return operation.axes if name == "Transpose" else None
 
 
-def _folds(operation: Any) -> bool:
-    """Whether an operation may make the frames of videos a batch, as no layer of Keras does."""
-    layer = isinstance(operation, keras.layers.Layer)
-    return type(operation).__name__ == "Reshape" and not layer
+def _folds(operation: Any, made: Sequence[Any], rank: int) -> bool:
+    """Whether an operation lays positions out anew: in a map, or any of a video."""
+    if type(operation).__name__ != "Reshape":
+        return False
+    sides = [tensor.shape[1:-1] for tensor in made if rank == 5 or len(tensor.shape) == rank]
+    return any(None in each or math.prod(each) > 1 for each in sides)
 
 
 def _passes(operation: Any) -> bool:

@@ -16,9 +16,11 @@ import tensorflow as tf
 
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.dependence import before
+from tfcam.model.fitted_sides import between_vertices, fit_side, is_rising
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import Input, run, swapped
 from tfcam.model.layer_types import CONVOLUTIONS
+from tfcam.model.placement import UNKNOWN, Axis, Placement
 from tfcam.model.taps import Tap
 from tfcam.model.tree import ModelTree
 
@@ -36,84 +38,6 @@ _SAMPLERS = (
     "ImageProjectiveTransformV2",
     "ImageProjectiveTransformV3",
 )
-# A cell may be off by so much of a pixel and still count as where it was.
-_NEAR = 0.75
-
-
-class Axis(NamedTuple):
-    """How the cells of a layer lie along one side of the input.
-
-    Attributes:
-        start: Where the first cell begins.
-        stop: Where the last one ends; before ``start`` where the side is mirrored.
-        low: Where what the network sees of the side begins.
-        high: Where it ends.
-    """
-
-    start: float
-    stop: float
-    low: float
-    high: float
-
-    def covers(self, size: int) -> bool:
-        """Whether the cells cover the side from end to end, as they do without any geometry."""
-        ends = np.subtract(self, (0, size, 0, size))
-        return bool((np.abs(ends) <= _NEAR).all())
-
-    def weights(self, cells: tf.Tensor | int, size: int) -> tf.Tensor:
-        """What each cell counts for at each pixel, bilinear: (size, cells), 0 where none looks."""
-        centres, count = tf.range(size, dtype=tf.float32) + 0.5, tf.cast(cells, tf.float32)
-        along = (centres - self.start) / (self.stop - self.start)
-        places = tf.clip_by_value(along * count - 0.5, 0.0, count - 1)
-        seen = (centres > self.low) & (centres < self.high) & (along > 0) & (along < 1)
-        near = tf.nn.relu(1 - tf.abs(places[:, tf.newaxis] - tf.range(count)))
-        return tf.where(seen[:, tf.newaxis], near, 0.0)
-
-
-class Placement(NamedTuple):
-    """How the cells of a layer lie in the input.
-
-    Attributes:
-        rows: Along its height.
-        columns: Along its width.
-        transposed: Whether the layer has the two change places.
-    """
-
-    rows: Axis
-    columns: Axis
-    transposed: bool
-
-    def carry_back(self, maps: tf.Tensor, sides: Sequence[int]) -> tf.Tensor:
-        """Lay maps over the input; what the network never saw is 0.
-
-        Where a map is positive, so is what becomes of it, as if it had been cut at zero before.
-
-        Args:
-            maps: (B, h, w) or (B, h, w, K) float32, signed.
-            sides: Height and width of the input.
-
-        Returns:
-            (B, *sides) or (B, *sides, K).
-
-        Example:
-            >>> left = Placement(Axis(0, 1, 0, 1), Axis(0, 2, 0, 2), False)
-            >>> left.carry_back(tf.constant([[[3.0, -1.0]]]), (1, 4)).numpy()
-            array([[[ 3., -1.,  0.,  0.]]], dtype=float32)
-        """
-        if self.transposed:
-            maps = tf.einsum("bhw...->bwh...", maps)
-        cells = tf.shape(maps)
-        down = self.rows.weights(cells[1], sides[0])
-        across = self.columns.weights(cells[2], sides[1])
-        signed, positive = (
-            tf.einsum("yh,bhw...,xw->byx...", down, values, across)
-            for values in (maps, tf.nn.relu(maps))
-        )
-        return tf.where(positive > 0, positive, signed)
-
-
-# Where what happens before the first weights can't be followed.
-UNKNOWN = "unknown"
 
 
 class _SeenError(Exception):
@@ -190,7 +114,9 @@ def find_placement(
     tensor = calls.tensor(tap.path, tap.number, tap.side)
     turned = calls.positions(tensor)
     if not taken[calls.which].is_image:
-        return None if turned == calls.positions(calls.explained_input) else UNKNOWN
+        layout = calls.layouts.get(tensor or "")
+        lost = turned != calls.positions(calls.explained_input) or (layout and not layout.covers)
+        return UNKNOWN if lost else None
     if _is_sampled(calls, tensor):
         return UNKNOWN
     places: set[Placement | str | None] = set()
@@ -298,14 +224,43 @@ def _probe(cells: _Cells, sides: Sequence[int]) -> Placement | str | None:
             size * np.where(seen, (values - nothing) / weight, 0).sum(axis=-1) / counts
             for values, size in ((down, height), (across, width))
         )
-    margin = _own_padding(cells.entry.operation)
+    found = _fit_sides(cells, sides, y, x.T)
+    if found is UNKNOWN:
+        found = _fit_sides(cells, sides, *_by_parabolas(cells, sides))
+    return None if found is UNKNOWN and _keeps_places(cells, sides) else found
+
+
+def _fit_sides(
+    cells: _Cells, sides: Sequence[int], y: np.ndarray, x: np.ndarray
+) -> Placement | str | None:
+    """Fit where each cell looks, in rows (h, w) and in columns (w, h), along both sides."""
+    (height, width), margin = sides, _own_padding(cells.entry.operation)
     for transposed in (False, True):
-        y, x, margin = (y.T, x.T, margin[::-1]) if transposed else (y, x.T, margin)
-        rows, columns = _fit(y, height, margin[0]), _fit(x, width, margin[1])
+        if transposed:
+            y, x, margin = y.T, x.T, margin[::-1]
+        rows, columns = fit_side(y, height, margin[0]), fit_side(x, width, margin[1])
         if rows is not None and columns is not None:
             covering = rows.covers(height) and columns.covers(width) and not transposed
             return None if covering else Placement(rows, columns, transposed)
-    return None if _keeps_places(cells, sides) else UNKNOWN
+    return UNKNOWN
+
+
+def _by_parabolas(cells: _Cells, sides: Sequence[int]) -> list[np.ndarray]:
+    """Read where each cell looks where a picture's own statistics scale it, (h, w) and (w, h).
+
+    A scaling and a shift of all values leave the vertex of a parabola where it is: of those that
+    have it at the ends of a side the cells are known, and so of all between; one that has it in the
+    middle must agree.
+    """
+    found = []
+    for axis, size in enumerate(sides):
+        along, across = (np.indices(sides)[n] + 0.5 for n in (axis, 1 - axis))
+        # Whole numbers round up here and down there: their mean across is exact.
+        dither = (across / sides[1 - axis] - 0.5) / 255
+        pictures = [(along / size - vertex) ** 2 + dither for vertex in (0, 0.5, 1)]
+        read = [cells.read(picture[..., np.newaxis]) for picture in pictures]
+        found.append(between_vertices([each[..., 0] for each in read if each is not None], size))
+    return [found[0], found[1].T]
 
 
 def _keeps_places(cells: _Cells, sides: Sequence[int]) -> bool:
@@ -326,42 +281,7 @@ def _keeps_places(cells: _Cells, sides: Sequence[int]) -> bool:
         return False
     given, order = values.shape[-1], np.argsort(noise[..., 0], axis=None)
     return any(
-        _rises(values[top : top + height, left : left + width, channel].ravel()[order])
+        is_rising(values[top : top + height, left : left + width, channel].ravel()[order])
         for top, left in np.ndindex(*(margin + 1))
         for channel in range(given)
     )
-
-
-def _rises(values: np.ndarray) -> bool:
-    """Whether values rise from the first to the last, or fall, but for rounding."""
-    steps, span = np.diff(values), abs(values[-1] - values[0])
-    sign = np.sign(values[-1] - values[0])
-    return bool(span > 0 and (sign * steps > -1e-6 * span).all() and (steps != 0).mean() > 0.01)
-
-
-def _fit(values: np.ndarray, size: int, margin: int) -> Axis | None:
-    """Fit a line through where cells look along one side, (cells, cells across), NaN at nowhere.
-
-    Cells beyond a straight part may repeat what is inside of it, as reflections do. Where those are
-    no more than a convolution's own padding, they are no part of the cells' side.
-    """
-    cells = np.flatnonzero(np.isfinite(values).any(axis=1))
-    if len(cells) < 2:
-        return None
-    places, quarter = np.nanmean(values[cells], axis=1), len(cells) // 4
-    middle = slice(quarter, len(cells) - quarter)
-    slope, first = np.polyfit(cells[middle], places[middle], 1)
-    near = max(_NEAR, 0.6 * abs(slope))
-    straight = np.abs(places - slope * cells - first) <= near
-    inner = cells[straight]
-    across = np.nanmax(np.abs(values[cells] - places[:, np.newaxis]))
-    if abs(slope) < 1e-3 or across > near or (np.diff(inner) > 1).any():
-        return None
-    edges = slope * np.array([inner[0] - 0.5, inner[-1] + 0.5]) + first
-    low, high = np.clip(np.sort(edges), 0, size)
-    others = places[~straight]
-    if len(inner) < len(others) or (others < low - near).any() or (others > high + near).any():
-        return None
-    if len(values) - len(inner) > margin:
-        edges = slope * np.array([-0.5, len(values) - 0.5]) + first
-    return Axis(*map(float, (*edges, low, high)))

@@ -17,7 +17,7 @@ from tfcam.model.bare_pictures import mark_bare, mark_rows
 from tfcam.model.call_graph import Call, CallGraph
 from tfcam.model.endings import read_ending
 from tfcam.model.functional_graph import UntoldError, read_calls
-from tfcam.model.geometry import Placement, find_placement
+from tfcam.model.geometry import find_placement
 from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, check_one_image, find_input, read_structure, run
@@ -31,6 +31,7 @@ from tfcam.model.outputs import (
     read_by,
     symbolic_outputs,
 )
+from tfcam.model.placement import Placement
 from tfcam.model.positions import CallKey, call_key, count_positions
 from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
@@ -257,7 +258,8 @@ class ModelGraph(ModelTree):
         def default() -> DefaultLayer:
             return self.default_layer(which, grid, asked)
 
-        place = open_layer(self, layer, lambda: self.calls(which), default, grid, self.takes_images)
+        rank = 4 if self.takes_images else len(self.inputs[which].sides) + 2
+        place = open_layer(self, layer, lambda: self.calls(which), default, grid, rank)
         return place._replace(tap=self._in_frames(self._seeing(place.tap, which), which))
 
     def _in_frames(self, tap: Tap, which: int) -> Tap:

@@ -14,7 +14,7 @@ from typing import NamedTuple, overload
 import keras
 
 from tfcam.model.call_graph import Call, CallGraph
-from tfcam.model.dependence import dominates, may_select, reached, scores
+from tfcam.model.dependence import before, dominates, is_gate, may_select, reached, scores
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
@@ -72,7 +72,10 @@ def default_layer(
     used = [call for call in every if call.output in among] or every
     # What hands on the very tensor that it takes may do so beside the way to the score.
     used = [call for call in used if call.output not in call.inputs] or used
-    used = [call for call in used if not _weights_another(calls, call, asked)] or used
+    inner = [call for call in used if call.output not in ends]
+    weights = [call.output or "" for call in inner if _weights_another(calls, call, asked)]
+    besides = before(calls, asked, weights) if weights else among
+    used = [call for call in used if call.output in besides] or used
     maps = [call for call in used if call.output not in ends] or used
     chosen = _choose(calls, grid, asked, among, used, maps, count)
     tensor = chosen.call.output if chosen.side == "output" else chosen.call.inputs[0]
@@ -81,8 +84,12 @@ def default_layer(
 
 
 def _weights_another(calls: CallGraph, call: Call, asked: Sequence[str]) -> bool:
-    """Whether a map of one channel goes beside another to the score, as weights of positions do."""
-    return (call.shape or ())[-1:] == (1,) and not dominates(calls, call.output or "", asked)
+    """Whether a map goes beside another to the score, as weights of its positions do.
+
+    They are one channel, or between 0 and 1.
+    """
+    may_be = (call.shape or ())[-1:] == (1,) or is_gate(calls, call.output or "")
+    return may_be and not dominates(calls, call.output or "", asked)
 
 
 def _choose(
@@ -114,7 +121,7 @@ def _choose(
             return _source(calls, call, f"feeds {call.path}, the last global pooling")
     tokens = known_grid(calls, maps[-1], grid)
     attended = _last_attended(calls, reaching, grid)
-    if tokens is not None and tokens.extra and attended is not None:
+    if tokens is not None and tokens.extra and not tokens.frames and attended is not None:
         return _source(
             calls,
             attended,

@@ -14,7 +14,7 @@ from tfcam.model.call_graph import CallGraph
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import sealed_path
 from tfcam.model.layers import DefaultLayer, mapped_calls, sealed_hint
-from tfcam.model.tokens import Grid, grid_of
+from tfcam.model.tokens import Grid, grid_of, known_grid
 from tfcam.model.tree import ModelTree, Node
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of, shown
@@ -69,7 +69,7 @@ def open_layer(
     calls: Callable[[], CallGraph],
     default: Callable[[], DefaultLayer],
     grid: tuple[int, int] | None = None,
-    images: bool = True,
+    rank: int = 4,
 ) -> Place:
     """Find the layer that a user asks for in any of the ways to name one.
 
@@ -79,23 +79,23 @@ def open_layer(
         calls: Gives what the model calls; asked for only where the names do not do.
         default: Gives the layer that is explained when none is named.
         grid: (height, width) of the tokens' grid, where it is not that of a map before them.
-        images: Whether one of the model's inputs is of images.
+        rank: Number of axes of a map.
 
     Raises:
         ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
             grid can't be told.
     """
     place = _open(tree, layer, calls, default, grid)
-    return place._replace(tap=_with_grid(place.tap, calls, grid, images))
+    return place._replace(tap=_with_grid(place.tap, calls, grid, rank))
 
 
 def _with_grid(
-    tap: Tap, calls: Callable[[], CallGraph], grid: tuple[int, int] | None, images: bool
+    tap: Tap, calls: Callable[[], CallGraph], grid: tuple[int, int] | None, rank: int
 ) -> Tap:
     """The tap, with the grid of its tokens where it has tokens."""
-    # Only where Keras's graph does not say that there are as many axes as in an image.
+    # Only where Keras's graph does not say that there are as many axes as in a map.
     known = getattr(getattr(tap.operation(), tap.side, None), "shape", ())
-    if grid is None and (len(known) == 4 or not images):
+    if grid is None and (len(known) == rank or rank < 4):
         return tap
     graph = calls()
     for call in graph.calls:
@@ -103,6 +103,8 @@ def _with_grid(
         shape = call.shape if tap.side == "output" else call.input_shape
         if same and shape is not None and len(shape) == 3 and graph.rank == 4:
             return replace(tap, grid=grid_of(graph, call, grid, tap.side))
+        if same and graph.rank == 5 and grid is None:
+            return replace(tap, grid=known_grid(graph, call, side=tap.side))
         if same:
             break
     if grid is not None:

@@ -108,7 +108,7 @@ def _moved(
     if any(value is None for value in values):
         return
     with tf.init_scope():
-        for moved in tf.nest.flatten(_run(operation, values)):
+        for moved in tf.nest.flatten(run_on(operation, values)):
             result = np.asarray(moved)
             if result.ndim == 2:  # the axis of tokens was taken out
                 result = result[:, np.newaxis]
@@ -117,7 +117,7 @@ def _moved(
                 yield tuple(result[0, :, channel].tolist())
 
 
-def _run(operation: tf.Operation, values: list[Any]) -> Any:
+def run_on(operation: tf.Operation, values: list[Any]) -> Any:
     """Run an operation of a graph on other values."""
     function = getattr(tf.raw_ops, operation.type)
     rest, arguments, inferred = iter(values), dict[str, Any](), set[str]()

@@ -2,10 +2,13 @@
 
 Tokens are (B, T, D): one for each patch, row by row, and beside them ``extra`` ones that are of no
 patch (class, distillation, registers), as a rule in front. Attention scores are (B, heads, T, T).
+Those of a video are one for each tube, frame by frame; or (B, t, T, D) and (B t, T, D), where each
+frame has tokens of its own.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import tensorflow as tf
@@ -29,6 +32,8 @@ class Grid:
             behind the extra ones.
         class_token: Where the token of no patch stands that the head reads; None where it reads
             none alone, as where it pools patches beside registers.
+        frames: Of a video, how many tubes lie behind one another in time; 0 of a picture.
+        apart: Whether ``extra`` and ``places`` are those of each frame, which has its own tokens.
     """
 
     height: int
@@ -36,11 +41,19 @@ class Grid:
     extra: int = 0
     places: tuple[int, ...] = ()
     class_token: int | None = 0
+    frames: int = 0
+    apart: bool = False
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Height and width, and in front of them the frames of a video."""
+        frames = (self.frames,) if self.frames else ()
+        return (*frames, self.height, self.width)
 
     @property
     def count(self) -> int:
-        """Number of tokens."""
-        return self.extra + self.height * self.width
+        """Number of tokens: of a picture, of a video, or of a frame that has its own."""
+        return self.extra + math.prod(self.sides[1:] if self.apart else self.sides)
 
     @property
     def extra_places(self) -> list[int]:
@@ -55,9 +68,11 @@ def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | 
 
     Tokens need a model of images (B, H, W, C) and more than one position. Windows of an image,
     which have become a batch of their own, are none; nor are tokens turned to (1, D, T), as where
-    an MLP mixes them.
+    an MLP mixes them. Of videos they are (1, T, D), (1, t, T, D) or (t, T, D): see ``known_grid``.
     """
     shape = call.shape if side == "output" else call.input_shape
+    if calls.rank == 5:
+        return shape if shape is not None and _tubes(calls, call, side) else None
     if calls.rank != 4 or shape is None or len(shape) != 3:
         return None
     if calls.order(_tensor(call, side), 3) == (1, 0):
@@ -103,6 +118,9 @@ def grid_of(
             f"{call.path!r} has {'no one tensor' if actual is None else actual} there"
             f"{', its positions last' if token_shape(without, call, side) else ''}."
         )
+    tubes = _tubes(calls, call, side)
+    if tubes is not None:
+        return tubes
     count = shape[1]
     if size is not None:
         return _placed(calls, call, side, _grid_of_size(call, count, size))
@@ -114,6 +132,28 @@ def grid_of(
             "patches behind at most one class token. Pass grid=(height, width)."
         )
     return _placed(calls, call, side, grids.pop())
+
+
+def _tubes(calls: CallGraph, call: Call, side: Side) -> Grid | None:
+    """The grid of the tokens of a video, by the places in it that each was followed from.
+
+    What attends to others has no place of its own: it has the grid of the tokens before it, of as
+    many in the same order of axes.
+    """
+    shape = call.shape if side == "output" else call.input_shape
+    if calls.rank != 5 or shape is None or len(shape) not in (3, 4) or calls.in_attention(call):
+        return None
+    layout = calls.layout(call, side)
+    if layout is None or not layout.order or len(layout.sides) != 3:
+        return None
+    count = (shape[-2] or 0) if layout.apart or len(shape) == 3 else 0
+    extra = count - len(layout.order)
+    if not extra < min(_MOST_EXTRA + 1, len(layout.order)):
+        return None
+    in_order = layout.order == tuple(range(extra, count))
+    frames, height, width = layout.sides
+    places = () if in_order else layout.order
+    return Grid(height, width, extra, places, None, frames, layout.apart)
 
 
 def _placed(calls: CallGraph, call: Call, side: Side, grid: Grid) -> Grid:
@@ -201,7 +241,7 @@ def map_shapes(calls: CallGraph, size: tuple[int, int] | None = None) -> dict[Ca
         if id(call) in maps:
             shapes[call] = (call.shape or ())[1:]
         elif (grid := known_grid(calls, call, size)) is not None:
-            shapes[call] = (grid.height, grid.width, (call.shape or ())[-1])
+            shapes[call] = (*grid.sides, (call.shape or ())[-1])
     return shapes
 
 
@@ -209,6 +249,8 @@ def known_grid(
     calls: CallGraph, call: Call, size: tuple[int, int] | None = None, side: Side = "output"
 ) -> Grid | None:
     """The grid of a call's tokens, None where there are none or it takes supposing too much."""
+    if calls.rank == 5:
+        return _tubes(calls, call, side)
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None or calls.in_attention(call):
         return None
@@ -225,11 +267,11 @@ def to_map(tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
     """Lay tokens out on their grid, without those of no patch.
 
     Args:
-        tokens: (B, T, D).
+        tokens: (B, T, D); (B, t, T, D) or (B t, T, D) where each frame of a video has its own.
         grid: How they lie in the image.
 
     Returns:
-        (B, h, w, D).
+        (B, h, w, D), of a video (B, t, h, w, D).
 
     Raises:
         ValueError: If there are more or fewer tokens than the grid holds.
@@ -242,15 +284,18 @@ def to_map(tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
         >>> to_map(tokens, Grid(2, 3, 1, places=(0, 1, 2, 3, 4, 5)))[0, 0, :, 0].numpy()
         array([0., 1., 2.], dtype=float32)
     """
-    if tokens.shape.rank != 3 or tokens.shape[1] not in (grid.count, None):
+    ranks = (3, 4) if grid.apart else (3,)
+    if tokens.shape.rank not in ranks or tokens.shape[-2] not in (grid.count, None):
+        sides = " x ".join(map(str, grid.sides))
         raise ValueError(
-            f"A grid of {grid.height} x {grid.width} patches beside {grid.extra} tokens needs "
-            f"(B, {grid.count}, D); got {tuple(tokens.shape)}. Pass images of the size that the "
-            "model was built for, or another grid=(height, width)."
+            f"A grid of {sides} patches beside {grid.extra} tokens needs "
+            f"({'B t' if grid.apart else 'B'}, {grid.count}, D); got {tuple(tokens.shape)}. "
+            "Pass images of the size that the model was built for, or another "
+            "grid=(height, width)."
         )
-    in_order = tokens[:, grid.extra :]
-    patches = tf.gather(tokens, grid.places, axis=1) if grid.places else in_order
-    return tf.reshape(patches, (-1, grid.height, grid.width, tokens.shape[-1]))
+    in_order = tokens[..., grid.extra :, :]
+    patches = tf.gather(tokens, grid.places, axis=-2) if grid.places else in_order
+    return tf.reshape(patches, (-1, *grid.sides, tokens.shape[-1]))
 
 
 def to_tokens(maps: tf.Tensor, tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
@@ -269,10 +314,11 @@ def to_tokens(maps: tf.Tensor, tokens: tf.Tensor, grid: Grid) -> tf.Tensor:
         >>> to_tokens(-to_map(tokens, grid), tokens, grid)[0, :, 0].numpy()
         array([-0., -1.,  2., -3., -4.], dtype=float32)
     """
-    patches = tf.reshape(maps, (tf.shape(maps)[0], grid.height * grid.width, maps.shape[-1]))
+    sides = [*tf.unstack(tf.shape(tokens)[:-2]), grid.count - grid.extra, maps.shape[-1]]
+    patches = tf.reshape(maps, sides)
     if not grid.places:
-        return tf.concat([tokens[:, : grid.extra], patches], axis=1)
+        return tf.concat([tokens[..., : grid.extra, :], patches], axis=-2)
     joined = [*grid.extra_places, *grid.places]
-    beside = tf.gather(tokens, grid.extra_places, axis=1)
+    beside = tf.gather(tokens, grid.extra_places, axis=-2)
     order = [joined.index(place) for place in range(grid.count)]
-    return tf.gather(tf.concat([beside, patches], axis=1), order, axis=1)
+    return tf.gather(tf.concat([beside, patches], axis=-2), order, axis=-2)

@@ -17,6 +17,7 @@ from tfcam.model.call_graph import (
     channels_last,
 )
 from tfcam.model.endings import traced_ending
+from tfcam.model.followed_places import Layout, follow_places
 from tfcam.model.frames import AT_ONCE
 from tfcam.model.hooks import Side, Visitor, observed
 from tfcam.model.inputs import Input, run
@@ -126,7 +127,22 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         axis_orders(parents, kinds, ranks, turns, {}),
         taken[which].layers_order,
         find_origins(function.graph, parents, tensor_name) if rank == 4 else TokenOrigins(),
+        _layouts(function.graph, parents, function.graph.inputs[which].name, calls, rank),
     )
+
+
+def _layouts(
+    graph: tf.Graph,
+    parents: dict[str, tuple[str, ...]],
+    explained: str,
+    calls: list[Call],
+    rank: int,
+) -> dict[str, Layout]:
+    """How what goes into calls and comes out of them lies in the explained picture or video."""
+    if rank < 4:
+        return {}
+    wanted = {name for call in calls for name in (call.output, *call.inputs[:1]) if name}
+    return follow_places(graph, parents, explained, wanted, tensor_name)
 
 
 def _keys(outputs: Any) -> list[str | int | None]:

@@ -148,7 +148,8 @@ class ExplainedNetwork:
         count = activations.shape[0] // self.images.shape[0]
         injected = tf.cast(activations, self.activations.dtype)
         if (grid := self.submodel.taps[self.tap].grid) is not None:
-            tokens = tf.tile(self.activations, [count, 1, 1])
+            times = [count, *[1] * (self.activations.shape.rank - 1)]
+            tokens = tf.tile(self.activations, times)
             injected = to_tokens(injected, tokens, grid)
         # Each variant with its own image, as residual connections pass the layer by.
         images = tf.tile(self.images, [count, *[1] * (self.images.shape.rank - 1)])

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 
 from tfcam.maps.tensors import FLOAT32, cancels, first_component, resized
-from tfcam.model.geometry import Placement
+from tfcam.model.placement import Placement
 from tfcam.model.tokens import Grid
 from tfcam.passes.linear_rules import Composite
 

@@ -166,9 +166,9 @@ class SubModel:
                 if tap.number in (None, number):
                     check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
-                    folded = tap.frames is not None and value.shape.rank + 1 == self._rank
-                    if folded:  # to as many as these videos have: a model may leave that open
-                        value = unfold(value, 1 if tap.frames == 1 else images.shape[1])
+                    count = self._frames(tap, value, images)
+                    if count:
+                        value = unfold(value, count)
                     swaps = self._swapped == value.shape.rank and not self._heads
                     shown = self.channels_last(value) if swaps else value
                     tapped[index] = tf.identity(shown if inject is None else inject[index])
@@ -178,7 +178,7 @@ class SubModel:
                         watch(tapped[index])
                     if before is None:
                         value = swapped(tapped[index], to_first=True) if swaps else tapped[index]
-                        value = fold(value) if folded else value
+                        value = fold(value) if count else value
             return value
 
         with observed(self.graph, [tap.operation() for tap in self.taps], visit):
@@ -186,6 +186,13 @@ class SubModel:
         for index, tap in enumerate(self.taps):
             check_reached(tap, calls[index], index in tapped)
         return Forward(self._outputs(outputs), [tapped[n] for n in range(len(self.taps))])
+
+    def _frames(self, tap: Tap, value: tf.Tensor, images: tf.Tensor) -> int:
+        """How many frames of each video are a batch in what a layer gives; 0 where none are."""
+        if tap.frames is None or value.shape.rank + 1 != self._rank:
+            return 0
+        # As many as these videos have: a model may leave that open.
+        return 1 if tap.frames == 1 else int(images.shape[1])
 
     def channels_last(self, value: tf.Tensor) -> tf.Tensor:
         """Turn what a layer gives so that the channels of a map are last."""
