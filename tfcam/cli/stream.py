@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network, with_window
 from tfcam.cli.checks import check_method_options
-from tfcam.cli.evaluate import Data, Model
+from tfcam.cli.evaluate import Model
 from tfcam.cli.flags import flags, read_method_options
 from tfcam.cli.terminal import complain, say
 from tfcam.engine.doors import DOORS
@@ -20,7 +20,13 @@ from tfcam.engine.picture_options import WINDOW
 @flags(*DOORS["stream"], WINDOW)
 def explain_dataset(
     model: Model,
-    data: Data,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of pictures, the name of a data set of tensorflow_datasets, or, of a "
+            "model of texts, a .txt file with a text on each line."
+        ),
+    ],
     option: Changes = None,
     unsafe: Unsafe = False,
     imports: Imports = None,
@@ -28,8 +34,8 @@ def explain_dataset(
 ) -> None:
     """Explain a whole data set into a folder of Parquet files; goes on after a stop."""
     changes = read_method_options(option, DOORS["stream"])
-    method = options["method"] or usual_method(False, options["layer"])
-    check_method_options(method, changes, options)
+    usual = usual_method(str(data).endswith(".txt"), options["layer"])
+    check_method_options(options["method"] or usual, changes, options)
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.streaming.shard_files import metadata_of
     from tfcam.streaming.shards import Shards
@@ -50,7 +56,8 @@ def explain_dataset(
     else:
         seconds = time.monotonic() - started
         added = sum(metadata_of(file).num_rows for file in new)
-        say(f"Explained {added} pictures in {seconds:.0f} s, {added / seconds:.1f} a second.")
+        kind = "texts" if "unit" in store.settings else "pictures"
+        say(f"Explained {added} {kind} in {seconds:.0f} s, {added / seconds:.1f} a second.")
     say(store)
     for picture in store.skipped.itertuples():
         say(f"left out {picture.key}: {picture.reason}")

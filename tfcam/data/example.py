@@ -76,6 +76,7 @@ class Source:
             in their order only.
         place: How to find them again, as ``open_data`` takes it; None where it can't be said.
         mark: The mark of one of them by its place, where it must not be decoded for that.
+        unit: Of texts, what one is called; None of pictures.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Source:
     item: Callable[[int], Example | Skipped] | None = None
     place: Mapping[str, str | None] | None = None
     mark: Callable[[int], Mark | None] | None = None
+    unit: str | None = None
 
 
 def split_by_class(example: Example) -> list[Example]:

@@ -14,6 +14,7 @@ from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import Cell, Run, explanation
+from tfcam.explainer.references import with_embeddings
 from tfcam.findings import Finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.registry import Request
@@ -158,6 +159,7 @@ class _Subject:
     prepared: Prepared
     labels: Sequence[str] | None
     findings: tuple[Finding, ...]
+    preprocess: Preprocess
 
     @classmethod
     def of(
@@ -171,7 +173,7 @@ class _Subject:
     ) -> _Subject:
         opened = open_model(model, name)
         prepared = opened.prepare_one(image, preprocess, "compare")
-        return cls(opened, prepared, *opened.graph.labels(labels, output))
+        return cls(opened, prepared, *opened.graph.labels(labels, output), preprocess)
 
     def explain(
         self,
@@ -182,6 +184,7 @@ class _Subject:
     ) -> list[list[Explanation]]:
         """Explain by each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output, self.labels)
+        targets = with_embeddings(targets, self.opened, self.preprocess, settings.output)
         resolved = chosen_targets(targets, 1, True, self.labels, classes)
         placed = any(request.method.placed for request in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]

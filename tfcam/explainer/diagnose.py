@@ -15,6 +15,7 @@ from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
+from tfcam.explainer.references import with_embeddings
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.contract import MethodMap
@@ -154,6 +155,7 @@ def diagnose(
     settings = Settings(score=score, output=output, grid=grid)
     known, missing = opened.graph.labels(labels, settings.output)
     prepared = opened.prepare_one(image, preprocess, "diagnose")
+    target = with_embeddings(target, opened, preprocess, output)
     targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output, known))
     asked = opened.graph.asked(output, targets, opened.which)
     place, default = _places(opened, layer, grid, asked)

@@ -18,6 +18,7 @@ from tfcam.engine.runner import Runner
 from tfcam.engine.settings import Settings
 from tfcam.explainer import augmentation
 from tfcam.explainer.assemble import Cell, Run, explanation, joined
+from tfcam.explainer.references import with_embeddings
 from tfcam.explainer.words import checked_words
 from tfcam.methods.registry import Request
 from tfcam.model.graph import Asked, forget
@@ -184,6 +185,7 @@ class Pipeline:
         Raises:
             ValueError: If there is no such class, or it does not fit the images.
         """
+        target = with_embeddings(target, self.opened, self.preprocess, self.settings.output)
         chosen = chosen_targets(target, count, several, self.labels, self._classes)
         volumes = len(self.opened.input.sides) == 3
         return [told_format(one, volumes=volumes) for one in chosen]

@@ -13,16 +13,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.data.sources import open_data
 from tfcam.engine.options import BATCH_SIZE, SHARD_SIZE, Score
 from tfcam.engine.trust_options import VERIFY_ROWS
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
+from tfcam.streaming.texts import open_source
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
 from tfcam.utils.extras import import_extra
@@ -79,8 +78,9 @@ def stream_on_ray(
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Layer objects are taken,
             too.
-        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
-            the raw maps.
+        method: The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text,
+            where no layer is given, integrated_gradients at the embeddings of its words. Or a
+            function Reading -> (B, h, w), the raw maps.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
             outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
@@ -225,8 +225,7 @@ class ShardWorker:
     def __init__(self, job: Job, check: bool = True) -> None:
         model = _unpacked(job.model)
         data = job.data() if callable(job.data) else job.data
-        window, _ = split_window(job.options["preprocess"])
-        source = open_data(data, **job.data_options, floats=True, window=window)
+        source = open_source(model, data, job.options["preprocess"], job.data_options)
         self.store = Shards(job.folder, job.shard_size)
         asked = job.target, job.options, job.shard_size, job.key, job.verify
         self.work = prepare_work(model, source, *asked)

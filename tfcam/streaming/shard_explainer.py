@@ -6,6 +6,7 @@ and whoever uses the rows makes them of what it gave.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,14 +16,15 @@ from functools import partial
 import numpy as np
 
 from tfcam.data.example import Example, Mark, Skipped, Source
-from tfcam.data.marks import label_text, mark_at
+from tfcam.data.marks import mark_at
 from tfcam.explainer.pipeline import Pipeline, Run
 from tfcam.images.loading import is_prepared, resize_image
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.removal_test import Removal, mark_unsupported, removal_tests
 from tfcam.model.labels import class_of
 from tfcam.preprocessing.prepare import Prepared, size_for
-from tfcam.streaming.shard_files import TESTED, Row, SkippedRow
+from tfcam.results.explanation import Explanation
+from tfcam.streaming.shard_files import TESTED, Row, SkippedRow, kept_of
 from tfcam.targets.classes import Target
 from tfcam.targets.labels import label_of_output
 from tfcam.targets.resolve import ResolvedTarget
@@ -100,12 +102,15 @@ class ShardExplainer:
         self.verify = verify
         self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
-        self._graph = pipeline.opened.graph
-        taken = self._graph.inputs[0]
-        open_sides = None in taken.shape[:2] and self._graph.family is None
-        self._shape, self._size = taken.shape, None
-        if not open_sides:
-            self._size = size_for(self._graph, taken.shape, [np.zeros((1, 1, 3), np.uint8)])
+
+    @functools.cached_property
+    def _size(self) -> tuple[int, int] | None:
+        """The size of all pictures at the network; None where each keeps its own."""
+        graph = self.pipeline.opened.graph
+        shape = graph.inputs[0].shape
+        if None in shape[:2] and graph.family is None:
+            return None
+        return size_for(graph, shape, [np.zeros((1, 1, 3), np.uint8)])
 
     def batches(self, shards: Iterable[int]) -> Generator[Batch]:
         """Compute the batches of shards, in order.
@@ -147,20 +152,24 @@ class ShardExplainer:
     def _shrunk(self, number: int, example: Example | Skipped) -> Read | SkippedRow:
         """Shrink a picture to the network's size: the large one is let go of at once."""
         mark = mark_at(self.source, number, example)
-        kept = mark.picture, label_text(mark.label)
+        kept = kept_of(mark)
         if isinstance(example, Skipped):
             return SkippedRow(number, example.id, example.reason, *kept)
         try:
             target = self._target_of(example)
         except ValueError as error:
             return SkippedRow(number, example.id, str(error), *kept)
-        image = pixels = self._graph.inputs[0].folded(example.image)
-        size = None
-        if not is_prepared(image):
-            size = (image.shape[0], image.shape[1])
-            wanted = self._size or size_for(self._graph, self._shape, [image])
-            pixels = resize_image(image, wanted)
+        pixels, size = self._taken(example.image)
         return Read(number, example.id, pixels, size, mark, target)
+
+    def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
+        """Shrink a picture to the network's size; and the size that it had."""
+        graph = self.pipeline.opened.graph
+        image = graph.inputs[0].folded(image)
+        if is_prepared(image):
+            return image, None
+        wanted = self._size or size_for(graph, graph.inputs[0].shape, [image])
+        return resize_image(image, wanted), (image.shape[0], image.shape[1])
 
     def _target_of(self, example: Example) -> int | None:
         if self.target != "label":
@@ -190,24 +199,33 @@ class ShardExplainer:
             yield Batch(shard, reads, skipped)
 
     def _prepared(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            if not batch.reads:
-                yield batch
-                continue
-            # Filled up with its last picture: another size would have to be traced anew.
-            full = [*batch.reads, *[batch.reads[-1]] * (self.batch_size - len(batch.reads))]
-            own = [read.target for read in full] if self.target == "label" else self.target
-            targets = self.pipeline.targets(own, len(full))
-            prepared = self.pipeline.prepare([read.pixels for read in full], shown=False)
-            # Results need no more of the pictures than their sizes.
-            images = [
-                np.broadcast_to(np.uint8(0), (*(read.size or shown.shape[:2]), 3))
-                for read, shown in zip(batch.reads, prepared.images, strict=False)
-            ]
-            prepared = replace(prepared, images=images)
-            pixels = [read.pixels for read in batch.reads] if self.verify else []
-            reads = [replace(read, pixels=np.empty(0)) for read in batch.reads]
-            yield replace(batch, reads=reads, prepared=prepared, targets=targets, pixels=pixels)
+        return (self._ready(batch) if batch.reads else batch for batch in batches)
+
+    def _ready(self, batch: Batch) -> Batch:
+        """Prepare a batch for the network."""
+        full = self._filled(batch.reads)
+        prepared = self.pipeline.prepare([read.pixels for read in full], shown=False)
+        # Results need no more of the pictures than their sizes.
+        images = [
+            np.broadcast_to(np.uint8(0), (*(read.size or shown.shape[:2]), 3))
+            for read, shown in zip(batch.reads, prepared.images, strict=False)
+        ]
+        pixels = [read.pixels for read in batch.reads] if self.verify else []
+        return replace(
+            batch,
+            reads=[replace(read, pixels=np.empty(0)) for read in batch.reads],
+            prepared=replace(prepared, images=images),
+            targets=self._targets(full),
+            pixels=pixels,
+        )
+
+    def _filled(self, reads: Sequence[Read]) -> list[Read]:
+        """Fill a batch up with its last picture: another size would have to be traced anew."""
+        return [*reads, *[reads[-1]] * (self.batch_size - len(reads))]
+
+    def _targets(self, reads: Sequence[Read]) -> list[ResolvedTarget]:
+        own = [read.target for read in reads] if self.target == "label" else self.target
+        return self.pipeline.targets(own, len(reads))
 
     def _computed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -232,22 +250,35 @@ class ShardExplainer:
         """Test each map that is finite."""
         codes = [[one.code for one in row.explanation.findings] for row in rows]
         places = [place for place, of_map in enumerate(codes) if "not_finite" not in of_map]
-        pipeline, label = self.pipeline, self.target == "label"
-        tests: list[Removal] = []
-        if places:
-            probe = Probe(
-                pipeline.model,
-                [pixels[place] for place in places],
-                [reads[place].target for place in places] if label else self.target,
-                preprocess=pipeline.preprocess,
-                labels=pipeline.labels,
-                output=pipeline.settings.output,
-                batch_size=self.batch_size,
-                freeze=pipeline.settings.freeze,
-            )
-            tests = removal_tests(probe, [rows[place].explanation for place in places])
+        maps = [rows[place].explanation for place in places]
+        tests = self._tests(maps, reads, pixels, places) if places else []
         tested = [replace(row, tested=dict.fromkeys(TESTED)) for row in rows]
         for place, test in zip(places, tests, strict=True):
-            explanation = mark_unsupported(rows[place].explanation, test)
+            explanation = self._marked(rows[place].explanation, test)
             tested[place] = replace(rows[place], explanation=explanation, tested=test._asdict())
         return tested
+
+    def _marked(self, explanation: Explanation, test: Removal) -> Explanation:
+        """Add what the test says to an explanation, where it is a warning."""
+        return mark_unsupported(explanation, test)
+
+    def _tests(
+        self,
+        maps: Sequence[Explanation],
+        reads: Sequence[Read],
+        pixels: Sequence[np.ndarray],
+        places: Sequence[int],
+    ) -> Sequence[Removal]:
+        """Test the maps of some pictures of a batch."""
+        pipeline, label = self.pipeline, self.target == "label"
+        probe = Probe(
+            pipeline.model,
+            [pixels[place] for place in places],
+            [reads[place].target for place in places] if label else self.target,
+            preprocess=pipeline.preprocess,
+            labels=pipeline.labels,
+            output=pipeline.settings.output,
+            batch_size=self.batch_size,
+            freeze=pipeline.settings.freeze,
+        )
+        return removal_tests(probe, maps)

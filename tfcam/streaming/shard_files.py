@@ -50,6 +50,17 @@ PLAIN = {
 }
 
 
+# The columns of a run of texts, whose maps have a value for each word: "numbers" is the first
+# number of each, "spans" start and end of one after the other. Height, width, box are of pictures.
+OF_TEXT = {
+    "text": pa.string(),
+    "words": pa.list_(pa.string()),
+    "spans": pa.list_(pa.int32()),
+    "numbers": pa.list_(pa.int64()),
+    "map": pa.list_(pa.float32()),
+}
+
+
 # The columns of a run that tests its maps.
 TESTED = {"verdict": pa.string(), "p_value": pa.float64()}
 
@@ -138,22 +149,23 @@ class ShardWriter:
             self._writer.is_open = False  # else it would write its end when it is deleted
 
 
+def kept_of(mark: Mark) -> tuple[str, str | None]:
+    """What a store keeps of a mark: the columns "picture" and "truth"."""
+    return mark.picture, label_text(mark.label)
+
+
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """Lay rows out as in a file; what is the same for all of them is in its metadata."""
-    kinds = PLAIN | {name: TESTED[name] for name in rows[0].tested}
+    first = rows[0].explanation
+    of_text = OF_TEXT if first.text else {}
+    kinds = PLAIN | {name: TESTED[name] for name in rows[0].tested} | of_text
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
     for row in rows:
         for name, value in {**_values(row), **row.tested}.items():
             columns[name].append(value)
     arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
-    first = rows[0].explanation
-    raws = [row.explanation.raw for row in rows]
-    if sizes := [raw.shape for raw in raws if raw.shape != raws[0].shape]:
-        raise ValueError(f"All maps of a store must have one shape; got {raws[0].shape}, {sizes}.")
-    flat = pa.array(np.concatenate([raw.astype(np.float32).ravel() for raw in raws]))
-    arrays["map"] = pa.FixedSizeListArray.from_arrays(flat, raws[0].size)
-    shapes = pa.array(np.tile(np.array(raws[0].shape, np.int32), len(raws)))
-    arrays["shape"] = pa.FixedSizeListArray.from_arrays(shapes, raws[0].ndim)
+    if not of_text:
+        arrays |= _maps_of([row.explanation.raw for row in rows])
     facts = {
         "layer_reason": first.layer_reason,
         "preprocessing": first.preprocessing,
@@ -164,10 +176,20 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     return table.replace_schema_metadata({"tfcam": json.dumps(facts)})
 
 
+def _maps_of(raws: Sequence[np.ndarray]) -> dict[str, pa.Array]:
+    """The columns of maps that have one shape."""
+    if sizes := [raw.shape for raw in raws if raw.shape != raws[0].shape]:
+        raise ValueError(f"All maps of a store must have one shape; got {raws[0].shape}, {sizes}.")
+    flat = pa.array(np.concatenate([raw.astype(np.float32).ravel() for raw in raws]))
+    shapes = pa.array(np.tile(np.array(raws[0].shape, np.int32), len(raws)))
+    return {
+        "map": pa.FixedSizeListArray.from_arrays(flat, raws[0].size),
+        "shape": pa.FixedSizeListArray.from_arrays(shapes, raws[0].ndim),
+    }
+
+
 def _values(row: Row) -> dict[str, Any]:
     explanation = row.explanation
-    boxes = explanation.boxes()
-    height, width = explanation.heatmap.shape
     return {
         "number": row.number,
         "key": row.key,
@@ -180,12 +202,29 @@ def _values(row: Row) -> dict[str, Any]:
         "probability": explanation.probability,
         "layer": explanation.layer,
         "method": explanation.method,
-        "height": height,
-        "width": width,
-        "box": boxes[0] if len(boxes) else None,
         "findings": [finding.code for finding in explanation.findings],
         "messages": [finding.message for finding in explanation.findings],
         "measured": list(explanation.measured.items()),
+        **(_of_text(explanation) if explanation.text else _of_picture(explanation)),
+    }
+
+
+def _of_picture(explanation: Explanation) -> dict[str, Any]:
+    boxes = explanation.boxes()
+    height, width = explanation.heatmap.shape
+    return {"height": height, "width": width, "box": boxes[0] if len(boxes) else None}
+
+
+def _of_text(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "height": None,
+        "width": None,
+        "box": None,
+        "text": explanation.text,
+        "words": explanation.words,
+        "spans": [side for span in explanation.spans for side in span],
+        "numbers": explanation.image,
+        "map": explanation.raw.astype(np.float32),
     }
 
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from tfcam.data.example import Mark
 from tfcam.streaming.shard_files import (
+    OF_TEXT,
     PLAIN,
     SKIPPED,
     TESTED,
@@ -232,7 +233,9 @@ class Shards:
         types = dict(zip(schema.names, schema.types, strict=True))
         fits = all(types.get(name) == wanted.field(name).type for name in wanted.names)
         fits &= all(types.get(name, kind) == kind for name, kind in TESTED.items())
-        if kind == "maps" and metadata.num_rows:
+        if kind == "maps" and metadata.num_rows and "text" in types:
+            fits &= all(types.get(name) == kind for name, kind in OF_TEXT.items())
+        elif kind == "maps" and metadata.num_rows:
             fits &= all(pa.types.is_fixed_size_list(types.get(n, pa.null())) for n in _SHAPED)
         if not fits or metadata.num_rows > self.size:
             raise ShardError(file, "has other columns than a store's")

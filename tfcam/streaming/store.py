@@ -16,13 +16,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from tfcam import maps
-from tfcam.data.example import Example, Skipped, Source
-from tfcam.data.marks import mark_at
-from tfcam.data.sources import open_data
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import is_prepared, load_image
-from tfcam.images.window import Limits
 from tfcam.maps.scaling import shown_values
 from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
@@ -35,12 +31,14 @@ from tfcam.streaming.shard_files import (
     schema_of,
 )
 from tfcam.streaming.shards import Shards
+from tfcam.streaming.store_data import StoreData
 from tfcam.streaming.store_settings import check_settings
+from tfcam.streaming.text_rows import padded, text_values
 from tfcam.utils.run_folder import SETTINGS, read_facts
 from tfcam.utils.terminal_text import make_printable
 
 # What a table of all rows leaves out: it may be larger than memory.
-_LARGE = ("map", "messages")
+_LARGE = ("map", "messages", "spans", "numbers")
 
 
 # No picture has more: somebody else may have written the store.
@@ -88,7 +86,7 @@ class MapStore:
 
     A row is an ``Explanation``: ``store[0]``, ``store["cat.jpg"]``, or one after another in a
     loop. Its picture is read anew, and shown where it is the one that was explained. Where that is
-    not to be had, it is grey, and a finding says so.
+    not to be had, it is grey, and a finding says so. A text and its words are in the store.
 
     Args:
         path: The folder.
@@ -106,7 +104,7 @@ class MapStore:
     """
 
     def __init__(self, path: Path, data: Any = None, follow: bool = False) -> None:
-        self.path, self._data, self._follow = path, data, follow
+        self.path = path
         file = path / SETTINGS
         if not path.is_dir():
             raise FileNotFoundError(f"No store {str(path)!r}.")
@@ -115,18 +113,15 @@ class MapStore:
                 f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
             )
         self.settings = check_settings(read_facts(file), file)
-        self._window: Limits = self.settings.get("picture_window")
         self._shards = Shards(path, self.settings["shard_size"])
         self._files = self._shards.files("maps")
         for file in (*self._files, *self._shards.files("skipped")):
             self._shards.check_file(file)
         counts = [metadata_of(file).num_rows for file in self._files]
         self._ends = np.cumsum(counts, dtype=np.int64)
-        self._reader: tuple[int, Iterator[Example | Skipped]] | None = None
         self._groups = functools.lru_cache(maxsize=64)(self._count_groups)
         self._read = functools.lru_cache(maxsize=2)(self._read_group)
-        if data is not None and self._source is not None:
-            self._check(self._source)
+        self._data = StoreData(self.settings, data, follow)
 
     @property
     def finished(self) -> bool:
@@ -167,9 +162,14 @@ class MapStore:
 
     @property
     def raws(self) -> np.ndarray:
-        """(N, h, w) float32, or (N, h, w, C) of pixels: the raw signed maps of all rows."""
+        """(N, h, w) float32, or (N, h, w, C) of pixels: the raw signed maps of all rows.
+
+        Of texts (N, W), for the most words that one has: NaN behind the last word of the others.
+        """
         if not len(self):
             return np.zeros((0, 0, 0), np.float32)
+        if self._data.of_texts:
+            return padded(self._columns(["map"])["map"])
         table = self._columns(["map", "shape"])
         shape = table["shape"][0].as_py()
         flat = table["map"].combine_chunks()
@@ -202,7 +202,7 @@ class MapStore:
 
         Args:
             row: Its number or its key.
-            image: Its picture, as ``tfcam.explain`` takes it; None reads it anew.
+            image: Its picture, as ``tfcam.explain`` takes it; None reads it anew. Not of a text.
 
         Raises:
             IndexError: If there is no such row.
@@ -213,31 +213,36 @@ class MapStore:
         values = {name: table[name][at].as_py() for name in table.column_names if name != "map"}
         facts = self._facts(table)
         flat = table["map"].chunk(0).slice(at, 1).flatten().to_numpy()
-        size = (values["height"], values["width"])
-        if math.prod(values["shape"]) != flat.size or not 0 < math.prod(size) <= _MOST_PIXELS:
-            raise ValueError(
-                f"The row of {values['key']!r} in {str(self.path)!r} is damaged: {flat.size} "
-                f"values of shape {values['shape']}, of a picture of {size}."
-            )
-        raw = flat.reshape(values["shape"])
         findings = [
             Finding(*texts) for texts in zip(values["findings"], values["messages"], strict=True)
         ]
-        picture = self._picture(values) if image is None else _pixels(image, size, self._window)
-        if picture is None:
-            findings.append(finding("no_picture", key=values["key"]))
-            picture = np.full((*size, 3), 128, np.uint8)
-        if picture.shape[:2] != size:
-            raise ValueError(
-                f"The picture of {values['key']!r} must have the size that was explained, {size}; "
-                f"it has {picture.shape[:2]}."
-            )
+        if "text" in values:
+            self._data.example(values)  # tells another text
+            told = text_values(values, flat, self.path)
+            raw, size = flat, flat.shape
+        else:
+            size = (values["height"], values["width"])
+            raw = self._folded(values, flat, size)
+            window = self.settings.get("picture_window")
+            if image is not None and window is not None:
+                image = load_image(image, window=window)
+            if image is None and (example := self._data.example(values)) is not None:
+                image = example.image
+            if image is None:
+                findings.append(finding("no_picture", key=values["key"]))
+                image = np.full((*size, 3), 128, np.uint8)
+            picture = _pixels(image, size)
+            if picture.shape[:2] != size:
+                raise ValueError(
+                    f"The picture of {values['key']!r} must have the size that was explained, "
+                    f"{size}; it has {picture.shape[:2]}."
+                )
+            told = {"image": picture}
         empty = "not_finite" in values["findings"]
         shown = shown_values(raw, self.settings["shown"])
         return Explanation(
             heatmap=np.zeros(size, np.float32) if empty else maps.heatmap(shown, size),
             raw=raw.copy(),
-            image=picture,
             findings=tuple(findings),
             measured=dict(values["measured"]),
             **{
@@ -253,7 +258,19 @@ class MapStore:
                 )
             },
             **facts,
+            **told,
         )
+
+    def _folded(
+        self, values: Mapping[str, Any], flat: np.ndarray, size: tuple[int, int]
+    ) -> np.ndarray:
+        """Give a picture's map its shape."""
+        if math.prod(values["shape"]) != flat.size or not 0 < math.prod(size) <= _MOST_PIXELS:
+            raise ValueError(
+                f"The row of {values['key']!r} in {str(self.path)!r} is damaged: {flat.size} "
+                f"values of shape {values['shape']}, of a picture of {size}."
+            )
+        return flat.reshape(values["shape"])
 
     def _find(self, row: int | str) -> tuple[pa.Table, int]:
         """Find the part of a file that holds a row, and where in it."""
@@ -298,73 +315,15 @@ class MapStore:
             pass
         raise ValueError(f"A file of {str(self.path)!r} does not say how its maps were made.")
 
-    # --- the pictures -----------------------------------------------------------------------
 
-    @functools.cached_property
-    def _source(self) -> Source | None:
-        place = self.settings["place"] or {}
-        if self._data is not None:  # paths that the store names are not followed
-            known = {"split": place["split"]} if "split" in place else {}
-            return open_data(self._data, **known, floats=True, window=self._window)
-        if not self._follow or "://" in place.get("data", "://"):
-            return None
-        try:
-            source = open_data(floats=True, window=self._window, **place)
-        except (ValueError, OSError):
-            return None  # moved, or another machine: the maps can be had without
-        return source if source.key == self._key else None
-
-    @property
-    def _key(self) -> str:
-        return self.settings["pictures_digest"]
-
-    def _check(self, source: Source) -> None:
-        if source.key != self._key:
-            raise ValueError(
-                f"data must be those that were explained, {self.settings['data']}; these are "
-                f"others: {source.name}."
-            )
-
-    def _picture(self, row: Mapping[str, Any]) -> np.ndarray | None:
-        """Read the picture of a row, if it is the one that was explained.
-
-        Raises:
-            ValueError: If the caller's data hold another in its place.
-        """
-        source, number = self._source, row["number"]
-        if source is None:
-            return None
-        example = source.item(number) if source.item else self._next(number)
-        if mark_at(source, number, example).picture == row["picture"]:
-            size = (row["height"], row["width"])
-            return None if isinstance(example, Skipped) else _pixels(example.image, size)
-        if self._data is None:
-            return None
-        raise ValueError(
-            f"data must be those that were explained, {self.settings['data']}; number {number}, "
-            f"{row['key']!r}, is another picture. Give those, or open the store without data."
-        )
-
-    def _next(self, number: int) -> Example | Skipped:
-        """Read a picture of data that can be read in order only: on from the last one asked for."""
-        assert self._source is not None
-        if self._reader is None or number < self._reader[0]:
-            self._reader = (number, self._source.read(number))
-        at, reader = self._reader
-        for _ in range(number - at):
-            next(reader)
-        self._reader = (number + 1, reader)
-        return next(reader)
-
-
-def _pixels(image: Any, size: tuple[int, int], window: Limits = None) -> np.ndarray:
+def _pixels(image: Any, size: tuple[int, int]) -> np.ndarray:
     """A picture to show; one in a row of values has the size that was explained."""
     if len(getattr(image, "shape", ())) == 1 and image.size % math.prod(size) == 0:
         image = image.reshape(*size, -1)
-    if window is None and is_prepared(image):
+    if is_prepared(image):
         image = image[..., np.newaxis] if image.ndim == 2 else image
         return displayed(image)
     try:
-        return load_image(image, window=window)
+        return load_image(image)
     except ImageError as error:
         raise ValueError(f"image must be a picture: {error}") from None

@@ -10,16 +10,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcam.data.sources import open_data
 from tfcam.engine.options import Score
 from tfcam.engine.trust_options import VERIFY_ROWS
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.store import MapStore
+from tfcam.streaming.texts import open_source
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
 from tfcam.utils.progress import progress_bar
@@ -63,18 +62,23 @@ def stream(
     reason, and passed over.
 
     Args:
-        model: Any built Keras 3 model with one image input; it is left as it is.
+        model: Any built Keras 3 model of pictures, with one input, or of texts; it is left as it
+            is.
         data: A folder of pictures; a ``tf.data.Dataset`` of images, of (image, label), or of dicts
             as tensorflow_datasets gives them, that always gives the same in the same order; the
             name of a data set of tensorflow_datasets that is on this machine; a list of pictures.
             Images are uint8 (H, W, 3) of any size, or floats, which are taken as already prepared.
+            Of a model of texts a list of strings or of (string, label), a ``tf.data.Dataset`` of
+            these, a .txt file with a text on each line, or a function that gives them anew each
+            time it is called, such as a generator function; the store holds the texts, too.
         to: The folder of the store. A run that was stopped goes on there where it was.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Layer objects are taken,
             too.
-        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
-            the raw maps.
+        method: The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text,
+            where no layer is given, integrated_gradients at the embeddings of its words. Or a
+            function Reading -> (B, h, w), the raw maps.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
             outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
@@ -144,8 +148,9 @@ def stream(
         "batch_size": check_count("batch_size", batch_size),
         **options,
     }
-    places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
-    source = open_data(data, **places, floats=True, window=split_window(preprocess)[0])
+    where = {"split": split, "data_dir": data_dir, "annotations": annotations}
+    source = open_source(model, data, preprocess, where)
+    kind = "text" if source.unit else "picture"
     size, verify = check_count("shard_size", shard_size), VERIFY_ROWS.check(verify)
     work = prepare_work(model, source, target, options_of_explainer, size, key, verify)
     store = Shards(Path(to), shard_size)
@@ -153,13 +158,15 @@ def stream(
         take_up(store, source, progress)
         if not store.finished:
             done = shard_size * len(store.done())
-            with progress_bar(source.count, "explaining", progress, "pictures", done) as advance:
+            with progress_bar(
+                source.count, "explaining", progress, "texts" if source.unit else "pictures", done
+            ) as advance:
                 explain_shards(work.explainer, store, left(store, source), advance)
             if not store.done():
-                raise ValueError(f"data must hold at least one picture; {source.name} holds none.")
+                raise ValueError(f"data must hold at least one {kind}; {source.name} holds none.")
             store.finish()
     result = MapStore(Path(to), data)
     if not len(result):
         first = result.skipped.iloc[0]
-        raise ValueError(f"No picture could be explained. The first, {first.key}: {first.reason}")
+        raise ValueError(f"No {kind} could be explained. The first, {first.key}: {first.reason}")
     return result

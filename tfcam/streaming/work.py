@@ -18,9 +18,11 @@ from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
 from tfcam.explainer.pipeline import Pipeline
 from tfcam.model.black_box import BlackBox
+from tfcam.model.strings import tokenizer_of
 from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shard_explainer import ShardExplainer
 from tfcam.streaming.shards import Shards
+from tfcam.streaming.text_explainer import TextExplainer
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
 from tfcam.utils.digest import digest_arrays, digest_names
@@ -60,7 +62,7 @@ def prepare_work(
 
     Args:
         model: The model.
-        source: The pictures, read with the window that ``preprocess`` has, if any.
+        source: The pictures.
         target: What is explained: a class, "label", a callable, or None for the predicted class.
         options: What an ``Explainer`` takes.
         shard_size: Number of pictures in a shard.
@@ -79,7 +81,14 @@ def prepare_work(
     freeze = options["freeze"] and replicas == 1 and not isinstance(model, BlackBox)
     options = options | {"freeze": freeze, "preprocess": preprocess}
     pipeline = Explainer(model, **options).pipeline
-    pipeline.opened.graph.check_one_image("stream")
+    of_text = source.unit is not None
+    if not of_text:
+        pipeline.opened.graph.check_one_image("stream")
+    elif verify and not isinstance(target, str | int | np.integer | None):
+        raise ValueError(
+            "verify=True tests of texts whether a class needs their words; the target "
+            f"is {_target_in_words(target)!r}. Leave verify out."
+        )
     if options["batch_size"] % replicas:
         raise ValueError(
             f"batch_size must be a multiple of the {replicas} replicas that share a batch; "
@@ -99,7 +108,8 @@ def prepare_work(
             "A store holds one map of each picture, as the layer has it; got "
             f"{len(pipeline.engine.layers)} layers. Run stream once for each."
         )
-    explainer = ShardExplainer(pipeline, source, target, options["batch_size"], shard_size, verify)
+    explains = TextExplainer if of_text else ShardExplainer
+    explainer = explains(pipeline, source, target, options["batch_size"], shard_size, verify)
     request = pipeline.engine.requests[0]
     digest = partial(
         digest_parts,
@@ -108,11 +118,12 @@ def prepare_work(
         preprocess=given,
         target=target,
     )
-    told = {"key": key, **digest_parts(key, model=model), **digest()}
-    settings = _settings(explainer, options) | (
-        {} if window is None else {"picture_window": [*window]}
-    )
-    return Work(explainer, settings | told, digest)
+    told: dict[str, Any] = {"key": key, **digest_parts(key, model=model), **digest()}
+    if window is not None:
+        told |= {"picture_window": [*window]}
+    if of_text:
+        told |= {"unit": source.unit, "vocabulary_digest": _vocabulary(pipeline)}
+    return Work(explainer, _settings(explainer, options) | told, digest)
 
 
 def _settings(explainer: ShardExplainer, options: dict[str, Any]) -> dict[str, Any]:
@@ -220,6 +231,14 @@ def _preprocessing(pipeline: Pipeline) -> str:
         if pipeline.preprocess != "auto":
             raise
         return "auto"  # fine where arrays are given prepared; told with the first picture else
+
+
+def _vocabulary(pipeline: Pipeline) -> str | None:
+    """Digest the words that a model knows, which no weight tells; None where it has none."""
+    behind = pipeline.opened.input.behind
+    holder = tokenizer_of(pipeline.model) if behind is None else behind.layer()
+    words = getattr(holder, "get_vocabulary", None)
+    return None if words is None else digest_names(list(map(str, words())))
 
 
 def _target_in_words(target: Target) -> Any:

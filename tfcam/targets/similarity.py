@@ -18,7 +18,9 @@ class Similarity(ByValue):
     An embedding of zeros has the score 0 and no gradient.
 
     Args:
-        reference: The other embedding, (D,) or (1, D) for all images, or (B, D); copied.
+        reference: The other embedding, (D,) or (1, D) for all images, or (B, D); copied. Of a model
+            of texts also the other text, a string or a tuple of its segments: what explains embeds
+            it, the same way as the text that is explained.
 
     Raises:
         ValueError: If the reference is zero, not finite, or of another form.
@@ -35,6 +37,8 @@ class Similarity(ByValue):
     _array = ("reference", 1)
 
     def __post_init__(self) -> None:
+        if self.is_text:
+            return
         array = np.asarray(self.reference)
         if array.ndim == 0 or any(side != 1 for side in array.shape[1:-1]):
             raise ValueError(f"A reference must be (D,) or (B, D); got shape {array.shape}.")
@@ -44,12 +48,23 @@ class Similarity(ByValue):
         self._keep("reference", reference[0] if len(reference) == 1 else reference)
 
     @property
+    def is_text(self) -> bool:
+        """Whether the reference is a text, which must be embedded first."""
+        parts = self.reference if isinstance(self.reference, tuple) else (self.reference,)
+        return bool(parts) and all(isinstance(part, str) for part in parts)
+
+    @property
     def name(self) -> str:
         """What it is called in results."""
         return "similarity"
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
+        if self.is_text:
+            raise ValueError(
+                f"The reference {self.reference!r:.60} must be embedded first, as tfcam.explain, "
+                "compare and diagnose do. Give its embedding, (D,)."
+            )
         outputs = single_tensor(outputs, "Similarity", "(B, D)", (2, 3, 4))
         if any(side != 1 for side in outputs.shape[1:-1]):
             raise ValueError(f"Similarity needs outputs (B, D); got {tuple(outputs.shape)}.")
