@@ -166,6 +166,7 @@ def test_the_maps_are_those_of_the_epoch(tmp_path):
         assert logs["explain_pointing_game"] == pytest.approx(hits)
 
 
+@pytest.mark.slow
 @pytest.mark.thinned(1)
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_pictures_that_are_changed_afterwards_are_explained_as_they_were(dtype, tmp_path):
@@ -223,6 +224,7 @@ def test_the_folder_and_tensorboard_hold_the_maps(tmp_path):
     assert history["explain_box_iou"][1] == history["explain_box_iou"][0]
 
 
+@pytest.mark.slow
 def test_the_figure_says_what_it_shows(tmp_path, monkeypatch):
     sheets = []
 

@@ -22,6 +22,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["dream", "--model", "shapes", *arguments])
 
 
+@pytest.mark.slow
 def test_a_class_is_dreamt_as_the_library_does_it(here, shapes):
     result = run("--target", "heart", "--steps", "4", "--seed", "2", "--option", "rate=0.1")
     assert (result.exit_code, result.stderr) == (0, "")

@@ -184,6 +184,7 @@ def test_the_curve_starts_and_the_scores_end_where_the_pictures_do(shapes):
     assert made.curve[-1] < made.scores
 
 
+@pytest.mark.slow
 def test_a_dream_from_a_picture_keeps_the_picture(shapes):
     scene = tfcam.scenes.draw_scene(1).image
     made = tfcam.dream(shapes, objectives.layer("features"), preset="deep_dream", image=scene)
@@ -196,6 +197,7 @@ def test_a_dream_from_a_picture_keeps_the_picture(shapes):
     np.testing.assert_array_equal(nothing.image, scene)
 
 
+@pytest.mark.slow
 def test_pictures_are_resized_to_the_model_and_open_sides_take_theirs():
     inputs = keras.Input((None, None, 3))
     x = layers.Conv2D(2, 3, name="conv")(inputs)

@@ -68,6 +68,7 @@ def test_the_page_has_everything_and_asks_nobody(made, tmp_path):
     assert "url(" not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_it_says_what_the_other_doors_say(demo, made):
     probabilities = demo.predict(STAR[np.newaxis].astype(np.float32), verbose=0)[0]
     order = np.argsort(-probabilities)[:4]

@@ -328,6 +328,7 @@ def test_a_channel_that_does_not_vary_has_no_weight():
     assert [each.code for each in result.findings] == ["no_positive_evidence"]
 
 
+@pytest.mark.slow
 def test_the_channels_that_vary_most_are_all_where_the_others_are_constant():
     model, x = with_constant_channels(0, 2), images()
     found = raws(model, x, "score_cam", channels=2)

@@ -298,6 +298,7 @@ def test_a_batch_gives_what_single_images_give(method, segments):
         assert result.measured == pytest.approx(alone.measured, rel=1e-2, abs=1e-4)
 
 
+@pytest.mark.slow
 @law("superpixels: as a map of one's own", *BOTH)
 @pytest.mark.parametrize("method", BOTH)
 @pytest.mark.thinned(1)

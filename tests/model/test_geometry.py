@@ -261,6 +261,7 @@ def test_what_is_cropped_and_bent_is_a_finding():
     assert [finding.code for finding in found.findings] == ["place_unknown"]
 
 
+@pytest.mark.slow
 def test_pixels_and_layers_agree_in_every_door():
     model = brightness(Code(lambda x: x[:, :, ::-1]), layers.Cropping2D(((0, 8), (8, 0))))
     for method in ("grad_cam", "cam", "score_cam", "saliency", "integrated_gradients"):

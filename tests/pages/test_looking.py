@@ -132,6 +132,7 @@ def test_forms_differ_and_say_what_they_show(found):
     assert show_maps(found, Style(alpha=0.1)) != shown["colours"]
 
 
+@pytest.mark.slow
 def test_labels_and_names_can_not_put_html_on_the_page(subject):
     bad = Network("net", tfcam.demo_model(), [f"<script>{n}</script>" for n in range(8)])
     named = subject._replace(name='<img src=x onerror="alert(1)">.png')

@@ -134,6 +134,7 @@ def test_in_training(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path):
     deep = tmp_path / "deep.png"  # 12 bits in a file of 16
     values = (SCENE.mean(-1) * 4095 / 255).round().astype(np.uint16)

@@ -69,6 +69,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_texts_come_in_many_forms(model, tmp_path, form):
     file = tmp_path / "texts.txt"

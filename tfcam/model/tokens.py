@@ -107,7 +107,7 @@ def grid_of(
         >>> embedding = Call("patches", None, 0, (), "a", (1, 4, 6, 8))
         >>> block = Call("block", None, 0, (), "b", (1, 25, 8))
         >>> grid_of(CallGraph((embedding, block), (), None, 4, (32, 48)), block)
-        Grid(height=4, width=6, extra=1, places=(), class_token=0)
+        Grid(height=4, width=6, extra=1, places=(), class_token=0, frames=0, apart=False)
     """
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None:
