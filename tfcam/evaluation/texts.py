@@ -77,7 +77,7 @@ def evaluate_texts(
         ValueError: If there is no such metric or baseline, or a text lacks the label it needs.
     """
     known = TEXT_METRICS | {SUPPORTED: "higher"}
-    better = _chosen("metrics", metrics or [*TEXT_METRICS], known)
+    better = _chosen("metrics", [*TEXT_METRICS] if metrics is None else metrics, known)
     usual = _chosen("baselines", baselines, dict.fromkeys(TEXT_BASELINES, "baseline"))
     texts, labels = _split(data)
     targets = [_target(question, label) for label in labels]

@@ -11,8 +11,6 @@ import numpy as np
 from tfcam.metrics.removal_test import LEAST, Removal, judged
 from tfcam.metrics.word_probe import WordProbe
 
-# Which part of the words a map marks.
-FRACTION = 0.25
 # Words are hidden in at most so many steps.
 _STEPS = 8
 
@@ -113,7 +111,13 @@ class WordsHidden:
 
 
 def word_removal(
-    probe: WordProbe, values: np.ndarray, target: int, draws: int = 99, seed: int = 0
+    probe: WordProbe,
+    values: np.ndarray,
+    target: int,
+    *,
+    fraction: float = 0.25,
+    draws: int = 99,
+    seed: int = 0,
 ) -> Removal:
     """Test whether a model uses the words that a map marks, as ``tfcam.verify`` does.
 
@@ -121,10 +125,11 @@ def word_removal(
         probe: The model and the text.
         values: (W,) of the words, signed.
         target: The class.
+        fraction: Which part of the words is marked.
         draws: The number of other orders, at most.
         seed: Their seed.
     """
-    orders, count = orders_of(values, FRACTION, draws, seed)
+    orders, count = orders_of(values, fraction, draws, seed)
     (whole,) = probe.probabilities(np.zeros((1, len(values)), bool))
     falls = whole[target] - WordsHidden.of(probe, orders, count).mean[:, target]
     return judged(falls[0], falls[1:])

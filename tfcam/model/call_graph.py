@@ -57,6 +57,14 @@ class Call:
         """The layer or operation that is called."""
         return self.reference()
 
+    def tensor(self, side: Side) -> str | None:
+        """The name of the one tensor that it gives, or of the first that it takes."""
+        return self.output if side == "output" else next(iter(self.inputs), None)
+
+    def shape_at(self, side: Side) -> Shape | None:
+        """The shape of that tensor."""
+        return self.shape if side == "output" else self.input_shape
+
 
 @dataclass(frozen=True)
 class CallGraph:
@@ -124,7 +132,7 @@ class CallGraph:
         """Name the tensor that goes into or comes out of a call; None if there was none."""
         for call in self.calls:
             if call.path == path and number in (None, call.number):
-                return call.output if side == "output" else (*call.inputs, None)[0]
+                return call.tensor(side)
         return None
 
     def frames(self, path: str, number: int | None, side: Side) -> int | None:
@@ -172,18 +180,14 @@ class CallGraph:
         What attends to others has no place of its own: it lies as the last tokens before it do, of
         as many in the same axes.
         """
-        given = side == "input"
-        tensor, shape = (
-            (call.inputs[:1], call.input_shape) if given else ([call.output], call.shape)
-        )
-        layout = self.layouts.get((*tensor, None)[0] or "")
+        shape, layout = call.shape_at(side), self.layouts.get(call.tensor(side) or "")
         if layout is not None or shape is None:
             return layout
         end = self.calls.index(call)
-        before = (
-            known for place, of, known in self._token_layouts if place < end and of == shape[:-1]
-        )
-        return next(reversed([*before]), None)
+        for place, axes, known in reversed(self._token_layouts):
+            if place < end and axes == shape[:-1]:
+                return known
+        return None
 
     def order(self, tensor: str | None, rank: int) -> Order:
         """In which order a tensor of so many axes has those behind its batch."""

@@ -23,16 +23,9 @@ _PRODUCTS = {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"
 # What computes a map anew from what lies around each of its positions.
 _MAPPING = {
     *("Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3DBackpropInputV2"),
-    *(
-        "MaxPool",
-        "AvgPool",
-        "MaxPool3D",
-        "AvgPool3D",
-        "ExtractImagePatches",
-        "ExtractVolumePatches",
-    ),
+    *("MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D"),
+    *("ExtractImagePatches", "ExtractVolumePatches", "ScaleAndTranslate"),
     *("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"),
-    *("ScaleAndTranslate",),
 }
 # Places that differ by less are the same, in parts of a side of the input.
 _SAME = 1e-4

@@ -70,12 +70,12 @@ def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | 
     which have become a batch of their own, are none; nor are tokens turned to (1, D, T), as where
     an MLP mixes them. Of videos they are (1, T, D), (1, t, T, D) or (t, T, D): see ``known_grid``.
     """
-    shape = call.shape if side == "output" else call.input_shape
+    shape = call.shape_at(side)
     if calls.rank == 5:
         return shape if shape is not None and _tubes(calls, call, side) else None
     if calls.rank != 4 or shape is None or len(shape) != 3:
         return None
-    if calls.order(_tensor(call, side), 3) == (1, 0):
+    if calls.order(call.tensor(side), 3) == (1, 0):
         return None
     return shape if shape[0] in (1, None) and shape[1] != 1 else None
 
@@ -111,7 +111,7 @@ def grid_of(
     """
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None:
-        actual = call.shape if side == "output" else call.input_shape
+        actual = call.shape_at(side)
         without = replace(calls, orders={})
         raise ValueError(
             "Tokens must be (B, T, D), with a T over 1 that the model fixes, in a model of images; "
@@ -140,7 +140,7 @@ def _tubes(calls: CallGraph, call: Call, side: Side) -> Grid | None:
     What attends to others has no place of its own: it has the grid of the tokens before it, of as
     many in the same order of axes.
     """
-    shape = call.shape if side == "output" else call.input_shape
+    shape = call.shape_at(side)
     if calls.rank != 5 or shape is None or len(shape) not in (3, 4) or calls.in_attention(call):
         return None
     layout = calls.layout(call, side)
@@ -158,7 +158,7 @@ def _tubes(calls: CallGraph, call: Call, side: Side) -> Grid | None:
 
 def _placed(calls: CallGraph, call: Call, side: Side, grid: Grid) -> Grid:
     """Tell where in the sequence the tokens of patches stand, where the trace tells."""
-    origins = calls.origins.of.get(_tensor(call, side) or "", ())
+    origins = calls.origins.of.get(call.tensor(side) or "", ())
     patches = [place for place, origin in enumerate(origins) if origin > 0]
     if len(origins) != grid.count or len(patches) != grid.height * grid.width:
         return grid
@@ -167,10 +167,6 @@ def _placed(calls: CallGraph, call: Call, side: Side, grid: Grid) -> Grid:
     read = calls.origins.read
     class_token = origins.index(read) if read in origins else None
     return replace(grid, places=() if in_order else places, class_token=class_token)
-
-
-def _tensor(call: Call, side: Side) -> str | None:
-    return call.output if side == "output" else (*call.inputs, None)[0]
 
 
 def _grid_of_size(call: Call, count: int, size: tuple[int, int]) -> Grid:

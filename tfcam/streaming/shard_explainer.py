@@ -251,7 +251,8 @@ class ShardExplainer:
         codes = [[one.code for one in row.explanation.findings] for row in rows]
         places = [place for place, of_map in enumerate(codes) if "not_finite" not in of_map]
         maps = [rows[place].explanation for place in places]
-        tests = self._tests(maps, reads, pixels, places) if places else []
+        chosen = [reads[place] for place in places], [pixels[place] for place in places]
+        tests = self._tests(maps, *chosen) if places else []
         tested = [replace(row, tested=dict.fromkeys(TESTED)) for row in rows]
         for place, test in zip(places, tests, strict=True):
             explanation = self._marked(rows[place].explanation, test)
@@ -263,18 +264,14 @@ class ShardExplainer:
         return mark_unsupported(explanation, test)
 
     def _tests(
-        self,
-        maps: Sequence[Explanation],
-        reads: Sequence[Read],
-        pixels: Sequence[np.ndarray],
-        places: Sequence[int],
+        self, maps: Sequence[Explanation], reads: Sequence[Read], pixels: Sequence[np.ndarray]
     ) -> Sequence[Removal]:
-        """Test the maps of some pictures of a batch."""
+        """Test the maps of pictures."""
         pipeline, label = self.pipeline, self.target == "label"
         probe = Probe(
             pipeline.model,
-            [pixels[place] for place in places],
-            [reads[place].target for place in places] if label else self.target,
+            pixels,
+            [read.target for read in reads] if label else self.target,
             preprocess=pipeline.preprocess,
             labels=pipeline.labels,
             output=pipeline.settings.output,

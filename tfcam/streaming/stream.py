@@ -158,9 +158,7 @@ def stream(
         take_up(store, source, progress)
         if not store.finished:
             done = shard_size * len(store.done())
-            with progress_bar(
-                source.count, "explaining", progress, "texts" if source.unit else "pictures", done
-            ) as advance:
+            with progress_bar(source.count, "explaining", progress, f"{kind}s", done) as advance:
                 explain_shards(work.explainer, store, left(store, source), advance)
             if not store.done():
                 raise ValueError(f"data must hold at least one {kind}; {source.name} holds none.")

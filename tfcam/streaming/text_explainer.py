@@ -60,15 +60,11 @@ class TextExplainer(ShardExplainer):
         return replace(batch, reads=reads, skipped=skipped)
 
     def _tests(
-        self,
-        maps: Sequence[Explanation],
-        reads: Sequence[Read],
-        pixels: Sequence[np.ndarray],
-        places: Sequence[int],
+        self, maps: Sequence[Explanation], reads: Sequence[Read], pixels: Sequence[np.ndarray]
     ) -> Sequence[Removal]:
         pipeline = self.pipeline
         settings = Settings(output=pipeline.settings.output, at_once=self.batch_size)
-        texts = [text_of(pixels[place]) for place in places]
+        texts = [*map(text_of, pixels)]
         probes = word_probes(pipeline.model, texts, pipeline.preprocess, None, settings)
         return [
             word_removal(probe, own.raw, int(own.target or 0))
