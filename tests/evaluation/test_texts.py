@@ -59,6 +59,9 @@ def test_what_does_not_fit_is_told(tmp_path):
     model = additive()
     with pytest.raises(ValueError, match="metrics of texts must be of deletion, insertion"):
         tfcam.evaluate(model, TEXTS, metrics=["road"])
+    for wrong in ([], "deletion"):
+        with pytest.raises(ValueError, match="a list of at least one metric; got"):
+            tfcam.evaluate(model, TEXTS, metrics=wrong)
     with pytest.raises(ValueError, match="baselines of texts must be of random_words"):
         tfcam.evaluate(model, TEXTS, baselines=["sobel_edges"])
     with pytest.raises(ValueError, match="explainers and to are for pictures"):

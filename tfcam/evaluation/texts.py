@@ -18,6 +18,7 @@ from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.explainer.explainer import Explainer
 from tfcam.methods.selection import MethodChoice, as_request, request_name
 from tfcam.metrics.checks import raw_map_of
+from tfcam.metrics.registry import check_listed
 from tfcam.metrics.word_orders import word_removal
 from tfcam.metrics.word_probe import WordProbe, word_probes
 from tfcam.metrics.words import erase_words
@@ -76,6 +77,7 @@ def evaluate_texts(
     Raises:
         ValueError: If there is no such metric or baseline, or a text lacks the label it needs.
     """
+    check_listed(metrics)
     known = TEXT_METRICS | {SUPPORTED: "higher"}
     better = _chosen("metrics", [*TEXT_METRICS] if metrics is None else metrics, known)
     usual = _chosen("baselines", baselines, dict.fromkeys(TEXT_BASELINES, "baseline"))

@@ -200,6 +200,12 @@ _ALL = (
 METRICS: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 
 
+def check_listed(metrics: Any) -> None:
+    """Check that metrics are a list, not empty, or None for the usual ones."""
+    if isinstance(metrics, str) or (metrics is not None and not list(metrics)):
+        raise ValueError(f"metrics must be a list of at least one metric; got {metrics!r}.")
+
+
 def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
     """Find metrics by their names and set their options.
 
@@ -215,8 +221,7 @@ def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
         >>> [measure.name for measure in measures]
         ['energy', 'box_iou(threshold=0.5)']
     """
-    if isinstance(metrics, str) or (metrics is not None and not list(metrics)):
-        raise ValueError(f"metrics must be a list of at least one metric; got {metrics!r}.")
+    check_listed(metrics)
     if metrics is None:
         return [measure for measure in _ALL if measure.usual]
     measures = []
