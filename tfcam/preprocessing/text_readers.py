@@ -163,7 +163,8 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
         return None
     if isinstance(given, tuple) and all(isinstance(each, list) for each in inner):
         return [tuple(each) for each in zip(*inner, strict=True)]  # segments, each a batch
-    return [each for each in inner if each is not None and not isinstance(each, list)]
+    flat = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in inner]
+    return None if any(isinstance(each, list) for each in flat) else flat  # type: ignore[return-value]
 
 
 def split_label(item: Any, pairs: bool) -> tuple[Any, Any]:
