@@ -462,7 +462,9 @@ def test_texts_are_drawn_as_their_words(tmp_path, monkeypatch):
     model.fit(texts, labels, epochs=8, verbose=0, callbacks=[look])
     words = [each.words[each.raw.argmax()] for each in look.explanations]
     assert words == ["lovely", "boring"]
-    for text, found in zip(["What a lovely film!", "It is boring."], look.explanations, strict=True):
+    for text, found in zip(
+        ["What a lovely film!", "It is boring."], look.explanations, strict=True
+    ):
         wanted = tfcam.explain(model, text)
         assert (found.method, found.words) == ("integrated_gradients", wanted.words)
         np.testing.assert_allclose(found.raw, wanted.raw, atol=1e-5)

@@ -18,8 +18,7 @@ from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.palette import Palette
-from tfcam.images.arrays import as_arrays
-from tfcam.images.loading import as_numpy, is_prepared, load_image
+from tfcam.images.loading import load_image
 from tfcam.images.window import Window
 from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
@@ -27,7 +26,7 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.text_readers import strings_in
+from tfcam.preprocessing.samples import listed_pictures, listed_strings
 from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
 from tfcam.results.sheets import shrink
@@ -171,8 +170,8 @@ class ExplainCallback(keras.callbacks.Callback):
             images = [load_image(image, window=preprocess.limits) for image in images]
             preprocess = preprocess.preprocess or "raw"
         # Whether strings are texts or files, the model says, which is not known yet.
-        self._strings = _strings(images)
-        self._images = _pictures(images) if self._strings is None else self._strings
+        self._strings = listed_strings(images)
+        self._images = listed_pictures(images) if self._strings is None else self._strings
         self._boxes = _boxes(boxes, len(self._images))
         if log_dir is None and folder is None and boxes is None:
             raise ValueError(
@@ -261,7 +260,7 @@ class ExplainCallback(keras.callbacks.Callback):
         if of_text and any(boxes is not None for boxes in self._boxes):
             raise ValueError("boxes are of pictures, and the model takes texts; leave them out.")
         if self._strings is not None and not of_text:
-            self._images = _pictures(self._strings)
+            self._images = listed_pictures(self._strings)
         self._strings = None
 
     def _measure(self, explanations: Explanations) -> list[_Localisation | None]:
@@ -322,43 +321,6 @@ def _sheet(
     rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
     columns, titles = [Heading("")] * len(rows[0]), [Heading("")] * len(rows)
     return ContactSheet(rows, columns, titles, headline, foot, bar)
-
-
-def _strings(images: Any) -> list[Any] | None:
-    """List strings, and texts of several segments, one by one; None of anything else."""
-    if isinstance(images, list | tuple):
-        return [*images] if images and all(map(_is_written, images)) else None
-    if isinstance(images, np.ndarray) and not all(isinstance(one, str) for one in images.flat):
-        return None
-    found = strings_in(images, pairs=False) if hasattr(images, "shape") else None
-    return found if isinstance(found, list) else None
-
-
-def _is_written(one: Any) -> bool:
-    """Whether it is a string, or a tuple of them: bytes are the content of a file."""
-    return isinstance(one, str) or (isinstance(one, tuple) and all(map(_is_written, one)))
-
-
-def _pictures(images: Any) -> list[Any]:
-    """List the images one by one, those in files read, arrays copied: they stay as they are."""
-    shape: tuple[int, ...] = tuple(getattr(images, "shape", ()))
-    one = len(shape) == 3 and shape[-1] in (1, 3, 4)
-    if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4)):
-        raise TypeError(
-            "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones "
-            f"or (B, values) of rows; got {type(images).__name__}."
-        )
-    if not len(images):
-        raise ValueError("There must be at least one image to explain; got none.")
-    return [
-        as_numpy(image).copy() if is_prepared(image) or _is_row(image) else load_image(image)
-        for image in map(as_arrays, images)
-    ]
-
-
-def _is_row(image: Any) -> bool:
-    """Whether a picture is a row of values, which a model folds itself."""
-    return len(getattr(image, "shape", ())) == 1
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:

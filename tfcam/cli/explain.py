@@ -1,4 +1,4 @@
-"""The commands for single pictures: ``tfcam explain``, ``compare`` and ``diagnose``."""
+"""The commands that draw maps: ``tfcam explain`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ Contours = Annotated[
         rich_help_panel=RESULTS,
     ),
 ]
+
+
 @flags(*_EXPLAINED)
 def explain(
     model: Model,
@@ -227,25 +229,6 @@ def compare(
     comparison.save(path, **looks)
     say(comparison)
     say(f"wrote {path}")
-
-
-@flags(*DOORS["diagnose"], WINDOW)
-def diagnose(
-    model: Model,
-    image: Image = None,
-    text: Text = None,
-    unsafe: Unsafe = False,
-    imports: Imports = None,
-    **options: Any,
-) -> None:
-    """Check a model and an image, or text: what applies, and what to mind and to do about it."""
-    subject, typed = read_subject(image, text)
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
-    from tfcam.explainer.diagnose import diagnose as check
-
-    window = options.pop("window")
-    given: Any = read_image(subject, window) if typed is None else typed
-    say(check(network, given, options.pop("layer"), **options))
 
 
 def _chosen(**looks: bool) -> dict[str, Any]:

@@ -181,8 +181,7 @@ METRICS = Option(
 METRICS_OF_CHOICE = replace(
     METRICS,
     words="The metrics, by their names in ``tfcam.metrics.METRICS``; by default insertion, "
-    "deletion and ROAD, in coarse steps as many candidates are measured, and of texts deletion, "
-    "insertion, comprehensiveness and sufficiency.",
+    "deletion and ROAD in coarse steps, of texts those that ``tfcam.evaluate`` takes.",
 )
 FUSE = Option(
     "fuse",

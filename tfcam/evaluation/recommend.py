@@ -109,9 +109,8 @@ def recommend(
             unique, or an index of ``tfcam.layers``; by default the one that ``tfcam.explain`` takes
             and, of each of the two map sizes before it, the last. Layer objects are taken, too.
         metrics: The metrics, by their names in ``tfcam.metrics.METRICS``; by default insertion,
-            deletion and ROAD, in coarse steps as many candidates are measured, and of texts
-            deletion, insertion, comprehensiveness and sufficiency. Names with options, as in
-            ("deletion", {"steps": 10}), are taken, too.
+            deletion and ROAD in coarse steps, of texts those that ``tfcam.evaluate`` takes. Names
+            with options, as in ("deletion", {"steps": 10}), are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".

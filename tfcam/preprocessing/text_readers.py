@@ -163,8 +163,13 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
         return None
     if isinstance(given, tuple) and all(isinstance(each, list) for each in inner):
         return [tuple(each) for each in zip(*inner, strict=True)]  # segments, each a batch
-    flat = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in inner]
-    return None if any(isinstance(each, list) for each in flat) else flat  # type: ignore[return-value]
+    texts: list[Text] = []
+    for each in inner:
+        one = each[0] if isinstance(each, list) and len(each) == 1 else each
+        if isinstance(one, list) or one is None:
+            return None
+        texts.append(one)
+    return texts
 
 
 def split_label(item: Any, pairs: bool) -> tuple[Any, Any]:

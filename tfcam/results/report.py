@@ -146,12 +146,12 @@ class Report:
         return f'<div class="warning">{_listed(texts)}</div>'
 
     def _made(self) -> str:
-        explanation = self.explanation
+        explanation, kind = self.explanation, "text" if self._of_words else "picture"
         facts = {
             "method": explanation.method,
             "layer": f"{explanation.layer or 'none'} ({explanation.layer_reason})",
             "explained number": f"{explanation.score:.6g} ({explanation.score_kind})",
-            "text" if self._of_words else "picture": f"{explanation.extent}; {explanation.preprocessing}",
+            kind: f"{explanation.extent}; {explanation.preprocessing}",
             "options": _in_words(explanation.options),
             "versions": _in_words(explanation.versions),
         }

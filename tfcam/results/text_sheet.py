@@ -43,8 +43,10 @@ class TextSheet:
         figure.set_size_inches(width, height)
         left, wide = (width - inside) / 2 / width, inside / width
         if self.headline:
-            size, middle = {"fontsize": "medium", "weight": "bold"}, 1 - head / 2 / height
-            write_plainly(figure.text(0.5, middle, self.headline, ha="center", va="center", **size))
+            middle = 1 - head / 2 / height
+            written = figure.text(0.5, middle, self.headline, ha="center", va="center")
+            written.set(fontsize="medium", fontweight="bold")
+            write_plainly(written)
         top = height - head
         for explanation, title, box in zip(self.explanations, self.titles, boxes, strict=True):
             top -= box + _GAP
