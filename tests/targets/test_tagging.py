@@ -59,7 +59,9 @@ def test_each_text_has_its_own_place():
     assert [each.label for each in table] == ["class 0 of 'Paris'", "class 0 of 'Bob'"]
     assert tfcam.diagnose(model, TEXT, target=Tag(4, 2)).facts["explained"].endswith(", 0.75")
     numbers = keras.Sequential([keras.Input((3,), dtype="int64"), *model.layers[2:]])
-    np.testing.assert_allclose(tfcam.explain(numbers, [3, 5, 4], target=Tag(2, 2)).raw, [0, 0, 1.25])
+    np.testing.assert_allclose(
+        tfcam.explain(numbers, [3, 5, 4], target=Tag(2, 2)).raw, [0, 0, 1.25]
+    )
 
 
 def test_the_first_piece_of_a_word_is_tagged():

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfcam.engine.opened_model import OpenedModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
-from tfcam.targets.by_value import single_tensor
 from tfcam.preprocessing.texts import ReadText
+from tfcam.targets.by_value import single_tensor
 from tfcam.targets.similarity import Similarity
 from tfcam.targets.tagging import Tag
 
@@ -97,4 +97,6 @@ def outputs_of(
     """What the model returns for one of prepared texts, before its softmax."""
     own = slice(number, number + 1)
     beside = [tf.constant(values[own]) for values in prepared.others]
-    return opened.bare(output).beside(beside).forward(tf.constant(prepared.inputs[own])).outputs.scores
+    return (
+        opened.bare(output).beside(beside).forward(tf.constant(prepared.inputs[own])).outputs.scores
+    )

@@ -53,7 +53,6 @@ class Tag(ByValue):
         if self.target is not None and not isinstance(self.target, str):
             object.__setattr__(self, "target", class_index(self.target, None, None))
 
-
     @property
     def name(self) -> str:
         """What it is called in results."""
