@@ -35,6 +35,10 @@ _BY_PIXELS = Need.IMAGE_GRADIENTS | Need.GUIDED_GRADIENTS | Need.DECONVNET_GRADI
 _BY_PIXELS |= Need.BIAS_ATTRIBUTIONS
 
 
+# The methods for texts that need no embeddings.
+WORD_HIDING = ("occlusion", "kernel_shap", "lime")
+
+
 class OpenedModel:
     """A model as it is explained at one of its inputs, with the engines made for it.
 
@@ -70,7 +74,12 @@ class OpenedModel:
 
     @property
     def is_text(self) -> bool:
-        """Whether a text is explained, of which each word has an embedding."""
+        """Whether a text is explained: strings, or numbers of which each has an embedding."""
+        return self.has_embeddings or self.input.behind is not None
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether each word of a text has an embedding, as those in a bag of words have not."""
         return self.graph.embedding(self.which) is not None
 
     def split(self, inputs: Any, preprocess: Preprocess = "auto") -> tuple[Any, list[Any]]:
@@ -227,8 +236,15 @@ class OpenedModel:
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
         """
-        if layer is None and any(request.method.at_words for request in requests):
+        at_words = [request.method.name for request in requests if request.method.at_words]
+        if layer is None and at_words:
             layer = self.graph.embedding(self.which)
+            if layer is None:
+                raise ValueError(
+                    f"{at_words[0]!r} explains a text at the embeddings of its words, and "
+                    f"{self.graph.name!r} has none for them. These methods hide words instead: "
+                    f"{', '.join(WORD_HIDING)}."
+                )
         plain = int | float | str | None
         shared &= not settings.freeze and runner is None
         for request in requests:

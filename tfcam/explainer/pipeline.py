@@ -41,7 +41,11 @@ def default_method(model: keras.Model, layer: Layers, input: str | int | None) -
         TypeError: If it is no Keras model.
         ValueError: If there is no such input.
     """
-    return usual_method(open_model(model, input).is_text, layer)
+    opened = open_model(model, input)
+    usual = usual_method(opened.is_text, layer)
+    return (
+        usual if opened.has_embeddings or not opened.is_text or layer is not None else "occlusion"
+    )
 
 
 class Pipeline:

@@ -17,6 +17,7 @@ from tfcam.model.inputs import Input
 from tfcam.preprocessing.attached import attached_size
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_counts, look_like_pixels
+from tfcam.preprocessing.text_readers import find_reader, strings_in
 from tfcam.preprocessing.texts import ReadText
 from tfcam.utils.validation import check_shape, check_shapes, shown
 
@@ -206,6 +207,9 @@ def prepare_others(
     prepared = []
     for number, value in zip(numbers, values, strict=True):
         taken, how = known[number], preprocess if known[number].is_image else None
+        if taken.behind is not None and (texts := strings_in(value, pairs=False)) is not None:
+            prepared.append(_beside(graph, number, texts, count))
+            continue
         batch = split_batch(value, taken)
         examples = [value] * count if batch is None else batch
         if len(examples) != count:
@@ -215,6 +219,19 @@ def prepare_others(
             )
         prepared.append(prepare(graph, examples, how, number).inputs)
     return prepared
+
+
+def _beside(graph: ModelGraph, number: int, texts: Any, count: int) -> np.ndarray:
+    """The numbers of strings that are given beside what is explained."""
+    strings = texts if isinstance(texts, list) else [texts] * count
+    if len(strings) != count:
+        raise ValueError(
+            f"All inputs must be of as many examples; {graph.inputs[number].name!r} has "
+            f"{len(strings)}, the explained one {count}."
+        )
+    reader = find_reader(graph, number, "auto", strings[0])
+    assert reader is not None  # it has a layer of strings
+    return reader.encode(strings)[0]
 
 
 def _as_given(
