@@ -12,7 +12,8 @@ import pandas as pd
 import tensorflow as tf
 
 from tfcam.data.example import Skipped
-from tfcam.engine.opened_model import WORD_HIDING, open_model
+from tfcam.engine.opened_model import open_model
+from tfcam.engine.refusals import WORD_HIDING
 from tfcam.evaluation.aggregate import Tally
 from tfcam.evaluation.measure import Row
 from tfcam.evaluation.names import CandidateKey

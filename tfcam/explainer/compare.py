@@ -10,8 +10,9 @@ from typing import Any
 
 import keras
 
-from tfcam.engine.opened_model import WORD_HIDING, OpenedModel, open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
+from tfcam.engine.refusals import WORD_HIDING
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import Cell, Run, explanation
 from tfcam.explainer.references import outputs_of, with_embeddings, with_words

@@ -26,7 +26,8 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare, prepare_others
+from tfcam.preprocessing.others import prepare_others
+from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Target, Targets

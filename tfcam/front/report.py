@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from tfcam.engine.candidate_layers import candidate_layers
-from tfcam.engine.opened_model import WORD_HIDING, OpenedModel, open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import GRID, Score
+from tfcam.engine.refusals import WORD_HIDING
 from tfcam.explainer.compare import compare
 from tfcam.explainer.explainer import Explainer
 from tfcam.images.kinds import ImageLike

@@ -1,7 +1,7 @@
 """Bags of words: layers that count a text's words, by the numbers of these words.
 
-A twin of such a layer lists the numbers of a text's words; from these, and 0 for a word that is left
-out, the bag is counted anew.
+A twin of such a layer lists the numbers of a text's words; from these, and 0 for a word that is
+left out, the bag is counted anew.
 """
 
 from __future__ import annotations

@@ -155,8 +155,9 @@ def _check_form(tree: ModelTree, layer: Any, sides: tuple[int, ...]) -> None:
     if np.prod(sides, dtype=int) != 1:
         raise ValueError(
             f"A {kind} is explained where each string is one value of it, (B, 1); "
-            f"{layer.name!r} of {tree.name!r} takes words one by one, (B, {', '.join(map(str, sides))}). Explain the "
-            "network behind it by the numbers of the words, and name these: "
+            f"{layer.name!r} of {tree.name!r} takes words one by one, "
+            f"(B, {', '.join(map(str, sides))}). Explain the network behind it by the numbers of "
+            "the words, and name these: "
             "tfcam.explain(network, numbers, words=[...])."
         )
     if config["output_mode"] != "int" or config["sparse"]:
