@@ -43,6 +43,9 @@ _OF_CLASSES = (
 _LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
 
 
+# What is another in each process, or says nothing of what a layer does: KerasHub lists layers by
+# their places in memory.
+_OF_THE_PROCESS = ("call", "history", "_functional_layer_ids")
 # What a tokenizer of KerasHub holds besides its settings; tables that are made of it tell no more.
 _OF_TOKENIZERS = ("merges", "proto", "vocabulary")
 
@@ -256,7 +259,7 @@ class _Digester:
         mine = {
             name: part
             for name, part in own.items()
-            if name not in (*keras_names, "call", "history") and not name.startswith("_self_")
+            if name not in (*keras_names, *_OF_THE_PROCESS) and not name.startswith("_self_")
         }
         theirs = {
             name: part
