@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from tests.notebooks import small
 from tests.project import GUIDES, find_keras_home
@@ -28,6 +27,7 @@ find_keras_home()
 
 import cv2  # noqa: E402
 import keras  # noqa: E402
+import matplotlib.pyplot as plt  # noqa: E402
 from keras import layers, ops  # noqa: E402
 from skimage.data import chelsea, coffee  # noqa: E402
 
@@ -235,7 +235,9 @@ def similar() -> tfcam.Explanation:
 
 def tiled() -> tfcam.Explanation:
     """A picture of 512 x 512 pixels for a network that takes 128 x 128."""
-    scenes = [[draw_scene(seed).image for seed in (n, n + 1, n + 2, n + 3)] for n in range(0, 16, 4)]
+    scenes = [
+        [draw_scene(seed).image for seed in (n, n + 1, n + 2, n + 3)] for n in range(0, 16, 4)
+    ]
     large = np.vstack([np.hstack(row) for row in scenes])
     model, labels = tfcam.demo_model(), KINDS
     return tfcam.explain(model, large, target="heart", labels=labels, tile=(128, 128))
@@ -264,9 +266,13 @@ MODELS = {
         lambda: tfcam.explain(one_unit("sigmoid"), TWO, target=1, labels=["star", "heart"]),
         signed=True,
     ),
-    "masks": Shown("Masks: `Segmentation`", lambda: shape(masks(), target=tfcam.Segmentation(HEART))),
+    "masks": Shown(
+        "Masks: `Segmentation`", lambda: shape(masks(), target=tfcam.Segmentation(HEART))
+    ),
     "embeddings": Shown("Embeddings: `Similarity` to another star", similar),
-    "several_outputs": Shown("Several outputs: `output=`", lambda: shape(several_heads(), output="kind")),
+    "several_outputs": Shown(
+        "Several outputs: `output=`", lambda: shape(several_heads(), output="kind")
+    ),
     "several_inputs": Shown(
         "A picture beside numbers",
         lambda: tfcam.explain(
@@ -373,13 +379,74 @@ METHODS = {name: Shown(f"`{name}`", functools.partial(by_method, name)) for name
 SHOWN = METHODS | MODELS | FOUND
 
 
-def draw(name: str) -> Image.Image:
-    """Draw one, as it is shown in a notebook."""
+SECTIONS = {
+    "Methods": (
+        METHODS,
+        "Why *Egyptian cat*? MobileNetV2 on a cat beside a cup, by each of the "
+        "[methods](methods.md); those of attention ask a small transformer why *heart*.",
+    ),
+    "Models": (
+        MODELS,
+        "Where is the heart? [Any model](any_model.md), of shapes, beats, balls and words.",
+    ),
+    "Findings": (
+        FOUND,
+        "What can be seen of what is wrong. [Troubleshooting](troubleshooting.md) says what to do.",
+    ),
+}
+
+
+def draw(name: str) -> bytes:
+    """Draw one, as a notebook shows it; a PNG."""
     shown = SHOWN[name]
     result = shown.draw()
     if name in FOUND and name not in [each.code for each in result.findings]:
-        raise ValueError(f"{name} is not found: {result.findings}")
-    ax = result.plot(signed=shown.signed)
-    buffer = io.BytesIO()
+        raise ValueError(f"{name} is not found, but {result.findings}")
+    ax, buffer = result.plot(signed=shown.signed), io.BytesIO()
     ax.figure.savefig(buffer, dpi=DPI)
+    plt.close(ax.figure)
     return buffer.getvalue()
+
+
+def keep(name: str) -> Path:
+    """Draw one and keep it small."""
+    ((kind, picture),) = small(base64.b64encode(draw(name)).decode(), WIDTH).items()
+    for path in FOLDER.glob(f"{name}.*"):
+        path.unlink()
+    path = FOLDER / f"{name}.{kind.removeprefix('image/')}"
+    path.write_bytes(base64.b64decode(picture))
+    return path
+
+
+def _cell(name: str) -> str:
+    (path,) = FOLDER.glob(f"{name}.*")
+    meaning = tfcam.METHODS[name].summary.partition(": ")[2] if name in METHODS else ""
+    meaning = meaning or (FINDINGS[name].cause if name in FOUND else "")
+    words = f"{SHOWN[name].words}<br>{meaning}" if meaning else SHOWN[name].words
+    return f"![{name}](gallery/{path.name})<br>{words}"
+
+
+def page() -> str:
+    """The whole page."""
+    text = "# Gallery\n\nMade by `python -m tests.gallery`.\n"
+    for title, (shown, told) in SECTIONS.items():
+        text += f"\n## {title}\n\n{told}\n\n" + "| " * ACROSS + "|\n" + "|---" * ACROSS + "|\n"
+        cells = [*map(_cell, shown)]
+        for start in range(0, len(cells), ACROSS):
+            row = cells[start : start + ACROSS]
+            text += "| " + " | ".join(row + [""] * (ACROSS - len(row))) + " |\n"
+    return text
+
+
+def main() -> None:
+    """Draw those that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*SHOWN, []])
+    FOLDER.mkdir(exist_ok=True)
+    for name in parser.parse_args().names or SHOWN:
+        print(keep(name).name, flush=True)
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
