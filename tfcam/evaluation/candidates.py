@@ -14,6 +14,8 @@ from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
+from tfcam.explainer.checks import of_members, of_places
+from tfcam.findings import Finding
 from tfcam.maps.scaling import Shown
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
@@ -136,6 +138,7 @@ class Candidates:
         self.all += [Candidate(name, "", "explainer") for name in explainers]
         self.all += [Candidate(name, "", "baseline") for name in baselines]
         _check_names(self.all, names)
+        self._passes = passes
 
     def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
         """Make the raw maps of each candidate, of each picture.
@@ -147,6 +150,15 @@ class Candidates:
             For each candidate, for each picture, (h, w), or (h, w, C) of pixels, signed.
         """
         return [raws for make in self._makers for raws in make(pictures)]
+
+    def findings(self, sides: Sequence[int]) -> list[Finding]:
+        """Find what to mind of the explained layers, each thing once.
+
+        Args:
+            sides: Height and width of the model's input.
+        """
+        found = [one for shared in self._passes for one in shared.findings(sides)]
+        return list(dict.fromkeys(found))
 
 
 class _Pass:
@@ -171,6 +183,13 @@ class _Pass:
             for name, request in zip(names, requests, strict=True)
             for path in (self._engine.layers if request.method.placed else [""])
         ]
+
+    def findings(self, sides: Sequence[int]) -> list[Finding]:
+        """Find what to mind of the layers, of pictures of these sides."""
+        engine, places = self._engine, range(len(self._engine.layers))
+        methods = [request.method for request in engine.requests]
+        found = of_places(engine, sides, places) if any(m.layered for m in methods) else []
+        return found + (of_members(engine, places) if any(m.placed for m in methods) else [])
 
     def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
         count = len(pictures.inputs)

@@ -8,15 +8,19 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from tfcam.data.example import Example
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.engine.settings import Settings
+from tfcam.engine.settings import Explained, Settings
+from tfcam.explainer.checks import of_given, of_unit
+from tfcam.findings import Finding
 from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import Labels, class_of
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
+from tfcam.targets.classes import NOTHING, pair_name
 from tfcam.targets.labels import label_of_output
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
@@ -101,6 +105,18 @@ class Question:
             batch_size=self.settings.at_once,
             freeze=True,
         )
+
+    def findings(self, probe: Probe) -> list[list[Finding]]:
+        """Find what to mind of each picture of a probe, whatever explains it."""
+        bare, targets = self._opened.bare(self.settings.output), probe.targets
+        pairs = np.stack([targets, np.full_like(targets, NOTHING)], axis=-1)
+        labels, missing = graph_of(self.model).labels(self.labels, self.settings.output)
+        found = []
+        for image, pair in enumerate(pairs):
+            explained = Explained(None, pairs, image, pair_name(pair, labels), labels)
+            about = of_unit(bare, explained) + of_given(bare, probe.prepared, image)
+            found.append([*missing, *about])
+        return found
 
     def label(self, target: int) -> str:
         """Say a class in words."""

@@ -60,11 +60,13 @@ class Recommendation:
     def __repr__(self) -> str:
         metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
         table = self.table[["method", "layer", "rank", *metrics, "n", "p"]].round(3)
-        return make_printable(f"{self.sentence}\n\n{table.to_string(index=False)}")
+        lines = "\n".join([self.sentence, *self.evaluation.to_mind()])
+        return make_printable(f"{lines}\n\n{table.to_string(index=False)}")
 
     def _repr_html_(self) -> str:
-        sentence = html.escape(self.sentence, quote=False)
-        return f"<p>{sentence}</p>{self.table.round(3).to_html(index=False)}"
+        lines = [self.sentence, *self.evaluation.to_mind()]
+        said = "".join(f"<p>{html.escape(line, quote=False)}</p>" for line in lines)
+        return f"{said}{self.table.round(3).to_html(index=False)}"
 
 
 def recommend(

@@ -23,6 +23,7 @@ from tfcam.evaluation.question import Case, Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
 from tfcam.metrics.measure import Measure
+from tfcam.metrics.probing import Probe
 from tfcam.utils.digest import digest_arrays
 from tfcam.utils.digest_value import digest_parts
 from tfcam.utils.progress import Advance
@@ -245,9 +246,18 @@ class EvaluationRun:
         mark = mark_at(self._source, number, picture)
         return picture.id, mark._replace(label=label_text(mark.label))
 
+    def _mind(self, probe: Probe) -> None:
+        """Note what is to be minded of pictures, and of layers that look at them."""
+        for of_picture in self._question.findings(probe):
+            for found in of_picture:
+                self._tally.mind(found.code, found)
+        for found in self._candidates.findings(probe.inputs.shape[1:3]):
+            self._tally.mind(found.message, found, len(probe))
+
     def _measure(self, cases: Sequence[Case], advance: Advance) -> list[Row]:
         """Measure at most as many pictures as the model is asked about at once."""
         probe = self._question.probe(cases)
+        self._mind(probe)
         return measure_batch(
             [case.example for case in cases],
             probe,

@@ -128,6 +128,7 @@ class Probe:
             has one number that is no class.
         probabilities: (B,) float32, of the unchanged images.
         preprocessing: What was done to the pictures, in words.
+        prepared: The images as they were prepared, with what to mind of them.
 
     Raises:
         ValueError: If an argument does not fit the model, or the input holds whole numbers.
@@ -182,6 +183,7 @@ class Probe:
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
         self.images, self.preprocessing = prepared.images, prepared.description
+        self.prepared = prepared
         self.inputs = prepared.inputs
         self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
         bare = opened.bare(settings.output)

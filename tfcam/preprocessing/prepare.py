@@ -34,6 +34,7 @@ class Prepared:
         description: What was applied, in words.
         bgr: Whether the input's channels are in the order blue, green, red.
         findings: What to mind about all of them.
+        seen: What to mind of each picture, where ``images`` no longer shows it.
         texts: Of strings, each text as it was read.
         owners: Of texts, (B, L) int32: which word each number is of, -1 where it is of none.
     """
@@ -45,6 +46,7 @@ class Prepared:
     axes: int = 2
     others: tuple[np.ndarray, ...] = ()
     findings: tuple[Finding, ...] = ()
+    seen: tuple[tuple[Finding, ...], ...] = ()
     texts: tuple[ReadText, ...] = ()
     owners: np.ndarray | None = None
 

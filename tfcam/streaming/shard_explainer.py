@@ -17,7 +17,9 @@ import numpy as np
 
 from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.data.marks import mark_at
+from tfcam.explainer.checks import of_picture
 from tfcam.explainer.pipeline import Pipeline, Run
+from tfcam.findings import Finding
 from tfcam.images.loading import is_prepared, resize_image
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.removal_test import Removal, mark_unsupported, removal_tests
@@ -45,6 +47,7 @@ class Read:
         size: (height, width) of the picture as given; None of one that was given prepared.
         mark: What tells it from others, and its label in the data.
         target: What is explained of it, where each has its own target.
+        seen: What to mind of the picture as it was given.
     """
 
     number: int
@@ -53,6 +56,7 @@ class Read:
     size: tuple[int, int] | None
     mark: Mark
     target: int | None = None
+    seen: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,8 @@ class ShardExplainer:
         except ValueError as error:
             return SkippedRow(number, example.id, str(error), *kept)
         pixels, size = self._taken(example.image)
-        return Read(number, example.id, pixels, size, mark, target)
+        seen = tuple(of_picture(example.image)) if size else ()
+        return Read(number, example.id, pixels, size, mark, target, seen)
 
     def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
         """Shrink a picture to the network's size; and the size that it had."""
@@ -214,7 +219,7 @@ class ShardExplainer:
         return replace(
             batch,
             reads=[replace(read, pixels=np.empty(0)) for read in batch.reads],
-            prepared=replace(prepared, images=images),
+            prepared=replace(prepared, images=images, seen=tuple(read.seen for read in full)),
             targets=self._targets(full),
             pixels=pixels,
         )
