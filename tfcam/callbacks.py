@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam import maps
+from tfcam.data.copies import are_together, copy_images, count_images
 from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.images.arrays import as_arrays
-from tfcam.images.loading import as_numpy, is_prepared, load_image
+from tfcam.images.loading import load_image
 from tfcam.images.window import Window
 from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
@@ -30,6 +30,7 @@ from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
 from tfcam.results.sheets import shrink
 from tfcam.targets.classes import Target
+from tfcam.targets.labels import label_of_output
 from tfcam.utils.files import write_whole
 from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_count
@@ -69,8 +70,9 @@ class ExplainCallback(keras.callbacks.Callback):
     what does not fit before an epoch is lost.
 
     Args:
-        images: The pictures to explain, a handful, as ``tfcam.explain`` takes them; files are read
-            once.
+        images: The pictures to explain, a handful, as ``tfcam.explain`` takes them, such as a batch
+            of a data set with its labels; files are read once. Of a model with several inputs a
+            batch of each, in a tuple or a dict.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Several, or
@@ -159,11 +161,11 @@ class ExplainCallback(keras.callbacks.Callback):
         **options: Any,
     ) -> None:
         super().__init__()
-        if isinstance(preprocess, Window):
+        if isinstance(preprocess, Window) and not are_together(images):
             images = [load_image(image, window=preprocess.limits) for image in images]
             preprocess = preprocess.preprocess or "raw"
-        self._images = _pictures(images)
-        self._boxes = _boxes(boxes, len(self._images))
+        self._images = copy_images(images)
+        self._boxes = _boxes(boxes, count_images(self._images))
         if log_dir is None and folder is None and boxes is None:
             raise ValueError(
                 "Something must come of the maps: give log_dir, folder, boxes or several of these."
@@ -179,7 +181,7 @@ class ExplainCallback(keras.callbacks.Callback):
         shared |= {"augment": augment, "eigen": eigen, "batch_size": batch_size}
         # Keras shows how far the training is.
         self._options: dict[str, Any] = {**shared, "progress": False, **options}
-        self._target = target
+        self._target = _of_output(target, output)
         self._writer: tf.summary.SummaryWriter | None = None
         self.explanations: Explanations | None = None
         self.scores: dict[str, float] = {}
@@ -243,6 +245,12 @@ class ExplainCallback(keras.callbacks.Callback):
     def _explain(self) -> Explanations:
         if self._explainer is None:
             self._explainer = Explainer(self.model, **self._options)
+            taken = self._explainer.pipeline.opened.input
+            if not taken.is_image:
+                raise ValueError(
+                    f"ExplainCallback draws pictures, and {self.model.name!r} takes {taken.shape}. "
+                    "Explain it by tfcam.Explainer in a callback of your own, or after training."
+                )
         return self._explainer(self._images, self._target)
 
     def _measure(self, explanations: Explanations) -> list[_Localisation | None]:
@@ -296,26 +304,13 @@ def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | No
     return ContactSheet(rows, columns, titles, headline, foot, bar)
 
 
-def _pictures(images: Any) -> list[Any]:
-    """List the images one by one, those in files read, arrays copied: they stay as they are."""
-    shape: tuple[int, ...] = tuple(getattr(images, "shape", ()))
-    one = len(shape) == 3 and shape[-1] in (1, 3, 4)
-    if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4)):
-        raise TypeError(
-            "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones "
-            f"or (B, values) of rows; got {type(images).__name__}."
-        )
-    if not len(images):
-        raise ValueError("There must be at least one image to explain; got none.")
-    return [
-        as_numpy(image).copy() if is_prepared(image) or _is_row(image) else load_image(image)
-        for image in map(as_arrays, images)
-    ]
-
-
-def _is_row(image: Any) -> bool:
-    """Whether a picture is a row of values, which a model folds itself."""
-    return len(getattr(image, "shape", ())) == 1
+def _of_output(target: Any, output: str | int | None) -> Any:
+    """Choose the labels of the explained output, where those of several are given."""
+    arrays = isinstance(target, tuple) and all(getattr(one, "shape", ()) for one in target)
+    if isinstance(target, Mapping) or arrays:
+        target = label_of_output(target, output)
+    rows = isinstance(target, list) and target and all(isinstance(one, list) for one in target)
+    return np.asarray(target) if rows else target
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:

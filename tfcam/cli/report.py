@@ -13,6 +13,7 @@ from tfcam.cli.arguments import (
     Overwrite,
     Unsafe,
     load_network,
+    name_options,
     name_picture,
     read_image,
 )
@@ -33,7 +34,7 @@ def report(
         Path | None,
         typer.Option(
             "--output",
-            help="A .html; by default IMAGE_report.html.",
+            help="A .html; by default IMAGE_report.html, with what is asked for.",
             metavar="FILE",
             rich_help_panel=RESULTS,
         ),
@@ -44,7 +45,9 @@ def report(
     **options: Any,
 ) -> None:
     """Write a page: what was predicted, several maps, and how far they can be trusted."""
-    path = check_target(file or Path(f"{name_picture(image)}_report.html"), "A report", (".html",))
+    name = name_options(options, [*DOORS["report"], WINDOW])
+    parts = [name_picture(image), "report", *([name] if name else [])]
+    path = check_target(file or Path(f"{'_'.join(parts)}.html"), "A report", (".html",))
     check_new([path], overwrite, [image, model, options["labels"]])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write

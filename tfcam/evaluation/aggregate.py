@@ -160,7 +160,7 @@ class Tally:
         Args:
             key: What tells it from other things.
             found: What it is, of the first of them.
-            pictures: How many they are.
+            pictures: Number of these pictures.
         """
         known = self.minded.get(key, Minded(found.code, found.message, 0))
         self.minded[key] = known._replace(pictures=known.pictures + pictures)

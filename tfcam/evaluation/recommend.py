@@ -24,6 +24,7 @@ from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.targets.classes import Target
 from tfcam.utils.terminal_text import make_printable
 
 # What a map that explains the model must do: bring its score up, and down, sooner than others.
@@ -76,7 +77,7 @@ def recommend(
     methods: Sequence[MethodChoice] | None = None,
     layers: Sequence[Layer] | None = None,
     metrics: Sequence[MetricChoice] | None = None,
-    target: str | int | None = None,
+    target: Target = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
@@ -112,7 +113,9 @@ def recommend(
             deletion and ROAD, in coarse steps as many candidates are measured. Names with options,
             as in ("deletion", {"steps": 10}), are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
-            by default the one that the model predicts.
+            by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+            ``tfcam.Segmentation``.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of

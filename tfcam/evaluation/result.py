@@ -154,9 +154,13 @@ class Evaluation:
 
     def to_mind(self) -> list[str]:
         """Say what to mind, a line for each finding."""
-        return [
+        lines = [
             f"to mind of {row.pictures} of {self.pictures} pictures: {row.code}: {row.message}"
             for row in self.findings.itertuples()
+        ]
+        return lines + [
+            f"empty maps of {name}: {count} of {self.pictures}"
+            for name, count in self.settings.get("empty_maps", {}).items()
         ]
 
     def _repr_html_(self) -> str:

@@ -25,6 +25,7 @@ from tfcam.metrics.words import erase_words
 from tfcam.model.labels import class_of
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.text_readers import split_label, strings_in
+from tfcam.targets.classes import Difference
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
@@ -77,6 +78,11 @@ def evaluate_texts(
     Raises:
         ValueError: If there is no such metric or baseline, or a text lacks the label it needs.
     """
+    if question.own_target is not None or isinstance(question.target, Difference):
+        raise ValueError(
+            "The target of texts must be None, 'label', a class index or a label; got "
+            f"{question.target!r}."
+        )
     check_listed(metrics)
     known = TEXT_METRICS | {SUPPORTED: "higher"}
     better = _chosen("metrics", [*TEXT_METRICS] if metrics is None else metrics, known)
