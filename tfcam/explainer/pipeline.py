@@ -18,7 +18,7 @@ from tfcam.engine.runner import Runner
 from tfcam.engine.settings import Settings
 from tfcam.explainer import augmentation
 from tfcam.explainer.assemble import Cell, Run, explanation, joined
-from tfcam.explainer.references import with_embeddings
+from tfcam.explainer.references import outputs_of, with_embeddings, with_words
 from tfcam.explainer.words import checked_words
 from tfcam.images.loading import load_image
 from tfcam.methods.registry import Request
@@ -175,7 +175,12 @@ class Pipeline:
         self._own_engines = {}
 
     def targets(
-        self, target: Target | Targets | np.ndarray, count: int, several: bool = False
+        self,
+        target: Target | Targets | np.ndarray,
+        count: int,
+        several: bool = False,
+        texts: Sequence[Any] = (),
+        others: Sequence[np.ndarray] = (),
     ) -> list[ResolvedTarget]:
         """Resolve the targets that a user names to what an engine takes.
 
@@ -183,11 +188,20 @@ class Pipeline:
             target: As ``tfcam.explain`` takes it.
             count: The number of images.
             several: Whether a list holds targets of one image, not one for each image.
+            texts: Those that are explained, in which targets may name words.
+            others: The inputs that are not explained, prepared.
 
         Raises:
             ValueError: If there is no such class, or it does not fit the images.
         """
-        target = with_embeddings(target, self.opened, self.preprocess, self.settings.output)
+        output = self.settings.output
+        target = with_embeddings(target, self.opened, self.preprocess, output)
+
+        def outputs(number: int) -> Any:
+            beside = [values[number : number + 1] for values in others]
+            return outputs_of(self.opened, self.prepare([texts[number]], beside), output)
+
+        target = with_words(target, texts if self.opened.is_text else (), outputs, several)
         chosen = chosen_targets(target, count, several, self.labels, self._classes)
         volumes = len(self.opened.input.sides) == 3
         return [told_format(one, volumes=volumes) for one in chosen]

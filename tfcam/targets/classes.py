@@ -240,7 +240,8 @@ def class_outputs(outputs: Any) -> tf.Tensor:
     if not shape.rank or any(side != 1 for side in shape[1:-1]):
         raise ValueError(
             f"To explain a class the model must return (B, classes); it returns {tuple(shape)}. "
-            "Pass target=lambda outputs: ..., which returns one number for each image, (B,)."
+            "Pass target=lambda outputs: ..., which returns one number for each image, (B,)"
+            f"{'; of a network that tags words tfcam.Tag(word)' if shape.rank == 3 else ''}."
         )
     return tf.reshape(outputs, (-1, shape[-1]))
 
