@@ -88,7 +88,7 @@ def row_of(batch: Any, place: int, count: int) -> Any:
     Args:
         batch: An array or list of as many; of several outputs a dict, list or tuple of these.
         place: Which picture.
-        count: How many pictures there are.
+        count: Number of pictures.
 
     Example:
         >>> row_of({"kind": np.array([3, 1]), "age": [20, 40]}, 1, 2)

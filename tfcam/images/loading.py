@@ -394,8 +394,7 @@ def _from_array(source: Any, window: Limits) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise ImageError(
             "An image must have shape (H, W), (H, W, C) or (1, H, W, C) with C = 1, 3 or 4 "
-            f"channels, channels last; got {array.shape}. Give several images one by one, others "
-            "than of these channels as floats."
+            f"channels, the channels last; got {array.shape}. Give several images one by one."
         )
     if window is not None:
         if pixels.shape[2] == 4:
