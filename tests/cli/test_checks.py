@@ -68,6 +68,9 @@ WRONG = {
     "recommend shapes pictures --annotations boxs": r"'boxs'\. Did you mean 'boxes'",
     "explain-dataset shapes pictrues --to maps": r"data='pictrues' must be a folder.*'pictures'",
     "explain-dataset shapes pictures --to maps --option stps=2": r"'grad_cam' has no option 'stps'",
+    "explain a.png --model shapes --import layers.py": r"no file or folder 'layers\.py'\.",
+    "compare a.png --model shapes --output no/a.png": r"folder of 'no/a\.png' does not exist",
+    "dream --model shapes --target 1 --output no/a.png": r"folder of 'no/a\.png' does not exist",
 }
 
 

@@ -113,6 +113,8 @@ class OpenedModel:
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:
         """What a user gives for the model, of the explained input and the others: see ``split``."""
+        if not self.others:  # a list of pictures would be one of inputs in it
+            return explained
         values = list(others)
         values.insert(self.which, explained)
         return tf.nest.pack_sequence_as(self.graph.structure, values)
