@@ -207,10 +207,10 @@ class Explainer:
         (own,) = pipeline.targets(target, len(batch), False, batch, beside)
         pixels, results = pipeline.are_pixels(batch), []
         with self._progress_bar(len(batch)) as advance:
-            for start in range(0, len(batch), self._batch_size):
-                part = slice(start, start + self._batch_size)
+            pictures, parts = pipeline.parts(batch, self._batch_size)
+            for part in parts:
                 own_others = [values[part] for values in beside]
-                prepared = pipeline.prepare(batch[part], own_others, pixels=pixels)
+                prepared = pipeline.prepare(pictures[part], own_others, pixels=pixels)
                 run = pipeline.compute(prepared, [part_of(own, part)])
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))

@@ -20,6 +20,7 @@ from tfcam.explainer import augmentation
 from tfcam.explainer.assemble import Cell, Run, explanation, joined
 from tfcam.explainer.references import outputs_of, with_embeddings, with_words
 from tfcam.explainer.words import checked_words
+from tfcam.images.loading import load_image
 from tfcam.methods.registry import Request
 from tfcam.model.graph import Asked, forget
 from tfcam.model.labels import Labels
@@ -28,6 +29,7 @@ from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
 from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare
+from tfcam.preprocessing.sizes import keep_their_sizes, runs_of_one_size
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Target, Targets
@@ -239,6 +241,26 @@ class Pipeline:
     def are_pixels(self, pictures: Sequence[Any]) -> bool:
         """Tell whether a batch of floats holds pixels, for a model that wants other values."""
         return are_pixels(self.opened.graph, pictures, self.preprocess, self.opened.which)
+
+    def parts(self, pictures: Sequence[Any], size: int) -> tuple[Sequence[Any], list[slice]]:
+        """Split a batch into parts that are computed at once.
+
+        Args:
+            pictures: All of them.
+            size: Number of pictures of a part, at most.
+
+        Returns:
+            The pictures, those in files read where their sizes count; and the parts.
+        """
+        opened, runs = self.opened, [slice(0, len(pictures))]
+        if len(pictures) > 1 and keep_their_sizes(opened.graph, opened.which):
+            window = getattr(self.preprocess, "limits", None)
+            pictures = [
+                one if hasattr(one, "shape") else load_image(one, window=window) for one in pictures
+            ]
+            runs = runs_of_one_size(pictures)
+        starts = [(at, run.stop) for run in runs for at in range(run.start, run.stop, size)]
+        return pictures, [slice(at, min(at + size, stop)) for at, stop in starts]
 
     def compute(self, prepared: Prepared, targets: Sequence[ResolvedTarget]) -> Run:
         """Take the second step: compute the maps of each target.
