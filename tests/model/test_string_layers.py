@@ -182,3 +182,30 @@ def test_doors_of_one_text_say_what_else_the_model_takes(tmp_path):
         tfcam.stream(model, [GIVEN], to=tmp_path)
     with pytest.raises(ValueError, match="'hypothesis' has 1, the explained one 2"):
         tfcam.explain(model, {"premise": ["a", "the"], "hypothesis": ["a"]}, input="premise")
+
+
+def test_a_step_of_a_network_that_writes():
+    """From a string and the words so far: gradient times embedding, against a tape."""
+    source = keras.Input((1,), dtype="string", name="source")
+    so_far = keras.Input((4,), dtype="int64", name="so_far")
+    known, written = layers.Embedding(9, 4), layers.Embedding(9, 4)
+    reading, writing = layers.GRU(5, return_state=True), layers.GRU(5, return_sequences=True)
+    vectorized, head = read(), layers.Dense(9, activation="softmax")
+    _, state = reading(known(vectorized(source)))
+    steps = writing(written(so_far), initial_state=state)
+    model = seeded(keras.Model({"source": source, "so_far": so_far}, head(steps)))
+    given = {"source": "bob lives in paris", "so_far": np.array([1, 4, 5, 0])}
+    asked = {"method": "gradient_input", "target": lambda outputs: outputs[:, 2, 4]}
+    vectors = known(vectorized(tf.constant([given["source"]])))
+    own = written(given["so_far"][np.newaxis])
+    with tf.GradientTape() as tape:
+        tape.watch([vectors, own])
+        _, state = reading(vectors)
+        score = tf.matmul(writing(own, initial_state=state), head.kernel)[0, 2, 4] + head.bias[4]
+    for name, values, slopes in zip(
+        given, (vectors, own), tape.gradient(score, [vectors, own]), strict=True
+    ):
+        found = tfcam.explain(model, given, input=name, **asked)
+        assert found.score == pytest.approx(float(score), abs=1e-6)
+        np.testing.assert_allclose(found.raw, tf.reduce_sum(values * slopes, -1)[0, :4], atol=1e-6)
+    assert found.words == ("1", "4", "5", "0")
