@@ -108,8 +108,8 @@ def test_pictures_of_several_sizes_together(make, tmp_path):
         np.testing.assert_allclose(found.heatmap, one.heatmap, atol=1e-3)
     files = [tmp_path / f"{number}.png" for number in range(4)]
     for file, picture in zip(files, pictures, strict=True):
-        Image.fromarray(picture).save(file)
-    window = tfcam.images.Window(0, 128, "unit")
+        Image.fromarray(picture[..., 0].astype("uint16") * 16).save(file)  # 12 bits of 16
+    window = tfcam.images.Window(0, 4095, "unit")
     alone = tfcam.explain(model, files[2], preprocess=window).heatmap
     read = tfcam.Explainer(model, preprocess=window)(files[1:3])[1]
     np.testing.assert_allclose(read.heatmap, alone, atol=1e-3)
