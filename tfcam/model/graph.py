@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias, TypeVar
@@ -73,10 +74,15 @@ class ModelGraph(ModelTree):
     def is_current(self) -> bool:
         """Whether the model still has the structure, variables and configuration it was read with.
 
-        What the code of a layer of one's own reads in a global variable, or inside of another
-        object, is not seen.
+        What objects of other packages hold inside is not seen, nor what the code of a layer of
+        one's own changes itself.
         """
-        return self._snapshot.holds()
+        with LOCK:  # while another thread looks inside, layers have other calls
+            return self._snapshot.holds()
+
+    def during_call(self) -> AbstractContextManager[None]:
+        """What a call of the model is made in: what it changes itself does not count from then."""
+        return self._snapshot.during_call()
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """Find something out about the model once; higher rooms keep here what they find."""

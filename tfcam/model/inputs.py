@@ -315,5 +315,5 @@ def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
         numbers = ordered[behind.which]
         ordered[behind.which] = tf.fill((tf.shape(numbers)[0], *behind.sides), "")
         past_strings = rewired(tree, [behind.layer()], lambda *layer: lambda *args, **kw: numbers)
-    with valid_scopes(tree.odd_names), past_strings:
+    with valid_scopes(tree.odd_names), past_strings, tree.during_call():
         return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -66,6 +67,10 @@ class ModelTree:
     def operations(self) -> list[Any]:
         """The operation of each node."""
         return [node.reference() for node in self.nodes]
+
+    def during_call(self) -> AbstractContextManager[None]:
+        """What a call of the model is made in."""
+        return nullcontext()
 
     @cached_property
     def odd_names(self) -> list[str]:

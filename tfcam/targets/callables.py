@@ -46,10 +46,14 @@ def target_key(target: Any) -> Hashable:
     return own, plain_state(target)
 
 
-def changed(targets: Sequence[Any], keys: Sequence[Hashable]) -> set[int]:
+def changed(
+    targets: Sequence[Any],
+    keys: Sequence[Hashable],
+    key_of: Callable[[Any], Hashable] = target_key,
+) -> set[int]:
     """The ``id`` of each target whose key is another by now, as of one that counts its calls."""
     pairs = zip(targets, keys, strict=True)
-    return {id(target) for target, key in pairs if target_key(target) != key}
+    return {id(target) for target, key in pairs if key_of(target) != key}
 
 
 @dataclass(frozen=True)
