@@ -246,7 +246,7 @@ def test_a_method_that_is_stored_anew_under_its_name_is_the_new_one(monkeypatch)
 
 
 def test_an_array_among_the_options_is_taken_as_it_is_now():
-    model, baseline = networks.flat(), np.zeros((12, 12, 3), np.float32)
+    model, baseline = networks.flat(), np.zeros((1, 12, 12, 3), np.float32)
     explainer = tfcam.Explainer(model, method="expected_gradients", baselines=baseline, samples=4)
     for _ in range(2):
         before = explainer(PICTURE, 0).raw

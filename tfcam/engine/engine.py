@@ -33,7 +33,6 @@ from tfcam.targets.callables import changed, target_key
 from tfcam.targets.classes import Top, class_index, class_weights, only_tensor
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.two_classes import NUMBER, as_columns, two_sides, with_number
-from tfcam.utils.plain_state import plain_state
 
 
 class TargetMaps(NamedTuple):
@@ -108,10 +107,7 @@ class Engine:
             taps = bias_taps(graph)
             self._biased = SubModel(graph, taps, output=settings.output, heads=True)
         self._has_logits = self._is_unit = False
-        self._changing: set[int] = set()
-        # What is a user's own of the methods: it may change, as targets may.
-        self._own = [value for request in requests for value in _own_of(request)]
-        self.gates = Gates()
+        self.gates, self._changing = Gates(), set[int]()
 
     def options(self, request: Request) -> dict[str, Any]:
         """List what a result says of how it was computed."""
@@ -147,15 +143,15 @@ class Engine:
             )
         for request in self.requests:
             check_question(request.method, inputs, targets)
-        images = tf.convert_to_tensor(inputs)
+        images, beside_count = tf.convert_to_tensor(inputs), len(others)
         fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
-        beside_count, words = len(others), self._words(owners)
+        words = self._words(owners)
         others = (*others, *([] if owners is None else [owners]))
         arrays = (*others, *(target for target in targets if isinstance(target, np.ndarray)))
         tensors = [images, *map(tf.constant, arrays)]
-        keys = list(map(target_key, fixed))
-        own = [plain_state(value) for value in self._own]
-        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *keys, *own, words)
+        asked = (*fixed, *(value for request in self.requests for value in request.own))
+        keys = list(map(target_key, asked))
+        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *keys, words)
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
             beside, left = rest[:beside_count], iter(rest[len(others) :])
@@ -164,11 +160,10 @@ class Engine:
             return self.compute(self.submodel.beside(beside), images, chosen, text)
 
         # What changes while it is asked is asked in plain Python: compiled, it would stand still.
-        changing = not self._changing.isdisjoint(map(id, (*fixed, *self._own)))
+        changing = not self._changing.isdisjoint(map(id, asked))
         run = function if changing else self.runner(key, function, tensors)
         maps = run(*tensors)
-        self._changing |= changed(fixed, keys)
-        self._changing |= changed(self._own, own, plain_state)
+        self._changing |= changed(asked, keys)
         if run is function and self.settings.score == "logit" and maps.hide_logits:
             # Keras left no note of the logits: a traced graph can be walked back to them.
             maps = self.runner(key, function, tensors)(*tensors)
@@ -307,14 +302,6 @@ class Engine:
             return "probability" if within else "output"
         sums = values.shape[1] > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3)
         return "probability" if within and sums else "output"
-
-
-def _own_of(request: Request) -> list[Any]:
-    """A user's function for a method, and options that can be changed in place."""
-    function = request.method.function
-    own = [] if (function.__module__ or "").startswith("tfcam.") else [function]
-    plain = int | float | str | None
-    return own + [value for value in request.options.values() if not isinstance(value, plain)]
 
 
 def _bias_attributions(biased: SubModel, images: tf.Tensor, target: TensorTarget) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias, TypeVar
@@ -69,6 +68,7 @@ class ModelGraph(ModelTree):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._snapshot = Snapshot(model, called_operations(model))
+        self.during_call = self._snapshot.during_call
         self._kept: dict[Hashable, Any] = {}
 
     def is_current(self) -> bool:
@@ -77,12 +77,7 @@ class ModelGraph(ModelTree):
         What objects of other packages hold inside is not seen, nor what the code of a layer of
         one's own changes itself.
         """
-        with LOCK:  # while another thread looks inside, layers have other calls
-            return self._snapshot.holds()
-
-    def during_call(self) -> AbstractContextManager[None]:
-        """What a call of the model is made in: what it changes itself does not count from then."""
-        return self._snapshot.during_call()
+        return self._snapshot.holds()
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """Find something out about the model once; higher rooms keep here what they find."""

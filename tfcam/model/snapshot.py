@@ -20,6 +20,7 @@ from tfcam.model.class_code import (
     is_foreign,
     missing_attributes,
 )
+from tfcam.model.hooks import LOCK
 from tfcam.model.tree import called_operations, children
 from tfcam.utils.plain_state import StateReader, is_users
 
@@ -122,11 +123,12 @@ class Snapshot:
 
     def holds(self) -> bool:
         """Whether the model is still as it was."""
-        # The lists of variables are compared all in one, as most of the time would go into them.
-        now = _ids(chain.from_iterable(self._variables))
-        if now != self._variable_ids or not all(map(_is_unchanged, self._constants)):
-            return False
-        return self._now() == self._states and _calls(self._foreign) == self._calls
+        with LOCK:  # while another thread looks inside, layers have other calls
+            # The lists of variables are compared all in one, as most of the time would go there.
+            now = _ids(chain.from_iterable(self._variables))
+            if now != self._variable_ids or not all(map(_is_unchanged, self._constants)):
+                return False
+            return self._now() == self._states and _calls(self._foreign) == self._calls
 
     @contextlib.contextmanager
     def during_call(self) -> Iterator[None]:

@@ -35,25 +35,21 @@ def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | 
 
 
 def target_key(target: Any) -> Hashable:
-    """What stands for a target in a key: the same as long as the same is asked.
+    """What stands for a target, or a method's function, in a key: the same while it asks the same.
 
     A callable of one's own is told by itself, or by its identity where it has no hash, and by the
     plain values that it reads, which may change.
     """
-    if target is None or type(target).__module__.startswith("tfcam."):
+    if target is None or type(target).__module__.startswith("tfcam.targets."):
         return tuple(map(target_key, target.targets)) if isinstance(target, Each) else target
     own = target if getattr(type(target), "__hash__", None) else id(target)
     return own, plain_state(target)
 
 
-def changed(
-    targets: Sequence[Any],
-    keys: Sequence[Hashable],
-    key_of: Callable[[Any], Hashable] = target_key,
-) -> set[int]:
+def changed(targets: Sequence[Any], keys: Sequence[Hashable]) -> set[int]:
     """The ``id`` of each target whose key is another by now, as of one that counts its calls."""
     pairs = zip(targets, keys, strict=True)
-    return {id(target) for target, key in pairs if key_of(target) != key}
+    return {id(target) for target, key in pairs if target_key(target) != key}
 
 
 @dataclass(frozen=True)
