@@ -1,8 +1,7 @@
-"""The site: README and guides, notebooks executed and drawn, and the API reference.
+"""The site: README and guides, notebooks with their figures, and the API reference.
 
 ``python -m tests.site DIR`` builds it by MkDocs, nbconvert and pdoc. A warning of theirs stops it,
-and so does a link within the site that leads nowhere. ``--notebooks FOLDER`` takes the notebooks as
-they are in a folder, such as one where the tests left them executed, instead of executing them.
+and so does a link within the site that leads nowhere.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from nbformat import NotebookNode
 
 from tests import reference
 from tests.project import GUIDES, PROJECT, ROOT
-from tests.test_notebooks import NOTEBOOKS, SHOWN, read, run
+from tests.test_notebooks import NOTEBOOKS, read
 
 BLOB = f"{PROJECT['urls']['Repository']}/blob/main/"
 GUIDE_ORDER = [
@@ -92,20 +91,6 @@ def with_formulas(text: str) -> str:
     return FORMULA.sub(draw, text)
 
 
-def executed(path: Path) -> NotebookNode:
-    """A notebook with its outputs, on real weights and pictures where they are there."""
-    data = os.environ.get("TFCAM_TEST_DATA")
-    with tempfile.TemporaryDirectory() as empty:
-        return run(path, empty, Path(data).resolve() if data else None)
-
-
-def shown(path: Path, folder: Path | None) -> NotebookNode:
-    """A notebook with its outputs: those it is kept with, else those in a folder, else executed."""
-    if path in SHOWN:
-        return read(path)
-    return executed(path) if folder is None else read(folder / path.name)
-
-
 def write_notebook(path: Path, folder: Path, notebook: NotebookNode) -> None:
     """A notebook as a page, its figures beside it."""
     for cell in notebook.cells:
@@ -123,13 +108,8 @@ def write_notebook(path: Path, folder: Path, notebook: NotebookNode) -> None:
     (folder / f"{path.stem}.md").write_text(text, encoding="utf-8")
 
 
-def write(output: Path, notebooks: Path | None = None) -> None:
-    """Build the whole site and look at its links.
-
-    Args:
-        output: The folder of the site.
-        notebooks: A folder of the notebooks as they are to be shown; by default they are executed,
-            but for those that are kept with their outputs.
+def write(output: Path) -> None:
+    """Build the whole site, in a folder, and look at its links.
 
     Raises:
         CalledProcessError: If MkDocs warns of something.
@@ -145,7 +125,7 @@ def write(output: Path, notebooks: Path | None = None) -> None:
             elif source.endswith(".png"):
                 (stage / place).write_bytes((ROOT / source).read_bytes())
         for path in NOTEBOOKS:
-            write_notebook(path, stage / "notebooks", shown(path, notebooks))
+            write_notebook(path, stage / "notebooks", read(path))
         reference.write(stage / "reference")
         (stage / "style.css").write_text(STYLE, encoding="utf-8")
         settings = Path(name) / "mkdocs.yml"
@@ -234,6 +214,4 @@ def dead_links(folder: Path) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=Path)
-    parser.add_argument("--notebooks", type=Path, help="a folder of the notebooks as executed")
-    told = parser.parse_args()
-    write(told.output, told.notebooks)
+    write(parser.parse_args().output)

@@ -423,3 +423,68 @@ def test_what_does_not_fit_is_told_before_the_first_epoch(options, words, tmp_pa
     look = ExplainCallback(samples(3)[0], **{"layer": "features", "folder": tmp_path, **options})
     with pytest.raises(ValueError, match=words):
         learn([look, Never()])
+
+
+PLANTED = ["a lovely film", "a boring film", "the plot is lovely", "the plot is boring"]
+
+
+def reader():
+    """A network of strings, and what it is trained on: two words decide."""
+    read = layers.TextVectorization(output_sequence_length=6)
+    read.adapt(PLANTED)
+    keras.utils.set_random_seed(0)
+    strings = keras.Input((1,), dtype="string")
+    x = layers.Embedding(read.vocabulary_size(), 8)(read(strings))
+    x = layers.Conv1D(8, 3, padding="same", activation="relu", name="conv")(x)
+    x = layers.GlobalMaxPooling1D()(x)
+    model = keras.Model(strings, layers.Dense(2, activation="softmax")(x))
+    model.compile(keras.optimizers.Adam(0.03), "sparse_categorical_crossentropy")
+    return model, tf.constant(PLANTED * 8)[:, tf.newaxis], np.array([1, 0, 1, 0] * 8)
+
+
+@pytest.mark.slow
+def test_texts_are_drawn_as_their_words(tmp_path, monkeypatch):
+    """Strings as samples: the word that decides is found in the end, and stands in the figure."""
+    drawn = []
+    draw = callbacks.TextSheet.draw
+    monkeypatch.setattr(
+        *(callbacks.TextSheet, "draw"),
+        lambda sheet, figure: drawn.append(sheet) or draw(sheet, figure),
+    )
+    model, texts, labels = reader()
+    look = ExplainCallback(
+        ["What a lovely film!", "It is boring."],
+        labels=["bad", "good"],
+        folder=tmp_path / "maps",
+        log_dir=tmp_path / "logs",
+        max_share=None,
+    )
+    model.fit(texts, labels, epochs=8, verbose=0, callbacks=[look])
+    words = [each.words[each.raw.argmax()] for each in look.explanations]
+    assert words == ["lovely", "boring"]
+    for text, found in zip(
+        ["What a lovely film!", "It is boring."], look.explanations, strict=True
+    ):
+        wanted = tfcam.explain(model, text)
+        assert (found.method, found.words) == ("integrated_gradients", wanted.words)
+        np.testing.assert_allclose(found.raw, wanted.raw, atol=1e-5)
+    assert len(list((tmp_path / "maps").iterdir())) == 8
+    whole = next(each for each in reversed(drawn) if each.headline)
+    assert whole.headline.startswith("epoch 8 of 8: integrated_gradients at embedding")
+    assert whole.titles[0].startswith("good, probability 0.")
+    assert whole.palette.signed
+    found = summaries(tmp_path / "logs" / "explain")
+    assert {tag for _, tag in found} == {"explain/text_01", "explain/text_02"}
+
+
+def test_what_strings_are_the_model_says(tmp_path):
+    """Texts in an array, and at a layer; of pictures they are files, told before an epoch."""
+    model, texts, labels = reader()
+    look = ExplainCallback(np.array(["a film"]), "conv", folder=tmp_path / "maps")
+    model.fit(texts, labels, epochs=1, verbose=0, callbacks=[look])
+    assert (look.explanations[0].words, look.explanations[0].method) == (("a", "film"), "grad_cam")
+    look = ExplainCallback(["a film"], boxes=[np.array([[0, 0, 1, 1]])])
+    with pytest.raises(ValueError, match="boxes are of pictures, and the model takes texts"):
+        model.fit(texts, labels, epochs=1, verbose=0, callbacks=[look])
+    with pytest.raises(FileNotFoundError, match="a film"):
+        learn(ExplainCallback(["a film"], folder=tmp_path))

@@ -1,8 +1,7 @@
 """The notebooks run from top to bottom and draw their figures.
 
-Notebooks 2 to 4 are kept without outputs. Each of them runs with the real weights and pictures
-where they are there, else with nothing but what is in tfcam; none may download anything. The others
-are kept as ``python -m tests.notebooks`` has run them, and need weights or nothing at all.
+They are kept as ``python -m tests.notebooks`` has run them. Some need MobileNetV2's weights; none
+may download anything else.
 """
 
 import base64
@@ -24,9 +23,7 @@ from tests.project import PROJECT
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
-WITHOUT_OUTPUTS = [path for path in NOTEBOOKS if path.stem[0] in "234"]
-SHOWN = [path for path in NOTEBOOKS if path not in WITHOUT_OUTPUTS]
-OF_WEIGHTS = ("1_", "5_", "8_")
+OF_WEIGHTS = ("1_", "2_", "3_", "5_", "8_")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -43,11 +40,7 @@ def sources(notebook, kind):
 
 def run(path, folder, data):
     """The notebook with its outputs, run in a folder that is empty."""
-    notebook = read(path)
-    notebooks.run(notebook, folder, data)
-    if kept := os.environ.get("TFCAM_EXECUTED"):  # for the site: the last run, of real pictures
-        nbformat.write(notebook, Path(kept) / path.name)
-    return notebook
+    return notebooks.run(read(path), folder, data)
 
 
 def check_outputs(notebook):
@@ -94,15 +87,7 @@ def test_a_figure_is_shown_once_whether_or_not_it_is_a_cells_value(tmp_path):
         assert len(pictures) == 1, cell.source
 
 
-@pytest.mark.parametrize("path", WITHOUT_OUTPUTS, ids=lambda path: path.stem)
-def test_no_outputs_are_kept(path):
-    for cell in read(path).cells:
-        if cell.cell_type == "code":
-            assert cell.outputs == []
-            assert cell.execution_count is None
-
-
-@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
+@each_notebook
 def test_kept_outputs_are_whole_and_small(path):
     notebook = read(path)
     check_outputs(notebook)

@@ -17,8 +17,8 @@ from tfcam import maps
 from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.images.arrays import as_arrays
-from tfcam.images.loading import as_numpy, is_prepared, load_image
+from tfcam.figures.palette import Palette
+from tfcam.images.loading import load_image
 from tfcam.images.window import Window
 from tfcam.metrics.checks import checked_boxes
 from tfcam.metrics.localisation import box_iou, pointing_game
@@ -26,9 +26,11 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.samples import listed_pictures, listed_strings
 from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
 from tfcam.results.sheets import shrink
+from tfcam.results.text_sheet import TextSheet
 from tfcam.targets.classes import Target
 from tfcam.utils.files import write_whole
 from tfcam.utils.opencv import cv2
@@ -52,15 +54,19 @@ class _Localisation(NamedTuple):
     hit: float
 
 
+# What is drawn of a picture, or the text whose words are.
+_Card = Cell | Explanation
+
+
 class ExplainCallback(keras.callbacks.Callback):
-    """Explains the same images again and again while a model is trained.
+    """Explains the same images, or texts, again and again while a model is trained.
 
     It does so after the first epoch, then after each ``every`` epochs, and after the last: a card
-    for each image in TensorBoard, one figure for each epoch in a folder. With ``boxes``, the mean
-    overlap of boxes and the share of hits of the pointing game are in the epoch's ``logs`` as
-    ``explain_box_iou`` and ``explain_pointing_game``, for History and for callbacks that come after
-    this one, such as CSVLogger or EarlyStopping; between two measurements they keep the last
-    numbers.
+    for each image in TensorBoard, one figure for each epoch in a folder. Texts are drawn as their
+    words, red for what is explained and blue against it. With ``boxes``, the mean overlap of boxes
+    and the share of hits of the pointing game are in the epoch's ``logs`` as ``explain_box_iou``
+    and ``explain_pointing_game``, for History and for callbacks that come after this one, such as
+    CSVLogger or EarlyStopping; between two measurements they keep the last numbers.
 
     Training is not changed: the weights are the same bits with and without it. Its cost is
     bounded: while it has taken more than ``max_share`` of the time trained so far, maps that are
@@ -70,7 +76,7 @@ class ExplainCallback(keras.callbacks.Callback):
 
     Args:
         images: The pictures to explain, a handful, as ``tfcam.explain`` takes them; files are read
-            once.
+            once. For a model of texts a list of strings.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Several, or
@@ -82,8 +88,9 @@ class ExplainCallback(keras.callbacks.Callback):
             the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
             (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
             Of a batch a list of these, one for each image.
-        method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
-            the raw maps.
+        method: The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text,
+            where no layer is given, integrated_gradients at the embeddings of its words. Or a
+            function Reading -> (B, h, w), the raw maps.
         preprocess: How pixels of 0..255 become the model's input: "auto" finds out, "raw" leaves
             them, "unit", "tf", "torch" and "caffe" scale them, and the name of a keras.applications
             family, such as "resnet_v2", does what that needs. Or a callable on (B, H, W, 3) float32
@@ -141,7 +148,7 @@ class ExplainCallback(keras.callbacks.Callback):
         *,
         boxes: Sequence[Any] | None = None,
         target: Target | Sequence[Target] | np.ndarray = None,
-        method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
+        method: str | Callable[[Reading], tf.Tensor] | None = None,
         preprocess: Preprocess = "auto",
         labels: Labels | None = None,
         score: Score = "logit",
@@ -162,7 +169,9 @@ class ExplainCallback(keras.callbacks.Callback):
         if isinstance(preprocess, Window):
             images = [load_image(image, window=preprocess.limits) for image in images]
             preprocess = preprocess.preprocess or "raw"
-        self._images = _pictures(images)
+        # Whether strings are texts or files, the model says, which is not known yet.
+        self._strings = listed_strings(images)
+        self._images = listed_pictures(images) if self._strings is None else self._strings
         self._boxes = _boxes(boxes, len(self._images))
         if log_dir is None and folder is None and boxes is None:
             raise ValueError(
@@ -243,7 +252,16 @@ class ExplainCallback(keras.callbacks.Callback):
     def _explain(self) -> Explanations:
         if self._explainer is None:
             self._explainer = Explainer(self.model, **self._options)
+            self._read_strings(self._explainer.pipeline.opened.is_text)
         return self._explainer(self._images, self._target)
+
+    def _read_strings(self, of_text: bool) -> None:
+        """Read the files that strings name, but of a model of texts take these as they are."""
+        if of_text and any(boxes is not None for boxes in self._boxes):
+            raise ValueError("boxes are of pictures, and the model takes texts; leave them out.")
+        if self._strings is not None and not of_text:
+            self._images = listed_pictures(self._strings)
+        self._strings = None
 
     def _measure(self, explanations: Explanations) -> list[_Localisation | None]:
         """Measure each image that has boxes."""
@@ -261,61 +279,48 @@ class ExplainCallback(keras.callbacks.Callback):
             if measured:
                 self.scores = dict(zip(_SCORES, np.mean(measured, axis=0).tolist(), strict=True))
             self.explanations, self._shown = explanations, epoch
-            cells = list(map(_cell, explanations, self._boxes, localisations))
+            cards = list(map(_card, explanations, self._boxes, localisations))
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                picture = self._draw(epoch, explanations[0], cells)
+                picture = self._draw(epoch, explanations[0], cards)
                 write_whole(self._folder / f"epoch_{epoch + 1:03d}.png", picture)
             if self._log_dir is not None:
-                self._log(os.fspath(self._log_dir), epoch, cells)
+                self._log(os.fspath(self._log_dir), epoch, cards)
 
-    def _draw(self, epoch: int, first: Explanation, cells: list[Cell]) -> bytes:
+    def _draw(self, epoch: int, first: Explanation, cards: list[_Card]) -> bytes:
         """Draw the figure of an epoch as a PNG file."""
-        rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
         where = f" at {first.layer}" if first.layer else ""
         headline = f"epoch {epoch + 1} of {self.params.get('epochs')}: {first.method}{where}"
         boxed = any(boxes is not None for boxes in self._boxes)
         foot = ["The true boxes are drawn in white."] if boxed else []
-        return _sheet(rows, headline, foot, "of each map's maximum").render("png", _DPI)
+        return _sheet(cards, headline, foot, "of each map's maximum").render("png", _DPI)
 
-    def _log(self, folder: str, epoch: int, cells: list[Cell]) -> None:
+    def _log(self, folder: str, epoch: int, cards: list[_Card]) -> None:
         """Log one picture each, as wide as TensorBoard shows them: all in one could not be read."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(tf.io.gfile.join(folder, "explain"))
         with self._writer.as_default(step=epoch):
-            for number, cell in enumerate(cells, 1):
-                picture = _sheet([[cell]], "", [], None).rasterize(_DPI)
-                tf.summary.image(f"explain/image_{number:02d}", picture[np.newaxis])
+            for number, card in enumerate(cards, 1):
+                picture = _sheet([card], "", [], None).rasterize(_DPI)
+                kind = "image" if isinstance(card, Cell) else "text"
+                tf.summary.image(f"explain/{kind}_{number:02d}", picture[np.newaxis])
             for name, value in self.scores.items():
                 tf.summary.scalar(name.replace("_", "/", 1), value)
         self._writer.flush()
 
 
-def _sheet(rows: list[list[Cell]], headline: str, foot: list[str], bar: str | None) -> ContactSheet:
+def _sheet(
+    cards: list[_Card], headline: str, foot: list[str], bar: str | None
+) -> ContactSheet | TextSheet:
+    """Lay out what is drawn of each picture, or of each text."""
+    texts = [card for card in cards if isinstance(card, Explanation)]
+    if texts:
+        palette = Palette(signed=all(text.text and not text.parts for text in texts))
+        return TextSheet(texts, list(map(_caption, texts)), palette, headline)
+    cells = [card for card in cards if isinstance(card, Cell)]
+    rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
     columns, titles = [Heading("")] * len(rows[0]), [Heading("")] * len(rows)
     return ContactSheet(rows, columns, titles, headline, foot, bar)
-
-
-def _pictures(images: Any) -> list[Any]:
-    """List the images one by one, those in files read, arrays copied: they stay as they are."""
-    shape: tuple[int, ...] = tuple(getattr(images, "shape", ()))
-    one = len(shape) == 3 and shape[-1] in (1, 3, 4)
-    if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4)):
-        raise TypeError(
-            "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones "
-            f"or (B, values) of rows; got {type(images).__name__}."
-        )
-    if not len(images):
-        raise ValueError("There must be at least one image to explain; got none.")
-    return [
-        as_numpy(image).copy() if is_prepared(image) or _is_row(image) else load_image(image)
-        for image in map(as_arrays, images)
-    ]
-
-
-def _is_row(image: Any) -> bool:
-    """Whether a picture is a row of values, which a model folds itself."""
-    return len(getattr(image, "shape", ())) == 1
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:
@@ -335,6 +340,19 @@ def _localise(explanation: Explanation, boxes: np.ndarray) -> _Localisation:
     if not np.isfinite(heatmap).all():
         return _Localisation(0.0, 0.0)
     return _Localisation(box_iou(heatmap, boxes), float(pointing_game(heatmap, boxes)))
+
+
+def _card(
+    explanation: Explanation, boxes: np.ndarray | None, localisation: _Localisation | None
+) -> _Card:
+    """What is drawn of an explanation; a text is drawn as its words are set."""
+    return explanation if explanation.words else _cell(explanation, boxes, localisation)
+
+
+def _caption(explanation: Explanation) -> str:
+    """What is explained of a text, and what was found."""
+    first, *codes = explanation.title.split("\n")[0], *(each.code for each in explanation.findings)
+    return f"{first} ({', '.join(codes)})" if codes else first
 
 
 def _cell(

@@ -7,6 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
+from tests.metrics.test_words import additive
 from tfcam.cli.commands import app
 from tfcam.scenes import KINDS
 
@@ -51,3 +52,29 @@ def test_what_can_not_be_done_is_told_in_one_line(picture, words, message):
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_text_is_reported_compared_and_diagnosed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    additive().save("words.keras")
+    Image.new("RGB", (8, 8)).save("words.png")
+    asked = ["--model", "words.keras", "--text", "a good film"]
+    for command, written in [
+        ("report", ["a_good_film_report.html"]),
+        ("compare", ["a_good_film_compare_occlusion.png"]),
+        ("diagnose", []),
+    ]:
+        more = [] if command == "diagnose" else ["--method", "occlusion"]
+        result = CliRunner().invoke(app, [command, *asked, *more])
+        assert result.exit_code == 0, result.stderr
+        assert [f"wrote {file}" in result.stdout for file in written] == [True] * len(written)
+    assert "good</span>" in Path("a_good_film_report.html").read_text(encoding="utf-8")
+    for words, message in [
+        ([], "a picture, or --text for a model of texts; got neither"),
+        (["words.png", "--text", "a film"], "got 'words.png' and a text"),
+        (["--text", "one\ntwo"], "takes one text here; got 2 lines"),
+    ]:
+        result = CliRunner().invoke(app, ["report", "--model", "words.keras", *words])
+        assert result.exit_code == 2
+        assert message in result.stderr

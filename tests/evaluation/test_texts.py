@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import layers
 
 import tfcam
 from tests.metrics.test_words import additive, sigmoid
@@ -53,6 +55,43 @@ def test_the_share_that_is_supported_is_that_of_verify():
     # The best of 56 orders; of one marked word of eight, or of three, no p is as small as 0.05.
     assert own == said == [True, False, False]
     assert found.wide().loc["occlusion", "supported"] == pytest.approx(1 / 3)
+
+
+def test_the_best_method_and_layer_of_texts_is_recommended():
+    """The score is a sum of words, all of the same slope: leaving out tells them apart."""
+    choice = tfcam.recommend(additive(), TEXTS, target=1, methods=["saliency", "occlusion"])
+    assert (choice.method, choice.layer, choice.table["rank"].iloc[1] > 1.5) == (
+        *("occlusion", ""),
+        True,
+    )
+    assert "best on these 4 texts: deletion" in choice.sentence
+    assert "sufficiency" in choice.table
+    model = additive()
+    (layer,) = (each.name for each in model.layers if isinstance(each, layers.Embedding))
+    apart = tfcam.recommend(
+        model, TEXTS, methods=["grad_cam"], layers=[layer], metrics=["deletion"]
+    )
+    assert (apart.method, apart.layer) == ("grad_cam", layer)
+    usual = tfcam.recommend(additive(), TEXTS[:2], metrics=["deletion"])
+    assert set(usual.table.method) == {
+        *("integrated_gradients", "gradient_input", "saliency", "occlusion")
+    }
+    with pytest.raises(ValueError, match="metrics of texts must be of deletion"):
+        tfcam.recommend(additive(), TEXTS, metrics=["road"])
+
+
+def test_texts_come_as_a_file_and_as_a_data_set(tmp_path):
+    (tmp_path / "texts.txt").write_text("\n".join(text for text, _ in TEXTS))
+    options = {"methods": ["occlusion"], "baselines": [], "metrics": ["deletion"]}
+    wanted = tfcam.evaluate(additive(), [text for text, _ in TEXTS], **options)
+    found = tfcam.evaluate(additive(), tmp_path / "texts.txt", **options)
+    assert found.table.equals(wanted.table)
+    texts, labels = zip(*TEXTS, strict=True)
+    data = tf.data.Dataset.from_tensor_slices((list(texts), list(labels))).batch(3)
+    found = tfcam.evaluate(additive(), data, target="label", **options)
+    assert found.table.target.tolist() == [1, 0, 1, 1]
+    with pytest.raises(ValueError, match="Text number 1 can't be measured. It must be a string"):
+        tfcam.evaluate(additive(), [*TEXTS[:1], 5], **options)
 
 
 def test_what_does_not_fit_is_told(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import tfcam
+from tests.metrics.test_words import additive
 from tfcam.scenes import KINDS
 
 STAR = tfcam.scenes.draw_scene(1, kinds=["star"]).image
@@ -107,7 +108,7 @@ def test_a_number_a_series_and_a_black_box_have_their_pages():
 
 
 def test_what_does_not_fit_is_refused_with_what_to_do(demo):
-    with pytest.raises(ValueError, match="one image and one target; got 2"):
+    with pytest.raises(ValueError, match="one image or text and one target; got 2"):
         tfcam.report(demo, [STAR, STAR])
     with pytest.raises(ValueError, match="at least one"):
         tfcam.report(demo, STAR, methods=[])
@@ -120,3 +121,36 @@ def test_it_is_saved_as_a_page_only(made, tmp_path):
         made.save(tmp_path / "report.pdf")
     with pytest.raises(FileNotFoundError):
         made.save(tmp_path / "none" / "report.html")
+
+
+@pytest.mark.slow
+def test_a_text_has_a_page_of_its_words():
+    """A sum of words: each of the methods finds the same ones; and no word of pictures."""
+    model, text, labels = additive(12), "a good <b> film a bad a a film", ["bad", "good"]
+    made = tfcam.report(model, text, target=1, labels=labels)
+    assert made.explanation == tfcam.explain(model, text, target=1, labels=labels, verify=True)
+    likely, several = made.comparisons.values()
+    assert several.rows == ("integrated_gradients", "occlusion", "gradient_input")
+    for found in several:
+        assert [found.words[place] for place in np.argsort(found.raw)[[-1, 0]]] == ["good", "bad"]
+    assert [each.name for each in made.answers] == [each.name for each in likely]
+    html = made.to_html()
+    page = Page(html)
+    assert page.titles == [
+        "What the model answers",
+        "Which words spoke for good",
+        "What to mind",
+        "How far this map can be trusted",
+        "What speaks for each of the most likely classes",
+        "The same by several methods",
+        "What this page does not say",
+        "How it was made",
+    ]
+    assert made.explanation.verification.sentence.split(".")[0] in page.text
+    assert "picture" not in page.text
+    assert "pixel" not in page.text
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "base"}
+    other = tfcam.report(model, text, target=tfcam.Difference(1, 0), methods=["occlusion"])
+    assert "tested for a class, and class 1 and not class 0 is none" in Page(other.to_html()).text
+    with pytest.raises(ValueError, match="one image or text and one target; got 2"):
+        tfcam.report(model, [text, text])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.flags import HOW, RESULTS, read_name
+from tfcam.cli.flags import HOW, RESULTS, SUBJECT, read_name
 from tfcam.cli.terminal import load_tensorflow, say, silence
 from tfcam.images.window import Window
 from tfcam.utils.foreign_models import is_sealed
@@ -40,6 +40,19 @@ Model = Annotated[
     typer.Option(
         help="A network of keras.applications (mobilenet_v2), a .keras file, a .tflite or .onnx "
         "file or the folder of a SavedModel (asked for scores alone), or shapes, the embedded one."
+    ),
+]
+
+
+Image = Annotated[str | None, typer.Argument(help="A file or an http(s) URL.")]
+
+
+Text = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        help='A text, for a model of texts; "-" for the line of the input.',
+        rich_help_panel=SUBJECT,
     ),
 ]
 
@@ -133,6 +146,29 @@ def read_texts(sources: Sequence[str], typed: Sequence[str]) -> list[str]:
             raise ValueError(f"A text must have words; {place!r} has none.")
         texts += found
     return texts
+
+
+def read_subject(image: str | None, text: str | None) -> tuple[str, str | None]:
+    """Read what one explanation is of, a picture or a text: its name, and the text.
+
+    Args:
+        image: A file or URL.
+        text: A text, or "-" for the line of standard input.
+
+    Raises:
+        ValueError: If there is neither, or both, or several texts.
+    """
+    if (image is None) == (text is None):
+        given = "got neither" if image is None else f"got {image!r} and a text"
+        raise ValueError(
+            f"Give what is explained: a picture, or --text for a model of texts; {given}."
+        )
+    if text is None:
+        return str(image), None
+    found = read_texts([], [text])
+    if len(found) > 1:
+        raise ValueError(f"--text takes one text here; got {len(found)} lines.")
+    return name_text(found[0]), found[0]
 
 
 def name_text(text: str) -> str:

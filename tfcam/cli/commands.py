@@ -13,9 +13,10 @@ from rich.table import Table
 
 from tfcam.cli.arguments import Imports, Model, Unsafe, load_network
 from tfcam.cli.demo import demo
+from tfcam.cli.diagnose import diagnose
 from tfcam.cli.dream import dream
 from tfcam.cli.evaluate import evaluate, recommend
-from tfcam.cli.explain import compare, diagnose, explain
+from tfcam.cli.explain import compare, explain
 from tfcam.cli.flags import flags
 from tfcam.cli.names import method_summaries, metric_facts
 from tfcam.cli.pages import app as open_app

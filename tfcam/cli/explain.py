@@ -1,4 +1,4 @@
-"""The commands for single pictures: ``tfcam explain``, ``compare`` and ``diagnose``."""
+"""The commands that draw maps: ``tfcam explain`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import typer
 
 from tfcam.cli.arguments import (
     Changes,
+    Image,
     Imports,
     Model,
     Overwrite,
+    Text,
     Unsafe,
     ask_layer,
     choose_files,
@@ -23,6 +25,7 @@ from tfcam.cli.arguments import (
     name_picture,
     name_text,
     read_image,
+    read_subject,
     read_texts,
 )
 from tfcam.cli.checks import beside, check_image, check_method_options, check_new
@@ -55,7 +58,6 @@ Contours = Annotated[
         rich_help_panel=RESULTS,
     ),
 ]
-Image = Annotated[str, typer.Argument(help="A file or an http(s) URL.")]
 
 
 @flags(*_EXPLAINED)
@@ -176,8 +178,9 @@ def explain(
 
 @flags(*DOORS["compare"], WINDOW)
 def compare(
-    image: Image,
     model: Annotated[list[str], typer.Option(help="As in tfcam explain. May be repeated.")],
+    image: Image = None,
+    text: Text = None,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -203,12 +206,14 @@ def compare(
     imports: Imports = None,
     **options: Any,
 ) -> None:
-    """Draw the maps of several methods, layers, classes or models of one image side by side."""
+    """Draw the maps of several methods, layers, classes or models of one image or text together."""
     from tfcam.results.comparison import check_path
 
     looks = _chosen(shared_scale=shared_scale, signed=signed, contours=contours)
+    subject, typed = read_subject(image, text)
     name = name_options({**options, **looks}, [*DOORS["compare"], WINDOW])
-    parts = [name_picture(image), "compare", *([name] if name else [])]
+    stem = name_picture(subject) if typed is None else subject
+    parts = [stem, "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
     check_new([path], overwrite, [image, *model, options["labels"]])
     networks, labels = zip(
@@ -218,21 +223,12 @@ def compare(
 
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
-    comparison = compare_maps(models, read_image(image, options.pop("window")), **options)
+    window = options.pop("window")
+    given: Any = read_image(subject, window) if typed is None else typed
+    comparison = compare_maps(models, given, **options)
     comparison.save(path, **looks)
     say(comparison)
     say(f"wrote {path}")
-
-
-@flags(*DOORS["diagnose"], WINDOW)
-def diagnose(
-    image: Image, model: Model, unsafe: Unsafe = False, imports: Imports = None, **options: Any
-) -> None:
-    """Check a model and an image: what applies, what to mind, and what to do about it."""
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
-    from tfcam.explainer.diagnose import diagnose as check
-
-    say(check(network, read_image(image, options.pop("window")), options.pop("layer"), **options))
 
 
 def _chosen(**looks: bool) -> dict[str, Any]:

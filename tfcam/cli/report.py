@@ -1,4 +1,4 @@
-"""The command that writes all that can be said of one picture as a page: ``tfcam report``."""
+"""The command that writes all that can be said of a picture or text as a page: ``tfcam report``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from tfcam.cli.arguments import (
+    Image,
     Imports,
     Model,
     Overwrite,
+    Text,
     Unsafe,
     load_network,
     name_picture,
     read_image,
+    read_subject,
 )
 from tfcam.cli.checks import check_new
-from tfcam.cli.explain import Image
 from tfcam.cli.flags import RESULTS, flags
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
@@ -27,13 +29,14 @@ from tfcam.utils.files import check_target
 
 @flags(*DOORS["report"], WINDOW)
 def report(
-    image: Image,
     model: Model,
+    image: Image = None,
+    text: Text = None,
     file: Annotated[
         Path | None,
         typer.Option(
             "--output",
-            help="A .html; by default IMAGE_report.html.",
+            help="A .html; by default IMAGE_report.html, or the first words of a text.",
             metavar="FILE",
             rich_help_panel=RESULTS,
         ),
@@ -44,12 +47,16 @@ def report(
     **options: Any,
 ) -> None:
     """Write a page: what was predicted, several maps, and how far they can be trusted."""
-    path = check_target(file or Path(f"{name_picture(image)}_report.html"), "A report", (".html",))
+    name, typed = read_subject(image, text)
+    stem = name_picture(name) if typed is None else name
+    path = check_target(file or Path(f"{stem}_report.html"), "A report", (".html",))
     check_new([path], overwrite, [image, model, options["labels"]])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 
-    result = write(network, read_image(image, options.pop("window")), **options)
+    window = options.pop("window")
+    subject: Any = read_image(name, window) if typed is None else typed
+    result = write(network, subject, **options)
     result.save(path)
     say(result)
     say(f"wrote {path}")

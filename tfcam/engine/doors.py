@@ -83,6 +83,6 @@ DOORS: dict[str, tuple[Option, ...]] = {
     "class_sensitivity": _CHECKED,
     "input_sensitivity": (*_CHECKED, SEED),
     "max_sensitivity": (SEED,),
-    "ExplainCallback": (LAYERS_FUSED, TARGETS_OF_BATCH, *_LOOK, METHOD, *_HOW),
+    "ExplainCallback": (LAYERS_FUSED, TARGETS_OF_BATCH, *_MAPS),
     "AttentionLoss": (LAYERS_FUSED, METHOD, OUTPUT, GRID),
 }

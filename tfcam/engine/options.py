@@ -181,7 +181,7 @@ METRICS = Option(
 METRICS_OF_CHOICE = replace(
     METRICS,
     words="The metrics, by their names in ``tfcam.metrics.METRICS``; by default insertion, "
-    "deletion and ROAD, in coarse steps as many candidates are measured.",
+    "deletion and ROAD in coarse steps, of texts those that ``tfcam.evaluate`` takes.",
 )
 FUSE = Option(
     "fuse",

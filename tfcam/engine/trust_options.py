@@ -22,5 +22,6 @@ VERIFY_ROWS = replace(
 METHODS_OF_REPORT = replace(
     METHODS,
     words="The methods, by their names in ``tfcam.METHODS``, of which the first is verified; by "
-    "default grad_cam, layer_cam and integrated_gradients, of a black box occlusion.",
+    "default grad_cam, layer_cam and integrated_gradients, of a text integrated_gradients, "
+    "occlusion and gradient_input, of a black box occlusion.",
 )

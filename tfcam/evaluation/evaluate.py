@@ -76,9 +76,10 @@ def evaluate(
             of tensorflow_datasets that is on this machine; a list of pictures, of (picture, label)
             or of ``tfcam.Example``. Boxes refer to the picture as it is stored; where a
             file says the size of the picture as EXIF turns it, to that. Of a model of texts a list
-            of strings, or of (text, label): words are hidden in the order of each map, by deletion,
-            insertion, comprehensiveness and sufficiency (or "supported", if named), beside
-            random_words and first_words.
+            of strings, or of (text, label), a .txt file with a text on each line, or a data set of
+            these: words are hidden in the order of each map, by deletion, insertion,
+            comprehensiveness and sufficiency (or "supported", if named), beside random_words and
+            first_words.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
             weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
             as in ("score_cam", {"channels": 32}), are taken, too.
@@ -149,7 +150,7 @@ def evaluate(
     question = Question(
         model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )
-    texts = texts_in(model, data, input)
+    texts = texts_in(model, data, input, preprocess)
     if texts is not None:
         if explainers or to is not None:
             raise ValueError("explainers and to are for pictures; leave them out for texts.")

@@ -1,4 +1,4 @@
-"""Which layer and method explain a model best, measured on the user's pictures."""
+"""Which layer and method explain a model best, measured on the user's pictures or texts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tfcam.evaluation.evaluate import evaluate
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.ranking import SIGNIFICANT, rank_candidates
 from tfcam.evaluation.result import Evaluation
+from tfcam.evaluation.texts import better_of, texts_in
 from tfcam.methods.selection import MethodChoice
 from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
@@ -90,16 +91,17 @@ def recommend(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Recommendation:
-    """Find the layer and the method whose maps say best what a model looks at, on your pictures.
+    """Find the layer and the method whose maps say best what a model looks at, on your data.
 
-    Each candidate is ranked on each picture by each metric; the mean rank decides, as in
+    Each candidate is ranked on each picture, or text, by each metric; the mean rank decides, as in
     Friedman's test. The pictures on which it was chosen flatter the best a little: measure it
     again on others where a number is to be quoted.
 
     Args:
         model: Any built Keras 3 model, as ``tfcam.evaluate`` takes it.
         images: A folder, a list of pictures or a data set, as ``tfcam.evaluate`` takes its data;
-            twenty pictures say more than five.
+            twenty pictures say more than five. Of a model of texts a list of strings or of (string,
+            label), a .txt file with a text on each line, or a data set of them.
         methods: The methods, by their names in ``tfcam.METHODS``; by default those of one pass that
             weight the channels of any layer. Functions Reading -> (B, h, w) and names with options,
             as in ("score_cam", {"channels": 32}), are taken, too.
@@ -107,8 +109,8 @@ def recommend(
             unique, or an index of ``tfcam.layers``; by default the one that ``tfcam.explain`` takes
             and, of each of the two map sizes before it, the last. Layer objects are taken, too.
         metrics: The metrics, by their names in ``tfcam.metrics.METRICS``; by default insertion,
-            deletion and ROAD, in coarse steps as many candidates are measured. Names with options,
-            as in ("deletion", {"steps": 10}), are taken, too.
+            deletion and ROAD in coarse steps, of texts those that ``tfcam.evaluate`` takes. Names
+            with options, as in ("deletion", {"steps": 10}), are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
@@ -158,10 +160,11 @@ def recommend(
         >>> choice.layer, len(choice.table)
         ('features', 2)
     """
-    metrics = MEASURES if metrics is None else metrics
-    opened = open_model(model, input)
-    candidates = layers
-    if candidates is None and not opened.graph.is_black_box:
+    opened, candidates = open_model(model, input), layers
+    texts = texts_in(model, images, input, preprocess)
+    if texts is None:
+        metrics = MEASURES if metrics is None else metrics
+    if candidates is None and not opened.graph.is_black_box and texts is None:
         candidates = candidate_layers(opened, GRID.check(grid), output)
     result = evaluate(
         model,
@@ -186,9 +189,8 @@ def recommend(
         seed=seed,
         progress=progress,
     )
-    table = rank_candidates(
-        result.table, {measure.name: measure.better for measure in find_metrics(metrics)}
-    )
+    better = {measure.name: measure.better for measure in find_metrics(metrics)}
+    table = rank_candidates(result.table, better if texts is None else better_of(metrics))
     for metric, rows in result.summary.groupby("metric", sort=False):
         numbers = rows.set_index(["method", "layer"])[["mean", "low", "high"]]
         numbers.columns = pd.Index([str(metric), f"{metric}_low", f"{metric}_high"])
@@ -215,18 +217,19 @@ def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
     count, others = int(best["n"]), len(table) - 1
     of_all = "" if count == result.pictures else f" of {result.pictures}"
     name = candidate_name(best["method"], best["layer"])
-    these = "this picture" if result.pictures == 1 else f"these {count}{of_all} pictures"
+    unit = result.settings.get("unit", "pictures")
+    these = f"this {unit[:-1]}" if result.pictures == 1 else f"these {count}{of_all} {unit}"
     text = f"{name} explains {model} best on {these}: {numbers(best)}."
     text += "".join(
         f" {silent} is not ranked: {reason}."
-        for silent, reason in result.settings["not_measured"].items()
+        for silent, reason in result.settings.get("not_measured", {}).items()
         if silent not in metrics
     )
     if not others:
         return text
     second = table.iloc[1]
     text += f" Next is {candidate_name(second['method'], second['layer'])}: {numbers(second)}."
-    shared = f" on the {second['shared']} pictures of both" if second["shared"] < count else ""
+    shared = f" on the {second['shared']} {unit} of both" if second["shared"] < count else ""
     test = f"p = {second['p']:.2g}{shared}, Wilcoxon, corrected by Holm for all pairs"
     if second["differs"]:
         return f"{text} Their difference is significant ({test})."
@@ -236,5 +239,5 @@ def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
         "told from the best."
     )
     if 2.0 ** (1 - count) * math.comb(len(table), 2) >= SIGNIFICANT:
-        text += " With so few pictures no difference could be significant: take more."
+        text += f" With so few {unit} no difference could be significant: take more."
     return text

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
+from tfcam.data.example import Skipped
 from tfcam.engine.opened_model import open_model
 from tfcam.evaluation.aggregate import Tally
 from tfcam.evaluation.measure import Row
@@ -16,6 +19,7 @@ from tfcam.evaluation.names import CandidateKey
 from tfcam.evaluation.question import Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.explainer.explainer import Explainer
+from tfcam.methods.registry import Request
 from tfcam.methods.selection import MethodChoice, as_request, request_name
 from tfcam.metrics.checks import raw_map_of
 from tfcam.metrics.registry import check_listed
@@ -24,7 +28,9 @@ from tfcam.metrics.word_probe import WordProbe, word_probes
 from tfcam.metrics.words import erase_words
 from tfcam.model.labels import class_of
 from tfcam.model.taps import Layers
-from tfcam.preprocessing.text_readers import split_label, strings_in
+from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.text_readers import strings_in
+from tfcam.streaming.texts import open_texts, text_of
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
@@ -42,21 +48,69 @@ SUPPORTED = "supported"
 TEXT_BASELINES = ("random_words", "first_words")
 
 
-def texts_in(model: keras.Model, data: Any, input: str | int | None) -> list[Any] | None:
-    """List texts, or (text, label), where a model of texts is given a list of these; else None."""
-    if not isinstance(data, list | tuple) or not data or not open_model(model, input).is_text:
+def texts_in(
+    model: keras.Model, data: Any, input: str | int | None, preprocess: Preprocess
+) -> list[Any] | None:
+    """List the texts that a model of texts is given, (text, label) each; else None.
+
+    Args:
+        model: The model.
+        data: A list of strings or of (string, label), a ``.txt`` file with a text on each line, or
+            a ``tf.data.Dataset`` of strings.
+        input: Which input is explained.
+        preprocess: What may turn strings into the model's inputs.
+
+    Raises:
+        ValueError: If one of the texts is none.
+    """
+    opened = open_model(model, input)
+    if not (opened.is_text and _holds_strings(data)):
         return None
+    source = open_texts(data, pairs=callable(preprocess) or opened.input.behind is None)
+    texts = []
+    for number, example in enumerate(source.read(0)):
+        if isinstance(example, Skipped):
+            raise ValueError(f"Text number {number} can't be measured. {example.reason}")
+        texts.append((text_of(example.image), example.label))
+    return texts
+
+
+def _holds_strings(data: Any) -> bool:
+    if isinstance(data, tf.data.Dataset):
+        return any(each.dtype == tf.string for each in tf.nest.flatten(data.element_spec))
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data).endswith(".txt")
+    if not isinstance(data, list | tuple) or not data:
+        return False
     first = data[0]
     own = first[0] if isinstance(first, tuple) and len(first) == 2 else first
-    return list(data) if isinstance(strings_in(own, pairs=True), str | tuple) else None
+    return isinstance(strings_in(own, pairs=True), str | tuple)
+
+
+def better_of(metrics: Sequence[Any] | None) -> dict[str, str]:
+    """Tell which way metrics of texts are better: "higher" or "lower" for each.
+
+    Args:
+        metrics: Their names; None for all but "supported".
+
+    Raises:
+        ValueError: If there is no such metric, or none is asked for.
+
+    Example:
+        >>> better_of(["deletion"])
+        {'deletion': 'lower'}
+    """
+    check_listed(metrics)
+    known = TEXT_METRICS | {SUPPORTED: "higher"}
+    return _chosen("metrics", [*TEXT_METRICS] if metrics is None else metrics, known)
 
 
 def evaluate_texts(
     question: Question,
-    data: Sequence[Any],
+    data: Sequence[tuple[Any, Any]],
     *,
     methods: Sequence[MethodChoice] | None,
-    metrics: Sequence[str] | None,
+    metrics: Sequence[Any] | None,
     layer: Layers,
     baselines: Sequence[str] | None,
     seed: int,
@@ -66,10 +120,10 @@ def evaluate_texts(
 
     Args:
         question: What is asked of the model.
-        data: Texts, or (text, label).
+        data: (text, label), None where it has none.
         methods: The methods; None for those that find words.
         metrics: Of ``TEXT_METRICS``, or "supported"; None for all but that one.
-        layer: The layer; None for the embeddings, or the usual one.
+        layer: The layer, or several, each by itself; None for the embeddings, or the usual one.
         baselines: Of ``TEXT_BASELINES``; None for both.
         seed: Random seed of the baseline and the intervals.
         progress: Whether to show a progress bar.
@@ -77,11 +131,9 @@ def evaluate_texts(
     Raises:
         ValueError: If there is no such metric or baseline, or a text lacks the label it needs.
     """
-    check_listed(metrics)
-    known = TEXT_METRICS | {SUPPORTED: "higher"}
-    better = _chosen("metrics", [*TEXT_METRICS] if metrics is None else metrics, known)
+    better = better_of(metrics)
     usual = _chosen("baselines", baselines, dict.fromkeys(TEXT_BASELINES, "baseline"))
-    texts, labels = _split(data)
+    texts, labels = [text for text, _ in data], [label for _, label in data]
     targets = [_target(question, label) for label in labels]
     settings = question.settings
     shared: dict[str, Any] = {
@@ -113,11 +165,12 @@ def evaluate_texts(
 
     counts: list[int] = []
     chosen = [as_request(method) for method in methods or TEXT_METHODS]
-    with progress_bar(len(chosen) + len(usual), "evaluating", progress) as advance:
-        for request in chosen:
+    asked = [(request, place) for request in chosen for place in _places(request, layer)]
+    with progress_bar(len(asked) + len(usual), "evaluating", progress) as advance:
+        for request, place in asked:
             explainer = Explainer(
                 question.model,
-                layer,
+                place,
                 method=request.method.name,
                 labels=question.labels,
                 score=settings.score,
@@ -141,6 +194,12 @@ def evaluate_texts(
     return conclude(pd.DataFrame(table), tally, better, kinds, about, seed)
 
 
+def _places(request: Request, layer: Layers) -> list[Any]:
+    """The layers that a method is asked at, one by one; none where it explains no layer."""
+    places = list(layer) if isinstance(layer, list | tuple) else [layer]
+    return places if request.at(places[0]).method.placed else [None]
+
+
 def _supported(
     probes: Sequence[WordProbe], maps: Sequence[Any], targets: np.ndarray, seed: int
 ) -> list[bool]:
@@ -150,12 +209,6 @@ def _supported(
         word_removal(probe, raw_map_of(own), int(target), seed=seed).verdict == SUPPORTED
         for probe, own, target in asked
     ]
-
-
-def _split(data: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Split texts from their labels; a tuple of two strings is one text of two segments."""
-    split = [split_label(each, pairs=True) for each in data]
-    return [text for text, _ in split], [label for _, label in split]
 
 
 def _target(question: Question, label: Any) -> int | None:
@@ -168,9 +221,9 @@ def _target(question: Question, label: Any) -> int | None:
     return class_of(asked, None, question.classes, question.known_labels)
 
 
-def _chosen(name: str, asked: Sequence[str] | None, known: dict[str, str]) -> dict[str, str]:
+def _chosen(name: str, asked: Sequence[Any] | None, known: dict[str, str]) -> dict[str, str]:
     if asked is None:
         return known
-    if strange := [each for each in asked if each not in known]:
+    if strange := [each for each in asked if not isinstance(each, str) or each not in known]:
         raise ValueError(f"{name} of texts must be of {', '.join(known)}; got {strange[0]!r}.")
     return {each: known[each] for each in asked}

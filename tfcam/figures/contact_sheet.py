@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from tfcam.figures.letters import drawable, families
 from tfcam.figures.palette import PLAIN, Palette
-from tfcam.figures.rendering import render
+from tfcam.figures.rendering import rasterize, render
 
 WIDTH = 9.0
 
@@ -234,12 +233,10 @@ class ContactSheet:
         return render(figure, kind, dpi)
 
     def rasterize(self, dpi: int) -> np.ndarray:
-        """Draw the sheet as (H, W, 3) uint8: what is to be no file need not be compressed."""
+        """Draw the sheet as (H, W, 3) uint8."""
         figure = Figure(dpi=dpi)
         self.draw(figure)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3]
+        return rasterize(figure)
 
     def _centre(self, column: int) -> float:
         return self._left + (column + 0.5) * self._pitch

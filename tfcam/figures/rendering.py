@@ -6,6 +6,8 @@ import io
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
@@ -51,3 +53,15 @@ def render(figure: Figure, kind: str, dpi: int) -> bytes:
     quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 2}} if kind == "png" else {}
     figure.savefig(stream, format=kind, dpi=dpi, **quick)
     return stream.getvalue()
+
+
+def rasterize(figure: Figure) -> np.ndarray:
+    """Draw a figure as (H, W, 3) uint8: what is to be no file need not be compressed.
+
+    Example:
+        >>> rasterize(Figure((3, 2), dpi=100)).shape
+        (200, 300, 3)
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,4 +1,4 @@
-"""``report``: all that can be said of one picture, as a page."""
+"""``report``: all that can be said of one picture, or of one text, as a page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from tfcam.results.explanation import Explanation
 from tfcam.results.report import Answer, Report
 from tfcam.targets.classes import Target, Top
 from tfcam.verification.attach import verified
+from tfcam.verification.of_words import explains_class
 
+# Of texts, of three ways to find words: along a path, by leaving out, and by a slope.
+TEXT_METHODS = ["integrated_gradients", "occlusion", "gradient_input"]
 # The most likely classes that are named and drawn.
 _CLASSES = 4
 
@@ -43,22 +46,23 @@ def report(
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Report:
-    """Say of one picture what the model answers, where it looked, and how far that can be trusted.
+    """Say of one picture or text what the model answers, where it looked, and how far to trust it.
 
     The page has the most likely classes, the map of the first method at the first layer with all
     its findings, its ``tfcam.verify``, the maps of the other methods and layers and of the other
-    classes, and what none of them says. It takes about 300 forward passes and some ten maps.
+    classes, and what none of them says. It takes about 300 forward passes and some ten maps. Of a
+    text the words are coloured, at their embeddings where no layer is named.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
-        image: One image, as ``tfcam.explain`` takes it.
+        image: One image, or one text, as ``tfcam.explain`` takes it.
         layers: The layers, each a path ("resnet50/conv5_block3_out"), a bare name where it is
             unique, or an index of ``tfcam.layers``; by default the one that ``tfcam.explain`` takes
             and, of each of the two map sizes before it, the last. Layer objects are taken, too.
         methods: The methods, by their names in ``tfcam.METHODS``, of which the first is verified;
-            by default grad_cam, layer_cam and integrated_gradients, of a black box occlusion.
-            Functions Reading -> (B, h, w) and names with options, as in ("score_cam", {"channels":
-            32}), are taken, too.
+            by default grad_cam, layer_cam and integrated_gradients, of a text integrated_gradients,
+            occlusion and gradient_input, of a black box occlusion. Functions Reading -> (B, h, w)
+            and names with options, as in ("score_cam", {"channels": 32}), are taken, too.
         target: The class that is explained: an index, or a label where labels are known; by default
             the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
             (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
@@ -98,7 +102,9 @@ def report(
     """
     opened, known = open_model(model, input), GRID.check(grid)
     black_box = opened.graph.is_black_box
-    usual = ["occlusion"] if black_box else ["grad_cam", "layer_cam", "integrated_gradients"]
+    usual = ["grad_cam", "layer_cam", "integrated_gradients"]
+    if black_box or opened.is_text:
+        usual = ["occlusion"] if black_box else TEXT_METHODS
     chosen: list[MethodChoice] = list(usual if methods is None else methods)
     if not chosen:
         raise ValueError("methods must be a list that holds at least one; got an empty one.")
@@ -115,17 +121,20 @@ def report(
     }
     first, options = chosen[0] if isinstance(chosen[0], tuple) else (chosen[0], {})
     own = list(layers)[:1] if layers and chosen[0] in placed else None
-    if layers is None and placed:
+    if layers is None and placed and not opened.is_text:
         layers = candidate_layers(opened, known, output)
     explainer: Any = Explainer(model, own, method=first, **shared, **options)
     explanation = explainer(image, target)
     if not isinstance(explanation, Explanation):
         raise ValueError(
-            f"A report is of one image and one target; got {len(explanation)}. Make one of each."
+            "A report is of one image or text and one target; got "
+            f"{len(explanation)}. Make one of each."
         )
-    found: Any = verified(
-        explanation, explainer, image, target, batch_size=batch_size, progress=progress
-    )
+    found: Any = explanation
+    if not explanation.text or explains_class(explanation):
+        found = verified(
+            explanation, explainer, image, target, batch_size=batch_size, progress=progress
+        )
     comparisons: dict[str, Comparison] = {}
     answers: tuple[Answer, ...] = ()
     count = None if callable(target) else explainer.pipeline.classes
@@ -134,6 +143,12 @@ def report(
         likely = compare(model, image, layers=own, methods=chosen[:1], targets=top, **shared)
         answers = tuple(map(_answer, likely))
         comparisons["What speaks for each of the most likely classes"] = likely
+    if opened.is_text:
+        if len(chosen) * len(layers or [None]) > 1:
+            comparisons["The same by several methods"] = compare(
+                model, image, layers=layers, methods=chosen, targets=[target], **shared
+            )
+        return Report(opened.graph.name, answers, found, comparisons)
     if len(placed) * len(layers or ()) > 1:
         title = "The same by several methods and at several layers"
         comparisons[title] = compare(

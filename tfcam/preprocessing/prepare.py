@@ -18,7 +18,7 @@ from tfcam.preprocessing.attached import attached_size
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_counts, look_like_pixels
 from tfcam.preprocessing.texts import ReadText
-from tfcam.utils.validation import check_shape, check_shapes
+from tfcam.utils.validation import check_shape, check_shapes, shown
 
 
 @dataclass(frozen=True)
@@ -235,6 +235,11 @@ def _as_given(
             hint = ""
             if taken.is_text:
                 hint = " Strings need preprocess=a function of a list of them that gives (B, L)."
+            if taken.behind is not None:
+                raise ValueError(
+                    f"Each text for the input {taken.name!r} must be one string; got "
+                    f"{shown(values[0])}."
+                )
             raise ValueError(
                 f"The input {taken.name!r} must be given as numbers {taken.shape}; got "
                 f"{type(values[0]).__name__}.{hint}"

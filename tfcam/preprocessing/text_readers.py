@@ -163,7 +163,13 @@ def strings_in(given: Any, pairs: bool) -> Text | list[Text] | None:
         return None
     if isinstance(given, tuple) and all(isinstance(each, list) for each in inner):
         return [tuple(each) for each in zip(*inner, strict=True)]  # segments, each a batch
-    return [each for each in inner if each is not None and not isinstance(each, list)]
+    texts: list[Text] = []
+    for each in inner:
+        one = each[0] if isinstance(each, list) and len(each) == 1 else each
+        if isinstance(one, list) or one is None:
+            return None
+        texts.append(one)
+    return texts
 
 
 def split_label(item: Any, pairs: bool) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""All that is said of one picture, as a page."""
+"""All that is said of one picture, or of one text, as a page."""
 
 from __future__ import annotations
 
@@ -15,15 +15,29 @@ from tfcam.results.explanation import Explanation
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import make_printable
 
-_UNSAID = (
+_WHY = (
     "A map shows where what the model computes speaks for a class: not why, and not that the model "
     "is right.",
     "Supported means that the model's number needs what is marked more than chance would have it: "
     "not that this is the object, nor that nothing else counts. Networks with random weights need "
     "what their maps mark, too.",
-    "Methods and layers differ. Where their maps disagree, no single one should be trusted.",
+)
+_WHAT_DIFFERS = (
+    "Methods and layers differ. Where their maps disagree, no single one should be trusted."
+)
+_UNSAID = (
+    *_WHY,
+    _WHAT_DIFFERS,
     "What is hidden for the test makes pictures that the model was not trained on.",
     "One picture says nothing of others: tfcam.evaluate measures many.",
+)
+_UNSAID_OF_TEXTS = (
+    _WHY[0],
+    _WHY[1].replace("this is the object", "these words mean it"),
+    _WHAT_DIFFERS,
+    "Where the words before and after one change what it means, no number by word can show that.",
+    "What is hidden for the test makes texts that the model was not trained on.",
+    "One text says nothing of others: tfcam.evaluate measures many.",
 )
 
 
@@ -37,7 +51,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What a model said of one picture, where it looked, and how far that can be trusted.
+    """What a model said of one picture or text, where it looked, and how far to trust that.
 
     Attributes:
         model: The model's name.
@@ -61,7 +75,8 @@ class Report:
 
     def to_html(self) -> str:
         """Write a page that needs no other file."""
-        return page(f"What {self.model} saw in this picture", self._repr_html_())
+        title = "read in this text" if self._of_words else "saw in this picture"
+        return page(f"What {self.model} {title}", self._repr_html_())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page, whole or not at all.
@@ -80,16 +95,23 @@ class Report:
         write_whole(path, self.to_html().encode())
         return path
 
+    @property
+    def _of_words(self) -> bool:
+        return bool(self.explanation.words)
+
     def _sections(self) -> list[str]:
-        explanation, verification = self.explanation, self.explanation.verification
+        explanation, of_words = self.explanation, self._of_words
+        where = "Which words spoke for" if of_words else "Where it looked for"
         alone = replace(explanation, verification=None).html
         parts = {
             "What the model answers": self._answers(),
-            f"Where it looked for {explanation.name}": f'<div class="wide">{alone}</div>',
+            f"{where} {explanation.name}": f'<div class="wide">{alone}</div>',
             "What to mind": self._findings(),
-            "How far this map can be trusted": "" if verification is None else verification.html,
+            "How far this map can be trusted": self._verified(),
             **{title: _maps(comparison) for title, comparison in self.comparisons.items()},
-            "What this page does not say": _listed(map(html.escape, _UNSAID)),
+            "What this page does not say": _listed(
+                map(html.escape, _UNSAID_OF_TEXTS if of_words else _UNSAID)
+            ),
             "How it was made": self._made(),
         }
         return [f"<h2>{html.escape(title)}</h2>\n{body}\n" for title, body in parts.items() if body]
@@ -103,6 +125,15 @@ class Report:
         ]
         return f"<table>{''.join(rows)}</table>"
 
+    def _verified(self) -> str:
+        verification = self.explanation.verification
+        if verification is not None:
+            return verification.html
+        if not self.explanation.text:
+            return ""
+        name = html.escape(self.explanation.name)
+        return f"<p>The words of a text are tested for a class, and {name} is none.</p>"
+
     def _findings(self) -> str:
         findings = self.explanation.findings
         if not findings:
@@ -115,12 +146,12 @@ class Report:
         return f'<div class="warning">{_listed(texts)}</div>'
 
     def _made(self) -> str:
-        explanation = self.explanation
+        explanation, kind = self.explanation, "text" if self._of_words else "picture"
         facts = {
             "method": explanation.method,
             "layer": f"{explanation.layer or 'none'} ({explanation.layer_reason})",
             "explained number": f"{explanation.score:.6g} ({explanation.score_kind})",
-            "picture": f"{explanation.extent}; {explanation.preprocessing}",
+            kind: f"{explanation.extent}; {explanation.preprocessing}",
             "options": _in_words(explanation.options),
             "versions": _in_words(explanation.versions),
         }

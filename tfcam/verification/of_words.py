@@ -111,9 +111,14 @@ def check_class(explanation: Explanation, target: Target) -> None:
         )
 
 
-def _class_of(explanation: Explanation) -> int:
+def explains_class(explanation: Explanation) -> bool:
+    """Whether a map of words explains a class, as it must to be verified."""
     kind = explanation.score_kind == "callable" or " and not " in (explanation.label or "")
-    if kind or explanation.target is None:
+    return not kind and explanation.target is not None
+
+
+def _class_of(explanation: Explanation) -> int:
+    if not explains_class(explanation) or explanation.target is None:
         raise ValueError(
             f"The words of a text are verified for a class; the explanation is of "
             f"{explanation.name!r}, which is none. For that see explain's target=."

@@ -1,0 +1,39 @@
+"""The command that checks a model and what is explained of it: ``tfcam diagnose``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfcam.cli.arguments import (
+    Image,
+    Imports,
+    Model,
+    Text,
+    Unsafe,
+    load_network,
+    read_image,
+    read_subject,
+)
+from tfcam.cli.flags import flags
+from tfcam.cli.terminal import say
+from tfcam.engine.doors import DOORS
+from tfcam.engine.picture_options import WINDOW
+
+
+@flags(*DOORS["diagnose"], WINDOW)
+def diagnose(
+    model: Model,
+    image: Image = None,
+    text: Text = None,
+    unsafe: Unsafe = False,
+    imports: Imports = None,
+    **options: Any,
+) -> None:
+    """Check a model and an image, or text: what applies, and what to mind and to do about it."""
+    subject, typed = read_subject(image, text)
+    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    from tfcam.explainer.diagnose import diagnose as check
+
+    window = options.pop("window")
+    given: Any = read_image(subject, window) if typed is None else typed
+    say(check(network, given, options.pop("layer"), **options))
