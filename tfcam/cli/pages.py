@@ -21,7 +21,7 @@ from tfcam.cli.arguments import (
 from tfcam.cli.checks import check_new
 from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, RESULTS, RUNNING, flags
-from tfcam.cli.terminal import complain, say
+from tfcam.cli.terminal import complain, say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import LABELS, LAYER, METHODS, OUTPUT, PREPROCESS, SEED, TARGET
 from tfcam.engine.picture_options import WINDOW
@@ -146,7 +146,7 @@ def rate(
 
     pictures, methods = tuple(map(Path, paths)), tuple(options["methods"] or ())
     rating = Rating(network, pictures, methods, to, most=most, repeats=repeats, **chosen)
-    say(f"Answers are kept in {to}; tfcam ratings {to} says what they tell.")
+    say_line(f"Answers are kept in {to}; tfcam ratings {to} says what they tell.")
     serve(build(gradio, rating), gradio, host=host, port=port, browser=browser, wait=True)
 
 
@@ -162,13 +162,13 @@ def ratings(
 
     if html is not None:
         check_target(html, "A page of ratings", (".html",))
-    check_new([html], overwrite, [])
+    check_new([html], overwrite, [*folder.glob("*.parquet")] if folder.is_dir() else [folder])
     table = read_ratings(folder)
     for sentence in sentences(table):
         say(sentence)
     if html is not None:
         write_whole(html, ratings_page(table).encode())
-        say(f"wrote {html}")
+        say_line(f"wrote {html}")
     say(strengths(table).to_string(index=False, float_format="{:.2f}".format))
 
 

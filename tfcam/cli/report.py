@@ -21,7 +21,7 @@ from tfcam.cli.arguments import (
 )
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import RESULTS, flags
-from tfcam.cli.terminal import say
+from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.files import check_target
@@ -50,7 +50,7 @@ def report(
     name, typed = read_subject(image, text)
     stem = name_picture(name) if typed is None else name
     path = check_target(file or Path(f"{stem}_report.html"), "A report", (".html",))
-    check_new([path], overwrite, [image, model, options["labels"]])
+    check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 
@@ -59,4 +59,4 @@ def report(
     result = write(network, subject, **options)
     result.save(path)
     say(result)
-    say(f"wrote {path}")
+    say_line(f"wrote {path}")
