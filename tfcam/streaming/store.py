@@ -109,9 +109,10 @@ class MapStore:
         if not path.is_dir():
             raise FileNotFoundError(f"No store {str(path)!r}.")
         if not file.exists() or "shard_size" not in read_facts(file):
-            raise ValueError(
-                f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
-            )
+            told = f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
+            if any(path.glob("maps-*.parquet")):
+                told += f" Of its maps {SETTINGS} is missing, or another's: put a copy back."
+            raise ValueError(told)
         self.settings = check_settings(read_facts(file), file)
         self._shards = Shards(path, self.settings["shard_size"])
         self._files = self._shards.files("maps")
