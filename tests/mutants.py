@@ -5,11 +5,11 @@
 
 The first line notes which lines each of the fast tests runs, and how long it takes. The second
 draws so many changes by the seed, makes each in a copy of the project, and runs the tests that are
-to catch it: those that run the line, the quickest first; of a line that is run at import only, all
-of the file's room, then those across all rooms. A test that fails is believed where it passes in
-the copy as it was. A line of JSON for each change says what caught it: a test, or "time" where it
-ran without end, or "crash" where Python died. What is there already is not tried again, so that it
-may be broken off. Those that were caught by nothing are printed at the end.
+to catch it, ``--most`` seconds of them: those that run the line, the quickest first; of a line that
+is run at import only, those of the file's room, then those across all rooms. A test that fails is
+believed where it passes in the copy as it was. A line of JSON for each change says what caught it:
+a test, or "time" where it ran without end, or "crash" where Python died. What is there already is
+not tried again, so that it may be broken off. Those that nothing caught are printed at the end.
 """
 
 from __future__ import annotations
@@ -221,10 +221,21 @@ class Tests:
         path, *names = test.split("::")
         return self.seconds.get((path.removesuffix(".py").replace("/", "."), names[-1]), 1.0)
 
-    def time_of_all(self, chosen: list[str]) -> float:
-        """Seconds that all tests of files and folders took."""
-        places = tuple(each.removesuffix(".py").replace("/", ".") for each in chosen)
-        return sum(took for (place, _), took in self.seconds.items() if place.startswith(places))
+    def near(self, path: str) -> list[str]:
+        """Tests of a file's room, those named as the file first; then those across all rooms."""
+        room = f"tests/{Path(path).parts[1]}/"
+        across = tuple(f"tests/{each}" for each in ACROSS)
+        every = [f"{place.replace('.', '/')}.py::{name}" for place, name in self.seconds]
+        chosen = [test for test in every if test.startswith((room, f"{path}::", *across))]
+        named = Path(path).stem
+        return sorted(
+            chosen,
+            key=lambda test: (
+                not test.startswith((room, f"{path}::")),
+                f"{named}.py::" not in test,
+                self.time(test),
+            ),
+        )
 
     def of(self, path: str, first: int, last: int) -> list[str]:
         """Tests that run one of these lines: those of the room first, then the quickest first."""
@@ -250,18 +261,18 @@ def lines(mutant: Mutant, text: str) -> tuple[int, int]:
     return max(around, default=mutant.line), mutant.line + mutant.before.count("\n")
 
 
-def stages(mutant: Mutant, text: str, tests: Tests) -> Iterator[tuple[list[str], float]]:
-    """The tests that are to catch a change, those that are likeliest to first, and seconds."""
-    if near := tests.of(mutant.path, *lines(mutant, text)):
-        sums = list(itertools.accumulate(map(tests.time, near)))
-        first = sum(total <= SECONDS for total in sums)
-        for chosen in filter(None, (near[:first], near[first:])):
-            yield chosen, sum(map(tests.time, chosen))
-        return
-    room = f"tests/{Path(mutant.path).parts[1]}"
-    across = [f"tests/{each}" for each in ACROSS if f"tests/{each}" != room]
-    for chosen in ([room, mutant.path], across):
-        yield chosen, tests.time_of_all(chosen)
+def stages(
+    mutant: Mutant, text: str, tests: Tests, most: float
+) -> Iterator[tuple[list[str], float]]:
+    """The tests that are to catch a change, those that are likeliest to first, and seconds.
+
+    ``most``: Seconds that all of them may take; the others are left out.
+    """
+    chosen = tests.of(mutant.path, *lines(mutant, text)) or tests.near(mutant.path)
+    sums = list(itertools.accumulate(map(tests.time, chosen)))
+    first, last = (sum(total <= limit for total in sums) for limit in (min(SECONDS, most), most))
+    for part in filter(None, (chosen[:first], chosen[first:last])):
+        yield part, sum(map(tests.time, part))
 
 
 def _run(copy: Path, chosen: list[str], output: Path) -> None:
@@ -297,6 +308,10 @@ def first_failing(copy: Path, chosen: list[str], limit: float) -> str | None:
     if process.exitcode < 0:
         return "crash"
     told = output.read_text()
+    # A test that is numbered by what was made before it has another name in a part of all.
+    if gone := re.findall(r"^ERROR: not found: .*?/(tests/\S+)$", told, re.M):
+        left = [test for test in chosen if test.partition("[")[0] not in gone]
+        return first_failing(copy, left, limit) if left else None
     failed = re.search(r"^(?:FAILED|ERROR) ([^\n]+?)(?: - |$)", told, re.M)
     if process.exitcode not in (1, 2) or failed is None:
         raise RuntimeError(f"pytest ended with {process.exitcode}:\n{told[-2000:]}")
@@ -307,10 +322,11 @@ class Trial:
     """A copy of the project in which changes are made, one at a time.
 
     ``patience``: how many times as long as they took, and took to begin, tests are waited for.
+    ``most``: seconds of tests that a change is given.
     """
 
-    def __init__(self, copy: Path, tests: Tests, patience: float) -> None:
-        self.copy, self.tests, self.patience = copy, tests, patience
+    def __init__(self, copy: Path, tests: Tests, patience: float, most: float) -> None:
+        self.copy, self.tests, self.patience, self.most = copy, tests, patience, most
         self.passing: dict[str, bool] = {}
 
     def run(self, chosen: list[str], seconds: float) -> str | None:
@@ -331,7 +347,7 @@ class Trial:
         """What catches a change; None if nothing does."""
         file = self.copy / mutant.path
         text = file.read_text(encoding="utf-8")
-        waiting = list(stages(mutant, text, self.tests))
+        waiting = list(stages(mutant, text, self.tests, self.most))
         while waiting:
             chosen, seconds = waiting[0]
             file.write_text(mutant.apply(text), encoding="utf-8")
@@ -357,7 +373,7 @@ def digest(mutant: Mutant, root: Path) -> str:
 
 
 def try_all(
-    chosen: list[Mutant], tests: Tests, log: Path, patience: float
+    chosen: list[Mutant], tests: Tests, log: Path, patience: float, most: float
 ) -> list[dict[str, object]]:
     """Try each change that the log does not hold yet; return the row of each."""
     kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -367,7 +383,7 @@ def try_all(
         copy = Path(name) / "tfcam"
         ignored = shutil.ignore_patterns(".git", "__pycache__", "*.egg-info", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=ignored)
-        trial = Trial(copy, tests, patience)
+        trial = Trial(copy, tests, patience, most)
         for number, (mutant, key) in enumerate(zip(chosen, wanted, strict=True), start=1):
             if key in rows:
                 continue
@@ -388,6 +404,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Path, default=Path("mutants.jsonl"))
     parser.add_argument("--patience", type=float, default=10)
+    parser.add_argument("--most", type=float, default=120, help="seconds of tests for each")
     parser.add_argument("--lines", type=Path, default=ROOT / ".coverage")
     parser.add_argument("--times", type=Path, default=ROOT / ".junit.xml")
     told = parser.parse_args()
@@ -395,7 +412,7 @@ def main() -> None:
     import tensorflow  # noqa: F401  # once, not again in each process
 
     tests = Tests(told.lines, told.times)
-    tried = try_all(draw(told.count, told.seed), tests, told.to, told.patience)
+    tried = try_all(draw(told.count, told.seed), tests, told.to, told.patience, told.most)
     counts = defaultdict[str, int](int)
     for row in tried:
         counts["survived" if row["caught"] is None else str(row["caught"]).split("/")[0]] += 1

@@ -64,11 +64,11 @@ def shrink(notebook: Any) -> Any:
     return notebook
 
 
-def small(png: str) -> dict[str, str]:
+def small(png: str, width: int = WIDTH) -> dict[str, str]:
     """Make a figure small: of few colours, or as a photograph; by kind, in Base64."""
     with Image.open(io.BytesIO(base64.b64decode(png))) as figure:
         shown = figure.convert("RGB")
-    shown.thumbnail((WIDTH, 10 * WIDTH))
+    shown.thumbnail((width, 10 * width))
     drawn, photo = io.BytesIO(), io.BytesIO()
     shown.quantize(COLOURS, dither=Image.Dither.NONE).save(drawn, "PNG", optimize=True)
     shown.save(photo, "JPEG", quality=75, subsampling=0, optimize=True)

@@ -27,6 +27,7 @@ from tests.test_notebooks import NOTEBOOKS, read
 
 BLOB = f"{PROJECT['urls']['Repository']}/blob/main/"
 GUIDE_ORDER = [
+    "gallery",
     "inputs",
     "any_model",
     "texts",
@@ -54,6 +55,7 @@ PLACES = {
     ".github/CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     **{f".docs/{path.name}": path.name for path in GUIDES.glob("*.[mp]*")},
+    **{f".docs/gallery/{path.name}": f"gallery/{path.name}" for path in GUIDES.glob("gallery/*")},
     **{f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in NOTEBOOKS},
 }
 LINK = re.compile(r"(\]\()([^)#\s]+)")
@@ -122,7 +124,8 @@ def write(output: Path) -> None:
             if source.endswith(".md"):
                 text = (ROOT / source).read_text(encoding="utf-8")
                 (stage / place).write_text(moved(text, source), encoding="utf-8")
-            elif source.endswith(".png"):
+            elif source.endswith((".png", ".jpeg")):
+                (stage / place).parent.mkdir(exist_ok=True)
                 (stage / place).write_bytes((ROOT / source).read_bytes())
         for path in NOTEBOOKS:
             write_notebook(path, stage / "notebooks", read(path))

@@ -389,6 +389,53 @@ def test_files_are_read_once(tmp_path):
     assert look.scores == {}
 
 
+def siamese():
+    left, right = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
+    tower = keras.Sequential([layers.Conv2D(4, 3, name="conv"), layers.GlobalAveragePooling2D()])
+    difference = layers.Subtract()([tower(left), tower(right)])
+    return keras.Model([left, right], layers.Dense(1, activation="sigmoid")(difference))
+
+
+def test_pictures_come_as_data_sets_and_models_have_them(tmp_path):
+    images, labels = samples(4)
+    asked = {"folder": tmp_path, "max_share": None, "preprocess": None}
+    batch = next(iter(tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)))
+    look = ExplainCallback(batch, target=[[int(label)] for label in labels], **asked)
+    learn(look, epochs=1)
+    assert [one.target for one in look.explanations] == labels.tolist()
+    inner = network()
+    (first,), (last,), name = inner.inputs, inner.outputs, inner.inputs[0].name
+    named = compiled(keras.Model({name: first}, {"kind": last}))
+    look = ExplainCallback(
+        {name: images}, target={"kind": labels, "age": 0}, output="kind", **asked
+    )
+    named.fit({name: images}, {"kind": labels}, verbose=0, callbacks=[look])
+    assert [one.target for one in look.explanations] == labels.tolist()
+    pair, other = compiled(siamese()), samples(4, seed=1)[0]
+    pair.compile("sgd", "binary_crossentropy")
+    look = ExplainCallback((images, other), input=1, target=[True, False, True, True], **asked)
+    pair.fit((images, other), np.zeros(4), verbose=0, callbacks=[look])
+    wanted = tfcam.explain(pair, (images, other), input=1, target=[1, 0, 1, 1], preprocess=None)
+    for found, one in zip(look.explanations, wanted, strict=True):
+        assert (found.target, found.layer) == (one.target, one.layer)
+        np.testing.assert_allclose(found.heatmap, one.heatmap, atol=1e-3)
+
+
+def test_what_can_not_be_drawn_is_told_before_the_first_epoch(tmp_path):
+    inputs = keras.Input((4, SIZE, SIZE, 1))
+    x = layers.GlobalAveragePooling3D()(layers.Conv3D(2, 3)(inputs))
+    model = compiled(keras.Model(inputs, layers.Dense(CLASSES)(x)))
+    volumes = np.zeros((2, 4, SIZE, SIZE), np.float32)
+    with pytest.raises(
+        ValueError, match=r"draws pictures and texts, and .* takes \(4, 16, 16, 1\)\. Explain"
+    ):
+        model.fit(
+            volumes, np.array([0, 1]), callbacks=[ExplainCallback(list(volumes), folder=tmp_path)]
+        )
+    with pytest.raises(TypeError, match=r"got ndarray of shape \(2, 4, 16, 16, 1\)"):
+        ExplainCallback(volumes[..., np.newaxis], folder=tmp_path)
+
+
 def test_wrong_requests_are_told_at_once(tmp_path):
     image = np.zeros((1, SIZE, SIZE, 3), np.float32)
     with pytest.raises(ValueError, match="Something must come of the maps: give log_dir, folder"):

@@ -162,6 +162,69 @@ def test_the_loss_is_what_the_metric_says_of_the_explanation(method):
     np.testing.assert_allclose(found, wanted, rtol=1e-3)
 
 
+FORMS = {
+    "channels first": ((3, 10, 12), lambda x: np.moveaxis(x, -1, 1)),
+    "in a dict": ((10, 12, 3), lambda x: {"image": x}),
+    "grey": ((10, 12), lambda x: x[..., 0]),
+    "rows": ((120,), lambda x: x[..., 0].reshape(len(x), -1)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_images_are_taken_as_the_model_takes_them(form, rng):
+    """The loss is what the energy says of the maps that explain gives, also in fit."""
+    shape, as_taken = FORMS[form]
+    x = inputs = keras.Input(shape, name="image")
+    x = layers.Permute((2, 3, 1))(x) if shape[0] == 3 else x
+    x = layers.Reshape((10, 12, 1))(x) if len(shape) < 3 else x
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(x)
+    outputs = layers.Dense(2, activation="softmax")(layers.Flatten()(x))
+    model = keras.Model({"image": inputs} if form == "in a dict" else inputs, outputs)
+    for weight in model.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    given = as_taken(rng.normal(size=(3, 10, 12, 3)).astype("float32"))
+    masks, labels = np.zeros((3, 10, 12), bool), np.array([0, 1, 1])
+    masks[:, 2:7, 1:8] = True
+    asked = {"method": "layer_cam", "preprocess": None}
+    explained = tfcam.explain(model, given, target=labels, **asked)
+    pairs = zip(explained.heatmaps, masks > 0, strict=True)
+    wanted = np.array([1 - energy(heatmap, mask) for heatmap, mask in pairs])
+    attention = AttentionLoss(model, method="layer_cam")
+    np.testing.assert_allclose(attention(given, masks, labels), wanted, rtol=1e-4)
+    learner = AttentionModel(attention)
+    learner.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    history = learner.fit(given, (labels, masks), verbose=0).history
+    assert history["attention_loss"] == pytest.approx([wanted.mean()], rel=1e-4)
+
+
+@pytest.mark.parametrize("output", ["kind", "age"])
+def test_labels_of_several_outputs(output, rng):
+    """A class of one, a number of the other, which its own loss tells."""
+    inputs = keras.Input((10, 12, 3))
+    x = layers.Flatten()(layers.Conv2D(4, 3, activation="relu", name="conv")(inputs))
+    heads = {"kind": layers.Dense(3, name="kind")(x), "age": layers.Dense(1, name="age")(x)}
+    model = keras.Model(inputs, heads)
+    images = rng.normal(size=(3, 10, 12, 3)).astype("float32")
+    masks = (rng.random((3, 10, 12)) < 0.5).astype("float32")
+    labels = {"kind": np.array([2, 0, 1]), "age": np.array([[31.0], [42.0], [53.0]])}
+    how = {"kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "age": "mse"}
+    target = labels["kind"] if output == "kind" else tfcam.Regression()
+    explained = tfcam.explain(model, images, target=target, output=output, preprocess=None)
+    pairs = zip(explained.heatmaps, masks > 0, strict=True)
+    wanted = np.array([1 - energy(heatmap, mask) for heatmap, mask in pairs])
+    attention = AttentionLoss(model, output=output)
+    learner = AttentionModel(attention)
+    learner.compile(keras.optimizers.SGD(0.0), how)
+    history = learner.fit(images, (labels, masks), verbose=0).history
+    assert history["attention_loss"] == pytest.approx([wanted.mean()], rel=1e-4)
+    if output == "kind":
+        pair = [labels["age"], labels["kind"]]  # in the flat order of the outputs
+        for given in (labels, pair, tuple(pair)):
+            np.testing.assert_allclose(attention(images, masks, given), wanted, rtol=1e-4)
+        with pytest.raises(ValueError, match="Targets must be numbers, .*got strings"):
+            attention(images, masks, np.array(["a", "b", "c"]))
+
+
 def test_an_image_without_a_mask_counts_nothing(rng):
     model, images, masks, labels = case(rng)
     masks[1] = 0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tfcam.streaming.on_ray import stream_on_ray
     from tfcam.streaming.store import open_store
     from tfcam.streaming.stream import stream
-    from tfcam.targets import Box, Difference, Regression, Segmentation, Similarity, Top
+    from tfcam.targets import Box, Difference, Regression, Segmentation, Similarity, Tag, Top
     from tfcam.verification.verify import verify
 
 __version__ = "0.1.0"
@@ -59,6 +59,7 @@ __all__ = [
     "Regression",
     "Segmentation",
     "Similarity",
+    "Tag",
     "Top",
     "Verification",
     "app",
@@ -111,6 +112,7 @@ _HOMES = {
     "Regression": "targets",
     "Segmentation": "targets",
     "Similarity": "targets",
+    "Tag": "targets",
     "Top": "targets",
     "Verification": "results.verification",
     "app": "pages.app",

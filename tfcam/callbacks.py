@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam import maps
+from tfcam.data.together import are_together, copy_arrays, count_images
 from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
@@ -32,6 +33,7 @@ from tfcam.results.explanations import Explanations
 from tfcam.results.sheets import shrink
 from tfcam.results.text_sheet import TextSheet
 from tfcam.targets.classes import Target
+from tfcam.targets.labels import label_of_output
 from tfcam.utils.files import write_whole
 from tfcam.utils.opencv import cv2
 from tfcam.utils.validation import check_count
@@ -75,8 +77,9 @@ class ExplainCallback(keras.callbacks.Callback):
     what does not fit before an epoch is lost.
 
     Args:
-        images: The pictures to explain, a handful, as ``tfcam.explain`` takes them; files are read
-            once. For a model of texts a list of strings.
+        images: The pictures to explain, a handful, as ``tfcam.explain`` takes them, such as a batch
+            of a data set with its labels; files are read once. Of a model with several inputs a
+            batch of each, in a tuple or a dict. For a model of texts a list of strings.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Several, or
@@ -166,13 +169,13 @@ class ExplainCallback(keras.callbacks.Callback):
         **options: Any,
     ) -> None:
         super().__init__()
-        if isinstance(preprocess, Window):
+        if isinstance(preprocess, Window) and not are_together(images):
             images = [load_image(image, window=preprocess.limits) for image in images]
             preprocess = preprocess.preprocess or "raw"
         # Whether strings are texts or files, the model says, which is not known yet.
-        self._strings = listed_strings(images)
-        self._images = listed_pictures(images) if self._strings is None else self._strings
-        self._boxes = _boxes(boxes, len(self._images))
+        self._strings = None if are_together(images) else listed_strings(images)
+        self._images = self._strings or _copied(images)
+        self._boxes = _boxes(boxes, count_images(self._images))
         if log_dir is None and folder is None and boxes is None:
             raise ValueError(
                 "Something must come of the maps: give log_dir, folder, boxes or several of these."
@@ -188,7 +191,7 @@ class ExplainCallback(keras.callbacks.Callback):
         shared |= {"augment": augment, "eigen": eigen, "batch_size": batch_size}
         # Keras shows how far the training is.
         self._options: dict[str, Any] = {**shared, "progress": False, **options}
-        self._target = target
+        self._target = _of_output(target, output)
         self._writer: tf.summary.SummaryWriter | None = None
         self.explanations: Explanations | None = None
         self.scores: dict[str, float] = {}
@@ -252,7 +255,14 @@ class ExplainCallback(keras.callbacks.Callback):
     def _explain(self) -> Explanations:
         if self._explainer is None:
             self._explainer = Explainer(self.model, **self._options)
-            self._read_strings(self._explainer.pipeline.opened.is_text)
+            opened = self._explainer.pipeline.opened
+            if not (opened.input.is_image or opened.is_text):
+                raise ValueError(
+                    "ExplainCallback draws pictures and texts, and "
+                    f"{self.model.name!r} takes {opened.input.shape}. Explain it by "
+                    "tfcam.Explainer in a callback of your own, or after training."
+                )
+            self._read_strings(opened.is_text)
         return self._explainer(self._images, self._target)
 
     def _read_strings(self, of_text: bool) -> None:
@@ -321,6 +331,20 @@ def _sheet(
     rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
     columns, titles = [Heading("")] * len(rows[0]), [Heading("")] * len(rows)
     return ContactSheet(rows, columns, titles, headline, foot, bar)
+
+
+def _of_output(target: Any, output: str | int | None) -> Any:
+    """Choose the labels of the explained output, where those of several are given."""
+    arrays = isinstance(target, tuple) and all(getattr(one, "shape", ()) for one in target)
+    if isinstance(target, Mapping) or arrays:
+        target = label_of_output(target, output)
+    rows = isinstance(target, list) and target and all(isinstance(one, list) for one in target)
+    return np.asarray(target) if rows else target
+
+
+def _copied(images: Any) -> Any:
+    """Copy pictures, those in files read: they stay as they are."""
+    return copy_arrays(images) if are_together(images) else listed_pictures(images)
 
 
 def _boxes(boxes: Sequence[Any] | None, count: int) -> list[np.ndarray | None]:

@@ -16,10 +16,11 @@ from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
 from tfcam.maps.tensors import evidence, resized, scaled
 from tfcam.methods.registry import METHODS, Method, ask
+from tfcam.model.given import split_inputs
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need, Reading
 from tfcam.targets.classes import NOTHING
-from tfcam.targets.labels import read_labels
+from tfcam.targets.labels import label_of_output, read_labels
 from tfcam.targets.two_classes import NUMBER, two_sides
 from tfcam.utils.validation import check_choice, kind_of
 
@@ -150,8 +151,9 @@ class AttentionLoss:
                 f"{', '.join(str(input.shape) for input in taken)}."
             )
         self.model = model
+        self._input, self._structure = taken[0], opened.graph.structure
         self._loss = loss if callable(loss) else _LOSSES[loss]
-        self._output = opened.graph.output(output)
+        self._output, self._asked = opened.graph.output(output), output
         self._positive = self._loss in _LOSSES.values()
         # Not shared: what is computed here is part of the user's graph.
         self._engine = opened.engine(
@@ -162,13 +164,14 @@ class AttentionLoss:
         """Compute the loss of each image.
 
         Args:
-            images: (B, H, W, C), as the model takes them.
+            images: (B, H, W, C), or in another form, as the model takes them.
             masks: (B, H, W) or (B, H, W, 1), True or 1 where it should look, of any resolution;
                 of boxes, ``tfcam.metrics.truth_mask`` makes one.
             targets: (B,) or (B, 1) class indices, or (B, C) what each logit counts for, such as
                 one-hot labels. Of a single unit, which tells two classes apart, y in 0..1 counts
                 for class 1 and 1 - y for class 0; one that was compiled with a loss of numbers,
-                such as the mean squared error, is explained as its number.
+                such as the mean squared error, is explained as its number. Of a model with several
+                outputs those of ``output``, or of all in a dict, tuple or list.
 
         Returns:
             (B,) float32; 0 for an image whose mask is empty, of which nothing is known.
@@ -181,7 +184,10 @@ class AttentionLoss:
     def measured(self, images: Any, masks: Any, explained: tf.Tensor) -> tf.Tensor:
         """Compute the loss (B,) of each image, of what ``explained`` gives."""
         masks = _checked_masks(masks)
-        raw = self._engine.raw(tf.convert_to_tensor(images), explained)
+        (given,) = split_inputs(images, self._structure, self.model.name)
+        if isinstance(given, list | tuple) and len(given) == 1:
+            (given,) = given
+        raw = self._engine.raw(self._input.as_known(tf.convert_to_tensor(given)), explained)
         size = tf.unstack(tf.shape(masks)[1:3])
         maps = (
             evidence(raw, size) if self._positive else resized(raw[..., tf.newaxis], size)[..., 0]
@@ -201,7 +207,8 @@ class AttentionLoss:
         Raises:
             ValueError: If they are of another form.
         """
-        labels, classes = tf.convert_to_tensor(targets), self._output.classes(compiled, None)
+        labels = self._of_output(targets)
+        classes = self._output.classes(self.model, None, compiled)
         shape = tuple(labels.shape)
         if classes.count == 1:
             return tf.tile([[NUMBER, NOTHING]], [tf.shape(labels)[0], 1])
@@ -219,6 +226,19 @@ class AttentionLoss:
         if not tf.is_symbolic_tensor(labels):
             labels = tf.constant(read_labels(labels, classes.count))
         return tf.stack([tf.cast(labels, tf.int32), tf.fill(tf.shape(labels), NOTHING)], axis=1)
+
+    def _of_output(self, targets: Any) -> tf.Tensor:
+        """Choose the targets of the explained output."""
+        if isinstance(targets, list) and all(getattr(one, "shape", ()) for one in targets):
+            targets = tuple(targets)  # of outputs; a list of numbers is of classes
+        asked = self._output.place if isinstance(targets, tuple) else self._asked
+        labels = tf.convert_to_tensor(label_of_output(targets, asked))
+        if labels.dtype == tf.string:
+            raise ValueError(
+                "Targets must be numbers, class indices or what each logit counts for; got "
+                "strings. Give the index of each label."
+            )
+        return labels
 
 
 class AttentionModel(keras.Model):

@@ -52,6 +52,7 @@ WRONG = {
     "explain a.png --model shapes --output no/map.png": r"The folder of 'no/map\.png' does not",
     "explain a.png --model shapes --output a.jpg": r"saved as \.png or \.npz",
     "explain a.png --model shapes --output a.png": "'a.png' must be another file than those",
+    "explain a.png --model shapes --choose-layer": "there is none: name the layer with --layer",
     "compare a.png --model shapes --method layercam": r"got 'layercam'\. Did you mean 'layer_cam'",
     "compare a.png --model shapes --model shaeps": r"No network 'shaeps'",
     "diagnose b.png --model shapes": r"there is none at 'b\.png'",
@@ -67,6 +68,9 @@ WRONG = {
     "recommend shapes pictures --annotations boxs": r"'boxs'\. Did you mean 'boxes'",
     "explain-dataset shapes pictrues --to maps": r"data='pictrues' must be a folder.*'pictures'",
     "explain-dataset shapes pictures --to maps --option stps=2": r"'grad_cam' has no option 'stps'",
+    "explain a.png --model shapes --import layers.py": r"no file or folder 'layers\.py'\.",
+    "compare a.png --model shapes --output no/a.png": r"folder of 'no/a\.png' does not exist",
+    "dream --model shapes --target 1 --output no/a.png": r"folder of 'no/a\.png' does not exist",
 }
 
 

@@ -29,7 +29,7 @@ def test_it_writes_the_page_of_the_library_once(picture):
     words = ["--method", "grad_cam", "--layer", "features", "--target", "heart"]
     result = reported(*words)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "wrote a_report.html"
+    assert result.stdout.splitlines()[-1] == "wrote a_report_features_heart_grad_cam.html"
     expected = tfcam.report(
         *(tfcam.demo_model(), picture),
         methods=["grad_cam"],
@@ -37,7 +37,10 @@ def test_it_writes_the_page_of_the_library_once(picture):
         target="heart",
         labels=KINDS,
     )
-    assert Path("a_report.html").read_text(encoding="utf-8") == expected.to_html()
+    assert (
+        Path("a_report_features_heart_grad_cam.html").read_text(encoding="utf-8")
+        == expected.to_html()
+    )
     result = reported(*words)
     assert result.exit_code == 2
     assert "--overwrite" in result.stderr

@@ -9,6 +9,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam import Example
+from tfcam.data.pairs import zip_pair
 
 PICTURES = networks.pictures(6)
 LABELS = np.array([0, 2, 1, 1, 0, 2])
@@ -43,6 +44,12 @@ class Batches(keras.utils.PyDataset):
         return PICTURES[part], keras.utils.to_categorical(LABELS[part], 3)
 
 
+class BatchesOfDicts(Batches):
+    def __getitem__(self, place):
+        pictures, labels = super().__getitem__(place)
+        return {"image": pictures}, labels, np.ones(len(labels))
+
+
 PAIRS = list(zip(PICTURES, LABELS, strict=True))
 FORMS = {
     "examples": [Example(str(n), image, label=own) for n, (image, own) in enumerate(PAIRS)],
@@ -52,6 +59,12 @@ FORMS = {
     "tensors": (tf.constant(PICTURES), tf.constant(LABELS)),
     "tf.data": tf.data.Dataset.from_tensor_slices((PICTURES, LABELS)).batch(4),
     "PyDataset": Batches(),
+    "PyDataset of dicts": BatchesOfDicts(),
+    "dicts": tf.data.Dataset.from_tensor_slices(({"image": PICTURES}, LABELS)).batch(4),
+    "a dict": ({"image": PICTURES}, LABELS),
+    "lists": (list(PICTURES), LABELS.tolist()),
+    "a list of arrays": [PICTURES, LABELS],
+    "with weights": (PICTURES, LABELS, np.ones(6)),
 }
 
 
@@ -75,6 +88,28 @@ def test_recommend_and_stream_take_pairs_too(model, tmp_path):
     wanted = tfcam.explain(model, PICTURES[5], target=2)
     assert len(store) == 6
     np.testing.assert_allclose(store[5].heatmap, wanted.heatmap, atol=2e-3)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: {x.name: x}])
+def test_a_model_that_wraps_its_one_input(model, wanted, wrap):
+    wrapped = keras.Model(wrap(model.inputs[0]), model.outputs[0])
+    found = tfcam.evaluate(wrapped, FORMS["pairs"], **ASKED, batch_size=4).table
+    rows = found[(found["method"] == "grad_cam") & (found["metric"] == "deletion")]
+    np.testing.assert_allclose(rows["value"], wanted, rtol=1e-4)
+
+
+def test_what_stands_beside_pictures():
+    masks = PICTURES[..., :1] > 0
+    assert [row.shape for _, row in zip_pair((PICTURES, masks))] == [(12, 12, 1)] * 6
+    of_two = zip_pair((PICTURES, {"kind": LABELS, "age": (LABELS + 20).tolist()}))
+    assert [row for _, row in of_two][1] == {"kind": 2, "age": 22}
+    assert [row for _, row in zip_pair((PICTURES, (LABELS, LABELS + 20)))][1] == (2, 22)
+    assert zip_pair((PICTURES[:1], PICTURES[1:2])) is None  # two pictures
+    assert zip_pair(tuple(PICTURES[..., 0])) is None
+    with pytest.raises(
+        ValueError, match=r"got a dict of 'a', 'b'\. Of a model with several inputs"
+    ):
+        zip_pair(({"a": PICTURES, "b": PICTURES}, LABELS))
 
 
 def test_thirteen_channels_with_boxes_in_a_report(tmp_path):

@@ -1,6 +1,7 @@
 """Every kind of model gives the flat model's map, by name alone, and is left as it was."""
 
 import gc
+import re
 import threading
 import weakref
 
@@ -367,6 +368,12 @@ def test_pictures_come_back_in_their_own_size(rng):
     assert results[0].probability is None
     with pytest.raises(ValueError, match="here are 2"):
         _ = results.heatmaps
+
+
+def test_a_bar_counts_what_one_picture_takes(shapes, capfd):
+    picture = tfcam.scenes.draw_scene(0).image
+    tfcam.explain(shapes, picture, method="score_cam", channels=4, progress=True)
+    assert re.search(r"explaining .* ([1-9]\d*)/\1", capfd.readouterr().err)
 
 
 @pytest.mark.slow

@@ -66,6 +66,21 @@ def test_any_picture_has_a_map_of_its_own_size(rng, sides):
         assert result.score == pytest.approx(plain.score, rel=1e-5)
 
 
+def test_a_map_whose_cells_are_no_whole_pixels_is_cut_before_it_is_resized(rng):
+    """The papers' order, as without tiles: 15 pixels to 7 cells."""
+    inputs = keras.Input((15, 15, 3))
+    x = layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)
+    model = networks.seeded(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
+    picture = rng.integers(0, 256, (15, 15, 3)).astype(np.uint8)
+    options = {"target": 1, "method": "hires_cam", "preprocess": "unit"}
+    plain = tfcam.explain(model, picture, **options)
+    assert plain.raw.min() < 0 < plain.raw.max()
+    tiled = tfcam.explain(model, picture, tile=(15, 15), **options)
+    np.testing.assert_allclose(tiled.heatmap, plain.heatmap, atol=1e-5)
+    late = np.maximum(tfcam.maps.resize(plain.raw, (15, 15)), 0)
+    assert np.abs(plain.heatmap - late / late.max()).max() > 0.05  # they can be told apart
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

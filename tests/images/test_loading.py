@@ -608,7 +608,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             case "garbage":
                 self.answer(body=b"no image", Content_Type="image/png", Content_Length=8)
             case "announced":
-                self.answer(Content_Type="image/png", Content_Length=10**9)
+                self.answer(Content_Type="image/png", Content_Length=int(argument or 10**9))
             case "endless":
                 self.answer(Content_Type="image/png")
                 self.endless()
@@ -693,6 +693,13 @@ def test_url_of_exactly_max_bytes(server):
     assert load_image(server + "/untyped", max_bytes=size).shape == (2, 3, 3)
     with pytest.raises(ImageError, match="max_bytes"):
         load_image(server + "/untyped", max_bytes=size - 1)
+
+
+def test_fifty_megabytes_are_the_most_of_a_url(server):
+    with pytest.raises(ImageError, match="more than max_bytes = 52,428,800 bytes"):
+        load_image(f"{server}/announced/{50 * 2**20 + 1}", timeout=0.3)
+    with pytest.raises(ImageError, match="the server hung up before the end"):
+        load_image(f"{server}/announced/{50 * 2**20}", timeout=0.3)
 
 
 def test_url_that_nobody_answers():

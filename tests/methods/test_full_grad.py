@@ -448,6 +448,14 @@ def test_what_is_in_no_layer_is_named_by_the_model():
         bias_taps(graph_of(model))
 
 
+def test_several_inputs_are_refused():
+    pictures = [keras.Input((4, 4, 3), name=name) for name in "ab"]
+    x = layers.Conv2D(2, 3, activation="relu")(layers.Concatenate()(pictures))
+    model = keras.Model(pictures, layers.Dense(2)(layers.Flatten()(x)), name="both")
+    with pytest.raises(ValueError, match="'both' has several inputs"):
+        bias_taps(graph_of(model))
+
+
 UNKNOWN = {
     "'shifted' adds one .*is of the class Shifted": lambda x: Shifted(name="shifted")(x),
     "'mine' adds one .*is of the class Own": lambda x: Own(2, 1, name="mine")(x),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from skimage.segmentation import slic
 
 import tfcam
 from tests import networks, replicas
@@ -281,6 +282,18 @@ def test_superpixels_keep_to_what_they_are_of(name):
         assert numbers.max() < most
         for number in range(numbers.max() + 1) if "slic" in name else ():
             assert np.ptp(image[numbers == number], axis=0).max() == 0
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_superpixels_are_those_of_scikit_image_colours_as_eyes_see_them(channels):
+    image = tfcam.scenes.draw_scene(3, size=48).image[:40].astype("f4")
+    image = np.tile(image, 2)[..., :channels]
+    unit = (image - image.min()) / np.ptp(image)
+    unit = np.repeat(unit, 3, -1) if channels == 1 else unit
+    expected = slic(unit.astype(float), 30, convert2lab=channels in (1, 3), start_label=0)
+    assert len(np.unique(expected)) > 10
+    (found,) = segmented("slic:30", tf.constant(image[np.newaxis])).numbers.numpy()
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", ["slic", "quickshift"])

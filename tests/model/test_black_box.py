@@ -124,6 +124,8 @@ def test_what_scores_are(network):
     assert found.score_kind == "probability"
     assert "probability_explained" in [each.code for each in found.findings]
     assert found.probability == pytest.approx(found.score)
+    large = tfcam.BlackBox(lambda v: network.predict(v, verbose=0) + 1, (12, 12, 3))
+    assert tfcam.explain(large, x, **asked, score="probability").score_kind == "output"
 
 
 @pytest.mark.parametrize("method", tfcam.METHODS)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 import tfcam
 from tests import networks
@@ -200,12 +200,25 @@ def test_places_that_no_picture_tells_are_none_of_these():
     assert "place_unknown" not in [finding.code for finding in found.findings]
 
 
+def turned(degrees):
+    """A turn of the picture about its middle."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    y, x = HEIGHT / 2, WIDTH / 2
+    matrix = np.array([c, -s, x * (1 - c) + y * s, s, c, y * (1 - c) - x * s, 0, 0], "f4")
+    return lambda picture: ops.image.affine_transform(picture, matrix)
+
+
 @pytest.mark.parametrize(
     "move",
     [
         lambda x: tf.roll(x, 20, 2),
         lambda x: tf.concat([x[:, :, 32:], x[:, :, :32]], 1),
         lambda x: tf.gather(x, np.random.default_rng(0).permutation(HEIGHT), axis=1),
+        turned(3),
+        turned(-17),
+        lambda x: turned(10)(tf.image.per_image_standardization(x)),
+        lambda x: ops.image.affine_transform(x, np.array([1, 0.1, 0, 0, 1, 0, 0, 0], "f4")),
+        lambda x: ops.image.affine_transform(x, np.array([1, 0, 0, 0, 1, 0, 2e-3, 0], "f4")),
     ],
 )
 def test_what_can_not_be_followed_is_a_finding(move):

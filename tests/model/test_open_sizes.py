@@ -96,6 +96,27 @@ def test_where_any_size_will_do_pictures_keep_their_own(make):
     assert tfcam.metrics.Probe(model, PHOTO, preprocess="raw").inputs.shape == (1, 70, 110, 3)
 
 
+@pytest.mark.parametrize("make", ANY.values(), ids=ANY)
+def test_pictures_of_several_sizes_together(make, tmp_path):
+    model, rng = networks.seeded(make()), np.random.default_rng(3)
+    sizes = [(70, 50), (70, 50), (48, 64), (70, 50)]
+    pictures = [rng.integers(0, 256, (*size, 3)).astype("uint8") for size in sizes]
+    asked = {"preprocess": "unit"}
+    wanted = [tfcam.explain(model, picture, **asked) for picture in pictures]
+    for found, one in zip(tfcam.Explainer(model, **asked)(pictures), wanted, strict=True):
+        np.testing.assert_allclose(found.heatmap, one.heatmap, atol=1e-3)
+    options = {"methods": ["grad_cam"], "metrics": ["entropy"], "baselines": ()}
+    table = tfcam.evaluate(model, pictures, **options, **asked).table
+    np.testing.assert_allclose(table["probability"], [one.probability for one in wanted], rtol=1e-3)
+    if wanted[0].raw.shape == wanted[2].raw.shape:
+        store = tfcam.stream(model, pictures, to=tmp_path / "store", **asked)
+        for number, one in enumerate(wanted):
+            np.testing.assert_allclose(store[number].heatmap, one.heatmap, atol=1e-3)
+        return
+    with pytest.raises(ValueError, match=r"one shape.* of '000000', \(12, 16\) of '000002'\. Give"):
+        tfcam.stream(model, pictures, to=tmp_path / "store", **asked)
+
+
 def test_texts_of_an_open_length_with_weights_for_so_many_words():
     words = keras.Input((None,), dtype="int32")
     x = layers.Embedding(20, 4)(words)

@@ -166,7 +166,6 @@ def test_half_precision_gradients_do_not_underflow(policy):
         (layers.Activation("linear"), "output"),
         (layers.Activation("tanh"), "output"),
     ],
-    ids=lambda value: getattr(value, "name", getattr(value, "__name__", value)),
 )
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 def test_scores_before_the_activation_are_found_however_it_is_written(activation, kind, call):

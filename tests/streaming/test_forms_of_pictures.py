@@ -111,6 +111,47 @@ def test_a_picture_that_is_not_finite_is_left_out_and_named(tmp_path):
         tfcam.stream(model, pictures[2:3], to=tmp_path / "none", preprocess=None)
 
 
+def test_what_is_seen_of_a_picture_alone_is_found(tmp_path):
+    dark = np.random.default_rng(1).integers(0, 12, (3, 30, 30, 3)).astype("uint8")
+    dark[1] *= 20
+    asked = {"preprocess": "unit", "target": 0}
+    codes = [
+        [[one.code for one in made.findings] for made in each]
+        for each in (
+            tfcam.explain(networks.flat(), list(dark), **asked),
+            tfcam.stream(networks.flat(), dark, to=tmp_path / "dark", **asked),
+        )
+    ]
+    assert codes[0] == codes[1]
+    assert ["nearly_black" in each for each in codes[1]] == [True, False, True]
+
+
+def test_masks_beside_pictures_fill_no_store(tmp_path):
+    pictures = networks.pictures(2)
+    for side in (12, 80):
+        masks = np.zeros((2, side, side, 1), "float32")
+        store = tfcam.stream(networks.flat(), (pictures, masks), to=tmp_path / str(side), target=1)
+        assert len(store) == 2
+    assert store.table["truth"].str.len().max() < 100
+    masks[1, 0, 0] = 1
+    with pytest.raises(ValueError, match="number 1 has another label"):
+        tfcam.stream(networks.flat(), (pictures, masks), to=tmp_path / "80", target=1)
+
+
+def test_floats_are_shown_as_they_were_explained(tmp_path):
+    pixels = np.random.default_rng(2).integers(40, 90, (2, 32, 32, 3)).astype("float32")
+    model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=3)
+    store = tfcam.stream(model, pixels, to=tmp_path / "pixels", target=0)
+    np.testing.assert_array_equal(store[1].image, pixels[1].astype("uint8"))
+    first = keras.Input((3, 10, 14))
+    x = layers.Conv2D(4, 3, name="conv")(layers.Permute((2, 3, 1))(first))
+    turned = keras.Model(first, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    given = np.random.default_rng(3).normal(size=(2, 3, 10, 14)).astype("float32")
+    store = tfcam.stream(turned, given, to=tmp_path / "turned", target=0)
+    wanted = tfcam.explain(turned, given[1], target=0)
+    np.testing.assert_array_equal(store[1].image, wanted.image)
+
+
 def test_rows_and_grey_pictures_are_explained_in_training(tmp_path):
     for shape in [(144,), (12, 12), (12, 12, 1)]:
         model, given = grey(shape), ROWS.reshape(5, *shape[:2])

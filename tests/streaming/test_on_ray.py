@@ -1,6 +1,7 @@
 """The same store by actors of Ray, also when one of them dies."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp
     assert died.exists()
     assert keys_of(store) == keys_of(tfcam.open_store(local))
     assert same(local, tmp_path / "store")
+
+
+def test_a_damaged_shard_is_done_anew(shapes, folder, local, tmp_path):
+    from tfcam.streaming.on_ray import stream_on_ray
+
+    store = tmp_path / "store"
+    shutil.copytree(local, store)
+    shard = store / "maps-00002.parquet"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    stream_on_ray(shapes, folder, to=store, actors=1, **ASKED)
+    same(store, local)
 
 
 def test_how_many_there_are_must_be_known(shapes, tmp_path):

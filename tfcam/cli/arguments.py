@@ -327,6 +327,18 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
+def check_terminal() -> None:
+    """Check that somebody can be asked for a layer.
+
+    Raises:
+        ValueError: If not.
+    """
+    if not is_terminal():
+        raise ValueError(
+            "--choose-layer asks in a terminal; here there is none: name the layer with --layer."
+        )
+
+
 def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None) -> str:
     """Show a model's layers and ask which one, until the answer names one.
 
@@ -334,16 +346,9 @@ def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None)
         model: A Keras model.
         input: Which input is explained.
         grid: (height, width) of a transformer's patches.
-
-    Raises:
-        ValueError: If nobody can be asked.
     """
     from tfcam.model.graph import graph_of
 
-    if not is_terminal():
-        raise ValueError(
-            "--choose-layer asks in a terminal; here there is none: name the layer with --layer."
-        )
     graph = graph_of(model)
     which = graph.find_input(input)
     table = graph.layers(which, grid)

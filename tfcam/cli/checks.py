@@ -208,6 +208,11 @@ def _check_folder(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"to must be a folder; {str(path)!r} is a file.")
 
 
+def _check_parent(path: Path) -> None:
+    if path.suffix and not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"The folder of {str(path)!r} does not exist; make it first.")
+
+
 def _check_file(path: str | os.PathLike[str]) -> None:
     if not Path(path).exists() and "://" not in str(path):
         raise FileNotFoundError(f"There is no file or folder {str(path)!r}.{beside(str(path))}")
@@ -233,4 +238,6 @@ _CHECKS: dict[str, Callable[..., None]] = {
     "annotations": _check_file,
     "data_dir": _check_file,
     "to": _check_folder,
+    "imports": _check_file,
+    "file": _check_parent,
 }

@@ -18,6 +18,7 @@ from tfcam.cli.arguments import (
     Text,
     Unsafe,
     ask_layer,
+    check_terminal,
     choose_files,
     expand,
     load_network,
@@ -114,6 +115,8 @@ def explain(
     usual = usual_method(bool(texts), options["layer"])
     method = usual if options["method"] is None else options["method"]
     check_method_options(method, changes, options)
+    if choose_layer:
+        check_terminal()
     if not (texts or images):
         raise ValueError("Give what is explained: a picture, or --text for a model of texts.")
     paths = [name_text(each) for each in texts] or expand(images or [])

@@ -15,6 +15,7 @@ from tfcam.cli.arguments import (
     Text,
     Unsafe,
     load_network,
+    name_options,
     name_picture,
     read_image,
     read_subject,
@@ -36,7 +37,8 @@ def report(
         Path | None,
         typer.Option(
             "--output",
-            help="A .html; by default IMAGE_report.html, or the first words of a text.",
+            help="A .html; by default IMAGE_report.html, or the first words of a text, with what "
+            "is asked for.",
             metavar="FILE",
             rich_help_panel=RESULTS,
         ),
@@ -48,9 +50,16 @@ def report(
 ) -> None:
     """Write a page: what was predicted, several maps, and how far they can be trusted."""
     name, typed = read_subject(image, text)
+<<<<<<< HEAD
     stem = name_picture(name) if typed is None else name
     path = check_target(file or Path(f"{stem}_report.html"), "A report", (".html",))
     check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
+=======
+    asked = name_options(options, [*DOORS["report"], WINDOW])
+    parts = [name_picture(name) if typed is None else name, "report", *([asked] if asked else [])]
+    path = check_target(file or Path(f"{'_'.join(parts)}.html"), "A report", (".html",))
+    check_new([path], overwrite, [image, model, options["labels"]])
+>>>>>>> main
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 

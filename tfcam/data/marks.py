@@ -13,6 +13,9 @@ from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text
 from tfcam.utils.prefetch import map_in_order
 
+# Of more numbers than a model may well have classes, a label is digested.
+_MOST = 4096
+
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -108,6 +111,8 @@ def label_text(label: object) -> str | None:
         return None
     values = np.asarray(label)
     ones = np.flatnonzero(values if values.dtype.kind in "biuf" else [])
+    if values.size > _MOST:  # such as a mask: a store is not to hold its pixels
+        return f"{values.dtype} {values.shape}, {digest_arrays(values)}"
     if values.size != 1:
         one_hot = len(ones) == 1 and values.reshape(-1)[ones[0]] == 1
         return as_text(str(ones[0] if one_hot else values.tolist()))

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
 from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.data.folders import open_folder
+from tfcam.data.pairs import is_array, is_batch, only_part, row_of, zip_pair
 from tfcam.images.arrays import as_arrays
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy, is_prepared, load_image
@@ -46,8 +47,9 @@ def open_data(
         data: A folder of pictures; a ``tf.data.Dataset``; the name of a data set of
             tensorflow_datasets that is on this machine; a list of pictures, as
             ``tfcam.explain`` takes them, or of ``Example``; an array (N, H, W, 3) uint8, of grey
-            pictures (N, H, W) or of rows (N, values); a pair (images, labels) of arrays; a
-            ``keras.utils.PyDataset`` of batches.
+            pictures (N, H, W) or of rows (N, values); a pair (images, labels), as arrays or lists,
+            masks for labels, too; a ``keras.utils.PyDataset`` of batches. Pictures may be in a dict
+            of one, as a model of one named input takes them.
         split: Which part of a data set of tensorflow_datasets.
         data_dir: Where tensorflow_datasets keeps it, if not in its usual place.
         annotations: Of a folder: a folder of VOC's XML files or a JSON file of COCO's form, if not
@@ -81,10 +83,12 @@ def open_data(
         return _of_list([data], read_picture)
     if isinstance(data, keras.utils.PyDataset):
         return _of_batches(data, read_picture)
-    if _is_pair(data):
-        return _of_list(list(zip(*map(as_numpy, data), strict=True)), read_picture)
-    if isinstance(data, list | tuple) or (_is_array(data) and _is_batch(data)):
-        return _of_list(list(as_numpy(data) if _is_array(data) else data), read_picture)
+    data = only_part(data) if _is_batch_in_dict(data) else data
+    pair = zip_pair(data)
+    if pair is not None:
+        return _of_list(pair, read_picture)
+    if isinstance(data, list | tuple) or (is_array(data) and is_batch(data)):
+        return _of_list(list(as_numpy(data) if is_array(data) else data), read_picture)
     raise TypeError(
         "data must be a folder, a tf.data.Dataset or PyDataset, the name of a data set of "
         "tensorflow_datasets, (images, labels), or a list of pictures; got "
@@ -92,22 +96,9 @@ def open_data(
     )
 
 
-def _is_array(data: Any) -> bool:
-    return isinstance(data, np.ndarray | tf.Tensor)
-
-
-def _is_pair(data: Any) -> bool:
-    """Whether data are (images, labels), as ``load_data`` and batches of data sets give them."""
-    if not isinstance(data, tuple) or len(data) != 2 or not all(map(_is_array, data)):
-        return False
-    images, labels = data
-    return _is_batch(images) and len(labels.shape) in (1, 2) and len(images) == len(labels)
-
-
-def _is_batch(images: Any) -> bool:
-    """Whether an array is of several pictures: of grey ones, and of rows, too."""
-    axes = len(images.shape)
-    return axes in (2, 4) or (axes == 3 and images.shape[-1] not in (1, 3, 4))
+def _is_batch_in_dict(data: Any) -> bool:
+    """Whether data are {"name": images}."""
+    return isinstance(data, Mapping) and len(data) == 1 and all(map(is_array, data.values()))
 
 
 def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Source:
@@ -118,9 +109,11 @@ def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Sourc
         for place in range(len(data)):
             batch = data[place]
             images, labels = batch[:2] if isinstance(batch, tuple) else (batch, None)
+            images = only_part(images)
             for row, image in enumerate(images):
                 if number >= start:
-                    item = image if labels is None else (image, labels[row])
+                    own = None if labels is None else row_of(labels, row, len(images))
+                    item = image if labels is None else (image, own)
                     yield _example(f"{number:06d}", item, read_picture)
                 number += 1
 
@@ -189,7 +182,7 @@ def _example(name: str, item: Any, read_picture: ReadPicture) -> Example | Skipp
 
 
 def _picture(picture: Any, floats: bool, window: Limits) -> np.ndarray:
-    picture = as_arrays(picture)
+    picture = as_arrays(only_part(picture))
     row = len(getattr(picture, "shape", ())) == 1  # that a model folds itself
     if window is not None or not floats or not (row or is_prepared(picture)):
         return load_image(picture, window=window)
@@ -252,7 +245,8 @@ def _of_tf_data(
 def _is_batched(elements: Any) -> bool:
     """Whether the elements of a data set are batches of pictures, grey ones and rows too."""
     first, *others = tf.nest.flatten(elements)
-    spec = elements["image"] if isinstance(elements, dict) else first
+    named = isinstance(elements, dict) and "image" in elements
+    spec = elements["image"] if named else first
     rank = getattr(getattr(spec, "shape", None), "rank", None)
     if rank not in (2, 3) or (rank == 3 and spec.shape[-1] in (1, 3, 4, None)):
         return bool(rank == 4)
@@ -267,7 +261,7 @@ def _element(element: Any, number: int, read_picture: ReadPicture) -> Example | 
     try:
         if isinstance(element, tuple) and len(element) >= 2:
             return Example(name, read_picture(element[0]), label=label_of(element[1]))
-        if not isinstance(element, dict):
+        if not isinstance(element, dict) or "image" not in element:
             return Example(name, read_picture(element))
         if "image/filename" in element:
             name = element["image/filename"].numpy().decode(errors="replace")

@@ -90,7 +90,7 @@ class OpenedModel:
         # A user's function is asked only where there are strings: it may be one of numbers.
         if texts is not None:
             reader = find_reader(self.graph, self.which, preprocess, _first(texts))
-            if reader is not None and (reader.whole or len(self.graph.inputs) == 1):
+            if reader is not None and reader.whole:
                 return _read(reader, texts)
         inputs = self.input.folded(inputs) if len(self.graph.inputs) == 1 else inputs
         values = split_inputs(inputs, self.graph.structure, self.graph.name)
@@ -113,6 +113,8 @@ class OpenedModel:
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:
         """What a user gives for the model, of the explained input and the others: see ``split``."""
+        if not self.others:  # a list of pictures would be one of inputs in it
+            return explained
         values = list(others)
         values.insert(self.which, explained)
         return tf.nest.pack_sequence_as(self.graph.structure, values)

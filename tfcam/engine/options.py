@@ -88,7 +88,6 @@ TARGET_OF_DATA = replace(
     words='The class that is explained: an index, a label, or "label" for each picture\'s own; by '
     "default the one that the model predicts.",
 )
-CLASS_OF_DATA = replace(TARGET_OF_DATA, type="str | int | None", code="")
 TARGETS_COMPARED = replace(
     TARGET,
     name="targets",

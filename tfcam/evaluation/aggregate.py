@@ -18,6 +18,7 @@ from scipy import stats
 from tfcam.evaluation.gallery import Gallery, Shown
 from tfcam.evaluation.intervals import LEVEL, Interval, varying_share_interval
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
+from tfcam.findings import Finding
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
 FRACTIONS = np.linspace(0, 1, 101)
@@ -36,6 +37,20 @@ class LeftOut(NamedTuple):
 
     image: str
     reason: str
+
+
+class Minded(NamedTuple):
+    """What to mind of some of the pictures.
+
+    Attributes:
+        code: A key of ``tfcam.findings.FINDINGS``.
+        message: What was found, of the first of these pictures.
+        pictures: The number of pictures.
+    """
+
+    code: str
+    message: str
+    pictures: int
 
 
 class MeanCurve(NamedTuple):
@@ -121,6 +136,7 @@ class Tally:
         notes: Further settings by name, such as the preprocessing.
         pictures: The number of pictures that were measured.
         empty: The number of maps of each candidate that were zero everywhere.
+        minded: What to mind, by what tells it from others.
         leading: The metric that chooses the best and worst pictures.
         sets: The set-level metrics of each candidate.
         galleries: The best and worst pictures of each candidate.
@@ -133,9 +149,21 @@ class Tally:
         self.notes: dict[str, str] = {}
         self.pictures, self.leading = 0, ""
         self.empty: dict[str, int] = {}
+        self.minded: dict[str, Minded] = {}
         self.sets: dict[MetricKey, SetCount] = {}
         self._curves: dict[MetricKey, np.ndarray] = {}  # (3, 101): count, sum, sum of squares
         self.galleries: dict[CandidateKey, Gallery] = defaultdict(Gallery)
+
+    def mind(self, key: str, found: Finding, pictures: int = 1) -> None:
+        """Count pictures of which something is to be minded.
+
+        Args:
+            key: What tells it from other things.
+            found: What it is, of the first of them.
+            pictures: Number of these pictures.
+        """
+        known = self.minded.get(key, Minded(found.code, found.message, 0))
+        self.minded[key] = known._replace(pictures=known.pictures + pictures)
 
     def add_to_set(self, key: MetricKey, name: str, heatmap: np.ndarray, truth: np.ndarray) -> None:
         """Add a picture to a set-level metric.
@@ -177,6 +205,7 @@ class Tally:
         return {
             **{name: getattr(self, name) for name in _FACTS},
             "skipped": self.skipped,
+            "minded": list(self.minded.items()),
             "sets": [(key, counted.state()) for key, counted in self.sets.items()],
             "curves": list(self._curves.items()),
             "galleries": list(self.galleries.items()),
@@ -187,6 +216,7 @@ class Tally:
         for name in _FACTS:
             setattr(self, name, state[name])
         self.skipped = [LeftOut(*entry) for entry in state["skipped"]]
+        self.minded = {key: Minded(*parts) for key, parts in state["minded"]}
         for parts, arrays in state["sets"]:
             key = MetricKey(*parts)
             self.sets[key] = SetCount(self._makers[key.metric]())

@@ -14,6 +14,8 @@ from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
+from tfcam.explainer.checks import of_members, of_places, of_probability
+from tfcam.findings import Finding
 from tfcam.maps.scaling import Shown
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import (
@@ -24,7 +26,8 @@ from tfcam.methods.selection import (
 from tfcam.metrics.baselines import BASELINES
 from tfcam.metrics.checks import Heatmap, image_heatmap
 from tfcam.model.taps import Layer
-from tfcam.targets.classes import NOTHING
+from tfcam.preprocessing.sizes import keep_their_sizes
+from tfcam.targets.resolve import ResolvedTarget
 
 # An explainer of one's own: (pictures (H, W, 3) uint8, classes) -> a heatmap (H, W) for each.
 OwnExplainer = Callable[[list[np.ndarray], list[int]], Iterable[Heatmap]]
@@ -65,7 +68,7 @@ class Pictures(NamedTuple):
         images: (H, W, 3) uint8 each, or (h, w, C) floats that were given prepared.
         shown: (H, W, 3) uint8 each, to look at.
         inputs: (B, h, w, C), the same as the model takes them; at most as many as a batch.
-        classes: (B,), the explained class of each.
+        pairs: (B, 2) int32, the explained class of each, and the one it is held against.
         others: (B, ...) each, the other inputs of a model that has several.
     """
 
@@ -73,7 +76,7 @@ class Pictures(NamedTuple):
     images: list[np.ndarray]
     shown: list[np.ndarray]
     inputs: np.ndarray
-    classes: np.ndarray
+    pairs: np.ndarray
     others: Sequence[np.ndarray] = ()
 
 
@@ -89,6 +92,7 @@ class Candidates:
         settings: How scores are made.
         input: Which input is explained of a model that has several.
         seed: The seed of random maps.
+        target: The callable that is explained of all pictures; None where it is a class.
 
     Attributes:
         all: The candidates.
@@ -109,6 +113,7 @@ class Candidates:
         settings: Settings,
         input: str | int | None,
         seed: int,
+        target: ResolvedTarget | None = None,
     ) -> None:
         opened = open_model(model, input)
         _check_input(opened)
@@ -124,6 +129,7 @@ class Candidates:
                 [names[number] for number in group],
                 layers,
                 settings,
+                target,
             )
             for group in groups(requests)
         ]
@@ -136,6 +142,7 @@ class Candidates:
         self.all += [Candidate(name, "", "explainer") for name in explainers]
         self.all += [Candidate(name, "", "baseline") for name in baselines]
         _check_names(self.all, names)
+        self._passes = passes
 
     def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
         """Make the raw maps of each candidate, of each picture.
@@ -148,6 +155,15 @@ class Candidates:
         """
         return [raws for make in self._makers for raws in make(pictures)]
 
+    def findings(self, sides: Sequence[int]) -> list[Finding]:
+        """Find what to mind of the explained layers, each thing once.
+
+        Args:
+            sides: Height and width of the model's input.
+        """
+        found = [one for shared in self._passes for one in shared.findings(sides)]
+        return list(dict.fromkeys(found))
+
 
 class _Pass:
     """Methods that share a pass, each at each layer that it explains."""
@@ -159,30 +175,48 @@ class _Pass:
         names: Sequence[str],
         layers: Sequence[Layer],
         settings: Settings,
+        target: ResolvedTarget | None,
     ) -> None:
         placed = any(request.method.placed for request in requests)
         several = list(layers) if len(layers) > 1 and placed else layers[0]
-        self._engine: Engine = opened.engine(several, requests, settings, shared=False)
+        self._target, targets = target, [] if target is None else [target]
+        self._kind = ""  # of the explained numbers, once there are some
+        self._engine: Engine = opened.engine(
+            several, requests, settings, shared=False, targets=targets
+        )
         # A black box is never compiled: it is asked about the pictures that there are, once.
         self._warm = opened.graph.is_black_box
-        self._size = 0 if self._warm else settings.at_once
+        of_any_size = keep_their_sizes(opened.graph, opened.which)
+        self._size = 0 if self._warm or of_any_size else settings.at_once
         self.candidates = [
             Candidate(name, path, "method", request.shown)
             for name, request in zip(names, requests, strict=True)
             for path in (self._engine.layers if request.method.placed else [""])
         ]
 
+    def findings(self, sides: Sequence[int]) -> list[Finding]:
+        """Find what to mind of the layers, of pictures of these sides."""
+        engine, places = self._engine, range(len(self._engine.layers))
+        methods = [request.method for request in engine.requests]
+        submodel, score = engine.submodel, engine.settings.score
+        found = of_places(engine, sides, places) if any(m.layered for m in methods) else []
+        found += of_members(engine, places) if any(m.placed for m in methods) else []
+        if submodel.graph.is_black_box and submodel.ending == "probability":  # so it was said
+            return found
+        return found + of_probability(self._kind, score, None)
+
     def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
         count = len(pictures.inputs)
         # Always a full batch: another shape would be traced anew, and eager at first.
         rows = np.minimum(np.arange(self._size or count), count - 1)
-        pairs = np.stack([pictures.classes, np.full(count, NOTHING)], axis=-1)
+        target = pictures.pairs[rows] if self._target is None else self._target
         others = [values[rows] for values in pictures.others]
-        arguments = pictures.inputs[rows], [pairs.astype(np.int32)[rows]], others
+        arguments = pictures.inputs[rows], [target], others
         if not self._warm:  # compiled from the start, so that a run in two parts ends equal
             self._engine(*arguments)
             self._warm = True
         (computed,) = self._engine(*arguments)
+        self._kind = computed.kind if self._target is None else "callable"
         return [
             list(raw[:count])
             for request, raws in zip(self._engine.requests, computed.raws, strict=True)
@@ -194,7 +228,7 @@ def _ask_explainer(
     name: str, explainer: OwnExplainer, pictures: Pictures
 ) -> list[list[np.ndarray]]:
     """Ask an explainer of the user's, and check what it returns."""
-    classes = [int(index) for index in pictures.classes]
+    classes = [int(index) for index in pictures.pairs[:, 0]]
     returned = explainer(pictures.images, classes)
     try:
         heatmaps = [np.asarray(image_heatmap(heatmap), np.float32) for heatmap in returned]

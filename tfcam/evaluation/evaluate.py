@@ -26,6 +26,7 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
+from tfcam.targets.classes import Difference, Target
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import alone_in
 
@@ -37,7 +38,7 @@ def evaluate(
     methods: Sequence[MethodChoice] | None = None,
     metrics: Sequence[MetricChoice] | None = None,
     layer: Layers = None,
-    target: str | int | None = None,
+    target: Target = None,
     baselines: Sequence[str] | None = None,
     explainers: Mapping[str, OwnExplainer] | None = None,
     split: str = "test",
@@ -90,7 +91,9 @@ def evaluate(
             before pooling, a softmax over positions or a mixing of axes. Of several each is taken
             by itself. Several are a list; layer objects are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
-            by default the one that the model predicts.
+            by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+            ``tfcam.Segmentation``.
         baselines: Baselines, maps that ask no model, by their names in
             ``tfcam.metrics.BASELINES``; by default all.
         explainers: Others by name: each takes a list of pictures, (H, W, 3) uint8 or floats as they
@@ -145,8 +148,11 @@ def evaluate(
         >>> result.best("energy"), len(result.table)  # of 2 methods and 5 baselines
         ('cam at features', 56)
     """
-    if not isinstance(target, str | Integral | None):
-        raise TypeError(f"target must be None, 'label', a class index or a label; got {target!r}.")
+    if not isinstance(target, str | Integral | Difference | None) and not callable(target):
+        raise TypeError(
+            "target must be None, 'label', a class index or a label, a Difference, or a callable "
+            f"outputs -> (B,); got {target!r}."
+        )
     question = Question(
         model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )
@@ -167,6 +173,7 @@ def evaluate(
         question.settings,
         input,
         seed,
+        question.own_target,
     )
     places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
     source = open_data(data, **places, floats=True, window=split_window(preprocess)[0])

@@ -187,7 +187,7 @@ def measure_batch(
         The rows, those of a picture together.
     """
     names, images = [e.id for e in examples], [e.image for e in examples]
-    asked = (probe.inputs, probe.targets, probe.others)
+    asked = (probe.inputs, probe.pairs, probe.others)
     all_raws = candidates(Pictures(names, images, probe.images, *asked))
     examples = [replace(e, image=image) for e, image in zip(examples, probe.images, strict=True)]
     tally.pictures += len(examples)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import keras
 
 from tfcam.data.example import Example
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.engine.settings import Settings
+from tfcam.engine.settings import Explained, Settings
+from tfcam.explainer.checks import of_given, of_unit
+from tfcam.findings import Finding
 from tfcam.metrics.probing import Probe
 from tfcam.model.graph import graph_of
 from tfcam.model.labels import Labels, class_of
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
+from tfcam.preprocessing.sizes import keep_their_sizes, runs_of_one_size
+from tfcam.targets.callables import name_of, told_format
+from tfcam.targets.classes import Target, pair_name
 from tfcam.targets.labels import label_of_output
+from tfcam.targets.resolve import chosen_targets
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
 
 
 class Case(NamedTuple):
-    """A picture and the class that is explained of it, None for the predicted one."""
+    """A picture and what is explained of it, None for the predicted class."""
 
     example: Example
-    target: str | int | None
+    target: Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +42,8 @@ class Question:
 
     Attributes:
         model: A built Keras model.
-        target: None for the predicted class, "label" for each picture's own, an index or a label.
+        target: None for the predicted class, "label" for each picture's own, or any other that is
+            the same for all.
         preprocess: How pixels become the model's input.
         labels: The label of each class, as the user gives them.
         input: Which input is explained of a model that has several.
@@ -43,7 +51,7 @@ class Question:
     """
 
     model: keras.Model
-    target: str | int | None
+    target: Target
     preprocess: Preprocess
     labels: Labels | None
     input: str | int | None
@@ -63,6 +71,22 @@ class Question:
         """The number of classes that the model tells apart."""
         return self._opened.classes(self.settings.output, self.known_labels).count
 
+    @property
+    def of_labels(self) -> bool:
+        """Whether each picture's own class is explained."""
+        return isinstance(self.target, str) and self.target == "label"
+
+    @cached_property
+    def own_target(self) -> Callable[[Any], Any] | None:
+        """The callable that is explained of all pictures; None where it is a class."""
+        if not callable(self.target):
+            return None
+        opened, labels = self._opened, self.known_labels
+        classes = partial(opened.classes, self.settings.output, labels)
+        (chosen,) = chosen_targets(self.target, 1, False, labels, classes)
+        told: Callable[[Any], Any] = told_format(chosen, volumes=len(opened.input.sides) == 3)
+        return told
+
     def case(self, example: Example, label_names: Sequence[str] | None) -> Case:
         """Find the class that is explained of a picture.
 
@@ -79,12 +103,19 @@ class Question:
                 f"it must have what the model takes beside it, {', '.join(names) or 'nothing'}, as "
                 f"others of its tfcam.Example; it has {len(example.others)}."
             )
-        if self.target != "label":
+        if not self.of_labels:
             return Case(example, self.target)
         if example.label is None:
             raise ValueError("it has no label, and target='label' explains that.")
         label = label_of_output(example.label, self.settings.output)
         return Case(example, class_of(label, label_names, self.classes, self.known_labels))
+
+    def runs(self, cases: Sequence[Case]) -> list[slice]:
+        """Split pictures into those that can be in one batch."""
+        opened = self._opened
+        if not keep_their_sizes(opened.graph, opened.which):
+            return [slice(0, len(cases))]
+        return runs_of_one_size([case.example.image for case in cases])
 
     def probe(self, cases: Sequence[Case]) -> Probe:
         """Make a probe of pictures."""
@@ -102,11 +133,31 @@ class Question:
             freeze=True,
         )
 
+    def findings(self, probe: Probe) -> list[list[Finding]]:
+        """Find what to mind of each picture of a probe, whatever explains it."""
+        bare, pairs = self._opened.bare(self.settings.output), probe.pairs
+        labels, missing = graph_of(self.model).labels(self.labels, self.settings.output)
+        found = []
+        for image, pair in enumerate(pairs):
+            name = pair_name(pair, labels)
+            explained = Explained(self.own_target, pairs, image, name, labels)
+            about = of_unit(bare, explained) + of_given(bare, probe.prepared, image)
+            found.append([*missing, *about])
+        return found
+
     def label(self, target: int) -> str:
-        """Say a class in words."""
+        """Say in words what is explained: a class, unless the same of all pictures."""
         if target == NUMBER:
             return "the number"
+        if self.own_target is not None:
+            return name_of(self.own_target)
         return str(target) if self.known_labels is None else self.known_labels[target]
+
+    @property
+    def _target_in_words(self) -> Any:
+        if callable(self.target):
+            return name_of(self.target)
+        return self.target if isinstance(self.target, str | Integral) else repr(self.target)
 
     def described(self) -> dict[str, Any]:
         """Describe what the numbers depend on, as JSON can hold it."""
@@ -114,7 +165,7 @@ class Question:
         window, preprocess = split_window(self.preprocess)
         preprocess = preprocess if window is None else preprocess.preprocess
         return {
-            "target": "the predicted class" if self.target is None else self.target,
+            "target": "the predicted class" if self.target is None else self._target_in_words,
             "labels_digest": None if labels is None else digest_names(labels),
             "preprocess": getattr(preprocess, "__name__", preprocess),
             "picture_window": None if window is None else [*window],

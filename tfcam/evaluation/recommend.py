@@ -25,6 +25,7 @@ from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.targets.classes import Target
 from tfcam.utils.terminal_text import make_printable
 
 # What a map that explains the model must do: bring its score up, and down, sooner than others.
@@ -61,11 +62,13 @@ class Recommendation:
     def __repr__(self) -> str:
         metrics = list(dict.fromkeys(self.evaluation.summary["metric"]))
         table = self.table[["method", "layer", "rank", *metrics, "n", "p"]].round(3)
-        return make_printable(f"{self.sentence}\n\n{table.to_string(index=False)}")
+        lines = "\n".join([self.sentence, *self.evaluation.to_mind()])
+        return make_printable(f"{lines}\n\n{table.to_string(index=False)}")
 
     def _repr_html_(self) -> str:
-        sentence = html.escape(self.sentence, quote=False)
-        return f"<p>{sentence}</p>{self.table.round(3).to_html(index=False)}"
+        lines = [self.sentence, *self.evaluation.to_mind()]
+        said = "".join(f"<p>{html.escape(line, quote=False)}</p>" for line in lines)
+        return f"{said}{self.table.round(3).to_html(index=False)}"
 
 
 def recommend(
@@ -75,7 +78,7 @@ def recommend(
     methods: Sequence[MethodChoice] | None = None,
     layers: Sequence[Layer] | None = None,
     metrics: Sequence[MetricChoice] | None = None,
-    target: str | int | None = None,
+    target: Target = None,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     annotations: str | os.PathLike[str] | None = None,
@@ -112,7 +115,9 @@ def recommend(
             deletion and ROAD in coarse steps, of texts those that ``tfcam.evaluate`` takes. Names
             with options, as in ("deletion", {"steps": 10}), are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
-            by default the one that the model predicts.
+            by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
+            outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
+            ``tfcam.Segmentation``.
         split: Which part of a data set of tensorflow_datasets, such as "test[:100]".
         data_dir: The folder where tensorflow_datasets keeps a data set, if not its usual place.
         annotations: The folder of XML files, or the JSON file, that says what is in a folder of

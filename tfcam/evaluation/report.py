@@ -93,6 +93,7 @@ def render(
     comparisons: pd.DataFrame,
     curves: pd.DataFrame,
     skipped: pd.DataFrame,
+    findings: pd.DataFrame,
     shown: Mapping[CandidateKey, Gallery],
     settings: Mapping[str, Any],
     pictures: int,
@@ -104,6 +105,7 @@ def render(
         comparisons: Its table of pairs of methods.
         curves: Its table of mean curves.
         skipped: Its table of what was left out.
+        findings: Its table of what to mind.
         shown: The best and worst pictures of each method.
         settings: The settings of the evaluation.
         pictures: The number of pictures that were measured.
@@ -141,6 +143,7 @@ def render(
         ],
         leading=settings.get("leading", ""),
         skipped=skipped.to_dict("records"),
+        findings=findings.to_dict("records"),
     )
 
 

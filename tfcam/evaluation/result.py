@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfcam.evaluation.aggregate import FRACTIONS, LeftOut, Tally
+from tfcam.evaluation.aggregate import FRACTIONS, LeftOut, Minded, Tally
 from tfcam.evaluation.gallery import Gallery
 from tfcam.evaluation.intervals import mean_interval
 from tfcam.evaluation.names import CandidateKey, MetricKey, candidate_name
@@ -51,6 +52,8 @@ class Evaluation:
         curves: The mean curve of each method and metric that has one: ``fraction`` of the pixels,
             ``value``, ``low``, ``high``.
         skipped: What could not be used: ``image`` and ``reason``.
+        findings: What to mind of pictures and layers, as an ``Explanation`` says it: the ``code``,
+            the ``message`` of the first of these pictures, and how many ``pictures`` they are.
         shown: The best and the worst pictures of each method by the leading metric.
         settings: What it was made of: model, data, options, versions.
     """
@@ -60,6 +63,7 @@ class Evaluation:
     comparisons: pd.DataFrame
     curves: pd.DataFrame
     skipped: pd.DataFrame
+    findings: pd.DataFrame
     shown: Mapping[CandidateKey, Gallery] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -106,6 +110,7 @@ class Evaluation:
             comparisons=self.comparisons,
             curves=self.curves,
             skipped=self.skipped,
+            findings=self.findings,
             shown=self.shown,
             settings=self.settings,
             pictures=self.pictures,
@@ -141,13 +146,31 @@ class Evaluation:
         reasons: dict[str, list[str]] = {}
         for metric, reason in self.settings.get("not_measured", {}).items():
             reasons.setdefault(reason, []).append(metric)
+<<<<<<< HEAD
         left_out = (f"not measured: {', '.join(names)}: {why}" for why, names in reasons.items())
+=======
+        for reason, names in reasons.items():
+            head += f"\nnot measured: {', '.join(names)}: {reason}"
+        head += "".join(f"\n{line}" for line in self.to_mind())
+>>>>>>> main
         with pd.option_context("display.width", 200, "display.max_columns", 50):
             table = self.wide().round(3).to_string()
         return printable_lines([head, *left_out, *table.split("\n")])
 
+    def to_mind(self) -> list[str]:
+        """Say what to mind, a line for each finding."""
+        lines = [
+            f"to mind of {row.pictures} of {self.pictures} pictures: {row.code}: {row.message}"
+            for row in self.findings.itertuples()
+        ]
+        return lines + [
+            f"empty maps of {name}: {count} of {self.pictures}"
+            for name, count in self.settings.get("empty_maps", {}).items()
+        ]
+
     def _repr_html_(self) -> str:
-        return self.wide().round(3).to_html()
+        lines = "".join(f"<p>{html.escape(line, quote=False)}</p>" for line in self.to_mind())
+        return lines + self.wide().round(3).to_html()
 
     def _who(self) -> tuple[pd.Series, pd.Series]:
         return self.summary["method"], self.summary["layer"]
@@ -190,6 +213,7 @@ def conclude(
         compare_candidates(table, better, seed),
         _curves(tally),
         pd.DataFrame(tally.skipped, columns=LeftOut._fields),
+        pd.DataFrame(tally.minded.values(), columns=Minded._fields),
         dict(tally.galleries),
         {
             **settings,

@@ -23,6 +23,7 @@ from tfcam.evaluation.question import Case, Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
 from tfcam.metrics.measure import Measure
+from tfcam.metrics.probing import Probe
 from tfcam.utils.digest import digest_arrays
 from tfcam.utils.digest_value import digest_parts
 from tfcam.utils.progress import Advance
@@ -69,7 +70,8 @@ class EvaluationRun:
         self._question, self._candidates, self._measures = question, candidates, measures
         self._source, self._seed, self._skip_broken = source, seed, skip_broken
         self._settings = self._described()
-        makers = {"preprocess": question.preprocess, "methods": candidates.makers}
+        makers: dict[str, Any] = {"preprocess": question.preprocess, "methods": candidates.makers}
+        makers["target"] = question.target
         self._digest = partial(digest_parts, key, **makers)
         self._store = None
         if folder is not None:
@@ -135,8 +137,9 @@ class EvaluationRun:
             return False
         cases = self._explainable(self._usable(pictures))
         rows: list[Row] = []
-        for start in range(0, len(cases), size):
-            rows += self._measure(cases[start : start + size], advance)
+        for run in self._question.runs(cases):
+            for start in range(run.start, run.stop, size):
+                rows += self._measure(cases[start : min(start + size, run.stop)], advance)
         start = self.position
         self._tally.position += len(pictures)
         self._batches.append(pd.DataFrame(rows, columns=Row._fields).astype({"value": float}))
@@ -217,7 +220,7 @@ class EvaluationRun:
         usable: list[Example] = []
         for picture in pictures:
             if isinstance(picture, Example):
-                usable += split_by_class(picture) if self._question.target == "label" else [picture]
+                usable += split_by_class(picture) if self._question.of_labels else [picture]
             elif self._skip_broken:
                 self._tally.skipped.append(LeftOut(picture.id, picture.reason))
             else:
@@ -245,10 +248,18 @@ class EvaluationRun:
         mark = mark_at(self._source, number, picture)
         return picture.id, mark._replace(label=label_text(mark.label))
 
+    def _mind(self, probe: Probe) -> None:
+        """Note what is to be minded of pictures, and of layers that look at them."""
+        for of_picture in self._question.findings(probe):
+            for found in of_picture:
+                self._tally.mind(found.code, found)
+        for found in self._candidates.findings(probe.inputs.shape[1:3]):
+            self._tally.mind(found.message, found, len(probe))
+
     def _measure(self, cases: Sequence[Case], advance: Advance) -> list[Row]:
         """Measure at most as many pictures as the model is asked about at once."""
         probe = self._question.probe(cases)
-        return measure_batch(
+        rows = measure_batch(
             [case.example for case in cases],
             probe,
             [self._question.label(target) for target in probe.targets],
@@ -257,3 +268,5 @@ class EvaluationRun:
             self._tally,
             advance,
         )
+        self._mind(probe)
+        return rows

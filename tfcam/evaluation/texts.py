@@ -31,6 +31,7 @@ from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.text_readers import strings_in
 from tfcam.streaming.texts import open_texts, text_of
+from tfcam.targets.classes import Difference
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
@@ -131,6 +132,11 @@ def evaluate_texts(
     Raises:
         ValueError: If there is no such metric or baseline, or a text lacks the label it needs.
     """
+    if question.own_target is not None or isinstance(question.target, Difference):
+        raise ValueError(
+            "The target of texts must be None, 'label', a class index or a label; got "
+            f"{question.target!r}."
+        )
     better = better_of(metrics)
     usual = _chosen("baselines", baselines, dict.fromkeys(TEXT_BASELINES, "baseline"))
     texts, labels = [text for text, _ in data], [label for _, label in data]

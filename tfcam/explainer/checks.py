@@ -48,28 +48,36 @@ def of_result(
     findings = []
     if explained.named and not method.class_specific:
         findings.append(finding("class_agnostic", method=method.name, target=explained.name))
-    findings += of_unit(engine, explained)
-    findings += prepared.findings
-    findings += of_picture(prepared.images[explained.image])
-    misfit = of_input(engine.submodel, prepared, explained.image)
-    findings += [misfit] if misfit else []
+    findings += of_unit(engine.submodel, explained)
+    findings += of_given(engine.submodel, prepared, explained.image)
     shown = bool(np.isfinite(raws[0]).all() and raws[0].any())
     if Need.DECONVNET_GRADIENTS in method.needs and shown and explained.blind:
         findings.append(finding("image_ignored", model=engine.submodel.graph.name))
     if not method.layered:
         return findings
-    sides = prepared.inputs.shape[1:-1]
-    lost = [place for place in places if engine.placement(place, sides) == UNKNOWN]
-    names = [engine.layers[place] for place in lost]
-    findings += [finding("place_unknown", layer=name) for name in names]
-    taps = [engine.submodel.taps[place] for place in places]
-    findings += of_tokens(taps)
-    summed = [tap.name for tap in taps if tap.frames == 1 < sides[0]]
-    findings += [finding("no_time", layer=name, frames=sides[0]) for name in summed]
+    findings += of_places(engine, prepared.inputs.shape[1:-1], places)
     if method.placed:
         findings += of_members(engine, places)
         findings += of_layers(engine.submodel, prepared, explained, method, places, raws)
     return findings
+
+
+def of_given(submodel: SubModel, prepared: Prepared, image: int) -> list[Finding]:
+    """Find what to mind of a picture, and of the input that was made of it."""
+    misfit = of_input(submodel, prepared, image)
+    seen = prepared.seen[image] if prepared.seen else of_picture(prepared.images[image])
+    found = [*prepared.findings, *seen]
+    return [*found, misfit] if misfit else found
+
+
+def of_places(engine: Engine, sides: Sequence[int], places: Sequence[int]) -> list[Finding]:
+    """Find what to mind of where layers look, of any input of these sides."""
+    lost = [place for place in places if engine.placement(place, sides) == UNKNOWN]
+    findings = [finding("place_unknown", layer=engine.layers[place]) for place in lost]
+    taps = [engine.submodel.taps[place] for place in places]
+    findings += of_tokens(taps)
+    summed = [tap.name for tap in taps if tap.frames == 1 < sides[0]]
+    return findings + [finding("no_time", layer=name, frames=sides[0]) for name in summed]
 
 
 def of_members(engine: Engine, places: Sequence[int]) -> list[Finding]:
@@ -86,11 +94,10 @@ def of_members(engine: Engine, places: Sequence[int]) -> list[Finding]:
     ]
 
 
-def of_unit(engine: Engine, explained: Explained) -> list[Finding]:
+def of_unit(submodel: SubModel, explained: Explained) -> list[Finding]:
     """Find a single unit of which nothing says whether it tells two classes apart."""
     if explained.target is not None and callable(explained.target):
         return []
-    submodel = engine.submodel
     known = submodel.graph.classes(submodel.output, submodel.which, explained.labels)
     if not known.number or known.count != 2:
         return []

@@ -14,7 +14,7 @@ from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import Cell, Run, explanation
-from tfcam.explainer.references import with_embeddings
+from tfcam.explainer.references import outputs_of, with_embeddings, with_words
 from tfcam.findings import Finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.registry import Request
@@ -185,6 +185,11 @@ class _Subject:
         """Explain by each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output, self.labels)
         targets = with_embeddings(targets, self.opened, self.preprocess, settings.output)
+        if self.opened.is_text:
+            prepared, output = self.prepared, settings.output
+            read = prepared.texts or prepared.images
+            own = functools.partial(outputs_of, self.opened, prepared, output)
+            targets = with_words(targets, read, own, several=True)
         resolved = chosen_targets(targets, 1, True, self.labels, classes)
         placed = any(request.method.placed for request in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]

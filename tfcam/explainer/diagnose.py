@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
-from tfcam.explainer.references import with_embeddings
+from tfcam.explainer.references import outputs_of, with_embeddings, with_words
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.contract import MethodMap
@@ -156,6 +157,9 @@ def diagnose(
     known, missing = opened.graph.labels(labels, settings.output)
     prepared = opened.prepare_one(image, preprocess, "diagnose")
     target = with_embeddings(target, opened, preprocess, output)
+    if opened.is_text:
+        own = partial(outputs_of, opened, prepared, output)
+        target = with_words(target, prepared.texts or prepared.images, own)
     targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output, known))
     asked = opened.graph.asked(output, targets, opened.which)
     place, default = _places(opened, layer, grid, asked)

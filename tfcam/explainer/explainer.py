@@ -194,8 +194,8 @@ class Explainer:
             return self._tiled(explained, batch, target)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
-            chosen = pipeline.targets(target, 1, several)
             beside = pipeline.others(others, 1)
+            chosen = pipeline.targets(target, 1, several, [explained], beside)
             with self._progress_bar(1):
                 prepared = pipeline.prepare([explained], beside)
                 results = pipeline.assemble(pipeline.compute(prepared, chosen), [words])
@@ -203,14 +203,14 @@ class Explainer:
         if not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
         spoken = word_lists(words, len(batch))
-        (own,) = pipeline.targets(target, len(batch))
         beside = pipeline.others(others, len(batch))
+        (own,) = pipeline.targets(target, len(batch), False, batch, beside)
         pixels, results = pipeline.are_pixels(batch), []
         with self._progress_bar(len(batch)) as advance:
-            for start in range(0, len(batch), self._batch_size):
-                part = slice(start, start + self._batch_size)
+            pictures, parts = pipeline.parts(batch, self._batch_size)
+            for part in parts:
                 own_others = [values[part] for values in beside]
-                prepared = pipeline.prepare(batch[part], own_others, pixels=pixels)
+                prepared = pipeline.prepare(pictures[part], own_others, pixels=pixels)
                 run = pipeline.compute(prepared, [part_of(own, part)])
                 results += pipeline.assemble(run, spoken[part])
                 advance(len(prepared.images))

@@ -18,8 +18,9 @@ from tfcam.engine.runner import Runner
 from tfcam.engine.settings import Settings
 from tfcam.explainer import augmentation
 from tfcam.explainer.assemble import Cell, Run, explanation, joined
-from tfcam.explainer.references import with_embeddings
+from tfcam.explainer.references import outputs_of, with_embeddings, with_words
 from tfcam.explainer.words import checked_words
+from tfcam.images.loading import load_image
 from tfcam.methods.registry import Request
 from tfcam.model.graph import Asked, forget
 from tfcam.model.labels import Labels
@@ -27,6 +28,7 @@ from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
 from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare, prepare_others
+from tfcam.preprocessing.sizes import keep_their_sizes, runs_of_one_size
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Target, Targets
@@ -173,7 +175,12 @@ class Pipeline:
         self.labels, self._findings = opened.graph.labels(self._given_labels, settings.output)
 
     def targets(
-        self, target: Target | Targets | np.ndarray, count: int, several: bool = False
+        self,
+        target: Target | Targets | np.ndarray,
+        count: int,
+        several: bool = False,
+        texts: Sequence[Any] = (),
+        others: Sequence[np.ndarray] = (),
     ) -> list[ResolvedTarget]:
         """Resolve the targets that a user names to what an engine takes.
 
@@ -181,11 +188,20 @@ class Pipeline:
             target: As ``tfcam.explain`` takes it.
             count: The number of images.
             several: Whether a list holds targets of one image, not one for each image.
+            texts: Those that are explained, in which targets may name words.
+            others: The inputs that are not explained, prepared.
 
         Raises:
             ValueError: If there is no such class, or it does not fit the images.
         """
-        target = with_embeddings(target, self.opened, self.preprocess, self.settings.output)
+        output = self.settings.output
+        target = with_embeddings(target, self.opened, self.preprocess, output)
+
+        def outputs(number: int) -> Any:
+            beside = [values[number : number + 1] for values in others]
+            return outputs_of(self.opened, self.prepare([texts[number]], beside), output)
+
+        target = with_words(target, texts if self.opened.is_text else (), outputs, several)
         chosen = chosen_targets(target, count, several, self.labels, self._classes)
         volumes = len(self.opened.input.sides) == 3
         return [told_format(one, volumes=volumes) for one in chosen]
@@ -220,6 +236,26 @@ class Pipeline:
     def are_pixels(self, pictures: Sequence[Any]) -> bool:
         """Tell whether a batch of floats holds pixels, for a model that wants other values."""
         return are_pixels(self.opened.graph, pictures, self.preprocess, self.opened.which)
+
+    def parts(self, pictures: Sequence[Any], size: int) -> tuple[Sequence[Any], list[slice]]:
+        """Split a batch into parts that are computed at once.
+
+        Args:
+            pictures: All of them.
+            size: Number of pictures of a part, at most.
+
+        Returns:
+            The pictures, those in files read where their sizes count; and the parts.
+        """
+        opened, runs = self.opened, [slice(0, len(pictures))]
+        if len(pictures) > 1 and keep_their_sizes(opened.graph, opened.which):
+            window = getattr(self.preprocess, "limits", None)
+            pictures = [
+                one if hasattr(one, "shape") else load_image(one, window=window) for one in pictures
+            ]
+            runs = runs_of_one_size(pictures)
+        starts = [(at, run.stop) for run in runs for at in range(run.start, run.stop, size)]
+        return pictures, [slice(at, min(at + size, stop)) for at, stop in starts]
 
     def compute(self, prepared: Prepared, targets: Sequence[ResolvedTarget]) -> Run:
         """Take the second step: compute the maps of each target.

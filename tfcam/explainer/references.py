@@ -1,16 +1,21 @@
-"""Texts that targets compare with, embedded by the model that is explained."""
+"""What targets say of texts: those that they compare with, and the words that they mean."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.opened_model import OpenedModel
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.prepare import prepare, prepare_others
+from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.preprocessing.texts import ReadText
 from tfcam.targets.by_value import single_tensor
 from tfcam.targets.similarity import Similarity
+from tfcam.targets.tagging import Tag
 
 
 def with_embeddings(
@@ -43,3 +48,55 @@ def with_embeddings(
     submodel = opened.bare(output).beside([tf.constant(values) for values in beside])
     outputs = submodel.forward(tf.constant(prepared.inputs)).outputs.scores
     return Similarity(single_tensor(outputs, "Similarity", "(B, D)", (2, 3, 4)).numpy())
+
+
+def with_words(
+    target: Any,
+    texts: Sequence[Any],
+    outputs: Callable[[int], Any],
+    several: bool = False,
+) -> Any:
+    """Put the position of a word, and its tag, in the place of the word that a ``Tag`` names.
+
+    Args:
+        target: As a user gives it; a list has one for each text, or several of one text.
+        texts: Each as it was read, or (L,) numbers.
+        outputs: Gives what the model returns for one of the texts, (1, L, tags).
+        several: Whether a list holds targets of one text.
+
+    Raises:
+        ValueError: If a text has no such word.
+    """
+    if isinstance(target, Tag) and len(texts) > 1:
+        target = [target] * len(texts)
+    if isinstance(target, list | tuple) and any(isinstance(one, Tag) for one in target):
+        numbers = [0] * len(target) if several else range(len(texts))
+        if len(numbers) != len(target):
+            return target
+        pairs = zip(target, numbers, strict=True)
+        return [_placed(one, texts[number], number, outputs) for one, number in pairs]
+    return _placed(target, texts[0], 0, outputs) if texts else target
+
+
+def _placed(target: Any, text: Any, number: int, outputs: Callable[[int], Any]) -> Any:
+    if not isinstance(target, Tag) or target.place is not None:
+        return target
+    if isinstance(text, ReadText):
+        found = target.at(text.words, text.owners.tolist())
+    else:
+        values = np.asarray(text)
+        found = target.at(list(map(str, values.tolist())), range(len(values)))
+    if found.target is not None:
+        return found
+    return replace(found, target=int(np.argmax(found.scores(outputs(number))[0])))
+
+
+def outputs_of(
+    opened: OpenedModel, prepared: Prepared, output: str | int | None, number: int = 0
+) -> Any:
+    """What the model returns for one of prepared texts, before its softmax."""
+    own = slice(number, number + 1)
+    beside = [tf.constant(values[own]) for values in prepared.others]
+    return (
+        opened.bare(output).beside(beside).forward(tf.constant(prepared.inputs[own])).outputs.scores
+    )

@@ -86,7 +86,7 @@ def explain_tiles(
         full = group + [group[-1]] * (min(at_once, len(starts)) - len(group))
         results = explain([_cut(pixels, start, tile) for start in full])[: len(group)]
         for start, result in zip(group, results, strict=True):
-            raw = result.raw if cell != (1, 1) else maps.resize(result.raw, tile)
+            raw = result.raw if cell != (1, 1) else _over_pixels(result.raw, tile, how)
             canvas.lay(raw, np.floor_divide(start, cell))
             scores.append(result.score)
             if result.probability is not None:
@@ -142,6 +142,15 @@ def _cell(raw: Sequence[int], tile: Sides) -> Sides:
     if any(side % cells for side, cells in zip(tile, raw, strict=True)):
         return 1, 1
     return tile[0] // raw[0], tile[1] // raw[1]
+
+
+def _over_pixels(raw: np.ndarray, tile: Sides, how: Shown) -> np.ndarray:
+    """Lay a map over its tile; where what is positive is shown, as if it had been cut before."""
+    signed = maps.resize(raw, tile)
+    if how != "positive":
+        return signed
+    positive = maps.resize(np.maximum(raw, 0), tile)
+    return np.where(positive > 0, positive, signed)
 
 
 def _starts(side: int, tile: int, cell: int) -> list[int]:

@@ -124,10 +124,12 @@ class Probe:
             stretched to 0..255.
         inputs: (B, H, W, C) float32, the images as the model takes them.
         others: (B, ...) each, the other inputs of a model that has several.
+        pairs: (B, 2) int32, the classes, and those they are held against; -2 where there is none.
         targets: (B,) int32, the classes; -1 where the target is a callable, and -3 where the model
             has one number that is no class.
         probabilities: (B,) float32, of the unchanged images.
         preprocessing: What was done to the pictures, in words.
+        prepared: The images as they were prepared, with what to mind of them.
 
     Raises:
         ValueError: If an argument does not fit the model, or the input holds whole numbers.
@@ -182,11 +184,12 @@ class Probe:
                 f"{prepared.inputs.dtype.name}. Ask a model that takes what its embedding gives."
             )
         self.images, self.preprocessing = prepared.images, prepared.description
+        self.prepared = prepared
         self.inputs = prepared.inputs
         self.others = prepare_others(opened.graph, others, opened.which, len(pictures), preprocess)
         bare = opened.bare(settings.output)
         self._score_functions = _one_by_one(bare.told(chosen), len(pictures))
-        self._pairs = _pairs(chosen, self._score_functions)
+        self.pairs = _pairs(chosen, self._score_functions)
         self._is_class = np.array([isinstance(f, ClassScore) for f in self._score_functions])
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
         examples = (self.inputs, *self.others)
@@ -277,10 +280,10 @@ class Probe:
         values, likely, scores = map(np.concatenate, zip(*answers, strict=True))
         self._as_they_are = bool(likely[self._is_class].all())
         if self._is_class.any():
-            class_index(max(0, self._pairs.max()), values.shape[1], None)  # refuses what is none
-            predicted = resolved(tf.constant(values), self._pairs).numpy()
-            self._pairs = np.where(self._is_class[:, np.newaxis], predicted, self._pairs)
-        self.targets = self._pairs[:, 0]
+            class_index(max(0, self.pairs.max()), values.shape[1], None)  # refuses what is none
+            predicted = resolved(tf.constant(values), self.pairs).numpy()
+            self.pairs = np.where(self._is_class[:, np.newaxis], predicted, self.pairs)
+        self.targets = self.pairs[:, 0]
         self.probabilities = self._numbers(images, values, scores)
 
     def _numbers(self, images: np.ndarray, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -288,7 +291,7 @@ class Probe:
         numbers, classes = scores.copy(), self._is_class[images]
         if classes.any():
             likely = self._probabilities(values)[classes]
-            numbers[classes] = class_scores(likely, self._pairs[images[classes]])
+            numbers[classes] = class_scores(likely, self.pairs[images[classes]])
         broken = np.unique(images[~np.isfinite(numbers)]).tolist()
         if broken:
             raise ValueError(

@@ -239,10 +239,19 @@ def _fit_sides(
         if transposed:
             y, x, margin = y.T, x.T, margin[::-1]
         rows, columns = fit_side(y, height, margin[0]), fit_side(x, width, margin[1])
-        if rows is not None and columns is not None:
+        if rows is not None and columns is not None and _is_grid(y, x.T):
             covering = rows.covers(height) and columns.covers(width) and not transposed
             return None if covering else Placement(rows, columns, transposed)
     return UNKNOWN
+
+
+def _is_grid(y: np.ndarray, x: np.ndarray) -> bool:
+    """Whether rows and columns are known in nearly every cell where the lines of both are.
+
+    Of a picture that is turned or sheared they are known in a part of each line alone.
+    """
+    rows, columns = np.isfinite(y), np.isfinite(x)
+    return (rows & columns)[rows.any(axis=1)][:, columns.any(axis=0)].mean() > 0.9
 
 
 def _by_parabolas(cells: _Cells, sides: Sequence[int]) -> list[np.ndarray]:

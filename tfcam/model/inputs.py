@@ -115,6 +115,15 @@ class Input:
             return given
         return np.reshape(np.asarray(given), (*shape[:-1], *self.shape))
 
+    def as_known(self, batch: tf.Tensor) -> tf.Tensor:
+        """A batch as it is known here, the channels last, of one as the model takes it."""
+        if self.row and batch.shape.rank == 2:
+            return tf.reshape(batch, (-1, *self.shape))
+        if self.shape[-1] == 1 and batch.shape.rank == len(self.shape):
+            return batch[..., tf.newaxis]
+        first = self.channels_first and batch.shape.rank == len(self.shape) + 1
+        return swapped(batch, to_first=False) if first else batch
+
     def as_taken(self, batch: tf.Tensor) -> tf.Tensor:
         """A batch as the model takes it, of one that has the channels last."""
         if self.row:

@@ -27,7 +27,7 @@ class ModelOutput(NamedTuple):
     width: int | None = None
     ending: Ending | None = None
 
-    def classes(self, model: Any, labels: Sequence[str] | None) -> Classes:
+    def classes(self, model: Any, labels: Sequence[str] | None, compiled: Any = None) -> Classes:
         """Tell what it tells apart.
 
         A single unit is of two classes where it ends in a sigmoid, or there are labels of both
@@ -39,12 +39,14 @@ class ModelOutput(NamedTuple):
         Args:
             model: The model.
             labels: What the user says, or None.
+            compiled: The model that was compiled with the loss, where it is another that trains
+                this one.
         """
         if self.width != 1:
             return Classes(self.width)
         two = True if self.ending in BOUNDED or len(labels or ()) == 2 else None
         if two is None and self.place is not None:
-            two = _is_of_two(_loss_of(model, self.place))
+            two = _is_of_two(_loss_of(model, self.place, compiled or model))
         if two is None and labels is not None:
             two = False
         return Classes(1 if two is False else 2, number=not two)
@@ -129,9 +131,9 @@ _OF_NUMBERS = {"meansquarederror", "meanabsoluteerror", "meanabsolutepercentagee
 _OF_NUMBERS |= {"meansquaredlogarithmicerror", "huber", "logcosh", "poisson"}
 
 
-def _loss_of(model: Any, place: int) -> Any:
+def _loss_of(model: Any, place: int, compiled: Any) -> Any:
     """Find the loss that an output was compiled with."""
-    loss = getattr(model, "loss", None)
+    loss = getattr(compiled, "loss", None)
     if isinstance(loss, dict):
         outputs, names = getattr(model, "output", None), getattr(model, "output_names", None) or ()
         keys = sorted(outputs) if isinstance(outputs, Mapping) else names

@@ -14,11 +14,14 @@ from tfcam.images.window import AppliedWindow, Window
 from tfcam.model.given import split_batch
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
-from tfcam.preprocessing.attached import attached_size
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_counts, look_like_pixels
+from tfcam.preprocessing.sizes import size_for
 from tfcam.preprocessing.texts import ReadText
 from tfcam.utils.validation import check_shape, check_shapes, shown
+
+# What is said of floats that were taken as pixels.
+FLOATS_AS_PIXELS = "floats of 0..255 as pixels: "
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Prepared:
         description: What was applied, in words.
         bgr: Whether the input's channels are in the order blue, green, red.
         findings: What to mind about all of them.
+        seen: What to mind of each picture, where ``images`` no longer shows it.
         texts: Of strings, each text as it was read.
         owners: Of texts, (B, L) int32: which word each number is of, -1 where it is of none.
     """
@@ -45,6 +49,7 @@ class Prepared:
     axes: int = 2
     others: tuple[np.ndarray, ...] = ()
     findings: tuple[Finding, ...] = ()
+    seen: tuple[tuple[Finding, ...], ...] = ()
     texts: tuple[ReadText, ...] = ()
     owners: np.ndarray | None = None
 
@@ -116,7 +121,7 @@ def prepare(
         raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
     fresh = inputs is not batch  # what a callable returns may be its own
     inputs = inputs.astype(taken.dtype, copy=fresh)
-    floats = "floats of 0..255 as pixels: " if pixels else ""
+    floats = FLOATS_AS_PIXELS if pixels else ""
     return Prepared(loaded, inputs, floats + chosen.description, chosen.bgr)
 
 
@@ -163,7 +168,12 @@ def _picture_of(picture: Any, taken: Input) -> np.ndarray:
 
 
 def _rounded(picture: Any, taken: Input) -> np.ndarray:
-    return np.clip(np.rint(_picture_of(picture, taken)), 0, 255).astype(np.uint8)
+    return rounded(_picture_of(picture, taken))
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Round floats of 0..255, and what a filter overshot, to pixels."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def _doubts(graph: ModelGraph, pictures: Sequence[Any], which: int) -> tuple[Finding, ...]:
@@ -279,26 +289,6 @@ def _texts(values: Sequence[ReadText], taken: Input, preprocess: Preprocess) -> 
 def _first_numbers(text: ReadText) -> np.ndarray:
     first = [int(np.argmax(text.owners == word)) for word in range(len(text.words))]
     return text.numbers[first]
-
-
-def size_for(
-    graph: ModelGraph, shape: tuple[Any, ...], images: Sequence[np.ndarray]
-) -> tuple[int, int]:
-    """The (height, width) that pictures are resized to for a model that takes ``shape``."""
-    if None not in shape[:2]:
-        return shape[0], shape[1]
-    attached = attached_size(graph.model)
-    if attached is not None:
-        return attached
-    family = graph.family
-    if family is None and len({image.shape[:2] for image in images}) > 1:
-        raise ValueError(
-            f"{graph.name!r} takes pictures of any size, and those of this batch have several; "
-            "give them one by one, or resize them to one size."
-        )
-    nominal = (family.size, family.size) if family else images[0].shape[:2]
-    height, width = (fixed or usual for fixed, usual in zip(shape[:2], nominal, strict=True))
-    return height, width
 
 
 def _already_prepared(pictures: Sequence[Any], taken: Input, shown: bool) -> Prepared:

@@ -41,9 +41,10 @@ def listed_pictures(images: Any) -> list[Any]:
     shape: tuple[int, ...] = tuple(getattr(images, "shape", ()))
     one = len(shape) == 3 and shape[-1] in (1, 3, 4)
     if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4)):
+        of_shape = f" of shape {shape}" if shape else ""
         raise TypeError(
             "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones "
-            f"or (B, values) of rows; got {type(images).__name__}."
+            f"or (B, values) of rows; got {type(images).__name__}{of_shape}."
         )
     if not len(images):
         raise ValueError("There must be at least one image to explain; got none.")

@@ -17,12 +17,16 @@ import numpy as np
 
 from tfcam.data.example import Example, Mark, Skipped, Source
 from tfcam.data.marks import mark_at
+from tfcam.engine.runner import Replicated
+from tfcam.explainer.checks import of_picture
 from tfcam.explainer.pipeline import Pipeline, Run
+from tfcam.findings import Finding
 from tfcam.images.loading import is_prepared, resize_image
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.removal_test import Removal, mark_unsupported, removal_tests
 from tfcam.model.labels import class_of
-from tfcam.preprocessing.prepare import Prepared, size_for
+from tfcam.preprocessing.prepare import Prepared
+from tfcam.preprocessing.sizes import keep_their_sizes, size_for
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shard_files import TESTED, Row, SkippedRow, kept_of
 from tfcam.targets.classes import Target
@@ -45,6 +49,7 @@ class Read:
         size: (height, width) of the picture as given; None of one that was given prepared.
         mark: What tells it from others, and its label in the data.
         target: What is explained of it, where each has its own target.
+        seen: What to mind of the picture as it was given.
     """
 
     number: int
@@ -53,6 +58,7 @@ class Read:
     size: tuple[int, int] | None
     mark: Mark
     target: int | None = None
+    seen: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class ShardExplainer:
         self.verify = verify
         self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
+        self._first: tuple[str, tuple[int, ...]] | None = None
 
     @functools.cached_property
     def _size(self) -> tuple[int, int] | None:
@@ -111,6 +118,11 @@ class ShardExplainer:
         if None in shape[:2] and graph.family is None:
             return None
         return size_for(graph, shape, [np.zeros((1, 1, 3), np.uint8)])
+
+    @functools.cached_property
+    def _of_any_size(self) -> bool:
+        """Whether pictures keep their own sizes."""
+        return keep_their_sizes(self.pipeline.opened.graph)
 
     def batches(self, shards: Iterable[int]) -> Generator[Batch]:
         """Compute the batches of shards, in order.
@@ -160,7 +172,8 @@ class ShardExplainer:
         except ValueError as error:
             return SkippedRow(number, example.id, str(error), *kept)
         pixels, size = self._taken(example.image)
-        return Read(number, example.id, pixels, size, mark, target)
+        seen = tuple(of_picture(example.image)) if size else ()
+        return Read(number, example.id, pixels, size, mark, target, seen)
 
     def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
         """Shrink a picture to the network's size; and the size that it had."""
@@ -192,11 +205,16 @@ class ShardExplainer:
                 if isinstance(picture, SkippedRow):
                     skipped.append(picture)
                     continue
-                if len(reads) == self.batch_size:
+                if len(reads) == self.batch_size or self._differs(picture, reads):
                     yield Batch(shard, reads, skipped)
                     reads, skipped = [], []
                 reads.append(picture)
             yield Batch(shard, reads, skipped)
+
+    def _differs(self, picture: Read, reads: Sequence[Read]) -> bool:
+        """Whether a picture can't be in a batch with others, as it keeps a size of its own."""
+        several = bool(reads) and self._of_any_size
+        return several and picture.pixels.shape != reads[0].pixels.shape
 
     def _prepared(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         return (self._ready(batch) if batch.reads else batch for batch in batches)
@@ -214,13 +232,18 @@ class ShardExplainer:
         return replace(
             batch,
             reads=[replace(read, pixels=np.empty(0)) for read in batch.reads],
-            prepared=replace(prepared, images=images),
+            prepared=replace(prepared, images=images, seen=tuple(read.seen for read in full)),
             targets=self._targets(full),
             pixels=pixels,
         )
 
     def _filled(self, reads: Sequence[Read]) -> list[Read]:
-        """Fill a batch up with its last picture: another size would have to be traced anew."""
+        """Fill a batch up with its last picture: another size would have to be traced anew.
+
+        It is anyway where pictures keep their own.
+        """
+        if self._of_any_size and not isinstance(self.pipeline.engine.runner, Replicated):
+            return list(reads)
         return [*reads, *[reads[-1]] * (self.batch_size - len(reads))]
 
     def _targets(self, reads: Sequence[Read]) -> list[ResolvedTarget]:
@@ -238,11 +261,23 @@ class ShardExplainer:
 
     def _rows(self, reads: Sequence[Read], run: Run, pixels: Sequence[np.ndarray]) -> list[Row]:
         explanations = self.pipeline.assemble(run)
+        for read, explanation in zip(reads, explanations, strict=True):
+            self._check_shape(read.key, explanation.raw.shape)
         rows = [
             Row(read.number, read.key, read.mark, explanation)
             for read, explanation in zip(reads, explanations, strict=True)
         ]
         return self._tested(rows, reads, pixels) if self.verify else rows
+
+    def _check_shape(self, key: str, shape: tuple[int, ...]) -> None:
+        """Refuse maps of several shapes, as of pictures of any size."""
+        self._first = self._first or (key, shape)
+        if shape != self._first[1]:
+            raise ValueError(
+                f"A store holds maps of one shape, and {self.pipeline.model.name!r} gives them as "
+                f"large as pictures are: {self._first[1]} of {self._first[0]!r}, {shape} of "
+                f"{key!r}. Give pictures of one size, or explain them by tfcam.Explainer."
+            )
 
     def _tested(
         self, rows: Sequence[Row], reads: Sequence[Read], pixels: Sequence[np.ndarray]

@@ -20,7 +20,7 @@ from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import is_prepared, load_image
 from tfcam.maps.scaling import shown_values
-from tfcam.preprocessing.prepare import displayed
+from tfcam.preprocessing.prepare import FLOATS_AS_PIXELS, displayed, rounded
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shard_files import (
     SKIPPED,
@@ -232,7 +232,8 @@ class MapStore:
             if image is None:
                 findings.append(finding("no_picture", key=values["key"]))
                 image = np.full((*size, 3), 128, np.uint8)
-            picture = _pixels(image, size)
+            as_pixels = facts["preprocessing"].startswith(FLOATS_AS_PIXELS)
+            picture = _pixels(image, size, as_pixels)
             if picture.shape[:2] != size:
                 raise ValueError(
                     f"The picture of {values['key']!r} must have the size that was explained, "
@@ -317,13 +318,21 @@ class MapStore:
         raise ValueError(f"A file of {str(self.path)!r} does not say how its maps were made.")
 
 
-def _pixels(image: Any, size: tuple[int, int]) -> np.ndarray:
-    """A picture to show; one in a row of values has the size that was explained."""
+def _pixels(image: Any, size: tuple[int, int], as_pixels: bool) -> np.ndarray:
+    """A picture to show; one in a row of values has the size that was explained.
+
+    Args:
+        image: As it is given.
+        size: (height, width) that was explained.
+        as_pixels: Whether floats were taken as pixels of 0..255.
+    """
     if len(getattr(image, "shape", ())) == 1 and image.size % math.prod(size) == 0:
         image = image.reshape(*size, -1)
     if is_prepared(image):
         image = image[..., np.newaxis] if image.ndim == 2 else image
-        return displayed(image)
+        if image.shape[:2] != size == image.shape[1:]:
+            image = np.moveaxis(image, 0, -1)
+        return load_image(rounded(image)) if as_pixels else displayed(image)
     try:
         return load_image(image)
     except ImageError as error:

@@ -10,5 +10,6 @@ from tfcam.targets.detection import Box
 from tfcam.targets.regression import Regression
 from tfcam.targets.segmentation import Segmentation
 from tfcam.targets.similarity import Similarity
+from tfcam.targets.tagging import Tag
 
-__all__ = ["Box", "Difference", "Regression", "Segmentation", "Similarity", "Top"]
+__all__ = ["Box", "Difference", "Regression", "Segmentation", "Similarity", "Tag", "Top"]

@@ -129,6 +129,8 @@ def class_indices(
     """
     if isinstance(target, np.ndarray | tf.Tensor):
         target = read_labels(target, classes) if np.ndim(target) else np.asarray(target).item()
+    elif isinstance(target, list) and target and all(map(_is_bool, target)):
+        target = read_labels(target, classes)
     many = target if isinstance(target, list | tuple) else [target] * batch
     if len(many) != batch:
         raise ValueError(
@@ -136,6 +138,10 @@ def class_indices(
         )
     pairs = [class_pair(one, classes, labels) for one in many]
     return np.asarray(pairs, np.int32).reshape(-1, 2)
+
+
+def _is_bool(target: Any) -> bool:
+    return isinstance(target, bool | np.bool_)
 
 
 def class_pair(target: Any, classes: int | None, labels: Sequence[str] | None) -> tuple[int, int]:
@@ -156,7 +162,7 @@ def class_index(target: Any, classes: int | None, labels: Sequence[str] | None) 
         return PREDICTED
     if isinstance(target, str):
         return _label_index(target, labels)
-    if isinstance(target, bool | np.bool_) or not isinstance(target, int | np.integer):
+    if _is_bool(target) or not isinstance(target, int | np.integer):
         raise TypeError(
             "A target must be a class index, a label, None for the predicted class, a Difference, "
             "a list of these, or a callable outputs -> (B,); "
@@ -234,7 +240,8 @@ def class_outputs(outputs: Any) -> tf.Tensor:
     if not shape.rank or any(side != 1 for side in shape[1:-1]):
         raise ValueError(
             f"To explain a class the model must return (B, classes); it returns {tuple(shape)}. "
-            "Pass target=lambda outputs: ..., which returns one number for each image, (B,)."
+            "Pass target=lambda outputs: ..., which returns one number for each image, (B,)"
+            f"{'; of a network that tags words tfcam.Tag(word)' if shape.rank == 3 else ''}."
         )
     return tf.reshape(outputs, (-1, shape[-1]))
 

@@ -14,13 +14,14 @@ from tfcam.targets.detection import Box
 from tfcam.targets.regression import Regression
 from tfcam.targets.segmentation import Segmentation
 from tfcam.targets.similarity import Similarity
+from tfcam.targets.tagging import Tag
 from tfcam.targets.two_classes import Classes, as_number
 
 # What an engine takes: pairs of classes (B, 2), a callable outputs -> (B,), or a ``Top``.
 ResolvedTarget = np.ndarray | Callable[[Any], tf.Tensor] | Top
 
 # Callable targets that hold no model, so that what is compiled for one can be kept.
-BY_VALUE = (Box, Regression, Segmentation, Similarity)
+BY_VALUE = (Box, Regression, Segmentation, Similarity, Tag)
 
 
 def chosen_targets(
