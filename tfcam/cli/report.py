@@ -50,16 +50,10 @@ def report(
 ) -> None:
     """Write a page: what was predicted, several maps, and how far they can be trusted."""
     name, typed = read_subject(image, text)
-<<<<<<< HEAD
-    stem = name_picture(name) if typed is None else name
-    path = check_target(file or Path(f"{stem}_report.html"), "A report", (".html",))
-    check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
-=======
     asked = name_options(options, [*DOORS["report"], WINDOW])
     parts = [name_picture(name) if typed is None else name, "report", *([asked] if asked else [])]
     path = check_target(file or Path(f"{'_'.join(parts)}.html"), "A report", (".html",))
-    check_new([path], overwrite, [image, model, options["labels"]])
->>>>>>> main
+    check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 

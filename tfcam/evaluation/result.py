@@ -146,16 +146,11 @@ class Evaluation:
         reasons: dict[str, list[str]] = {}
         for metric, reason in self.settings.get("not_measured", {}).items():
             reasons.setdefault(reason, []).append(metric)
-<<<<<<< HEAD
-        left_out = (f"not measured: {', '.join(names)}: {why}" for why, names in reasons.items())
-=======
-        for reason, names in reasons.items():
-            head += f"\nnot measured: {', '.join(names)}: {reason}"
-        head += "".join(f"\n{line}" for line in self.to_mind())
->>>>>>> main
+        lines = [f"not measured: {', '.join(names)}: {why}" for why, names in reasons.items()]
+        lines += self.to_mind()
         with pd.option_context("display.width", 200, "display.max_columns", 50):
             table = self.wide().round(3).to_string()
-        return printable_lines([head, *left_out, *table.split("\n")])
+        return printable_lines([head, *lines, *table.split("\n")])
 
     def to_mind(self) -> list[str]:
         """Say what to mind, a line for each finding."""
