@@ -14,7 +14,7 @@ EMPTY_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
 # NamedTuple calls so although it is public.
 FOREIGN = {
     *("_flatten_layers", "_functional", "_layers", "_nodes_by_depth", "_remat_mode"),
-    *("_keras_logits", "_keras_mask"),
+    *("_keras_logits", "_keras_mask", "_lookup_layer"),
     *("_asdict", "_fields", "_replace"),
 }
 # Rooms that hand on names; the others have a docstring alone.

@@ -25,6 +25,7 @@ from tfcam.targets.classes import Difference, Top
 
 FACTS = {
     "target": "tabby cat",
+    "others": "the same map elsewhere",
     "seen": 9,
     "count": 49,
     "layer": "block5/conv_{3}",  # a name in braces stays as it is

@@ -24,7 +24,7 @@ FINDINGS = {
     "no_positive_evidence": Known(
         "Nothing in this map speaks for {target}: all of it is zero or negative, so that the "
         "heatmap is empty. Look at `raw`, another layer, or the class that is predicted.",
-        "Nowhere in the image does what the layer sees speak for the explained class: it says "
+        "Nowhere does what the layer sees speak for the explained class: it says "
         "nothing of it, or speaks against it.",
         "Look at `raw`, explain another layer, or explain the class that is predicted.",
     ),
@@ -209,11 +209,10 @@ FINDINGS = {
         "`kernel_shap`, which shares out what parts do together.",
     ),
     "unsupported": Known(
-        "Hiding what the map marks lowers the number of {target} hardly more than the same map "
-        "elsewhere (p = {p_value:.2g}): {verdict} by the removal test. It may not show what the "
-        "model uses.",
-        "Chance does as much: the map is wrong, or any part of the picture matters as much, as "
-        "where an object fills it or stands there several times.",
+        "Hiding what the map marks lowers the number of {target} hardly more than {others} "
+        "(p = {p_value:.2g}): {verdict} by the removal test. It may not show what the model uses.",
+        "Chance does as much: the map is wrong, or any other part matters as much, as where an "
+        "object fills a picture, or what is meant stands there several times.",
         "Read the map's `verification`, try another layer or method, and take this map for no "
         "evidence.",
     ),

@@ -131,3 +131,24 @@ def test_hiding_a_word_hides_all_of_its_pieces():
         hidden[0, own] = mask
         fall = score(given["token_ids"]) - score(hidden)
         assert found.raw[word] == pytest.approx(fall, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["Roberta", "XLMRoberta", "Bert"])
+def test_a_stream_goes_on_with_the_same_tokenizer_without_a_key(family, tmp_path):
+    """Made anew, as in another process; one with other pieces is another."""
+    options = {"to": tmp_path, "method": "gradient_input", "target": 0}
+
+    def fresh():
+        keras.backend.clear_session()
+        return classifier(family)
+
+    first = tfcam.stream(fresh(), SENTENCES, **options).raws
+    np.testing.assert_array_equal(tfcam.stream(fresh(), SENTENCES, **options).raws, first)
+    if family == "Roberta":
+        other, known = fresh(), byte_pairs()
+        merges = [*known["merges"][1::-1], *known["merges"][2:]]
+        other.preprocessor.tokenizer.set_vocabulary_and_merges(known["vocabulary"], merges)
+        with pytest.raises(ValueError, match="holds a store of maps with other settings"):
+            tfcam.stream(other, SENTENCES, **options)

@@ -73,14 +73,17 @@ def _marks_in_order(source: Source, numbers: Iterable[int]) -> Iterator[Mark]:
         yield mark_of(example)
 
 
-def check_same(number: int, name: str, kept: Mark, now: Mark | None) -> None:
-    """Check that a picture that a run has done is still what it was.
+def check_same(
+    number: int, name: str, kept: Mark, now: Mark | None, unit: str = "pictures"
+) -> None:
+    """Check that a picture or text that a run has done is still what it was.
 
     Args:
         number: Its place in the data.
         name: Its name.
         kept: What the run keeps of it; a part that is None is not compared.
         now: What the data give there; None where they end before.
+        unit: What the data hold, in words.
 
     Raises:
         ValueError: If it is not.
@@ -94,7 +97,7 @@ def check_same(number: int, name: str, kept: Mark, now: Mark | None) -> None:
     else:
         return
     raise ValueError(
-        "The data must give the same pictures in the same order to go on with a run that was "
+        f"The data must give the same {unit} in the same order to go on with a run that was "
         f"stopped; number {number} {what} now ({name!r}). Do not shuffle, or begin anew in "
         "another folder."
     )

@@ -41,6 +41,8 @@ def frozen(concrete: Any) -> Callable[..., Any]:
         >>> float(fixed(tf.constant(5.0)))
         10.0
     """
+    # Tables are filled already: what did so is of no use here, and TensorFlow can't write it down.
+    concrete.graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
     try:
         constant = convert_variables_to_constants_v2(concrete)
     except ValueError:  # of the gradient of a loop, as of a recurrent layer

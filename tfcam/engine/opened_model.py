@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
+from tfcam.engine.refusals import check_black_box, check_embedded, check_tokens
 from tfcam.engine.runner import AsItIs, Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
@@ -24,7 +25,8 @@ from tfcam.passes.attention import reading_attentions
 from tfcam.passes.reading import Need
 from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.preprocessing.others import prepare_others
+from tfcam.preprocessing.prepare import Prepared, prepare
 from tfcam.preprocessing.text_readers import Text, TextReader, find_reader, strings_in
 from tfcam.preprocessing.texts import read_texts
 from tfcam.targets.two_classes import Classes
@@ -70,7 +72,12 @@ class OpenedModel:
 
     @property
     def is_text(self) -> bool:
-        """Whether a text is explained, of which each word has an embedding."""
+        """Whether a text is explained: strings, or numbers of which each has an embedding."""
+        return self.has_embeddings or self.input.behind is not None
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether each word of a text has an embedding, as those in a bag of words have not."""
         return self.graph.embedding(self.which) is not None
 
     def split(self, inputs: Any, preprocess: Preprocess = "auto") -> tuple[Any, list[Any]]:
@@ -229,8 +236,10 @@ class OpenedModel:
         Raises:
             ValueError: If there is no such layer, or a method does not apply there.
         """
-        if layer is None and any(request.method.at_words for request in requests):
+        at_words = [request.method.name for request in requests if request.method.at_words]
+        if layer is None and at_words:
             layer = self.graph.embedding(self.which)
+            check_embedded(layer, at_words[0], self.graph.name)
         plain = int | float | str | None
         shared &= not settings.freeze and runner is None
         for request in requests:
@@ -260,7 +269,7 @@ class OpenedModel:
         asked: Asked,
     ) -> Engine:
         if self.graph.is_black_box:
-            _check_black_box(self.graph, requests, settings.freeze)
+            check_black_box(self.graph, requests, settings.freeze)
             runner = AsItIs()
         layered = any(request.method.layered for request in requests)
         places = []
@@ -269,7 +278,7 @@ class OpenedModel:
         taps = [place.tap for place in places]
         if any(Need.ATTENTIONS in request.method.needs for request in requests):
             with reading_attentions(self.graph):  # refuses what can't be read
-                _check_tokens(taps, self.input.is_text)
+                check_tokens(taps, self.input.is_text)
         heads: list[Head | None] = [None] * len(taps)
         if any(Need.CLASS_WEIGHTS in request.method.needs for request in requests):
             heads = [self.head_at(tap) for tap in taps]
@@ -330,33 +339,6 @@ def _read(reader: TextReader, texts: Text | list[Text]) -> tuple[Any, list[Any]]
         return read_texts(reader, texts)
     (text,), others = read_texts(reader, [texts])
     return text, [values[0] for values in others]
-
-
-def _check_black_box(graph: ModelGraph, requests: Sequence[Request], freeze: bool) -> None:
-    """Refuse what needs more of a black box than scores."""
-    for request in requests:
-        if not request.method.asks_scores_alone:
-            apply = (method.name for method in METHODS.values() if method.asks_scores_alone)
-            raise ValueError(
-                f"{request.method.name!r} needs layers or gradients, and the black box "
-                f"{graph.name!r} only gives scores. These methods apply: {', '.join(apply)}."
-            )
-    if freeze:
-        raise ValueError("freeze=True builds weights in, and a black box has none; leave it out.")
-
-
-def _check_tokens(taps: Sequence[Tap], of_text: bool) -> None:
-    if len(taps) > 1:
-        raise ValueError(
-            "A map of attention goes through all attentions and takes no list of layers; "
-            f"got {len(taps)}."
-        )
-    strange = [tap.name for tap in taps if tap.grid is None]
-    if strange and not of_text:
-        raise ValueError(
-            "A map of attention needs a layer of tokens, whose grid its map takes; "
-            f"{strange[0]!r} gives a map. Name a layer inside the transformer."
-        )
 
 
 def _is_stored(method: Method) -> bool:

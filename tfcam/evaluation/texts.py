@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcam.data.example import Skipped
 from tfcam.engine.opened_model import open_model
+from tfcam.engine.refusals import WORD_HIDING
 from tfcam.evaluation.aggregate import Tally
 from tfcam.evaluation.measure import Row
 from tfcam.evaluation.names import CandidateKey
@@ -65,6 +66,12 @@ def texts_in(
         ValueError: If one of the texts is none.
     """
     opened = open_model(model, input)
+    if opened.is_text and opened.others and opened.input.behind is not None:
+        names = ", ".join(repr(taken.name) for taken in opened.graph.inputs)
+        raise ValueError(
+            f"Methods are measured on texts where these are all that a model takes; {model.name!r} "
+            f"takes {names}. Explain and verify what you have one by one."
+        )
     if not (opened.is_text and _holds_strings(data)):
         return None
     source = open_texts(data, pairs=callable(preprocess) or opened.input.behind is None)
@@ -170,7 +177,9 @@ def evaluate_texts(
                 table.append(Row(name, *key, metric, value, target, label, likely))
 
     counts: list[int] = []
-    chosen = [as_request(method) for method in methods or TEXT_METHODS]
+    opened = open_model(question.model, question.input)
+    usual_methods = TEXT_METHODS if opened.has_embeddings else WORD_HIDING
+    chosen = [as_request(method) for method in methods or usual_methods]
     asked = [(request, place) for request in chosen for place in _places(request, layer)]
     with progress_bar(len(asked) + len(usual), "evaluating", progress) as advance:
         for request, place in asked:

@@ -12,6 +12,7 @@ import keras
 
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
+from tfcam.engine.refusals import WORD_HIDING
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import Cell, Run, explanation
 from tfcam.explainer.references import outputs_of, with_embeddings, with_words
@@ -122,9 +123,10 @@ def compare(
             "of them, or one model."
         )
     of_text = all(open_model(each, input).is_text for each in models)
-    requests = [
-        as_request(choice).at(places[0], of_text) for choice in methods or one_pass_methods()
-    ]
+    usual = one_pass_methods()
+    if of_text and not all(open_model(each, input).has_embeddings for each in models):
+        usual = list(WORD_HIDING)
+    requests = [as_request(choice).at(places[0], of_text) for choice in methods or usual]
     if len(places) > 1 and not any(request.method.placed for request in requests):
         raise ValueError("None of these methods explains a layer: leave out the layers.")
     settings = Settings(score, output, False, batch_size, grid)
@@ -232,8 +234,9 @@ def _places(
 
 def _columns(cells: Sequence[Sequence[Explanation]], layers: int) -> list[str]:
     """Name the layer or the class of each column, whichever there are several of, or both."""
+    nowhere = "words" if cells[0][0].text else "pixels"
     places = [
-        next((str(row[n].layer) for row in cells if row[n].layer), "pixels")
+        next((str(row[n].layer) for row in cells if row[n].layer), nowhere)
         for n in range(len(cells[0]))
     ]
     names = [str(explanation.name) for explanation in cells[0]]

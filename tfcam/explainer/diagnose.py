@@ -231,7 +231,7 @@ _LOOKS = {
     Method("activations", _read_activations, Need.NOTHING): (
         "it is part of the model, but was not called for this input"
     ),
-    Method("outputs", _read_outputs, Need.NOTHING, pixels=True): "",
+    Method("outputs", _read_outputs, Need.NOTHING, pixels=True, hides_words=True): "",
 }
 
 

@@ -302,5 +302,6 @@ class Explainer:
     def _progress_bar(self, count: int) -> AbstractContextManager[Advance]:
         """Open a bar for some pictures; it can't tell parts of those that are computed at once."""
         known = count > self._batch_size
-        total, unit = (count, "pictures") if known else (None, "")
+        unit = "texts" if self.pipeline.opened.is_text else "pictures"
+        total, unit = (count, unit) if known else (None, "")
         return progress_bar(total, "explaining", self._progress, unit)

@@ -27,7 +27,8 @@ from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
-from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare, prepare_others
+from tfcam.preprocessing.others import prepare_others
+from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare
 from tfcam.preprocessing.sizes import keep_their_sizes, runs_of_one_size
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import told_format
@@ -43,7 +44,11 @@ def default_method(model: keras.Model, layer: Layers, input: str | int | None) -
         TypeError: If it is no Keras model.
         ValueError: If there is no such input.
     """
-    return usual_method(open_model(model, input).is_text, layer)
+    opened = open_model(model, input)
+    usual = usual_method(opened.is_text, layer)
+    return (
+        usual if opened.has_embeddings or not opened.is_text or layer is not None else "occlusion"
+    )
 
 
 class Pipeline:

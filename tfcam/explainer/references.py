@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import OpenedModel
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.preprocessing.others import prepare_others
+from tfcam.preprocessing.prepare import Prepared, prepare
 from tfcam.preprocessing.texts import ReadText
 from tfcam.targets.by_value import single_tensor
 from tfcam.targets.similarity import Similarity

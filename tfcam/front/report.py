@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from tfcam.engine.candidate_layers import candidate_layers
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import GRID, Score
+from tfcam.engine.refusals import WORD_HIDING
 from tfcam.explainer.compare import compare
 from tfcam.explainer.explainer import Explainer
 from tfcam.images.kinds import ImageLike
@@ -104,7 +105,7 @@ def report(
     black_box = opened.graph.is_black_box
     usual = ["grad_cam", "layer_cam", "integrated_gradients"]
     if black_box or opened.is_text:
-        usual = ["occlusion"] if black_box else TEXT_METHODS
+        usual = ["occlusion"] if black_box else _usual_of_text(opened)
     chosen: list[MethodChoice] = list(usual if methods is None else methods)
     if not chosen:
         raise ValueError("methods must be a list that holds at least one; got an empty one.")
@@ -160,6 +161,11 @@ def report(
             model, image, methods=pixels, targets=[target], **shared
         )
     return Report(opened.graph.name, answers, found, comparisons)
+
+
+def _usual_of_text(opened: OpenedModel) -> list[str]:
+    """The methods for a text where none are named."""
+    return TEXT_METHODS if opened.has_embeddings else list(WORD_HIDING)
 
 
 def _answer(explanation: Explanation) -> Answer:

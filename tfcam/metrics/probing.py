@@ -19,7 +19,8 @@ from tfcam.metrics.probe_function import compiled
 from tfcam.model.given import split_batch
 from tfcam.model.labels import Labels
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.prepare import prepare, prepare_others
+from tfcam.preprocessing.others import prepare_others
+from tfcam.preprocessing.prepare import prepare
 from tfcam.targets.callables import (
     ClassScore,
     Each,

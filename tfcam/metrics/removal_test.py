@@ -179,7 +179,9 @@ def mark_unsupported(explanation: Explanation, removal: Removal) -> Explanation:
     """
     if removal.verdict == SUPPORTED:
         return explanation
-    found = finding("unsupported", target=explanation.name, **removal._asdict())
+    others = "other orders of its words" if explanation.text else "the same map elsewhere"
+    told = removal._asdict()
+    found = finding("unsupported", target=explanation.name, others=others, **told)
     return replace(explanation, findings=(*explanation.findings, found))
 
 

@@ -13,7 +13,8 @@ import tensorflow as tf
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.preprocessing.modes import Preprocess
-from tfcam.preprocessing.prepare import Prepared, prepare, prepare_others
+from tfcam.preprocessing.others import prepare_others
+from tfcam.preprocessing.prepare import Prepared, prepare
 from tfcam.preprocessing.texts import ReadText
 
 

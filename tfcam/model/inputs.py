@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +14,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.model.hooks import rewired
 from tfcam.model.scope_names import valid_scopes
-from tfcam.model.strings import Vectorization, blank_of, find_vectorization, takes_strings
+from tfcam.model.string_layers import (
+    Vectorization,
+    find_vectorizations,
+    past_strings,
+    takes_strings,
+)
+from tfcam.model.strings import blank_of
 from tfcam.model.tree import ModelTree
 
 _STEPPED = (
@@ -207,10 +211,14 @@ def _inputs(taken: Any, name: str | None = None) -> Any:
 def _behind_strings(tree: ModelTree, taken: Any) -> Any:
     """The inputs, with the numbers of texts in place of the strings."""
     inputs: list[Input] = tf.nest.flatten(taken)
-    behind = find_vectorization(tree, [one.shape for one in inputs])
-    inputs[behind.which] = replace(
-        inputs[behind.which], shape=(behind.length,), dtype="int64", behind=behind
-    )
+    for behind in find_vectorizations(tree, taken):
+        inputs[behind.which] = replace(
+            inputs[behind.which],
+            shape=(behind.length,),
+            dtype="int64",
+            behind=behind,
+            blank=behind.blank,
+        )
     return tf.nest.pack_sequence_as(taken, inputs)
 
 
@@ -318,11 +326,5 @@ def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
     """
     inputs: list[Input] = tf.nest.flatten(structure)
     ordered = [taken.as_taken(value) for taken, value in zip(inputs, values, strict=True)]
-    behind = next((taken.behind for taken in inputs if taken.behind is not None), None)
-    past_strings: AbstractContextManager[Any] = nullcontext()
-    if behind is not None:
-        numbers = ordered[behind.which]
-        ordered[behind.which] = tf.fill((tf.shape(numbers)[0], *behind.sides), "")
-        past_strings = rewired(tree, [behind.layer()], lambda *layer: lambda *args, **kw: numbers)
-    with valid_scopes(tree.odd_names), past_strings, tree.during_call():
+    with valid_scopes(tree.odd_names), past_strings(tree, inputs, ordered), tree.during_call():
         return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)

@@ -11,7 +11,6 @@ import numpy as np
 from tfcam.findings import Finding, finding
 from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image, to_channels
 from tfcam.images.window import AppliedWindow, Window
-from tfcam.model.given import split_batch
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
@@ -184,47 +183,6 @@ def _doubts(graph: ModelGraph, pictures: Sequence[Any], which: int) -> tuple[Fin
         return ()
     high = float(max(array.max() for array in arrays))
     return (finding("pixels_as_prepared", high=high, model=graph.name),)
-
-
-def prepare_others(
-    graph: ModelGraph,
-    values: Sequence[Any],
-    which: int,
-    count: int,
-    preprocess: Preprocess,
-) -> list[np.ndarray]:
-    """The inputs that are not explained, (count, ...) each: pictures prepared, all else as given.
-
-    A callable is for pictures where a picture is explained, else for the explained input alone.
-
-    Args:
-        graph: What is known of a model with several inputs.
-        values: What is given for each of the others, with or without the batch axis.
-        which: Which of the model's inputs is explained.
-        count: Number of examples.
-        preprocess: A mode, a family's name, a callable, "auto" or None.
-
-    Raises:
-        ValueError: If a value has another shape than its input.
-    """
-    if not values:
-        return []
-    known = graph.inputs
-    numbers = [number for number in range(len(known)) if number != which]
-    if callable(preprocess) and not known[which].is_image:
-        preprocess = "auto"
-    prepared = []
-    for number, value in zip(numbers, values, strict=True):
-        taken, how = known[number], preprocess if known[number].is_image else None
-        batch = split_batch(value, taken)
-        examples = [value] * count if batch is None else batch
-        if len(examples) != count:
-            raise ValueError(
-                f"All inputs must be of as many examples; {taken.name!r} has {len(examples)}, "
-                f"the explained one {count}."
-            )
-        prepared.append(prepare(graph, examples, how, number).inputs)
-    return prepared
 
 
 def _as_given(

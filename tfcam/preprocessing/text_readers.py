@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.model.graph import ModelGraph
+from tfcam.model.string_layers import Vectorization, arriving
 from tfcam.model.strings import tokenizer_of
 from tfcam.preprocessing.modes import Preprocess
 
@@ -26,6 +27,8 @@ class TextReader(NamedTuple):
         name: What a number is called where the words can't be told.
         whole: Whether all of the model's inputs come from the text.
         blanks: Numbers that are of no word in any text.
+        one_word: Whether each text is one word, as the value of a category is.
+        of_several: Whether numbers are of several words, as of pairs of them.
     """
 
     encode: Callable[[Sequence[Text]], list[np.ndarray]]
@@ -33,6 +36,8 @@ class TextReader(NamedTuple):
     name: Callable[[int], str]
     whole: bool
     blanks: frozenset[int] = frozenset()
+    one_word: bool = False
+    of_several: bool = False
 
 
 def find_reader(
@@ -53,15 +58,7 @@ def find_reader(
     if callable(preprocess):
         return _by_callable(graph, which, preprocess, text)
     if taken.behind is not None:
-        layer = taken.behind.layer()
-        vocabulary = layer.get_vocabulary
-        return TextReader(
-            lambda texts: [np.asarray(layer(tf.constant(list(texts))))],
-            0,
-            lambda number: str(vocabulary()[number]),
-            whole=False,
-            blanks=frozenset([0]),
-        )
+        return _by_layer(graph, taken.behind)
     tokenizer = tokenizer_of(graph.model)
     if tokenizer is None:
         return None
@@ -73,6 +70,27 @@ def find_reader(
         whole=True,
         blanks=frozenset(int(number) for number in special if number is not None),
     )
+
+
+def _by_layer(graph: ModelGraph, behind: Vectorization) -> TextReader:
+    """What the model's own layer makes of strings."""
+
+    def encode(texts: Sequence[Text]) -> list[np.ndarray]:
+        strings = tf.constant(list(texts))
+        if not behind.direct:
+            strings = arriving(graph, graph.structure, behind, strings)
+        return [behind.numbers(strings)]
+
+    def name(number: int) -> str:
+        vocabulary = getattr(behind.layer(), "get_vocabulary", None)
+        if vocabulary is None:
+            return str(number)
+        return str(vocabulary()[number - 1 if behind.is_bag else number])
+
+    blanks = frozenset() if behind.is_whole else frozenset([0])
+    several = bool(behind.layer().get_config().get("ngrams"))
+    about: dict[str, bool] = {"one_word": behind.is_whole, "of_several": several}
+    return TextReader(encode, 0, name, whole=False, blanks=blanks, **about)
 
 
 def _by_callable(

@@ -65,10 +65,17 @@ def read_texts(
     inputs = reader.encode(texts)
     numbers = inputs.pop(reader.which)
     _check_numbers(numbers, len(texts))
+    if reader.one_word:
+        return [_whole(str(text), row) for text, row in zip(texts, numbers, strict=True)], inputs
     contents = _Contents(reader, texts[0])
     return [
         _read(reader, contents, parts, row) for parts, row in zip(segmented, numbers, strict=True)
     ], inputs
+
+
+def _whole(text: str, numbers: np.ndarray) -> ReadText:
+    """A text that is one word."""
+    return ReadText(text, numbers, (text,), ((0, len(text)),), np.zeros(len(numbers), np.int32))
 
 
 def _check_numbers(numbers: np.ndarray, count: int) -> None:
@@ -116,7 +123,7 @@ def _read(
     start = cut = 0
     for segment, places in zip(segments, _places(numbers, contents, segments), strict=True):
         content = numbers[places].tolist()
-        found = _words_of(content, segment, contents)
+        found = None if reader.of_several else _words_of(content, segment, contents)
         if found is None:
             names = [reader.name(number) for number in content]
             owners[places] = len(words) + np.arange(len(places))

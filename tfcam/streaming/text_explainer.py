@@ -43,6 +43,9 @@ class TextExplainer(ShardExplainer):
             pixels=[each.pixels for each in batch.reads],
         )
 
+    def _check_shape(self, key: str, shape: tuple[int, ...]) -> None:
+        """Texts have as many values as words, each its own number."""
+
     def _split(self, reads: Sequence[Read]) -> tuple[Any, list[Any]]:
         """Read the texts of a full batch, and what else the model takes."""
         texts = [text_of(read.pixels) for read in self._filled(reads)]

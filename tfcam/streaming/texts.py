@@ -84,6 +84,12 @@ def open_source(
     opened = open_model(model)
     if not opened.is_text:
         return open_data(data, **options, floats=True, window=split_window(preprocess)[0])
+    if opened.others and opened.input.behind is not None:
+        names = ", ".join(repr(taken.name) for taken in opened.graph.inputs)
+        raise ValueError(
+            f"stream is for models of which a text is all that they take; {model.name!r} takes "
+            f"{names}. Explain what you have one by one."
+        )
     return open_texts(data, pairs=callable(preprocess) or opened.input.behind is None)
 
 

@@ -178,9 +178,10 @@ def take_up(store: Shards, source: Source, progress: bool | None) -> None:
     if ended := store.finished and source.count is None:
         places = itertools.chain(places, [sum(store.counts().values())])
     now = marks(source, places)
-    with progress_bar(source.count, "comparing", progress, "pictures") as advance:
+    unit = "texts" if source.unit else "pictures"
+    with progress_bar(source.count, "comparing", progress, unit) as advance:
         for row in rows:
-            check_same(row.number, row.key, row.mark, next(now, None))
+            check_same(row.number, row.key, row.mark, next(now, None), unit)
             advance()
         if ended and next(now, None) is not None:
             raise ValueError(

@@ -43,6 +43,13 @@ _OF_CLASSES = (
 _LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
 
 
+# What is another in each process, or says nothing of what a layer does: KerasHub lists layers by
+# their places in memory.
+_OF_THE_PROCESS = ("call", "history", "_functional_layer_ids")
+# What a tokenizer of KerasHub holds besides its settings; tables that are made of it tell no more.
+_OF_TOKENIZERS = ("merges", "proto", "vocabulary")
+
+
 class UntoldError(ValueError):
     """A value holds what can't be read, so that it can't be told from others."""
 
@@ -244,11 +251,15 @@ class _Digester:
     def _add_operation(self, operation: keras.Operation) -> None:
         """Of a layer or model all but names and weights: a digest of these stands beside."""
         kind: type = type(operation)
+        if _is_tokenizer(operation):
+            content = {name: getattr(operation, name, None) for name in _OF_TOKENIZERS}
+            self._add_all("tokenizer", kind, operation.get_config(), content)
+            return
         keras_names, own = names_set_by_keras(kind), vars(operation)
         mine = {
             name: part
             for name, part in own.items()
-            if name not in (*keras_names, "call", "history") and not name.startswith("_self_")
+            if name not in (*keras_names, *_OF_THE_PROCESS) and not name.startswith("_self_")
         }
         theirs = {
             name: part
@@ -288,6 +299,14 @@ class _Digester:
                 self._say("node", order.get(id(node.operation)))
                 self._add_all("calls", node.operation, *map(number, [*given, *made]))
         self._add_all("outputs", *map(number, model.outputs))
+
+
+def _is_tokenizer(operation: Any) -> bool:
+    """Whether a layer is a tokenizer as KerasHub has it, with no code of somebody's own."""
+    kinds = [kind for kind in type(operation).__mro__ if kind.__name__ == "Tokenizer"]
+    hub = any(kind.__module__.startswith(("keras_hub.", "keras_nlp.")) for kind in kinds)
+    own = vars(operation).get("call") is not None
+    return hub and not own and is_installed(None, type(operation).__module__)
 
 
 def _kind(value: list[Any] | tuple[Any, ...]) -> str:
