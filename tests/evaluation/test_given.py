@@ -65,6 +65,7 @@ FORMS = {
     "lists": (list(PICTURES), LABELS.tolist()),
     "a list of arrays": [PICTURES, LABELS],
     "with weights": (PICTURES, LABELS, np.ones(6)),
+    "loaded whole": {"image": PICTURES, "label": LABELS},
 }
 
 

@@ -54,11 +54,11 @@ def test_the_numbers_are_those_of_explain_and_the_metric(unet, target):
     wanted = tfcam.metrics.deletion(probe, explained.heatmaps, steps=4).area
     np.testing.assert_allclose(found.table["value"], wanted, rtol=1e-3)
     np.testing.assert_allclose(found.table["probability"], probe.probabilities, rtol=1e-4)
+    assert set(found.table["label"]) == {explained[0].name}
     if callable(target):
         np.testing.assert_allclose(
             found.table["probability"], [one.score for one in explained], rtol=1e-4
         )
-        assert set(found.table["label"]) == {explained[0].label}
 
 
 def test_recommend_and_a_folder_tell_targets_apart(unet, tmp_path):
@@ -69,5 +69,10 @@ def test_recommend_and_a_folder_tell_targets_apart(unet, tmp_path):
     assert choice.evaluation.settings["target"] == "segmentation of class 1"
     with pytest.raises(ValueError, match="target"):
         tfcam.recommend(unet, PICTURES, **asked, **one | {"target": tfcam.Segmentation(2)})
+    of_one_name = [lambda o, c=c: tf.reduce_sum(o[..., c], axis=[1, 2]) for c in (0, 1)]
+    kept = {"metrics": ["entropy"], "methods": ["grad_cam"], "to": tmp_path / "other"}
+    tfcam.evaluate(unet, PICTURES, target=of_one_name[0], **kept)
+    with pytest.raises(ValueError, match="target_digest"):
+        tfcam.evaluate(unet, PICTURES, target=of_one_name[1], **kept)
     with pytest.raises(TypeError, match=r"or a callable outputs -> \(B,\); got \[1\]"):
         tfcam.evaluate(unet, PICTURES, target=[1])

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 import tfcam
 from tests import networks
@@ -105,6 +106,13 @@ def test_pictures_of_several_sizes_together(make, tmp_path):
     wanted = [tfcam.explain(model, picture, **asked) for picture in pictures]
     for found, one in zip(tfcam.Explainer(model, **asked)(pictures), wanted, strict=True):
         np.testing.assert_allclose(found.heatmap, one.heatmap, atol=1e-3)
+    files = [tmp_path / f"{number}.png" for number in range(4)]
+    for file, picture in zip(files, pictures, strict=True):
+        Image.fromarray(picture[..., 0].astype("uint16") * 16).save(file)  # 12 bits of 16
+    window = tfcam.images.Window(0, 4095, "unit")
+    alone = tfcam.explain(model, files[2], preprocess=window).heatmap
+    read = tfcam.Explainer(model, preprocess=window)(files[1:3])[1]
+    np.testing.assert_allclose(read.heatmap, alone, atol=1e-3)
     options = {"methods": ["grad_cam"], "metrics": ["entropy"], "baselines": ()}
     table = tfcam.evaluate(model, pictures, **options, **asked).table
     np.testing.assert_allclose(table["probability"], [one.probability for one in wanted], rtol=1e-3)

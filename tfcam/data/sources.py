@@ -83,7 +83,9 @@ def open_data(
         return _of_list([data], read_picture)
     if isinstance(data, keras.utils.PyDataset):
         return _of_batches(data, read_picture)
-    data = only_part(data) if _is_batch_in_dict(data) else data
+    if _holds_arrays(data) and "image" in data and len(data) > 1:  # as data sets are loaded whole
+        return _of_tf_data(tf.data.Dataset.from_tensor_slices(dict(data)), read_picture)
+    data = only_part(data) if _holds_arrays(data) else data
     pair = zip_pair(data)
     if pair is not None:
         return _of_list(pair, read_picture)
@@ -96,9 +98,9 @@ def open_data(
     )
 
 
-def _is_batch_in_dict(data: Any) -> bool:
-    """Whether data are {"name": images}."""
-    return isinstance(data, Mapping) and len(data) == 1 and all(map(is_array, data.values()))
+def _holds_arrays(data: Any) -> bool:
+    """Whether data are arrays by name, such as {"image": images, "label": labels}."""
+    return isinstance(data, Mapping) and bool(data) and all(map(is_array, data.values()))
 
 
 def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Source:

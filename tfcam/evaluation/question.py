@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from tfcam.data.example import Example
 from tfcam.engine.opened_model import OpenedModel, open_model
@@ -22,7 +23,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
 from tfcam.preprocessing.sizes import keep_their_sizes, runs_of_one_size
 from tfcam.targets.callables import name_of, told_format
-from tfcam.targets.classes import Target, pair_name
+from tfcam.targets.classes import NOTHING, Target, pair_name
 from tfcam.targets.labels import label_of_output
 from tfcam.targets.resolve import chosen_targets
 from tfcam.targets.two_classes import NUMBER
@@ -145,12 +146,19 @@ class Question:
             found.append([*missing, *about])
         return found
 
-    def label(self, target: int) -> str:
-        """Say in words what is explained: a class, unless the same of all pictures."""
+    def label(self, pair: Sequence[int] | np.ndarray) -> str:
+        """Say in words what is explained: a class, unless the same of all pictures.
+
+        Args:
+            pair: The class, and the one that it is held against.
+        """
+        target = pair[0]
         if target == NUMBER:
             return "the number"
         if self.own_target is not None:
             return name_of(self.own_target)
+        if pair[1] != NOTHING:
+            return pair_name(pair, self.known_labels)
         return str(target) if self.known_labels is None else self.known_labels[target]
 
     @property

@@ -262,7 +262,7 @@ class EvaluationRun:
         rows = measure_batch(
             [case.example for case in cases],
             probe,
-            [self._question.label(target) for target in probe.targets],
+            [self._question.label(pair) for pair in probe.pairs],
             self._candidates,
             self._measures,
             self._tally,

@@ -32,7 +32,7 @@ from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.text_readers import strings_in
 from tfcam.streaming.texts import open_texts, text_of
-from tfcam.targets.classes import Difference
+from tfcam.targets.classes import NOTHING, Difference
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
@@ -173,7 +173,7 @@ def evaluate_texts(
             for metric in better:
                 values = supported if metric == SUPPORTED else getattr(erased, metric)
                 value = float(values[place])
-                label = question.label(target)
+                label = question.label((target, NOTHING))
                 table.append(Row(name, *key, metric, value, target, label, likely))
 
     counts: list[int] = []

@@ -21,6 +21,7 @@ from tfcam.explainer.assemble import Cell, Run, explanation, joined
 from tfcam.explainer.references import outputs_of, with_embeddings, with_words
 from tfcam.explainer.words import checked_words
 from tfcam.images.loading import load_image
+from tfcam.images.window import Window
 from tfcam.methods.registry import Request
 from tfcam.model.graph import Asked, forget
 from tfcam.model.labels import Labels
@@ -254,10 +255,9 @@ class Pipeline:
         """
         opened, runs = self.opened, [slice(0, len(pictures))]
         if len(pictures) > 1 and keep_their_sizes(opened.graph, opened.which):
-            window = getattr(self.preprocess, "limits", None)
-            pictures = [
-                one if hasattr(one, "shape") else load_image(one, window=window) for one in pictures
-            ]
+            if isinstance(self.preprocess, Window):  # with which files are read later
+                return pictures, [slice(at, at + 1) for at in range(len(pictures))]
+            pictures = [one if hasattr(one, "shape") else load_image(one) for one in pictures]
             runs = runs_of_one_size(pictures)
         starts = [(at, run.stop) for run in runs for at in range(run.start, run.stop, size)]
         return pictures, [slice(at, min(at + size, stop)) for at, stop in starts]
