@@ -42,6 +42,7 @@ WIDTH, DPI, ACROSS = 480, 80, 3
 HEART, STAR = KINDS.index("heart"), KINDS.index("star")
 TWO = draw_scene(4, kinds=["heart", "star"]).image
 SIDES = TWO.shape
+PHOTO = np.hstack([chelsea()[:, 75:375], coffee()[50:350, 150:450]])
 WORTH = {"lovely": 2.0, "dull": -2.0, "not": -1.0, "but": 0.2}  # of words, to a critic
 WORDS = ["a", "and", "film", "the", "ending", *WORTH]
 
@@ -216,9 +217,8 @@ def by_method(name: str) -> tfcam.Explanation:
     """A cat beside a cup, by MobileNetV2; of attention, a heart beside a star by a transformer."""
     if Need.ATTENTIONS in tfcam.METHODS[name].needs:
         return tfcam.explain(transformer(), TWO, method=name, target="heart", labels=KINDS)
-    photo = np.hstack([chelsea()[:, 75:375], coffee()[50:350, 150:450]])
     model = keras.applications.MobileNetV2()
-    return tfcam.explain(model, photo, method=name, target="Egyptian cat", progress=False)
+    return tfcam.explain(model, PHOTO, method=name, target="Egyptian cat", progress=False)
 
 
 def shape(model: Any, *, target: Any = "heart", **options: Any) -> tfcam.Explanation:
@@ -397,11 +397,13 @@ SECTIONS = {
 
 
 def draw(name: str) -> bytes:
-    """Draw one, as a notebook shows it; a PNG."""
+    """Draw one: the map over its picture, or what a notebook shows of no picture; a PNG."""
     shown = SHOWN[name]
     result = shown.draw()
     if name in FOUND and name not in [each.code for each in result.findings]:
         raise ValueError(f"{name} is not found, but {result.findings}")
+    if result.heatmap.ndim == 2:
+        return cv2.imencode(".png", result.picture(signed=shown.signed)[..., ::-1])[1].tobytes()
     ax, buffer = result.plot(signed=shown.signed), io.BytesIO()
     ax.figure.savefig(buffer, dpi=DPI)
     plt.close(ax.figure)

@@ -53,6 +53,7 @@ WRONG = {
     "explain a.png --model shapes --output a.jpg": r"saved as \.png or \.npz",
     "explain a.png --model shapes --output a.png": "'a.png' must be another file than those",
     "explain a.png --model shapes --choose-layer": "there is none: name the layer with --layer",
+    "ratings nowhere": "There must be a folder of tfcam rate at 'nowhere'; there is none",
     "compare a.png --model shapes --method layercam": r"got 'layercam'\. Did you mean 'layer_cam'",
     "compare a.png --model shapes --model shaeps": r"No network 'shaeps'",
     "diagnose b.png --model shapes": r"there is none at 'b\.png'",
@@ -90,7 +91,7 @@ def typed(*arguments, **environment):
         [sys.executable, "-c", PROGRAM, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "300", **environment},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "300"} | environment,
         timeout=120,
         check=False,
     )
@@ -117,6 +118,14 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(command):
     assert re.search(WRONG[command], " ".join(found.stderr.split()))
     assert loaded == "[]"
     assert os.times().children_user - began[1] < 2
+
+
+@pytest.mark.parametrize("command", ["app", "rate a.png --model shapes --to ratings"])
+def test_what_is_not_installed_is_told_before_tensorflow_is_loaded(command, tmp_path):
+    (tmp_path / "gradio.py").write_text("raise ImportError")
+    found, loaded = typed(*command.split(), PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    assert (found.returncode, loaded) == (2, "[]")
+    assert "needs gradio: python -m pip install 'tfcam[app]'" in found.stderr
 
 
 @pytest.mark.parametrize("command", ["--help", "methods", "metrics"])

@@ -152,3 +152,57 @@ def test_a_stream_goes_on_with_the_same_tokenizer_without_a_key(family, tmp_path
         other.preprocessor.tokenizer.set_vocabulary_and_merges(known["vocabulary"], merges)
         with pytest.raises(ValueError, match="holds a store of maps with other settings"):
             tfcam.stream(other, SENTENCES, **options)
+
+
+def written():
+    """What a network that writes is made of: a tokenizer of byte pairs, and small sizes."""
+    known = byte_pairs()
+    known["vocabulary"]["<|endoftext|>"] = len(known["vocabulary"])
+    return known, {**SMALL, "max_sequence_length": 48}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_next_word_that_a_network_writes():
+    """Of GPT-2, whose table of embeddings names the next word, too: a word left out, by hand."""
+    known, sizes = written()
+    tokenizer = hub.tokenizers.GPT2Tokenizer(**known)
+    keras.utils.set_random_seed(1)
+    backbone = hub.models.GPT2Backbone(vocabulary_size=tokenizer.vocabulary_size(), **sizes)
+    preprocessor = hub.models.GPT2CausalLMPreprocessor(tokenizer, sequence_length=LENGTH)
+    model = hub.models.GPT2CausalLM(backbone, preprocessor=preprocessor)
+    asked = {"target": lambda outputs: outputs[:, 9, 5], "method": "occlusion"}
+    found = tfcam.explain(model, "the film is bad", **asked)
+    assert found.words == ("the", "film", "is", "bad")
+    given = {name: np.array(value) for name, value in preprocessor(["the film is bad"])[0].items()}
+
+    def score(numbers):
+        return float(model({**given, "token_ids": numbers}, training=False)[0, 9, 5])
+
+    first = given["token_ids"].copy()
+    (place,) = np.flatnonzero(first[0] == tokenizer.token_to_id("Ġfilm"))
+    first[0, place] = tokenizer.pad_token_id or 0
+    assert found.raw[1] == pytest.approx(score(given["token_ids"]) - score(first), abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_that_translates_is_told_what_was_written():
+    known, sizes = written()
+    tokenizer = hub.tokenizers.BartTokenizer(**known)
+    backbone = hub.models.BartBackbone(vocabulary_size=tokenizer.vocabulary_size(), **sizes)
+    preprocessor = hub.models.BartSeq2SeqLMPreprocessor(
+        tokenizer, encoder_sequence_length=LENGTH, decoder_sequence_length=12
+    )
+    model = hub.models.BartSeq2SeqLM(backbone, preprocessor=preprocessor)
+
+    def both(texts):
+        return preprocessor({"encoder_text": list(texts), "decoder_text": ["the"] * len(texts)})
+
+    asked = {"target": lambda outputs: outputs[:, 2, 5]}
+    with pytest.raises(ValueError, match="does not take strings. Pass preprocess=, .*'decoder_tok"):
+        tfcam.explain(model, TEXT, **asked)
+    found = tfcam.explain(model, TEXT, preprocess=both, input="encoder_token_ids", **asked)
+    assert found.words == WORDS
+    (own,) = model({name: np.array(value) for name, value in both([TEXT])[0].items()})
+    assert found.score == pytest.approx(float(own[2, 5]), rel=1e-3)

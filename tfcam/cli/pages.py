@@ -21,12 +21,13 @@ from tfcam.cli.arguments import (
 from tfcam.cli.checks import check_new
 from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, RESULTS, RUNNING, flags
-from tfcam.cli.terminal import complain, say
+from tfcam.cli.terminal import complain, load_tensorflow, say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import LABELS, LAYER, METHODS, OUTPUT, PREPROCESS, SEED, TARGET
 from tfcam.engine.picture_options import WINDOW
 from tfcam.engine.store_options import KEY
 from tfcam.images.window import Limits
+from tfcam.utils.extras import import_gradio
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.foreign_models import is_sealed, sealed_reader
 
@@ -76,8 +77,6 @@ def app(
     **options: Any,
 ) -> None:
     """Open a page in the browser: drop a picture on it, and see where networks look."""
-    from tfcam.pages.serving import import_gradio
-
     import_gradio("tfcam app")
     names, options = model or ["shapes"], with_window(options)
     read = (options["labels"], options["preprocess"], options["output"])
@@ -133,9 +132,8 @@ def rate(
     **options: Any,
 ) -> None:
     """Open a page on which people say, blindly, which of two maps is better."""
-    from tfcam.pages.serving import import_gradio, serve
-
     gradio = import_gradio("tfcam rate")
+    load_tensorflow()  # in quiet
     paths = [path for path in expand(images) if _is_picture(path, options["window"])]
     chosen = {name: options[name] for name in ("layer", "target", "seed", "key")}
     options = with_window(options)
@@ -143,6 +141,7 @@ def rate(
     network = open_network(model, *read, unsafe, imports)
     from tfcam.pages.rate import build
     from tfcam.pages.rating import Rating
+    from tfcam.pages.serving import serve
 
     pictures, methods = tuple(map(Path, paths)), tuple(options["methods"] or ())
     rating = Rating(network, pictures, methods, to, most=most, repeats=repeats, **chosen)
@@ -157,12 +156,15 @@ def ratings(
     overwrite: Overwrite = False,
 ) -> None:
     """Say what people's ratings tell: strengths with intervals, agreement, consistency."""
-    from tfcam.evaluation.ratings import read_ratings, strengths
-    from tfcam.evaluation.ratings_page import ratings_page, sentences
-
+    if not folder.exists():
+        raise ValueError(f"There must be a folder of tfcam rate at '{folder}'; there is none.")
     if html is not None:
         check_target(html, "A page of ratings", (".html",))
     check_new([html], overwrite, [])
+    load_tensorflow()  # in quiet
+    from tfcam.evaluation.ratings import read_ratings, strengths
+    from tfcam.evaluation.ratings_page import ratings_page, sentences
+
     table = read_ratings(folder)
     for sentence in sentences(table):
         say(sentence)

@@ -16,12 +16,12 @@ from tfcam.utils.terminal_text import make_printable
 
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
-    """Report bad input on one line, with exit code 2; a bug keeps its traceback."""
+    """Report bad input, and what is not installed, on one line; a bug keeps its traceback."""
     try:
         yield
     except BrokenPipeError:  # who reads has gone, as in "tfcam methods | head"
         raise
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         complain(error)
         raise typer.Exit(2) from None
 

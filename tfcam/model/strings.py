@@ -38,7 +38,9 @@ def find_words(calls: CallGraph) -> int:
     sizes = {0: 0}
     for call in calls.calls:
         if isinstance(call.operation, keras.layers.Embedding):
-            for number in calls.sources.get((*call.inputs, "")[0], ()):
+            taken = calls.sources.get((*call.inputs, "")[0], ())
+            # A table that is used backwards, to name the next word, takes what comes from all.
+            for number in taken if len(taken) == 1 else ():
                 sizes[number] = max(sizes.get(number, 0), int(call.operation.input_dim))
     return max(sizes, key=lambda number: sizes[number])
 

@@ -10,10 +10,11 @@ from typing import Any
 from tfcam.figures.palette import ALPHA
 from tfcam.model.labels import Labels
 from tfcam.pages.networks import Network, offered
-from tfcam.pages.serving import HERE, SAVE, import_gradio, new_page, serve, updates
+from tfcam.pages.serving import HERE, SAVE, new_page, serve, updates
 from tfcam.pages.showing import DOWNLOADS, FORMS
 from tfcam.pages.visits import Changes, Session, Visits, parts_of, said, telling
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.utils.extras import import_gradio
 from tfcam.utils.progress import watched
 
 

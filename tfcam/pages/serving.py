@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from tfcam.pages.looking import MAX_BYTES
-from tfcam.utils.extras import import_extra
 from tfcam.utils.validation import check_count
 
 HERE = "127.0.0.1"
@@ -54,18 +53,6 @@ pre.lines { overflow-x: auto; padding: .8rem; background: #f4f4f4; color: #1c1c1
 .gradio-container figure.given { max-width: 14rem; margin-top: 1rem }
 :focus-visible { outline: .2rem solid #0b57d0 !important; outline-offset: .15rem }
 """
-
-
-def import_gradio(user: str) -> ModuleType:
-    """Import Gradio, or say what to install.
-
-    Args:
-        user: Who needs it, as the user knows it.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
-    return import_extra("gradio", extra="app", user=user)
 
 
 def new_page(gradio: ModuleType, title: str) -> Any:

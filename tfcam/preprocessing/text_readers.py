@@ -64,7 +64,7 @@ def find_reader(
         return None
     special = (getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "start", "end"))
     return TextReader(
-        lambda texts: _values(graph, graph.model.preprocessor(x=_segments(texts)), which)[0],
+        lambda texts: _values(graph, _preprocessed(graph, _segments(texts)), which)[0],
         which,
         lambda number: str(tokenizer.id_to_token(number)),
         whole=True,
@@ -109,6 +109,24 @@ def _by_callable(
 def beside_nothing(segment: str, text: Text) -> Text:
     """A segment as the first of a text of as many as another has; the others are empty."""
     return segment if isinstance(text, str) else (segment, *("",) * (len(text) - 1))
+
+
+def _preprocessed(graph: ModelGraph, segments: Any) -> Any:
+    """What the model's own preprocessor makes of texts.
+
+    Raises:
+        ValueError: If it takes none, or not so many segments.
+    """
+    try:
+        return graph.model.preprocessor(x=segments)
+    except Exception as error:
+        names = ", ".join(repr(taken.name) for taken in graph.inputs)
+        given = "strings" if isinstance(segments, tf.Tensor) else f"{len(segments)} segments"
+        raise ValueError(
+            f"The preprocessor of {graph.name!r} does not take {given}. Pass preprocess=, a "
+            f"function of a list of texts that gives all of the model's inputs, {names}, as that "
+            "of a network that writes, which takes the words so far as well."
+        ) from error
 
 
 def _segments(texts: Sequence[Text]) -> Any:

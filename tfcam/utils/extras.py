@@ -31,3 +31,15 @@ def import_extra(module: str, extra: str, user: str) -> ModuleType:
         raise ImportError(
             f"{user} needs {package}: python -m pip install 'tfcam[{extra}]'."
         ) from error
+
+
+def import_gradio(user: str) -> ModuleType:
+    """Import Gradio, or say what to install.
+
+    Args:
+        user: Who needs it, as the user knows it.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    return import_extra("gradio", extra="app", user=user)
