@@ -21,6 +21,12 @@ def pictures(at_work):
     shutil.copy("x.png", "in/x.png")
     os.link("x.png", "hard.png")
     Path("soft.png").symlink_to("x.png")
+    Path("own.py").write_text("def own(x): return x")
+    for name in ("own.png", "own.html"):
+        os.link("own.py", name)
+    Path("kept").mkdir()
+    Path("kept/rows-00000.parquet").write_bytes(b"done")
+    os.link("kept/rows-00000.parquet", "kept/rows.html")
     return at_work
 
 
@@ -48,6 +54,11 @@ def kept(arguments):
         "dream --model shapes --target 1 --image x.png --output soft.png",
         "evaluate shapes in --html in/x.png",
         "recommend shapes in --html there/x.png",
+        "explain x.png --model shapes --import own.py --output own.png",
+        "report x.png --model shapes --import own.py --output own.html",
+        "evaluate shapes in --html own.py --import own.py",
+        "evaluate shapes in --to kept --parquet kept/rows-00000.parquet",
+        "ratings kept --html kept/rows.html",
     ],
 )
 def test_an_input_is_not_written_over(arguments, overwrite):
@@ -69,3 +80,11 @@ def test_other_files_may_be_written_over():
     asked = ["explain", "x.png", "--model", "shapes", "--output", "out.png", "--overwrite"]
     assert CliRunner().invoke(app, asked).exit_code == 0
     assert Path("out.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_two_results_are_two_files():
+    asked = ["evaluate", "shapes", "in", "--html", "both", "--parquet", "./in/../both"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 2
+    assert "Each file must be another one; " in result.stderr
+    assert "both' is named twice." in result.stderr

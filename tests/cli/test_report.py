@@ -64,7 +64,7 @@ def test_a_text_is_reported_compared_and_diagnosed(tmp_path, monkeypatch):
     Image.new("RGB", (8, 8)).save("words.png")
     asked = ["--model", "words.keras", "--text", "a good film"]
     for command, written in [
-        ("report", ["a_good_film_report.html"]),
+        ("report", ["a_good_film_report_occlusion.html"]),
         ("compare", ["a_good_film_compare_occlusion.png"]),
         ("diagnose", []),
     ]:
@@ -72,7 +72,7 @@ def test_a_text_is_reported_compared_and_diagnosed(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, [command, *asked, *more])
         assert result.exit_code == 0, result.stderr
         assert [f"wrote {file}" in result.stdout for file in written] == [True] * len(written)
-    assert "good</span>" in Path("a_good_film_report.html").read_text(encoding="utf-8")
+    assert "good</span>" in Path("a_good_film_report_occlusion.html").read_text(encoding="utf-8")
     for words, message in [
         ([], "a picture, or --text for a model of texts; got neither"),
         (["words.png", "--text", "a film"], "got 'words.png' and a text"),

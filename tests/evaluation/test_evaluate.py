@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from tfcam.metrics.baselines import BASELINES, random_map
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.registry import METRICS, find_metrics
 from tfcam.model.labels import class_of
+from tfcam.scenes import draw_scene
 from tfcam.utils.archive import save_archive
 
 METHODS = ["cam", "grad_cam_pp", "saliency"]
@@ -299,10 +301,10 @@ def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
     assert [each.image for each in gallery.best] == [str(n) for n in order[::-1][:3]]
     assert [each.image for each in gallery.worst] == [str(n) for n in order[:3]]
     again = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
-    state = State(1, tally.state())
+    state = State("a run", 1, tally.state())
     save_archive(tmp_path / "state.npz", state)
     again.restore(State.load(tmp_path / "state.npz").tally)
-    assert State(1, again.state()) == state
+    assert State("a run", 1, again.state()) == state
     assert again.galleries == tally.galleries
     assert again.sets["cam", "x", "v1"].interval() == tally.sets["cam", "x", "v1"].interval()
 
@@ -802,3 +804,27 @@ def test_each_picture_is_drawn_by_a_seed_of_its_own():
         if first.any():
             assert (second - first != first).any()
             np.testing.assert_array_equal(third - second, first)
+
+
+@pytest.mark.parametrize("file", ["rows-00000.parquet", "state.npz"])
+def test_a_file_of_another_evaluation_of_the_same_pictures_is_refused(tmp_path, file):
+    """Nothing in it but its run tells that it is of other weights."""
+    pictures = [draw_scene(seed).image for seed in range(4)]
+    other = keras.models.clone_model(tfcam.demo_model())
+    asked = {"methods": ["grad_cam"], "metrics": ["gini"], "batch_size": 2, "progress": False}
+    for name, model in (("mine", tfcam.demo_model()), ("theirs", other)):
+        tfcam.evaluate(model, pictures, to=tmp_path / name, preprocess="unit", **asked)
+    shutil.copy(tmp_path / "theirs" / file, tmp_path / "mine" / file)
+    with pytest.raises(ValueError, match=f"{file}' is of another run, or of another place: put"):
+        tfcam.evaluate(
+            tfcam.demo_model(), pictures, to=tmp_path / "mine", preprocess="unit", **asked
+        )
+
+
+def test_rows_that_have_changed_places_are_refused(tmp_path):
+    pictures = [draw_scene(1).image] * 4
+    asked = {"methods": ["grad_cam"], "metrics": ["gini"], "batch_size": 2, "progress": False}
+    tfcam.evaluate(tfcam.demo_model(), pictures, to=tmp_path, **asked)
+    shutil.copy(tmp_path / "rows-00001.parquet", tmp_path / "rows-00000.parquet")
+    with pytest.raises(ValueError, match=r"rows-00000.parquet' is of another run, or of another"):
+        tfcam.evaluate(tfcam.demo_model(), pictures, to=tmp_path, **asked)

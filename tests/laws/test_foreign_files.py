@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import resource
 import tracemalloc
@@ -192,3 +193,17 @@ def test_what_is_larger_is_read_where_that_is_said(explanation, tmp_path):
         tfcam.Explanation.load(tmp_path / "a.npz", max_bytes=1000)
     assert tfcam.Explanation.load(tmp_path / "a.npz", max_bytes=10**7) == explanation
     assert load_archive(tmp_path / "a.npz", tfcam.Explanation) == explanation
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+@pytest.mark.parametrize("name", ["settings.json", "done.json", "maps-00000.parquet"])
+def test_a_pipe_in_a_store_is_not_waited_for(tmp_path, name):
+    tfcam.stream(tfcam.demo_model(), [draw_scene(1).image], to=tmp_path, progress=False)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name}' is damaged"):
+        repr(tfcam.open_store(tmp_path))
+    (tmp_path / "a.npz").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="a.npz' holds no explanation"):
+        tfcam.Explanation.load(tmp_path / "a.npz")

@@ -13,6 +13,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
+from tfcam.methods import registry
 
 PICTURE, OTHER = networks.pictures(2)
 PIXELS = ["guided_backprop", "guided_grad_cam", "deconvnet", "saliency", "grad_cam", "full_grad"]
@@ -212,3 +213,51 @@ def test_gradients_by_pixels_are_traced_from_the_first_call_on():
         eager.clear()
         tfcam.explain(model, PICTURE, method=method, target=0)
         assert not any(eager)
+
+
+# --- methods of one's own, and options that change ------------------------------------------
+
+
+def test_a_method_of_ones_own_is_taken_as_it_is_now():
+    factors = [1.0]
+
+    def scaled(reading):
+        return factors[0] * tf.reduce_sum(reading.activations, axis=-1)
+
+    explainer = tfcam.Explainer(networks.flat(), method=scaled)
+    for _ in range(3):
+        before = explainer(PICTURE)
+    factors[0] = -2.0
+    np.testing.assert_allclose(explainer(PICTURE).raw, -2 * before.raw, rtol=1e-5)
+
+
+def test_a_method_that_is_stored_anew_under_its_name_is_the_new_one(monkeypatch):
+    model = networks.flat()
+    monkeypatch.setattr("tfcam.methods.registry.METHODS", dict(tfcam.METHODS))
+    found = []
+    for factor in (1.0, 3.0):
+
+        def scaled(reading, factor=factor):
+            return factor * tf.reduce_sum(reading.activations, axis=-1)
+
+        registry.method()(scaled)
+        found += [tfcam.explain(model, PICTURE, method="scaled").raw for _ in range(2)]
+    np.testing.assert_allclose(found[3], 3 * found[0], rtol=1e-5)
+
+
+def test_an_array_among_the_options_is_taken_as_it_is_now():
+    model, baseline = networks.flat(), np.zeros((1, 12, 12, 3), np.float32)
+    explainer = tfcam.Explainer(model, method="expected_gradients", baselines=baseline, samples=4)
+    for _ in range(2):
+        before = explainer(PICTURE, 0).raw
+    baseline[:] = 0.7
+    fresh = tfcam.explain(
+        networks.flat(),
+        PICTURE,
+        target=0,
+        method="expected_gradients",
+        baselines=baseline,
+        samples=4,
+    )
+    np.testing.assert_allclose(explainer(PICTURE, 0).raw, fresh.raw, rtol=1e-3, atol=1e-6)
+    assert not np.allclose(before, fresh.raw, rtol=1e-2)

@@ -161,3 +161,20 @@ def test_using_a_model_changes_nothing():
 def test_what_can_not_be_read_is_told(make):
     with pytest.raises(UntoldError, match="it holds an object of"):
         digest_value(made(make()))
+
+
+def attending(axes):
+    inputs = keras.Input((4, 5, 3))
+    return keras.Model(
+        inputs, keras.layers.MultiHeadAttention(2, 3, attention_axes=axes)(inputs, inputs)
+    )
+
+
+def test_what_a_layer_of_keras_keeps_to_itself_counts():
+    """The weights of both have the same shapes."""
+    assert digest_value(attending((1,))) == digest_value(attending((1,)))
+    assert digest_value(attending((1,))) != digest_value(attending((2,)))
+    called = attending((1,))
+    before = digest_value(called)
+    called(np.zeros((1, 4, 5, 3), np.float32))
+    assert digest_value(called) == before

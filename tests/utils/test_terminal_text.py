@@ -49,6 +49,16 @@ def test_results_print_no_escape_of_a_label_or_layer(explanation):
         assert make_printable(printed) == printed
 
 
+def test_a_name_of_several_lines_makes_no_line_of_its_own(explanation):
+    fake = "conv\n  score          99"
+    named = dataclasses.replace(explanation, layer=fake, preprocessing=fake)
+    comparison = Comparison((fake,), ("a",), ((named,),))
+    for printed in (repr(named), repr(comparison)):
+        assert "conv   score          99" in printed
+        assert sum("99" in line for line in printed.split("\n")) == printed.count("99") > 0
+        assert not any(line.startswith("  score          99") for line in printed.split("\n"))
+
+
 def test_a_layer_of_any_name_is_listed():
     inputs = keras.Input((8, 8, 3))
     convolution = keras.layers.Conv2D(2, 3)

@@ -121,9 +121,12 @@ def check_new(
         read: What is read: files, the pictures and annotations of folders, names of other things.
 
     Raises:
-        ValueError: If one of them is read.
+        ValueError: If one of them is read, or two are the same.
         FileExistsError: If one is there already.
     """
+    places = [file.resolve() for file in files if file is not None]
+    if double := next((place for place in places if places.count(place) > 1), None):
+        raise ValueError(f"Each file must be another one; {str(double)!r} is named twice.")
     there = [str(file) for file in files if file is not None and file.is_file()]
     named = [Path(one) for one in read if one is not None] if there else []
     inputs = [file for one in named for file in _read_in(one)]

@@ -12,7 +12,7 @@ from rich.table import Table
 from tfcam.cli.arguments import Overwrite
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import flags
-from tfcam.cli.terminal import load_tensorflow, say
+from tfcam.cli.terminal import load_tensorflow, say, say_line
 from tfcam.utils.files import write_whole
 from tfcam.utils.validation import check_count
 
@@ -39,4 +39,4 @@ def demo(
         table.add_row(row.method, f"{row.iou:.2f}", f"{row.pointing:.2f}")
     Console().print(table)
     say("Guided maps are thin lines: a box around their largest part says little.")
-    say(f"Wrote {output}: look how the map moves when another shape is asked for.")
+    say_line(f"Wrote {output}: look how the map moves when another shape is asked for.")

@@ -18,7 +18,7 @@ from tfcam.cli.arguments import (
 )
 from tfcam.cli.checks import check_new, check_recipe
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, read_method_options, read_name, read_sides
-from tfcam.cli.terminal import say
+from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def dream(
     named = {name: value for name, value in raised.items() if value is not None}
     name = name_options({**named, **options, **changes}, DOORS["dream"])
     path = check_path(file or Path(f"dream_{name}.png"))
-    check_new([path], overwrite, [image, model, options["labels"]])
+    check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.feature_visualization.dream import dream as make
 
@@ -144,7 +144,7 @@ def dream(
     )
     result.save(path)
     say(result)
-    say(f"  wrote          {path}")
+    say_line(f"  wrote          {path}")
 
 
 def _check_objective(target: str | None, layer: str | None, channel: int | None) -> None:

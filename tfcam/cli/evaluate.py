@@ -11,9 +11,10 @@ import typer
 from tfcam.cli.arguments import Imports, Overwrite, Unsafe, load_network, with_window
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import HOW, PICTURES, RESULTS, flags
-from tfcam.cli.terminal import say
+from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.picture_options import WINDOW
+from tfcam.utils.run_folder import SETTINGS, STATE
 from tfcam.utils.validation import check_choice
 
 Model = Annotated[
@@ -70,8 +71,8 @@ def evaluate(
 
     for name in baselines or ():
         check_choice("baselines", name, BASELINES)
-    read = [data, model, options["labels"], options["annotations"]]
-    _check_files([html, parquet], overwrite, read)
+    read = [data, model, options["labels"], options["annotations"], *(imports or [])]
+    _check_files([html, parquet], overwrite, [*read, *_kept(options["to"])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.evaluation.evaluate import evaluate as measure
 
@@ -84,11 +85,11 @@ def evaluate(
     )
     say(evaluation)
     for picture in evaluation.skipped.itertuples():
-        say(f"left out {picture.image}: {picture.reason}")
+        say_line(f"left out {picture.image}: {picture.reason}")
     if html is not None:
-        say(f"wrote {evaluation.to_html(html)}")
+        say_line(f"wrote {evaluation.to_html(html)}")
     if parquet is not None:
-        say(f"wrote {evaluation.to_parquet(parquet)}")
+        say_line(f"wrote {evaluation.to_parquet(parquet)}")
 
 
 @flags(*DOORS["recommend"], WINDOW)
@@ -102,15 +103,21 @@ def recommend(
     **options: Any,
 ) -> None:
     """Find the layer and the method that explain a model best, on your pictures."""
-    read = [data, model, options["labels"], options["annotations"]]
-    _check_files([html], overwrite, read)
+    read = [data, model, options["labels"], options["annotations"], *(imports or [])]
+    _check_files([html], overwrite, [*read, *_kept(options["to"])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.evaluation.recommend import recommend as choose
 
     recommendation = choose(network, data, **with_window(options))
     say(recommendation)
     if html is not None:
-        say(f"wrote {recommendation.evaluation.to_html(html)}")
+        say_line(f"wrote {recommendation.evaluation.to_html(html)}")
+
+
+def _kept(folder: Path | None) -> list[Path]:
+    """List what a run that was stopped goes on from."""
+    names = ("rows-*.parquet", STATE, SETTINGS)
+    return [] if folder is None else [file for name in names for file in folder.rglob(name)]
 
 
 def _check_files(

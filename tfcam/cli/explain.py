@@ -31,7 +31,7 @@ from tfcam.cli.arguments import (
 )
 from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
-from tfcam.cli.terminal import complain, print_words, say
+from tfcam.cli.terminal import complain, print_words, say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET, usual_method
 from tfcam.engine.picture_options import WINDOW
@@ -123,6 +123,7 @@ def explain(
     usable = paths if texts else _usable(paths, options["window"])
     wanted = file is not None or not as_json
     inputs = [*(images or []), *([] if texts else paths), model, options["labels"]]
+    inputs += imports or []
 
     def choose() -> list[Path | None]:
         named = {**options, "method": method, **changes, **_chosen(signed=signed)}
@@ -172,7 +173,7 @@ def explain(
                 if own:
                     print_words(explanation.colored(signed=signed))
                 say(explanation)
-                say(f"  wrote          {target_file}")
+                say_line(f"  wrote          {target_file}")
     if as_json:
         print(json.dumps(records, indent=2))
     if failed:
@@ -218,7 +219,7 @@ def compare(
     stem = name_picture(subject) if typed is None else subject
     parts = [stem, "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
-    check_new([path], overwrite, [image, *model, options["labels"]])
+    check_new([path], overwrite, [image, *model, options["labels"], *(imports or [])])
     networks, labels = zip(
         *(load_network(name, options["labels"], unsafe, imports) for name in model), strict=True
     )
@@ -231,7 +232,7 @@ def compare(
     comparison = compare_maps(models, given, **options)
     comparison.save(path, **looks)
     say(comparison)
-    say(f"wrote {path}")
+    say_line(f"wrote {path}")
 
 
 def _chosen(**looks: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tfcam.cli.arguments import (
 from tfcam.cli.checks import check_new
 from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, RESULTS, RUNNING, flags
-from tfcam.cli.terminal import complain, load_tensorflow, say
+from tfcam.cli.terminal import complain, load_tensorflow, say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import LABELS, LAYER, METHODS, OUTPUT, PREPROCESS, SEED, TARGET
 from tfcam.engine.picture_options import WINDOW
@@ -145,7 +145,7 @@ def rate(
 
     pictures, methods = tuple(map(Path, paths)), tuple(options["methods"] or ())
     rating = Rating(network, pictures, methods, to, most=most, repeats=repeats, **chosen)
-    say(f"Answers are kept in {to}; tfcam ratings {to} says what they tell.")
+    say_line(f"Answers are kept in {to}; tfcam ratings {to} says what they tell.")
     serve(build(gradio, rating), gradio, host=host, port=port, browser=browser, wait=True)
 
 
@@ -160,7 +160,7 @@ def ratings(
         raise ValueError(f"There must be a folder of tfcam rate at '{folder}'; there is none.")
     if html is not None:
         check_target(html, "A page of ratings", (".html",))
-    check_new([html], overwrite, [])
+    check_new([html], overwrite, [*folder.glob("*.parquet")] if folder.is_dir() else [folder])
     load_tensorflow()  # in quiet
     from tfcam.evaluation.ratings import read_ratings, strengths
     from tfcam.evaluation.ratings_page import ratings_page, sentences
@@ -170,7 +170,7 @@ def ratings(
         say(sentence)
     if html is not None:
         write_whole(html, ratings_page(table).encode())
-        say(f"wrote {html}")
+        say_line(f"wrote {html}")
     say(strengths(table).to_string(index=False, float_format="{:.2f}".format))
 
 

@@ -22,7 +22,7 @@ from tfcam.cli.arguments import (
 )
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import RESULTS, flags
-from tfcam.cli.terminal import say
+from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.picture_options import WINDOW
 from tfcam.utils.files import check_target
@@ -53,7 +53,7 @@ def report(
     asked = name_options(options, [*DOORS["report"], WINDOW])
     parts = [name_picture(name) if typed is None else name, "report", *([asked] if asked else [])]
     path = check_target(file or Path(f"{'_'.join(parts)}.html"), "A report", (".html",))
-    check_new([path], overwrite, [image, model, options["labels"]])
+    check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 
@@ -62,4 +62,4 @@ def report(
     result = write(network, subject, **options)
     result.save(path)
     say(result)
-    say(f"wrote {path}")
+    say_line(f"wrote {path}")

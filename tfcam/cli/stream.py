@@ -11,7 +11,7 @@ from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network, with_win
 from tfcam.cli.checks import check_method_options
 from tfcam.cli.evaluate import Model
 from tfcam.cli.flags import flags, read_method_options
-from tfcam.cli.terminal import complain, say
+from tfcam.cli.terminal import complain, say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import usual_method
 from tfcam.engine.picture_options import WINDOW
@@ -57,7 +57,7 @@ def explain_dataset(
         seconds = time.monotonic() - started
         added = sum(metadata_of(file).num_rows for file in new)
         kind = "texts" if "unit" in store.settings else "pictures"
-        say(f"Explained {added} {kind} in {seconds:.0f} s, {added / seconds:.1f} a second.")
+        say_line(f"Explained {added} {kind} in {seconds:.0f} s, {added / seconds:.1f} a second.")
     say(store)
     for picture in store.skipped.itertuples():
-        say(f"left out {picture.key}: {picture.reason}")
+        say_line(f"left out {picture.key}: {picture.reason}")

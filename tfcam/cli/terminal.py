@@ -38,6 +38,11 @@ def say(text: object, error_stream: bool = False) -> None:
     print(make_printable(text), file=sys.stderr if error_stream else sys.stdout)
 
 
+def say_line(text: str) -> None:
+    """Print one line, whatever the names in it hold."""
+    say(text.replace("\n", " "))
+
+
 def print_words(words: Text) -> None:
     """Print coloured words, without colours where there is no terminal."""
     Console(highlight=False).print(words)

@@ -18,7 +18,7 @@ from tfcam.cli.arguments import (
 from tfcam.cli.checks import check_image, check_method_options, check_new
 from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, SUBJECT, flags, read_method_options
-from tfcam.cli.terminal import say
+from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import SEED, TARGET, usual_method
 from tfcam.engine.picture_options import WINDOW
@@ -76,7 +76,11 @@ def verify(
         check_image(image, window)
     if html is not None:
         check_target(html, "A verification", (".html", ".npz", ".png"))
-    check_new([html], overwrite, [*([] if image is None else [image]), model, options["labels"]])
+    check_new(
+        [html],
+        overwrite,
+        [*([] if image is None else [image]), model, options["labels"], *(imports or [])],
+    )
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.explainer.explainer import Explainer
     from tfcam.verification.verify import verify as ask
@@ -89,4 +93,4 @@ def verify(
     verification = ask(network, explanation, target=target, seed=seed, **shared, **chosen)
     say(verification)
     if html is not None:
-        say(f"wrote {verification.save(html)}")
+        say_line(f"wrote {verification.save(html)}")

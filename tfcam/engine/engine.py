@@ -107,8 +107,7 @@ class Engine:
             taps = bias_taps(graph)
             self._biased = SubModel(graph, taps, output=settings.output, heads=True)
         self._has_logits = self._is_unit = False
-        self._changing: set[int] = set()
-        self.gates = Gates()
+        self.gates, self._changing = Gates(), set[int]()
 
     def options(self, request: Request) -> dict[str, Any]:
         """List what a result says of how it was computed."""
@@ -144,13 +143,14 @@ class Engine:
             )
         for request in self.requests:
             check_question(request.method, inputs, targets)
-        images = tf.convert_to_tensor(inputs)
+        images, beside_count = tf.convert_to_tensor(inputs), len(others)
         fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
-        beside_count, words = len(others), self._words(owners)
+        words = self._words(owners)
         others = (*others, *([] if owners is None else [owners]))
         arrays = (*others, *(target for target in targets if isinstance(target, np.ndarray)))
         tensors = [images, *map(tf.constant, arrays)]
-        keys = list(map(target_key, fixed))
+        asked = (*fixed, *(value for request in self.requests for value in request.own))
+        keys = list(map(target_key, asked))
         key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *keys, words)
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
@@ -160,10 +160,10 @@ class Engine:
             return self.compute(self.submodel.beside(beside), images, chosen, text)
 
         # What changes while it is asked is asked in plain Python: compiled, it would stand still.
-        changing = not self._changing.isdisjoint(map(id, fixed))
+        changing = not self._changing.isdisjoint(map(id, asked))
         run = function if changing else self.runner(key, function, tensors)
         maps = run(*tensors)
-        self._changing |= changed(fixed, keys)
+        self._changing |= changed(asked, keys)
         if run is function and self.settings.score == "logit" and maps.hide_logits:
             # Keras left no note of the logits: a traced graph can be walked back to them.
             maps = self.runner(key, function, tensors)(*tensors)

@@ -250,7 +250,9 @@ class OpenedModel:
         named = tuple(a if isinstance(a, str | int | None) else id(a) for a in layers)
         several = isinstance(layer, list | tuple)
         asked = self.asked(layer, settings.output, targets)
-        key = (several, named, tuple(request.key for request in requests), settings, asked)
+        # A function of one's own may be stored anew under its name.
+        how = tuple((request.method.function, *request.key) for request in requests)
+        key = (several, named, how, settings, asked)
         with LOCK:
             if shared:
                 return self._engines.get(

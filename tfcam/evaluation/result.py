@@ -22,7 +22,7 @@ from tfcam.evaluation.report import named, panels_of, render
 from tfcam.evaluation.statistics import compare_pairs
 from tfcam.figures.charts import draw_means
 from tfcam.utils.files import write_whole
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 _KEYS = ["method", "layer"]
 
@@ -146,11 +146,11 @@ class Evaluation:
         reasons: dict[str, list[str]] = {}
         for metric, reason in self.settings.get("not_measured", {}).items():
             reasons.setdefault(reason, []).append(metric)
-        for reason, names in reasons.items():
-            head += f"\nnot measured: {', '.join(names)}: {reason}"
-        head += "".join(f"\n{line}" for line in self.to_mind())
+        lines = [f"not measured: {', '.join(names)}: {why}" for why, names in reasons.items()]
+        lines += self.to_mind()
         with pd.option_context("display.width", 200, "display.max_columns", 50):
-            return make_printable(f"{head}\n{self.wide().round(3).to_string()}")
+            table = self.wide().round(3).to_string()
+        return printable_lines([head, *lines, *table.split("\n")])
 
     def to_mind(self) -> list[str]:
         """Say what to mind, a line for each finding."""

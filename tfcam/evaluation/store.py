@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 
 from tfcam.data.example import Mark
 from tfcam.utils.archive import Archived, save_archive
-from tfcam.utils.files import open_whole
-from tfcam.utils.run_folder import STATE, keep_settings, make_folder
+from tfcam.utils.files import check_is_file, open_whole
+from tfcam.utils.run_folder import STATE, keep_settings, make_folder, run_mark
 
 # Where a file of rows says which pictures they are of, those without rows too.
 _PICTURES = b"tfcam_pictures"
+# And of which run and batch it is.
+_MARK = b"tfcam_batch"
 
 
 class Stored(NamedTuple):
@@ -45,10 +47,12 @@ class State(Archived):
     """The state of a run: what is no row.
 
     Attributes:
+        run: Of which run it is.
         batches: The number of batches that are done.
         tally: What ``Tally.state`` gives.
     """
 
+    run: str
     batches: int
     tally: dict[str, Any]
 
@@ -71,6 +75,7 @@ class Store:
         self.folder = folder
         make_folder(folder)
         keep_settings(folder, settings, "an evaluation")
+        self._run = run_mark(folder)
 
     def read(self, columns: Sequence[str]) -> Stored:
         """Read what is done.
@@ -86,11 +91,13 @@ class Store:
             return Stored([], {}, [])
         with _whole(file):
             state = State.load(file)
+            _check_own(state.run == self._run)
         stored = Stored([], state.tally, [])
         for number in range(state.batches):
             part = self._part(number)
             with _whole(part), pq.ParquetFile(part, page_checksum_verification=True) as parquet:
                 table = parquet.read()
+                _check_own(table.schema.metadata[_MARK] == self._mark(number))
                 told = json.loads(table.schema.metadata[_PICTURES])
                 stored.pictures.extend((name, Mark(*mark)) for name, mark in told)
                 stored.batches.append(table.to_pandas()[list(columns)])
@@ -113,19 +120,38 @@ class Store:
         """
         table = pa.Table.from_pandas(rows, preserve_index=False)
         told = {**(table.schema.metadata or {}), _PICTURES: json.dumps(pictures)}
+        told[_MARK] = self._mark(number)
         with open_whole(self._part(number)) as file:
             pq.write_table(table.replace_schema_metadata(told), file, write_page_checksum=True)
-        save_archive(self.folder / STATE, State(number + 1, state))
+        save_archive(self.folder / STATE, State(self._run, number + 1, state))
+
+    def _mark(self, number: int) -> bytes:
+        return f"{self._run} {number}".encode()
 
     def _part(self, number: int) -> Path:
         return self.folder / f"rows-{number:05d}.parquet"
+
+
+class _ForeignError(Exception):
+    """A file is of another run, or of another batch."""
+
+
+def _check_own(own: bool) -> None:
+    if not own:
+        raise _ForeignError
 
 
 @contextlib.contextmanager
 def _whole(file: Path) -> Iterator[None]:
     """Say of a file that can't be read which it is, and what to do."""
     try:
+        check_is_file(file)
         yield
+    except _ForeignError:
+        raise ValueError(
+            f"{str(file)!r} is of another run, or of another place: put its own back, or begin "
+            "anew in another folder."
+        ) from None
     except (ValueError, OSError, KeyError, TypeError, pa.ArrowException) as error:
         why = "missing" if isinstance(error, FileNotFoundError) else "damaged"
         raise ValueError(f"{str(file)!r} is {why}: begin anew in another folder.") from None

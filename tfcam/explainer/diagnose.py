@@ -35,7 +35,7 @@ from tfcam.preprocessing.prepare import Prepared
 from tfcam.targets.callables import label
 from tfcam.targets.classes import Target, Top, pair_name
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 from tfcam.utils.validation import shown
 
 _KINDS = {
@@ -82,13 +82,13 @@ class Diagnosis:
         lines = [f"Diagnosis of {self.model!r}"]
         lines += [f"  {name:{wide}}  {fact}" for name, fact in self.facts.items()]
         if not self.findings:
-            return make_printable("\n".join([*lines, "Nothing to mind."]))
+            return printable_lines([*lines, "Nothing to mind."])
         for row in self.rows():
             cells = [textwrap.wrap(cell, wide) for cell, wide in zip(row, _WIDTHS, strict=True)]
             for number in range(max(map(len, cells))):
                 parts = [cell[number] if number < len(cell) else "" for cell in cells]
                 lines.append("  ".join(map(str.ljust, parts, _WIDTHS)).rstrip())
-        return make_printable("\n".join(lines))
+        return printable_lines(lines)
 
     __repr__ = __str__
 

@@ -40,9 +40,9 @@ _OWN = [option.name for option in (*DOORS["Explainer"], *DOORS["explain"])]
 class Explainer:
     """A model, a layer and a method, prepared once for many images.
 
-    The first call for a shape runs as it is; from the second on it is compiled: a callable target
-    must not change what it refers to, give another one instead. A model that has been trained or
-    changed is explained as it is now; where its code reads what can't be seen, see ``refresh``.
+    The first call for a shape runs as it is; from the second on it is compiled. A model that has
+    been trained or changed is explained as it is now, by the target and the method as they are now;
+    where their code reads what can't be seen, see ``refresh``.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -240,9 +240,11 @@ class Explainer:
     def refresh(self) -> None:
         """Let go of all that is known of the model and compiled for it, and read it anew.
 
-        Changed weights, layers and attributes of layers are noticed without. It is needed where
-        the model's code reads a global variable, or what is inside of another object, and that was
-        changed; and with ``freeze=True``, which keeps the weights of its first call.
+        Changed weights, layers and attributes of layers are noticed without, and so are globals,
+        closures, defaults, objects and functions that the code of a user's layer names. It is
+        needed where that code asks what can't be looked into, such as an object of another package,
+        a file or a clock, or where a user sets what the code of a layer sets itself; and with
+        ``freeze=True``, which keeps the weights of its first call.
 
         Example:
             >>> import tfcam

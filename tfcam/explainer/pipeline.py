@@ -111,11 +111,8 @@ class Pipeline:
         self.opened = open_model(model, input)
         request = request.at(layer, self.opened.is_text)
         self._question = (layer, [request], settings)
-        self.engine = self.opened.engine(*self._question)
-        self._own_engines: dict[tuple[bool, Asked], Engine] = {}
-        self._settled = False
-        self._asked = self.opened.asked(layer, settings.output)
-        self.labels, self._findings = self.opened.graph.labels(labels, settings.output)
+        self._given_labels, self._settled = copy.copy(labels), False
+        self._open(self.opened)
 
     @property
     def layer(self) -> str | None:
@@ -177,8 +174,11 @@ class Pipeline:
         self._open(open_model(self.model, self._input))
 
     def _open(self, opened: OpenedModel) -> None:
+        layer, _, settings = self._question
         self.opened, self.engine = opened, opened.engine(*self._question)
-        self._own_engines = {}
+        self._own_engines: dict[tuple[bool, Asked], Engine] = {}
+        self._asked = opened.asked(layer, settings.output)
+        self.labels, self._findings = opened.graph.labels(self._given_labels, settings.output)
 
     def targets(
         self,

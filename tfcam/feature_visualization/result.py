@@ -18,7 +18,7 @@ from tfcam.figures.overlays import embed_png
 from tfcam.figures.rendering import render
 from tfcam.utils.archive import Archived, Form, save_archive, save_picture
 from tfcam.utils.files import check_target
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 _GAP = 4  # pixels between pictures
 
@@ -163,7 +163,7 @@ class Dream(Archived):
         if self.probabilities is not None:
             lines.append(f"  probability    {_numbers(self.probabilities)}")
         lines.append(f"  preset         {self.settings['preset']}, seed {self.seed}")
-        return make_printable("\n".join([*lines, f"  preprocessing  {self.preprocessing}"]))
+        return printable_lines([*lines, f"  preprocessing  {self.preprocessing}"])
 
     def _repr_html_(self) -> str:
         figure = Figure(figsize=(8, 3.6))

@@ -239,6 +239,13 @@ class Request:
     def key(self) -> tuple[Any, ...]:
         return self.method.name, *sorted(self.options.items())
 
+    @property
+    def own(self) -> list[Any]:
+        """What of it may change in its place: a function of a user's, and options of parts."""
+        plain, function = int | float | str | None, self.method.function
+        users = [] if (function.__module__ or "").startswith("tfcam.") else [function]
+        return users + [value for value in self.options.values() if not isinstance(value, plain)]
+
     def at(self, layer: Any, of_text: bool = False) -> Request:
         """Explain a layer, where one is given by itself and the method can; or a text's words.
 

@@ -1,32 +1,178 @@
-"""Which of its attributes a layer's class counts on, read from the code of the class."""
+"""Which of its attributes a layer counts on, read from the code that its call runs."""
 
 from __future__ import annotations
 
 import dis
 import functools
-from collections.abc import Container, Iterator
-from types import CodeType
-from typing import Any
+import types
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import keras
+
+from tfcam.utils.code_reading import Code, is_installed, read_code, state_of
+from tfcam.utils.plain_state import is_users
 
 # What a layer's weights were made and are trained with, whether they are, and how it is called, do
 # not change a map.
 _IN_NO_MAP = ("_initializer", "_regularizer", "_constraint", "_signature_parameters")
 _NOT_IN_CALL = {"__init__", "build", "get_config", "from_config", "compute_output_shape"}
-_CHANGING = {"append", "extend", "insert", "pop", "update", "setdefault", "clear", "remove"}
+# They are put in the place of a layer's own for a while.
+_HOOKED = {"call", "quantized_call"}
+# So far values are followed into lists, dicts and objects, and of so long ones.
+_DEPTH, _LONGEST = 3, 64
 
 
-def counting_attributes(operation: Any) -> list[str]:
-    """The attributes that an operation's class counts on: Keras's, and what a user's call reads."""
+class CallCode(NamedTuple):
+    """What the code that a call runs reads and changes, as far as users wrote it.
+
+    Attributes:
+        read: The attributes that it may read.
+        changed: What it sets, such as a count of the calls, or changes in place: no constants.
+        changes_arguments: Whether some of it changes what it is given in place.
+    """
+
+    read: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    changes_arguments: bool = False
+
+    def joined(self, other: CallCode) -> CallCode:
+        """Both together."""
+        alters = self.changes_arguments or other.changes_arguments
+        return CallCode(self.read | other.read, self.changed | other.changed, alters)
+
+
+def call_code(operation: Any, others: Iterable[Any] = ()) -> CallCode:
+    """Read the code that an operation's call runs: of its class, and what that calls.
+
+    Args:
+        operation: A layer or another operation.
+        others: Values of its attributes that it may call, such as an activation.
+    """
+    kind = operation.__class__
+    follower = _Follower()
+    if not is_foreign(kind):
+        keras_names = {name for base in kind.__mro__ if is_foreign(base) for name in vars(base)}
+        members = [vars(base) for base in kind.__mro__ if not is_foreign(base)]
+        own = {name for each in members for name in each}
+        follower.own(members, (own & keras_names) - _not_in_call())
+        follower.run()
+        held = vars(operation)
+        others = [*others, *(held[name] for name in follower.names if name in held)]
+    for value in others:
+        follower.follow(value)
+    return follower.run()
+
+
+class _Follower:
+    """Goes from function to function, each once: what it names may be called."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._changed: set[str] = set()
+        self._changes_arguments = False
+        self._owners: list[Mapping[str, Any]] = []
+        self._known: set[int] = set()
+        self._waiting: list[types.FunctionType] = []
+
+    def own(self, members: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> None:
+        """Add what a class or module holds: functions of these names, and what others name."""
+        self.names |= set(names)
+        for each in members:
+            self._owners.append(each)
+            for name in self.names:
+                self._add_member(each, name)
+
+    def follow(self, value: Any, depth: int = _DEPTH) -> None:
+        """Add the functions that a value holds."""
+        if id(value) in self._known or isinstance(value, keras.Operation):
+            return
+        if isinstance(value, types.FunctionType):
+            self._add(value)
+        elif isinstance(value, types.MethodType):
+            self.follow(value.__func__)
+            self.follow(value.__self__, depth)
+        elif isinstance(value, functools.partial):
+            for part in (value.func, *value.args, *value.keywords.values()):
+                self.follow(part, depth)
+        elif isinstance(value, types.ModuleType):
+            if not is_installed(getattr(value, "__file__", None), value.__name__):
+                self._known.add(id(value))
+                self.own([vars(value)])
+        elif depth and isinstance(value, list | tuple | dict) and len(value) <= _LONGEST:
+            for part in value.values() if isinstance(value, dict) else value:
+                self.follow(part, depth - 1)
+        elif is_users(kind := value if isinstance(value, type) else type(value)):
+            self._known |= {id(value)}
+            self.own([vars(base) for base in kind.__mro__ if is_users(base)], ["__call__"])
+            if depth and not isinstance(value, type):
+                for part in state_of(value).values():
+                    self.follow(part, depth - 1)
+
+    def run(self) -> CallCode:
+        """Go through all that was added, and what it names."""
+        while self._waiting:
+            function = self._waiting.pop()
+            code = read_code(function.__code__)
+            self._note(code)
+            known = function.__globals__
+            if not is_installed(function.__code__.co_filename, function.__module__):
+                for name in code.globals & known.keys():
+                    self.follow(known[name])
+            for cell in function.__closure__ or ():
+                if cell != types.CellType():
+                    self.follow(cell.cell_contents)
+        return CallCode(frozenset(self.names), frozenset(self._changed), self._changes_arguments)
+
+    def _note(self, code: Code) -> None:
+        for name in code.read - self.names:
+            for owner in self._owners:
+                self._add_member(owner, name)
+        self.names |= code.read
+        self._changed |= code.changed
+        self._changes_arguments |= code.changes_arguments
+
+    def _add_member(self, owner: Mapping[str, Any], name: str) -> None:
+        for function in _functions(owner.get(name)):
+            self._add(function)
+
+    def _add(self, function: types.FunctionType) -> None:
+        if id(function) not in self._known:
+            self._known.add(id(function))
+            self._waiting.append(function)
+
+
+def _functions(member: Any) -> list[types.FunctionType]:
+    """The functions of a member of a class; what is decorated is looked through."""
+    parts = [getattr(member, name, None) for name in ("fget", "__func__", "func")]
+    found = [member, *parts]
+    found += [getattr(part, "__wrapped__", None) for part in found]
+    return [part for part in found if isinstance(part, types.FunctionType)]
+
+
+def counting_attributes(operation: Any, code: CallCode) -> list[str]:
+    """The attributes that an operation counts on: Keras's, and what a user's call reads.
+
+    Args:
+        operation: A layer or another operation.
+        code: What its call runs.
+    """
     own, kind = vars(operation), operation.__class__
-    read = attributes_read_in_call(kind)
     names: Container[str] = own  # all is set by Keras: its code need not be read
+    read: Container[str] = ()
+    if not is_foreign(kind):
+        read = code.read - code.changed
+        names = _attributes_of_keras(kind)
     if issubclass(kind, keras.Model):
         names = ()
-    elif not _is_foreign(kind):
-        names = _attributes_of_keras(kind)
     return [n for n in own if n in read or (n in names and _may_count(n, own[n]))]
+
+
+def missing_attributes(operation: Any, code: CallCode) -> frozenset[str]:
+    """What a user's call reads and an instance does not hold: it may come to, past its class."""
+    if is_foreign(operation.__class__):
+        return frozenset()
+    return code.read - code.changed - vars(operation).keys() - _HOOKED
 
 
 def _may_count(name: str, value: object) -> bool:
@@ -34,6 +180,13 @@ def _may_count(name: str, value: object) -> bool:
         plain = isinstance(value, bool | int | float | str | tuple | None)
         return name == "_dtype_policy" or (plain and name not in _of_every_layer())
     return name != "built" and not name.endswith(_IN_NO_MAP)
+
+
+@functools.cache
+def _not_in_call() -> frozenset[str]:
+    """What Keras has code for that is run at other times, such as to train and to save."""
+    of_models = {*dir(keras.Model)} - {*dir(keras.layers.Layer)}
+    return frozenset(_NOT_IN_CALL | of_models)
 
 
 @functools.cache
@@ -53,67 +206,15 @@ def _attributes_of_keras(kind: type) -> frozenset[str]:
 
 @functools.cache
 def _stored(base: type) -> frozenset[str]:
-    codes = _codes(base).values()
-    found = (one for code in codes for one in dis.get_instructions(code))
+    found = (
+        one
+        for member in vars(base).values()
+        for function in _functions(member)
+        for one in dis.get_instructions(function.__code__)
+    )
     return frozenset(one.argval for one in found if one.opname == "STORE_ATTR")
 
 
-@functools.cache
-def attributes_read_in_call(kind: type) -> frozenset[str]:
-    """The attributes that a user's ``call``, and what it calls of its class, reads and never sets.
-
-    What is set there, such as a count of the calls, is no constant.
-    """
-    codes = _own_codes(kind)
-    keras_names = {name for base in kind.__mro__ if _is_foreign(base) for name in vars(base)}
-    read, stored, reached = set[str](), set[str](), set[str]()
-    waiting = {name for name in codes if name in keras_names} - _NOT_IN_CALL
-    while waiting:
-        reached |= waiting
-        found = [one for name in waiting for one in _instructions(codes[name])]
-        seen = {argument for name, argument in found if name in ("LOAD_ATTR", "LOAD_METHOD")}
-        stored |= {argument for name, argument in found if name in ("STORE_ATTR", "DELETE_ATTR")}
-        read |= seen
-        waiting = (seen & set(codes)) - reached
-    return frozenset(read - stored)
-
-
-@functools.cache
-def changes_collections(kind: type) -> bool:
-    """Whether a user's class has code that changes a list, dict or array in place."""
-    found = (one for code in _own_codes(kind).values() for one in _instructions(code))
-    return any(name == "STORE_SUBSCR" or argument in _CHANGING for name, argument in found)
-
-
-def _is_foreign(base: type) -> bool:
-    """Whether a class is none of a user's."""
-    return base.__module__.split(".")[0] in ("keras", "tensorflow", "builtins")
-
-
-def _own_codes(kind: type) -> dict[str, CodeType]:
-    """The code of each function that a user's class has from users' classes."""
-    codes: dict[str, CodeType] = {}
-    for base in reversed(kind.__mro__):
-        if not _is_foreign(base):
-            codes |= _codes(base)
-    return codes
-
-
-def _codes(kind: type) -> dict[str, CodeType]:
-    """The code of each function of a class; what is decorated is looked through."""
-    functions = {}
-    for name, value in vars(kind).items():
-        function = getattr(value, "fget", None) or getattr(value, "__func__", value)
-        function = getattr(function, "__wrapped__", function)
-        if hasattr(function, "__code__"):
-            functions[name] = function.__code__
-    return functions
-
-
-def _instructions(code: CodeType) -> Iterator[tuple[str, str]]:
-    """Each instruction's name and argument, those of functions inside as well."""
-    for instruction in dis.get_instructions(code):
-        yield instruction.opname, instruction.argval
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _instructions(constant)
+def is_foreign(base: type) -> bool:
+    """Whether a class is none of a user's, nor of a package that stands on Keras."""
+    return (base.__module__ or "").split(".")[0] in ("keras", "tensorflow", "builtins")

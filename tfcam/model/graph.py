@@ -68,13 +68,14 @@ class ModelGraph(ModelTree):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._snapshot = Snapshot(model, called_operations(model))
+        self.during_call = self._snapshot.during_call
         self._kept: dict[Hashable, Any] = {}
 
     def is_current(self) -> bool:
         """Whether the model still has the structure, variables and configuration it was read with.
 
-        What the code of a layer of one's own reads in a global variable, or inside of another
-        object, is not seen.
+        What objects of other packages hold inside is not seen, nor what the code of a layer of
+        one's own changes itself.
         """
         return self._snapshot.holds()
 

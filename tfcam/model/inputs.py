@@ -326,5 +326,5 @@ def run(tree: ModelTree, structure: Any, values: Sequence[tf.Tensor]) -> Any:
     """
     inputs: list[Input] = tf.nest.flatten(structure)
     ordered = [taken.as_taken(value) for taken, value in zip(inputs, values, strict=True)]
-    with valid_scopes(tree.odd_names), past_strings(tree, inputs, ordered):
+    with valid_scopes(tree.odd_names), past_strings(tree, inputs, ordered), tree.during_call():
         return tree.model(tf.nest.pack_sequence_as(structure, ordered), training=False)

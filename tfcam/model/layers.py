@@ -21,7 +21,7 @@ from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
 from tfcam.model.members import maps_beside
 from tfcam.model.positions import CallKey, call_key
 from tfcam.model.tokens import known_grid, map_shapes, token_shape
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 
 class DefaultLayer(NamedTuple):
@@ -322,6 +322,6 @@ class LayerList(Sequence[LayerInfo]):
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         lines.append(f"Explained by default: {self.default} ({self.reason}).")
-        return make_printable("\n".join(lines))
+        return printable_lines(lines)
 
     __repr__ = __str__

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -40,11 +41,13 @@ class ModelTree:
     Attributes:
         name: The model's name.
         nodes: The operations in the order in which the model lists them, outer before inner ones.
+        during_call: What a call of the model is made in.
     """
 
     def __init__(self, model: Any) -> None:
         self._reference = weakref.ref(model)
         self.name: str = model.name
+        self.during_call: Callable[[], AbstractContextManager[None]] = nullcontext
         self.nodes = tuple(
             Node(path, weakref.ref(operation), not children(operation))
             for path, operation in walk(model)

@@ -37,7 +37,7 @@ from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.extras import import_extra
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.progress import progress_bar
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 from tfcam.utils.validation import check_choice
 
 By = Literal["pca", "tsne"]
@@ -137,7 +137,7 @@ class Embedding(Archived):
         for layer, near in zip(self.layers, self.neighbours, strict=True):
             lines.append(f"  {layer}: the nearest picture is of the same class for {near:.0%}")
         lines += [f"  left out {skipped.id}: {skipped.reason}" for skipped in self.skipped]
-        return make_printable("\n".join(lines))
+        return printable_lines(lines)
 
     def _repr_png_(self) -> bytes:
         return render(self._draw(Figure(), True), "png", 100)

@@ -26,7 +26,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.representations.activations import compute_activations
 from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 from tfcam.utils.validation import check_choice, check_count
 
 By = Literal["mean", "max"]
@@ -113,7 +113,7 @@ class Features(Archived):
             f"  channel {channel:<6} {self.by} {strength:.4g}"
             for channel, strength in zip(self.channels, self.strengths, strict=True)
         )
-        return make_printable("\n".join([self._headline, *rows]))
+        return printable_lines([self._headline, *rows])
 
     def _repr_png_(self) -> bytes:
         return self._sheet(Palette()).render("png", 100)

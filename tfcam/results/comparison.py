@@ -22,7 +22,7 @@ from tfcam.results.sheets import codes, describe_colours, draw_small, scale_alon
 from tfcam.results.text_sheet import TextSheet
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.suggestions import did_you_mean
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 _ENDINGS = (".png", ".pdf", ".svg", ".gif", ".html")
 _DPI = {".gif": 80, ".html": 100}  # of columns one after another
@@ -186,9 +186,7 @@ class Comparison:
         lines = [[name, *values] for name, values in table.items() if any(values)]
         widths = [max(map(len, line)) for line in lines]
         rows = zip(*lines, strict=True)
-        return make_printable(
-            "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        )
+        return printable_lines("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
     def __repr__(self) -> str:
         extent = self.cells[0][0].extent

@@ -25,7 +25,7 @@ from tfcam.findings import FINDINGS, Finding
 from tfcam.results.verification import Verification
 from tfcam.utils.archive import Archived, Form, save_archive, save_picture
 from tfcam.utils.files import check_target
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 Look = Literal["overlay", "pixels", "channels"]
 
@@ -378,7 +378,7 @@ class Explanation(Archived):
         if self.verification is not None:
             lines.append(f"  verification   {self.verification.verdict_in_words}")
         lines += [f"  finding        {finding}" for finding in self.findings]
-        return make_printable("\n".join(lines))
+        return printable_lines(lines)
 
     def save(self, path: str | os.PathLike[str], signed: bool = False) -> Path:
         """Write the picture (``.png``), or everything (``.npz``); whole or not at all.

@@ -13,7 +13,7 @@ from tfcam.figures.page import page
 from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 _WHY = (
     "A map shows where what the model computes speaks for a class: not why, and not that the model "
@@ -67,8 +67,8 @@ class Report:
 
     def __repr__(self) -> str:
         count = sum(map(len, self.comparisons.values()))
-        lines = [f"Report on {self.model}, with {count} further maps; save('report.html') it."]
-        return make_printable("\n".join([*lines, repr(self.explanation)]))
+        head = f"Report on {self.model}, with {count} further maps; save('report.html') it."
+        return printable_lines([head, *repr(self.explanation).split("\n")])
 
     def _repr_html_(self) -> str:
         return "".join(self._sections())

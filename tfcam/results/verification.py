@@ -20,7 +20,7 @@ from tfcam.figures.page import page
 from tfcam.figures.rendering import new_figure, render
 from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 _SIZE = (7, 3)
 # What replaces the words of texts.
@@ -129,7 +129,7 @@ class Verification(Archived):
         lines = [f"Verification of a map of {self.name}: {self.verdict_in_words}"]
         for check in self.checks:
             lines += [f"  {check.question} {check.verdict}", f"    {check.sentence}"]
-        return make_printable("\n".join(lines))
+        return printable_lines(lines)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw by how much the number falls: for this map, and for the same map at other places.

@@ -171,14 +171,14 @@ class ShardExplainer:
             target = self._target_of(example)
         except ValueError as error:
             return SkippedRow(number, example.id, str(error), *kept)
-        pixels, size = self._taken(example.image)
-        seen = tuple(of_picture(example.image)) if size else ()
+        image = self.pipeline.opened.graph.inputs[0].folded(example.image)
+        pixels, size = self._taken(image)
+        seen = tuple(of_picture(image)) if size else ()
         return Read(number, example.id, pixels, size, mark, target, seen)
 
     def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
         """Shrink a picture to the network's size; and the size that it had."""
         graph = self.pipeline.opened.graph
-        image = graph.inputs[0].folded(image)
         if is_prepared(image):
             return image, None
         wanted = self._size or size_for(graph, graph.inputs[0].shape, [image])

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tfcam.data.example import Mark
 from tfcam.data.marks import label_text
 from tfcam.results.explanation import Explanation
+from tfcam.utils.files import check_is_file
 
 # As much is collected before it goes to the file, in bytes of maps.
 _FLUSHED = 16 * 2**20
@@ -271,6 +272,7 @@ def readable(file: Path) -> Iterator[None]:
         ShardError: If it is damaged.
     """
     try:
+        check_is_file(file)
         yield
     except (pa.ArrowException, OSError, KeyError) as error:
         why = " ".join(str(error).split())

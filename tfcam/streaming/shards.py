@@ -30,9 +30,8 @@ from tfcam.streaming.shard_files import (
     read_table,
     schema_of,
 )
-from tfcam.utils.digest import digest_names
 from tfcam.utils.files import open_whole, told_if_full, write_whole
-from tfcam.utils.run_folder import AFTER, SETTINGS, alone_in, keep_settings, read_facts
+from tfcam.utils.run_folder import SETTINGS, alone_in, keep_settings, read_facts, run_mark
 
 _DONE = "done.json"
 
@@ -183,10 +182,7 @@ class Shards:
     @functools.cached_property
     def run(self) -> str:
         """What tells the files of this store from those of another: a digest of its settings."""
-        settings = read_facts(self.folder / SETTINGS)
-        names = [name for name in settings if name not in TOLD and not name.endswith(AFTER)]
-        facts = {name: settings[name] for name in names}
-        return digest_names([json.dumps(facts, sort_keys=True)])
+        return run_mark(self.folder, TOLD)
 
     def kept(self, shard: int, count: int | None, last: bool) -> list[Kept]:
         """Read what a shard keeps of its pictures.

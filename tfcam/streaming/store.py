@@ -35,7 +35,7 @@ from tfcam.streaming.store_data import StoreData
 from tfcam.streaming.store_settings import check_settings
 from tfcam.streaming.text_rows import padded, text_values
 from tfcam.utils.run_folder import SETTINGS, read_facts
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import printable_lines
 
 # What a table of all rows leaves out: it may be larger than memory.
 _LARGE = ("map", "messages", "spans", "numbers")
@@ -109,9 +109,10 @@ class MapStore:
         if not path.is_dir():
             raise FileNotFoundError(f"No store {str(path)!r}.")
         if not file.exists() or "shard_size" not in read_facts(file):
-            raise ValueError(
-                f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
-            )
+            told = f"{str(path)!r} holds no store of maps; give a folder of tfcam.stream."
+            if any(path.glob("maps-*.parquet")):
+                told += f" Of its maps {SETTINGS} is missing, or another's: put a copy back."
+            raise ValueError(told)
         self.settings = check_settings(read_facts(file), file)
         self._shards = Shards(path, self.settings["shard_size"])
         self._files = self._shards.files("maps")
@@ -139,7 +140,7 @@ class MapStore:
         state += f"; not of the store: {', '.join(others)}" if others else ""
         where, how = self.settings["layer"] or "the input", self.settings["method"]
         text = f"Store of {len(self)} maps{left} by {how} at {where} in {str(self.path)!r}{state}"
-        return make_printable(text)
+        return printable_lines([text])
 
     @property
     def dataset(self) -> ds.Dataset:

@@ -35,12 +35,12 @@ def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | 
 
 
 def target_key(target: Any) -> Hashable:
-    """What stands for a target in a key: the same as long as the same is asked.
+    """What stands for a target, or a method's function, in a key: the same while it asks the same.
 
     A callable of one's own is told by itself, or by its identity where it has no hash, and by the
     plain values that it reads, which may change.
     """
-    if target is None or type(target).__module__.startswith("tfcam."):
+    if target is None or type(target).__module__.startswith("tfcam.targets."):
         return tuple(map(target_key, target.targets)) if isinstance(target, Each) else target
     own = target if getattr(type(target), "__hash__", None) else id(target)
     return own, plain_state(target)

@@ -25,7 +25,7 @@ from typing import (
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from tfcam.utils.files import open_whole, write_whole
+from tfcam.utils.files import check_is_file, open_whole, write_whole
 
 T = TypeVar("T")
 
@@ -118,6 +118,7 @@ def load_archive(path: str | os.PathLike[str], kind: type[T], max_bytes: int = 2
     if not Path(path).exists():
         raise FileNotFoundError(f"No file {str(path)!r}.")
     try:
+        check_is_file(Path(path))
         with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
             size = sum(info.file_size for info in archive.infolist())
             if size <= max_bytes:

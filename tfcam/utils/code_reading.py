@@ -5,14 +5,107 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
+import itertools
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 _WRITTEN_IN_PYTHON = 1 << 9  # CPython's flag of such classes
+# Methods that change a list, dict, set, deque or array in place.
+_CHANGING = (
+    *("add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "fill", "insert"),
+    *("pop", "popitem", "popleft", "remove", "resize", "reverse", "setdefault", "sort", "update"),
+)
+_LOADS = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST")
+
+
+class Code(NamedTuple):
+    """What a piece of code names, with the functions inside of it.
+
+    Attributes:
+        read: The attributes that it may read, by name or, as in ``getattr``, by a text.
+        globals: The globals that it reads.
+        changed: The attributes, globals and variables outside that it sets or changes in place.
+        changes_arguments: Whether it changes what it is given in place.
+    """
+
+    read: frozenset[str]
+    globals: frozenset[str]
+    changed: frozenset[str]
+    changes_arguments: bool
+
+
+@functools.cache
+def read_code(code: types.CodeType) -> Code:
+    """Read what a piece of code names.
+
+    Example:
+        >>> def call(self, x):
+        ...     self.kept.append(x)
+        ...     return x * self.slope
+        >>> code = read_code(call.__code__)
+        >>> "slope" in code.read, sorted(code.changed), code.changes_arguments
+        (True, ['kept'], False)
+    """
+    inner = [read_code(part) for part in code.co_consts if isinstance(part, types.CodeType)]
+    read = {part for part in code.co_consts if isinstance(part, str) and part.isidentifier()}
+    named, changed, changes_arguments = set[str](), set[str](), False
+    steps = _steps(code)
+    others = _others_names(steps)
+    for step in steps:
+        kind, name = step.kind, step.name
+        if kind in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+            read.add(name)
+        elif kind in ("LOAD_GLOBAL", "LOAD_NAME"):
+            named.add(name)
+        outside = kind in ("STORE_DEREF", "DELETE_DEREF") and name in code.co_freevars
+        if kind in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL") or outside:
+            changed.add(name)
+        in_place = kind in ("LOAD_ATTR", "LOAD_METHOD") and name in _CHANGING
+        if in_place or kind in ("STORE_SUBSCR", "DELETE_SUBSCR"):
+            owners = {one.name for one in steps if one.kind in _LOADS and one.place == step.place}
+            changed |= owners.union(*(others.get(owner, ()) for owner in owners)) - {name}
+            # Of a method the first is the object itself.
+            given = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+            changes_arguments |= not owners.isdisjoint(given)
+    return Code(
+        frozenset(read.union(*(part.read for part in inner))),
+        frozenset(named.union(*(part.globals for part in inner))),
+        frozenset(changed.union(*(part.changed for part in inner))),
+        changes_arguments or any(part.changes_arguments for part in inner),
+    )
+
+
+class _Step(NamedTuple):
+    """An instruction, with where in the text its expression begins: before Python 3.11 the line."""
+
+    kind: str
+    name: Any
+    place: Any
+
+
+def _steps(code: types.CodeType) -> list[_Step]:
+    steps, line = [], None
+    for one in dis.get_instructions(code):
+        line = one.starts_line or line
+        places: Any = getattr(one, "positions", None)
+        known = places is not None and places.col_offset is not None
+        place = (places.lineno, places.col_offset) if known else line
+        names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
+        steps += [_Step(one.opname.split("_LOAD_")[0], name, place) for name in names]
+    return steps
+
+
+def _others_names(steps: list[_Step]) -> dict[str, set[str]]:
+    """Of each local variable the names of what it was set to, as in ``kept = self.kept``."""
+    names: dict[str, set[str]] = {}
+    for before, step in itertools.pairwise(steps):
+        if step.kind == "STORE_FAST" and before.kind in _LOADS:
+            names.setdefault(step.name, set()).add(before.name)
+    return names
 
 
 def state_of(value: Any) -> Any:
@@ -79,6 +172,8 @@ def global_names(code: types.CodeType) -> frozenset[str]:
 def is_installed(file: str | None, module: str | None) -> bool:
     """Whether code comes from Python itself, tfcam or an installed package."""
     root = (module or "").partition(".")[0]
+    if root == "__main__" and file is None:  # whose file may be that of what runs it
+        return False
     if root == "tfcam" or root in sys.stdlib_module_names:
         return True
     if file is None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcam.utils.files import check_is_file
+
 _CHUNK = 2**20
 
 
@@ -48,8 +50,7 @@ def digest_file(path: Path) -> str:
     Raises:
         OSError: If it can't be read, or is a pipe or device, which would wait for ever.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(f"{str(path)!r} is a folder or a device.")
+    check_is_file(path)
     hashed = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

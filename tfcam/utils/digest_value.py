@@ -264,7 +264,9 @@ class _Digester:
         theirs = {
             name: part
             for name, part in own.items()
-            if name in keras_names and name[0] != "_" and name not in ("name", "trainable", "built")
+            if name in keras_names and name not in ("name", "trainable", "built")
+            # Some note there what they were made with, such as the axes of an attention.
+            if name[0] != "_" or type(part) in (int, float, tuple)
             # Compiling a model changes nothing of what it gives.
             if _is_readable(part) and not isinstance(operation, keras.Model)
         }

@@ -26,6 +26,16 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def check_is_file(path: Path) -> None:
+    """Refuse a pipe or a device, which would be waited for without end.
+
+    Raises:
+        OSError: If there is something else than a file.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("it is a folder, a pipe or a device")
+
+
 def as_text(name: str) -> str:
     """Write a file's name, which may be any bytes on Linux, as text that every file can hold.
 

@@ -1,38 +1,46 @@
-"""What a callable reads now: a trace of it holds that as constants."""
+"""What a value holds now, as far as it can be read: a trace holds that as constants."""
 
 from __future__ import annotations
 
+import collections
 import functools
-import inspect
 import types
-from collections.abc import Callable, Hashable, Mapping
+import weakref
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
-from tfcam.utils.code_reading import global_names, is_installed, state_of
+from tfcam.utils.code_reading import is_installed, is_plain_python, read_code, state_of
 from tfcam.utils.digest import digest_arrays
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_PLAIN_TYPES = frozenset(_PLAIN)
 _LIBRARIES = ("builtins", "keras", "numpy", "tensorflow")
-# Of arrays with more numbers a digest is kept; with still more they count by their identity.
+# Of arrays with more numbers a digest is kept; with still more they count by some of their values.
 _SMALL, _LARGEST = 4096, 2**21
-_DEPTH = 6
+# So many objects are gone through.
+_MOST = 2000
+_WRAPPERS = (staticmethod, classmethod, functools.cached_property, property)
 
 
-def plain_state(function: Callable[..., Any]) -> Hashable:
+def plain_state(value: Any, but: Collection[str] = ()) -> Hashable:
     """Condense the plain values that a callable reads, so that a change of one shows.
 
-    Read are its attributes, its closure, its defaults and the globals that its code names: numbers,
-    texts, arrays of up to two million numbers, and lists, dicts, objects and functions of these.
-    What else they hold counts by its identity.
+    Read are its code, its attributes, its closure, its defaults, the globals that its code names,
+    and the attributes of its class: numbers, texts, arrays, and lists, dicts, sets, objects,
+    modules and functions of these. What can't be read, such as a tensor, counts by its identity; so
+    does an array of more than two million numbers, of which some are read.
 
     Args:
-        function: A function, a method, a ``functools.partial`` or an object with ``__call__``.
+        value: A function, a method, a ``functools.partial``, an object with ``__call__``, or
+            anything else.
+        but: Names of attributes and variables that do not count.
 
     Returns:
         What stays equal as long as none of these values changes, and is the same for two callables
-        that are equal and hold the same.
+        that hold the same.
 
     Example:
         >>> def of_class(outputs, index=[3]):
@@ -44,58 +52,189 @@ def plain_state(function: Callable[..., Any]) -> Hashable:
         >>> before == plain_state(of_class)
         False
     """
-    return _object_state(function, _DEPTH)
+    return StateReader(but, layers=True).state(value)
 
 
-def _state(value: Any, depth: int) -> Hashable:
-    if isinstance(value, _PLAIN):
-        return type(value).__name__, repr(value)
-    if depth == 0:
+class Same:
+    """Stands for an object that can't be read: equal as long as it is the same one, and there."""
+
+    __slots__ = ("_reference",)
+
+    def __init__(self, value: Any) -> None:
+        self._reference = weakref.ref(value)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Same)
+            and self._reference is other._reference
+            and self._reference() is not None
+        )
+
+    def __hash__(self) -> int:
+        return id(self._reference)
+
+
+class StateReader:
+    """Reads the states of values, each object once.
+
+    Args:
+        but: Names of attributes and variables that do not count.
+        layers: Whether the settings of Keras's layers count, too.
+
+    Attributes:
+        but: These names; they may be others for the next value.
+        operations: The Keras layers and operations that were met.
+    """
+
+    def __init__(self, but: Collection[str] = (), layers: bool = False) -> None:
+        self.but, self._layers = but, layers
+        self._read: dict[int, Any] = {}  # kept, else another object could come to have an id
+        self.operations: list[Any] = []
+
+    def state(self, value: Any) -> Hashable:
+        """Read a value."""
+        kind = type(value)
+        if kind in _PLAIN_TYPES:
+            return kind, repr(value) if kind in (float, complex) else value
+        if id(value) in self._read:
+            return "again", id(value)
+        if len(self._read) > _MOST:
+            return _same(value)
+        self._read[id(value)] = value
+        return self._state_of_object(value, kind)
+
+    def states(self, values: Iterable[Any]) -> tuple[Hashable, ...]:
+        """Read several values."""
+        return tuple(map(self.state, values))
+
+    def _state_of_object(self, value: Any, kind: type) -> Hashable:
+        if isinstance(value, _PLAIN):
+            return kind, repr(value)
+        if isinstance(value, list | tuple | collections.deque):
+            return self._sequence(value)
+        if isinstance(value, set | frozenset):
+            return frozenset(self.states(value))
+        if isinstance(value, Mapping):
+            return (*self.states(value.keys()), *self.states(value.values()))
+        if isinstance(value, np.ndarray | np.generic):
+            return self._array(np.asarray(value))
+        if isinstance(value, bytearray | memoryview):
+            return bytes(value)
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if isinstance(value, types.MethodType):
+            return self.states((value.__func__, value.__self__))
+        if isinstance(value, functools.partial):
+            return self.states((value.func, value.args, value.keywords))
+        if isinstance(value, _WRAPPERS):
+            return self.states(getattr(value, name, None) for name in ("__func__", "fget", "func"))
+        if isinstance(value, keras.Operation):
+            self.operations.append(value)
+            return _same(value), self._settings(value) if self._layers else None
+        if isinstance(value, types.ModuleType):
+            return _same(value)
+        if isinstance(value, type):
+            return self.of_class(value) if is_users(value) else _same(value)
+        if hasattr(value, "python_function"):  # of tf.function
+            return self.state(value.python_function)
+        return self._instance(value, kind)
+
+    def _settings(self, operation: keras.Operation) -> Hashable:
+        """The plain values that a layer was made with, such as a scale."""
+        own = vars(operation).items()
+        names = (n for n, part in own if isinstance(part, _PLAIN) and n[0] != "_" and n != "built")
+        return tuple((name, self.state(vars(operation)[name])) for name in names)
+
+    def _sequence(self, value: Sequence[Any] | collections.deque[Any]) -> Hashable:
+        if len(value) > 64 and _PLAIN_TYPES.issuperset(map(type, value)):
+            return tuple(value)  # such as a vocabulary
+        return self.states(value)
+
+    def _array(self, array: np.ndarray) -> Hashable:
+        if array.dtype.hasobject:
+            return array.shape, self.state(array.ravel().tolist())
+        about = array.dtype.str, array.shape
+        if array.size > _LARGEST:
+            step = array.size // _SMALL
+            some = array.reshape(-1)[::step] if array.flags.c_contiguous else array[:1]
+            return *about, _same(array), some.tobytes()
+        return *about, digest_arrays(array) if array.size > _SMALL else array.tobytes()
+
+    def _function(self, function: types.FunctionType) -> Hashable:
+        free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        cells = self.states(_cell(cell) for name, cell in free if name not in self.but)
+        held = (cells, self.state(function.__defaults__), self.state(function.__kwdefaults__))
+        if is_installed(function.__code__.co_filename, function.__module__):
+            return function.__code__, held
+        code, known = read_code(function.__code__), function.__globals__
+        names = [name for name in sorted(code.globals) if name in known and name not in self.but]
+        read = tuple(self._named(known[name], code.read) for name in names)
+        own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
+        wrapped = self.state(vars(function).get("__wrapped__"))
+        return function.__code__, held, self.state(own), wrapped, read
+
+    def _named(self, value: Any, names: Collection[str]) -> Hashable:
+        """Read a global: of a module or class what the code that names it may read there."""
+        if isinstance(value, types.ModuleType):
+            if is_installed(getattr(value, "__file__", None), value.__name__):
+                return None
+            return tuple(self.members(vars(value), names).items())
+        if isinstance(value, type) and is_users(value):
+            return self.of_class(value, names)
+        return self.state(value)
+
+    def of_class(self, kind: type, names: Collection[str] | None = None) -> Hashable:
+        """Read a class that a user wrote, as far as users wrote it.
+
+        Args:
+            kind: The class.
+            names: The names of what is read; by default all that is no matter of Python's.
+        """
+        own = [base for base in kind.__mro__ if is_users(base)]
+        return _same(kind), tuple(tuple(self.members(vars(base), names).items()) for base in own)
+
+    def members(
+        self, own: Mapping[str, Any], names: Collection[str] | None = None
+    ) -> dict[str, Hashable]:
+        """Read what a class, a module or an object holds, by name.
+
+        Args:
+            own: Its members.
+            names: The names of what is read; by default all that is no matter of Python's.
+        """
+        if names is None:
+            names = [name for name in own if name == "__call__" or not name.startswith("__")]
+        chosen = [name for name in own if name in names and name not in self.but]
+        return {name: self.state(own[name]) for name in chosen}
+
+    def _instance(self, value: Any, kind: type) -> Hashable:
+        namespace = kind is types.SimpleNamespace
+        if _root(kind) in _LIBRARIES and not namespace:
+            return _same(value)
+        own = state_of(value)
+        about = self.of_class(kind), tuple(self.members(own, own.keys()).items())
+        return about if namespace or is_plain_python(kind) else (*about, _same(value))
+
+
+def is_users(kind: type) -> bool:
+    """Whether a user wrote a class: it is of no installed package."""
+    return not _is_installed(kind.__module__ or "")
+
+
+@functools.cache
+def _is_installed(module: str) -> bool:
+    return module.partition(".")[0] in _LIBRARIES or is_installed(None, module)
+
+
+def _root(kind: type) -> str:
+    return (kind.__module__ or "").partition(".")[0]
+
+
+def _same(value: Any) -> Hashable:
+    try:
+        return Same(value)
+    except TypeError:  # there are no weak references to it
         return id(value)
-    if isinstance(value, list | tuple):
-        return tuple(_state(part, depth - 1) for part in value)
-    if isinstance(value, set | frozenset):
-        return frozenset(_state(part, depth - 1) for part in value)
-    if isinstance(value, Mapping):
-        items = (*value.keys(), *value.values())
-        return tuple(_state(part, depth - 1) for part in items)
-    if isinstance(value, np.ndarray | np.generic):
-        array = np.asarray(value)
-        if array.size > _LARGEST or array.dtype.hasobject:
-            return id(value)
-        if array.size > _SMALL:
-            return digest_arrays(array)
-        return array.dtype.str, array.shape, array.tobytes()
-    return _identity(value), _object_state(value, depth - 1)
-
-
-def _identity(value: Any) -> Hashable:
-    """An object that is compared by its value stands for itself."""
-    kind = type(value)
-    by_value = kind.__eq__ is not object.__eq__ and kind.__hash__ is not None
-    return value if by_value and kind.__module__.split(".")[0] not in _LIBRARIES else id(value)
-
-
-def _object_state(value: Any, depth: int) -> Hashable:
-    if isinstance(value, types.FunctionType):
-        cells = tuple(_cell(cell) for cell in value.__closure__ or ())
-        if is_installed(value.__code__.co_filename, value.__module__):
-            return _state((cells, value.__defaults__, value.__kwdefaults__), depth)
-        names = sorted(global_names(value.__code__) & value.__globals__.keys())
-        read = [value.__globals__[name] for name in names]
-        read = [part for part in read if not isinstance(part, types.ModuleType | type)]
-        parts = (cells, value.__defaults__, value.__kwdefaults__, vars(value), read)
-        return _state(parts, depth)
-    if isinstance(value, types.MethodType):
-        return _object_state(value.__func__, depth), _state(value.__self__, depth)
-    if isinstance(value, functools.partial):
-        return _state((value.func, value.args, value.keywords), depth)
-    kind = type(value)
-    if isinstance(value, type) or kind.__module__.split(".")[0] in _LIBRARIES:
-        return None
-    called = inspect.getattr_static(kind, "__call__", None)
-    code = _object_state(called, depth) if isinstance(called, types.FunctionType) else None
-    return code, _state(state_of(value), depth)
 
 
 def _cell(cell: types.CellType) -> Any:

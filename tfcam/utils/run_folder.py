@@ -10,7 +10,8 @@ from typing import Any
 
 import filelock
 
-from tfcam.utils.files import write_whole
+from tfcam.utils.digest import digest_names
+from tfcam.utils.files import check_is_file, write_whole
 
 SETTINGS, STATE, _LOCK = "settings.json", "state.npz", ".lock"
 AFTER = "_after"  # ends the name of a setting as it was when the run ended
@@ -71,7 +72,8 @@ def keep_settings(
     if not file.exists():
         if any(not file.name.startswith(".") for file in folder.iterdir()):
             raise ValueError(
-                f"The folder {str(folder)!r} must be empty or hold {what}; it holds something else."
+                f"The folder {str(folder)!r} must be empty or hold {what}; it holds something "
+                f"else, or its {SETTINGS} is gone: put a copy back, or give another folder."
             )
         write_whole(file, json.dumps(settings, indent=2).encode())
         return
@@ -90,6 +92,21 @@ def keep_settings(
             f"The folder {str(folder)!r} holds {what} with other settings ({changes}). "
             "Give another folder, or the same settings."
         )
+
+
+def run_mark(folder: Path, changing: Sequence[str] = ()) -> str:
+    """What tells the files of a run from those of another: a digest of the settings it began with.
+
+    Args:
+        folder: Its folder.
+        changing: The names of settings that may be others.
+
+    Raises:
+        ValueError: If its settings are damaged.
+    """
+    settings = read_facts(folder / SETTINGS)
+    names = [name for name in settings if name not in changing and not name.endswith(AFTER)]
+    return digest_names([json.dumps({name: settings[name] for name in names}, sort_keys=True)])
 
 
 @contextlib.contextmanager
@@ -119,6 +136,7 @@ def read_facts(file: Path) -> dict[str, Any]:
         ValueError: If it is damaged, or of something else.
     """
     try:
+        check_is_file(file)
         size = file.stat().st_size
         if size > _LARGEST:
             raise ValueError(f"it has {size:,} bytes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # They join letters, in Persian or in emoji, and move nothing.
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
@@ -27,3 +29,13 @@ def make_printable(text: object) -> str:
         else "?"
         for letter in str(text)
     )
+
+
+def printable_lines(lines: Iterable[object]) -> str:
+    """Join lines as a terminal may show them: each stays one, whatever names of others hold.
+
+    Example:
+        >>> printable_lines(["label  cat\\nscore  1", "score  0.2"])
+        'label  cat score  1\\nscore  0.2'
+    """
+    return "\n".join(make_printable(str(line).replace("\n", " ")) for line in lines)
