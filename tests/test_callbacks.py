@@ -396,6 +396,7 @@ def siamese():
     return keras.Model([left, right], layers.Dense(1, activation="sigmoid")(difference))
 
 
+@pytest.mark.slow
 def test_pictures_come_as_data_sets_and_models_have_them(tmp_path):
     images, labels = samples(4)
     asked = {"folder": tmp_path, "max_share": None, "preprocess": None}

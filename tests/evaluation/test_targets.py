@@ -65,7 +65,8 @@ def test_recommend_and_a_folder_tell_targets_apart(unet, tmp_path):
     asked = {"methods": ["grad_cam", "layer_cam"], "metrics": [("deletion", {"steps": 2})]}
     one = {"target": tfcam.Segmentation(1), "to": tmp_path / "run", "progress": False}
     choice = tfcam.recommend(unet, PICTURES, **asked, **one)
-    assert set(choice.table["layer"]) == {"concatenate"}
+    (joined,) = (each.name for each in unet.layers if isinstance(each, layers.Concatenate))
+    assert set(choice.table["layer"]) == {joined}
     assert choice.evaluation.settings["target"] == "segmentation of class 1"
     with pytest.raises(ValueError, match="target"):
         tfcam.recommend(unet, PICTURES, **asked, **one | {"target": tfcam.Segmentation(2)})

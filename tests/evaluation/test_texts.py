@@ -57,6 +57,7 @@ def test_the_share_that_is_supported_is_that_of_verify():
     assert found.wide().loc["occlusion", "supported"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_the_best_method_and_layer_of_texts_is_recommended():
     """The score is a sum of words, all of the same slope: leaving out tells them apart."""
     choice = tfcam.recommend(additive(), TEXTS, target=1, methods=["saliency", "occlusion"])

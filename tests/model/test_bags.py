@@ -55,6 +55,7 @@ def test_pairs_of_words_are_told_as_such():
     assert [each.code for each in found.findings if each.code == "words_unknown"]
 
 
+@pytest.mark.slow
 def test_the_doors_take_what_hides_words(tmp_path):
     model, texts = counting(output_mode="count"), [("bob met paris", 1), ("the a in", 0)]
     result = tfcam.evaluate(model, texts, baselines=[], metrics=["deletion"])

@@ -155,7 +155,11 @@ def test_layers_of_ones_own_are_imported(photo, source, tmp_path):
     found = command("layers", "--model", "net.keras", "--import", "mine.py")
     assert found.exit_code == 0, found.stderr
     assert "Explained by default: conv" in found.stdout
-    for wrong in ("nowhere.py", "a.png"):
+    told = {
+        "nowhere.py": "There is no file or folder 'nowhere.py'",
+        "a.png": "--import must name a Python file that can be run; 'a.png'",
+    }
+    for wrong, message in told.items():
         run = command("layers", "--model", "net.keras", "--import", wrong)
         assert run.exit_code == 2
-        assert f"--import must name a Python file that can be run; '{wrong}'" in run.stderr
+        assert message in run.stderr

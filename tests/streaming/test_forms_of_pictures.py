@@ -138,6 +138,7 @@ def test_masks_beside_pictures_fill_no_store(tmp_path):
         tfcam.stream(networks.flat(), (pictures, masks), to=tmp_path / "80", target=1)
 
 
+@pytest.mark.slow
 def test_floats_are_shown_as_they_were_explained(tmp_path):
     pixels = np.random.default_rng(2).integers(40, 90, (2, 32, 32, 3)).astype("float32")
     model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=3)
