@@ -231,6 +231,24 @@ def test_a_method_of_ones_own_is_taken_as_it_is_now():
     np.testing.assert_allclose(explainer(PICTURE).raw, -2 * before.raw, rtol=1e-5)
 
 
+def test_what_a_method_or_a_target_notes_of_itself_is_no_change():
+    """Once eager, once traced; what it read of a list that others change is another matter."""
+    traced = []
+
+    def noting(reading):
+        traced.append("method")
+        return tf.reduce_sum(reading.gradients * reading.activations, axis=-1)
+
+    def asked(outputs):
+        traced.append("target")
+        return outputs[:, 1]
+
+    explainer = tfcam.Explainer(networks.flat(), "features", method=noting)
+    for _ in range(4):
+        explainer(networks.pictures(1), asked)
+    assert sorted(traced) == ["method"] * 2 + ["target"] * 2
+
+
 def test_a_method_that_is_stored_anew_under_its_name_is_the_new_one(monkeypatch):
     model = networks.flat()
     monkeypatch.setattr("tfcam.methods.registry.METHODS", dict(tfcam.METHODS))

@@ -161,13 +161,15 @@ class StateReader:
         return *about, digest_arrays(array) if array.size > _SMALL else array.tobytes()
 
     def _function(self, function: types.FunctionType) -> Hashable:
+        code = read_code(function.__code__)
+        but = {*self.but, *code.changed}  # what it changes itself, such as a count, is no constant
         free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        cells = self.states(_cell(cell) for name, cell in free if name not in self.but)
+        cells = self.states(_cell(cell) for name, cell in free if name not in but)
         held = (cells, self.state(function.__defaults__), self.state(function.__kwdefaults__))
         if is_installed(function.__code__.co_filename, function.__module__):
             return function.__code__, held
-        code, known = read_code(function.__code__), function.__globals__
-        names = [name for name in sorted(code.globals) if name in known and name not in self.but]
+        known = function.__globals__
+        names = [name for name in sorted(code.globals) if name in known and name not in but]
         read = tuple(self._named(known[name], code.read) for name in names)
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
         wrapped = self.state(vars(function).get("__wrapped__"))
