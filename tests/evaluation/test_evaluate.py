@@ -120,6 +120,7 @@ def test_numbers_of_the_model_are_those_of_the_metrics_called_by_hand(shapes, da
     assert set(found.shown) == {("layer_cam", "features")}
 
 
+@pytest.mark.slow
 def test_signed_maps_are_measured_as_they_are(shapes, data):
     some = data[:2]
     asked = [
@@ -807,6 +808,7 @@ def test_each_picture_is_drawn_by_a_seed_of_its_own():
 
 
 @pytest.mark.parametrize("file", ["rows-00000.parquet", "state.npz"])
+@pytest.mark.slow
 def test_a_file_of_another_evaluation_of_the_same_pictures_is_refused(tmp_path, file):
     """Nothing in it but its run tells that it is of other weights."""
     pictures = [draw_scene(seed).image for seed in range(4)]

@@ -81,6 +81,7 @@ def test_repeated_answers_count_for_no_strength():
     pd.testing.assert_frame_equal(strengths(pd.concat([once, again])), strengths(once))
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say(rng):
     truth, held = np.array([0.6, 0.0, -0.6]), []
     for _ in range(200):

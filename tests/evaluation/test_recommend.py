@@ -146,6 +146,7 @@ def test_too_few_pictures_are_said_to_prove_nothing():
     assert found.sentence.endswith("no difference could be significant: take more.")
 
 
+@pytest.mark.slow
 def test_a_map_that_is_no_number_on_most_pictures_is_no_matter_for_others():
     def often_broken(reading):
         return reading.activations[..., 0] * np.array([np.nan] * 6 + [1] * 2)[:, None, None]

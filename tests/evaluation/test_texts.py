@@ -35,6 +35,7 @@ def test_methods_are_measured_beside_maps_that_know_nothing():
     assert row.image.iloc[0] == "000000 a good film"
 
 
+@pytest.mark.slow
 def test_the_label_of_each_text_may_be_explained():
     result = tfcam.evaluate(additive(), TEXTS, target="label", methods=["occlusion"])
     targets = result.table.drop_duplicates("image").target

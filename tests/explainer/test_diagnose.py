@@ -195,6 +195,7 @@ def test_nan():
     assert "They start in 'conv', whose output holds 128; its weights hold 6." in found.message
 
 
+@pytest.mark.slow
 def test_each_of_the_others():
     assert codes(network("one"), IMAGE, "whole") == ["one_position"]
     sure = network(kernel=1e3 * np.eye(2), bias=-1e3)

@@ -20,6 +20,7 @@ def embedding(strings=True):
     return seeded(keras.Model(given, layers.GlobalAveragePooling1D()(x))), read
 
 
+@pytest.mark.slow
 def test_a_text_is_compared_with_another():
     """At each door the same as with the embedding that ``predict`` gives; at itself 1."""
     model, _ = embedding()

@@ -390,6 +390,7 @@ def reader():
     return keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
 
 
+@pytest.mark.slow
 def test_words_are_given_to_explain(reader):
     result = tfcam.explain(reader, [3, 1, 4], target=0, words=["a", "cat", 7])
     assert result.words == ("a", "cat", "7")

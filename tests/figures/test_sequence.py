@@ -64,6 +64,7 @@ def test_frames_that_are_equal_are_shown_as_long_as_others():
     assert shown == 900
 
 
+@pytest.mark.slow
 def test_a_page_holds_every_column_with_words_and_needs_no_other_file(layers, tmp_path):
     path = layers.save(tmp_path / "layers.html", contours=True)
     text = path.read_text("utf-8")

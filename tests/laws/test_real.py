@@ -25,6 +25,7 @@ def density(heatmap, box):
 @pytest.mark.parametrize(
     ("target", "here", "there"), [("bull mastiff", DOG, CAT), ("tabby", CAT, DOG)]
 )
+@pytest.mark.thinned(1, rest="slow")
 def test_the_map_lies_on_the_animal_that_is_asked_for(data, mobilenet, method, target, here, there):
     picture = data / "images/classic/dog_and_cat.png"
     result = tfcam.explain(mobilenet, picture, target=target, method=method)

@@ -185,6 +185,7 @@ PICTURES = np.random.default_rng(8).normal(0, 1, (3, 3, 3, 3)).astype(np.float32
 
 @pytest.mark.parametrize("seed", [0, 3])
 @pytest.mark.parametrize("baselines", [PICTURES, PICTURES[:1], (0.5, -1.0), None])
+@pytest.mark.thinned(2, rest="slow")
 def test_expected_gradients_equal_the_replica(baselines, seed):
     model, x, samples = bent(), images(), 8
     options = {"baselines": baselines, "samples": samples, "seed": seed}

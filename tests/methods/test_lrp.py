@@ -62,6 +62,7 @@ def test_two_layers_by_hand(composite, wanted):
 
 
 @pytest.mark.parametrize("rule", ["epsilon", "zplus", "gamma", "alpha2_beta1", "flat"])
+@pytest.mark.thinned(2, rest="slow")
 def test_lrp_equals_the_replica(rule):
     model, x = bent(), images()
     found = shared(
@@ -252,6 +253,7 @@ def test_what_has_no_rule_is_refused_by_name(layer, name):
         shared(model, images())
 
 
+@pytest.mark.slow
 def test_the_model_is_as_it_was():
     model, x = rectified(), noise(1)
     before = networks.snapshot(model, x)

@@ -122,6 +122,7 @@ def test_curves_begin_and_end_where_they_must(probe, heatmaps):
 
 
 @pytest.mark.parametrize("function", [*STEPPED, *ROADS])
+@pytest.mark.thinned(2, rest="slow")
 def test_only_the_order_counts(probe, heatmaps, function):
     wanted = points(function(probe, heatmaps))
     for monotone in (lambda L: L / 3, np.sqrt, lambda L: 0.2 + 0.5 * L**3):

@@ -207,6 +207,7 @@ def test_nan_is_a_finding():
 UNIT = {"preprocess": "unit"}
 
 
+@pytest.mark.slow
 def test_every_door_shows_the_same_maps(box, network, tmp_path):
     method, options = METHODS[0]
     asked = {"target": 1, "method": method, **UNIT, **options}

@@ -61,6 +61,7 @@ def small():
     )
 
 
+@pytest.mark.slow
 def test_a_model_has_one_graph_as_long_as_it_lives():
     model = small()
     graph = graph_of(model)

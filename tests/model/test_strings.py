@@ -82,6 +82,7 @@ MODELS = {"nested": nested, "flat": flat, "sequential": sequential, "subclassed"
 
 
 @pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.thinned(2, rest="slow")
 def test_a_string_is_explained_word_by_word(kind):
     model = MODELS[kind]()
     found = tfcam.explain(model, TEXTS[2])
@@ -171,6 +172,7 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+@pytest.mark.thinned(3, rest="slow")
 def test_strings_are_taken_however_they_are_wrapped(given):
     model = nested()
     (found,) = tfcam.explain(model, given, target=1)

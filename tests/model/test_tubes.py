@@ -96,6 +96,7 @@ def size_of_activations(reading):
 
 
 @pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.thinned(3, rest="slow")
 def test_a_token_is_shown_where_its_tube_is(kind):
     model, place = MODELS[kind](), (2, 1, 1)
     listed = tfcam.layers(model)
@@ -129,6 +130,7 @@ def by_hand(model, kind, video, target):
 
 
 @pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.thinned(3, rest="slow")
 def test_a_map_of_tubes_is_as_by_hand(kind):
     model = MODELS[kind]()
     videos = np.random.default_rng(4).normal(0, 1, (2, FRAMES, SIDE, SIDE, 3)).astype("float32")

@@ -208,6 +208,7 @@ def test_uploads_are_read_within_limits():
         assert len(str(told.value)) < 300
 
 
+@pytest.mark.slow
 def test_a_text_is_read_word_by_word():
     network = Network("words", flat())
     assert network.is_text

@@ -80,6 +80,7 @@ def test_fewer_answers_are_of_all_methods_alike():
             plan("ada", **{"pictures": 2, "methods": 2, "seed": 0, **changes})
 
 
+@pytest.mark.slow
 def test_answers_are_kept_as_ratings_and_it_goes_on_after_a_stop(network, pictures, tmp_path):
     def begun():
         return Rating(network, pictures, METHODS, tmp_path / "ratings", seed=1)
@@ -151,6 +152,7 @@ def test_pictures_of_a_window(network, tmp_path):
     np.testing.assert_array_equal(subject.content, wanted.image)
 
 
+@pytest.mark.slow
 def test_what_is_shown_are_the_maps_of_the_library_and_no_method(network, pictures, tmp_path):
     rating = Rating(network, pictures, METHODS, tmp_path / "kept")
     question, pair = rating.question("Ada"), rating.pairs("Ada")[0]

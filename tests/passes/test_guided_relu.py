@@ -188,6 +188,7 @@ KINDS = ("linear", "grouped", "stopped", "loop", "maxima", "gate")
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thinned(2, rest="slow")
 def test_what_stands_between_relus_has_its_own_gradient(kind, rng):
     """Against plain Keras, with activations whose gradient is written by hand."""
     inputs = rng.normal(0, 1, (2, 6, 6, 3)).astype(np.float32)

@@ -46,6 +46,7 @@ def by_hand(task, picture, target):
     return tfcam.explain(task, inputs.numpy()[0], target=target, preprocess=None)
 
 
+@pytest.mark.slow
 def test_a_picture_is_prepared_as_the_task_prepares_it(task):
     found = tfcam.explain(task, SQUARE)
     assert found.preprocessing.startswith("res_net_image_converter, as its own preprocessor has it")
@@ -57,6 +58,7 @@ def test_a_picture_is_prepared_as_the_task_prepares_it(task):
     )  # logits are logits
 
 
+@pytest.mark.slow
 def test_its_size_is_used_and_every_door_takes_it(task, tmp_path):
     probe = tfcam.metrics.Probe(task, [WIDE, SQUARE])
     assert probe.inputs.shape == (2, 64, 64, 3)

@@ -37,6 +37,7 @@ def test_a_window_explains_what_its_pixels_do(model, given):
     assert "nearly_black" not in [each.code for each in found.findings]
 
 
+@pytest.mark.slow
 def test_every_door_of_single_pictures_takes_it(model):
     wanted = tfcam.explain(model, PIXELS, target=1)
     batch = tfcam.Explainer(model, preprocess=WINDOW)([SCAN, SCAN], 1)
@@ -68,6 +69,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("form", ["folder", "list", "array", "floats", "tf.data"])
+@pytest.mark.thinned(2, rest="slow")
 def test_a_data_set_is_read_with_it(model, folder, tmp_path, form):
     by = 1024 if form == "folder" else 0
     window = tfcam.images.Window(LOW + by, HIGH + by)

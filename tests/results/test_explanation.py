@@ -645,6 +645,7 @@ def test_signed_maps_of_a_batch():
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+@pytest.mark.thinned(1, rest="slow")
 def test_a_batch_is_saved_and_shown(tmp_path, ending):
     results = several()
     path = results.save(tmp_path / f"a.{ending}")

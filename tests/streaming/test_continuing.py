@@ -310,6 +310,7 @@ def test_only_the_damaged_shard_is_made_anew(shapes, stores, damage, obey):
 
 
 @pytest.mark.parametrize("kind", [as_unknown, as_part])
+@pytest.mark.slow
 def test_a_shard_between_two_that_are_missing_is_passed_over(shapes, tmp_path, kind):
     """Data that can be read in order only are read on from the shard that is needed next."""
     to, whole = tmp_path / "store", tmp_path / "whole"

@@ -45,6 +45,7 @@ def test_a_tag_is_explained_by_the_words_around(activation):
     assert tfcam.explain(model, TEXT, target=Tag(-3), labels=LABELS) == found
 
 
+@pytest.mark.slow
 def test_each_text_has_its_own_place():
     model, texts = tagger(), [TEXT, "Paris met Bob", "in Paris"]
     found = tfcam.explain(model, texts, target=Tag(-1), labels=LABELS)

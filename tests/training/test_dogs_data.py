@@ -94,6 +94,7 @@ def test_boxes_lie_in_the_picture(dogs):
         assert (boxes[:, :2] < boxes[:, 2:]).all()
 
 
+@pytest.mark.slow
 def test_batches_are_shuffled_anew_and_mirrored(dogs):
     plain = data.batches(dogs.validation, 60, 3)
     images, labels = next(iter(plain))

@@ -90,6 +90,7 @@ def test_to_the_small_network_grad_cam_applies_and_cam_does_not():
         tfcam.explain(model, image, method="cam")
 
 
+@pytest.mark.slow
 def test_normalisation_keeps_its_statistics_unless_the_recipe_lets_it_learn():
     for name, moves in (("paper", True), ("recommended", False)):
         model = networks.build_network("mobilenet_v2", 3, RECIPES[name], None, 64)

@@ -112,6 +112,7 @@ def test_of_several_inputs_each_picture_keeps_its_own_others():
         assert result.verification.explanations == alone.verification.explanations > 0
 
 
+@pytest.mark.slow
 def test_a_slow_method_is_verified_without_being_asked_again(demo):
     result = tfcam.explain(demo, SCENES[0], method="rise", masks=8, cells=4, verify=True)
     assert result.verification.explanations == 0

@@ -284,6 +284,7 @@ def test_series_and_callable_targets():
     assert own.explanations > 0
 
 
+@pytest.mark.slow
 def test_a_number_a_difference_and_another_class_are_called_what_they_are(demo):
     x = keras.Input((12, 12, 3))
     pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, activation="relu")(x))
