@@ -49,11 +49,7 @@ def prepare_others(
             continue
         batch = split_batch(value, taken)
         examples = [value] * count if batch is None else batch
-        if len(examples) != count:
-            raise ValueError(
-                f"All inputs must be of as many examples; {taken.name!r} has {len(examples)}, "
-                f"the explained one {count}."
-            )
+        _check_count(taken.name, len(examples), count)
         prepared.append(prepare(graph, examples, how, number).inputs)
     return prepared
 
@@ -61,11 +57,15 @@ def prepare_others(
 def _beside(graph: ModelGraph, number: int, texts: Any, count: int) -> np.ndarray:
     """The numbers of strings that are given beside what is explained."""
     strings = texts if isinstance(texts, list) else [texts] * count
-    if len(strings) != count:
-        raise ValueError(
-            f"All inputs must be of as many examples; {graph.inputs[number].name!r} has "
-            f"{len(strings)}, the explained one {count}."
-        )
+    _check_count(graph.inputs[number].name, len(strings), count)
     reader = find_reader(graph, number, "auto", strings[0])
     assert reader is not None  # it has a layer of strings
     return reader.encode(strings)[0]
+
+
+def _check_count(name: str, found: int, count: int) -> None:
+    if found != count:
+        raise ValueError(
+            f"All inputs must be of as many examples; {name!r} has {found}, "
+            f"the explained one {count}."
+        )

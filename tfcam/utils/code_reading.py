@@ -157,18 +157,6 @@ def names_set_by_keras(kind: type) -> frozenset[str]:
     )
 
 
-@functools.cache
-def global_names(code: types.CodeType) -> frozenset[str]:
-    """The globals that code reads, that of functions inside it too."""
-    names = {
-        instruction.argval
-        for instruction in dis.get_instructions(code)
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
-    return frozenset(names.union(*map(global_names, inner)))
-
-
 def is_installed(file: str | None, module: str | None) -> bool:
     """Whether code comes from Python itself, tfcam or an installed package."""
     root = (module or "").partition(".")[0]

@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.utils.code_reading import (
-    global_names,
     is_installed,
     is_plain_python,
     names_set_by_keras,
+    read_code,
     state_of,
 )
 from tfcam.utils.digest import digest_arrays, digest_file
@@ -201,7 +201,7 @@ class _Digester:
             return
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
         self._add_all("function", function.__code__, *state, own)
-        for name in sorted(global_names(function.__code__)):
+        for name in sorted(read_code(function.__code__).globals):
             if name in function.__globals__:
                 self._add_all("global", name, function.__globals__[name])
 
