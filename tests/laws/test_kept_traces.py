@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+import types
 from dataclasses import dataclass, field
 
 import keras
@@ -247,6 +248,21 @@ def test_what_a_method_or_a_target_notes_of_itself_is_no_change():
     for _ in range(4):
         explainer(networks.pictures(1), asked)
     assert sorted(traced) == ["method"] * 2 + ["target"] * 2
+
+
+def test_a_module_of_ones_own_is_read_whatever_its_functions_are_called(monkeypatch):
+    module = types.ModuleType("helpers")
+    exec("factor = 1.0\ndef add(x):\n    return factor * x", vars(module))
+    monkeypatch.setitem(globals(), "helpers", module)
+
+    def asked(outputs):
+        return helpers.add(outputs[:, 1])  # noqa: F821
+
+    explainer = tfcam.Explainer(networks.flat(), "features")
+    for _ in range(3):
+        before = explainer(PICTURE, asked)
+    module.factor = 3.0
+    np.testing.assert_allclose(explainer(PICTURE, asked).raw, 3 * before.raw, rtol=1e-5)
 
 
 def test_a_method_that_is_stored_anew_under_its_name_is_the_new_one(monkeypatch):

@@ -169,7 +169,9 @@ class StateReader:
         if is_installed(function.__code__.co_filename, function.__module__):
             return function.__code__, held
         known = function.__globals__
-        names = [name for name in sorted(code.globals) if name in known and name not in but]
+        # ``helpers.add(x)`` changes no module.
+        modules = {name for name in but & known.keys() if isinstance(known[name], types.ModuleType)}
+        names = sorted((code.globals & known.keys()) - (but - modules))
         read = tuple(self._named(known[name], code.read) for name in names)
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
         wrapped = self.state(vars(function).get("__wrapped__"))
