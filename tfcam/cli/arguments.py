@@ -8,7 +8,7 @@ import runpy
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -148,8 +148,29 @@ def read_texts(sources: Sequence[str], typed: Sequence[str]) -> list[str]:
     return texts
 
 
-def read_subject(image: str | None, text: str | None) -> tuple[str, str | None]:
-    """Read what one explanation is of, a picture or a text: its name, and the text.
+class Subject(NamedTuple):
+    """What one explanation is of.
+
+    Attributes:
+        given: A text, or the file or URL of a picture.
+        is_text: Which of them.
+    """
+
+    given: str
+    is_text: bool
+
+    @property
+    def stem(self) -> str:
+        """What files about it are named after."""
+        return name_text(self.given) if self.is_text else name_picture(self.given)
+
+    def read(self, window: tuple[float, float] | None) -> Any:
+        """Read the picture, or give the text."""
+        return self.given if self.is_text else read_image(self.given, window)
+
+
+def read_subject(image: str | None, text: str | None) -> Subject:
+    """Find what one explanation is of.
 
     Args:
         image: A file or URL.
@@ -164,11 +185,11 @@ def read_subject(image: str | None, text: str | None) -> tuple[str, str | None]:
             f"Give what is explained: a picture, or --text for a model of texts; {given}."
         )
     if text is None:
-        return str(image), None
+        return Subject(str(image), is_text=False)
     found = read_texts([], [text])
     if len(found) > 1:
         raise ValueError(f"--text takes one text here; got {len(found)} lines.")
-    return name_text(found[0]), found[0]
+    return Subject(found[0], is_text=True)
 
 
 def name_text(text: str) -> str:

@@ -11,7 +11,6 @@ from tfcam.cli.arguments import (
     Text,
     Unsafe,
     load_network,
-    read_image,
     read_subject,
 )
 from tfcam.cli.flags import flags
@@ -30,10 +29,9 @@ def diagnose(
     **options: Any,
 ) -> None:
     """Check a model and an image, or text: what applies, and what to mind and to do about it."""
-    subject, typed = read_subject(image, text)
+    subject = read_subject(image, text)
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.explainer.diagnose import diagnose as check
 
-    window = options.pop("window")
-    given: Any = read_image(subject, window) if typed is None else typed
+    given = subject.read(options.pop("window"))
     say(check(network, given, options.pop("layer"), **options))

@@ -23,7 +23,6 @@ from tfcam.cli.arguments import (
     expand,
     load_network,
     name_options,
-    name_picture,
     name_text,
     read_image,
     read_subject,
@@ -214,10 +213,9 @@ def compare(
     from tfcam.results.comparison import check_path
 
     looks = _chosen(shared_scale=shared_scale, signed=signed, contours=contours)
-    subject, typed = read_subject(image, text)
+    subject = read_subject(image, text)
     name = name_options({**options, **looks}, [*DOORS["compare"], WINDOW])
-    stem = name_picture(subject) if typed is None else subject
-    parts = [stem, "compare", *([name] if name else [])]
+    parts = [subject.stem, "compare", *([name] if name else [])]
     path = check_path(file or Path(f"{'_'.join(parts)}.png"))
     check_new([path], overwrite, [image, *model, options["labels"], *(imports or [])])
     networks, labels = zip(
@@ -227,9 +225,7 @@ def compare(
 
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
-    window = options.pop("window")
-    given: Any = read_image(subject, window) if typed is None else typed
-    comparison = compare_maps(models, given, **options)
+    comparison = compare_maps(models, subject.read(options.pop("window")), **options)
     comparison.save(path, **looks)
     say(comparison)
     say_line(f"wrote {path}")

@@ -16,8 +16,6 @@ from tfcam.cli.arguments import (
     Unsafe,
     load_network,
     name_options,
-    name_picture,
-    read_image,
     read_subject,
 )
 from tfcam.cli.checks import check_new
@@ -49,17 +47,15 @@ def report(
     **options: Any,
 ) -> None:
     """Write a page: what was predicted, several maps, and how far they can be trusted."""
-    name, typed = read_subject(image, text)
+    subject = read_subject(image, text)
     asked = name_options(options, [*DOORS["report"], WINDOW])
-    parts = [name_picture(name) if typed is None else name, "report", *([asked] if asked else [])]
+    parts = [subject.stem, "report", *([asked] if asked else [])]
     path = check_target(file or Path(f"{'_'.join(parts)}.html"), "A report", (".html",))
     check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 
-    window = options.pop("window")
-    subject: Any = read_image(name, window) if typed is None else typed
-    result = write(network, subject, **options)
+    result = write(network, subject.read(options.pop("window")), **options)
     result.save(path)
     say(result)
     say_line(f"wrote {path}")

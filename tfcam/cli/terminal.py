@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tfcam.utils.terminal_text import make_printable
+from tfcam.utils.terminal_text import make_printable, printable_lines
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def say(text: object, error_stream: bool = False) -> None:
 
 def say_line(text: str) -> None:
     """Print one line, whatever the names in it hold."""
-    say(text.replace("\n", " "))
+    print(printable_lines([text]))
 
 
 def print_words(words: Text) -> None:

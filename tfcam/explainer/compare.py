@@ -190,8 +190,9 @@ class _Subject:
         if self.opened.is_text:
             prepared, output = self.prepared, settings.output
             read = prepared.texts or prepared.images
-            own = functools.partial(outputs_of, self.opened, prepared, output)
-            targets = with_words(targets, read, own, several=True)
+            targets = with_words(
+                targets, read, lambda _: outputs_of(self.opened, prepared, output), several=True
+            )
         resolved = chosen_targets(targets, 1, True, self.labels, classes)
         placed = any(request.method.placed for request in requests)
         layer = layers if len(layers) > 1 and placed else layers[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import keras
 import numpy as np
@@ -158,8 +157,8 @@ def diagnose(
     prepared = opened.prepare_one(image, preprocess, "diagnose")
     target = with_embeddings(target, opened, preprocess, output)
     if opened.is_text:
-        own = partial(outputs_of, opened, prepared, output)
-        target = with_words(target, prepared.texts or prepared.images, own)
+        read = prepared.texts or prepared.images
+        target = with_words(target, read, lambda _: outputs_of(opened, prepared, output))
     targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output, known))
     asked = opened.graph.asked(output, targets, opened.which)
     place, default = _places(opened, layer, grid, asked)

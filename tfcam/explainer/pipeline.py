@@ -46,10 +46,9 @@ def default_method(model: keras.Model, layer: Layers, input: str | int | None) -
         ValueError: If there is no such input.
     """
     opened = open_model(model, input)
-    usual = usual_method(opened.is_text, layer)
-    return (
-        usual if opened.has_embeddings or not opened.is_text or layer is not None else "occlusion"
-    )
+    if layer is None and opened.is_text and not opened.has_embeddings:
+        return "occlusion"
+    return usual_method(opened.is_text, layer)
 
 
 class Pipeline:

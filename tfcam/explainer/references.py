@@ -46,8 +46,7 @@ def with_embeddings(
         )
     prepared = prepare(opened.graph, read, preprocess, opened.which)
     beside = prepare_others(opened.graph, others, opened.which, 1, preprocess)
-    submodel = opened.bare(output).beside([tf.constant(values) for values in beside])
-    outputs = submodel.forward(tf.constant(prepared.inputs)).outputs.scores
+    outputs = outputs_of(opened, replace(prepared, others=tuple(beside)), output)
     return Similarity(single_tensor(outputs, "Similarity", "(B, D)", (2, 3, 4)).numpy())
 
 
@@ -92,12 +91,7 @@ def _placed(target: Any, text: Any, number: int, outputs: Callable[[int], Any]) 
     return replace(found, target=int(np.argmax(found.scores(outputs(number))[0])))
 
 
-def outputs_of(
-    opened: OpenedModel, prepared: Prepared, output: str | int | None, number: int = 0
-) -> Any:
-    """What the model returns for one of prepared texts, before its softmax."""
-    own = slice(number, number + 1)
-    beside = [tf.constant(values[own]) for values in prepared.others]
-    return (
-        opened.bare(output).beside(beside).forward(tf.constant(prepared.inputs[own])).outputs.scores
-    )
+def outputs_of(opened: OpenedModel, prepared: Prepared, output: str | int | None) -> Any:
+    """What the model returns for prepared texts, before its softmax."""
+    submodel = opened.bare(output).beside(list(map(tf.constant, prepared.others)))
+    return submodel.forward(tf.constant(prepared.inputs)).outputs.scores
