@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import keras
@@ -264,8 +264,12 @@ def past_strings(
     return rewired(tree, layers, wrap)
 
 
-class _ReachedError(Exception):
-    pass
+class _ArrivedError(Exception):
+    """Strings have come to a layer: the rest need not be computed."""
+
+    def __init__(self, strings: Any) -> None:
+        super().__init__()
+        self.strings = strings
 
 
 def arriving(tree: ModelTree, structure: Any, behind: Vectorization, strings: tf.Tensor) -> Any:
@@ -277,9 +281,7 @@ def arriving(tree: ModelTree, structure: Any, behind: Vectorization, strings: tf
         behind: The layer.
         strings: (B,), what the model is given.
     """
-    reached: list[Any] = []
-    count = len(strings)
-    values = []
+    count, values = len(strings), []
     for number, one in enumerate(tf.nest.flatten(structure)):
         if number == behind.which:
             values.append(tf.reshape(strings, (-1, *behind.sides)))
@@ -289,26 +291,14 @@ def arriving(tree: ModelTree, structure: Any, behind: Vectorization, strings: tf
             spec = one.spec(16)
             values.append(one.as_taken(tf.zeros((count, *spec.shape[1:]), spec.dtype)))
 
-    def wrap(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-        numbers = itertools.count()
+    def visit(layer: Any, number: int, side: str, value: Any) -> Any:
+        if number == behind.calls[0] and side == "input":
+            raise _ArrivedError(value)
+        return value
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if next(numbers) != behind.calls[0]:
-                return original(*args, **kwargs)
-            reached.append(args[0] if args else next(iter(kwargs.values())))
-            raise _ReachedError
-
-        return call
-
-    with _until(reached), valid_scopes(tree.odd_names), rewired(tree, [behind.layer()], wrap):
-        tree.model(tf.nest.pack_sequence_as(structure, values), training=False)
-    return tf.reshape(reached[0], (count, -1))[:, 0]
-
-
-@contextmanager
-def _until(reached: list[Any]) -> Iterator[None]:
     try:
-        yield
-    except Exception:
-        if not reached:
-            raise
+        with valid_scopes(tree.odd_names), observed(tree, [behind.layer()], visit):
+            tree.model(tf.nest.pack_sequence_as(structure, values), training=False)
+    except _ArrivedError as arrived:
+        return tf.reshape(arrived.strings, (count, -1))[:, 0]
+    raise ValueError(f"No strings come to the layer {behind.layer().name!r} of {tree.name!r}.")
