@@ -38,9 +38,9 @@ def sources(notebook, kind):
     return [cell.source for cell in notebook.cells if cell.cell_type == kind]
 
 
-def run(path, folder, data):
+def run(path, folder, data, hasten=False):
     """The notebook with its outputs, run in a folder that is empty."""
-    return notebooks.run(read(path), folder, data)
+    return notebooks.run(read(path), folder, data, hasten)
 
 
 def check_outputs(notebook):
@@ -62,13 +62,19 @@ def check_outputs(notebook):
             assert np.asarray(figure.convert("L")).std() > 5, "an empty figure"
 
 
+@pytest.mark.parametrize(
+    "hasten",
+    [
+        pytest.param(True, marks=pytest.mark.slow, id="a few steps"),
+        pytest.param(False, marks=pytest.mark.product, id="as it is read"),
+    ],
+)
 @each_notebook
-@pytest.mark.slow
-def test_it_runs(path, tmp_path):
+def test_it_runs(path, hasten, tmp_path):
     data = os.environ.get("TFCAM_TEST_DATA")
     if not data and path.stem.startswith(OF_WEIGHTS):
         pytest.skip("needs MobileNetV2's weights: set TFCAM_TEST_DATA")
-    check_outputs(run(path, tmp_path, Path(data).resolve() if data else None))
+    check_outputs(run(path, tmp_path, Path(data).resolve() if data else None, hasten))
 
 
 @pytest.mark.slow
