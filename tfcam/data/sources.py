@@ -6,20 +6,21 @@ A picture that can't be used is handed on as ``Skipped``, with the reason, never
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
-from tfcam.data.example import Example, Mark, Skipped, Source
+from tfcam.data.example import VOLUMES, Example, Mark, Skipped, Source
 from tfcam.data.folders import open_folder
 from tfcam.data.pairs import is_array, is_batch, only_part, row_of, zip_pair
+from tfcam.data.volumes import VolumeForm
 from tfcam.images.arrays import as_arrays
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy, is_prepared, load_image
@@ -28,8 +29,53 @@ from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text
 
-# From a picture as it is given to its pixels, or to what was given prepared.
-ReadPicture: TypeAlias = Callable[[Any], np.ndarray]
+# What a data set's elements call their picture.
+_NAMES = frozenset(("image", "video", "volume"))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads a picture as it is given to its pixels, or to what was given prepared.
+
+    Attributes:
+        floats: Whether arrays of floats are handed on as they are.
+        window: The values that become black and white.
+        volumes: The form of videos and volumes; None of pictures.
+    """
+
+    floats: bool
+    window: Limits
+    volumes: VolumeForm | None = None
+
+    def __call__(self, picture: Any) -> np.ndarray:
+        """Read a picture, video or volume.
+
+        Raises:
+            ImageError: If it is none.
+        """
+        picture = only_part(picture)
+        if self.volumes is not None:
+            return self.volumes.read(picture)
+        picture = as_arrays(picture)
+        row = len(getattr(picture, "shape", ())) == 1  # that a model folds itself
+        if self.window is not None or not self.floats or not (row or is_prepared(picture)):
+            return load_image(picture, window=self.window)
+        array = as_numpy(picture)
+        if not np.isfinite(array).all():
+            count = np.count_nonzero(~np.isfinite(array))
+            raise ImageError(f"A prepared array must be finite; {count} of its values are not.")
+        return array
+
+    def sides(self, image: np.ndarray) -> tuple[int, ...]:
+        """The axes of positions of what was read."""
+        return image.shape[:2] if self.volumes is None else self.volumes.sides(image.shape)
+
+    def is_batched(self, elements: Any) -> bool:
+        """Whether the elements of a data set are batches."""
+        if self.volumes is None:
+            return _is_batched(elements)
+        shape = _picture_in(elements).shape
+        return shape.rank is not None and self.volumes.is_batch([*shape])
 
 
 def open_data(
@@ -40,6 +86,7 @@ def open_data(
     annotations: str | os.PathLike[str] | None = None,
     floats: bool = False,
     window: Limits = None,
+    volumes: VolumeForm | None = None,
 ) -> Source:
     """Open data of any kind: find out what they are, and how to read them.
 
@@ -58,6 +105,8 @@ def open_data(
             on as they are: the model's input, already prepared.
         window: The values that become black and white, as ``load_image`` takes them, of files and
             arrays alike; floats are pictures then, too.
+        volumes: The form of the videos or volumes that the data hold, in arrays or lists of
+            arrays; None where they hold pictures.
 
     Returns:
         What can be read.
@@ -71,7 +120,9 @@ def open_data(
         >>> [(each.id, each.image.shape) for each in source.read(0)], source.count
         ([('000000', (4, 6, 3))], 1)
     """
-    read_picture = partial(_picture, floats=floats, window=window)
+    read_picture = Reader(floats, window, volumes)
+    if volumes is not None:
+        return _of_volumes(data, read_picture)
     if isinstance(data, tf.data.Dataset):
         return _of_tf_data(data, read_picture)
     if isinstance(data, str | os.PathLike):
@@ -81,16 +132,9 @@ def open_data(
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
             return _of_tfds(data, split, data_dir, read_picture)
         return _of_list([data], read_picture)
-    if isinstance(data, keras.utils.PyDataset):
-        return _of_batches(data, read_picture)
-    if _holds_arrays(data) and "image" in data and len(data) > 1:  # as data sets are loaded whole
-        return _of_tf_data(tf.data.Dataset.from_tensor_slices(dict(data)), read_picture)
-    data = only_part(data) if _holds_arrays(data) else data
-    pair = zip_pair(data)
-    if pair is not None:
-        return _of_list(pair, read_picture)
-    if isinstance(data, list | tuple) or (is_array(data) and is_batch(data)):
-        return _of_list(list(as_numpy(data) if is_array(data) else data), read_picture)
+    source = _of_arrays(data, read_picture)
+    if source is not None:
+        return source
     raise TypeError(
         "data must be a folder, a tf.data.Dataset or PyDataset, the name of a data set of "
         "tensorflow_datasets, (images, labels), or a list of pictures; got "
@@ -98,12 +142,40 @@ def open_data(
     )
 
 
+def _of_arrays(data: Any, read_picture: Reader) -> Source | None:
+    """What lies in arrays, batches and lists; None of what does not."""
+    if isinstance(data, keras.utils.PyDataset):
+        return _of_batches(data, read_picture)
+    if _holds_arrays(data) and "image" in data and len(data) > 1:  # as data sets are loaded whole
+        return _of_tf_data(tf.data.Dataset.from_tensor_slices(dict(data)), read_picture)
+    data = only_part(data) if _holds_arrays(data) else data
+    pair = zip_pair(data, read_picture.volumes)
+    if pair is not None:
+        return _of_list(pair, read_picture)
+    if isinstance(data, list | tuple) or (is_array(data) and is_batch(data, read_picture.volumes)):
+        return _of_list(list(as_numpy(data) if is_array(data) else data), read_picture)
+    return None
+
+
+def _of_volumes(data: Any, read_picture: Reader) -> Source:
+    """Videos and volumes: no file holds them, and no folder."""
+    whole = isinstance(data, tf.data.Dataset)
+    source = _of_tf_data(data, read_picture) if whole else _of_arrays(data, read_picture)
+    if source is None:
+        got = f"{type(data).__name__} {getattr(data, 'shape', '')}".rstrip()
+        raise TypeError(
+            "Videos and volumes must be a batch or list of arrays, (arrays, labels), a "
+            f"tf.data.Dataset or a PyDataset of them; got {got}."
+        )
+    return replace(source, unit=VOLUMES)
+
+
 def _holds_arrays(data: Any) -> bool:
     """Whether data are arrays by name, such as {"image": images, "label": labels}."""
     return isinstance(data, Mapping) and bool(data) and all(map(is_array, data.values()))
 
 
-def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Source:
+def _of_batches(data: keras.utils.PyDataset, read_picture: Reader) -> Source:
     """Pictures that come in batches of images, or of (images, labels)."""
 
     def read(start: int) -> Iterator[Example | Skipped]:
@@ -123,7 +195,7 @@ def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Sourc
     return Source(name, read, None, digest_names([name, str(len(data))]))
 
 
-def _of_list(items: list[Any], read_picture: ReadPicture) -> Source:
+def _of_list(items: list[Any], read_picture: Reader) -> Source:
     if not items:
         raise ValueError("data must hold at least one picture; got an empty list.")
     ids = [_id_of(item, number) for number, item in enumerate(items)]
@@ -171,11 +243,12 @@ def _id_of(item: Any, number: int) -> str:
     return as_text(str(picture)) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
 
 
-def _example(name: str, item: Any, read_picture: ReadPicture) -> Example | Skipped:
+def _example(name: str, item: Any, read_picture: Reader) -> Example | Skipped:
     """An element of a list: an ``Example``, a picture, or (picture, label)."""
     try:
         if isinstance(item, Example):
-            return _checked(replace(item, id=name, image=read_picture(item.image)))
+            image = read_picture(item.image)
+            return _checked(replace(item, id=name, image=image), read_picture.sides(image))
         if isinstance(item, tuple) and len(item) == 2:
             return Example(name, read_picture(item[0]), label=item[1])
         return Example(name, read_picture(item))
@@ -183,20 +256,7 @@ def _example(name: str, item: Any, read_picture: ReadPicture) -> Example | Skipp
         return Skipped(name, str(error))
 
 
-def _picture(picture: Any, floats: bool, window: Limits) -> np.ndarray:
-    picture = as_arrays(only_part(picture))
-    row = len(getattr(picture, "shape", ())) == 1  # that a model folds itself
-    if window is not None or not floats or not (row or is_prepared(picture)):
-        return load_image(picture, window=window)
-    array = as_numpy(picture)
-    if not np.isfinite(array).all():
-        count = np.count_nonzero(~np.isfinite(array))
-        raise ImageError(f"A prepared array must be finite; {count} of its values are not.")
-    return array
-
-
-def _checked(example: Example) -> Example:
-    size = example.image.shape[:2]
+def _checked(example: Example, size: tuple[int, ...]) -> Example:
     if example.mask is not None and np.shape(example.mask) != size:
         raise AnnotationError(
             f"{example.id}: its mask must have the picture's size {size}; "
@@ -204,7 +264,12 @@ def _checked(example: Example) -> Example:
         )
     if example.boxes is None:
         return example
-    boxes = clip_boxes(check_boxes(example.boxes, example.id), size, example.id)
+    if len(size) > 2:
+        raise AnnotationError(
+            f"{example.id}: boxes are of pictures, [x0, y0, x1, y1); of a video or volume give "
+            f"a mask {size} of bool."
+        )
+    boxes = clip_boxes(check_boxes(example.boxes, example.id), (size[0], size[1]), example.id)
     if example.box_labels and len(example.box_labels) != len(boxes):
         raise AnnotationError(
             f"{example.id}: each box must have a label; got {len(example.box_labels)} for "
@@ -215,12 +280,12 @@ def _checked(example: Example) -> Example:
 
 def _of_tf_data(
     data: tf.data.Dataset,
-    read_picture: ReadPicture,
+    read_picture: Reader,
     name: str = "a tf.data.Dataset",
     names: tuple[str, ...] | None = None,
     place: Mapping[str, str | None] | None = None,
 ) -> Source:
-    if _is_batched(data.element_spec):
+    if read_picture.is_batched(data.element_spec):
         data = data.unbatch()
     count = int(data.cardinality().numpy())
 
@@ -244,6 +309,13 @@ def _of_tf_data(
     return Source(name, read, known, key, names, place=place)
 
 
+def _picture_in(element: Any) -> Any:
+    """The picture, video or volume of an element, or of its kind: by its name, or the first."""
+    if isinstance(element, dict) and (named := _NAMES.intersection(element)):
+        return element[min(named)]
+    return tf.nest.flatten(element)[0]
+
+
 def _is_batched(elements: Any) -> bool:
     """Whether the elements of a data set are batches of pictures, grey ones and rows too."""
     first, *others = tf.nest.flatten(elements)
@@ -257,28 +329,29 @@ def _is_batched(elements: Any) -> bool:
     )
 
 
-def _element(element: Any, number: int, read_picture: ReadPicture) -> Example | Skipped:
+def _element(element: Any, number: int, read_picture: Reader) -> Example | Skipped:
     """An element of a ``tf.data.Dataset``: image, (image, label), or a dict as TFDS has it."""
     name = f"{number:06d}"
     try:
         if isinstance(element, tuple) and len(element) >= 2:
             return Example(name, read_picture(element[0]), label=label_of(element[1]))
-        if not isinstance(element, dict) or "image" not in element:
+        if not isinstance(element, dict) or not _NAMES.intersection(element):
             return Example(name, read_picture(element))
         if "image/filename" in element:
             name = element["image/filename"].numpy().decode(errors="replace")
-        image, things = read_picture(element["image"]), element.get("objects", {})
+        image, things = read_picture(_picture_in(element)), element.get("objects", {})
+        size = read_picture.sides(image)
         normalised = things.get("bbox", element.get("bbox"))
         mask = element.get("mask")
         example = Example(
             name,
             image,
-            None if normalised is None else _in_pixels(normalised, image.shape[:2]),
+            None if normalised is None else _in_pixels(normalised, size),
             label_of(element.get("label")),
             tuple(label_of(label) for label in things.get("label", ())),
-            None if mask is None else np.asarray(mask, bool).reshape(image.shape[:2]),
+            None if mask is None else np.asarray(mask, bool).reshape(size),
         )
-        return _checked(example)
+        return _checked(example, size)
     except (ImageError, AnnotationError) as error:
         return Skipped(name, str(error))
 
@@ -301,14 +374,14 @@ def label_of(value: Any) -> Any:
     return only.decode(errors="replace") if isinstance(only, bytes) else only
 
 
-def _in_pixels(boxes: Any, size: tuple[int, int]) -> np.ndarray:
+def _in_pixels(boxes: Any, size: tuple[int, ...]) -> np.ndarray:
     """Boxes [ymin, xmin, ymax, xmax] in [0, 1], as TFDS has them, in pixels."""
-    height, width = size
+    height, width = size[-2:]
     corners = np.asarray(boxes, np.float32).reshape(-1, 4)[:, [1, 0, 3, 2]]
     return corners * np.array([width, height, width, height], np.float32)
 
 
-def _of_tfds(name: str, split: str, data_dir: Any, read_picture: ReadPicture) -> Source:
+def _of_tfds(name: str, split: str, data_dir: Any, read_picture: Reader) -> Source:
     import tensorflow_datasets as tfds
 
     where = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
