@@ -13,15 +13,11 @@ from tfcam.metrics.removal_test import removal_tests
 SIDE = 8
 
 
-def network(frames=None, channels=1, order="channels_last"):
+def network(frames=None):
     """Two classes of a video or volume of any length."""
-    shape = (frames, SIDE, SIDE, channels)
-    shape = shape if order == "channels_last" else (channels, *shape[:3])
-    start = keras.Input(shape)
-    x = layers.Conv3D(4, 3, padding="same", activation="relu", name="seen", data_format=order)(
-        start
-    )
-    x = layers.GlobalAveragePooling3D(data_format=order)(x)
+    start = keras.Input((frames, SIDE, SIDE, 1))
+    x = layers.Conv3D(4, 3, padding="same", activation="relu", name="seen")(start)
+    x = layers.GlobalAveragePooling3D()(x)
     return networks.seeded(keras.Model(start, layers.Dense(2, activation="softmax")(x)))
 
 
