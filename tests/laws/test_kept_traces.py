@@ -295,3 +295,80 @@ def test_an_array_among_the_options_is_taken_as_it_is_now():
     )
     np.testing.assert_allclose(explainer(PICTURE, 0).raw, fresh.raw, rtol=1e-3, atol=1e-6)
     assert not np.allclose(before, fresh.raw, rtol=1e-2)
+
+
+# --- texts of any length ---------------------------------------------------------------------
+
+
+class Middled(layers.Layer):
+    """Each word less the mean of all, whose number is read as code may read it."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.lengths = how, []
+
+    def call(self, x):
+        if not tf.executing_eagerly():
+            self.lengths.append(x.shape[1])
+        known = {"open": keras.ops.shape(x)[1], "or": x.shape[1] or 1, "nine": 1.0}
+        if self.how == "nine" and x.shape[1] == 9:
+            return 3.0 * x
+        number = keras.ops.cast(known[self.how], x.dtype)
+        return x - keras.ops.sum(x, 1, keepdims=True) / number
+
+
+def of_words(how):
+    middled, strings = Middled(how), keras.Input((1,), dtype="string")
+    read = layers.TextVectorization(vocabulary=list("abcdefgh"))
+    x = layers.Conv1D(4, 3, padding="same")(middled(layers.Embedding(10, 4)(read(strings))))
+    x = layers.GlobalAveragePooling1D()(keras.ops.gelu(x))  # all that is padded would count in it
+    return networks.seeded(keras.Model(strings, layers.Dense(3, name="head")(x))), middled.lengths
+
+
+TEXTS = [" ".join("abcdefgh"[n % 8] for n in range(length)) for length in (5, 9, 2, 12, 1)]
+
+
+def as_alone(how, method, texts, tolerance):
+    """The lengths that one explainer of texts is traced for, each as by itself."""
+    model, lengths = of_words(how)
+    explainer = tfcam.Explainer(model, method=method)
+    lengths.clear()
+    found = [explainer(text) for text in texts + texts]
+    traced = [*lengths]
+    for number, text in enumerate(texts):
+        alone = tfcam.explain(of_words(how)[0], text, method=method)
+        for own in found[number :: len(texts)]:
+            np.testing.assert_allclose(own.raw, alone.raw, rtol=0, atol=tolerance)
+            assert own.score == pytest.approx(alone.score, abs=tolerance)
+    return traced
+
+
+def test_one_trace_serves_texts_of_all_lengths():
+    """But those of one word, whose length reads as an axis that there is not."""
+    assert set(as_alone("open", "gradient_input", TEXTS, 1e-6)) == {None, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method", ["integrated_gradients", "occlusion", "grad_cam", "eigen_cam", "ablation_cam"]
+)
+def test_one_trace_serves_texts_of_all_lengths_by_any_method(method):
+    assert set(as_alone("open", method, TEXTS, 1e-6)) == {None, 1}
+
+
+@pytest.mark.parametrize("how", ["or", "nine"])
+def test_a_layer_whose_code_reads_the_length_is_traced_for_each(how):
+    """Where it is open, such code goes another way; what comes out would be of no text."""
+    assert 9 in as_alone(how, "gradient_input", TEXTS[:2], 1e-6)
+
+
+def test_words_are_hidden_by_one_trace_whatever_their_number():
+    model, lengths = of_words("open")
+    maps = [tfcam.explain(model, text, method="occlusion") for text in TEXTS[:4]]
+    lengths.clear()
+    erased = [tfcam.metrics.erase_words(model, [own.text], [own]) for own in maps]
+    assert set(lengths) == {None}
+    for own, text in zip(erased, TEXTS, strict=False):
+        score = model(tf.constant([[text]])).numpy()
+        likely = np.exp(score) / np.exp(score).sum()
+        assert own.probabilities[0] == pytest.approx(likely.max(), abs=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -56,17 +57,26 @@ class WordProbe:
             part = variants[start : start + size]
             padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), 0)])
             tensors = [tf.constant(padded), *map(tf.constant, others)]
-            parts.append(self._function(tensors)(*tensors).numpy()[: len(part)])
+            lengths = self.opened.lengths(self.settings.output)
+            asked = lengths.run(partial(self._ask, tensors), tensors, len(tensors))
+            parts.append(asked.numpy()[: len(part)])
         return np.concatenate(parts)
 
-    def _function(self, tensors: Sequence[tf.Tensor]) -> Any:
+    def _ask(
+        self, tensors: Sequence[tf.Tensor], specs: Sequence[Any]
+    ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
+        """Ask compiled for tensors like these: for probabilities, and all that the model returns.
+
+        The latter only where a length is left open.
+        """
         submodel = self.opened.bare(self.settings.output)
 
-        def ask(numbers: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+        def ask(numbers: tf.Tensor, *others: tf.Tensor) -> Any:
             outputs = submodel.beside(others).forward(numbers).outputs
-            return tf.cast(outputs.with_probabilities.class_scores, tf.float32)
+            asked = tf.cast(outputs.with_probabilities.class_scores, tf.float32)
+            return asked, tf.nest.flatten(outputs.values) if None in numbers.shape else []
 
-        return submodel.traced("words", tf.function(ask, autograph=False), tensors)
+        return submodel.traced("words", tf.function(ask, autograph=False), specs)(*tensors)
 
 
 def word_probes(
