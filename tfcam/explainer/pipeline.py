@@ -250,7 +250,8 @@ class Pipeline:
             size: Number of pictures of a part, at most.
 
         Returns:
-            The pictures, those in files read where their sizes count; and the parts.
+            The pictures, those in files read where their sizes count; and the parts, of one size
+            where each keeps its own, as texts keep their lengths.
         """
         opened, runs = self.opened, [slice(0, len(pictures))]
         if len(pictures) > 1 and keep_their_sizes(opened.graph, opened.which):
@@ -258,6 +259,8 @@ class Pipeline:
                 return pictures, [slice(at, at + 1) for at in range(len(pictures))]
             pictures = [one if hasattr(one, "shape") else load_image(one) for one in pictures]
             runs = runs_of_one_size(pictures)
+        if len(pictures) > 1 and opened.is_text:
+            runs = opened.runs_of_one_length(pictures)
         starts = [(at, run.stop) for run in runs for at in range(run.start, run.stop, size)]
         return pictures, [slice(at, min(at + size, stop)) for at, stop in starts]
 
