@@ -12,8 +12,13 @@ from tfcam.preprocessing.attached import attached_size
 
 
 def keep_their_sizes(graph: ModelGraph, which: int = 0) -> bool:
-    """Tell whether pictures keep their own sizes, so that those of several are in no batch."""
+    """Tell whether pictures keep their own sizes, so that those of several are in no batch.
+
+    So do videos of any length.
+    """
     taken = graph.inputs[which]
+    if taken.is_volume:
+        return None in taken.sides
     open_size = taken.is_image and None in taken.sides
     return open_size and attached_size(graph.model) is None and graph.family is None
 
