@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
@@ -29,7 +28,6 @@ from tfcam.passes.submodel import SubModel
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import Prepared, prepare
-from tfcam.preprocessing.sizes import runs_of_one_size
 from tfcam.preprocessing.text_readers import Text, TextReader, find_reader, strings_in
 from tfcam.preprocessing.texts import read_texts
 from tfcam.targets.two_classes import Classes
@@ -121,27 +119,6 @@ class OpenedModel:
         """
         pairs = callable(preprocess) or self.input.behind is None
         return strings_in(given, pairs) if self.input.is_text else None
-
-    def runs_of_one_length(self, texts: Sequence[Any]) -> list[slice]:
-        """Split texts that were read, or their numbers, where the length changes.
-
-        Padding counts wherever a model does not mask it: in no batch a text is filled up. Those
-        with another text beside them, which may have any length, are taken one by one.
-        """
-        if any(map(_has_own_length, self.others)):
-            return [slice(number, number + 1) for number in range(len(texts))]
-        if self.input.shape != (None,):
-            return [slice(0, len(texts))]
-        return runs_of_one_size([np.asarray(getattr(one, "numbers", one)) for one in texts])
-
-    def unpadded(self, others: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Cut off what only filled texts up that are given beside the explained one."""
-        return [
-            values[:, : max(1, int(values.any(0).nonzero()[0].max(initial=0)) + 1)]
-            if _has_own_length(taken)
-            else values
-            for taken, values in zip(self.others, others, strict=True)
-        ]
 
     def joined(self, explained: Any, others: Sequence[Any]) -> Any:
         """What a user gives for the model, of the explained input and the others: see ``split``."""
@@ -359,11 +336,6 @@ class OpenedModel:
                 f"The layer must see the explained input, {inputs[self.which].name!r}; "
                 f"{tap.name!r} does not. Pass {names or 'another layer'}."
             )
-
-
-def _has_own_length(taken: Input) -> bool:
-    """Whether strings for an input become as many numbers as they have words."""
-    return taken.behind is not None and taken.shape == (None,)
 
 
 def _first(texts: Text | list[Text]) -> Text:

@@ -209,7 +209,7 @@ class Explainer:
         with self._progress_bar(len(batch)) as advance:
             pictures, parts = pipeline.parts(batch, self._batch_size)
             for part in parts:
-                own_others = pipeline.opened.unpadded([values[part] for values in beside])
+                own_others = [values[part] for values in beside]
                 prepared = pipeline.prepare(pictures[part], own_others, pixels=pixels)
                 run = pipeline.compute(prepared, [part_of(own, part)])
                 results += pipeline.assemble(run, spoken[part])

@@ -16,6 +16,7 @@ from tfcam.engine.settings import Settings
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import Prepared, prepare
+from tfcam.preprocessing.sizes import unpadded
 from tfcam.preprocessing.texts import ReadText
 
 
@@ -104,6 +105,7 @@ def word_probes(
     probes = []
     for number, text in enumerate(read):
         prepared = prepare(opened.graph, [text], preprocess, opened.which)
-        own = opened.unpadded([values[number : number + 1] for values in beside])
+        own = [values[number : number + 1] for values in beside]
+        own = unpadded(opened.graph, opened.which, own)
         probes.append(WordProbe(opened, settings, replace(prepared, others=tuple(own)), text))
     return probes

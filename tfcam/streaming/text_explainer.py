@@ -13,6 +13,7 @@ from tfcam.engine.settings import Settings
 from tfcam.metrics.removal_test import UNDECIDED, Removal
 from tfcam.metrics.word_orders import word_removal
 from tfcam.metrics.word_probe import word_probes
+from tfcam.preprocessing.sizes import runs_of_one_length
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shard_explainer import Batch, Read, ShardExplainer
 from tfcam.streaming.shard_files import SkippedRow, kept_of
@@ -41,11 +42,12 @@ class TextExplainer(ShardExplainer):
             read, others = self._split(batch.reads)
         pipeline, skipped = self.pipeline, batch.skipped
         beside = pipeline.others(others, len(read))
-        for run in pipeline.opened.runs_of_one_length(read):
+        opened = pipeline.opened
+        for run in runs_of_one_length(opened.graph, opened.which, read):
             reads = batch.reads[run]
             full = self._filled(reads)
             rows = np.minimum(np.arange(len(full)), len(reads) - 1) + run.start
-            own = pipeline.opened.unpadded([values[rows] for values in beside])
+            own = [values[rows] for values in beside]
             prepared = pipeline.prepare([read[row] for row in rows], own)
             yield replace(
                 batch,
