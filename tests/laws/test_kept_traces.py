@@ -372,3 +372,36 @@ def test_words_are_hidden_by_one_trace_whatever_their_number():
         score = model(tf.constant([[text]])).numpy()
         likely = np.exp(score) / np.exp(score).sum()
         assert own.probabilities[0] == pytest.approx(likely.max(), abs=1e-6)
+
+
+def test_a_text_is_what_it_is_alone_beside_longer_ones(tmp_path):
+    """Nothing masks what would fill it up: in a mean over the words each position counts."""
+    model, texts = of_words("open")[0], TEXTS[:4]
+    alone = [tfcam.explain(model, text, method="gradient_input", target=1) for text in texts]
+    together = tfcam.explain(model, texts, method="gradient_input", target=[1] * 4)
+    store = tfcam.stream(model, texts, to=tmp_path, method="gradient_input", target=1)
+    erased = tfcam.metrics.erase_words(model, texts, alone, 1)
+    for number, own in enumerate(alone):
+        for found in (together[number], store[number]):
+            assert found.words == own.words
+            assert found.score == pytest.approx(own.score, abs=1e-6)
+            np.testing.assert_allclose(found.raw, own.raw, atol=1e-6)
+        likely = keras.ops.softmax(model(tf.constant([[own.text]])))[0, 1]
+        assert erased.probabilities[number] == pytest.approx(float(likely), abs=1e-6)
+
+
+def test_a_text_is_what_it_is_alone_beside_pairs_of_other_lengths():
+    strings = [keras.Input((1,), dtype="string", name=name) for name in ("first", "second")]
+    means = []
+    for own in strings:
+        read = layers.TextVectorization(vocabulary=list("abcdefgh"))
+        means.append(layers.GlobalAveragePooling1D()(layers.Embedding(10, 4)(read(own))))
+    inputs = dict(zip(("first", "second"), strings, strict=True))
+    model = networks.seeded(keras.Model(inputs, layers.Dense(2)(layers.Multiply()(means))))
+    pairs = [("a b", "c d e"), ("d e", "f"), ("b c d e", "g h")]
+    firsts, seconds = map(list, zip(*pairs, strict=True))
+    both = {"first": firsts, "second": seconds}
+    together = tfcam.explain(model, both, input="first", target=[1] * 3)
+    for (first, second), found in zip(pairs, together, strict=True):
+        own = tfcam.explain(model, {"first": first, "second": second}, input="first", target=1)
+        np.testing.assert_allclose(found.raw, own.raw, atol=1e-6)

@@ -16,6 +16,7 @@ from tfcam.engine.settings import Settings
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import Prepared, prepare
+from tfcam.preprocessing.sizes import unpadded
 from tfcam.preprocessing.texts import ReadText
 
 
@@ -26,15 +27,13 @@ class WordProbe:
     Attributes:
         opened: The model.
         settings: How it is asked.
-        prepared: Of all the texts.
-        place: Which of the texts it is.
+        prepared: The text, prepared.
         read: The text as the model takes it.
     """
 
     opened: OpenedModel
     settings: Settings
     prepared: Prepared
-    place: int
     read: ReadText
 
     def probabilities(self, hidden: np.ndarray) -> np.ndarray:
@@ -43,15 +42,11 @@ class WordProbe:
         Args:
             hidden: (n, W) bool.
         """
-        prepared, size, own = (
-            self.prepared,
-            self.settings.at_once,
-            slice(self.place, self.place + 1),
-        )
-        owners, numbers = self.read.owners, prepared.inputs[self.place]
+        prepared, size = self.prepared, self.settings.at_once
+        owners, numbers = self.read.owners, prepared.inputs[0]
         behind = hidden[:, owners] & (owners >= 0)
         variants = np.where(behind, self.opened.input.blank, numbers).astype(numbers.dtype)
-        others = [np.repeat(values[own], size, 0) for values in prepared.others]
+        others = [np.repeat(values, size, 0) for values in prepared.others]
         parts = []
         for start in range(0, len(variants), size):
             part = variants[start : start + size]
@@ -106,7 +101,11 @@ def word_probes(
             f"Words are hidden in strings; {model.name!r} was given something else. "
             "Give a list of strings, and preprocess= where the model takes numbers."
         )
-    prepared = prepare(opened.graph, read, preprocess, opened.which)
     beside = prepare_others(opened.graph, others, opened.which, len(read), preprocess)
-    prepared = replace(prepared, others=tuple(beside))
-    return [WordProbe(opened, settings, prepared, place, text) for place, text in enumerate(read)]
+    probes = []
+    for number, text in enumerate(read):
+        prepared = prepare(opened.graph, [text], preprocess, opened.which)
+        own = [values[number : number + 1] for values in beside]
+        own = unpadded(opened.graph, opened.which, own)
+        probes.append(WordProbe(opened, settings, replace(prepared, others=tuple(own)), text))
+    return probes
