@@ -15,9 +15,9 @@ from tfcam.metrics.registry import METRICS
 SIDES = (4, 6, 5)
 
 
-def by_hand(channels=2):
+def by_hand(channels=2, sides=(None, *SIDES[1:])):
     """Class 0 sees the mean of what is positive in channel 0, class 1 in channel 1: (D, H, W)."""
-    start = keras.Input((None, *SIDES[1:], channels))
+    start = keras.Input((*sides, channels))
     conv = layers.Conv3D(2, 1, activation="relu", name="seen")
     x = layers.GlobalAveragePooling3D()(conv(start))
     dense = layers.Dense(2, activation="softmax")
@@ -172,3 +172,28 @@ def test_frames_one_by_one():
     result = tfcam.evaluate(each_step(), given, methods=["grad_cam"], progress=False)
     assert result.pictures == 3
     assert np.isfinite(result.summary["mean"]).all()
+
+
+def test_similarities_of_volumes_are_those_of_their_slices():
+    rng = np.random.default_rng(5)
+    first, second = rng.random((2, 3, 16, 12)).astype("float32")
+    wanted = [tfcam.metrics.ssim(*pair) for pair in zip(first, second, strict=True)]
+    assert tfcam.metrics.ssim(first, second) == pytest.approx(np.mean(wanted))
+    assert tfcam.metrics.hog_spearman(first, first) == 1
+    assert abs(tfcam.metrics.hog_spearman(first, second)) < 0.4
+    with pytest.raises(ValueError, match="at least 11 x 11 pixels; got 5 x 16"):
+        tfcam.metrics.ssim(first[..., :5], second[..., :5])
+
+
+@pytest.mark.slow
+def test_a_volume_is_verified_and_its_weights_are_drawn_anew():
+    """The object makes the class: its map is supported, one beside it is not."""
+    model, (values, inside) = by_hand(), volume(0, (8, *SIDES[1:]))
+    own, beside = inside.astype("float32"), np.roll(inside, 4, 0).astype("float32")
+    asked = {"image": values, "target": 0, "draws": 19, "progress": False}
+    assert tfcam.verify(model, own, **asked).checks[0].verdict == "supported"
+    assert tfcam.verify(model, beside, **asked).checks[0].verdict == "not supported"
+    wide = by_hand(sides=(2, 12, 12))
+    drawn, _ = volume(0, (2, 12, 12))
+    sanity = tfcam.metrics.randomisation(wide, drawn[np.newaxis], methods=["grad_cam"])
+    assert np.isfinite(sanity.table[["ssim", "spearman", "hog"]].to_numpy()).all()
