@@ -1,6 +1,7 @@
 """What is compiled is used again only for what it was compiled for: inputs, targets as they are."""
 
 import functools
+import gc
 import subprocess
 import sys
 import types
@@ -15,6 +16,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam.methods import registry
+from tfcam.utils.recent import LIMIT
 
 PICTURE, OTHER = networks.pictures(2)
 PIXELS = ["guided_backprop", "guided_grad_cam", "deconvnet", "saliency", "grad_cam", "full_grad"]
@@ -295,3 +297,37 @@ def test_an_array_among_the_options_is_taken_as_it_is_now():
     )
     np.testing.assert_allclose(explainer(PICTURE, 0).raw, fresh.raw, rtol=1e-3, atol=1e-6)
     assert not np.allclose(before, fresh.raw, rtol=1e-2)
+
+
+# --- a long life ----------------------------------------------------------------------------
+
+
+def traces():
+    """What TensorFlow holds of traced functions."""
+    for _ in range(3):  # what a first one lets go of, the next frees
+        gc.collect()
+    return sum(type(one).__name__ == "FuncGraph" for one in gc.get_objects())
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_bounded_whatever_is_asked_and_goes_with_the_model(monkeypatch):
+    """Each call is another model, method, target, size of batch or explainer."""
+    before, most = traces(), 6
+    monkeypatch.setattr(LIMIT, "size", most)
+    models = [networks.flat(), networks.flat()]
+    explainers, found = [], {}
+    for count in (1, 2):
+        for index, model in enumerate(models):
+            for target in (0, tfcam.Difference(0, 1), lambda outputs: outputs[:, 1]):
+                for method in ("grad_cam", "saliency"):
+                    explainers.append(tfcam.Explainer(model, "features", method=method))
+                    pictures = networks.pictures(count)
+                    maps = [explainers[-1](pictures, target)[0].raw for _ in range(2)]
+                    found.setdefault((index, str(target)[:9], method), []).extend(maps)
+            assert traces() - before <= most
+    for maps in found.values():  # those that were let go of, too
+        for other in maps[1:]:
+            np.testing.assert_allclose(other, maps[0], rtol=1e-4, atol=1e-7)
+    explainers[0](networks.pictures(1), 0)  # its own were let go of long ago
+    del explainers, models, model
+    assert traces() == before

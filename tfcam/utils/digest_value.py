@@ -17,8 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.utils.code_reading import (
+    imported_modules,
     is_installed,
     is_plain_python,
+    is_users_module,
+    names_in,
     names_set_by_keras,
     read_code,
     state_of,
@@ -113,6 +116,8 @@ class _Digester:
         self._hashed = hashlib.sha256()
         self._numbers: dict[int, int] = {}
         self._alive: list[Any] = []
+        self._names: frozenset[str] = frozenset()
+        self._known: dict[int, set[str]] = {}  # of modules
 
     def digest(self, value: Any) -> str:
         """Digest a value by itself."""
@@ -125,6 +130,8 @@ class _Digester:
     def _add(self, value: Any) -> None:
         if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
             self._say(type(value).__name__, value)
+        elif isinstance(value, types.ModuleType):
+            self._add_module(value)
         elif id(value) in self._numbers:
             self._say("again", self._numbers[id(value)])
         else:
@@ -155,8 +162,6 @@ class _Digester:
             self._add_all("member", type(value), value.name)
         elif isinstance(value, type):
             self._add_class(value)
-        elif isinstance(value, types.ModuleType):
-            self._add_module(value)
         elif isinstance(value, types.FunctionType):
             self._add_function(value)
         elif isinstance(value, types.CodeType):
@@ -192,6 +197,10 @@ class _Digester:
     # --- code -------------------------------------------------------------------------------
 
     def _add_function(self, function: types.FunctionType) -> None:
+        with self._naming(read_code(function.__code__).read):
+            self._add_named(function)
+
+    def _add_named(self, function: types.FunctionType) -> None:
         cells = [_cell(cell) for cell in function.__closure__ or ()]
         state = [cells, function.__defaults__, function.__kwdefaults__]
         if is_installed(function.__code__.co_filename, function.__module__):
@@ -200,10 +209,11 @@ class _Digester:
                 self._add_all("made with", *state)
             return
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
+        code = read_code(function.__code__)
         self._add_all("function", function.__code__, *state, own)
-        for name in sorted(read_code(function.__code__).globals):
-            if name in function.__globals__:
-                self._add_all("global", name, function.__globals__[name])
+        for name in sorted(code.globals & function.__globals__.keys()):
+            self._add_all("global", name, function.__globals__[name])
+        self._add_all("imported", *imported_modules(function))
 
     def _add_code(self, code: types.CodeType) -> None:
         counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
@@ -223,9 +233,27 @@ class _Digester:
     def _add_module(self, module: types.ModuleType) -> None:
         file = getattr(module, "__file__", None)
         self._say("module", module.__name__, getattr(module, "__version__", None))
-        if file is not None and not is_installed(file, module.__name__):
+        if not is_users_module(module):
+            return
+        if file is not None:
             with contextlib.suppress(OSError):
                 self._say(digest_file(Path(file)))
+        # What code names there may be another while a program runs.
+        known = self._known.setdefault(id(module), set())
+        named = sorted(self._names & vars(module).keys() - known)
+        known |= {*named}
+        self._alive.append(module)
+        for name in named:
+            self._add_all("member", name, vars(module)[name])
+
+    @contextlib.contextmanager
+    def _naming(self, names: frozenset[str]) -> Iterator[None]:
+        """Add of modules what code names that names these."""
+        before, self._names = self._names, names
+        try:
+            yield
+        finally:
+            self._names = before
 
     # --- objects ----------------------------------------------------------------------------
 
@@ -236,7 +264,8 @@ class _Digester:
         elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
             self._add_all("identity", kind, value.identity)
         elif is_plain_python(kind):
-            self._add_all("object", kind, state_of(value))
+            with self._naming(names_in(kind)):
+                self._add_all("object", kind, state_of(value))
         else:
             try:
                 reduced = value.__reduce_ex__(4)
@@ -270,14 +299,16 @@ class _Digester:
             # Compiling a model changes nothing of what it gives.
             if _is_readable(part) and not isinstance(operation, keras.Model)
         }
-        self._add_all("layer", kind, own.get("call"), theirs)
+        with self._naming(names_in(kind)):
+            self._add_all("layer", kind, own.get("call"), theirs)
         self._say(getattr(operation, "compute_dtype", None))
         nodes = getattr(operation, "_nodes_by_depth", None)
         if nodes is not None:
             self._add_graph(operation, nodes)
         elif isinstance(operation, keras.Layer):
             self._add_all("inner", *operation._flatten_layers(include_self=False, recursive=False))
-        self._add_unordered("own", mine)
+        with self._naming(names_in(kind)):
+            self._add_unordered("own", mine)
 
     def _add_graph(self, model: Any, nodes: Mapping[int, Any]) -> None:
         """Who feeds whom in a functional model."""
