@@ -121,6 +121,39 @@ def test_a_target_is_taken_as_it_is_now(kind, method):
     assert not np.allclose(fresh.raw, before.raw, rtol=1e-2, atol=1e-6)
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """As people write a target: it has a hash that fails, and may have no comparison."""
+
+    weights: object
+
+    def __call__(self, outputs):
+        return outputs[:, 0] * self.weights[0]
+
+
+class Odd(Frozen):
+    def __eq__(self, other):
+        raise RuntimeError("not to be compared")
+
+    def __hash__(self):
+        return 1
+
+
+@pytest.mark.parametrize("kind", [Frozen, Odd])
+@pytest.mark.parametrize("make", [list, np.array, tf.constant], ids=["list", "array", "tensor"])
+def test_a_target_that_has_no_hash_or_comparison_is_taken(kind, make):
+    model, targets = networks.flat(), [kind(make([1.0])), kind(make([-2.0]))]
+    explainer = tfcam.Explainer(model)
+    wanted = tfcam.explain(model, PICTURE, target=lambda outputs: outputs[:, 0])
+    for _ in range(2):
+        for target, factor in zip(targets, (1, -2), strict=True):
+            found = explainer(PICTURE, target)
+            np.testing.assert_allclose(found.raw, factor * wanted.raw, rtol=1e-4, atol=1e-7)
+            assert found.score == pytest.approx(factor * wanted.score, rel=1e-5)
+    both = explainer(PICTURE, targets)
+    assert both[1].score == pytest.approx(-2 * both[0].score, rel=1e-5)
+
+
 def test_one_number_of_a_large_array_counts():
     """As a mask over a picture that is changed in its place."""
     model, mask = networks.flat(), np.zeros((400, 300), np.float32)

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
 
@@ -40,10 +40,10 @@ class Limit:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._slots: OrderedDict[int, weakref.ref[_Slot[object]]] = OrderedDict()
+        self._slots: OrderedDict[int, weakref.ref[_Slot[Any]]] = OrderedDict()
         self._numbers = itertools.count()
 
-    def used(self, slot: _Slot[object]) -> None:
+    def used(self, slot: _Slot[Any]) -> None:
         """Note that a value was used, and let go of others where there are too many."""
         if slot.number is not None:
             self._slots.pop(slot.number, None)
@@ -89,8 +89,9 @@ class Recent(Generic[Value]):
         with _LOCK:
             slot = self._slots.get(key)
             value = None if slot is None else slot.value
-        if value is None:
-            value, slot = (made := make()), _Slot(made)
+        if slot is None or value is None:
+            value = make()
+            slot = _Slot(value)
         with _LOCK:
             self._slots[key], slot.value = slot, value
             self._slots.move_to_end(key)
