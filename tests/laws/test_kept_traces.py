@@ -16,6 +16,7 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam.methods import registry
+from tfcam.model.graph import graph_of
 from tfcam.utils.recent import LIMIT
 
 PICTURE, OTHER = networks.pictures(2)
@@ -232,6 +233,35 @@ def test_steps_of_a_convolution_of_one_pixel_do_no_harm():
         [sys.executable, "-c", STRIDED], capture_output=True, text=True, timeout=300, check=False
     )
     assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr[-2000:]
+
+
+class Convolving(layers.Layer):
+    """Steps of one pixel, in a user's own code."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(1, 1, shape[-1], 4))
+
+    def call(self, x):
+        return keras.ops.relu(keras.ops.conv(x, self.kernel, strides=2))
+
+
+def by_lambda(x):
+    return layers.Lambda(lambda x: tf.nn.conv2d(x, tf.ones((1, 1, 4, 4)), 2, "SAME"))(x)
+
+
+def by_operation(x):
+    return keras.ops.conv(x, np.ones((1, 1, 4, 4), np.float32), strides=2)
+
+
+@pytest.mark.parametrize("step", [Convolving(), by_lambda, by_operation])
+def test_gradients_of_ones_own_convolutions_are_traced_too(step):
+    """Eagerly, TensorFlow 2.21 ends the process: see ``breaks_eager_gradients``."""
+    inputs = keras.Input((12, 12, 3))
+    x = step(layers.Conv2D(4, 3, activation="relu", name="early")(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    assert graph_of(model).breaks_eager_gradients
+    assert len(tfcam.Explainer(model, "early").pipeline.engine.runner.functions) == 0
+    assert not graph_of(networks.flat()).breaks_eager_gradients
 
 
 def test_gradients_by_pixels_are_traced_from_the_first_call_on():
