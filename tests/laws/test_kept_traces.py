@@ -394,3 +394,113 @@ def test_what_is_compiled_is_bounded_whatever_is_asked_and_goes_with_the_model(m
     explainers[0](networks.pictures(1), 0)  # its own were let go of long ago
     del explainers, models, model
     assert traces() == before
+
+
+# --- texts of any length ---------------------------------------------------------------------
+
+
+class Middled(layers.Layer):
+    """Each word less the mean of all, whose number is read as code may read it."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.lengths = how, []
+
+    def call(self, x):
+        if not tf.executing_eagerly():
+            self.lengths.append(x.shape[1])
+        known = {"open": keras.ops.shape(x)[1], "or": x.shape[1] or 1, "nine": 1.0}
+        if self.how == "nine" and x.shape[1] == 9:
+            return 3.0 * x
+        number = keras.ops.cast(known[self.how], x.dtype)
+        return x - keras.ops.sum(x, 1, keepdims=True) / number
+
+
+def of_words(how):
+    middled, strings = Middled(how), keras.Input((1,), dtype="string")
+    read = layers.TextVectorization(vocabulary=list("abcdefgh"))
+    x = layers.Conv1D(4, 3, padding="same")(middled(layers.Embedding(10, 4)(read(strings))))
+    x = layers.GlobalAveragePooling1D()(keras.ops.gelu(x))  # all that is padded would count in it
+    return networks.seeded(keras.Model(strings, layers.Dense(3, name="head")(x))), middled.lengths
+
+
+TEXTS = [" ".join("abcdefgh"[n % 8] for n in range(length)) for length in (5, 9, 2, 12, 1)]
+
+
+def as_alone(how, method, texts, tolerance):
+    """The lengths that one explainer of texts is traced for, each as by itself."""
+    model, lengths = of_words(how)
+    explainer = tfcam.Explainer(model, method=method)
+    lengths.clear()
+    found = [explainer(text) for text in texts + texts]
+    traced = [*lengths]
+    for number, text in enumerate(texts):
+        alone = tfcam.explain(of_words(how)[0], text, method=method)
+        for own in found[number :: len(texts)]:
+            np.testing.assert_allclose(own.raw, alone.raw, rtol=0, atol=tolerance)
+            assert own.score == pytest.approx(alone.score, abs=tolerance)
+    return traced
+
+
+def test_one_trace_serves_texts_of_all_lengths():
+    """But those of one word, whose length reads as an axis that there is not."""
+    assert set(as_alone("open", "gradient_input", TEXTS, 1e-6)) == {None, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method", ["integrated_gradients", "occlusion", "grad_cam", "eigen_cam", "ablation_cam"]
+)
+def test_one_trace_serves_texts_of_all_lengths_by_any_method(method):
+    assert set(as_alone("open", method, TEXTS, 1e-6)) == {None, 1}
+
+
+@pytest.mark.parametrize("how", ["or", "nine"])
+def test_a_layer_whose_code_reads_the_length_is_traced_for_each(how):
+    """Where it is open, such code goes another way; what comes out would be of no text."""
+    assert 9 in as_alone(how, "gradient_input", TEXTS[:2], 1e-6)
+
+
+def test_words_are_hidden_by_one_trace_whatever_their_number():
+    model, lengths = of_words("open")
+    maps = [tfcam.explain(model, text, method="occlusion") for text in TEXTS[:4]]
+    lengths.clear()
+    erased = [tfcam.metrics.erase_words(model, [own.text], [own]) for own in maps]
+    assert set(lengths) == {None}
+    for own, text in zip(erased, TEXTS, strict=False):
+        score = model(tf.constant([[text]])).numpy()
+        likely = np.exp(score) / np.exp(score).sum()
+        assert own.probabilities[0] == pytest.approx(likely.max(), abs=1e-6)
+
+
+def test_a_text_is_what_it_is_alone_beside_longer_ones(tmp_path):
+    """Nothing masks what would fill it up: in a mean over the words each position counts."""
+    model, texts = of_words("open")[0], TEXTS[:4]
+    alone = [tfcam.explain(model, text, method="gradient_input", target=1) for text in texts]
+    together = tfcam.explain(model, texts, method="gradient_input", target=[1] * 4)
+    store = tfcam.stream(model, texts, to=tmp_path, method="gradient_input", target=1)
+    erased = tfcam.metrics.erase_words(model, texts, alone, 1)
+    for number, own in enumerate(alone):
+        for found in (together[number], store[number]):
+            assert found.words == own.words
+            assert found.score == pytest.approx(own.score, abs=1e-6)
+            np.testing.assert_allclose(found.raw, own.raw, atol=1e-6)
+        likely = keras.ops.softmax(model(tf.constant([[own.text]])))[0, 1]
+        assert erased.probabilities[number] == pytest.approx(float(likely), abs=1e-6)
+
+
+def test_a_text_is_what_it_is_alone_beside_pairs_of_other_lengths():
+    strings = [keras.Input((1,), dtype="string", name=name) for name in ("first", "second")]
+    means = []
+    for own in strings:
+        read = layers.TextVectorization(vocabulary=list("abcdefgh"))
+        means.append(layers.GlobalAveragePooling1D()(layers.Embedding(10, 4)(read(own))))
+    inputs = dict(zip(("first", "second"), strings, strict=True))
+    model = networks.seeded(keras.Model(inputs, layers.Dense(2)(layers.Multiply()(means))))
+    pairs = [("a b", "c d e"), ("d e", "f"), ("b c d e", "g h")]
+    firsts, seconds = map(list, zip(*pairs, strict=True))
+    both = {"first": firsts, "second": seconds}
+    together = tfcam.explain(model, both, input="first", target=[1] * 3)
+    for (first, second), found in zip(pairs, together, strict=True):
+        own = tfcam.explain(model, {"first": first, "second": second}, input="first", target=1)
+        np.testing.assert_allclose(found.raw, own.raw, atol=1e-6)

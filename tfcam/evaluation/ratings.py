@@ -23,6 +23,7 @@ from scipy.sparse.csgraph import connected_components
 from tfcam.evaluation.intervals import LEVEL, mean_interval
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
+from tfcam.metrics.measure import UNIT
 from tfcam.utils.files import check_is_file, write_whole
 
 COLUMNS = ("rater", "picture", "left", "right", "answer", "repeated")
@@ -259,7 +260,8 @@ def metric_agreement(ratings: pd.DataFrame, evaluation: Evaluation) -> pd.DataFr
         known = (
             stats.spearmanr(strength[means.index], means).statistic if len(means) > 2 else np.nan
         )
-        rows.append((metric, *mean_interval(per_picture.to_numpy()), len(per_picture), known))
+        share = mean_interval(per_picture.to_numpy(), within=UNIT)
+        rows.append((metric, *share, len(per_picture), known))
     if not rows:
         raise ValueError(
             "At least one rated pair must be measured on its picture; none is. Methods are named "

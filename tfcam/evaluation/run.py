@@ -24,6 +24,8 @@ from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
 from tfcam.metrics.measure import Measure
 from tfcam.metrics.probing import Probe
+from tfcam.targets.classes import Difference
+from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_arrays
 from tfcam.utils.digest_value import digest_parts
 from tfcam.utils.progress import Advance
@@ -150,6 +152,14 @@ class EvaluationRun:
         advance(len(pictures) - len(cases))  # those that were left out, or have several classes
         return True
 
+    def _ranges(self, table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+        """Find the range of each metric: what the model is asked for may be no probability."""
+        target = self._question.target
+        likely = not callable(target) and not isinstance(target, Difference)
+        likely &= not (table["target"] == NUMBER).any()
+        asked = ("probe", "layer", "signed")
+        return {one.name: one.within for one in self._measures if likely or one.kind not in asked}
+
     def conclude(self) -> Evaluation:
         """Sum up what was measured.
 
@@ -181,6 +191,7 @@ class EvaluationRun:
                 "versions": versions(),
             },
             self._seed,
+            self._ranges(table),
         )
 
     def _missing(self, table: pd.DataFrame) -> dict[str, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import keras
+
+# The least and the largest value of a share or probability, of what it changes by, and of anything.
+UNIT, SIGNED, ANY = (0.0, 1.0), (-1.0, 1.0), (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,7 @@ class Measure:
         usual: Whether it is measured by default.
         of_curve: The number of a ``Curve`` that counts: "area", "mean" or "aopc".
         options: The options of the function.
+        within: The least and the largest value that it may have, of a class as the target.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Measure:
     usual: bool = True
     of_curve: Literal["area", "mean", "aopc"] = "area"
     options: Mapping[str, Any] = field(default_factory=dict)
+    within: tuple[float, float] = ANY
 
     @property
     def described(self) -> str:

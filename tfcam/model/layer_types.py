@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from tfcam.model.class_code import call_code, is_foreign
-from tfcam.model.tree import ModelTree, inner_operations
+from tfcam.model.tree import ModelTree, children, inner_operations
 
 
 def _kinds(pattern: str) -> tuple[type, ...]:
@@ -45,17 +45,8 @@ PASSING += (*_kinds("SpatialDropout{}"), *_kinds("ZeroPadding{}"), *_kinds("Crop
 _CONVOLVING_OPERATIONS = ("Conv", "DepthwiseConv", "SeparableConv")
 _CONVOLVING_FUNCTIONS = frozenset(
     [
-        "conv",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "Conv2D",
-        "Conv3D",
-        "convolution",
-        "depthwise_conv",
-        "depthwise_conv2d",
-        "separable_conv",
-        "separable_conv2d",
+        *("conv", "conv1d", "conv2d", "conv3d", "Conv2D", "Conv3D", "convolution"),
+        *("depthwise_conv", "depthwise_conv2d", "separable_conv", "separable_conv2d"),
     ]
 )
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
@@ -103,6 +94,23 @@ def sealed_path(tree: ModelTree) -> str | None:
     """The path of an exported network inside a model, which can't be opened; None without one."""
     sealed = (p for p, layer in tree.items() if isinstance(layer, keras.layers.TFSMLayer))
     return next(sealed, None)
+
+
+def own_weights(operation: Any) -> list[Any]:
+    """The weights of an operation that are not of operations inside it."""
+    if isinstance(operation, keras.Model):
+        return []
+    inner = {
+        id(weight) for child in children(operation) for weight in getattr(child, "weights", ())
+    }
+    return [weight for weight in getattr(operation, "weights", ()) if id(weight) not in inner]
+
+
+def has_kernel(operation: Any) -> bool:
+    """Whether an operation has weights that are no vectors: a mean or a scale is one."""
+    if hasattr(operation, "kernel") or hasattr(operation, "depthwise_kernel"):
+        return True
+    return any(sum(n > 1 for n in weight.shape) > 1 for weight in own_weights(operation))
 
 
 def _returns_scores(operation: Any) -> bool:

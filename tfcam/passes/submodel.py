@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfcam.maps.tensors import sizes
 from tfcam.model.endings import BOUNDED
 from tfcam.model.frames import fold, unfold
 from tfcam.model.graph import ModelGraph
@@ -200,8 +201,9 @@ class SubModel:
 
     def _values(self, images: tf.Tensor) -> list[tf.Tensor]:
         """List all inputs; the others as often as there are variants of the images."""
+        count = sizes(images)[0]
         values = [
-            tf.tile(value, [images.shape[0] // value.shape[0], *[1] * (value.shape.rank - 1)])
+            tf.tile(value, [count // value.shape[0], *[1] * (value.shape.rank - 1)])
             for value in self._others
         ]
         values.insert(self.which, images)
