@@ -22,7 +22,6 @@ from tfcam.model.heads import Head, HeadError, find_head
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input, check_one_image, find_input, read_structure, run
 from tfcam.model.labels import Labels, find_labels
-from tfcam.model.layer_types import breaks_eager_gradients
 from tfcam.model.layers import DefaultLayer, LayerList, default_layer, list_layers
 from tfcam.model.open_sizes import is_open, pin_size
 from tfcam.model.outputs import (
@@ -114,11 +113,6 @@ class ModelGraph(ModelTree):
         """The model's inputs in their flat order."""
         flat: list[Input] = tf.nest.flatten(self.structure)
         return flat
-
-    @cached_property
-    def breaks_eager_gradients(self) -> bool:
-        """Whether gradients inside of the model may only be computed by a traced function."""
-        return breaks_eager_gradients((self.model, *self.operations))
 
     @property
     def takes_images(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -66,14 +65,14 @@ def attentions(tree: ModelTree) -> list[tuple[str, Any]]:
     ]
 
 
-def breaks_eager_gradients(operations: Iterable[Any]) -> bool:
-    """Whether one is, or may hold, a convolution whose gradient may not be computed eagerly.
+def breaks_eager_gradients(tree: ModelTree) -> bool:
+    """Whether a model has, or may have, a convolution whose gradient may not be computed eagerly.
 
     On a CPU, TensorFlow 2.21 writes past its memory in the eager gradient of a convolution of one
     pixel, with steps, of fewer than 16 channels; a traced function does not. Of what users' code
     convolves with, the sizes can't be told.
     """
-    return any(map(_breaks, operations))
+    return any(map(_breaks, (tree.model, *tree.operations)))
 
 
 def _breaks(operation: Any) -> bool:

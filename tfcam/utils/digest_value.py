@@ -27,6 +27,7 @@ from tfcam.utils.code_reading import (
     state_of,
 )
 from tfcam.utils.digest import digest_arrays, digest_file
+from tfcam.utils.tokenizers import is_tokenizer, tokenizer_content
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
 _BUILTIN: tuple[type, ...] = (
@@ -49,8 +50,6 @@ _LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
 # What is another in each process, or says nothing of what a layer does: KerasHub lists layers by
 # their places in memory.
 _OF_THE_PROCESS = ("call", "history", "_functional_layer_ids")
-# What a tokenizer of KerasHub holds besides its settings; tables that are made of it tell no more.
-_OF_TOKENIZERS = ("merges", "proto", "vocabulary")
 
 
 class UntoldError(ValueError):
@@ -80,33 +79,6 @@ def digest_value(value: Any) -> str:
         return _Digester().digest(value)
     except RecursionError:
         raise UntoldError("it is nested too deeply") from None
-
-
-def digest_parts(key: str | None, **parts: Any) -> dict[str, str | None]:
-    """Digest what makes the results of a run, each part under its name.
-
-    Args:
-        key: What the user gives for it instead; then nothing is read.
-        parts: The parts.
-
-    Raises:
-        ValueError: If a part can't be told from others, and no key is given.
-
-    Example:
-        >>> digest_parts("mine", method=print)
-        {'method_digest': None}
-    """
-    digests: dict[str, str | None] = {}
-    for name, part in parts.items():
-        try:
-            digests[f"{name}_digest"] = None if key is not None else digest_value(part)
-        except UntoldError as error:
-            raise ValueError(
-                f"{name} can't be told from others, as {error}: a run that was stopped could go on "
-                "with something else. Give what you wrote a name, key='...', and another one "
-                "whenever you change it."
-            ) from None
-    return digests
 
 
 class _Digester:
@@ -280,9 +252,8 @@ class _Digester:
     def _add_operation(self, operation: keras.Operation) -> None:
         """Of a layer or model all but names and weights: a digest of these stands beside."""
         kind: type = type(operation)
-        if _is_tokenizer(operation):
-            content = {name: getattr(operation, name, None) for name in _OF_TOKENIZERS}
-            self._add_all("tokenizer", kind, operation.get_config(), content)
+        if is_tokenizer(operation):
+            self._add_all("tokenizer", kind, *tokenizer_content(operation))
             return
         keras_names, own = names_set_by_keras(kind), vars(operation)
         mine = {
@@ -330,14 +301,6 @@ class _Digester:
                 self._say("node", order.get(id(node.operation)))
                 self._add_all("calls", node.operation, *map(number, [*given, *made]))
         self._add_all("outputs", *map(number, model.outputs))
-
-
-def _is_tokenizer(operation: Any) -> bool:
-    """Whether a layer is a tokenizer as KerasHub has it, with no code of somebody's own."""
-    kinds = [kind for kind in type(operation).__mro__ if kind.__name__ == "Tokenizer"]
-    hub = any(kind.__module__.startswith(("keras_hub.", "keras_nlp.")) for kind in kinds)
-    own = vars(operation).get("call") is not None
-    return hub and not own and is_installed(None, type(operation).__module__)
 
 
 def _kind(value: list[Any] | tuple[Any, ...]) -> str:
