@@ -209,3 +209,11 @@ def names_in(kind: type) -> frozenset[str]:
     members = [part for base in own for part in vars(base).values()]
     functions = [part for part in members if isinstance(part, types.FunctionType)]
     return frozenset().union(*(read_code(function.__code__).read for function in functions))
+
+
+def content_of(cell: types.CellType, empty: Any = None) -> Any:
+    """What a variable of a closure holds; ``empty`` where nothing is in it yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return empty

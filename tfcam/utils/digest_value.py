@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.utils.code_reading import (
+    content_of,
     imported_modules,
     is_installed,
     is_plain_python,
@@ -152,19 +153,21 @@ class _Digester:
         elif isinstance(value, functools.cached_property):
             self._add_all("property", value.func)
         elif isinstance(value, keras.Operation):
-            self._add_operation(value)
+            with self._naming(names_in(type(value))):
+                self._add_operation(value)
         elif isinstance(value, dict | types.MappingProxyType):
             self._add_unordered("dict", value)
         elif isinstance(value, set | frozenset):
             self._add_unordered("set", dict.fromkeys(value))
         elif isinstance(value, list | tuple):
-            self._add_all(_kind(value), *value)
+            self._add_all("tuple" if isinstance(value, tuple) else "list", *value)
         elif isinstance(value, weakref.ref):
             self._add_all("reference", value())
         elif hasattr(value, "python_function"):  # of tf.function
             self._add_all("tf.function", value.python_function)
         else:
-            self._add_instance(value)
+            with self._naming(names_in(type(value))):
+                self._add_instance(value)
 
     # --- code -------------------------------------------------------------------------------
 
@@ -173,7 +176,7 @@ class _Digester:
             self._add_named(function)
 
     def _add_named(self, function: types.FunctionType) -> None:
-        cells = [_cell(cell) for cell in function.__closure__ or ()]
+        cells = [content_of(cell, "an empty cell") for cell in function.__closure__ or ()]
         state = [cells, function.__defaults__, function.__kwdefaults__]
         if is_installed(function.__code__.co_filename, function.__module__):
             self._say("function", function.__module__, function.__qualname__)
@@ -236,8 +239,7 @@ class _Digester:
         elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
             self._add_all("identity", kind, value.identity)
         elif is_plain_python(kind):
-            with self._naming(names_in(kind)):
-                self._add_all("object", kind, state_of(value))
+            self._add_all("object", kind, state_of(value))
         else:
             try:
                 reduced = value.__reduce_ex__(4)
@@ -270,16 +272,14 @@ class _Digester:
             # Compiling a model changes nothing of what it gives.
             if _is_readable(part) and not isinstance(operation, keras.Model)
         }
-        with self._naming(names_in(kind)):
-            self._add_all("layer", kind, own.get("call"), theirs)
+        self._add_all("layer", kind, own.get("call"), theirs)
         self._say(getattr(operation, "compute_dtype", None))
         nodes = getattr(operation, "_nodes_by_depth", None)
         if nodes is not None:
             self._add_graph(operation, nodes)
         elif isinstance(operation, keras.Layer):
             self._add_all("inner", *operation._flatten_layers(include_self=False, recursive=False))
-        with self._naming(names_in(kind)):
-            self._add_unordered("own", mine)
+        self._add_unordered("own", mine)
 
     def _add_graph(self, model: Any, nodes: Mapping[int, Any]) -> None:
         """Who feeds whom in a functional model."""
@@ -303,10 +303,6 @@ class _Digester:
         self._add_all("outputs", *map(number, model.outputs))
 
 
-def _kind(value: list[Any] | tuple[Any, ...]) -> str:
-    return "tuple" if isinstance(value, tuple) else "list"
-
-
 def _content(tensor: Any) -> np.ndarray:
     try:
         return np.asarray(tensor)
@@ -316,13 +312,6 @@ def _content(tensor: Any) -> np.ndarray:
 
 def _said(value: Any) -> str:
     return f"an object of {type(value).__module__}.{type(value).__qualname__}"
-
-
-def _cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return "an empty cell"
 
 
 def _is_readable(value: Any) -> bool:

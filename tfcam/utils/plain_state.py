@@ -15,6 +15,7 @@ import numpy as np
 
 from tfcam.utils.code_reading import (
     Code,
+    content_of,
     imported_modules,
     is_installed,
     is_plain_python,
@@ -181,7 +182,7 @@ class StateReader:
 
     def _function_of(self, function: types.FunctionType, code: Code, but: set[str]) -> Hashable:
         closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        free = {name: _cell(cell) for name, cell in closure}
+        free = {name: content_of(cell) for name, cell in closure}
         cells = self.states(
             free[name] for name in free if name not in but or _is_module(free[name])
         )
@@ -280,10 +281,3 @@ def _same(value: Any) -> Hashable:
         return Same(value)
     except TypeError:  # there are no weak references to it
         return id(value)
-
-
-def _cell(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing is in it yet
-        return None
