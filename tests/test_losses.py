@@ -225,6 +225,42 @@ def test_labels_of_several_outputs(output, rng):
             attention(images, masks, np.array(["a", "b", "c"]))
 
 
+@pytest.mark.parametrize("frames", [4, None])
+def test_the_gradient_of_masks_of_volumes_is_that_of_a_tape_by_hand(frames, rng):
+    """Grad-CAM before a mean and a Dense layer: the weights are W / (D H W), as Zhou et al. say."""
+    start = keras.Input((frames, SIZE, SIZE, 1))
+    conv = layers.Conv3D(CHANNELS, 3, padding="same", activation="relu", name="seen")
+    x = layers.GlobalAveragePooling3D()(conv(start))
+    dense = layers.Dense(CLASSES)
+    model = networks.seeded(keras.Model(start, dense(x)))
+    dense.kernel.assign(abs(dense.kernel) + 0.1)  # so that no map is empty
+    volumes = tf.constant(rng.normal(size=(3, 4, SIZE, SIZE, 1)), tf.float32)
+    masks, labels = rng.random((3, 4, SIZE, SIZE)) < 0.3, np.array([1, 0, 1])
+    with tf.GradientTape() as tape:
+        found = AttentionLoss(model)(volumes, masks, labels)
+        mean = tf.reduce_mean(found)
+    gradients = tape.gradient(mean, model.trainable_weights)
+    with tf.GradientTape() as tape:
+        A = conv(volumes)
+        weights = tf.gather(tf.transpose(dense.kernel), labels) / (4 * SIZE * SIZE)
+        M = tf.nn.relu(tf.einsum("bdhwk,bk->bdhw", A, weights))
+        outside = tf.reduce_sum(M * (1.0 - tf.cast(masks, tf.float32)), [1, 2, 3])
+        wanted = outside / tf.reduce_sum(M, [1, 2, 3])
+        by_hand = tf.reduce_mean(wanted)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    weights = [conv.kernel, conv.bias, dense.kernel]
+    for one, other in zip(gradients, tape.gradient(by_hand, weights), strict=False):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-6)
+    learner = AttentionModel(AttentionLoss(model), weight=1.0)
+    learner.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = learner.fit(volumes, (labels, masks[..., np.newaxis]), verbose=0).history
+    assert history["attention_loss"][0] == pytest.approx(float(by_hand), rel=1e-3)
+    coarse = AttentionLoss(model)(volumes, np.ones((3, 2, 3, 3), bool), labels)
+    np.testing.assert_allclose(coarse, 0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"Masks must be \(B, D, H, W\) or .*got .*\(3, 6, 6\)"):
+        AttentionLoss(model)(volumes, masks[:, 0], labels)
+
+
 def test_an_image_without_a_mask_counts_nothing(rng):
     model, images, masks, labels = case(rng)
     masks[1] = 0
@@ -403,5 +439,5 @@ def test_wrong_requests_are_told(rng):
     with pytest.raises(ValueError, match="Masks must be .B, H, W. or .* of shape .6, 6."):
         AttentionLoss(model, "features")(images, masks[0], labels)
     series = keras.Sequential([keras.Input((8, 2)), layers.Conv1D(2, 3), layers.Flatten()])
-    with pytest.raises(ValueError, match="must take one image .H, W, C.; .* takes .8, 2."):
+    with pytest.raises(ValueError, match="must take one image .H, W, C., or .* takes .8, 2."):
         AttentionLoss(series)

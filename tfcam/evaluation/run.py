@@ -113,7 +113,7 @@ class EvaluationRun:
         """
         now = marks(self._source, range(len(pictures)))
         for number, (name, kept) in enumerate(pictures):
-            check_same(number, name, kept, next(now, None))
+            check_same(number, name, kept, next(now, None), f"{self._source.kind}s")
 
     def noting(self) -> AbstractContextManager[None]:
         """Note at the end of a block what has changed while it ran."""
@@ -222,6 +222,7 @@ class EvaluationRun:
             "methods": self._candidates.described,
             "metrics": [measure.described for measure in self._measures],
             **self._question.described(),
+            **({} if self._source.unit is None else {"unit": self._source.unit}),
             "seed": self._seed,
             "skip_broken": self._skip_broken,
         }
@@ -264,7 +265,7 @@ class EvaluationRun:
         for of_picture in self._question.findings(probe):
             for found in of_picture:
                 self._tally.mind(found.code, found)
-        for found in self._candidates.findings(probe.inputs.shape[1:3]):
+        for found in self._candidates.findings(probe.inputs.shape[1:-1]):
             self._tally.mind(found.message, found, len(probe))
 
     def _measure(self, cases: Sequence[Case], advance: Advance) -> list[Row]:

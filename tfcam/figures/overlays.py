@@ -256,6 +256,42 @@ def arrange_slices(size: tuple[int, ...]) -> tuple[int, int]:
     return rows, math.ceil(count / rows)
 
 
+def _grey(volume: np.ndarray) -> np.ndarray:
+    """A volume (D, H, W, C) as pixels of 0..255, (D, H, W, 1)."""
+    grey = volume.mean(axis=-1, dtype=np.float64)
+    low, high = np.percentile(grey, [0.5, 99.5])  # a few voxels would else darken all others
+    return 255 * np.clip((grey - low) / (high - low or 1.0), 0, 1)[..., np.newaxis]
+
+
+def lay_out_slices(volume: np.ndarray, heatmap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lay the slices that ``draw_volume`` shows side by side, in rows: one picture of them.
+
+    Args:
+        volume: (D, H, W, C), finite.
+        heatmap: (D, H, W).
+
+    Returns:
+        (rows H, columns W, 3) uint8, and the heatmap (rows H, columns W) of it.
+
+    Example:
+        >>> picture, heatmap = lay_out_slices(np.zeros((3, 4, 4, 1)), np.ones((3, 4, 4)))
+        >>> picture.shape, heatmap.sum()
+        ((4, 12, 3), np.float64(48.0))
+    """
+    depth, height, width = heatmap.shape
+    rows, columns = arrange_slices((depth, height, width))
+    chosen = list(choose_slices(heatmap))[: rows * columns]
+
+    def laid_out(slices: np.ndarray) -> np.ndarray:
+        whole = np.zeros((rows * columns, *slices.shape[1:]), slices.dtype)
+        whole[: len(chosen)] = slices[chosen]
+        grid = whole.reshape(rows, columns, *slices.shape[1:]).swapaxes(1, 2)
+        return grid.reshape(rows * height, columns * width, *slices.shape[3:])
+
+    pixels = np.repeat(np.round(_grey(volume)).astype(np.uint8), 3, axis=-1)
+    return laid_out(pixels), laid_out(heatmap)
+
+
 def draw_volume(
     axes: Axes, volume: np.ndarray, values: np.ndarray, alpha: float, palette: Palette
 ) -> None:
@@ -269,10 +305,7 @@ def draw_volume(
         palette: The colours.
     """
     rows, columns = arrange_slices(values.shape)
-    grey = volume.reshape(*values.shape, -1).mean(axis=-1)
-    low, high = np.percentile(grey, [0.5, 99.5])  # a few voxels would else darken all others
-    pixels = 255 * np.clip((grey - low) / (high - low or 1.0), 0, 1)
-    shown = overlay(pixels[..., np.newaxis], values, alpha, palette)
+    shown = overlay(_grey(volume), values, alpha, palette)
     axes.set_axis_off()
     for place, number in enumerate(choose_slices(np.abs(values))):
         row, column = divmod(place, columns)

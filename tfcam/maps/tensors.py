@@ -57,7 +57,7 @@ def resized(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
         return tf.image.resize(maps, size)
     if len(size) == 1:
         return tf.image.resize(maps[:, :, tf.newaxis], [*size, 1])[:, :, 0]
-    _, depth, *sides, channels = maps.shape
+    _, depth, *sides, channels = sizes(maps)
     slices = tf.image.resize(tf.reshape(maps, (-1, *sides, channels)), size[1:])
     columns = tf.reshape(slices, (-1, depth, size[1] * size[2], channels))
     deep = tf.image.resize(columns, [size[0], size[1] * size[2]])

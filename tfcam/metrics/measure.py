@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ class Measure:
         of_curve: The number of a ``Curve`` that counts: "area", "mean" or "aopc".
         options: The options of the function.
         within: The least and the largest value that it may have, of a class as the target.
+
+    Example:
+        >>> from tfcam.metrics.registry import METRICS
+        >>> METRICS["box_iou"].refusal(3), METRICS["insertion"].refusal(3)
+        ('boxes are of pictures; a mask (D, H, W) says where an object of a volume is', '')
     """
 
     name: str
@@ -51,6 +57,21 @@ class Measure:
         """The name and the options."""
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
         return f"{self.name.split('(')[0]}({options})" if options else self.name
+
+    def refusal(self, sides: int) -> str:
+        """Say why it can't measure maps of so many sides, 2 or 3; "" where it can."""
+        if sides == 2:
+            return ""
+        if self.needs == "boxes":
+            return "boxes are of pictures; a mask (D, H, W) says where an object of a volume is"
+        usual = inspect.signature(self.function).parameters.get("fill")
+        fill = self.options.get("fill", None if usual is None else usual.default)
+        if fill == "noisy_linear":
+            return (
+                "it fills in pixels from the eight neighbours that they have in a picture; with "
+                "fill='mean', 'zero' or 'blur' it takes videos and volumes"
+            )
+        return ""
 
     def make(self) -> keras.metrics.Metric:
         """Make a set-level metric that has seen nothing yet."""

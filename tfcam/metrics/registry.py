@@ -226,14 +226,26 @@ def check_listed(metrics: Any) -> None:
         raise ValueError(f"metrics must be a list of at least one metric; got {metrics!r}.")
 
 
-def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
+def fitting(metrics: Sequence[MetricChoice], sides: int) -> list[MetricChoice]:
+    """Choose the metrics that can measure maps of so many sides: 2, or 3 of videos and volumes.
+
+    Example:
+        >>> fitting(["insertion", "road", ("road", {"fill": "mean"}), "box_iou"], 3)
+        ['insertion', ('road', {'fill': 'mean'})]
+    """
+    return [choice for choice in metrics if not find_metrics([choice])[0].refusal(sides)]
+
+
+def find_metrics(metrics: Sequence[MetricChoice] | None, sides: int = 2) -> list[Measure]:
     """Find metrics by their names and set their options.
 
     Args:
-        metrics: Names of ``METRICS``, or (name, options); None for the usual ones.
+        metrics: Names of ``METRICS``, or (name, options); None for the usual ones that fit.
+        sides: The number of sides of the maps that they measure: 2, or 3 of videos and volumes.
 
     Raises:
-        ValueError: If there is no such metric, it is there twice, or there is none.
+        ValueError: If there is no such metric, it is there twice, or there is none, or one does
+            not measure maps of so many sides.
         TypeError: If it has no such option.
 
     Example:
@@ -243,7 +255,7 @@ def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
     """
     check_listed(metrics)
     if metrics is None:
-        return [measure for measure in _ALL if measure.usual]
+        return [measure for measure in _ALL if measure.usual and not measure.refusal(sides)]
     measures = []
     for choice in metrics:
         name, options = choice if isinstance(choice, tuple) else (choice, {})
@@ -260,6 +272,8 @@ def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
                 f"{', '.join(possible) or 'none'}.{did_you_mean(unknown[0], possible)}"
             )
         measure = replace(measure, options=dict(options))
+        if refusal := measure.refusal(sides):
+            raise ValueError(f"The metric {name!r} can't measure videos or volumes: {refusal}.")
         measures.append(replace(measure, name=measure.described))
     names = [measure.name for measure in measures]
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:

@@ -33,7 +33,8 @@ def runs_of_one_size(pictures: Sequence[np.ndarray]) -> list[slice]:
     """
     shapes = [picture.shape for picture in pictures]
     starts = [n for n, shape in enumerate(shapes) if not n or shape != shapes[n - 1]]
-    return [slice(*ends) for ends in zip(starts, [*starts[1:], len(shapes)], strict=True)]
+    ends = [*starts[1:], len(shapes)] if shapes else []
+    return [slice(*both) for both in zip(starts, ends, strict=True)]
 
 
 def runs_of_one_length(graph: ModelGraph, which: int, texts: Sequence[Any]) -> list[slice]:
