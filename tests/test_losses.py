@@ -346,6 +346,74 @@ def test_it_is_trained_in_mixed_precision_and_watched(rng, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def leaky(slope, layers_after=()):
+    keras.utils.set_random_seed(0)
+    inputs = [keras.Input((12, 12, 3)), layers.Conv2D(4, 3, name="features")]
+    rest = [layers.LeakyReLU(slope, name="leaky"), layers.GlobalAveragePooling2D()]
+    return keras.Sequential([*inputs, *rest, *layers_after, layers.Dense(3)], name="leaky")
+
+
+def turned(model):
+    model.get_layer("leaky").negative_slope = -2.0
+
+
+def cut(model):
+    model.pop()
+    model.add(layers.Activation("tanh"))
+    model.add(layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=1)))
+
+
+@pytest.mark.parametrize("change", [turned, cut])
+def test_the_loss_is_of_the_model_as_it_is_now(change, rng):
+    masks, labels = rng.random((2, 12, 12)) < 0.5, np.array([0, 2])
+    images, models = networks.pictures(2), [leaky(0.3), leaky(0.3)]
+    attention = AttentionLoss(models[0], "features")
+    before = attention(images, masks, labels).numpy()
+    for model in models:
+        change(model)
+    wanted = AttentionLoss(models[1], "features")(images, masks, labels).numpy()
+    np.testing.assert_allclose(attention(images, masks, labels), wanted, rtol=1e-5)
+    assert not np.allclose(wanted, before, rtol=1e-2)
+
+
+@pytest.mark.slow
+def test_training_goes_on_with_the_network_as_it_is_now(rng):
+    """Also after Keras has compiled its steps."""
+    masks, labels = rng.random((2, 12, 12)) < 0.5, np.array([0, 2])
+    networks_ = [leaky(0.3), leaky(0.3)]
+    learners = [learner(network, weight=3.0) for network in networks_]
+    for each in learners:
+        each.fit(networks.pictures(2), (labels, masks), verbose=0)
+        each.evaluate(networks.pictures(2), (labels, masks), verbose=0)
+    step = learners[0].train_function
+    learners[0].make_train_function()
+    assert learners[0].train_function is step  # nothing was changed
+    for network in networks_:
+        turned(network)
+    learners[1] = learner(networks_[1], weight=3.0)  # which has compiled nothing yet
+    found, wanted = (
+        each.evaluate(networks.pictures(2), (labels, masks), verbose=0, return_dict=True)
+        for each in learners
+    )
+    assert found == pytest.approx(wanted, rel=1e-5)
+    found, wanted = (
+        each.fit(networks.pictures(2), (labels, masks), verbose=0).history for each in learners
+    )
+    assert found["attention_loss"] == pytest.approx(wanted["attention_loss"], rel=1e-5)
+    assert found["loss"] == pytest.approx(wanted["loss"], rel=1e-5)
+
+
+def test_a_layer_that_is_there_no_more_is_told(rng):
+    model = leaky(0.3)
+    attention = AttentionLoss(model, "leaky")
+    for _ in range(3):
+        model.pop()
+    model.add(layers.GlobalMaxPooling2D())
+    model.add(layers.Dense(3))
+    with pytest.raises(ValueError, match="leaky"):
+        attention(networks.pictures(2), np.ones((2, 12, 12)), np.array([0, 1]))
+
+
 def test_saving_it_saves_the_network(tmp_path):
     model = networks.hand_set()
     made = AttentionModel(AttentionLoss(model, "conv"))

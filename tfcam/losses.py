@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfcam.engine.doors import DOORS
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.maps.tensors import evidence, resized, scaled
 from tfcam.methods.registry import METHODS, Method, ask
@@ -144,23 +144,42 @@ class AttentionLoss:
             )
         if not callable(loss):
             check_choice("loss", loss, tuple(_LOSSES))
-        opened = open_model(model)
+        self.model = model
+        self._loss = loss if callable(loss) else _LOSSES[loss]
+        self._asked = output
+        self._positive = self._loss in _LOSSES.values()
+        self._question = layer, [request], Settings(output=output, grid=grid)
+        self._open(open_model(model))
+
+    def _open(self, opened: OpenedModel) -> None:
+        """Open the model as it is now."""
         taken = opened.graph.inputs
         if len(taken) > 1 or not (taken[0].is_image or taken[0].is_volume):
             raise ValueError(
                 "The model must take one image (H, W, C), or one video or volume (D, H, W, C); "
-                f"{model.name!r} takes "
+                f"{self.model.name!r} takes "
                 f"{', '.join(str(input.shape) for input in taken)}."
             )
-        self.model = model
         self._input, self._structure = taken[0], opened.graph.structure
-        self._loss = loss if callable(loss) else _LOSSES[loss]
-        self._output, self._asked = opened.graph.output(output), output
-        self._positive = self._loss in _LOSSES.values()
+        self._output = opened.graph.output(self._asked)
         # Not shared: what is computed here is part of the user's graph.
-        self._engine = opened.engine(
-            layer, [request], Settings(output=output, grid=grid), shared=False
-        )
+        self._engine = opened.engine(*self._question, shared=False)
+        self._opened = opened
+
+    def refreshed(self) -> OpenedModel:
+        """Open the model anew where layers or their settings were changed; each call does so.
+
+        Returns:
+            The model as it is opened now: the same object as long as it was not changed.
+
+        Raises:
+            ValueError: If the layer, or what is asked for, is there no more.
+        """
+        with tf.init_scope():  # outside of what is being compiled
+            opened = open_model(self.model)
+            if opened is not self._opened:
+                self._open(opened)
+        return opened
 
     def __call__(self, images: Any, masks: Any, targets: Any) -> tf.Tensor:
         """Compute the loss of each image.
@@ -182,6 +201,7 @@ class AttentionLoss:
         Raises:
             ValueError: If the masks or the targets have another form.
         """
+        self.refreshed()
         return self.measured(images, masks, self.explained(targets, self.model))
 
     def measured(self, images: Any, masks: Any, explained: tf.Tensor) -> tf.Tensor:
@@ -298,10 +318,22 @@ class AttentionModel(keras.Model):
         self.network = attention.model
         self._attention, self._weight = attention, float(weight)
         self._mean = keras.metrics.Mean(name="attention_loss")
+        self._trained: OpenedModel | None = None
+        self._tested: OpenedModel | None = None
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Run the network."""
         return self.network(inputs, training=training)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Compile a step of the training; anew where the network was changed since."""
+        before, self._trained = self._trained, self._attention.refreshed()
+        super().make_train_function(force or before is not self._trained)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Compile a step of ``evaluate``; anew where the network was changed since."""
+        before, self._tested = self._tested, self._attention.refreshed()
+        super().make_test_function(force or before is not self._tested)
 
     def compute_loss(
         self,
@@ -316,6 +348,7 @@ class AttentionModel(keras.Model):
         loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
         if masks is None:
             return loss
+        self._attention.refreshed()
         masks = self._attention.checked_masks(masks)
         explained = self._attention.explained(labels, self)
         attention = self._attention.measured(x, masks, explained)

@@ -1,6 +1,7 @@
 """What is compiled is used again only for what it was compiled for: inputs, targets as they are."""
 
 import functools
+import gc
 import subprocess
 import sys
 import types
@@ -15,6 +16,9 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam.methods import registry
+from tfcam.model.graph import graph_of
+from tfcam.model.layer_types import breaks_eager_gradients
+from tfcam.utils.recent import LIMIT
 
 PICTURE, OTHER = networks.pictures(2)
 PIXELS = ["guided_backprop", "guided_grad_cam", "deconvnet", "saliency", "grad_cam", "full_grad"]
@@ -119,6 +123,39 @@ def test_a_target_is_taken_as_it_is_now(kind, method):
     assert not np.allclose(fresh.raw, before.raw, rtol=1e-2, atol=1e-6)
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """As people write a target: it has a hash that fails, and may have no comparison."""
+
+    weights: object
+
+    def __call__(self, outputs):
+        return outputs[:, 0] * self.weights[0]
+
+
+class Odd(Frozen):
+    def __eq__(self, other):
+        raise RuntimeError("not to be compared")
+
+    def __hash__(self):
+        return 1
+
+
+@pytest.mark.parametrize("kind", [Frozen, Odd])
+@pytest.mark.parametrize("make", [list, np.array, tf.constant], ids=["list", "array", "tensor"])
+def test_a_target_that_has_no_hash_or_comparison_is_taken(kind, make):
+    model, targets = networks.flat(), [kind(make([1.0])), kind(make([-2.0]))]
+    explainer = tfcam.Explainer(model)
+    wanted = tfcam.explain(model, PICTURE, target=lambda outputs: outputs[:, 0])
+    for _ in range(2):
+        for target, factor in zip(targets, (1, -2), strict=True):
+            found = explainer(PICTURE, target)
+            np.testing.assert_allclose(found.raw, factor * wanted.raw, rtol=1e-4, atol=1e-7)
+            assert found.score == pytest.approx(factor * wanted.score, rel=1e-5)
+    both = explainer(PICTURE, targets)
+    assert both[1].score == pytest.approx(-2 * both[0].score, rel=1e-5)
+
+
 def test_one_number_of_a_large_array_counts():
     """As a mask over a picture that is changed in its place."""
     model, mask = networks.flat(), np.zeros((400, 300), np.float32)
@@ -197,6 +234,35 @@ def test_steps_of_a_convolution_of_one_pixel_do_no_harm():
         [sys.executable, "-c", STRIDED], capture_output=True, text=True, timeout=300, check=False
     )
     assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr[-2000:]
+
+
+class Convolving(layers.Layer):
+    """Steps of one pixel, in a user's own code."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(1, 1, shape[-1], 4))
+
+    def call(self, x):
+        return keras.ops.relu(keras.ops.conv(x, self.kernel, strides=2))
+
+
+def by_lambda(x):
+    return layers.Lambda(lambda x: tf.nn.conv2d(x, tf.ones((1, 1, 4, 4)), 2, "SAME"))(x)
+
+
+def by_operation(x):
+    return keras.ops.conv(x, np.ones((1, 1, 4, 4), np.float32), strides=2)
+
+
+@pytest.mark.parametrize("step", [Convolving(), by_lambda, by_operation])
+def test_gradients_of_ones_own_convolutions_are_traced_too(step):
+    """Eagerly, TensorFlow 2.21 ends the process: see ``breaks_eager_gradients``."""
+    inputs = keras.Input((12, 12, 3))
+    x = step(layers.Conv2D(4, 3, activation="relu", name="early")(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    assert breaks_eager_gradients(graph_of(model))
+    assert len(tfcam.Explainer(model, "early").pipeline.engine.runner.functions) == 0
+    assert not breaks_eager_gradients(graph_of(networks.flat()))
 
 
 def test_gradients_by_pixels_are_traced_from_the_first_call_on():
@@ -295,6 +361,40 @@ def test_an_array_among_the_options_is_taken_as_it_is_now():
     )
     np.testing.assert_allclose(explainer(PICTURE, 0).raw, fresh.raw, rtol=1e-3, atol=1e-6)
     assert not np.allclose(before, fresh.raw, rtol=1e-2)
+
+
+# --- a long life ----------------------------------------------------------------------------
+
+
+def traces():
+    """What TensorFlow holds of traced functions."""
+    for _ in range(3):  # what a first one lets go of, the next frees
+        gc.collect()
+    return sum(type(one).__name__ == "FuncGraph" for one in gc.get_objects())
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_bounded_whatever_is_asked_and_goes_with_the_model(monkeypatch):
+    """Each call is another model, method, target, size of batch or explainer."""
+    before, most = traces(), 6
+    monkeypatch.setattr(LIMIT, "size", most)
+    models = [networks.flat(), networks.flat()]
+    explainers, found = [], {}
+    for count in (1, 2):
+        for index, model in enumerate(models):
+            for target in (0, tfcam.Difference(0, 1), lambda outputs: outputs[:, 1]):
+                for method in ("grad_cam", "saliency"):
+                    explainers.append(tfcam.Explainer(model, "features", method=method))
+                    pictures = networks.pictures(count)
+                    maps = [explainers[-1](pictures, target)[0].raw for _ in range(2)]
+                    found.setdefault((index, str(target)[:9], method), []).extend(maps)
+            assert traces() - before <= most
+    for maps in found.values():  # those that were let go of, too
+        for other in maps[1:]:
+            np.testing.assert_allclose(other, maps[0], rtol=1e-4, atol=1e-7)
+    explainers[0](networks.pictures(1), 0)  # its own were let go of long ago
+    del explainers, models, model
+    assert traces() == before
 
 
 # --- texts of any length ---------------------------------------------------------------------

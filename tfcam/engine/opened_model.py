@@ -310,7 +310,7 @@ class OpenedModel:
         layers, are not safe eagerly.
         """
         by_pixels = bool(method.needs & _BY_PIXELS)
-        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph.operations)
+        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph)
         return method.loops or by_pixels or by_layer
 
     def _check_channels(self, tap: Tap) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfcam.engine.freezing import frozen
 from tfcam.maps.tensors import sizes
 from tfcam.model.hooks import LOCK
-from tfcam.utils.recent import Recent
+from tfcam.utils.recent import LIMIT, Limit, Recent
 
 # Tensors in, any structure of tensors out.
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -51,8 +51,11 @@ class AsItIs:
 class Compiled:
     """Runs functions compiled, from the first call on; those used last are kept."""
 
+    # What is let go of is compiled again when it is next asked for.
+    limit: Limit | None = LIMIT
+
     def __init__(self) -> None:
-        self.functions: Recent[Any] = Recent()
+        self.functions: Recent[Any] = Recent(limit=self.limit)
 
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Compile the function for tensors like these, or find it compiled."""
@@ -65,6 +68,8 @@ class Compiled:
 
 class Frozen(Compiled):
     """Runs functions compiled with the weights in them, as they are at the first call."""
+
+    limit = None  # compiled again, they would have the weights of another time
 
     def _made(self, function: Function, tensors: Sequence[Tensor]) -> Any:
         return frozen(_traced(function, tensors))
@@ -100,7 +105,7 @@ class Replicated:
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self.strategy = strategy
-        self.functions: Recent[Any] = Recent()
+        self.functions: Recent[Any] = Recent(limit=LIMIT)
 
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Compile the function for tensors like these, whose first axis is that of the batch."""

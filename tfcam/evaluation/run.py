@@ -27,7 +27,7 @@ from tfcam.metrics.probing import Probe
 from tfcam.targets.classes import Difference
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_arrays
-from tfcam.utils.digest_value import digest_parts
+from tfcam.utils.digest_parts import digest_parts
 from tfcam.utils.progress import Advance
 from tfcam.utils.run_folder import noting
 from tfcam.utils.versions import versions

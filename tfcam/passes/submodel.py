@@ -38,7 +38,7 @@ from tfcam.passes.reading import Need, Reading
 from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Top
-from tfcam.utils.recent import Recent
+from tfcam.utils.recent import LIMIT, Recent
 
 _IMAGES = -1
 
@@ -115,7 +115,7 @@ class SubModel:
         self.taps = tuple(taps)
         self.score, self.output, self.which, self._heads = score, output, which, heads
         self.ending = graph.output(output, which).ending
-        self._traced: Recent[Any] = Recent()
+        self._traced: Recent[Any] = Recent(limit=LIMIT)
         self._others: tuple[tf.Tensor, ...] = ()
         self.half = graph.computes_in("float16")
         taken = graph.inputs[which]

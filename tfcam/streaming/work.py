@@ -27,7 +27,7 @@ from tfcam.streaming.volume_explainer import VolumeExplainer
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
 from tfcam.utils.digest import digest_arrays, digest_names
-from tfcam.utils.digest_value import digest_parts
+from tfcam.utils.digest_parts import digest_parts
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
