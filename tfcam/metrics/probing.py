@@ -230,6 +230,20 @@ class Probe:
         ]
         return np.concatenate([np.zeros(0, np.float32), *probabilities])
 
+    @property
+    def unchanged(self) -> np.ndarray:
+        """The probabilities (B, C) of every class of the unchanged images.
+
+        Raises:
+            ValueError: If no class is explained.
+        """
+        self._check_classes()
+        return self._unchanged
+
+    def _check_classes(self) -> None:
+        if not self._is_class.all():
+            raise ValueError("This probe asks for a callable's number; it has no classes.")
+
     def class_probabilities(
         self, variants: Variants, index: Sequence[int] | np.ndarray
     ) -> np.ndarray:
@@ -245,8 +259,7 @@ class Probe:
         Raises:
             ValueError: As a call does, or if no class is explained.
         """
-        if not self._is_class.all():
-            raise ValueError("This probe asks for a callable's number; it has no classes.")
+        self._check_classes()
         parts = []
         for answer in self._answers(variants, self._checked(index)):
             self._numbers(answer.images, answer.values, self._callable_scores(answer))
@@ -286,6 +299,7 @@ class Probe:
             self.pairs = np.where(self._is_class[:, np.newaxis], predicted, self.pairs)
         self.targets = self.pairs[:, 0]
         self.probabilities = self._numbers(images, values, scores)
+        self._unchanged = self._probabilities(values)
 
     def _numbers(self, images: np.ndarray, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Choose the numbers (n,): the probabilities of classes, the scores of callables."""
