@@ -14,6 +14,7 @@ import base64
 import functools
 import io
 import tempfile
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -355,6 +356,103 @@ def average() -> keras.Model:
     return keras.Model(inputs, layers.Average()([each(inputs) for each in members]))
 
 
+def unseen() -> keras.Model:
+    """Its softmax is written so that nothing can see it to be one."""
+
+    def shares(logits: Any) -> Any:
+        likely = ops.softmax(logits) * 1.0
+        return likely / ops.sum(likely, axis=-1, keepdims=True)
+
+    last = layers.Dense(8, name="kinds")
+    model = network(features(), layers.GlobalAveragePooling2D(), last, shares)
+    last.set_weights(head())
+    return model
+
+
+def biased() -> keras.Model:
+    """Nothing but its biases decides."""
+    model = classifier()
+    kernel, bias = head()
+    model.get_layer("kinds").set_weights([0 * kernel, bias])
+    return model
+
+
+def attending() -> keras.Model:
+    """A softmax over the positions says how much each counts."""
+    weigh, last = layers.Dense(1, name="weigh"), layers.Dense(8, name="kinds")
+
+    def pooling(maps: Any) -> Any:
+        shares = ops.softmax(ops.reshape(weigh(maps), (-1, 256, 1)), axis=1)
+        return ops.sum(shares * ops.reshape(maps, (-1, 256, 64)), axis=1)
+
+    model = network(features(), pooling, last)
+    weigh.set_weights([np.full((64, 1), 0.01), np.zeros(1)])
+    last.set_weights(head())
+    return model
+
+
+def summed() -> tuple[keras.Model, np.ndarray]:
+    """A network that sums up all frames, and the frames of the video."""
+    inputs, state = keras.Input((4, *SIDES)), layers.ConvLSTM2D(64, 1, name="state")
+    maps = layers.TimeDistributed(features())(inputs)
+    last = layers.Dense(8, activation="softmax", name="kinds")
+    model = keras.Model(inputs, last(layers.GlobalAveragePooling2D()(state(maps))), name="summed")
+    kernel, recurrent, bias = state.get_weights()
+    kernel[:], recurrent[:], bias[:] = 0, 0, 9  # all gates are open
+    kernel[0, 0, :, 128:192], bias[128:192] = np.eye(64), 0
+    state.set_weights([kernel, recurrent, bias])
+    last.set_weights(head())
+    return model, video()[1]
+
+
+def prepared() -> keras.Model:
+    """The embedded network behind its scaling, which nobody tells any more."""
+    demo = tfcam.demo_model()
+    return keras.Model(demo.get_layer("rescaling").output, demo.output, name="prepared")
+
+
+def half() -> keras.Model:
+    """Its last layers compute in float16, and hardly anything goes through them."""
+    pooling = layers.GlobalAveragePooling2D(dtype="mixed_float16")
+    last = layers.Dense(8, name="kinds", dtype="mixed_float16")
+    maps = layers.Activation("linear", dtype="mixed_float16", name="half")
+    model = network(features(), maps, pooling, last)
+    last.set_weights([1e-6 * each for each in head()])
+    return model
+
+
+def plain(activation: str) -> keras.Model:
+    """Convolutions without a pooling between, as they were drawn at random."""
+    keras.utils.set_random_seed(0)
+    steps = [layers.Conv2D(16, 5, strides=2, activation=activation) for _ in range(2)]
+    last = layers.Dense(8, name="kinds")
+    return network(layers.Rescaling(1 / 255), *steps, layers.GlobalAveragePooling2D(), last)
+
+
+def either(images: np.ndarray) -> np.ndarray:
+    """Is the heart to be seen, or the star, but not both?"""
+    seen = []
+    for x0, y0, x1, y1 in draw_scene(4, kinds=["heart", "star"]).boxes.astype(int):
+        there = np.abs(images[:, y0:y1, x0:x1] - TWO[y0:y1, x0:x1]).mean(axis=(1, 2, 3)) < 20
+        seen.append(there)
+    return np.stack([seen[0] == seen[1], seen[0] != seen[1]], axis=1).astype("float32")
+
+
+def kept() -> tfcam.Explanation:
+    """From a store, which holds no pictures."""
+    with tempfile.TemporaryDirectory() as name:
+        options = {"target": HEART, "labels": KINDS, "progress": False}
+        tfcam.stream(tfcam.demo_model(), TWO[np.newaxis], to=name, **options)
+        return tfcam.open_store(name)[0]
+
+
+def unnamed() -> tfcam.Explanation:
+    """Without the file of ImageNet's labels."""
+    model = keras.applications.MobileNetV2()
+    with unittest.mock.patch("tfcam.model.labels.imagenet_labels", return_value=None):
+        return tfcam.explain(model, PHOTO, target=285)
+
+
 MAPS_OF = {
     "no_positive_evidence": lambda: shape(silent()),
     "saturated": lambda: shape(classifier(scale=100), target=None, score="probability"),
@@ -373,8 +471,31 @@ MAPS_OF = {
     "class_agnostic": lambda: shape(tfcam.demo_model(), method="eigen_cam"),
     "noisy_map": lambda: shape(tfcam.demo_model(), method="rise", masks=40),
     "unsupported": lambda: shape(tfcam.demo_model(), target="arrow", verify=True),
+    "probability_explained": lambda: shape(unseen()),
+    "one_number": lambda: tfcam.explain(one_unit(None), TWO),
+    "gradient_absent": lambda: shape(biased()),
+    "rounding_alone": lambda: shape(attending(), layer="weigh"),
+    "no_time": lambda: of(summed(), target="heart", labels=KINDS),
+    "pixels_as_prepared": lambda: tfcam.explain(
+        prepared(), TWO.astype("f4"), target="heart", labels=KINDS
+    ),
+    "float16_underflow": lambda: shape(half(), layer="half"),
+    "image_ignored": lambda: shape(plain("relu"), method="deconvnet", target=None),
+    "prefix_tokens": lambda: shape(transformer()),
+    "not_additive": lambda: tfcam.explain(
+        tfcam.BlackBox(either, SIDES, probabilities=False),
+        TWO,
+        target=1,
+        method="lime",
+        segments="grid:4",
+        preprocess="raw",
+        progress=False,
+    ),
+    "no_picture": kept,
+    "no_labels": unnamed,
+    "nothing_to_gate": lambda: tfcam.diagnose(plain("swish"), TWO),
 }
-FOUND = {code: Shown(f"`{code}`", draw) for code, draw in MAPS_OF.items()}
+FOUND = {code: Shown(f"`{code}`", MAPS_OF[code]) for code in FINDINGS if code in MAPS_OF}
 METHODS = {name: Shown(f"`{name}`", functools.partial(by_method, name)) for name in tfcam.METHODS}
 SHOWN = METHODS | MODELS | FOUND
 
@@ -391,17 +512,24 @@ SECTIONS = {
     ),
     "Findings": (
         FOUND,
-        "What can be seen of what is wrong. [Troubleshooting](troubleshooting.md) says what to do.",
+        "What can be seen of what is wrong, or is said where there is no map. "
+        "[Troubleshooting](troubleshooting.md) says what to do.",
     ),
 }
 
 
-def draw(name: str) -> bytes:
-    """Draw one: the map over its picture, or what a notebook shows of no picture; a PNG."""
+def draw(name: str) -> bytes | str:
+    """Draw one: the map over its picture, or what a notebook shows of no picture, as a PNG.
+
+    What is found without a map is what is said of it.
+    """
     shown = SHOWN[name]
     result = shown.draw()
-    if name in FOUND and name not in [each.code for each in result.findings]:
+    told = {each.code: each.message for each in result.findings}
+    if name in FOUND and name not in told:
         raise ValueError(f"{name} is not found, but {result.findings}")
+    if isinstance(result, tfcam.Diagnosis):
+        return told[name]
     if result.heatmap.ndim == 2:
         return cv2.imencode(".png", result.picture(signed=shown.signed)[..., ::-1])[1].tobytes()
     ax, buffer = result.plot(signed=shown.signed), io.BytesIO()
@@ -412,9 +540,14 @@ def draw(name: str) -> bytes:
 
 def keep(name: str) -> Path:
     """Draw one and keep it small."""
-    ((kind, picture),) = small(base64.b64encode(draw(name)).decode(), WIDTH).items()
+    drawn = draw(name)
     for path in FOLDER.glob(f"{name}.*"):
         path.unlink()
+    if isinstance(drawn, str):
+        path = FOLDER / f"{name}.txt"
+        path.write_text(drawn, encoding="utf-8")
+        return path
+    ((kind, picture),) = small(base64.b64encode(drawn).decode(), WIDTH).items()
     path = FOLDER / f"{name}.{kind.removeprefix('image/')}"
     path.write_bytes(base64.b64decode(picture))
     return path
@@ -425,6 +558,8 @@ def _cell(name: str) -> str:
     meaning = tfcam.METHODS[name].summary.partition(": ")[2] if name in METHODS else ""
     meaning = meaning or (FINDINGS[name].cause if name in FOUND else "")
     words = f"{SHOWN[name].words}<br>{meaning}" if meaning else SHOWN[name].words
+    if path.suffix == ".txt":
+        return f"*{path.read_text(encoding='utf-8')}*<br>{words}"
     return f"![{name}](gallery/{path.name})<br>{words}"
 
 

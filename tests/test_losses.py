@@ -225,6 +225,42 @@ def test_labels_of_several_outputs(output, rng):
             attention(images, masks, np.array(["a", "b", "c"]))
 
 
+@pytest.mark.parametrize("frames", [4, None])
+def test_the_gradient_of_masks_of_volumes_is_that_of_a_tape_by_hand(frames, rng):
+    """Grad-CAM before a mean and a Dense layer: the weights are W / (D H W), as Zhou et al. say."""
+    start = keras.Input((frames, SIZE, SIZE, 1))
+    conv = layers.Conv3D(CHANNELS, 3, padding="same", activation="relu", name="seen")
+    x = layers.GlobalAveragePooling3D()(conv(start))
+    dense = layers.Dense(CLASSES)
+    model = networks.seeded(keras.Model(start, dense(x)))
+    dense.kernel.assign(abs(dense.kernel) + 0.1)  # so that no map is empty
+    volumes = tf.constant(rng.normal(size=(3, 4, SIZE, SIZE, 1)), tf.float32)
+    masks, labels = rng.random((3, 4, SIZE, SIZE)) < 0.3, np.array([1, 0, 1])
+    with tf.GradientTape() as tape:
+        found = AttentionLoss(model)(volumes, masks, labels)
+        mean = tf.reduce_mean(found)
+    gradients = tape.gradient(mean, model.trainable_weights)
+    with tf.GradientTape() as tape:
+        A = conv(volumes)
+        weights = tf.gather(tf.transpose(dense.kernel), labels) / (4 * SIZE * SIZE)
+        M = tf.nn.relu(tf.einsum("bdhwk,bk->bdhw", A, weights))
+        outside = tf.reduce_sum(M * (1.0 - tf.cast(masks, tf.float32)), [1, 2, 3])
+        wanted = outside / tf.reduce_sum(M, [1, 2, 3])
+        by_hand = tf.reduce_mean(wanted)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    weights = [conv.kernel, conv.bias, dense.kernel]
+    for one, other in zip(gradients, tape.gradient(by_hand, weights), strict=False):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-6)
+    learner = AttentionModel(AttentionLoss(model), weight=1.0)
+    learner.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = learner.fit(volumes, (labels, masks[..., np.newaxis]), verbose=0).history
+    assert history["attention_loss"][0] == pytest.approx(float(by_hand), rel=1e-3)
+    coarse = AttentionLoss(model)(volumes, np.ones((3, 2, 3, 3), bool), labels)
+    np.testing.assert_allclose(coarse, 0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"Masks must be \(B, D, H, W\) or .*got .*\(3, 6, 6\)"):
+        AttentionLoss(model)(volumes, masks[:, 0], labels)
+
+
 def test_an_image_without_a_mask_counts_nothing(rng):
     model, images, masks, labels = case(rng)
     masks[1] = 0
@@ -310,6 +346,74 @@ def test_it_is_trained_in_mixed_precision_and_watched(rng, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def leaky(slope, layers_after=()):
+    keras.utils.set_random_seed(0)
+    inputs = [keras.Input((12, 12, 3)), layers.Conv2D(4, 3, name="features")]
+    rest = [layers.LeakyReLU(slope, name="leaky"), layers.GlobalAveragePooling2D()]
+    return keras.Sequential([*inputs, *rest, *layers_after, layers.Dense(3)], name="leaky")
+
+
+def turned(model):
+    model.get_layer("leaky").negative_slope = -2.0
+
+
+def cut(model):
+    model.pop()
+    model.add(layers.Activation("tanh"))
+    model.add(layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=1)))
+
+
+@pytest.mark.parametrize("change", [turned, cut])
+def test_the_loss_is_of_the_model_as_it_is_now(change, rng):
+    masks, labels = rng.random((2, 12, 12)) < 0.5, np.array([0, 2])
+    images, models = networks.pictures(2), [leaky(0.3), leaky(0.3)]
+    attention = AttentionLoss(models[0], "features")
+    before = attention(images, masks, labels).numpy()
+    for model in models:
+        change(model)
+    wanted = AttentionLoss(models[1], "features")(images, masks, labels).numpy()
+    np.testing.assert_allclose(attention(images, masks, labels), wanted, rtol=1e-5)
+    assert not np.allclose(wanted, before, rtol=1e-2)
+
+
+@pytest.mark.slow
+def test_training_goes_on_with_the_network_as_it_is_now(rng):
+    """Also after Keras has compiled its steps."""
+    masks, labels = rng.random((2, 12, 12)) < 0.5, np.array([0, 2])
+    networks_ = [leaky(0.3), leaky(0.3)]
+    learners = [learner(network, weight=3.0) for network in networks_]
+    for each in learners:
+        each.fit(networks.pictures(2), (labels, masks), verbose=0)
+        each.evaluate(networks.pictures(2), (labels, masks), verbose=0)
+    step = learners[0].train_function
+    learners[0].make_train_function()
+    assert learners[0].train_function is step  # nothing was changed
+    for network in networks_:
+        turned(network)
+    learners[1] = learner(networks_[1], weight=3.0)  # which has compiled nothing yet
+    found, wanted = (
+        each.evaluate(networks.pictures(2), (labels, masks), verbose=0, return_dict=True)
+        for each in learners
+    )
+    assert found == pytest.approx(wanted, rel=1e-5)
+    found, wanted = (
+        each.fit(networks.pictures(2), (labels, masks), verbose=0).history for each in learners
+    )
+    assert found["attention_loss"] == pytest.approx(wanted["attention_loss"], rel=1e-5)
+    assert found["loss"] == pytest.approx(wanted["loss"], rel=1e-5)
+
+
+def test_a_layer_that_is_there_no_more_is_told(rng):
+    model = leaky(0.3)
+    attention = AttentionLoss(model, "leaky")
+    for _ in range(3):
+        model.pop()
+    model.add(layers.GlobalMaxPooling2D())
+    model.add(layers.Dense(3))
+    with pytest.raises(ValueError, match="leaky"):
+        attention(networks.pictures(2), np.ones((2, 12, 12)), np.array([0, 1]))
+
+
 def test_saving_it_saves_the_network(tmp_path):
     model = networks.hand_set()
     made = AttentionModel(AttentionLoss(model, "conv"))
@@ -335,5 +439,5 @@ def test_wrong_requests_are_told(rng):
     with pytest.raises(ValueError, match="Masks must be .B, H, W. or .* of shape .6, 6."):
         AttentionLoss(model, "features")(images, masks[0], labels)
     series = keras.Sequential([keras.Input((8, 2)), layers.Conv1D(2, 3), layers.Flatten()])
-    with pytest.raises(ValueError, match="must take one image .H, W, C.; .* takes .8, 2."):
+    with pytest.raises(ValueError, match="must take one image .H, W, C., or .* takes .8, 2."):
         AttentionLoss(series)

@@ -17,8 +17,7 @@ from tfcam import maps
 from tfcam.data.together import are_together, copy_arrays, count_images
 from tfcam.engine.options import Score
 from tfcam.explainer.explainer import Explainer
-from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
-from tfcam.figures.palette import Palette
+from tfcam.figures.contact_sheet import Cell
 from tfcam.images.loading import load_image
 from tfcam.images.window import Window
 from tfcam.metrics.checks import checked_boxes
@@ -28,10 +27,10 @@ from tfcam.model.taps import Layers
 from tfcam.passes.reading import Reading
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.samples import listed_pictures, listed_strings
+from tfcam.results.cards import Card, lay_out_cards
 from tfcam.results.explanation import Explanation
 from tfcam.results.explanations import Explanations
 from tfcam.results.sheets import shrink
-from tfcam.results.text_sheet import TextSheet
 from tfcam.targets.classes import Target
 from tfcam.targets.labels import label_of_output
 from tfcam.utils.files import write_whole
@@ -41,7 +40,7 @@ from tfcam.utils.validation import check_count
 _SCORES = ("explain_box_iou", "explain_pointing_game")
 
 
-_COLUMNS, _DPI = 4, 100
+_DPI = 100
 
 
 class _Localisation(NamedTuple):
@@ -56,16 +55,13 @@ class _Localisation(NamedTuple):
     hit: float
 
 
-# What is drawn of a picture, or the text whose words are.
-_Card = Cell | Explanation
-
-
 class ExplainCallback(keras.callbacks.Callback):
-    """Explains the same images, or texts, again and again while a model is trained.
+    """Explains the same images, videos, volumes or texts again and again while a model is trained.
 
     It does so after the first epoch, then after each ``every`` epochs, and after the last: a card
     for each image in TensorBoard, one figure for each epoch in a folder. Texts are drawn as their
-    words, red for what is explained and blue against it. With ``boxes``, the mean overlap of boxes
+    words, red for what is explained and blue against it, videos and volumes as their slices. With
+    ``boxes``, the mean overlap of boxes
     and the share of hits of the pointing game are in the epoch's ``logs`` as ``explain_box_iou``
     and ``explain_pointing_game``, for History and for callbacks that come after this one, such as
     CSVLogger or EarlyStopping; between two measurements they keep the last numbers.
@@ -256,19 +252,25 @@ class ExplainCallback(keras.callbacks.Callback):
         if self._explainer is None:
             self._explainer = Explainer(self.model, **self._options)
             opened = self._explainer.pipeline.opened
-            if not (opened.input.is_image or opened.is_text):
+            taken = opened.input
+            if not (taken.is_image or taken.is_volume or opened.is_text):
                 raise ValueError(
-                    "ExplainCallback draws pictures and texts, and "
-                    f"{self.model.name!r} takes {opened.input.shape}. Explain it by "
+                    "ExplainCallback draws pictures, videos, volumes and texts, and "
+                    f"{self.model.name!r} takes {taken.shape}. Explain it by "
                     "tfcam.Explainer in a callback of your own, or after training."
                 )
+            self._check_boxes("texts" if opened.is_text else "volumes" if taken.is_volume else "")
             self._read_strings(opened.is_text)
         return self._explainer(self._images, self._target)
 
+    def _check_boxes(self, others: str) -> None:
+        if others and any(boxes is not None for boxes in self._boxes):
+            raise ValueError(
+                f"boxes are of pictures, and the model takes {others}; leave them out."
+            )
+
     def _read_strings(self, of_text: bool) -> None:
         """Read the files that strings name, but of a model of texts take these as they are."""
-        if of_text and any(boxes is not None for boxes in self._boxes):
-            raise ValueError("boxes are of pictures, and the model takes texts; leave them out.")
         if self._strings is not None and not of_text:
             self._images = listed_pictures(self._strings)
         self._strings = None
@@ -297,40 +299,26 @@ class ExplainCallback(keras.callbacks.Callback):
             if self._log_dir is not None:
                 self._log(os.fspath(self._log_dir), epoch, cards)
 
-    def _draw(self, epoch: int, first: Explanation, cards: list[_Card]) -> bytes:
+    def _draw(self, epoch: int, first: Explanation, cards: list[Card]) -> bytes:
         """Draw the figure of an epoch as a PNG file."""
         where = f" at {first.layer}" if first.layer else ""
         headline = f"epoch {epoch + 1} of {self.params.get('epochs')}: {first.method}{where}"
         boxed = any(boxes is not None for boxes in self._boxes)
         foot = ["The true boxes are drawn in white."] if boxed else []
-        return _sheet(cards, headline, foot, "of each map's maximum").render("png", _DPI)
+        return lay_out_cards(cards, headline, foot, "of each map's maximum").render("png", _DPI)
 
-    def _log(self, folder: str, epoch: int, cards: list[_Card]) -> None:
+    def _log(self, folder: str, epoch: int, cards: list[Card]) -> None:
         """Log one picture each, as wide as TensorBoard shows them: all in one could not be read."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(tf.io.gfile.join(folder, "explain"))
         with self._writer.as_default(step=epoch):
             for number, card in enumerate(cards, 1):
-                picture = _sheet([card], "", [], None).rasterize(_DPI)
-                kind = "image" if isinstance(card, Cell) else "text"
+                picture = lay_out_cards([card], "", [], None).rasterize(_DPI)
+                kind = "text" if isinstance(card, Explanation) and card.words else "image"
                 tf.summary.image(f"explain/{kind}_{number:02d}", picture[np.newaxis])
             for name, value in self.scores.items():
                 tf.summary.scalar(name.replace("_", "/", 1), value)
         self._writer.flush()
-
-
-def _sheet(
-    cards: list[_Card], headline: str, foot: list[str], bar: str | None
-) -> ContactSheet | TextSheet:
-    """Lay out what is drawn of each picture, or of each text."""
-    texts = [card for card in cards if isinstance(card, Explanation)]
-    if texts:
-        palette = Palette(signed=all(text.text and not text.parts for text in texts))
-        return TextSheet(texts, list(map(_caption, texts)), palette, headline)
-    cells = [card for card in cards if isinstance(card, Cell)]
-    rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
-    columns, titles = [Heading("")] * len(rows[0]), [Heading("")] * len(rows)
-    return ContactSheet(rows, columns, titles, headline, foot, bar)
 
 
 def _of_output(target: Any, output: str | int | None) -> Any:
@@ -368,15 +356,10 @@ def _localise(explanation: Explanation, boxes: np.ndarray) -> _Localisation:
 
 def _card(
     explanation: Explanation, boxes: np.ndarray | None, localisation: _Localisation | None
-) -> _Card:
-    """What is drawn of an explanation; a text is drawn as its words are set."""
-    return explanation if explanation.words else _cell(explanation, boxes, localisation)
-
-
-def _caption(explanation: Explanation) -> str:
-    """What is explained of a text, and what was found."""
-    first, *codes = explanation.title.split("\n")[0], *(each.code for each in explanation.findings)
-    return f"{first} ({', '.join(codes)})" if codes else first
+) -> Card:
+    """What is drawn of an explanation; texts and volumes are drawn as ``plot`` draws them."""
+    whole = explanation.words or explanation.heatmap.ndim == 3
+    return explanation if whole else _cell(explanation, boxes, localisation)
 
 
 def _cell(

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfcam.engine.doors import DOORS
-from tfcam.engine.opened_model import open_model
+from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.settings import Settings
 from tfcam.maps.tensors import evidence, resized, scaled
 from tfcam.methods.registry import METHODS, Method, ask
@@ -38,8 +38,8 @@ def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
     multiple of a map: it says where to look, not how much.
 
     Args:
-        maps: (B, H, W), signed.
-        masks: (B, H, W) in [0, 1].
+        maps: (B, H, W), signed; of videos and volumes (B, D, H, W).
+        masks: As the maps, in [0, 1].
 
     Returns:
         (B,) in [0, 1]; 0 for a map without anything positive, which looks nowhere.
@@ -55,8 +55,9 @@ def outside_energy(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         array([0.25], dtype=float32)
     """
     energy = scaled(maps, _LEAST)
-    outside = tf.reduce_sum(energy * (1.0 - masks), axis=[1, 2])
-    return tf.math.divide_no_nan(outside, tf.reduce_sum(energy, axis=[1, 2]))
+    sides = _sides(energy)
+    outside = tf.reduce_sum(energy * (1.0 - masks), axis=sides)
+    return tf.math.divide_no_nan(outside, tf.reduce_sum(energy, axis=sides))
 
 
 def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -65,8 +66,8 @@ def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
     mean_p (M+_p / max M+ - m_p)^2.
 
     Args:
-        maps: (B, H, W), signed.
-        masks: (B, H, W) in [0, 1].
+        maps: (B, H, W), signed; of videos and volumes (B, D, H, W).
+        masks: As the maps, in [0, 1].
 
     Returns:
         (B,) in [0, 1].
@@ -80,7 +81,7 @@ def squared_error(maps: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         >>> squared_error(tf.constant([[[4.0, 2.0]]]), tf.constant([[[1.0, 0.0]]])).numpy()
         array([0.125], dtype=float32)
     """
-    return tf.reduce_mean((scaled(maps, _LEAST) - masks) ** 2, axis=[1, 2])
+    return tf.reduce_mean((scaled(maps, _LEAST) - masks) ** 2, axis=_sides(maps))
 
 
 _LOSSES = {function.__name__: function for function in (outside_energy, squared_error)}
@@ -94,7 +95,7 @@ class AttentionLoss:
     let ``AttentionModel`` do so.
 
     Args:
-        model: A built Keras model with one image input.
+        model: A built Keras model with one input of images, videos or volumes.
         layer: The layer: a path ("resnet50/conv5_block3_out"), a bare name where it is unique, or
             an index of ``tfcam.layers``; by default the last map that the output is computed from,
             before pooling, a softmax over positions or a mixing of axes. Several, or
@@ -103,7 +104,7 @@ class AttentionLoss:
         method: The method, by its name in ``tfcam.METHODS``. Or a function Reading -> (B, h, w),
             the raw maps.
         loss: "outside_energy", "squared_error", or a function of maps, which are signed, and masks,
-            (B, H, W) each, that returns (B,).
+            (B, H, W) or (B, D, H, W) each, that returns (B,).
         output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches; needed only where it can't be
             found.
@@ -143,22 +144,42 @@ class AttentionLoss:
             )
         if not callable(loss):
             check_choice("loss", loss, tuple(_LOSSES))
-        opened = open_model(model)
+        self.model = model
+        self._loss = loss if callable(loss) else _LOSSES[loss]
+        self._asked = output
+        self._positive = self._loss in _LOSSES.values()
+        self._question = layer, [request], Settings(output=output, grid=grid)
+        self._open(open_model(model))
+
+    def _open(self, opened: OpenedModel) -> None:
+        """Open the model as it is now."""
         taken = opened.graph.inputs
-        if len(taken) > 1 or not taken[0].is_image:
+        if len(taken) > 1 or not (taken[0].is_image or taken[0].is_volume):
             raise ValueError(
-                f"The model must take one image (H, W, C); {model.name!r} takes "
+                "The model must take one image (H, W, C), or one video or volume (D, H, W, C); "
+                f"{self.model.name!r} takes "
                 f"{', '.join(str(input.shape) for input in taken)}."
             )
-        self.model = model
         self._input, self._structure = taken[0], opened.graph.structure
-        self._loss = loss if callable(loss) else _LOSSES[loss]
-        self._output, self._asked = opened.graph.output(output), output
-        self._positive = self._loss in _LOSSES.values()
+        self._output = opened.graph.output(self._asked)
         # Not shared: what is computed here is part of the user's graph.
-        self._engine = opened.engine(
-            layer, [request], Settings(output=output, grid=grid), shared=False
-        )
+        self._engine = opened.engine(*self._question, shared=False)
+        self._opened = opened
+
+    def refreshed(self) -> OpenedModel:
+        """Open the model anew where layers or their settings were changed; each call does so.
+
+        Returns:
+            The model as it is opened now: the same object as long as it was not changed.
+
+        Raises:
+            ValueError: If the layer, or what is asked for, is there no more.
+        """
+        with tf.init_scope():  # outside of what is being compiled
+            opened = open_model(self.model)
+            if opened is not self._opened:
+                self._open(opened)
+        return opened
 
     def __call__(self, images: Any, masks: Any, targets: Any) -> tf.Tensor:
         """Compute the loss of each image.
@@ -166,7 +187,8 @@ class AttentionLoss:
         Args:
             images: (B, H, W, C), or in another form, as the model takes them.
             masks: (B, H, W) or (B, H, W, 1), True or 1 where it should look, of any resolution;
-                of boxes, ``tfcam.metrics.truth_mask`` makes one.
+                of boxes, ``tfcam.metrics.truth_mask`` makes one. Of videos and volumes
+                (B, D, H, W) or (B, D, H, W, 1).
             targets: (B,) or (B, 1) class indices, or (B, C) what each logit counts for, such as
                 one-hot labels. Of a single unit, which tells two classes apart, y in 0..1 counts
                 for class 1 and 1 - y for class 0; one that was compiled with a loss of numbers,
@@ -179,20 +201,38 @@ class AttentionLoss:
         Raises:
             ValueError: If the masks or the targets have another form.
         """
+        self.refreshed()
         return self.measured(images, masks, self.explained(targets, self.model))
 
     def measured(self, images: Any, masks: Any, explained: tf.Tensor) -> tf.Tensor:
         """Compute the loss (B,) of each image, of what ``explained`` gives."""
-        masks = _checked_masks(masks)
+        masks = self.checked_masks(masks)
         (given,) = split_inputs(images, self._structure, self.model.name)
         if isinstance(given, list | tuple) and len(given) == 1:
             (given,) = given
         raw = self._engine.raw(self._input.as_known(tf.convert_to_tensor(given)), explained)
-        size = tf.unstack(tf.shape(masks)[1:3])
+        size = tf.unstack(tf.shape(masks)[1:])
         maps = (
             evidence(raw, size) if self._positive else resized(raw[..., tf.newaxis], size)[..., 0]
         )
         return tf.where(has_mask(masks), self._loss(maps, masks), 0.0)
+
+    def checked_masks(self, masks: Any) -> tf.Tensor:
+        """Check masks and convert them to floats: (B, H, W), of volumes (B, D, H, W).
+
+        Raises:
+            ValueError: If they have another form.
+        """
+        form = "(B, D, H, W)" if self._input.is_volume else "(B, H, W)"
+        tensor, rank = tf.convert_to_tensor(masks), len(self._input.sides) + 1
+        if tensor.shape.rank == rank + 1 and tensor.shape[-1] == 1:
+            tensor = tensor[..., 0]
+        if tensor.shape.rank != rank:
+            raise ValueError(
+                f"Masks must be {form} or {form[:-1]}, 1), one for each image; got "
+                f"{kind_of(masks)} of shape {tuple(tensor.shape)}."
+            )
+        return tf.cast(tensor, tf.float32)
 
     def explained(self, targets: Any, compiled: keras.Model) -> tf.Tensor:
         """Resolve targets to what is explained.
@@ -278,10 +318,22 @@ class AttentionModel(keras.Model):
         self.network = attention.model
         self._attention, self._weight = attention, float(weight)
         self._mean = keras.metrics.Mean(name="attention_loss")
+        self._trained: OpenedModel | None = None
+        self._tested: OpenedModel | None = None
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Run the network."""
         return self.network(inputs, training=training)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Compile a step of the training; anew where the network was changed since."""
+        before, self._trained = self._trained, self._attention.refreshed()
+        super().make_train_function(force or before is not self._trained)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Compile a step of ``evaluate``; anew where the network was changed since."""
+        before, self._tested = self._tested, self._attention.refreshed()
+        super().make_test_function(force or before is not self._tested)
 
     def compute_loss(
         self,
@@ -296,7 +348,8 @@ class AttentionModel(keras.Model):
         loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
         if masks is None:
             return loss
-        masks = _checked_masks(masks)
+        self._attention.refreshed()
+        masks = self._attention.checked_masks(masks)
         explained = self._attention.explained(labels, self)
         attention = self._attention.measured(x, masks, explained)
         counted = tf.cast(has_mask(masks), tf.float32)
@@ -319,24 +372,17 @@ class AttentionModel(keras.Model):
 
 
 def has_mask(masks: tf.Tensor) -> tf.Tensor:
-    """Tell whether something is known of an image: (B, H, W) -> (B,) bool."""
-    return tf.reduce_any(masks > 0, axis=[1, 2])
+    """Tell whether something is known of an image: (B, H, W) or (B, D, H, W) -> (B,) bool."""
+    return tf.reduce_any(masks > 0, axis=_sides(masks))
+
+
+def _sides(maps: tf.Tensor) -> list[int]:
+    """The axes of positions of a batch of maps."""
+    return list(range(1, maps.shape.rank))
 
 
 def _is_formula(method: Method) -> bool:
     return method.needs in _NEEDS and method.class_specific and method.contrast is None
-
-
-def _checked_masks(masks: Any) -> tf.Tensor:
-    tensor = tf.convert_to_tensor(masks)
-    if tensor.shape.rank == 4 and tensor.shape[-1] == 1:
-        tensor = tensor[..., 0]
-    if tensor.shape.rank != 3:
-        raise ValueError(
-            "Masks must be (B, H, W) or (B, H, W, 1), one for each image; got "
-            f"{kind_of(masks)} of shape {tuple(tensor.shape)}."
-        )
-    return tf.cast(tensor, tf.float32)
 
 
 def _split(y: Any) -> tuple[Any, Any]:

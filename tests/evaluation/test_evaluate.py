@@ -659,7 +659,7 @@ def test_a_report_says_of_how_many_pictures_each_number_is():
     kinds = {CandidateKey(name, ""): "method" for name in "abc"}
     tally = Tally({}, 0)
     tally.pictures = 20
-    found = conclude(table, tally, {"energy": "higher"}, kinds, {}, 0)
+    found = conclude(table, tally, {"energy": "higher"}, kinds, {}, 0, {})
     assert found.summary.n.tolist() == [20, 20, 3]
     assert found.comparisons.n.tolist() == [20, 3, 3]
     assert found.comparisons.better.tolist() == ["b", "", ""]

@@ -11,6 +11,7 @@ from tfcam.evaluation.intervals import (
     share_interval,
     varying_share_interval,
 )
+from tfcam.evaluation.statistics import compare_pairs
 
 
 def test_the_interval_is_bootstrap_t_and_at_least_students(rng):
@@ -55,6 +56,25 @@ def test_wilsons_interval_is_that_of_scipy():
         values = [1] * hits + [0] * (count - hits)
         assert mean_interval(values)[1:] == pytest.approx((wanted.low, wanted.high))
         assert share_interval(hits / count, count)[1:] == pytest.approx((wanted.low, wanted.high))
+
+
+@pytest.mark.parametrize("within", [(0, 1), (-1, 1), (0, np.inf)])
+def test_an_interval_ends_where_the_values_do(within):
+    """Of two values Student's t is 12.7: of 0.2 and 0.6 it alone reaches from -2.1 to 2.9."""
+    mean, low, high = mean_interval([0.2, 0.6], within=within)
+    assert (mean, low) == (pytest.approx(0.4), within[0])
+    assert high == within[1] if within[1] == 1 else high > 2
+    assert mean_interval([0.2, 0.6])[1] < -2
+    assert mean_interval([2.0, 6.0], within=(0, 1)) == mean_interval([2.0, 6.0])  # no share
+
+
+def test_a_difference_of_two_methods_is_at_most_the_range_of_their_values():
+    values = [np.array([0.1, 0.9]), np.array([0.6, 0.1])]
+    [pair] = compare_pairs(values, within=(0, 1))
+    assert (pair.low, pair.high) == (-1, 1)
+    [wide] = compare_pairs(values)
+    assert wide.low < -1
+    assert wide.high > 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])

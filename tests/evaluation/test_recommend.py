@@ -2,9 +2,11 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras import layers
 from scipy import stats
 
 import tfcam
@@ -107,6 +109,36 @@ def test_the_layers_are_the_default_one_and_the_last_of_larger_maps():
     assert len(found) == 3
     heights = [sizes[each] for each in found]
     assert all(later >= 1.5 * earlier for earlier, later in itertools.pairwise(heights))
+
+
+class Scaled(layers.Layer):
+    """Scaling of one's own, by what it has learnt."""
+
+    def build(self, shape):
+        self.by = self.add_weight(shape=(shape[-1],), initializer="ones")
+
+    def call(self, x):
+        return x * self.by / 255
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        [layers.Rescaling(1 / 255)],
+        [layers.Rescaling(2.0), layers.ZeroPadding2D(2), layers.BatchNormalization()],
+        [Scaled(), layers.Activation("tanh")],
+        [lambda x: keras.ops.divide(x, 255.0)],
+    ],
+    ids=["rescaling", "several", "own", "operation"],
+)
+def test_a_layer_that_only_scales_pixels_is_no_candidate(scaling):
+    x = inputs = keras.Input((32, 32, 3))
+    for step in scaling:
+        x = step(x)
+    for name in ("first", "second"):
+        x = layers.Conv2D(4, 3, strides=2, padding="same", name=name)(x)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    assert candidate_layers(open_model(model)) == ["second", "first"]
 
 
 @pytest.mark.slow

@@ -265,3 +265,42 @@ def test_what_can_not_be_exported_is_told(tmp_path):
     with pytest.raises(ValueError, match="A model of one input can be exported; .* has 2"):
         tfcam.Explainer(both, "conv", preprocess=None).export(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("length", "method"), [(6, "grad_cam"), (None, "gradient_input"), (None, "saliency")]
+)
+def test_texts_are_explained_token_by_token(length, method, tmp_path):
+    read = layers.TextVectorization(vocabulary=["not", "a", "film"], output_sequence_length=length)
+    strings = keras.Input((1,), dtype="string")
+    x = layers.Conv1D(4, 3, padding="same")(layers.Embedding(5, 4)(read(strings)))
+    x = layers.GlobalAveragePooling1D()(keras.ops.tanh(x))
+    model = networks.seeded(keras.Model(strings, layers.Dense(2, activation="softmax")(x)))
+    explainer = tfcam.Explainer(model, method=method, labels=["bad", "good"])
+    serve = exported(explainer, tmp_path)
+    for text in ("a film", "Not a good film!"):
+        made, found = serve(text=tf.constant([text])), explainer(text)
+        count = len(found.words)
+        tokens = [each.decode() for each in made["tokens"][0].numpy()]
+        assert tokens[:count] == text.lower().strip("!").replace("good", "[UNK]").split()
+        assert tokens[count:] == [""] * ((length or count) - count)
+        np.testing.assert_allclose(made["raw"][0, :count], found.raw, atol=1e-6)
+        np.testing.assert_allclose(made["heatmap"][0, :count], found.heatmap, atol=1e-5)
+        assert not made["raw"][0, count:].numpy().any()
+        assert float(made["score"][0]) == pytest.approx(found.score, abs=1e-6)
+        assert made["label"][0].numpy().decode() == found.label
+
+
+def test_what_of_strings_can_not_be_exported_is_said(tmp_path):
+    strings = keras.Input((1,), dtype="string")
+    texts = layers.TextVectorization(vocabulary=["cat", "dog"])
+    lower = layers.Lambda(tf.strings.lower, output_shape=(1,))(strings)
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(4, 4)(texts(lower)))
+    model = keras.Model(strings, layers.Dense(2)(x))
+    with pytest.raises(ValueError, match=r"TextVectorization of .* Export the network behind it"):
+        tfcam.Explainer(model, method="gradient_input").export(tmp_path / "made")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(4, 4)(texts(strings)))
+    usual = tfcam.Explainer(keras.Model(strings, layers.Dense(2)(x)))
+    with pytest.raises(ValueError, match="more than once. Use one such as gradient_input"):
+        usual.export(tmp_path / "made")
+    assert not (tmp_path / "made").exists()

@@ -144,6 +144,22 @@ def test_a_volume_is_slices_under_the_heatmap(alpha):
     axes.figure.canvas.draw()
 
 
+def test_frames_of_a_video_in_colour():
+    """Red, then green, then blue: where the map is zero a frame is as it was."""
+    video = np.zeros((3, 4, 4, 3), np.float32)
+    for frame in range(3):
+        video[frame, ..., frame] = 2.5
+    axes = plt.figure().subplots()
+    drawing.draw_volume(axes, video, np.zeros((3, 4, 4)), 0.5, Palette())
+    inside = axes.child_axes
+    assert [each.get_title() for each in inside] == ["frame 0", "frame 1", "frame 2"]
+    for frame, each in enumerate(inside):
+        shown = each.get_images()[0].get_array()
+        np.testing.assert_array_equal(shown, np.broadcast_to(255 * np.eye(3)[frame], (4, 4, 3)))
+    picture, _ = drawing.lay_out_slices(video, np.zeros((3, 4, 4)))
+    np.testing.assert_array_equal(picture[0, ::4], 255 * np.eye(3))
+
+
 @pytest.mark.thinned(2)
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 40, 4), (3, 4, 40), (200, 3, 3)])
 def test_volumes_of_any_shape_are_drawn(size):

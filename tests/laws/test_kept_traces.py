@@ -1,6 +1,7 @@
 """What is compiled is used again only for what it was compiled for: inputs, targets as they are."""
 
 import functools
+import gc
 import subprocess
 import sys
 import types
@@ -15,6 +16,9 @@ from keras import layers
 import tfcam
 from tests import networks
 from tfcam.methods import registry
+from tfcam.model.graph import graph_of
+from tfcam.model.layer_types import breaks_eager_gradients
+from tfcam.utils.recent import LIMIT
 
 PICTURE, OTHER = networks.pictures(2)
 PIXELS = ["guided_backprop", "guided_grad_cam", "deconvnet", "saliency", "grad_cam", "full_grad"]
@@ -119,6 +123,39 @@ def test_a_target_is_taken_as_it_is_now(kind, method):
     assert not np.allclose(fresh.raw, before.raw, rtol=1e-2, atol=1e-6)
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """As people write a target: it has a hash that fails, and may have no comparison."""
+
+    weights: object
+
+    def __call__(self, outputs):
+        return outputs[:, 0] * self.weights[0]
+
+
+class Odd(Frozen):
+    def __eq__(self, other):
+        raise RuntimeError("not to be compared")
+
+    def __hash__(self):
+        return 1
+
+
+@pytest.mark.parametrize("kind", [Frozen, Odd])
+@pytest.mark.parametrize("make", [list, np.array, tf.constant], ids=["list", "array", "tensor"])
+def test_a_target_that_has_no_hash_or_comparison_is_taken(kind, make):
+    model, targets = networks.flat(), [kind(make([1.0])), kind(make([-2.0]))]
+    explainer = tfcam.Explainer(model)
+    wanted = tfcam.explain(model, PICTURE, target=lambda outputs: outputs[:, 0])
+    for _ in range(2):
+        for target, factor in zip(targets, (1, -2), strict=True):
+            found = explainer(PICTURE, target)
+            np.testing.assert_allclose(found.raw, factor * wanted.raw, rtol=1e-4, atol=1e-7)
+            assert found.score == pytest.approx(factor * wanted.score, rel=1e-5)
+    both = explainer(PICTURE, targets)
+    assert both[1].score == pytest.approx(-2 * both[0].score, rel=1e-5)
+
+
 def test_one_number_of_a_large_array_counts():
     """As a mask over a picture that is changed in its place."""
     model, mask = networks.flat(), np.zeros((400, 300), np.float32)
@@ -197,6 +234,35 @@ def test_steps_of_a_convolution_of_one_pixel_do_no_harm():
         [sys.executable, "-c", STRIDED], capture_output=True, text=True, timeout=300, check=False
     )
     assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr[-2000:]
+
+
+class Convolving(layers.Layer):
+    """Steps of one pixel, in a user's own code."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(1, 1, shape[-1], 4))
+
+    def call(self, x):
+        return keras.ops.relu(keras.ops.conv(x, self.kernel, strides=2))
+
+
+def by_lambda(x):
+    return layers.Lambda(lambda x: tf.nn.conv2d(x, tf.ones((1, 1, 4, 4)), 2, "SAME"))(x)
+
+
+def by_operation(x):
+    return keras.ops.conv(x, np.ones((1, 1, 4, 4), np.float32), strides=2)
+
+
+@pytest.mark.parametrize("step", [Convolving(), by_lambda, by_operation])
+def test_gradients_of_ones_own_convolutions_are_traced_too(step):
+    """Eagerly, TensorFlow 2.21 ends the process: see ``breaks_eager_gradients``."""
+    inputs = keras.Input((12, 12, 3))
+    x = step(layers.Conv2D(4, 3, activation="relu", name="early")(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    assert breaks_eager_gradients(graph_of(model))
+    assert len(tfcam.Explainer(model, "early").pipeline.engine.runner.functions) == 0
+    assert not breaks_eager_gradients(graph_of(networks.flat()))
 
 
 def test_gradients_by_pixels_are_traced_from_the_first_call_on():
@@ -295,3 +361,147 @@ def test_an_array_among_the_options_is_taken_as_it_is_now():
     )
     np.testing.assert_allclose(explainer(PICTURE, 0).raw, fresh.raw, rtol=1e-3, atol=1e-6)
     assert not np.allclose(before, fresh.raw, rtol=1e-2)
+
+
+# --- a long life ----------------------------------------------------------------------------
+
+
+def traces():
+    """What TensorFlow holds of traced functions."""
+    for _ in range(3):  # what a first one lets go of, the next frees
+        gc.collect()
+    return sum(type(one).__name__ == "FuncGraph" for one in gc.get_objects())
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_bounded_whatever_is_asked_and_goes_with_the_model(monkeypatch):
+    """Each call is another model, method, target, size of batch or explainer."""
+    before, most = traces(), 6
+    monkeypatch.setattr(LIMIT, "size", most)
+    models = [networks.flat(), networks.flat()]
+    explainers, found = [], {}
+    for count in (1, 2):
+        for index, model in enumerate(models):
+            for target in (0, tfcam.Difference(0, 1), lambda outputs: outputs[:, 1]):
+                for method in ("grad_cam", "saliency"):
+                    explainers.append(tfcam.Explainer(model, "features", method=method))
+                    pictures = networks.pictures(count)
+                    maps = [explainers[-1](pictures, target)[0].raw for _ in range(2)]
+                    found.setdefault((index, str(target)[:9], method), []).extend(maps)
+            assert traces() - before <= most
+    for maps in found.values():  # those that were let go of, too
+        for other in maps[1:]:
+            np.testing.assert_allclose(other, maps[0], rtol=1e-4, atol=1e-7)
+    explainers[0](networks.pictures(1), 0)  # its own were let go of long ago
+    del explainers, models, model
+    assert traces() == before
+
+
+# --- texts of any length ---------------------------------------------------------------------
+
+
+class Middled(layers.Layer):
+    """Each word less the mean of all, whose number is read as code may read it."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.lengths = how, []
+
+    def call(self, x):
+        if not tf.executing_eagerly():
+            self.lengths.append(x.shape[1])
+        known = {"open": keras.ops.shape(x)[1], "or": x.shape[1] or 1, "nine": 1.0}
+        if self.how == "nine" and x.shape[1] == 9:
+            return 3.0 * x
+        number = keras.ops.cast(known[self.how], x.dtype)
+        return x - keras.ops.sum(x, 1, keepdims=True) / number
+
+
+def of_words(how):
+    middled, strings = Middled(how), keras.Input((1,), dtype="string")
+    read = layers.TextVectorization(vocabulary=list("abcdefgh"))
+    x = layers.Conv1D(4, 3, padding="same")(middled(layers.Embedding(10, 4)(read(strings))))
+    x = layers.GlobalAveragePooling1D()(keras.ops.gelu(x))  # all that is padded would count in it
+    return networks.seeded(keras.Model(strings, layers.Dense(3, name="head")(x))), middled.lengths
+
+
+TEXTS = [" ".join("abcdefgh"[n % 8] for n in range(length)) for length in (5, 9, 2, 12, 1)]
+
+
+def as_alone(how, method, texts, tolerance):
+    """The lengths that one explainer of texts is traced for, each as by itself."""
+    model, lengths = of_words(how)
+    explainer = tfcam.Explainer(model, method=method)
+    lengths.clear()
+    found = [explainer(text) for text in texts + texts]
+    traced = [*lengths]
+    for number, text in enumerate(texts):
+        alone = tfcam.explain(of_words(how)[0], text, method=method)
+        for own in found[number :: len(texts)]:
+            np.testing.assert_allclose(own.raw, alone.raw, rtol=0, atol=tolerance)
+            assert own.score == pytest.approx(alone.score, abs=tolerance)
+    return traced
+
+
+def test_one_trace_serves_texts_of_all_lengths():
+    """But those of one word, whose length reads as an axis that there is not."""
+    assert set(as_alone("open", "gradient_input", TEXTS, 1e-6)) == {None, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method", ["integrated_gradients", "occlusion", "grad_cam", "eigen_cam", "ablation_cam"]
+)
+def test_one_trace_serves_texts_of_all_lengths_by_any_method(method):
+    assert set(as_alone("open", method, TEXTS, 1e-6)) == {None, 1}
+
+
+@pytest.mark.parametrize("how", ["or", "nine"])
+def test_a_layer_whose_code_reads_the_length_is_traced_for_each(how):
+    """Where it is open, such code goes another way; what comes out would be of no text."""
+    assert 9 in as_alone(how, "gradient_input", TEXTS[:2], 1e-6)
+
+
+def test_words_are_hidden_by_one_trace_whatever_their_number():
+    model, lengths = of_words("open")
+    maps = [tfcam.explain(model, text, method="occlusion") for text in TEXTS[:4]]
+    lengths.clear()
+    erased = [tfcam.metrics.erase_words(model, [own.text], [own]) for own in maps]
+    assert set(lengths) == {None}
+    for own, text in zip(erased, TEXTS, strict=False):
+        score = model(tf.constant([[text]])).numpy()
+        likely = np.exp(score) / np.exp(score).sum()
+        assert own.probabilities[0] == pytest.approx(likely.max(), abs=1e-6)
+
+
+def test_a_text_is_what_it_is_alone_beside_longer_ones(tmp_path):
+    """Nothing masks what would fill it up: in a mean over the words each position counts."""
+    model, texts = of_words("open")[0], TEXTS[:4]
+    alone = [tfcam.explain(model, text, method="gradient_input", target=1) for text in texts]
+    together = tfcam.explain(model, texts, method="gradient_input", target=[1] * 4)
+    store = tfcam.stream(model, texts, to=tmp_path, method="gradient_input", target=1)
+    erased = tfcam.metrics.erase_words(model, texts, alone, 1)
+    for number, own in enumerate(alone):
+        for found in (together[number], store[number]):
+            assert found.words == own.words
+            assert found.score == pytest.approx(own.score, abs=1e-6)
+            np.testing.assert_allclose(found.raw, own.raw, atol=1e-6)
+        likely = keras.ops.softmax(model(tf.constant([[own.text]])))[0, 1]
+        assert erased.probabilities[number] == pytest.approx(float(likely), abs=1e-6)
+
+
+def test_a_text_is_what_it_is_alone_beside_pairs_of_other_lengths():
+    strings = [keras.Input((1,), dtype="string", name=name) for name in ("first", "second")]
+    means = []
+    for own in strings:
+        read = layers.TextVectorization(vocabulary=list("abcdefgh"))
+        means.append(layers.GlobalAveragePooling1D()(layers.Embedding(10, 4)(read(own))))
+    inputs = dict(zip(("first", "second"), strings, strict=True))
+    model = networks.seeded(keras.Model(inputs, layers.Dense(2)(layers.Multiply()(means))))
+    pairs = [("a b", "c d e"), ("d e", "f"), ("b c d e", "g h")]
+    firsts, seconds = map(list, zip(*pairs, strict=True))
+    both = {"first": firsts, "second": seconds}
+    together = tfcam.explain(model, both, input="first", target=[1] * 3)
+    for (first, second), found in zip(pairs, together, strict=True):
+        own = tfcam.explain(model, {"first": first, "second": second}, input="first", target=1)
+        np.testing.assert_allclose(found.raw, own.raw, atol=1e-6)

@@ -328,3 +328,45 @@ def test_several_layers_together_leave_it_a_map_of_pixels():
     for layer, wanted in (("features", "features"), (["features"], ""), (None, "")):
         found = tfcam.evaluate(model, data, layer=layer, **options)
         assert set(found.table["layer"]) == {wanted}
+
+
+class Twice(layers.Layer):
+    """Two convolutions of one kernel, compiled as one function; or one, and a constant beside."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(1, 1, 2, 2), initializer="zeros")
+
+    def call(self, x):
+        @tf.function(jit_compile=True, autograph=False)
+        def convolved(x, kernel):
+            for _ in range(self.times):
+                x = tf.identity(tf.nn.conv2d(x, tf.identity(kernel), 1, "SAME"))
+            return x
+
+        return convolved(x, tf.convert_to_tensor(self.kernel))
+
+
+def of_one_function(times):
+    layer, head = Twice(times), layers.Dense(1, use_bias=False)
+
+    def function(inputs):
+        outputs = head(layers.Flatten()(layer(inputs)))
+        layer.kernel.assign([[[[1, 3], [1, -1]]]])
+        head.set_weights([np.float32([[2], [-1]])])
+        return outputs
+
+    return function
+
+
+def test_a_function_of_two_convolutions_is_not_one_of_them():
+    """x = (1, 2), W = ((1, 3), (1, -1)), s = 2 z_1 - z_2 as in two_layers; then W twice."""
+    assert by_hand(of_one_function(1), 1, 2, composite="epsilon_plus") == pytest.approx((1, 4))
+    found = by_hand(of_one_function(2), 1, 1, composite="epsilon", epsilon=SMALL)
+    # W W = ((4, 0), (0, 4)): of x = (1, 1) z = (4, 4), and s = 2 * 4 - 4.
+    assert found == pytest.approx((8, -4), abs=1e-4)
+    with pytest.raises(ValueError, match="must have the LRP rule that is asked for"):
+        by_hand(of_one_function(2), 1, 2, composite="epsilon_plus")

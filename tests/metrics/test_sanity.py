@@ -608,7 +608,7 @@ def test_a_series_is_refused():
     inputs = keras.Input((20, 2))
     x = layers.Conv1D(3, 3, activation="relu")(inputs)
     model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
-    with pytest.raises(ValueError, match="maps of images; this one has 20 positions"):
+    with pytest.raises(ValueError, match="maps of images, videos or volumes; this one has 20"):
         sanity.randomisation(model, np.ones((1, 20, 2), "float32"), preprocess=None)
 
 

@@ -416,6 +416,13 @@ def test_a_lock_that_is_a_link_is_not_followed(shapes, tmp_path):
     assert (tmp_path / "victim").read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_lock_that_is_no_file_is_told(shapes, tmp_path, make):
+    make(tmp_path / ".lock")
+    with pytest.raises(ValueError, match="lock' must be a file; it is a folder, a pipe or a dev"):
+        tfcam.stream(shapes, [draw_scene(1).image], to=tmp_path, progress=False)
+
+
 # --- what opening reaches -----------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import typer
 
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, read_name
 from tfcam.cli.terminal import load_tensorflow, say, silence
-from tfcam.images.window import Window
+from tfcam.images.window import AppliedWindow, Window
 from tfcam.utils.foreign_models import is_sealed
 from tfcam.utils.label_names import listed_names
 from tfcam.utils.terminal_text import make_printable
@@ -249,6 +249,14 @@ def read_image(source: str, window: tuple[float, float] | None = None) -> np.nda
 
     with silence():  # libtiff complains there of what it then refuses
         return load_image(source, window=window)
+
+
+def read_window(options: dict[str, Any]) -> tuple[float, float] | None:
+    """Take --window, with which a picture is read first; how it is prepared tells of it."""
+    window: tuple[float, float] | None = options.pop("window")
+    if window is not None:
+        options["preprocess"] = AppliedWindow(*window, options["preprocess"])
+    return window
 
 
 def with_window(options: dict[str, Any]) -> dict[str, Any]:

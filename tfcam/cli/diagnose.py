@@ -12,6 +12,7 @@ from tfcam.cli.arguments import (
     Unsafe,
     load_network,
     read_subject,
+    read_window,
 )
 from tfcam.cli.flags import flags
 from tfcam.cli.terminal import say
@@ -33,5 +34,5 @@ def diagnose(
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.explainer.diagnose import diagnose as check
 
-    given = subject.read(options.pop("window"))
+    given = subject.read(read_window(options))
     say(check(network, given, options.pop("layer"), **options))

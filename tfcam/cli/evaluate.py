@@ -24,7 +24,10 @@ Model = Annotated[
 
 Data = Annotated[
     str,
-    typer.Argument(help="A folder of pictures, or the name of a data set of tensorflow_datasets."),
+    typer.Argument(
+        help="A folder of pictures, the name of a data set of tensorflow_datasets, or, of a model "
+        "of texts, a .txt file with a text on each line."
+    ),
 ]
 
 
@@ -67,10 +70,8 @@ def evaluate(
     **options: Any,
 ) -> None:
     """Measure how far the maps of several methods can be trusted, on many pictures."""
-    from tfcam.metrics.baselines import BASELINES
-
     for name in baselines or ():
-        check_choice("baselines", name, BASELINES)
+        check_choice("baselines", name, _baselines(data))
     read = [data, model, options["labels"], options["annotations"], *(imports or [])]
     _check_files([html, parquet], overwrite, [*read, *_kept(options["to"])])
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
@@ -112,6 +113,17 @@ def recommend(
     say(recommendation)
     if html is not None:
         say_line(f"wrote {recommendation.evaluation.to_html(html)}")
+
+
+def _baselines(data: str) -> Sequence[str]:
+    """List the maps that ask no model, of pictures or of texts."""
+    if data.endswith(".txt"):
+        from tfcam.evaluation.texts import TEXT_BASELINES
+
+        return TEXT_BASELINES
+    from tfcam.metrics.baselines import BASELINES
+
+    return [*BASELINES]
 
 
 def _kept(folder: Path | None) -> list[Path]:

@@ -27,6 +27,7 @@ from tfcam.cli.arguments import (
     read_image,
     read_subject,
     read_texts,
+    read_window,
 )
 from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
@@ -113,7 +114,8 @@ def explain(
     texts, changes = read_texts(images or [], text or []), read_method_options(option, _OWN)
     usual = usual_method(bool(texts), options["layer"])
     method = usual if options["method"] is None else options["method"]
-    check_method_options(method, changes, options)
+    if options["method"] is not None or not texts:  # of texts, the model tells which is usual
+        check_method_options(method, changes, options)
     if choose_layer:
         check_terminal()
     if not (texts or images):
@@ -123,9 +125,10 @@ def explain(
     wanted = file is not None or not as_json
     inputs = [*(images or []), *([] if texts else paths), model, options["labels"]]
     inputs += imports or []
+    asked = dict(options)
 
     def choose() -> list[Path | None]:
-        named = {**options, "method": method, **changes, **_chosen(signed=signed)}
+        named = {**asked, "method": method, **changes, **_chosen(signed=signed)}
         name = name_options(named, _EXPLAINED)
         files = choose_files(paths, name, file) if wanted else []
         check_new(files, overwrite, inputs)
@@ -138,11 +141,13 @@ def explain(
     from tfcam.explainer.explainer import Explainer
 
     if choose_layer:
-        options["layer"] = ask_layer(network, options["input"], options["grid"])
-        files = choose()
+        options["layer"] = asked["layer"] = ask_layer(network, options["input"], options["grid"])
     target, verify = options.pop("target"), options.pop("verify")
-    window = options.pop("window")
+    window = read_window(options)
     explainer: Any = Explainer(network, **options, **changes)
+    if choose_layer or asked["method"] is None:
+        method = explainer.pipeline.engine.requests[0].method.name
+        files = choose()
     shared = {name: options[name] for name in ("batch_size", "progress")}
     records, failed = [], len(usable) < len(paths)
     total, unit = (len(usable), "pictures") if len(usable) > 1 else (None, "")
@@ -225,7 +230,7 @@ def compare(
 
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
     models = list(networks) if len(networks) > 1 else networks[0]
-    comparison = compare_maps(models, subject.read(options.pop("window")), **options)
+    comparison = compare_maps(models, subject.read(read_window(options)), **options)
     comparison.save(path, **looks)
     say(comparison)
     say_line(f"wrote {path}")

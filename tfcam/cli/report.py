@@ -17,6 +17,7 @@ from tfcam.cli.arguments import (
     load_network,
     name_options,
     read_subject,
+    read_window,
 )
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import RESULTS, flags
@@ -55,7 +56,7 @@ def report(
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.front.report import report as write
 
-    result = write(network, subject.read(options.pop("window")), **options)
+    result = write(network, subject.read(read_window(options)), **options)
     result.save(path)
     say(result)
     say_line(f"wrote {path}")

@@ -34,8 +34,10 @@ def explain_dataset(
 ) -> None:
     """Explain a whole data set into a folder of Parquet files; goes on after a stop."""
     changes = read_method_options(option, DOORS["stream"])
-    usual = usual_method(str(data).endswith(".txt"), options["layer"])
-    check_method_options(options["method"] or usual, changes, options)
+    if options["method"] is not None or not data.endswith(".txt"):
+        # Of texts, the model tells which method is usual.
+        method = options["method"] or usual_method(False, options["layer"])
+        check_method_options(method, changes, options)
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.streaming.shard_files import metadata_of
     from tfcam.streaming.shards import Shards

@@ -14,6 +14,7 @@ from tfcam.cli.arguments import (
     Unsafe,
     load_network,
     read_image,
+    read_window,
 )
 from tfcam.cli.checks import check_image, check_method_options, check_new
 from tfcam.cli.evaluate import Html
@@ -70,8 +71,9 @@ def verify(
         raise ValueError("Give what is verified: a picture, or --text for a model of texts.")
     usual = usual_method(text is not None, options["layer"])
     method = usual if options["method"] is None else options["method"]
-    check_method_options(method, changes, options)
-    window = options.pop("window")
+    if options["method"] is not None or text is None:  # of texts, the model tells which is usual
+        check_method_options(method, changes, options)
+    window = read_window(options)
     if image is not None:
         check_image(image, window)
     if html is not None:

@@ -11,6 +11,8 @@ from typing import Any
 import defusedxml.ElementTree as ElementTree
 import numpy as np
 
+from tfcam.utils.files import check_is_file
+
 
 class AnnotationError(ValueError):
     """An annotation can not be used; the message names the file and says why."""
@@ -46,6 +48,7 @@ def read_voc(path: Path) -> Annotation:
         AnnotationError: If it is no such XML, or a box is empty or not finite.
     """
     try:
+        check_is_file(path)
         root: Any = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, OSError) as error:  # ValueError: forbidden XML
         raise AnnotationError(f"{path} must be XML of Pascal VOC's form: {error}.") from None
@@ -81,6 +84,7 @@ def read_coco(path: Path) -> dict[str, Annotation]:
         AnnotationError: If it is no such JSON, or a box is empty or not finite.
     """
     try:
+        check_is_file(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path} must be a JSON file of COCO's form: {error}.") from None

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# The unit of a source of videos and volumes.
+VOLUMES = "volumes"
+
 # Read by ``tfcam.targets.labels.read_label``, which knows how many classes the model has.
 Label = int | str | float | np.ndarray | None
 
@@ -76,7 +79,7 @@ class Source:
             in their order only.
         place: How to find them again, as ``open_data`` takes it; None where it can't be said.
         mark: The mark of one of them by its place, where it must not be decoded for that.
-        unit: Of texts, what one is called; None of pictures.
+        unit: What texts, or videos and volumes, are called in settings; None of pictures.
     """
 
     name: str
@@ -88,6 +91,23 @@ class Source:
     place: Mapping[str, str | None] | None = None
     mark: Callable[[int], Mark | None] | None = None
     unit: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What one of them is called: "picture", "text" or "volume", which a video is, too."""
+        return kind_of_unit(self.unit)
+
+
+def kind_of_unit(unit: str | None) -> str:
+    """Say what one is called of a source with a ``unit``.
+
+    Example:
+        >>> kind_of_unit(None), kind_of_unit("volumes"), kind_of_unit("texts of segments")
+        ('picture', 'volume', 'text')
+    """
+    if unit is None:
+        return "picture"
+    return "volume" if unit == VOLUMES else "text"
 
 
 def split_by_class(example: Example) -> list[Example]:

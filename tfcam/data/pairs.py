@@ -10,17 +10,19 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tfcam.data.volumes import VolumeForm
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy
 
 
-def zip_pair(data: Any) -> list[tuple[Any, Any]] | None:
+def zip_pair(data: Any, volumes: VolumeForm | None = None) -> list[tuple[Any, Any]] | None:
     """Put each picture beside its label, of (images, labels) or (images, labels, weights).
 
     Args:
         data: As ``load_data`` and batches of data sets give it. Images are an array of several, a
             list, or either in a dict of one; labels an array or list of as many, or these of
             several outputs in a dict or tuple.
+        volumes: The form of videos and volumes; None of pictures.
 
     Returns:
         Each picture with its label; None where the data are of another form.
@@ -35,9 +37,10 @@ def zip_pair(data: Any) -> list[tuple[Any, Any]] | None:
     if not isinstance(data, list | tuple) or len(data) not in (2, 3):
         return None
     images, labels = only_part(data[0]), data[1]
-    if isinstance(data, list) and not (is_array(images) and len(images.shape) == 4):
+    axes = 4 if volumes is None else len(volumes.shapes[0]) + 1
+    if isinstance(data, list) and not (is_array(images) and len(images.shape) == axes):
         return None
-    if not (is_batch(images) if is_array(images) else _lists_pictures(images)):
+    if not (is_batch(images, volumes) if is_array(images) else _lists_pictures(images)):
         return None
     count = len(images)
     leaves = _leaves(labels, count)
@@ -54,8 +57,10 @@ def is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray | tf.Tensor)
 
 
-def is_batch(images: Any) -> bool:
-    """Whether an array is of several pictures: of grey ones, and of rows, too."""
+def is_batch(images: Any, volumes: VolumeForm | None = None) -> bool:
+    """Whether an array is of several pictures: of grey ones, and of rows, too; or of volumes."""
+    if volumes is not None:
+        return volumes.is_batch(images.shape)
     axes = len(images.shape)
     return axes in (2, 4) or (axes == 3 and images.shape[-1] not in (1, 3, 4))
 

@@ -6,30 +6,28 @@ A picture that can't be used is handed on as ``Skipped``, with the reason, never
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.data.annotations import AnnotationError, check_boxes, clip_boxes
-from tfcam.data.example import Example, Mark, Skipped, Source
+from tfcam.data.annotations import AnnotationError
+from tfcam.data.example import VOLUMES, Example, Mark, Skipped, Source
 from tfcam.data.folders import open_folder
 from tfcam.data.pairs import is_array, is_batch, only_part, row_of, zip_pair
-from tfcam.images.arrays import as_arrays
+from tfcam.data.reader import NAMES, Reader, checked, picture_in
+from tfcam.data.volumes import VolumeForm
 from tfcam.images.kinds import ImageError
-from tfcam.images.loading import as_numpy, is_prepared, load_image
+from tfcam.images.loading import as_numpy
 from tfcam.images.window import Limits
 from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_names
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text
-
-# From a picture as it is given to its pixels, or to what was given prepared.
-ReadPicture: TypeAlias = Callable[[Any], np.ndarray]
 
 
 def open_data(
@@ -40,6 +38,7 @@ def open_data(
     annotations: str | os.PathLike[str] | None = None,
     floats: bool = False,
     window: Limits = None,
+    volumes: VolumeForm | None = None,
 ) -> Source:
     """Open data of any kind: find out what they are, and how to read them.
 
@@ -58,6 +57,8 @@ def open_data(
             on as they are: the model's input, already prepared.
         window: The values that become black and white, as ``load_image`` takes them, of files and
             arrays alike; floats are pictures then, too.
+        volumes: The form of the videos or volumes that the data hold, in arrays or lists of
+            arrays; None where they hold pictures.
 
     Returns:
         What can be read.
@@ -71,7 +72,9 @@ def open_data(
         >>> [(each.id, each.image.shape) for each in source.read(0)], source.count
         ([('000000', (4, 6, 3))], 1)
     """
-    read_picture = partial(_picture, floats=floats, window=window)
+    read_picture = Reader(floats, window, volumes)
+    if volumes is not None:
+        return _of_volumes(data, read_picture)
     if isinstance(data, tf.data.Dataset):
         return _of_tf_data(data, read_picture)
     if isinstance(data, str | os.PathLike):
@@ -81,16 +84,9 @@ def open_data(
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
             return _of_tfds(data, split, data_dir, read_picture)
         return _of_list([data], read_picture)
-    if isinstance(data, keras.utils.PyDataset):
-        return _of_batches(data, read_picture)
-    if _holds_arrays(data) and "image" in data and len(data) > 1:  # as data sets are loaded whole
-        return _of_tf_data(tf.data.Dataset.from_tensor_slices(dict(data)), read_picture)
-    data = only_part(data) if _holds_arrays(data) else data
-    pair = zip_pair(data)
-    if pair is not None:
-        return _of_list(pair, read_picture)
-    if isinstance(data, list | tuple) or (is_array(data) and is_batch(data)):
-        return _of_list(list(as_numpy(data) if is_array(data) else data), read_picture)
+    source = _of_arrays(data, read_picture)
+    if source is not None:
+        return source
     raise TypeError(
         "data must be a folder, a tf.data.Dataset or PyDataset, the name of a data set of "
         "tensorflow_datasets, (images, labels), or a list of pictures; got "
@@ -98,12 +94,40 @@ def open_data(
     )
 
 
+def _of_arrays(data: Any, read_picture: Reader) -> Source | None:
+    """What lies in arrays, batches and lists; None of what does not."""
+    if isinstance(data, keras.utils.PyDataset):
+        return _of_batches(data, read_picture)
+    if _holds_arrays(data) and "image" in data and len(data) > 1:  # as data sets are loaded whole
+        return _of_tf_data(tf.data.Dataset.from_tensor_slices(dict(data)), read_picture)
+    data = only_part(data) if _holds_arrays(data) else data
+    pair = zip_pair(data, read_picture.volumes)
+    if pair is not None:
+        return _of_list(pair, read_picture)
+    if isinstance(data, list | tuple) or (is_array(data) and is_batch(data, read_picture.volumes)):
+        return _of_list(list(as_numpy(data) if is_array(data) else data), read_picture)
+    return None
+
+
+def _of_volumes(data: Any, read_picture: Reader) -> Source:
+    """Videos and volumes: no file holds them, and no folder."""
+    whole = isinstance(data, tf.data.Dataset)
+    source = _of_tf_data(data, read_picture) if whole else _of_arrays(data, read_picture)
+    if source is None:
+        got = f"{type(data).__name__} {getattr(data, 'shape', '')}".rstrip()
+        raise TypeError(
+            "Videos and volumes must be a batch or list of arrays, (arrays, labels), a "
+            f"tf.data.Dataset or a PyDataset of them; got {got}."
+        )
+    return replace(source, unit=VOLUMES)
+
+
 def _holds_arrays(data: Any) -> bool:
     """Whether data are arrays by name, such as {"image": images, "label": labels}."""
     return isinstance(data, Mapping) and bool(data) and all(map(is_array, data.values()))
 
 
-def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Source:
+def _of_batches(data: keras.utils.PyDataset, read_picture: Reader) -> Source:
     """Pictures that come in batches of images, or of (images, labels)."""
 
     def read(start: int) -> Iterator[Example | Skipped]:
@@ -123,7 +147,7 @@ def _of_batches(data: keras.utils.PyDataset, read_picture: ReadPicture) -> Sourc
     return Source(name, read, None, digest_names([name, str(len(data))]))
 
 
-def _of_list(items: list[Any], read_picture: ReadPicture) -> Source:
+def _of_list(items: list[Any], read_picture: Reader) -> Source:
     if not items:
         raise ValueError("data must hold at least one picture; got an empty list.")
     ids = [_id_of(item, number) for number, item in enumerate(items)]
@@ -171,11 +195,12 @@ def _id_of(item: Any, number: int) -> str:
     return as_text(str(picture)) if isinstance(picture, str | os.PathLike) else f"{number:06d}"
 
 
-def _example(name: str, item: Any, read_picture: ReadPicture) -> Example | Skipped:
+def _example(name: str, item: Any, read_picture: Reader) -> Example | Skipped:
     """An element of a list: an ``Example``, a picture, or (picture, label)."""
     try:
         if isinstance(item, Example):
-            return _checked(replace(item, id=name, image=read_picture(item.image)))
+            image = read_picture(item.image)
+            return checked(replace(item, id=name, image=image), read_picture.sides(image))
         if isinstance(item, tuple) and len(item) == 2:
             return Example(name, read_picture(item[0]), label=item[1])
         return Example(name, read_picture(item))
@@ -183,44 +208,14 @@ def _example(name: str, item: Any, read_picture: ReadPicture) -> Example | Skipp
         return Skipped(name, str(error))
 
 
-def _picture(picture: Any, floats: bool, window: Limits) -> np.ndarray:
-    picture = as_arrays(only_part(picture))
-    row = len(getattr(picture, "shape", ())) == 1  # that a model folds itself
-    if window is not None or not floats or not (row or is_prepared(picture)):
-        return load_image(picture, window=window)
-    array = as_numpy(picture)
-    if not np.isfinite(array).all():
-        count = np.count_nonzero(~np.isfinite(array))
-        raise ImageError(f"A prepared array must be finite; {count} of its values are not.")
-    return array
-
-
-def _checked(example: Example) -> Example:
-    size = example.image.shape[:2]
-    if example.mask is not None and np.shape(example.mask) != size:
-        raise AnnotationError(
-            f"{example.id}: its mask must have the picture's size {size}; "
-            f"got {np.shape(example.mask)}."
-        )
-    if example.boxes is None:
-        return example
-    boxes = clip_boxes(check_boxes(example.boxes, example.id), size, example.id)
-    if example.box_labels and len(example.box_labels) != len(boxes):
-        raise AnnotationError(
-            f"{example.id}: each box must have a label; got {len(example.box_labels)} for "
-            f"{len(boxes)} boxes."
-        )
-    return replace(example, boxes=boxes if len(boxes) else None)
-
-
 def _of_tf_data(
     data: tf.data.Dataset,
-    read_picture: ReadPicture,
+    read_picture: Reader,
     name: str = "a tf.data.Dataset",
     names: tuple[str, ...] | None = None,
     place: Mapping[str, str | None] | None = None,
 ) -> Source:
-    if _is_batched(data.element_spec):
+    if read_picture.is_batched(data.element_spec):
         data = data.unbatch()
     count = int(data.cardinality().numpy())
 
@@ -244,41 +239,29 @@ def _of_tf_data(
     return Source(name, read, known, key, names, place=place)
 
 
-def _is_batched(elements: Any) -> bool:
-    """Whether the elements of a data set are batches of pictures, grey ones and rows too."""
-    first, *others = tf.nest.flatten(elements)
-    named = isinstance(elements, dict) and "image" in elements
-    spec = elements["image"] if named else first
-    rank = getattr(getattr(spec, "shape", None), "rank", None)
-    if rank not in (2, 3) or (rank == 3 and spec.shape[-1] in (1, 3, 4, None)):
-        return bool(rank == 4)
-    return spec.shape[0] is None or any(
-        each.shape.rank and each.shape[0] == spec.shape[0] for each in others
-    )
-
-
-def _element(element: Any, number: int, read_picture: ReadPicture) -> Example | Skipped:
+def _element(element: Any, number: int, read_picture: Reader) -> Example | Skipped:
     """An element of a ``tf.data.Dataset``: image, (image, label), or a dict as TFDS has it."""
     name = f"{number:06d}"
     try:
         if isinstance(element, tuple) and len(element) >= 2:
             return Example(name, read_picture(element[0]), label=label_of(element[1]))
-        if not isinstance(element, dict) or "image" not in element:
+        if not isinstance(element, dict) or not NAMES.intersection(element):
             return Example(name, read_picture(element))
         if "image/filename" in element:
             name = element["image/filename"].numpy().decode(errors="replace")
-        image, things = read_picture(element["image"]), element.get("objects", {})
+        image, things = read_picture(picture_in(element)), element.get("objects", {})
+        size = read_picture.sides(image)
         normalised = things.get("bbox", element.get("bbox"))
         mask = element.get("mask")
         example = Example(
             name,
             image,
-            None if normalised is None else _in_pixels(normalised, image.shape[:2]),
+            None if normalised is None else _in_pixels(normalised, size),
             label_of(element.get("label")),
             tuple(label_of(label) for label in things.get("label", ())),
-            None if mask is None else np.asarray(mask, bool).reshape(image.shape[:2]),
+            None if mask is None else np.asarray(mask, bool).reshape(size),
         )
-        return _checked(example)
+        return checked(example, size)
     except (ImageError, AnnotationError) as error:
         return Skipped(name, str(error))
 
@@ -301,14 +284,14 @@ def label_of(value: Any) -> Any:
     return only.decode(errors="replace") if isinstance(only, bytes) else only
 
 
-def _in_pixels(boxes: Any, size: tuple[int, int]) -> np.ndarray:
+def _in_pixels(boxes: Any, size: tuple[int, ...]) -> np.ndarray:
     """Boxes [ymin, xmin, ymax, xmax] in [0, 1], as TFDS has them, in pixels."""
-    height, width = size
+    height, width = size[-2:]
     corners = np.asarray(boxes, np.float32).reshape(-1, 4)[:, [1, 0, 3, 2]]
     return corners * np.array([width, height, width, height], np.float32)
 
 
-def _of_tfds(name: str, split: str, data_dir: Any, read_picture: ReadPicture) -> Source:
+def _of_tfds(name: str, split: str, data_dir: Any, read_picture: Reader) -> Source:
     import tensorflow_datasets as tfds
 
     where = "" if data_dir is None else f", data_dir={str(data_dir)!r}"

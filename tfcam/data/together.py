@@ -31,7 +31,7 @@ def are_together(images: Any) -> bool:
     if isinstance(images, Mapping) or not is_array(first):
         return True
     ranks = [len(each.shape) for each in (first, *others) if is_array(each)]
-    return ranks[0] == 4 or (is_batch(first) and min(ranks) < ranks[0])
+    return ranks[0] in (4, 5) or (is_batch(first) and min(ranks) < ranks[0])
 
 
 def count_images(images: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from tfcam.engine.opened_model import OpenedModel
+from tfcam.model.dependence import behind_kernels
 from tfcam.model.layers import LayerList
 
 # As many layers at most.
@@ -14,10 +15,16 @@ _LAYERS = 3
 def candidate_layers(
     opened: OpenedModel, grid: tuple[int, int] | None = None, output: str | int | None = None
 ) -> list[str]:
-    """Choose the default layer, and the last of each of the two larger map sizes before it."""
+    """Choose the default layer, and the last of each of the two larger map sizes before it.
+
+    What only scales, pads or moves pixels is none.
+    """
     asked = opened.graph.asked(output, which=opened.which)
     layers, calls = opened.graph.layers(opened.which, grid, asked), opened.calls
-    explained = {calls.call_name(call) for call in calls.explained(calls.calls)}
+    learnt = behind_kernels(calls)
+    explained = {
+        calls.call_name(call) for call in calls.explained(calls.calls) if call.output in learnt
+    }
     before = list(itertools.takewhile(lambda layer: layer.path != layers.default, layers))
     paths, height = [layers.default], 0
     for layer in reversed(before if len(before) < len(layers) else []):

@@ -12,27 +12,29 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.engine.runner import Runner
+from tfcam.engine.beside import bias_attributions, class_values, weights_of_class
+from tfcam.engine.lengths import OpenLengths
+from tfcam.engine.runner import Runner, Tensor
 from tfcam.engine.settings import Computed, Settings
 from tfcam.maps.tensors import first_component
-from tfcam.methods.bias_terms import bias_taps, biases
+from tfcam.methods.bias_terms import bias_taps
 from tfcam.methods.contract import MethodMap, check_question, checked_map
-from tfcam.methods.registry import Request
+from tfcam.methods.registry import Request, is_own
 from tfcam.model.endings import BOUNDED
-from tfcam.model.frames import by_example
 from tfcam.model.graph import ModelGraph
 from tfcam.model.heads import Head
 from tfcam.model.placement import Placement
 from tfcam.model.taps import Place
 from tfcam.passes.guided_relu import Gates
 from tfcam.passes.network import ExplainedNetwork
-from tfcam.passes.outputs import Outputs, TensorTarget
+from tfcam.passes.outputs import TensorTarget
 from tfcam.passes.reading import Need, Reading, Words
 from tfcam.passes.submodel import Answer, SubModel
 from tfcam.targets.callables import changed, target_key
-from tfcam.targets.classes import Top, class_index, class_weights, only_tensor
+from tfcam.targets.classes import Top, class_index
 from tfcam.targets.resolve import ResolvedTarget
-from tfcam.targets.two_classes import NUMBER, as_columns, two_sides, with_number
+from tfcam.targets.similarity import Similarity
+from tfcam.targets.two_classes import NUMBER
 
 
 class TargetMaps(NamedTuple):
@@ -53,11 +55,13 @@ class PassMaps(NamedTuple):
         answers: For each target.
         values: The model's outputs, (B, C); None where they are of another form.
         hide_logits: Whether logits may be hidden in them.
+        outputs: All that the model returned, where lengths of texts are left open.
     """
 
     answers: list[TargetMaps]
     values: tf.Tensor | None
     hide_logits: tf.Tensor
+    outputs: Sequence[tf.Tensor] = ()
 
 
 class Engine:
@@ -108,6 +112,7 @@ class Engine:
             self._biased = SubModel(graph, taps, output=settings.output, heads=True)
         self._has_logits = self._is_unit = False
         self.gates, self._changing = Gates(), set[int]()
+        self._lengths = OpenLengths(self.submodel)
 
     def options(self, request: Request) -> dict[str, Any]:
         """List what a result says of how it was computed."""
@@ -143,30 +148,37 @@ class Engine:
             )
         for request in self.requests:
             check_question(request.method, inputs, targets)
-        images, beside_count = tf.convert_to_tensor(inputs), len(others)
         fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
-        words = self._words(owners)
-        others = (*others, *([] if owners is None else [owners]))
-        arrays = (*others, *(target for target in targets if isinstance(target, np.ndarray)))
-        tensors = [images, *map(tf.constant, arrays)]
+        arrays = [target for target in targets if isinstance(target, np.ndarray)]
+        taken, texts, most = 1 + len(others), *self._words(owners, targets)
+        tensors = [tf.convert_to_tensor(inputs), *map(tf.constant, (*others, *texts, *arrays))]
         asked = (*fixed, *(value for request in self.requests for value in request.own))
         keys = list(map(target_key, asked))
-        key = (*((*tensor.shape, tensor.dtype) for tensor in tensors), *keys, words)
 
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
-            beside, left = rest[:beside_count], iter(rest[len(others) :])
+            of_words, left = rest[taken - 1 : taken - 1 + len(texts)], iter(rest[-len(arrays) :])
             chosen = [next(left) if target is None else target for target in fixed]
-            text = None if owners is None else Words(rest[beside_count], words)
-            return self.compute(self.submodel.beside(beside), images, chosen, text)
+            words = Words(of_words[0], *of_words[1:] or [most]) if texts else None
+            submodel = self.submodel.beside(rest[: taken - 1])
+            maps = self.compute(submodel, images, chosen, words)
+            return maps if None in images.shape else maps._replace(outputs=())
 
-        # What changes while it is asked is asked in plain Python: compiled, it would stand still.
-        changing = not self._changing.isdisjoint(map(id, asked))
-        run = function if changing else self.runner(key, function, tensors)
-        maps = run(*tensors)
-        self._changing |= changed(asked, keys)
-        if run is function and self.settings.score == "logit" and maps.hide_logits:
-            # Keras left no note of the logits: a traced graph can be walked back to them.
-            maps = self.runner(key, function, tensors)(*tensors)
+        def maps_of(specs: Sequence[Tensor]) -> tuple[PassMaps, Sequence[tf.Tensor]]:
+            # What changes while it is asked is asked in plain Python: compiled, it would not.
+            changing = not self._changing.isdisjoint(map(id, asked))
+            key = (*((tuple(spec.shape), spec.dtype) for spec in specs), *keys, most)
+            run = function if changing else self.runner(key, function, specs)
+            maps = run(*tensors)
+            self._changing |= changed(asked, keys)
+            if run is function and self.settings.score == "logit" and maps.hide_logits:
+                # Keras left no note of the logits: a traced graph can be walked back to them.
+                maps = self.runner(key, function, specs)(*tensors)
+            return maps, maps.outputs
+
+        if self._any_length(fixed):
+            maps = self._lengths.run(maps_of, tensors, taken, bool(texts))
+        else:
+            maps, _ = maps_of(tensors)
         answers: list[TargetMaps]
         answers, values = keras.tree.map_structure(
             lambda tensor: None if tensor is None else tensor.numpy(), maps[:2]
@@ -197,11 +209,30 @@ class Engine:
         maps = self.compute(self.submodel, images, [target])
         return maps.answers[0].raws[0][0]
 
-    def _words(self, owners: np.ndarray | None) -> int | None:
-        """The most words of a text, where methods hide them: as many masks are made."""
-        if owners is None or Need.SCORES not in self.needs:
-            return None
-        return int(owners.max(initial=0)) + 1
+    def _words(
+        self, owners: np.ndarray | None, targets: Sequence[ResolvedTarget]
+    ) -> tuple[list[np.ndarray], int | None]:
+        """Which words numbers are of, and the most words of a text where methods hide them.
+
+        Returns:
+            Arrays that may differ from call to call: the words, and how many there are at most,
+            where a method hides them one by one; else that number, for which it is compiled.
+            A callable target sees so many batches of outputs.
+        """
+        if owners is None:
+            return [], None
+        most = int(owners.max(initial=0)) + 1
+        one_by_one = all(request.method.one_by_one for request in self.requests)
+        if one_by_one and not any(map(callable, targets)):
+            return [owners, np.array(most, np.int32)], None
+        return [owners], most if Need.SCORES in self.needs else None
+
+    def _any_length(self, targets: Sequence[Any]) -> bool:
+        """Whether methods and targets are the same for texts of any length: a user's may not be."""
+        methods = [request.method for request in self.requests]
+        return all(method.any_length and is_own(method.function) for method in methods) and all(
+            isinstance(target, Top | Similarity | None) for target in targets
+        )
 
     def compute(
         self,
@@ -240,15 +271,15 @@ class Engine:
                 for reading, network in zip(answer.readings, networks, strict=True)
             ]
             answers.append(self._mapped(readings, answer, images))
-        return PassMaps(
-            answers, _class_values(single_pass.outputs), single_pass.outputs.hide_logits
-        )
+        outputs = single_pass.outputs
+        leaves = tf.nest.flatten(outputs.values)
+        return PassMaps(answers, class_values(outputs), outputs.hide_logits, leaves)
 
     def _shared(self, images: tf.Tensor, answer: Answer) -> dict[str, Any]:
         """Read what methods need besides that is the same at every layer."""
         shared: dict[str, Any] = {"principal": self.settings.eigen}
         if self._biased is not None:
-            shared |= _bias_attributions(self._biased, images, answer.target)
+            shared |= bias_attributions(self._biased, images, answer.target)
         return shared
 
     def _filled(
@@ -258,7 +289,7 @@ class Engine:
         head = self._heads[network.tap] if self._heads else None
         if head is not None and not callable(answer.target):
             weights, _ = head.weights(reading.activations.shape[-1])
-            shared = shared | {"class_weights": _class_weights(weights, answer)}
+            shared = shared | {"class_weights": weights_of_class(weights, answer)}
         placement = self.placement(network.tap, network.images.shape[1:-1])
         if isinstance(placement, Placement):
             shared = shared | {"placement": placement}
@@ -302,35 +333,3 @@ class Engine:
             return "probability" if within else "output"
         sums = values.shape[1] > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3)
         return "probability" if within and sums else "output"
-
-
-def _bias_attributions(biased: SubModel, images: tf.Tensor, target: TensorTarget) -> dict[str, Any]:
-    """Read what each layer's bias gave to the score, and the gradients by the images."""
-    readings = biased.read(images, target, Need.GRADIENTS | Need.IMAGE_GRADIENTS).readings
-    layers = [tap.operation() for tap in biased.taps]
-    parts = [
-        biased.channels_last(biases(layer, reading.activations) * reading.gradients)
-        for layer, reading in zip(layers, readings, strict=True)
-    ]
-    parts = [by_example(part, images.shape[0]) for part in parts]
-    return {"bias_attributions": parts, "image_gradients": readings[0].image_gradients}
-
-
-def _class_weights(weights: tf.Tensor, answer: Answer) -> tf.Tensor:
-    """Choose the weights (B, K) of each image's class from those of a linear head, (K, C)."""
-    unit = weights.shape[-1] == 1
-    weights = two_sides(weights, False) if unit else weights
-    if answer.weights is not None:
-        return tf.matmul(answer.weights, weights, transpose_b=True)
-    if not unit:
-        return class_weights(weights, answer.pairs)
-    return class_weights(with_number(weights, weights[:, 1:]), as_columns(answer.pairs))
-
-
-def _class_values(outputs: Outputs) -> tf.Tensor | None:
-    values = only_tensor(outputs.values)
-    if not isinstance(values, tf.Tensor) or any(side != 1 for side in values.shape[1:-1]):
-        return None
-    if outputs.is_unit:
-        return outputs.class_values
-    return tf.cast(tf.reshape(values, (-1, values.shape[-1])), tf.float32)

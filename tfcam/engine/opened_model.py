@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfcam.engine.engine import Engine
+from tfcam.engine.lengths import OpenLengths
 from tfcam.engine.refusals import check_black_box, check_embedded, check_tokens
 from tfcam.engine.runner import AsItIs, Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
@@ -49,6 +50,7 @@ class OpenedModel:
         self.graph, self.which = graph, which
         self._engines: Recent[Engine] = Recent()
         self._bare: dict[str | int | None, SubModel] = {}
+        self._lengths: dict[str | int | None, OpenLengths] = {}
 
     @property
     def input(self) -> Input:
@@ -155,6 +157,13 @@ class OpenedModel:
             if output not in self._bare:
                 self._bare[output] = SubModel(self.graph, [], output=output, which=self.which)
             return self._bare[output]
+
+    def lengths(self, output: str | int | None = None) -> OpenLengths:
+        """What is compiled of the model at no layer for texts of any length."""
+        with LOCK:
+            if output not in self._lengths:
+                self._lengths[output] = OpenLengths(self.bare(output))
+            return self._lengths[output]
 
     def classes(
         self, output: str | int | None = None, labels: Sequence[str] | None = None
@@ -301,7 +310,7 @@ class OpenedModel:
         layers, are not safe eagerly.
         """
         by_pixels = bool(method.needs & _BY_PIXELS)
-        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph.operations)
+        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph)
         return method.loops or by_pixels or by_layer
 
     def _check_channels(self, tap: Tap) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import tensorflow as tf
 
 from tfcam.engine.freezing import frozen
+from tfcam.maps.tensors import sizes
 from tfcam.model.hooks import LOCK
-from tfcam.utils.recent import Recent
+from tfcam.utils.recent import LIMIT, Limit, Recent
 
 # Tensors in, any structure of tensors out.
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+# A tensor, or the description of such.
+Tensor: TypeAlias = tf.Tensor | tf.TensorSpec
 
 # A batch of so many images is compiled at once: eagerly, Keras keeps what every layer gives.
 _MANY = 16
@@ -22,13 +26,14 @@ _MANY = 16
 class Runner(Protocol):
     """How a function of tensors is run."""
 
-    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Find what to call in place of a function.
 
         Args:
             key: The same for all tensors and functions that can share what is compiled.
             function: Takes tensors, and returns tensors in any structure.
-            tensors: What it will be called with.
+            tensors: What it will be called with, or descriptions of such, in which lengths may be
+                left open.
 
         Returns:
             The function itself, or it compiled.
@@ -38,7 +43,7 @@ class Runner(Protocol):
 class AsItIs:
     """Runs functions as they are, in plain Python."""
 
-    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Leave the function as it is; no other way is tried."""
         return functools.partial(function)  # type: ignore[return-value]
 
@@ -46,22 +51,27 @@ class AsItIs:
 class Compiled:
     """Runs functions compiled, from the first call on; those used last are kept."""
 
-    def __init__(self) -> None:
-        self.functions: Recent[Any] = Recent()
+    # What is let go of is compiled again when it is next asked for.
+    limit: Limit | None = LIMIT
 
-    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+    def __init__(self) -> None:
+        self.functions: Recent[Any] = Recent(limit=self.limit)
+
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Compile the function for tensors like these, or find it compiled."""
         with LOCK:
             return self.functions.get(key, lambda: self._made(function, tensors))
 
-    def _made(self, function: Function, tensors: Sequence[tf.Tensor]) -> Any:
+    def _made(self, function: Function, tensors: Sequence[Tensor]) -> Any:
         return _traced(function, tensors)
 
 
 class Frozen(Compiled):
     """Runs functions compiled with the weights in them, as they are at the first call."""
 
-    def _made(self, function: Function, tensors: Sequence[tf.Tensor]) -> Any:
+    limit = None  # compiled again, they would have the weights of another time
+
+    def _made(self, function: Function, tensors: Sequence[Tensor]) -> Any:
         return frozen(_traced(function, tensors))
 
 
@@ -75,12 +85,12 @@ class EagerFirst:
         self.compiled = Compiled()
         self._seen: Recent[bool] = Recent()
 
-    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Leave the function as it is; compile it where it was asked for before."""
         with LOCK:
             known = key in self._seen
             self._seen.get(key, lambda: True)
-        if known or len(tensors[0]) >= _MANY:
+        if known or tensors[0].shape[0] >= _MANY:
             return self.compiled(key, function, tensors)
         return function
 
@@ -95,9 +105,9 @@ class Replicated:
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self.strategy = strategy
-        self.functions: Recent[Any] = Recent()
+        self.functions: Recent[Any] = Recent(limit=LIMIT)
 
-    def __call__(self, key: Hashable, function: Function, tensors: Sequence[tf.Tensor]) -> Function:
+    def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Compile the function for tensors like these, whose first axis is that of the batch."""
         # Not under the lock of taps: each replica traces in a thread of its own that takes it.
         return self.functions.get(key, lambda: _traced(self._split(function), tensors))
@@ -105,10 +115,15 @@ class Replicated:
     def _split(self, function: Callable[..., Any]) -> Callable[..., Any]:
         strategy, count = self.strategy, self.strategy.num_replicas_in_sync
 
+        def share_of(tensor: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
+            if not tensor.shape.rank:  # a number is of all
+                return tensor
+            batch, *sides = sizes(tensor)
+            return tf.reshape(tensor, (count, batch // count, *sides))[which]
+
         def part(*tensors: tf.Tensor) -> Any:
             which = tf.distribute.get_replica_context().replica_id_in_sync_group
-            shares = (tf.reshape(t, (count, t.shape[0] // count, *t.shape[1:])) for t in tensors)
-            return function(*(share[which] for share in shares))
+            return function(*(share_of(tensor, which) for tensor in tensors))
 
         def whole(*tensors: tf.Tensor) -> Any:
             results = strategy.run(part, args=tensors)
@@ -117,7 +132,7 @@ class Replicated:
         return whole
 
 
-def _traced(function: Callable[..., Any], tensors: Sequence[tf.Tensor]) -> Any:
+def _traced(function: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
     # One for each shape: a tf.function that held them all would complain of that.
     return tf.function(function, autograph=False).get_concrete_function(*tensors)
 

@@ -159,7 +159,7 @@ class Candidates:
         """Find what to mind of the explained layers, each thing once.
 
         Args:
-            sides: Height and width of the model's input.
+            sides: The sides of the model's input.
         """
         found = [one for shared in self._passes for one in shared.findings(sides)]
         return list(dict.fromkeys(found))
@@ -231,7 +231,8 @@ def _ask_explainer(
     classes = [int(index) for index in pictures.pairs[:, 0]]
     returned = explainer(pictures.images, classes)
     try:
-        heatmaps = [np.asarray(image_heatmap(heatmap), np.float32) for heatmap in returned]
+        volumes = pictures.inputs.ndim == 5
+        heatmaps = [np.float32(image_heatmap(one, volumes)) for one in returned]
     except (TypeError, ValueError) as error:  # a TypeError where it is no list at all
         told = str(error)
     else:
@@ -252,12 +253,13 @@ def _draw_baseline(name: str, seed: int, pictures: Pictures) -> list[list[np.nda
 
 
 def _check_input(opened: OpenedModel) -> None:
-    """Refuse an explained input that is none of images."""
-    if not opened.input.is_image:
+    """Refuse an explained input that is none of images, videos or volumes."""
+    if not (opened.input.is_image or opened.input.is_volume):
         inputs = ", ".join(f"{taken.name!r} {taken.shape}" for taken in opened.graph.inputs)
         raise ValueError(
-            f"The explained input must be of images, (height, width, channels); got "
-            f"{opened.input.name!r} of {opened.graph.name!r}, which takes {inputs}."
+            f"The explained input must be of images, (height, width, channels), or of videos or "
+            f"volumes, with frames or slices before; got {opened.input.name!r} of "
+            f"{opened.graph.name!r}, which takes {inputs}."
         )
 
 

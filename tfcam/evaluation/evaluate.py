@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from tfcam.data.sources import open_data
+from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import Score
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.candidates import Candidates, OwnExplainer
@@ -76,7 +77,10 @@ def evaluate(
             (image, label), or of dicts as tensorflow_datasets gives them; the name of a data set
             of tensorflow_datasets that is on this machine; a list of pictures, of (picture, label)
             or of ``tfcam.Example``. Boxes refer to the picture as it is stored; where a
-            file says the size of the picture as EXIF turns it, to that. Of a model of texts a list
+            file says the size of the picture as EXIF turns it, to that. Of a model of videos or
+            volumes a batch or list of arrays (D, H, W, C), with labels or as ``tfcam.Example`` with
+            a mask (D, H, W), or a ``tf.data.Dataset``: a voxel is what is hidden, and what needs
+            boxes or the neighbours of pixels is left out. Of a model of texts a list
             of strings, or of (text, label), a .txt file with a text on each line, or a data set of
             these: words are hidden in the order of each map, by deletion, insertion,
             comprehensiveness and sufficiency (or "supported", if named), beside random_words and
@@ -162,7 +166,8 @@ def evaluate(
             raise ValueError("explainers and to are for pictures; leave them out for texts.")
         options: Any = {"methods": methods, "metrics": metrics, "baselines": baselines}
         return evaluate_texts(question, texts, layer=layer, seed=seed, progress=progress, **options)
-    measures = find_metrics(metrics)
+    taken = open_model(model, input).input
+    measures = find_metrics(metrics, sides=3 if taken.is_volume else 2)
     chosen = one_pass_methods() if methods is None else methods
     candidates = Candidates(
         model,
@@ -176,12 +181,13 @@ def evaluate(
         question.own_target,
     )
     places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
-    source = open_data(data, **places, floats=True, window=split_window(preprocess)[0])
+    window = split_window(preprocess)[0]
+    source = open_data(data, **places, floats=True, window=window, volumes=taken.form)
     folder = None if to is None else Path(to)
     with nullcontext() if folder is None else alone_in(folder):
         run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
         run.resume()
-        bar = progress_bar(source.count, "evaluating", progress, "pictures", run.position)
+        bar = progress_bar(source.count, "evaluating", progress, f"{source.kind}s", run.position)
         with run.noting(), bar as advance:
             while run.step(advance):
                 pass

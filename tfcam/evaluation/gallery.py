@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from tfcam.figures.overlays import overlay
+from tfcam.figures.overlays import lay_out_slices, overlay
 from tfcam.utils.opencv import cv2
 
 SHOWN, _SIDE = 3, 200
@@ -67,10 +67,12 @@ def draw_thumbnail(picture: np.ndarray, heatmap: np.ndarray, boxes: np.ndarray |
     """Draw a small picture under its heatmap, with the true boxes, as a JPEG file.
 
     Args:
-        picture: (H, W, 3) uint8.
-        heatmap: (H, W).
+        picture: (H, W, 3) uint8; or (D, H, W, C) any, of which slices are shown side by side.
+        heatmap: (H, W), or (D, H, W).
         boxes: (n, 4), or None.
     """
+    if heatmap.ndim == 3:
+        picture, heatmap = lay_out_slices(picture, heatmap)
     factor = min(1.0, _SIDE / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -33,7 +33,10 @@ class Interval(NamedTuple):
 
 
 def mean_interval(
-    values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES
+    values: Sequence[float] | np.ndarray,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Interval:
     """Compute the mean over pictures, and its 95 % interval.
 
@@ -44,6 +47,8 @@ def mean_interval(
         values: (n,) the value of each picture, finite, n > 0.
         seed: The seed of the samples.
         resamples: The number of samples.
+        within: The least and the largest value that there may be, such as 0 and 1 of a share: no
+            mean lies beyond, and so neither does the interval.
 
     Returns:
         The mean and its interval; low and high are NaN for a single value that is not 0 or 1, which
@@ -62,12 +67,22 @@ def mean_interval(
         >>> mean, low, high = mean_interval([1, 1, 1, 1, 1])  # all five, yet not certain
         >>> mean, round(low, 2), round(high, 2)
         (1.0, 0.57, 1.0)
+        >>> mean_interval([0.2, 0.6], within=(0.0, 1.0))  # of two, Student's is far wider
+        Interval(mean=0.4, low=0.0, high=1.0)
     """
     numbers = check_values(values)
     if is_share(numbers):
         return share_interval(float(numbers.mean()), len(numbers))
     [interval] = bootstrap_intervals(numbers[:, np.newaxis], seed, resamples)
-    return interval
+    return clipped(interval, within)
+
+
+def clipped(interval: Interval, within: tuple[float, float]) -> Interval:
+    """Cut an interval at the least and the largest value that its mean may have."""
+    mean, *ends = interval
+    if not within[0] <= mean <= within[1]:  # but for rounding, or what the range was not told of
+        return interval
+    return Interval(mean, *map(float, np.clip(ends, *within)))
 
 
 def share_interval(share: float, count: float) -> Interval:

@@ -47,8 +47,8 @@ class Batch:
         examples: The pictures.
         probe: Asks the model about them.
         labels: The explained class of each, in words.
-        regions: Where the object of each is: a mask (H, W) bool, else boxes (n, 4); None where that
-            is no pixel, or not known.
+        regions: Where the object of each is: a mask of its sides, bool, else boxes (n, 4); None
+            where that is no pixel, or not known.
     """
 
     examples: Sequence[Example]
@@ -57,10 +57,13 @@ class Batch:
     regions: Sequence[np.ndarray | None]
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the model's input."""
-        height, width = self.probe.inputs.shape[1:3]
-        return height, width
+    def size(self) -> tuple[int, ...]:
+        """The sides of the model's input: height and width, of volumes the depth first."""
+        return self.probe.inputs.shape[1:-1]
+
+    def extent(self, place: int) -> tuple[int, ...]:
+        """The sides of a picture."""
+        return self.examples[place].image.shape[: len(self.size)]
 
 
 class Value(NamedTuple):
@@ -100,14 +103,14 @@ class CandidateMaps:
     @functools.cached_property
     def large(self) -> list[np.ndarray]:
         """The heatmap (H, W) of each picture, of its size."""
-        pairs = zip(self.shown, self.batch.examples, strict=True)
-        return [maps.heatmap(shown, example.image.shape[:2]) for shown, example in pairs]
+        extents = map(self.batch.extent, range(len(self.shown)))
+        return [maps.heatmap(*pair) for pair in zip(self.shown, extents, strict=True)]
 
     @functools.cached_property
     def of_layer(self) -> list[np.ndarray]:
         """The map of each picture in [0, 1], as small as the layer has it; of pixels ``large``."""
         return [
-            maps.scale(shown) if shown.ndim == 2 else large
+            maps.scale(shown) if shown.ndim == len(self.batch.size) else large
             for shown, large in zip(self.shown, self.large, strict=True)
         ]
 
@@ -129,7 +132,7 @@ class CandidateMaps:
                 values.append(Value(place, measure, float(number)))
             else:
                 size = self.batch.size
-                scaled = _scale(truth, example.image.shape[:2], size)
+                scaled = _scale(truth, self.batch.extent(place), size)
                 tally.add_to_set(key, example.id, self.small[place], scaled)
         return values
 
@@ -158,7 +161,7 @@ class CandidateMaps:
     def _draw(self, place: int, number: float) -> Shown:
         """Draw a picture under its heatmap."""
         example = self.batch.examples[place]
-        heatmap = maps.heatmap(self.shown[place], example.image.shape[:2])
+        heatmap = maps.heatmap(self.shown[place], self.batch.extent(place))
         jpeg = draw_thumbnail(example.image, heatmap, example.boxes)
         return Shown(number, example.id, self.batch.labels[place], jpeg)
 
@@ -192,7 +195,7 @@ def measure_batch(
     examples = [replace(e, image=image) for e, image in zip(examples, probe.images, strict=True)]
     tally.pictures += len(examples)
     tally.notes["preprocessing"] = probe.preprocessing
-    regions = [_region(example, probe.inputs.shape[1:3], tally) for example in examples]
+    regions = [_region(example, probe.inputs.shape[1:-1], tally) for example in examples]
     batch = Batch(examples, probe, labels, regions)
     rows: list[list[Row]] = [[] for _ in examples]
     for candidate, raws in zip(candidates.all, all_raws, strict=True):
@@ -225,9 +228,9 @@ def _check(
     return candidate_maps
 
 
-def _region(example: Example, size: tuple[int, int], tally: Tally) -> np.ndarray | None:
+def _region(example: Example, size: tuple[int, ...], tally: Tally) -> np.ndarray | None:
     """Find where the object is: its mask, else its boxes; None where that is no pixel."""
-    extent = example.image.shape[:2]
+    extent = example.image.shape[: len(size)]
     truth = example.boxes if example.mask is None else example.mask
     if truth is None:
         return None
@@ -241,7 +244,7 @@ def _region(example: Example, size: tuple[int, int], tally: Tally) -> np.ndarray
     return truth
 
 
-def _scale(truth: np.ndarray, size: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
+def _scale(truth: np.ndarray, size: tuple[int, ...], target: tuple[int, ...]) -> np.ndarray:
     """Move boxes or a mask to the picture resized."""
     if truth.dtype == bool:
         return maps.resize(truth, target) > 0.5

@@ -15,17 +15,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
 from tfcam.evaluation.intervals import LEVEL, mean_interval
 from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
-from tfcam.utils.files import write_whole
+from tfcam.metrics.measure import UNIT
+from tfcam.utils.files import check_is_file, write_whole
 
 COLUMNS = ("rater", "picture", "left", "right", "answer", "repeated")
 ANSWERS = ("left", "right", "tie", "neither")
 _STEPS = 100_000
+_MOST = 1_000_000  # ratings of a file
 _STEADY = 1e-13
 
 
@@ -77,7 +81,25 @@ def read_ratings(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise ValueError(
             f"There must be a Parquet file of ratings at {str(path)!r}; there is none."
         )
-    return pd.concat([check_ratings(pd.read_parquet(file)) for file in files], ignore_index=True)
+    return pd.concat([_read_file(file) for file in files], ignore_index=True)
+
+
+def _read_file(file: Path) -> pd.DataFrame:
+    """Read one file, which somebody else may have written."""
+    try:
+        check_is_file(file)
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            if parquet.metadata.num_rows > _MOST:
+                raise ValueError(f"it has {parquet.metadata.num_rows:,} rows")
+            if missing := [name for name in COLUMNS if name not in parquet.schema_arrow.names]:
+                raise ValueError(f"it has no column {missing[0]!r}")
+            return check_ratings(parquet.read(list(COLUMNS)).to_pandas())
+    # What is damaged lets nearly anything out.
+    except (ValueError, TypeError, KeyError, OSError, MemoryError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"{str(file)!r} holds no ratings; give a file that tfcam rate wrote. ({why:.200})"
+        ) from None
 
 
 def strengths(ratings: pd.DataFrame) -> pd.DataFrame:
@@ -238,7 +260,8 @@ def metric_agreement(ratings: pd.DataFrame, evaluation: Evaluation) -> pd.DataFr
         known = (
             stats.spearmanr(strength[means.index], means).statistic if len(means) > 2 else np.nan
         )
-        rows.append((metric, *mean_interval(per_picture.to_numpy()), len(per_picture), known))
+        share = mean_interval(per_picture.to_numpy(), within=UNIT)
+        rows.append((metric, *share, len(per_picture), known))
     if not rows:
         raise ValueError(
             "At least one rated pair must be measured on its picture; none is. Methods are named "

@@ -21,7 +21,7 @@ from tfcam.evaluation.ranking import SIGNIFICANT, rank_candidates
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.texts import better_of, texts_in
 from tfcam.methods.selection import MethodChoice
-from tfcam.metrics.registry import MetricChoice, find_metrics
+from tfcam.metrics.registry import MetricChoice, find_metrics, fitting
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
 from tfcam.preprocessing.modes import Preprocess
@@ -112,8 +112,9 @@ def recommend(
             unique, or an index of ``tfcam.layers``; by default the one that ``tfcam.explain`` takes
             and, of each of the two map sizes before it, the last. Layer objects are taken, too.
         metrics: The metrics, by their names in ``tfcam.metrics.METRICS``; by default insertion,
-            deletion and ROAD in coarse steps, of texts those that ``tfcam.evaluate`` takes. Names
-            with options, as in ("deletion", {"steps": 10}), are taken, too.
+            deletion and ROAD in coarse steps, of videos and volumes without ROAD, of texts those
+            that ``tfcam.evaluate`` takes. Names with options, as in ("deletion", {"steps": 10}),
+            are taken, too.
         target: The class that is explained: an index, a label, or "label" for each picture's own;
             by default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
             outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
@@ -168,7 +169,8 @@ def recommend(
     opened, candidates = open_model(model, input), layers
     texts = texts_in(model, images, input, preprocess)
     if texts is None:
-        metrics = MEASURES if metrics is None else metrics
+        sides = 3 if opened.input.is_volume else 2
+        metrics = fitting(MEASURES, sides) if metrics is None else metrics
     if candidates is None and not opened.graph.is_black_box and texts is None:
         candidates = candidate_layers(opened, GRID.check(grid), output)
     result = evaluate(

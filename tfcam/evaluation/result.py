@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -21,6 +22,7 @@ from tfcam.evaluation.ranking import SIGNIFICANT
 from tfcam.evaluation.report import named, panels_of, render
 from tfcam.evaluation.statistics import compare_pairs
 from tfcam.figures.charts import draw_means
+from tfcam.metrics.measure import ANY, UNIT
 from tfcam.utils.files import write_whole
 from tfcam.utils.terminal_text import printable_lines
 
@@ -178,6 +180,7 @@ def conclude(
     kinds: Mapping[CandidateKey, str],
     settings: Mapping[str, Any],
     seed: int,
+    ranges: Mapping[str, tuple[float, float]],
 ) -> Evaluation:
     """Sum up what was measured.
 
@@ -188,6 +191,7 @@ def conclude(
         kinds: The kind of each method and layer, in the order in which they are shown.
         settings: What the evaluation was made of.
         seed: The seed of the intervals.
+        ranges: The least and the largest value of metrics, where these are known.
     """
     measured = table.dropna(subset="value").groupby([*_KEYS, "metric"], sort=False)
     values = {key: rows["value"].to_numpy() for key, rows in measured}
@@ -195,7 +199,9 @@ def conclude(
     for metric, direction in better.items():
         for candidate, kind in kinds.items():
             if (key := MetricKey(*candidate, metric)) in values:
-                numbers, count = mean_interval(values[key], seed), len(values[key])
+                within = ranges.get(metric, ANY)
+                numbers = mean_interval(values[key], seed, within=within)
+                count = len(values[key])
             elif key in tally.sets:
                 numbers, count = tally.sets[key].interval(), tally.sets[key].images
             else:
@@ -205,8 +211,8 @@ def conclude(
     return Evaluation(
         table,
         pd.DataFrame(summary, columns=names),
-        compare_candidates(table, better, seed),
-        _curves(tally),
+        compare_candidates(table, better, seed, ranges),
+        _curves(tally, ranges),
         pd.DataFrame(tally.skipped, columns=LeftOut._fields),
         pd.DataFrame(tally.minded.values(), columns=Minded._fields),
         dict(tally.galleries),
@@ -220,13 +226,19 @@ def conclude(
     )
 
 
-def compare_candidates(table: pd.DataFrame, better: Mapping[str, str], seed: int) -> pd.DataFrame:
+def compare_candidates(
+    table: pd.DataFrame,
+    better: Mapping[str, str],
+    seed: int,
+    ranges: Mapping[str, tuple[float, float]],
+) -> pd.DataFrame:
     """Test every pair of methods by every metric, on the pictures that both were measured on.
 
     Args:
         table: The table of an ``Evaluation``.
         better: "higher" or "lower" for each metric.
         seed: The seed of the intervals.
+        ranges: The least and the largest value of metrics, where these are known.
     """
     rows = []
     for metric, direction in better.items():
@@ -237,7 +249,7 @@ def compare_candidates(table: pd.DataFrame, better: Mapping[str, str], seed: int
         wide = wide[list(dict.fromkeys(zip(part["method"], part["layer"], strict=True)))]
         columns = [wide[key].to_numpy() for key in wide.columns]
         names = [candidate_name(*key) for key in wide.columns]
-        for pair in compare_pairs(columns, seed):
+        for pair in compare_pairs(columns, seed, ranges.get(metric, ANY)):
             first, second = names[pair.first], names[pair.second]
             won = first if (pair.difference > 0) == (direction == "higher") else second
             sure = pair.p_corrected < SIGNIFICANT and not pair.low <= 0 <= pair.high
@@ -246,7 +258,7 @@ def compare_candidates(table: pd.DataFrame, better: Mapping[str, str], seed: int
     return pd.DataFrame(rows, columns=_COMPARED)
 
 
-def _curves(tally: Tally) -> pd.DataFrame:
+def _curves(tally: Tally, ranges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
     parts = [
         pd.DataFrame(
             {
@@ -255,11 +267,16 @@ def _curves(tally: Tally) -> pd.DataFrame:
                 "metric": metric,
                 "fraction": FRACTIONS,
                 "value": mean,
-                "low": mean - error,
-                "high": mean + error,
+                "low": np.maximum(mean - error, _curve_range(ranges, metric)[0]),
+                "high": np.minimum(mean + error, _curve_range(ranges, metric)[1]),
             }
         ).dropna(subset="value")
         for (method, layer, metric), (mean, error) in tally.curves().items()
     ]
     names = [*_KEYS, "metric", "fraction", "value", "low", "high"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
+
+
+def _curve_range(ranges: Mapping[str, tuple[float, float]], metric: str) -> tuple[float, float]:
+    """The range of a metric's curve, where it is one of probabilities as the metric is."""
+    return UNIT if ranges.get(metric) == UNIT else ANY

@@ -24,8 +24,10 @@ from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
 from tfcam.metrics.measure import Measure
 from tfcam.metrics.probing import Probe
+from tfcam.targets.classes import Difference
+from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_arrays
-from tfcam.utils.digest_value import digest_parts
+from tfcam.utils.digest_parts import digest_parts
 from tfcam.utils.progress import Advance
 from tfcam.utils.run_folder import noting
 from tfcam.utils.versions import versions
@@ -111,7 +113,7 @@ class EvaluationRun:
         """
         now = marks(self._source, range(len(pictures)))
         for number, (name, kept) in enumerate(pictures):
-            check_same(number, name, kept, next(now, None))
+            check_same(number, name, kept, next(now, None), f"{self._source.kind}s")
 
     def noting(self) -> AbstractContextManager[None]:
         """Note at the end of a block what has changed while it ran."""
@@ -150,6 +152,14 @@ class EvaluationRun:
         advance(len(pictures) - len(cases))  # those that were left out, or have several classes
         return True
 
+    def _ranges(self, table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+        """Find the range of each metric: what the model is asked for may be no probability."""
+        target = self._question.target
+        likely = not callable(target) and not isinstance(target, Difference)
+        likely &= not (table["target"] == NUMBER).any()
+        asked = ("probe", "layer", "signed")
+        return {one.name: one.within for one in self._measures if likely or one.kind not in asked}
+
     def conclude(self) -> Evaluation:
         """Sum up what was measured.
 
@@ -181,6 +191,7 @@ class EvaluationRun:
                 "versions": versions(),
             },
             self._seed,
+            self._ranges(table),
         )
 
     def _missing(self, table: pd.DataFrame) -> dict[str, str]:
@@ -211,6 +222,7 @@ class EvaluationRun:
             "methods": self._candidates.described,
             "metrics": [measure.described for measure in self._measures],
             **self._question.described(),
+            **({} if self._source.unit is None else {"unit": self._source.unit}),
             "seed": self._seed,
             "skip_broken": self._skip_broken,
         }
@@ -253,7 +265,7 @@ class EvaluationRun:
         for of_picture in self._question.findings(probe):
             for found in of_picture:
                 self._tally.mind(found.code, found)
-        for found in self._candidates.findings(probe.inputs.shape[1:3]):
+        for found in self._candidates.findings(probe.inputs.shape[1:-1]):
             self._tally.mind(found.message, found, len(probe))
 
     def _measure(self, cases: Sequence[Case], advance: Advance) -> list[Row]:

@@ -13,6 +13,7 @@ from tfcam.evaluation.intervals import (
     Interval,
     bootstrap_intervals,
     check_values,
+    clipped,
     is_share,
     share_difference_interval,
 )
@@ -132,12 +133,15 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     return corrected
 
 
-def compare_pairs(values: Sequence[np.ndarray], seed: int = 0) -> list[PairTest]:
+def compare_pairs(
+    values: Sequence[np.ndarray], seed: int = 0, within: tuple[float, float] = (-np.inf, np.inf)
+) -> list[PairTest]:
     """Test every pair of methods on the pictures that both have.
 
     Args:
         values: (n,) of each method, of the same pictures in the same order; NaN where it has none.
         seed: The seed of the intervals.
+        within: The least and the largest value that there may be.
 
     Returns:
         For each pair, by their places in ``values``: the mean difference with its interval, p by
@@ -157,7 +161,8 @@ def compare_pairs(values: Sequence[np.ndarray], seed: int = 0) -> list[PairTest]
     both = [np.isfinite(values[a]) & np.isfinite(values[b]) for a, b in pairs]
     shared = [(values[a][use], values[b][use]) for (a, b), use in zip(pairs, both, strict=True)]
     tests = [wilcoxon(a, b) if len(a) else 1.0 for a, b in shared]
-    intervals = _difference_intervals(shared, both, seed)
+    span = within[1] - within[0]
+    intervals = [clipped(one, (-span, span)) for one in _difference_intervals(shared, both, seed)]
     rows = zip(pairs, intervals, tests, holm(tests), shared, strict=True)
     return [
         PairTest(a, b, *interval, test, float(corrected), len(used[0]))

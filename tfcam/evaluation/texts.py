@@ -23,7 +23,7 @@ from tfcam.explainer.explainer import Explainer
 from tfcam.methods.registry import Request
 from tfcam.methods.selection import MethodChoice, as_request, request_name
 from tfcam.metrics.checks import raw_map_of
-from tfcam.metrics.registry import check_listed
+from tfcam.metrics.registry import METRICS, check_listed
 from tfcam.metrics.word_orders import word_removal
 from tfcam.metrics.word_probe import WordProbe, word_probes
 from tfcam.metrics.words import erase_words
@@ -206,7 +206,8 @@ def evaluate_texts(
     tally = Tally({}, seed)
     tally.pictures = len(texts)
     about = {"model": question.model.name, "unit": "texts", "versions": versions()}
-    return conclude(pd.DataFrame(table), tally, better, kinds, about, seed)
+    ranges = {name: METRICS[name].within for name in better}
+    return conclude(pd.DataFrame(table), tally, better, kinds, about, seed, ranges)
 
 
 def _places(request: Request, layer: Layers) -> list[Any]:

@@ -262,6 +262,10 @@ class Explainer:
         ``score`` (B,) and ``heatmap`` (B, H, W) in [0, 1], both float32, and ``label`` where labels
         are known. The weights are in it as they are now.
 
+        Of a model of strings with a ``TextVectorization`` behind them it takes ``text``, (B,)
+        strings, and returns ``heatmap`` and ``raw`` (B, L) of the ``tokens`` (B, L), as the layer's
+        vocabulary has them; "" is the padding, whose values are 0.
+
         Args:
             path: The folder to write, there whole or not at all; an empty one, or one that was
                 exported before, makes way.
@@ -271,8 +275,9 @@ class Explainer:
                 ``tfcam.Segmentation``.
 
         Raises:
-            ValueError: If the model has several inputs, the method runs the network many times, or
-                the preprocessing can't be part of a graph; or if the folder holds something else.
+            ValueError: If the model has several inputs, the method runs the network many times, the
+                preprocessing can't be part of a graph, as of strings that are counted, or the
+                folder holds something else.
             FileNotFoundError: If the folder that it is to be in does not exist.
 
         Example:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +30,7 @@ _LUMA = (0.299, 0.587, 0.114)  # as images.to_channels
 
 
 def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> None:
-    """Write a SavedModel whose signature ``serving_default`` takes images and explains them.
+    """Write a SavedModel whose signature ``serving_default`` takes images or texts, and explains.
 
     Args:
         path: The folder to write: there whole or not at all.
@@ -49,14 +50,17 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
     (taken,) = _single(graph)
     _check_method(engine)
     size, pixels = taken.sides, engine.requests[0].method.pixels
-    if None in taken.shape:
+    read = None if taken.behind is None else _reader(graph, taken)
+    vocabulary = [] if read is None else read.get_vocabulary()
+    if None in taken.shape and read is None:
         raise ValueError(
             f"A model's input must have a size to be exported; {graph.name!r} takes {taken.shape}. "
             "Build it with the size that it will see."
         )
 
     def explained(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        images, shown = image, tf.unstack(tf.shape(image)[1 : 1 + len(size)])
+        images = image if read is None else read(tf.reshape(image, (-1,)))
+        shown = tf.unstack(tf.shape(images)[1 : 1 + len(size)])
         if preprocessing is not None:
             images = prepare_pictures(image, taken, preprocessing)
         elif taken.bare:
@@ -66,25 +70,33 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
         batch = tf.shape(images)[0]
         own = chosen if callable(chosen) else tf.tile(tf.constant(chosen), [batch, 1])
         (answer,) = engine.compute(engine.submodel, images, [own]).answers
-        layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in answer.raws[0]]
+        raws = answer.raws[0]
+        if read is not None:  # what is of no word is no part of the map
+            raws = [tf.where(images > 0, raw, 0.0) for raw in raws]
+        layers = [heatmaps(tf.abs(raw) if pixels else raw, shown) for raw in raws]
         heatmap = fused(layers, pipeline.fuse) if len(layers) > 1 else layers[0]
         results = {"score": answer.scores, "heatmap": heatmap}
+        if read is not None:
+            results["raw"] = raws[0]
+            results["tokens"] = tf.gather(vocabulary, images)
         if isinstance(chosen, np.ndarray) and chosen[0, 0] != NUMBER:
             results["class"] = answer.pairs[:, 0]
         if pipeline.labels is not None and "class" in results:
             results["label"] = tf.gather(tf.constant(list(pipeline.labels)), results["class"])
         return results
 
-    spec = (
-        tf.TensorSpec([None, *[None] * len(size), 3], tf.uint8, "image")
-        if preprocessing is not None
-        else tf.TensorSpec([None, *taken.own_shape], taken.dtype, "image")
-    )
+    if read is not None:
+        spec = tf.TensorSpec([None], tf.string, "text")
+    elif preprocessing is not None:
+        spec = tf.TensorSpec([None, *[None] * len(size), 3], tf.uint8, "image")
+    else:
+        spec = tf.TensorSpec([None, *taken.own_shape], taken.dtype, "image")
     traced = tf.function(explained, autograph=False).get_concrete_function(spec)
     fixed = frozen(traced)
     module = tf.Module()
+    module.read = read  # whose table is no constant
     module.copies = getattr(fixed, "copies", [])
-    serving = tf.function(lambda image: fixed(image), input_signature=[spec])
+    serving = tf.function(lambda given: fixed(given), input_signature=[spec])
     # Gated gradients are in the graph already, and have no gradient of their own.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with folder_whole(Path(path), _MARK) as folder, _as_of_the_system():
@@ -110,13 +122,35 @@ def _single(graph: ModelGraph) -> list[Input]:
     return inputs
 
 
+def _reader(graph: ModelGraph, taken: Input) -> Any:
+    """Find the layer that turns strings into words' numbers inside a graph.
+
+    Raises:
+        ValueError: If there is none whose numbers are those of words.
+    """
+    behind = taken.behind
+    assert behind is not None
+    if behind.is_bag or behind.is_whole or not behind.direct:
+        raise ValueError(
+            f"A model of strings can be exported where these go into a TextVectorization of "
+            f"output_mode='int' as they are; {graph.name!r} counts them, takes each for one word, "
+            "or changes them before. Export the network behind it, which takes numbers of a fixed "
+            "length: tfcam.Explainer(network, method='gradient_input').export(path)."
+        )
+    return behind.layer()
+
+
 def _check_method(engine: Engine) -> None:
     for request in engine.requests:
         if request.method.loops:
             raise ValueError(
                 f"A method of one pass can be exported; {request.method.name!r} asks the network "
-                "more than once. Use one such as grad_cam."
+                f"more than once. Use one such as {_one_pass(engine)}."
             )
+
+
+def _one_pass(engine: Engine) -> str:
+    return "gradient_input" if engine.submodel.graph.inputs[0].is_text else "grad_cam"
 
 
 def prepare_pictures(image: tf.Tensor, taken: Input, preprocessing: Preprocessing) -> tf.Tensor:

@@ -205,6 +205,8 @@ def _probe(
     tensors = [*map(tf.convert_to_tensor, arrays)]
     if own is None:  # many images may have empty maps
         look = submodel.traced(("look", slopes, half), look, tensors)
+    elif not submodel.graph.is_black_box:  # called as it is, TensorFlow would warn of tracing
+        look = look.get_concrete_function(*tensors)
     tapped, gradients = look(*tensors)
     activations = []
     for tap, activation in zip(submodel.taps, tapped, strict=True):

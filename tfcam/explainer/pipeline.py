@@ -30,7 +30,12 @@ from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
 from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import Prepared, are_pixels, prepare
-from tfcam.preprocessing.sizes import keep_their_sizes, runs_of_one_size
+from tfcam.preprocessing.sizes import (
+    keep_their_sizes,
+    runs_of_one_length,
+    runs_of_one_size,
+    unpadded,
+)
 from tfcam.results.explanation import Explanation
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Target, Targets
@@ -236,7 +241,9 @@ class Pipeline:
         """
         opened = self.opened
         prepared = prepare(opened.graph, pictures, self.preprocess, opened.which, shown, pixels)
-        return replace(prepared, others=tuple(others)) if others else prepared
+        if not others:
+            return prepared
+        return replace(prepared, others=tuple(unpadded(opened.graph, opened.which, others)))
 
     def are_pixels(self, pictures: Sequence[Any]) -> bool:
         """Tell whether a batch of floats holds pixels, for a model that wants other values."""
@@ -250,7 +257,8 @@ class Pipeline:
             size: Number of pictures of a part, at most.
 
         Returns:
-            The pictures, those in files read where their sizes count; and the parts.
+            The pictures, those in files read where their sizes count; and the parts, of one size
+            where each keeps its own, as texts keep their lengths.
         """
         opened, runs = self.opened, [slice(0, len(pictures))]
         if len(pictures) > 1 and keep_their_sizes(opened.graph, opened.which):
@@ -258,6 +266,8 @@ class Pipeline:
                 return pictures, [slice(at, at + 1) for at in range(len(pictures))]
             pictures = [one if hasattr(one, "shape") else load_image(one) for one in pictures]
             runs = runs_of_one_size(pictures)
+        if len(pictures) > 1 and opened.is_text:
+            runs = runs_of_one_length(opened.graph, opened.which, pictures)
         starts = [(at, run.stop) for run in runs for at in range(run.start, run.stop, size)]
         return pictures, [slice(at, min(at + size, stop)) for at, stop in starts]
 

@@ -23,6 +23,10 @@ _LINES = ("white", "#56b4e9", "#f0a0d0", "#7fe0a0", "#e8d060", "#b0b0b0")
 _SLICES = 9
 
 
+# The channels of a video in colour.
+_COLOURS = 3
+
+
 # Lines of charts: told apart also by the colour-blind (Okabe and Ito), and in black and white.
 LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
@@ -256,28 +260,66 @@ def arrange_slices(size: tuple[int, ...]) -> tuple[int, int]:
     return rows, math.ceil(count / rows)
 
 
+def _pixels(volume: np.ndarray) -> np.ndarray:
+    """A volume (D, H, W, C) as pixels of 0..255: (D, H, W, 3) of a video in colour, else 1."""
+    colour = volume.shape[-1] == _COLOURS
+    shown = volume if colour else volume.mean(axis=-1, keepdims=True, dtype=np.float64)
+    low, high = np.percentile(shown, [0.5, 99.5])  # a few voxels would else darken all others
+    return 255 * np.clip((shown - low) / (high - low or 1.0), 0, 1)
+
+
+def lay_out_slices(volume: np.ndarray, heatmap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lay the slices that ``draw_volume`` shows side by side, in rows: one picture of them.
+
+    Args:
+        volume: (D, H, W, C), finite.
+        heatmap: (D, H, W).
+
+    Returns:
+        (rows H, columns W, 3) uint8, and the heatmap (rows H, columns W) of it.
+
+    Example:
+        >>> picture, heatmap = lay_out_slices(np.zeros((3, 4, 4, 1)), np.ones((3, 4, 4)))
+        >>> picture.shape, heatmap.sum()
+        ((4, 12, 3), np.float64(48.0))
+    """
+    depth, height, width = heatmap.shape
+    rows, columns = arrange_slices((depth, height, width))
+    chosen = list(choose_slices(heatmap))[: rows * columns]
+
+    def laid_out(slices: np.ndarray) -> np.ndarray:
+        whole = np.zeros((rows * columns, *slices.shape[1:]), slices.dtype)
+        whole[: len(chosen)] = slices[chosen]
+        grid = whole.reshape(rows, columns, *slices.shape[1:]).swapaxes(1, 2)
+        return grid.reshape(rows * height, columns * width, *slices.shape[3:])
+
+    pixels = np.round(_pixels(volume)).astype(np.uint8)
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], _COLOURS))
+    return laid_out(pixels), laid_out(heatmap)
+
+
 def draw_volume(
     axes: Axes, volume: np.ndarray, values: np.ndarray, alpha: float, palette: Palette
 ) -> None:
-    """Draw slices of a volume in grey under the heatmap, each with its number.
+    """Draw slices of a volume in grey, or frames of a video in colour, under the heatmap.
+
+    Three channels are red, green and blue, and what has them is a video. Each has its number.
 
     Args:
         axes: Where to; the slices get axes inside.
-        volume: (D, H, W, C), finite; the mean of its channels is drawn.
+        volume: (D, H, W, C), finite; of other than three channels the mean is drawn.
         values: (D, H, W) in [0, 1], or signed in [-1, 1].
         alpha: The largest weight of the colours, in [0, 1].
         palette: The colours.
     """
     rows, columns = arrange_slices(values.shape)
-    grey = volume.reshape(*values.shape, -1).mean(axis=-1)
-    low, high = np.percentile(grey, [0.5, 99.5])  # a few voxels would else darken all others
-    pixels = 255 * np.clip((grey - low) / (high - low or 1.0), 0, 1)
-    shown = overlay(pixels[..., np.newaxis], values, alpha, palette)
+    shown = overlay(_pixels(volume), values, alpha, palette)
+    kind = "frame" if volume.shape[-1] == _COLOURS else "slice"
     axes.set_axis_off()
     for place, number in enumerate(choose_slices(np.abs(values))):
         row, column = divmod(place, columns)
         box = (column / columns, 1 - (row + 1) / rows, 0.94 / columns, 0.86 / rows)
         inside = axes.inset_axes(box)
         inside.imshow(shown[number])
-        inside.set_title(f"slice {number}", fontsize="small", pad=2)
+        inside.set_title(f"{kind} {number}", fontsize="small", pad=2)
         inside.set_axis_off()

@@ -13,6 +13,31 @@ from tfcam.maps.scaling import Fusion
 FLOAT32 = 2.0**-23
 
 
+def sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    """List the sizes of a tensor's axes: numbers, or scalars where a trace leaves them open.
+
+    Example:
+        >>> sizes(tf.zeros((2, 3)))
+        [2, 3]
+    """
+    known = tensor.shape.as_list()
+    if None not in known:
+        return list(known)
+    scalars = tf.unstack(tf.shape(tensor))
+    return [scalar if size is None else size for size, scalar in zip(known, scalars, strict=True)]
+
+
+def by_rows(variants: tf.Tensor) -> tf.Tensor:
+    """Lay variants (n, B, ...) out as one batch (n B, ...).
+
+    Example:
+        >>> by_rows(tf.zeros((2, 3, 4))).shape
+        TensorShape([6, 4])
+    """
+    count, batch, *sides = sizes(variants)
+    return tf.reshape(variants, (count * batch, *sides))
+
+
 def resized(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
     """Resize maps linearly, with the centres of positions at halves.
 
@@ -32,7 +57,7 @@ def resized(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
         return tf.image.resize(maps, size)
     if len(size) == 1:
         return tf.image.resize(maps[:, :, tf.newaxis], [*size, 1])[:, :, 0]
-    _, depth, *sides, channels = maps.shape
+    _, depth, *sides, channels = sizes(maps)
     slices = tf.image.resize(tf.reshape(maps, (-1, *sides, channels)), size[1:])
     columns = tf.reshape(slices, (-1, depth, size[1] * size[2], channels))
     deep = tf.image.resize(columns, [size[0], size[1] * size[2]])
@@ -141,11 +166,12 @@ def cancels(terms: tf.Tensor, axes: Sequence[int], spacing: float = FLOAT32) -> 
         array([ True, False])
     """
     sums = tf.abs(tf.reduce_sum(terms, axes, keepdims=True))
-    sizes = tf.reduce_sum(tf.abs(terms), axes, keepdims=True)
-    count = math.prod(terms.shape[axis] or 1 for axis in axes)
-    least = min(64 * spacing, 1 / (8 * math.sqrt(count)))
+    absolute = tf.reduce_sum(tf.abs(terms), axes, keepdims=True)
+    sides = sizes(terms)
+    count = tf.cast(tf.maximum(math.prod(sides[axis] for axis in axes), 1), terms.dtype)
+    least = tf.minimum(tf.cast(64 * spacing, count.dtype), 1 / (8 * tf.sqrt(count)))
     inner = list(range(1, terms.shape.rank))
-    largest, size = (tf.reduce_max(each, inner, keepdims=True) for each in (sums, sizes))
+    largest, size = (tf.reduce_max(each, inner, keepdims=True) for each in (sums, absolute))
     return (largest <= least * size) & tf.math.is_finite(size)
 
 
@@ -166,24 +192,32 @@ def first_component(maps: tf.Tensor, towards: tf.Tensor | None = None) -> tf.Ten
         >>> first_component(tf.constant([[[[3.0, 0.0], [4.0, 0.0]]]])).numpy().round(4)
         array([[[3., 4.]]], dtype=float32)
     """
-    shape = maps.shape
-    matrix = tf.reshape(maps, (-1, math.prod(shape[1:-1]), shape[-1]))
+    batch, *sides, channels = sizes(maps)
+    matrix = tf.reshape(maps, (-1, math.prod(sides), channels))
     # The decomposition stops at NaN.
     finite = tf.reduce_all(tf.math.is_finite(matrix), axis=(1, 2), keepdims=True)
     matrix = tf.where(finite, matrix, 0.0)
     # Scaled first: squares of gradients underflow.
     size = tf.reduce_max(tf.abs(matrix), axis=(1, 2), keepdims=True)
     matrix = tf.math.divide_no_nan(matrix, size)
-    if matrix.shape[1] <= matrix.shape[2]:
+
+    def by_positions() -> tf.Tensor:
         values, vectors = tf.linalg.eigh(tf.matmul(matrix, matrix, transpose_b=True))
-        component = tf.sqrt(tf.nn.relu(values[:, -1:])) * vectors[..., -1]
-    else:
+        return tf.sqrt(tf.nn.relu(values[:, -1:])) * vectors[..., -1]
+
+    def by_channels() -> tf.Tensor:
         vectors = tf.linalg.eigh(tf.matmul(matrix, matrix, transpose_a=True))[1]
-        component = tf.linalg.matvec(matrix, vectors[..., -1])
+        return tf.linalg.matvec(matrix, vectors[..., -1])
+
+    fewer = math.prod(sides) <= channels
+    if isinstance(fewer, bool):
+        component = by_positions() if fewer else by_channels()
+    else:
+        component = tf.cond(fewer, by_positions, by_channels)
     if towards is None:
         agreement = tf.reduce_max(component, 1) + tf.reduce_min(component, 1)
     else:
         agreement = tf.reduce_sum(component * tf.reshape(towards, tf.shape(component)), 1)
     sign = tf.where(agreement < 0, -1.0, 1.0)[:, tf.newaxis]
     component = tf.where(finite[..., 0], component * sign * size[..., 0], float("nan"))
-    return tf.reshape(component, (-1, *shape[1:-1]))
+    return tf.reshape(component, (batch, *sides))

@@ -56,11 +56,13 @@ def mean_of(count: int, like: State, function: Callable[[tf.Tensor], State]) -> 
     return tf.nest.map_structure(lambda value: value / count, total)
 
 
-def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def in_chunks(
+    count: int | tf.Tensor, size: int, function: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
     """Compute function(0), ..., function(count - 1), ``size`` of them at once.
 
     Args:
-        count: Number of values.
+        count: Number of values; a scalar int32 where it may change.
         size: Number of those computed at once at most; the last chunk is filled up with the last
             index.
         function: Indices (n,) int32 -> (n, ...) float32.
@@ -88,16 +90,16 @@ def in_chunks(count: int, size: int, function: Callable[[tf.Tensor], tf.Tensor])
     return tf.reshape(parts, (chunks * size, *parts.shape[2:]))[:count]
 
 
-def _told(count: int, step: Callable[..., State]) -> Callable[..., State]:
+def _told(count: int | tf.Tensor, step: Callable[..., State]) -> Callable[..., State]:
     """Let each step, whose first argument is its index, tell the progress bar when it is done."""
 
-    def tell(index: np.ndarray) -> None:
-        count_step(int(index), count)
+    def tell(index: np.ndarray, of: np.ndarray) -> None:
+        count_step(int(index), int(of))
 
     def told(*values: Any) -> State:
         result = step(*values)
         with tf.control_dependencies(tf.nest.flatten(result)):
-            tf.numpy_function(tell, [values[0]], [])  # also where it is compiled
+            tf.numpy_function(tell, [values[0], count], [])  # also where it is compiled
         return result
 
     return told

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from tfcam.maps.tensors import sizes
 from tfcam.methods.batching import mean_of
 from tfcam.methods.cam import grad_cam
 from tfcam.methods.registry import OPTION_CHECKS, method
@@ -80,7 +81,7 @@ def _integrated_at_layer(
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Integrated gradients from the layer's activations on, summed over its channels."""
     network, activations = reading.network, reading.activations
-    start = tf.fill(activations.shape, float(baseline or 0.0))
+    start = tf.fill(sizes(activations), float(baseline or 0.0))
     if baseline is None and network.words is not None:
         start = network.activations_of(network.hidden)
     way = activations - start

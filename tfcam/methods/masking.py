@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfcam.images.blur import RISE_BLUR
 from tfcam.maps.scaling import Shown
+from tfcam.maps.tensors import by_rows
 from tfcam.methods.batching import fold, in_chunks
 from tfcam.methods.registry import OPTION_CHECKS, method
 from tfcam.methods.segments import Segments, parts_of
@@ -28,7 +29,7 @@ _CHUNK = 32
 
 def masked_scores(
     network: Network,
-    count: int,
+    count: int | tf.Tensor,
     keep: Callable[[tf.Tensor], tf.Tensor],
     fill: str,
     probability: bool = False,
@@ -37,7 +38,7 @@ def masked_scores(
 
     Args:
         network: The network, with its images (B, *sides, C).
-        count: Number of masks n.
+        count: Number of masks n; a scalar int32 where it may change.
         keep: Indices (k,) -> masks (k, B, *sides), or (k, 1, *sides) where all images have the
             same: 1 where the image is seen, 0 where it is hidden.
         fill: What is seen instead: see ``hidden_by``.
@@ -52,11 +53,11 @@ def masked_scores(
     def scores(indices: tf.Tensor) -> tf.Tensor:
         if of_text:
             seen = tf.where(keep(indices) > 0.5, images, hidden)
-            return network.scores(tf.reshape(seen, (-1, *images.shape[1:])), probability)
+            return network.scores(by_rows(seen), probability)
         masks = tf.cast(keep(indices), images.dtype)
         masks = masks if masks.shape.rank > images.shape.rank else masks[..., tf.newaxis]
         seen = images * masks + hidden * (1 - masks)
-        return network.scores(tf.reshape(seen, (-1, *images.shape[1:])), probability)
+        return network.scores(by_rows(seen), probability)
 
     return in_chunks(count, network.groups, scores)
 
@@ -122,6 +123,7 @@ def hidden_by(fill: str, images: tf.Tensor) -> tf.Tensor:
     combines=False,
     shown_as="positive",
     hides_words=True,
+    one_by_one=True,
 )
 def occlusion(
     reading: Reading,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from tfcam.maps.tensors import by_rows
 from tfcam.methods.batching import in_chunks
 from tfcam.methods.cam import positions
 from tfcam.methods.masking import masked_scores
@@ -144,6 +145,6 @@ def _ablated_scores(reading: Reading, means: tf.Tensor, fill: str) -> tf.Tensor:
         off = tf.one_hot(indices, channels, on_value=True, off_value=False, dtype=tf.bool)
         off = tf.reshape(off, (-1, *[1] * (activations.shape.rank - 1), channels))
         variants = tf.where(off, replacement, activations)
-        return network.head(tf.reshape(variants, (-1, *activations.shape[1:])))
+        return network.head(by_rows(variants))
 
     return tf.transpose(in_chunks(channels, network.groups, scores))

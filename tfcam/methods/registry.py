@@ -57,6 +57,8 @@ class Method:
         of_words: What it does at the embeddings alone.
         at_words: Whether it explains the embeddings of words where no layer is given.
         hides_words: Whether it may hide the words of a text, which is no small change.
+        one_by_one: Whether it hides them one by one, so that one trace serves any number of them.
+        any_length: Whether one trace serves texts of any length, where the model has it open.
     """
 
     name: str
@@ -73,6 +75,8 @@ class Method:
     of_words: Callable[..., Any] | None = None
     at_words: bool = False
     hides_words: bool = False
+    one_by_one: bool = False
+    any_length: bool = True
 
     def __call__(self, reading: Reading, **options: Any) -> Any:
         return self.function(reading, **options)
@@ -163,6 +167,11 @@ class Method:
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
 
+def is_own(function: Callable[..., Any]) -> bool:
+    """Tell whether a function is tfcam's own, not a user's."""
+    return (getattr(function, "__module__", None) or "").startswith("tfcam.")
+
+
 def method(needs: Need = Need.NOTHING, **facts: Any) -> Callable[[Function], Function]:
     """Store a function in ``METHODS`` under its own name.
 
@@ -182,7 +191,7 @@ def method(needs: Need = Need.NOTHING, **facts: Any) -> Callable[[Function], Fun
     def store(function: Function) -> Function:
         name = function.__name__
         known = METHODS[name].function if name in METHODS else function
-        if known is not function and known.__module__.startswith("tfcam."):
+        if known is not function and is_own(known):
             raise ValueError(f"A method must have a name of its own; tfcam has a {name!r} already.")
         METHODS[name] = Method(name, function, needs, **facts)
         return function
@@ -243,7 +252,7 @@ class Request:
     def own(self) -> list[Any]:
         """What of it may change in its place: a function of a user's, and options of parts."""
         plain, function = int | float | str | None, self.method.function
-        users = [] if (function.__module__ or "").startswith("tfcam.") else [function]
+        users = [] if is_own(function) else [function]
         return users + [value for value in self.options.values() if not isinstance(value, plain)]
 
     def at(self, layer: Any, of_text: bool = False) -> Request:

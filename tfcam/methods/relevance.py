@@ -60,7 +60,14 @@ def _layer_relevance(
     return reading.combine(relevance[0]), _kept(*relevance)
 
 
-@method(Need.NETWORK, pixels=True, passes="2 F + 2 B", shown_as="summed", of_layer=_layer_relevance)
+@method(
+    Need.NETWORK,
+    pixels=True,
+    passes="2 F + 2 B",
+    shown_as="summed",
+    of_layer=_layer_relevance,
+    any_length=False,
+)
 def lrp(
     reading: Reading,
     *,

@@ -27,14 +27,15 @@ class Parts:
     Attributes:
         numbers: (B, *sides) or (1, *sides) int32, which part a position is of; -1 where it is of
             none, and always seen.
-        count: The number of parts; where each image has its own, the largest that it may be.
+        count: The number of parts; where each image has its own, the largest that it may be. A
+            scalar int32 where it may change.
         varies: Whether an image may have fewer.
         divided: Whether the value of a part is divided among its positions, as that of a word is
             among its pieces, which are summed; of an image's parts each position has the whole.
     """
 
     numbers: tf.Tensor
-    count: int
+    count: int | tf.Tensor
     varies: bool = False
     divided: bool = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfcam.maps.tensors import sizes
 from tfcam.methods.batching import fold, mean_of
 from tfcam.methods.cam import positions
 from tfcam.methods.registry import method
@@ -86,7 +87,7 @@ def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Te
     """
     axes = list(range(1, images.shape.rank))
     ranges = tf.reduce_max(images, axes, keepdims=True) - tf.reduce_min(images, axes, keepdims=True)
-    drawn = tf.random.stateless_normal((1, *images.shape[1:]), tf.stack([seed, index]))
+    drawn = tf.random.stateless_normal((1, *sizes(images)[1:]), tf.stack([seed, index]))
     return images + noise * ranges * drawn
 
 

@@ -40,6 +40,7 @@ class _Samples(NamedTuple):
     combines=False,
     shown_as="positive",
     hides_words=True,
+    any_length=False,
 )
 def kernel_shap(
     reading: Reading,
@@ -100,6 +101,7 @@ def kernel_shap(
     combines=False,
     shown_as="positive",
     hides_words=True,
+    any_length=False,
 )
 def lime(
     reading: Reading,

@@ -53,17 +53,21 @@ def heatmap_of(heatmap: Heatmap) -> np.ndarray:
     return array
 
 
-def image_heatmap(heatmap: Heatmap) -> np.ndarray:
+def image_heatmap(heatmap: Heatmap, volumes: bool = False) -> np.ndarray:
     """Get the heatmap (H, W) of a picture, which must have pixels.
+
+    Args:
+        heatmap: The heatmap, or an explanation.
+        volumes: Whether it may be (D, H, W), of a video or volume.
 
     Raises:
         ValueError: If it has none, or is no heatmap.
     """
     array = heatmap_of(heatmap)
-    if array.ndim != 2 or not array.size:
+    if array.ndim not in ((2, 3) if volumes else (2,)) or not array.size:
         raise ValueError(
-            "A heatmap of a picture must be (H, W), with at least one pixel; got an array of "
-            f"shape {array.shape}."
+            f"A heatmap of a picture must be (H, W){', of a volume (D, H, W)' if volumes else ''}, "
+            f"with at least one pixel; got an array of shape {array.shape}."
         )
     return array
 

@@ -62,18 +62,19 @@ def impute_blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator
     """Replace removed pixels by those of the image blurred with RISE's kernel.
 
     The kernel is a Gaussian of sigma 5 on 11 x 11 pixels, what lies outside folded back in, with a
-    sum of 1; outside of the image is 0.
+    sum of 1; outside of the image is 0. Of a video or volume each frame or slice is blurred so, as
+    a picture: nothing moves from one to the next.
 
     Args:
-        image: (H, W, C) as the model takes it.
-        removed: (H, W) bool.
+        image: (H, W, C) as the model takes it, or (D, H, W, C).
+        removed: (H, W) or (D, H, W) bool.
         rng: Not used.
 
     Returns:
-        (H, W, C) float32.
+        The image's shape, float32.
 
     Raises:
-        ValueError: If the image does not have two sides.
+        ValueError: If the image has one side, as a series.
 
     Source: Petsiuk et al. 2018, "RISE", and its published evaluation.
 
@@ -84,7 +85,9 @@ def impute_blur(image: np.ndarray, removed: np.ndarray, rng: np.random.Generator
         >>> float(impute_blur(point, np.ones((11, 11), bool), rng).sum().round(4))
         1.0
     """
-    _check_two_sides(image)
+    if image.ndim == 4:
+        return np.stack([impute_blur(*each, rng) for each in zip(image, removed, strict=True)])
+    _check_two_sides(image, "zero or mean")
     blurred = cv2.filter2D(
         image.astype(np.float32), -1, RISE_BLUR, borderType=cv2.BORDER_CONSTANT
     ).reshape(image.shape)  # cv2 drops a single channel
@@ -127,7 +130,7 @@ def impute_noisy_linear(
         >>> impute_noisy_linear(ramp, hole, rng, noise=0)[2].ravel()
         array([10., 11., 12., 13., 14.], dtype=float32)
     """
-    _check_two_sides(image)
+    _check_two_sides(image, "zero, mean, or blur of volumes")
     if removed.all():
         raise ValueError(
             "Removed pixels are computed from those that are left, and none is. Remove fewer, or "
@@ -170,10 +173,10 @@ def _replaced(image: np.ndarray, removed: np.ndarray, values: float | np.ndarray
     return np.where(removed[..., np.newaxis], values, image).astype(np.float32)
 
 
-def _check_two_sides(image: np.ndarray) -> None:
+def _check_two_sides(image: np.ndarray, others: str) -> None:
     if image.ndim != 3:
         raise ValueError(
-            f"This fill is for images (H, W, C); got shape {image.shape}. Choose zero or mean."
+            f"This fill is for images (H, W, C); got shape {image.shape}. Choose {others}."
         )
 
 

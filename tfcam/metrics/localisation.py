@@ -2,7 +2,8 @@
 
 Heatmaps are (H, W), finite, not negative, of the picture's size. Truth is a mask, (H, W) bool, or
 boxes, (n, 4) half-open [x0, y0, x1, y1) in pixels; where pixels are counted, a box holds those
-whose centre lies in it, and several boxes count as their union.
+whose centre lies in it, and several boxes count as their union. Of a video or volume heatmap and
+mask are (D, H, W), and there are no boxes.
 
 From a heatmap to boxes one way leads, that of ``tfcam.maps``: ``mask`` keeps what is above a
 fraction of the maximum, or an exact number of pixels; ``mask_boxes`` bounds its largest part, each
@@ -69,6 +70,11 @@ def truth_mask(truth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
                 "to the picture."
             )
         inside = truth
+    elif len(size) != 2:
+        raise ValueError(
+            f"Of a heatmap {size} the truth must be a mask {size} of bool: boxes are of pictures; "
+            f"got {truth.dtype} {truth.shape}."
+        )
     else:
         inside = np.zeros(size, bool)
         y, x = np.ogrid[: size[0], : size[1]]
@@ -77,8 +83,8 @@ def truth_mask(truth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
             inside |= columns & rows
     if not inside.any():
         raise ValueError(
-            f"The truth must hold at least one pixel of the {size[1]} x {size[0]} picture; it "
-            "holds none. Are the boxes those of this picture, in pixels?"
+            f"The truth must hold at least one pixel of the {' x '.join(map(str, size[::-1]))} "
+            "picture; it holds none. Are the boxes those of this picture, in pixels?"
         )
     return inside
 
@@ -209,7 +215,7 @@ def pointing_game(heatmap: Heatmap, truth: np.ndarray, tolerance: float = TOLERA
     Args:
         heatmap: (H, W), or an ``Explanation``.
         truth: A mask (H, W) bool, or boxes (n, 4).
-        tolerance: The tolerance in pixels of the heatmap; 0 for none.
+        tolerance: The tolerance in pixels of the heatmap, in frames or slices likewise; 0 for none.
 
     Returns:
         True for a hit; a map of zeros points nowhere and misses.
@@ -227,16 +233,15 @@ def pointing_game(heatmap: Heatmap, truth: np.ndarray, tolerance: float = TOLERA
         >>> [pointing_game(heatmap, np.array([[x, 10, 39, 11]])) for x in (24, 25)]
         [True, False]
     """
-    heatmap = image_heatmap(heatmap)
+    heatmap = image_heatmap(heatmap, volumes=True)
     maps.check_finite(heatmap)
     if not tolerance >= 0:
         raise ValueError(f"A tolerance must be at least 0 pixels; got {tolerance}.")
     inside = truth_mask(truth, heatmap.shape)
     if heatmap.max() <= 0:
         return False
-    top, left = np.unravel_index(heatmap.argmax(), heatmap.shape)
-    y, x = np.nonzero(inside)
-    squared = int(((y - top) ** 2 + (x - left) ** 2).min())
+    top = np.unravel_index(heatmap.argmax(), heatmap.shape)
+    squared = int(((np.argwhere(inside) - top) ** 2).sum(axis=1).min())
     return squared == 0 or squared < tolerance**2
 
 
@@ -290,7 +295,7 @@ def energy(heatmap: Heatmap, truth: np.ndarray) -> float:
         >>> energy(np.array([[0.5, 1.0], [0.0, 0.5]]), np.array([[1, 0, 2, 1]]))
         0.5
     """
-    heatmap = image_heatmap(heatmap)
+    heatmap = image_heatmap(heatmap, volumes=True)
     maps.check_finite(heatmap)
     inside = truth_mask(truth, heatmap.shape)
     values = heatmap.astype(np.float64)
@@ -334,7 +339,7 @@ def relevance_rank_accuracy(heatmap: Heatmap, truth: np.ndarray) -> float:
         >>> relevance_rank_accuracy(np.array([[0.5, 1.0, 0.7]]), np.array([[True, True, False]]))
         0.5
     """
-    heatmap = image_heatmap(heatmap)
+    heatmap = image_heatmap(heatmap, volumes=True)
     maps.check_finite(heatmap)
     inside = truth_mask(truth, heatmap.shape)
     if heatmap.max() <= 0:
@@ -365,7 +370,7 @@ def localisation_auc(heatmap: Heatmap, truth: np.ndarray) -> float:
         >>> localisation_auc(heatmap, np.array([[True, True, False, False]]))  # 2.5 of 4 pairs
         0.625
     """
-    heatmap = image_heatmap(heatmap)
+    heatmap = image_heatmap(heatmap, volumes=True)
     maps.check_finite(heatmap)
     inside = truth_mask(truth, heatmap.shape)
     within, beside = int(inside.sum()), int((~inside).sum())

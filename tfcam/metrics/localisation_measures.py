@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfcam.metrics import localisation, wsol
-from tfcam.metrics.measure import Measure
+from tfcam.metrics.measure import UNIT, Measure
 
 LOCALISATION = (
     Measure(
@@ -14,6 +14,7 @@ LOCALISATION = (
         "boxes",
         "How well the box around the map's largest part above a fifth of its maximum overlaps the "
         "nearest true box.",
+        within=UNIT,
     ),
     Measure(
         "pointing_game",
@@ -22,6 +23,7 @@ LOCALISATION = (
         "higher",
         "region",
         "Whether the map's maximum lies on the object, or less than 15 pixels from it.",
+        within=UNIT,
     ),
     Measure(
         "energy",
@@ -30,6 +32,7 @@ LOCALISATION = (
         "higher",
         "region",
         "The share of the map that lies on the object.",
+        within=UNIT,
     ),
     Measure(
         "relevance_rank_accuracy",
@@ -39,6 +42,7 @@ LOCALISATION = (
         "region",
         "Of as many of the map's strongest pixels as the object has, the share that lies on it.",
         usual=False,
+        within=UNIT,
     ),
     Measure(
         "localisation_auc",
@@ -48,6 +52,7 @@ LOCALISATION = (
         "region",
         "The chance that a pixel of the object has a larger value than one beside it.",
         usual=False,
+        within=UNIT,
     ),
     Measure(
         "top_quarter_iou",
@@ -58,6 +63,7 @@ LOCALISATION = (
         "How well the box around the strongest quarter of the pixels overlaps the nearest true "
         "box.",
         usual=False,
+        within=UNIT,
     ),
     Measure(
         "max_box_acc",
@@ -68,6 +74,7 @@ LOCALISATION = (
         "The share of pictures whose map's box overlaps a true one by half, at the one best "
         "threshold of the set.",
         usual=False,
+        within=UNIT,
     ),
     Measure(
         "max_box_acc_v2",
@@ -78,6 +85,7 @@ LOCALISATION = (
         "The share of pictures of which a box around any part of the map overlaps a true one by "
         "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set. A map "
         "of many small parts has many boxes to choose from.",
+        within=UNIT,
     ),
     Measure(
         "pxap",
@@ -87,5 +95,6 @@ LOCALISATION = (
         "region",
         "The area under the precision-recall curve of all pixels of the set.",
         usual=False,
+        within=UNIT,
     ),
 )

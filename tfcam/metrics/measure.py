@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import keras
+
+# The least and the largest value of a share or probability, of what it changes by, and of anything.
+UNIT, SIGNED, ANY = (0.0, 1.0), (-1.0, 1.0), (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,12 @@ class Measure:
         usual: Whether it is measured by default.
         of_curve: The number of a ``Curve`` that counts: "area", "mean" or "aopc".
         options: The options of the function.
+        within: The least and the largest value that it may have, of a class as the target.
+
+    Example:
+        >>> from tfcam.metrics.registry import METRICS
+        >>> METRICS["box_iou"].refusal(3), METRICS["insertion"].refusal(3)
+        ('boxes are of pictures; a mask (D, H, W) says where an object of a volume is', '')
     """
 
     name: str
@@ -39,12 +50,28 @@ class Measure:
     usual: bool = True
     of_curve: Literal["area", "mean", "aopc"] = "area"
     options: Mapping[str, Any] = field(default_factory=dict)
+    within: tuple[float, float] = ANY
 
     @property
     def described(self) -> str:
         """The name and the options."""
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
         return f"{self.name.split('(')[0]}({options})" if options else self.name
+
+    def refusal(self, sides: int) -> str:
+        """Say why it can't measure maps of so many sides, 2 or 3; "" where it can."""
+        if sides == 2:
+            return ""
+        if self.needs == "boxes":
+            return "boxes are of pictures; a mask (D, H, W) says where an object of a volume is"
+        usual = inspect.signature(self.function).parameters.get("fill")
+        fill = self.options.get("fill", None if usual is None else usual.default)
+        if fill == "noisy_linear":
+            return (
+                "it fills in pixels from the eight neighbours that they have in a picture; with "
+                "fill='mean', 'zero' or 'blur' it takes videos and volumes"
+            )
+        return ""
 
     def make(self) -> keras.metrics.Metric:
         """Make a set-level metric that has seen nothing yet."""

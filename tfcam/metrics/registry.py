@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from tfcam.metrics import complexity, curves, evidence, faithfulness, wsol
 from tfcam.metrics.localisation_measures import LOCALISATION
-from tfcam.metrics.measure import Measure
+from tfcam.metrics.measure import SIGNED, UNIT, Measure
 from tfcam.utils.suggestions import did_you_mean
 
 MetricChoice = str | tuple[str, dict[str, Any]]
@@ -24,6 +25,7 @@ _ALL = (
         "higher",
         "",
         "The mean probability as pixels are put into a blurred picture, the map's strongest first.",
+        within=UNIT,
     ),
     Measure(
         "deletion",
@@ -32,6 +34,7 @@ _ALL = (
         "lower",
         "",
         "The mean probability as pixels are taken away, the map's strongest first.",
+        within=UNIT,
     ),
     Measure(
         "aopc",
@@ -43,6 +46,7 @@ _ALL = (
         "strongest first.",
         usual=False,
         of_curve="aopc",
+        within=SIGNED,
     ),
     Measure(
         "comprehensiveness",
@@ -53,6 +57,7 @@ _ALL = (
         "How far the probability falls without the map's strongest pixels; the mean over several "
         "shares of the pixels.",
         usual=False,
+        within=SIGNED,
     ),
     Measure(
         "sufficiency",
@@ -63,6 +68,7 @@ _ALL = (
         "How far the probability falls with the map's strongest pixels alone; the mean over "
         "several shares of the pixels.",
         usual=False,
+        within=SIGNED,
     ),
     Measure(
         "road",
@@ -72,6 +78,7 @@ _ALL = (
         "",
         "Half of what is left of the probability without the map's weakest pixels over without its "
         "strongest, filled in from their neighbours; the mean over several shares of the pixels.",
+        within=(-0.5, 0.5),
     ),
     Measure(
         "road_morf",
@@ -82,6 +89,7 @@ _ALL = (
         "The probability without the map's strongest pixels, filled in from their neighbours.",
         usual=False,
         of_curve="mean",
+        within=UNIT,
     ),
     Measure(
         "road_lerf",
@@ -92,6 +100,7 @@ _ALL = (
         "The probability without the map's weakest pixels, filled in from their neighbours.",
         usual=False,
         of_curve="mean",
+        within=UNIT,
     ),
     Measure(
         "average_drop",
@@ -101,6 +110,7 @@ _ALL = (
         "",
         "By which share of itself the probability falls under the map as a mask. A map of ones is "
         "best of all: see what the full image gets.",
+        within=UNIT,
     ),
     Measure(
         "increase_in_confidence",
@@ -109,6 +119,7 @@ _ALL = (
         "higher",
         "",
         "The share of pictures whose probability rises under the map as a mask.",
+        within=UNIT,
     ),
     Measure(
         "removal",
@@ -118,6 +129,7 @@ _ALL = (
         "",
         "How the probability changes without the quarter of the pixels that the map ranks highest.",
         usual=False,
+        within=SIGNED,
     ),
     Measure(
         "supported",
@@ -128,6 +140,7 @@ _ALL = (
         "The share of pictures on which hiding what the map marks lowers the probability more than "
         "hiding what it marks elsewhere, with p at most 0.05: of maps that know nothing some 0.05.",
         usual=False,
+        within=UNIT,
     ),
     Measure(
         "faithfulness_correlation",
@@ -138,6 +151,7 @@ _ALL = (
         "Whether the probability falls without random sets of pixels by as much as the signed map "
         "says.",
         usual=False,
+        within=SIGNED,
     ),
     Measure(
         "sensitivity_n",
@@ -148,6 +162,7 @@ _ALL = (
         "Whether the probability falls without random sets of pixels by as much as the signed map "
         "says; the mean over sets of several sizes.",
         usual=False,
+        within=SIGNED,
     ),
     Measure(
         "mu_fidelity",
@@ -157,6 +172,7 @@ _ALL = (
         "",
         "Whether random sets of cells rank by the signed map as by the fall of the probability.",
         usual=False,
+        within=SIGNED,
     ),
     Measure(
         "infidelity",
@@ -167,6 +183,7 @@ _ALL = (
         "How far what the signed map says of random squares is from the fall of the probability, "
         "squared; the map scaled as fits best.",
         usual=False,
+        within=(0.0, math.inf),
     ),
     Measure(
         "gini",
@@ -176,6 +193,7 @@ _ALL = (
         "",
         "How unequal the map's values are: near 1 where a few pixels have it all.",
         usual=False,
+        within=UNIT,
     ),
     Measure(
         "entropy",
@@ -185,6 +203,7 @@ _ALL = (
         "",
         "Over how many pixels the map is spread, as a logarithm.",
         usual=False,
+        within=(0.0, math.inf),
     ),
     Measure(
         "mean_value",
@@ -193,6 +212,7 @@ _ALL = (
         "lower",
         "",
         "How much of the picture the map lets through.",
+        within=UNIT,
     ),
 )
 
@@ -206,14 +226,26 @@ def check_listed(metrics: Any) -> None:
         raise ValueError(f"metrics must be a list of at least one metric; got {metrics!r}.")
 
 
-def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
+def fitting(metrics: Sequence[MetricChoice], sides: int) -> list[MetricChoice]:
+    """Choose the metrics that can measure maps of so many sides: 2, or 3 of videos and volumes.
+
+    Example:
+        >>> fitting(["insertion", "road", ("road", {"fill": "mean"}), "box_iou"], 3)
+        ['insertion', ('road', {'fill': 'mean'})]
+    """
+    return [choice for choice in metrics if not find_metrics([choice])[0].refusal(sides)]
+
+
+def find_metrics(metrics: Sequence[MetricChoice] | None, sides: int = 2) -> list[Measure]:
     """Find metrics by their names and set their options.
 
     Args:
-        metrics: Names of ``METRICS``, or (name, options); None for the usual ones.
+        metrics: Names of ``METRICS``, or (name, options); None for the usual ones that fit.
+        sides: The number of sides of the maps that they measure: 2, or 3 of videos and volumes.
 
     Raises:
-        ValueError: If there is no such metric, it is there twice, or there is none.
+        ValueError: If there is no such metric, it is there twice, or there is none, or one does
+            not measure maps of so many sides.
         TypeError: If it has no such option.
 
     Example:
@@ -223,7 +255,7 @@ def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
     """
     check_listed(metrics)
     if metrics is None:
-        return [measure for measure in _ALL if measure.usual]
+        return [measure for measure in _ALL if measure.usual and not measure.refusal(sides)]
     measures = []
     for choice in metrics:
         name, options = choice if isinstance(choice, tuple) else (choice, {})
@@ -240,6 +272,8 @@ def find_metrics(metrics: Sequence[MetricChoice] | None) -> list[Measure]:
                 f"{', '.join(possible) or 'none'}.{did_you_mean(unknown[0], possible)}"
             )
         measure = replace(measure, options=dict(options))
+        if refusal := measure.refusal(sides):
+            raise ValueError(f"The metric {name!r} can't measure videos or volumes: {refusal}.")
         measures.append(replace(measure, name=measure.described))
     names = [measure.name for measure in measures]
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:

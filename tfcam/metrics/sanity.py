@@ -396,9 +396,11 @@ def _explain_batch(explainer: Explainer, images: Any, targets: Any = None) -> li
     """Explain a batch, or one image as a batch of one."""
     result = explainer(images, targets)
     explanations = [result] if isinstance(result, Explanation) else list(result)
-    if explanations[0].heatmap.ndim != 2:
+    if explanations[0].heatmap.ndim not in (2, 3):
         extent = explanations[0].extent
-        raise ValueError(f"Sanity checks compare maps of images; this one has {extent}.")
+        raise ValueError(
+            f"Sanity checks compare maps of images, videos or volumes; this one has {extent}."
+        )
     return explanations
 
 

@@ -21,7 +21,8 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     """Compute the structural similarity of two heatmaps, over Gaussian windows of 11 pixels.
 
     Args:
-        first: (H, W) in [0, 1], at least 11 pixels high and wide.
+        first: (H, W) in [0, 1], at least 11 pixels high and wide; of videos and volumes
+            (D, H, W), of whose frames or slices the mean is taken.
         second: The other heatmap, likewise.
 
     Returns:
@@ -37,11 +38,13 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
         >>> ssim(heatmap, heatmap), round(ssim(heatmap, np.fliplr(heatmap)), 2)
         (1.0, -0.09)
     """
-    if min(first.shape) < _WINDOW:
+    if min(first.shape[-2:]) < _WINDOW:
         raise ValueError(
-            f"SSIM needs heatmaps of at least {_WINDOW} x {_WINDOW} pixels; got {first.shape[1]} x "
-            f"{first.shape[0]}. Explain larger pictures."
+            f"SSIM needs heatmaps of at least {_WINDOW} x {_WINDOW} pixels; got {first.shape[-1]} "
+            f"x {first.shape[-2]}. Explain larger pictures."
         )
+    if first.ndim == 3:
+        return float(np.mean([ssim(*slices) for slices in zip(first, second, strict=True)]))
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     wide = (np.asarray(heatmap, np.float64) for heatmap in (first, second))
     return float(structural_similarity(*wide, data_range=1.0, **options))
@@ -77,7 +80,8 @@ def hog_spearman(first: np.ndarray, second: np.ndarray) -> float:
     pixels), normalised in blocks of 3 x 3 cells.
 
     Args:
-        first: (H, W) in [0, 1].
+        first: (H, W) in [0, 1]; of videos and volumes (D, H, W), the histograms of all frames or
+            slices one after the other.
         second: The other heatmap, likewise.
 
     Returns:
@@ -90,6 +94,7 @@ def hog_spearman(first: np.ndarray, second: np.ndarray) -> float:
         >>> hog_spearman(heatmap, heatmap), hog_spearman(heatmap, 0 * heatmap)
         (1.0, 0.0)
     """
-    cell = min(_CELL, min(first.shape) // 3)
+    cell = min(_CELL, min(first.shape[-2:]) // 3)
     options = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3)}
-    return spearman(hog(first, **options), hog(second, **options))
+    slices = (each if each.ndim == 3 else each[np.newaxis] for each in (first, second))
+    return spearman(*(np.concatenate([hog(one, **options) for one in each]) for each in slices))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from tfcam.engine.settings import Settings
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import Prepared, prepare
+from tfcam.preprocessing.sizes import unpadded
 from tfcam.preprocessing.texts import ReadText
 
 
@@ -25,15 +27,13 @@ class WordProbe:
     Attributes:
         opened: The model.
         settings: How it is asked.
-        prepared: Of all the texts.
-        place: Which of the texts it is.
+        prepared: The text, prepared.
         read: The text as the model takes it.
     """
 
     opened: OpenedModel
     settings: Settings
     prepared: Prepared
-    place: int
     read: ReadText
 
     def probabilities(self, hidden: np.ndarray) -> np.ndarray:
@@ -42,31 +42,36 @@ class WordProbe:
         Args:
             hidden: (n, W) bool.
         """
-        prepared, size, own = (
-            self.prepared,
-            self.settings.at_once,
-            slice(self.place, self.place + 1),
-        )
-        owners, numbers = self.read.owners, prepared.inputs[self.place]
+        prepared, size = self.prepared, self.settings.at_once
+        owners, numbers = self.read.owners, prepared.inputs[0]
         behind = hidden[:, owners] & (owners >= 0)
         variants = np.where(behind, self.opened.input.blank, numbers).astype(numbers.dtype)
-        others = [np.repeat(values[own], size, 0) for values in prepared.others]
+        others = [np.repeat(values, size, 0) for values in prepared.others]
         parts = []
         for start in range(0, len(variants), size):
             part = variants[start : start + size]
             padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), 0)])
             tensors = [tf.constant(padded), *map(tf.constant, others)]
-            parts.append(self._function(tensors)(*tensors).numpy()[: len(part)])
+            lengths = self.opened.lengths(self.settings.output)
+            asked = lengths.run(partial(self._ask, tensors), tensors, len(tensors))
+            parts.append(asked.numpy()[: len(part)])
         return np.concatenate(parts)
 
-    def _function(self, tensors: Sequence[tf.Tensor]) -> Any:
+    def _ask(
+        self, tensors: Sequence[tf.Tensor], specs: Sequence[Any]
+    ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
+        """Ask compiled for tensors like these: for probabilities, and all that the model returns.
+
+        The latter only where a length is left open.
+        """
         submodel = self.opened.bare(self.settings.output)
 
-        def ask(numbers: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+        def ask(numbers: tf.Tensor, *others: tf.Tensor) -> Any:
             outputs = submodel.beside(others).forward(numbers).outputs
-            return tf.cast(outputs.with_probabilities.class_scores, tf.float32)
+            asked = tf.cast(outputs.with_probabilities.class_scores, tf.float32)
+            return asked, tf.nest.flatten(outputs.values) if None in numbers.shape else []
 
-        return submodel.traced("words", tf.function(ask, autograph=False), tensors)
+        return submodel.traced("words", tf.function(ask, autograph=False), specs)(*tensors)
 
 
 def word_probes(
@@ -96,7 +101,11 @@ def word_probes(
             f"Words are hidden in strings; {model.name!r} was given something else. "
             "Give a list of strings, and preprocess= where the model takes numbers."
         )
-    prepared = prepare(opened.graph, read, preprocess, opened.which)
     beside = prepare_others(opened.graph, others, opened.which, len(read), preprocess)
-    prepared = replace(prepared, others=tuple(beside))
-    return [WordProbe(opened, settings, prepared, place, text) for place, text in enumerate(read)]
+    probes = []
+    for number, text in enumerate(read):
+        prepared = prepare(opened.graph, [text], preprocess, opened.which)
+        own = [values[number : number + 1] for values in beside]
+        own = unpadded(opened.graph, opened.which, own)
+        probes.append(WordProbe(opened, settings, replace(prepared, others=tuple(own)), text))
+    return probes

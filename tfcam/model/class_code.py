@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tfcam.utils.code_reading import Code, is_installed, read_code, state_of
+from tfcam.utils.code_reading import (
+    Code,
+    imported_modules,
+    is_installed,
+    is_users_module,
+    read_code,
+    state_of,
+)
 from tfcam.utils.plain_state import is_users
 
 # What a layer's weights were made and are trained with, whether they are, and how it is called, do
@@ -96,7 +103,7 @@ class _Follower:
             for part in (value.func, *value.args, *value.keywords.values()):
                 self.follow(part, depth)
         elif isinstance(value, types.ModuleType):
-            if not is_installed(getattr(value, "__file__", None), value.__name__):
+            if is_users_module(value):
                 self._known.add(id(value))
                 self.own([vars(value)])
         elif depth and isinstance(value, list | tuple | dict) and len(value) <= _LONGEST:
@@ -117,8 +124,11 @@ class _Follower:
             self._note(code)
             known = function.__globals__
             if not is_installed(function.__code__.co_filename, function.__module__):
-                for name in code.globals & known.keys():
-                    self.follow(known[name])
+                for value in (
+                    *map(known.get, code.globals & known.keys()),
+                    *imported_modules(function),
+                ):
+                    self.follow(value)
             for cell in function.__closure__ or ():
                 if cell != types.CellType():
                     self.follow(cell.cell_contents)
@@ -133,8 +143,11 @@ class _Follower:
         self._changes_arguments |= code.changes_arguments
 
     def _add_member(self, owner: Mapping[str, Any], name: str) -> None:
-        for function in _functions(owner.get(name)):
+        member = owner.get(name)
+        for function in _functions(member):
             self._add(function)
+        if isinstance(member, types.ModuleType):
+            self.follow(member)
 
     def _add(self, function: types.FunctionType) -> None:
         if id(function) not in self._known:
@@ -161,7 +174,9 @@ def counting_attributes(operation: Any, code: CallCode) -> list[str]:
     names: Container[str] = own  # all is set by Keras: its code need not be read
     read: Container[str] = ()
     if not is_foreign(kind):
-        read = code.read - code.changed
+        # ``self.helpers.add(x)`` changes no module.
+        modules = {n for n in code.changed if isinstance(own.get(n), types.ModuleType)}
+        read = code.read - (code.changed - modules)
         names = _attributes_of_keras(kind)
     if issubclass(kind, keras.Model):
         names = ()

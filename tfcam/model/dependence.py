@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 
 from tfcam.model.call_graph import Call, CallGraph
+from tfcam.model.layer_types import has_kernel
 from tfcam.model.tree import children
 
 # What only rescales, activates, resizes or rearranges what it takes: classes of Keras and types of
@@ -121,6 +122,16 @@ def is_gate(calls: CallGraph, tensor: str) -> bool:
 def dominates(calls: CallGraph, tensor: str, asked: Sequence[str]) -> bool:
     """Whether some tensors depend on the explained input through one tensor alone."""
     return calls.explained_input not in before(calls, asked, [tensor])
+
+
+def behind_kernels(calls: CallGraph) -> frozenset[str]:
+    """The tensors that come from weights that mix values; all others hold pixels, though scaled."""
+    made = {call.output for call in calls.calls if has_kernel(call.operation)}
+    found = set[str]()
+    for name, parents in calls.parents.items():  # in the order in which they are made
+        if name in made or not found.isdisjoint(parents):
+            found.add(name)
+    return frozenset(found)
 
 
 def may_select(calls: CallGraph, tensor: str, among: frozenset[str]) -> bool:

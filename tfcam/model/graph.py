@@ -135,16 +135,17 @@ class ModelGraph(ModelTree):
         """The layer that turns a text's numbers into vectors, by its path; None without one."""
         return self.calls(which).embedding_name if self.inputs[which].is_text else None
 
-    def check_one_image(self, door: str) -> Input:
-        """The input of a model that takes one image and nothing else.
+    def check_one_image(self, door: str, volumes: bool = False) -> Input:
+        """The input of a model that takes one image, or video or volume, and nothing else.
 
         Args:
             door: What is for such models, as in "stream is for ...".
+            volumes: Whether it is for videos and volumes, too.
 
         Raises:
             ValueError: If it takes something else.
         """
-        return check_one_image(self.inputs, self.name, door)
+        return check_one_image(self.inputs, self.name, door, volumes)
 
     def stem(self, which: int = 0) -> Stem:
         """What pixels become on their way to the first weights."""

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcam.data.volumes import VolumeForm
 from tfcam.model.scope_names import valid_scopes
 from tfcam.model.string_layers import (
     Vectorization,
@@ -140,6 +141,20 @@ class Input:
     def is_image(self) -> bool:
         """Whether it takes (h, w, channels)."""
         return len(self.shape) == 3
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it takes (frames or slices, h, w, channels)."""
+        return len(self.shape) == 4
+
+    @property
+    def form(self) -> VolumeForm | None:
+        """How the videos or volumes of a data set must be given; None where it takes none."""
+        if not self.is_volume:
+            return None
+        lacks = self.shape[-1] == 1 and not self.channels_first
+        shapes = (self.own_shape, self.own_shape[:-1]) if lacks else (self.own_shape,)
+        return VolumeForm(shapes, self.channels_first)
 
     @property
     def sides(self) -> tuple[int | None, ...]:
@@ -299,20 +314,22 @@ def find_input(
     return index
 
 
-def check_one_image(inputs: Sequence[Input], name: str, door: str) -> Input:
-    """Check that a model takes one image and nothing else.
+def check_one_image(inputs: Sequence[Input], name: str, door: str, volumes: bool = False) -> Input:
+    """Check that a model takes one image, or video or volume, and nothing else.
 
     Args:
         inputs: The model's inputs.
         name: The model's name.
         door: What is for such models, as in "stream is for ...".
+        volumes: Whether it is for videos and volumes, too.
 
     Raises:
         ValueError: If it takes something else.
     """
-    if len(inputs) > 1 or not inputs[0].is_image:
-        names = ", ".join(repr(taken.name) for taken in inputs)
-        raise ValueError(f"{door} is for models with one image input; {name!r} takes {names}.")
+    if len(inputs) > 1 or not (inputs[0].is_image or (volumes and inputs[0].is_volume)):
+        names = ", ".join(f"{taken.name!r} {taken.own_shape}" for taken in inputs)
+        kinds = "input of images, videos or volumes" if volumes else "image input"
+        raise ValueError(f"{door} is for models with one {kinds}; {name!r} takes {names}.")
     return inputs[0]
 
 

@@ -110,7 +110,10 @@ def read_saved_model(
     folder = Path(path)
     if not (folder / "saved_model.pb").is_file():
         raise FileNotFoundError(f"No folder of a SavedModel {str(path)!r}: it has saved_model.pb.")
-    loaded = tf.saved_model.load(str(folder))
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except Exception as error:  # damaged files let nearly anything out
+        raise _unread(path, "a SavedModel", error) from None
     if signature not in loaded.signatures:
         known = list(loaded.signatures)
         raise ValueError(

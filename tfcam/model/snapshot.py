@@ -34,6 +34,7 @@ class _Objects(NamedTuple):
 
     names: list[str]
     missing: frozenset[str]
+    read: frozenset[str]
     changed: frozenset[str]
     call: int
     children: tuple[int, ...]
@@ -114,7 +115,7 @@ class Snapshot:
             states |= {(place, name): True for name in objects.missing if name in own}
             _read_objects(states, place, own, objects, reader)
         for place, (kind, names, changed) in enumerate(self._kinds):
-            reader.but = changed
+            reader.but, reader.names = changed, names
             for depth, base in enumerate(getattr(kind(), "__mro__", ())):
                 if is_users(base):
                     members = reader.members(vars(base), names)
@@ -183,7 +184,7 @@ def _constants(operation: Any) -> tuple[_Constants, CallCode]:
         fixed, values = [*fixed, "_layers"], (*values, [])
         return _Constants(*who, _reader(fixed), values, None), code
     kept = id(own.get("call")), _ids(children(operation))
-    rest = _Objects(objects, missing, code.changed, *kept)
+    rest = _Objects(objects, missing, code.read, code.changed, *kept)
     return _Constants(*who, _reader(fixed), values, rest), code
 
 
@@ -213,7 +214,7 @@ def _read_objects(
     reader: StateReader,
 ) -> None:
     """Read the objects of an operation; of the operations in these the reader makes no note."""
-    reader.but = objects.changed
+    reader.but, reader.names = objects.changed, objects.read
     for name in objects.names:
         known = len(reader.operations)
         states[place, name] = reader.state(own[name]) if name in own else "missing"

@@ -14,8 +14,9 @@ import tensorflow as tf
 from tfcam.model.applications import find_family
 from tfcam.model.hooks import rewired
 from tfcam.model.inputs import Input, run
+from tfcam.model.layer_types import has_kernel, own_weights
 from tfcam.model.scale import Scale, read_scale
-from tfcam.model.tree import ModelTree, children
+from tfcam.model.tree import ModelTree
 
 # What stands for the sides that a model leaves open, in pixels.
 _NOMINAL = 224
@@ -96,7 +97,7 @@ def run_stem(tree: ModelTree, structure: Any, which: int) -> Stem:
 
     def watch(operation: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         network = operation in networks
-        kernel = not network and _has_kernel(operation)
+        kernel = not network and has_kernel(operation)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             reaching = next(filter(_varies, tf.nest.flatten((args, kwargs))), None)
@@ -119,7 +120,7 @@ def run_stem(tree: ModelTree, structure: Any, which: int) -> Stem:
     watched = [
         one
         for one in tree.operations
-        if one in networks or isinstance(one, kinds) or _own_weights(one)
+        if one in networks or isinstance(one, kinds) or own_weights(one)
     ]
     try:
         with rewired(tree, watched, watch):
@@ -128,7 +129,7 @@ def run_stem(tree: ModelTree, structure: Any, which: int) -> Stem:
         pass
     except Exception:  # a user's code may not bear six pictures, or such ones
         return Stem()
-    held = [variable for operation in passed for variable in _own_weights(operation)]
+    held = [variable for operation in passed for variable in own_weights(operation)]
     return Stem(
         tuple(arrivals),
         next((type(one).__name__ for one in passed if isinstance(one, kinds)), None),
@@ -143,23 +144,6 @@ class _ReachedError(BaseException):
 def _zeros_of(network: Any, *inputs: Any) -> Any:
     specs = network.compute_output_spec(*inputs)
     return tf.nest.map_structure(lambda one: tf.zeros(one.shape, one.dtype), specs)
-
-
-def _own_weights(operation: Any) -> list[Any]:
-    """The weights of an operation that are not of operations inside it."""
-    if isinstance(operation, keras.Model):
-        return []
-    inner = {
-        id(weight) for child in children(operation) for weight in getattr(child, "weights", ())
-    }
-    return [weight for weight in getattr(operation, "weights", ()) if id(weight) not in inner]
-
-
-def _has_kernel(operation: Any) -> bool:
-    """Whether an operation has weights that are no vectors: a mean or a scale is one."""
-    if hasattr(operation, "kernel") or hasattr(operation, "depthwise_kernel"):
-        return True
-    return any(sum(n > 1 for n in weight.shape) > 1 for weight in _own_weights(operation))
 
 
 def _varies(value: Any) -> bool:

@@ -27,7 +27,7 @@ from tfcam.pages.showing import Style, drawn, embed_pixels
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target
 from tfcam.utils.digest import digest_arrays, digest_file, digest_names
-from tfcam.utils.digest_value import digest_parts
+from tfcam.utils.digest_parts import digest_parts
 from tfcam.utils.files import as_text
 from tfcam.utils.recent import Recent
 from tfcam.utils.run_folder import keep_settings

@@ -83,7 +83,7 @@ class Linear:
         if kind in PLACES:
             return self.operation.inputs[PLACES[kind][1]]
         others = [tensor for tensor in self.operation.inputs if tensor is not self.x]
-        if not convolves(self.operation) or len(others) != 1:
+        if inner_convolution(self.operation) is None or len(others) != 1:
             raise no_rule(self.operation, f"the LRP rule that is asked for ({kind} has 'epsilon')")
         if others[0].dtype != tf.resource:
             return others[0]

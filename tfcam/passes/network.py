@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfcam.maps.tensors import sizes
 from tfcam.model.tokens import to_map, to_tokens
 from tfcam.passes.linear_rules import Composite
 from tfcam.passes.loss_scaling import HALF_SCALE
@@ -46,7 +47,7 @@ class ExplainedNetwork:
         images = self.images
         blank = tf.cast(self.submodel.graph.inputs[self.submodel.which].blank, images.dtype)
         if self.words is None:
-            return tf.fill(images.shape, blank)
+            return tf.fill(sizes(images), blank)
         return tf.where(self.words.owners >= 0, blank, images)
 
     def activations_of(self, images: tf.Tensor) -> tf.Tensor:
@@ -145,7 +146,7 @@ class ExplainedNetwork:
 
         Once compiled, only what follows the layer, or passes it by, is computed.
         """
-        count = activations.shape[0] // self.images.shape[0]
+        count = sizes(activations)[0] // self.images.shape[0]
         injected = tf.cast(activations, self.activations.dtype)
         if (grid := self.submodel.taps[self.tap].grid) is not None:
             times = [count, *[1] * (self.activations.shape.rank - 1)]
@@ -165,7 +166,7 @@ class ExplainedNetwork:
 
     def _select(self, outputs: Outputs) -> tf.Tensor:
         batch = self.images.shape[0]
-        count = tf.nest.flatten(outputs.values)[0].shape[0] // batch
+        count = sizes(tf.nest.flatten(outputs.values)[0])[0] // batch
         if not callable(self.target):
             repeated = tf.tile(self.target, [count, 1])
             return tf.reshape(select(outputs, repeated).scores, (count, batch))

@@ -54,11 +54,12 @@ class Words(NamedTuple):
 
     Attributes:
         owners: (B, L) int32, the word of each number; -1 where it is of none.
-        most: The most words of a text; None where no method hides words.
+        most: The most words of a text, a scalar int32 where it may change; None where no method
+            hides words.
     """
 
     owners: tf.Tensor
-    most: int | None
+    most: int | tf.Tensor | None
 
 
 class Network(Protocol):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfcam.maps.tensors import sizes
 from tfcam.model.endings import BOUNDED
 from tfcam.model.frames import fold, unfold
 from tfcam.model.graph import ModelGraph
@@ -37,7 +38,7 @@ from tfcam.passes.reading import Need, Reading
 from tfcam.passes.requirements import NoGradientError, check_map, check_reached, no_gradient
 from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Top
-from tfcam.utils.recent import Recent
+from tfcam.utils.recent import LIMIT, Recent
 
 _IMAGES = -1
 
@@ -114,7 +115,7 @@ class SubModel:
         self.taps = tuple(taps)
         self.score, self.output, self.which, self._heads = score, output, which, heads
         self.ending = graph.output(output, which).ending
-        self._traced: Recent[Any] = Recent()
+        self._traced: Recent[Any] = Recent(limit=LIMIT)
         self._others: tuple[tf.Tensor, ...] = ()
         self.half = graph.computes_in("float16")
         taken = graph.inputs[which]
@@ -200,8 +201,9 @@ class SubModel:
 
     def _values(self, images: tf.Tensor) -> list[tf.Tensor]:
         """List all inputs; the others as often as there are variants of the images."""
+        count = sizes(images)[0]
         values = [
-            tf.tile(value, [images.shape[0] // value.shape[0], *[1] * (value.shape.rank - 1)])
+            tf.tile(value, [count // value.shape[0], *[1] * (value.shape.rank - 1)])
             for value in self._others
         ]
         values.insert(self.which, images)

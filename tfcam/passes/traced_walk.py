@@ -23,7 +23,9 @@ _FUNCTIONS = {"PartitionedCall", "StatefulPartitionedCall"}
 # Their gradient is no function of one operation.
 _FLOW = {*_FUNCTIONS, "While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 
-_CONVOLVING = {"Conv2D", "Conv3D", "ReadVariableOp", "Identity", "Const", "NoOp"}
+_CONVOLUTIONS = {"Conv2D", "Conv3D"}
+# What may stand beside them in such a function: it hands on values.
+_BESIDE = {"ReadVariableOp", "Identity", "Const", "NoOp"}
 
 # An operation, its inputs that depend on the images and what each output got -> what each of these
 # inputs gets, None for nothing.
@@ -171,19 +173,24 @@ def has_slope(tensor: tf.Tensor) -> bool:
 
 def convolves(operation: tf.Operation) -> bool:
     """Tell whether an operation calls a function that only convolves."""
-    return inner_convolution(operation) is not None
+    return bool(_convolutions(operation))
 
 
 def inner_convolution(operation: tf.Operation) -> Any:
-    """Find the convolution in a function that only convolves; None for any other operation."""
+    """Find the convolution of a function that is one alone; None for any other operation."""
+    found = _convolutions(operation)
+    return found[0] if len(found) == 1 else None
+
+
+def _convolutions(operation: tf.Operation) -> list[Any]:
+    """List those in a function that only convolves, else none."""
     if operation.type not in _FUNCTIONS:
-        return None
+        return []
     name = operation.get_attr("f").name
     functions = operation.graph.as_graph_def().library.function
     (body,) = (function.node_def for function in functions if function.signature.name == name)
-    if not {node.op for node in body} <= _CONVOLVING:
-        return None
-    return next((node for node in body if node.op.startswith("Conv")), None)
+    found = [node for node in body if node.op in _CONVOLUTIONS]
+    return found if all(node.op in (*_CONVOLUTIONS, *_BESIDE) for node in body) else []
 
 
 def fitted(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

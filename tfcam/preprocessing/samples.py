@@ -40,20 +40,23 @@ def listed_pictures(images: Any) -> list[Any]:
     """
     shape: tuple[int, ...] = tuple(getattr(images, "shape", ()))
     one = len(shape) == 3 and shape[-1] in (1, 3, 4)
-    if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4)):
+    if not isinstance(images, list | tuple) and (one or len(shape) not in (2, 3, 4, 5)):
         of_shape = f" of shape {shape}" if shape else ""
         raise TypeError(
-            "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones "
-            f"or (B, values) of rows; got {type(images).__name__}{of_shape}."
+            "images must be a list of pictures, or an array (B, H, W, C), (B, H, W) of grey ones, "
+            "(B, D, H, W, C) of videos or volumes or (B, values) of rows; got "
+            f"{type(images).__name__}{of_shape}."
         )
     if not len(images):
         raise ValueError("There must be at least one image to explain; got none.")
     return [
-        as_numpy(image).copy() if is_prepared(image) or _is_row(image) else load_image(image)
+        as_numpy(image).copy() if is_prepared(image) or _is_other(image) else load_image(image)
         for image in map(as_arrays, images)
     ]
 
 
-def _is_row(image: Any) -> bool:
-    """Whether a picture is a row of values, which a model folds itself."""
-    return len(getattr(image, "shape", ())) == 1
+def _is_other(image: Any) -> bool:
+    """Whether it is a row of values, which a model folds itself, or a video or volume."""
+    shape = tuple(getattr(image, "shape", ()))
+    several = len(shape) == 3 and shape[-1] not in (1, 3, 4)
+    return len(shape) == 1 or several or (len(shape) == 4 and shape[0] > 1)

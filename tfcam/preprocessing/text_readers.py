@@ -29,6 +29,8 @@ class TextReader(NamedTuple):
         blanks: Numbers that are of no word in any text.
         one_word: Whether each text is one word, as the value of a category is.
         of_several: Whether numbers are of several words, as of pairs of them.
+        own_length: Whether each text is as long as it is by itself: beside longer ones it would be
+            filled up, and what fills it up may count.
     """
 
     encode: Callable[[Sequence[Text]], list[np.ndarray]]
@@ -38,6 +40,7 @@ class TextReader(NamedTuple):
     blanks: frozenset[int] = frozenset()
     one_word: bool = False
     of_several: bool = False
+    own_length: bool = False
 
 
 def find_reader(
@@ -90,6 +93,7 @@ def _by_layer(graph: ModelGraph, behind: Vectorization) -> TextReader:
     blanks = frozenset() if behind.is_whole else frozenset([0])
     several = bool(behind.layer().get_config().get("ngrams"))
     about: dict[str, bool] = {"one_word": behind.is_whole, "of_several": several}
+    about["own_length"] = behind.length is None and not behind.is_bag
     return TextReader(encode, 0, name, whole=False, blanks=blanks, **about)
 
 
@@ -103,6 +107,7 @@ def _by_callable(
         which if whole else 0,
         str,
         whole,
+        own_length=len(graph.inputs) == 1 and graph.inputs[0].shape == (None,),
     )
 
 

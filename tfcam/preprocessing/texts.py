@@ -44,6 +44,8 @@ def read_texts(
 ) -> tuple[list[ReadText], list[np.ndarray]]:
     """Read texts: the numbers of each with its words, and the model's other inputs (B, ...).
 
+    Where a model leaves the length open, each has the length that it has by itself.
+
     The words of a text are found by reading its beginnings, which end after each word in turn: what
     a word adds is its own. Pieces that change with what follows are of one word.
 
@@ -62,9 +64,13 @@ def read_texts(
             "The texts of a batch must all be strings, or all tuples of as many strings; got "
             f"{shown(list(texts))}."
         )
-    inputs = reader.encode(texts)
-    numbers = inputs.pop(reader.which)
-    _check_numbers(numbers, len(texts))
+    parts = [[text] for text in texts] if reader.own_length else [texts]
+    numbers, inputs = list[np.ndarray](), list[np.ndarray]()
+    for part in parts:  # one, or of one input
+        inputs = reader.encode(part)
+        rows = inputs.pop(reader.which)
+        _check_numbers(rows, len(part))
+        numbers += list(rows)
     if reader.one_word:
         return [_whole(str(text), row) for text, row in zip(texts, numbers, strict=True)], inputs
     contents = _Contents(reader, texts[0])

@@ -97,7 +97,10 @@ class Embedding(Archived):
         layers = {len(self.layers), len(self.points), len(self.features), len(self.neighbours)}
         if len(counts) > 1 or len(layers) > 1 or self.points.shape[2] != 2:
             return f"it is of {counts} pictures in {layers} layers"
-        return ""
+        odd = [each for each in self.features if each.ndim != 2 or each.dtype.kind != "f"]
+        if odd:
+            return f"features are an array {odd[0].shape} of {odd[0].dtype}"
+        return "" if np.isfinite(self.points).all() else "a point is not finite"
 
     def plot(self, thumbnails: bool = True) -> Figure:
         """Draw the panels, each picture as a thumbnail framed in the colour of its class.

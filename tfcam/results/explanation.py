@@ -23,7 +23,7 @@ from tfcam.figures.palette import ALPHA, COLORMAP, OF_MAXIMUM, OF_PERCENTILE, PL
 from tfcam.figures.rendering import new_figure, render
 from tfcam.findings import FINDINGS, Finding
 from tfcam.results.verification import Verification
-from tfcam.utils.archive import Archived, Form, save_archive, save_picture
+from tfcam.utils.archive import Archived, Form, in_unit_range, save_archive, save_picture
 from tfcam.utils.files import check_target
 from tfcam.utils.terminal_text import printable_lines
 
@@ -100,6 +100,10 @@ class Explanation(Archived):
         size, shape = self.heatmap.shape, self.image.shape
         if shape[: len(size)] != size:
             return f"a heatmap {size} is of no image {shape}"
+        if 0 in self.raw.shape:
+            return f"raw is an array {self.raw.shape}"
+        if not in_unit_range(self.heatmap):
+            return "a heatmap is not in 0..1"
         if len(size) == 2 and (self.image.dtype != np.uint8 or len(shape) != 3):
             return f"image is an array {shape} of {self.image.dtype}"
         odd = [name for name, part in self.parts.items() if part.dtype.kind != "f"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import overload
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from tfcam.figures.contact_sheet import Cell, ContactSheet, Heading
 from tfcam.figures.overlays import embed_png
 from tfcam.figures.palette import ALPHA, COLORMAP, PLAIN, Palette
 from tfcam.figures.rendering import new_figure, render
 from tfcam.results.explanation import Explanation
+from tfcam.results.figure_stack import FigureStack
 from tfcam.results.sheets import codes, describe_colours, draw_small, scale_alone, shrink
 from tfcam.utils.files import check_target, write_whole
 
@@ -179,13 +178,4 @@ class Explanations(Sequence[Explanation]):
 
     def _stack(self, figure: Figure, alpha: float, palette: Palette) -> None:
         """Draw the figure of each below the other, as pictures: they are laid out in inches."""
-        drawn = [
-            np.asarray(Image.open(io.BytesIO(explanation.render(_DPI, alpha, palette))))
-            for explanation in self
-        ]
-        pixels = np.concatenate([picture[..., :3] for picture in drawn])
-        height, width, _ = pixels.shape
-        figure.set_size_inches(width / _DPI, height / _DPI)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.imshow(pixels)
-        axes.set_axis_off()
+        FigureStack(self, "", alpha, palette).draw(figure, _DPI)

@@ -18,11 +18,12 @@ from tfcam.figures.letters import write_plainly
 from tfcam.figures.overlays import embed_png, overlay
 from tfcam.figures.page import page
 from tfcam.figures.rendering import new_figure, render
-from tfcam.utils.archive import Archived, Form, save_archive
+from tfcam.utils.archive import Archived, Form, in_unit_range, save_archive
 from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.terminal_text import printable_lines
 
 _SIZE = (7, 3)
+_VERDICTS = ("supported", "not supported", "undecided")
 # What replaces the words of texts.
 WORD_FILLS = ("mask or padding",)
 
@@ -92,7 +93,14 @@ class Verification(Archived):
 
     def misfit(self) -> str:
         """What of this does not fit together, in words; "" where all does."""
-        return "" if self.checks and len(self.falls) else "it holds no answers"
+        if not self.checks or not len(self.falls):
+            return "it holds no answers"
+        if odd := [check.verdict for check in self.checks if check.verdict not in _VERDICTS]:
+            return f"{odd[0]!r:.50} is no verdict"
+        size, shape = self.heatmap.shape, self.image.shape
+        if shape[: len(size)] != size:
+            return f"a heatmap {size} is of no image {shape}"
+        return "" if in_unit_range(self.heatmap) else "a heatmap is not in 0..1"
 
     @property
     def p_value(self) -> float:

@@ -62,6 +62,14 @@ OF_TEXT = {
 }
 
 
+# The columns of a run of videos or volumes, whose maps have a shape each: (depth, height, width).
+OF_VOLUME = {
+    "depth": pa.int32(),
+    "map": pa.list_(pa.float32()),
+    "shape": pa.list_(pa.int32()),
+}
+
+
 # The columns of a run that tests its maps.
 TESTED = {"verdict": pa.string(), "p_value": pa.float64()}
 
@@ -158,14 +166,14 @@ def kept_of(mark: Mark) -> tuple[str, str | None]:
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """Lay rows out as in a file; what is the same for all of them is in its metadata."""
     first = rows[0].explanation
-    of_text = OF_TEXT if first.text else {}
-    kinds = PLAIN | {name: TESTED[name] for name in rows[0].tested} | of_text
+    own = OF_TEXT if first.text else OF_VOLUME if first.heatmap.ndim == 3 else {}
+    kinds = PLAIN | {name: TESTED[name] for name in rows[0].tested} | own
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
     for row in rows:
         for name, value in {**_values(row), **row.tested}.items():
             columns[name].append(value)
     arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
-    if not of_text:
+    if not own:
         arrays |= _maps_of([row.explanation.raw for row in rows])
     facts = {
         "layer_reason": first.layer_reason,
@@ -206,8 +214,22 @@ def _values(row: Row) -> dict[str, Any]:
         "findings": [finding.code for finding in explanation.findings],
         "messages": [finding.message for finding in explanation.findings],
         "measured": list(explanation.measured.items()),
-        **(_of_text(explanation) if explanation.text else _of_picture(explanation)),
+        **_own_values(explanation),
     }
+
+
+def _own_values(explanation: Explanation) -> dict[str, Any]:
+    if explanation.text:
+        return _of_text(explanation)
+    if explanation.heatmap.ndim == 3:
+        return _of_volume(explanation)
+    return _of_picture(explanation)
+
+
+def _of_volume(explanation: Explanation) -> dict[str, Any]:
+    sides = dict(zip(("depth", "height", "width"), explanation.heatmap.shape, strict=True))
+    raw = explanation.raw.astype(np.float32)
+    return {**sides, "box": None, "map": raw.ravel(), "shape": raw.shape}
 
 
 def _of_picture(explanation: Explanation) -> dict[str, Any]:

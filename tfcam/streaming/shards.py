@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tfcam.data.example import Mark
 from tfcam.streaming.shard_files import (
     OF_TEXT,
+    OF_VOLUME,
     PLAIN,
     SKIPPED,
     TESTED,
@@ -229,8 +230,9 @@ class Shards:
         types = dict(zip(schema.names, schema.types, strict=True))
         fits = all(types.get(name) == wanted.field(name).type for name in wanted.names)
         fits &= all(types.get(name, kind) == kind for name, kind in TESTED.items())
-        if kind == "maps" and metadata.num_rows and "text" in types:
-            fits &= all(types.get(name) == kind for name, kind in OF_TEXT.items())
+        own = OF_TEXT if "text" in types else OF_VOLUME if "depth" in types else {}
+        if kind == "maps" and metadata.num_rows and own:
+            fits &= all(types.get(name) == kind for name, kind in own.items())
         elif kind == "maps" and metadata.num_rows:
             fits &= all(pa.types.is_fixed_size_list(types.get(n, pa.null())) for n in _SHAPED)
         if not fits or metadata.num_rows > self.size:

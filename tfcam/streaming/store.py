@@ -34,6 +34,7 @@ from tfcam.streaming.shards import Shards
 from tfcam.streaming.store_data import StoreData
 from tfcam.streaming.store_settings import check_settings
 from tfcam.streaming.text_rows import padded, text_values
+from tfcam.streaming.volume_rows import padded_volumes, shown_volume
 from tfcam.utils.run_folder import SETTINGS, read_facts
 from tfcam.utils.terminal_text import printable_lines
 
@@ -165,10 +166,13 @@ class MapStore:
     def raws(self) -> np.ndarray:
         """(N, h, w) float32, or (N, h, w, C) of pixels: the raw signed maps of all rows.
 
-        Of texts (N, W), for the most words that one has: NaN behind the last word of the others.
+        Of videos and volumes (N, d, h, w), of texts (N, W), for the most frames or words that one
+        has: NaN behind the last of the others.
         """
         if not len(self):
             return np.zeros((0, 0, 0), np.float32)
+        if self._data.volumes is not None:
+            return padded_volumes(self._columns(["map", "shape"]))
         if self._data.of_texts:
             return padded(self._columns(["map"])["map"])
         table = self._columns(["map", "shape"])
@@ -221,14 +225,19 @@ class MapStore:
             self._data.example(values)  # tells another text
             told = text_values(values, flat, self.path)
             raw, size = flat, flat.shape
+        elif self._data.volumes is not None:
+            size = (values["depth"], values["height"], values["width"])
+            raw = self._folded(values, flat, size)
+            given = image if image is not None else self._image_of(values)
+            findings += [finding("no_picture", key=values["key"])] if given is None else []
+            told = {"image": shown_volume(given, self._data.volumes, size, values["key"])}
         else:
             size = (values["height"], values["width"])
             raw = self._folded(values, flat, size)
             window = self.settings.get("picture_window")
             if image is not None and window is not None:
                 image = load_image(image, window=window)
-            if image is None and (example := self._data.example(values)) is not None:
-                image = example.image
+            image = self._image_of(values) if image is None else image
             if image is None:
                 findings.append(finding("no_picture", key=values["key"]))
                 image = np.full((*size, 3), 128, np.uint8)
@@ -263,8 +272,13 @@ class MapStore:
             **told,
         )
 
+    def _image_of(self, values: Mapping[str, Any]) -> np.ndarray | None:
+        """Read what a row explains anew; None where it is not to be had."""
+        example = self._data.example(values)
+        return None if example is None else example.image
+
     def _folded(
-        self, values: Mapping[str, Any], flat: np.ndarray, size: tuple[int, int]
+        self, values: Mapping[str, Any], flat: np.ndarray, size: tuple[int, ...]
     ) -> np.ndarray:
         """Give a picture's map its shape."""
         if math.prod(values["shape"]) != flat.size or not 0 < math.prod(size) <= _MOST_PIXELS:

@@ -6,9 +6,10 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tfcam.data.example import Example, Skipped, Source
+from tfcam.data.example import VOLUMES, Example, Skipped, Source, kind_of_unit
 from tfcam.data.marks import mark_at
 from tfcam.data.sources import open_data
+from tfcam.data.volumes import VolumeForm
 from tfcam.streaming.texts import TEXTS_OF_SEGMENTS, open_texts
 
 
@@ -22,6 +23,7 @@ class StoreData:
 
     Attributes:
         of_texts: Whether these are texts.
+        volumes: The form of videos and volumes; None of others.
 
     Raises:
         ValueError: If what a user gives are others.
@@ -29,7 +31,10 @@ class StoreData:
 
     def __init__(self, settings: Mapping[str, Any], data: Any, follow: bool) -> None:
         self._settings, self._data, self._follow = settings, data, follow
-        self.of_texts = "unit" in settings
+        unit = settings.get("unit")
+        self._kind = kind_of_unit(unit)
+        self.of_texts = self._kind == "text"
+        self.volumes = VolumeForm.of_described(settings["volume"]) if unit == VOLUMES else None
         self._reader: tuple[int, Iterator[Example | Skipped]] | None = None
         source = None if data is None else self._source
         if source is not None and source.key != settings["pictures_digest"]:
@@ -46,7 +51,7 @@ class StoreData:
             known = {"split": place["split"]} if "split" in place else {}
             if self.of_texts:
                 return open_texts(self._data, self._settings["unit"] == TEXTS_OF_SEGMENTS)
-            return open_data(self._data, **known, floats=True, window=window)
+            return open_data(self._data, **known, floats=True, window=window, volumes=self.volumes)
         if not self._follow or "://" in place.get("data", "://"):
             return None
         try:
@@ -74,7 +79,7 @@ class StoreData:
             return None
         raise ValueError(
             f"data must be those that were explained, {self._settings['data']}; number {number}, "
-            f"{row['key']!r}, is another {'text' if self.of_texts else 'picture'}. Give those, or "
+            f"{row['key']!r}, is another {self._kind}. Give those, or "
             "open the store without data."
         )
 

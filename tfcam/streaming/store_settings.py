@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+from tfcam.data.example import VOLUMES
 from tfcam.images.window import check_window
 from tfcam.maps.scaling import Shown
 from tfcam.utils.validation import shown
@@ -40,6 +41,23 @@ def check_settings(settings: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, value in (settings["place"] or {}).items():
         if name not in _PLACE or not isinstance(value, str | None):
             raise ValueError(f"{str(file)!r} names no place of pictures: {name} is {shown(value)}.")
+    if settings.get("unit") == VOLUMES and not _is_form(settings.get("volume")):
+        raise ValueError(
+            f"{str(file)!r} does not say which videos or volumes it is of: volume is "
+            f"{shown(settings.get('volume'))}."
+        )
     if settings.get("picture_window") is not None:
         check_window(settings["picture_window"])
     return settings
+
+
+def _is_form(told: Any) -> bool:
+    """Whether something is the form of volumes, as ``VolumeForm.described`` tells it."""
+    if not isinstance(told, dict) or set(told) != {"shapes", "channels_first"}:
+        return False
+    shapes = told["shapes"]
+    if not isinstance(shapes, list) or not shapes or not isinstance(told["channels_first"], bool):
+        return False
+    sizes = [shape for shape in shapes if isinstance(shape, list) and len(shape) in (3, 4)]
+    whole = all(type(size) in (int, type(None)) for shape in sizes for size in shape)
+    return whole and len(sizes) == len(shapes)

@@ -62,12 +62,15 @@ def stream(
     reason, and passed over.
 
     Args:
-        model: Any built Keras 3 model of pictures, with one input, or of texts; it is left as it
-            is.
+        model: Any built Keras 3 model of pictures, videos or volumes, with one input, or of texts;
+            it is left as it is.
         data: A folder of pictures; a ``tf.data.Dataset`` of images, of (image, label), or of dicts
             as tensorflow_datasets gives them, that always gives the same in the same order; the
             name of a data set of tensorflow_datasets that is on this machine; a list of pictures.
             Images are uint8 (H, W, 3) of any size, or floats, which are taken as already prepared.
+            Of a model of videos or volumes an array of several, a list of arrays (D, H, W, C), a
+            pair (arrays, labels) or a ``tf.data.Dataset`` of these; lengths may differ where the
+            model takes any.
             Of a model of texts a list of strings or of (string, label), a ``tf.data.Dataset`` of
             these, a .txt file with a text on each line, or a function that gives them anew each
             time it is called, such as a generator function; the store holds the texts, too.
@@ -150,7 +153,7 @@ def stream(
     }
     where = {"split": split, "data_dir": data_dir, "annotations": annotations}
     source = open_source(model, data, preprocess, where)
-    kind = "text" if source.unit else "picture"
+    kind = source.kind
     size, verify = check_count("shard_size", shard_size), VERIFY_ROWS.check(verify)
     work = prepare_work(model, source, target, options_of_explainer, size, key, verify)
     store = Shards(Path(to), shard_size)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tfcam.engine.settings import Settings
 from tfcam.metrics.removal_test import UNDECIDED, Removal
 from tfcam.metrics.word_orders import word_removal
 from tfcam.metrics.word_probe import word_probes
+from tfcam.preprocessing.sizes import runs_of_one_length
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shard_explainer import Batch, Read, ShardExplainer
 from tfcam.streaming.shard_files import SkippedRow, kept_of
@@ -24,31 +26,54 @@ class TextExplainer(ShardExplainer):
     def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
         return image, None
 
-    def _ready(self, batch: Batch) -> Batch:
-        pipeline = self.pipeline
+    def _prepared(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield from self._of_one_length(batch) if batch.reads else [batch]
+
+    def _of_one_length(self, batch: Batch) -> Iterator[Batch]:
+        """Prepare a batch in parts of one length, where a model leaves that open."""
         try:
             read, others = self._split(batch.reads)
         except ValueError:  # which of them is found by reading each alone
             batch = self._without_unreadable(batch)
             if not batch.reads:
-                return batch
+                yield batch
+                return
             read, others = self._split(batch.reads)
-        full = self._filled(batch.reads)
-        prepared = pipeline.prepare(read, pipeline.others(others, len(full)))
-        count = len(batch.reads)
-        return replace(
-            batch,
-            prepared=replace(prepared, images=prepared.images[:count]),
-            targets=self._targets(full),
-            pixels=[each.pixels for each in batch.reads],
-        )
+        pipeline, skipped = self.pipeline, batch.skipped
+        beside = pipeline.others(others, len(read))
+        opened = pipeline.opened
+        for run in runs_of_one_length(opened.graph, opened.which, read):
+            reads = batch.reads[run]
+            full = self._filled(reads)
+            rows = np.minimum(np.arange(len(full)), len(reads) - 1) + run.start
+            own = [values[rows] for values in beside]
+            prepared = pipeline.prepare([read[row] for row in rows], own)
+            yield replace(
+                batch,
+                reads=reads,
+                skipped=skipped,
+                prepared=replace(prepared, images=prepared.images[: len(reads)]),
+                targets=self._targets(full),
+                pixels=[each.pixels for each in reads],
+            )
+            skipped = []
+
+    @functools.cached_property
+    def _of_any_size(self) -> bool:
+        """Whether texts keep their own lengths, so that few of a batch go together."""
+        return bool(self.pipeline.opened.input.shape == (None,))
+
+    def _differs(self, picture: Read, reads: Sequence[Read]) -> bool:
+        """Texts are read before it is known how long they are."""
+        return False
 
     def _check_shape(self, key: str, shape: tuple[int, ...]) -> None:
         """Texts have as many values as words, each its own number."""
 
     def _split(self, reads: Sequence[Read]) -> tuple[Any, list[Any]]:
-        """Read the texts of a full batch, and what else the model takes."""
-        texts = [text_of(read.pixels) for read in self._filled(reads)]
+        """Read the texts of a batch, and what else the model takes."""
+        texts = [text_of(read.pixels) for read in reads]
         return self.pipeline.opened.split(texts, self.pipeline.preprocess)
 
     def _without_unreadable(self, batch: Batch) -> Batch:

@@ -69,7 +69,7 @@ def open_texts(data: Any, pairs: bool) -> Source:
 def open_source(
     model: keras.Model, data: Any, preprocess: Preprocess, options: Mapping[str, Any]
 ) -> Source:
-    """Open the texts of a model of texts, or else pictures.
+    """Open the texts of a model of texts, or else pictures, videos or volumes.
 
     Args:
         model: The model.
@@ -83,7 +83,9 @@ def open_source(
     """
     opened = open_model(model)
     if not opened.is_text:
-        return open_data(data, **options, floats=True, window=split_window(preprocess)[0])
+        volumes = None if opened.others else opened.input.form
+        window = split_window(preprocess)[0]
+        return open_data(data, **options, floats=True, window=window, volumes=volumes)
     if opened.others and opened.input.behind is not None:
         names = ", ".join(repr(taken.name) for taken in opened.graph.inputs)
         raise ValueError(

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcam.data.example import Source
+from tfcam.data.example import VOLUMES, Source
 from tfcam.data.marks import check_same, marks
 from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
@@ -23,10 +23,11 @@ from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shard_explainer import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.text_explainer import TextExplainer
+from tfcam.streaming.volume_explainer import VolumeExplainer
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
 from tfcam.utils.digest import digest_arrays, digest_names
-from tfcam.utils.digest_value import digest_parts
+from tfcam.utils.digest_parts import digest_parts
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.versions import versions
 
@@ -81,9 +82,10 @@ def prepare_work(
     freeze = options["freeze"] and replicas == 1 and not isinstance(model, BlackBox)
     options = options | {"freeze": freeze, "preprocess": preprocess}
     pipeline = Explainer(model, **options).pipeline
-    of_text = source.unit is not None
+    of_volumes = source.unit == VOLUMES
+    of_text = source.unit is not None and not of_volumes
     if not of_text:
-        pipeline.opened.graph.check_one_image("stream")
+        pipeline.opened.graph.check_one_image("stream", volumes=True)
     elif verify and not isinstance(target, str | int | np.integer | None):
         raise ValueError(
             "verify=True tests of texts whether a class needs their words; the target "
@@ -108,7 +110,8 @@ def prepare_work(
             "A store holds one map of each picture, as the layer has it; got "
             f"{len(pipeline.engine.layers)} layers. Run stream once for each."
         )
-    explains = TextExplainer if of_text else ShardExplainer
+    kinds = {None: ShardExplainer, VOLUMES: VolumeExplainer}
+    explains = kinds.get(source.unit, TextExplainer)
     explainer = explains(pipeline, source, target, options["batch_size"], shard_size, verify)
     request = pipeline.engine.requests[0]
     digest = partial(
@@ -121,7 +124,9 @@ def prepare_work(
     told: dict[str, Any] = {"key": key, **digest_parts(key, model=model), **digest()}
     if window is not None:
         told |= {"picture_window": [*window]}
-    if of_text:
+    if of_volumes and (form := pipeline.opened.input.form):
+        told |= {"unit": VOLUMES, "volume": form.described}
+    elif of_text:
         told |= {"unit": source.unit, "vocabulary_digest": _vocabulary(pipeline)}
     return Work(explainer, _settings(explainer, options) | told, digest)
 
@@ -178,7 +183,7 @@ def take_up(store: Shards, source: Source, progress: bool | None) -> None:
     if ended := store.finished and source.count is None:
         places = itertools.chain(places, [sum(store.counts().values())])
     now = marks(source, places)
-    unit = "texts" if source.unit else "pictures"
+    unit = f"{source.kind}s"
     with progress_bar(source.count, "comparing", progress, unit) as advance:
         for row in rows:
             check_same(row.number, row.key, row.mark, next(now, None), unit)

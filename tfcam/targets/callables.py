@@ -37,13 +37,38 @@ def label(target: Any, pair: np.ndarray, labels: Sequence[str] | None) -> str | 
 def target_key(target: Any) -> Hashable:
     """What stands for a target, or a method's function, in a key: the same while it asks the same.
 
-    A callable of one's own is told by itself, or by its identity where it has no hash, and by the
-    plain values that it reads, which may change.
+    A callable of one's own is told by itself, or by its identity where it has no hash or can't be
+    compared, and by the plain values that it reads, which may change.
     """
     if target is None or type(target).__module__.startswith("tfcam.targets."):
         return tuple(map(target_key, target.targets)) if isinstance(target, Each) else target
-    own = target if getattr(type(target), "__hash__", None) else id(target)
-    return own, plain_state(target)
+    return _Own(target), plain_state(target)
+
+
+class _Own:
+    """A user's object in a key, whose own hash and comparison may fail, as of a frozen dataclass
+    that holds a list, or an array.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        try:
+            self._hash = hash(target)
+        except Exception:  # a user's code raises what it likes
+            self._hash = id(target)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Own):
+            return NotImplemented
+        if self._target is other._target:
+            return True
+        try:
+            return bool(self._target == other._target)
+        except Exception:
+            return False
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def changed(targets: Sequence[Any], keys: Sequence[Hashable]) -> set[int]:

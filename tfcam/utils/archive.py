@@ -85,6 +85,16 @@ class Archived:
     __hash__ = None  # type: ignore[assignment]
 
 
+def in_unit_range(heatmap: np.ndarray) -> bool:
+    """Tell whether all of a heatmap is in 0..1, up to rounding, and nothing NaN.
+
+    Example:
+        >>> in_unit_range(np.array([0.0, 1.0])), in_unit_range(np.array([0.0, np.nan]))
+        (True, False)
+    """
+    return bool(((heatmap >= -1e-3) & (heatmap <= 1 + 1e-3)).all())
+
+
 def save_archive(path: Path, result: Any) -> None:
     """Write a dataclass as ``.npz``, whole or not at all.
 

@@ -30,12 +30,14 @@ class Code(NamedTuple):
         globals: The globals that it reads.
         changed: The attributes, globals and variables outside that it sets or changes in place.
         changes_arguments: Whether it changes what it is given in place.
+        imports: The modules that it imports inside: of each how many folders up, and its name.
     """
 
     read: frozenset[str]
     globals: frozenset[str]
     changed: frozenset[str]
     changes_arguments: bool
+    imports: frozenset[tuple[int, str]]
 
 
 @functools.cache
@@ -57,7 +59,7 @@ def read_code(code: types.CodeType) -> Code:
     others = _others_names(steps)
     for step in steps:
         kind, name = step.kind, step.name
-        if kind in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+        if kind in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"):
             read.add(name)
         elif kind in ("LOAD_GLOBAL", "LOAD_NAME"):
             named.add(name)
@@ -76,7 +78,39 @@ def read_code(code: types.CodeType) -> Code:
         frozenset(named.union(*(part.globals for part in inner))),
         frozenset(changed.union(*(part.changed for part in inner))),
         changes_arguments or any(part.changes_arguments for part in inner),
+        frozenset(_imports(code)).union(*(part.imports for part in inner)),
     )
+
+
+def _imports(code: types.CodeType) -> list[tuple[int, str]]:
+    """Which modules code imports: what comes two steps before says how many folders up."""
+    steps = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
+    pairs = zip(steps, steps[2:], strict=False)
+    return [(level.argval, one.argval) for level, one in pairs if one.opname == "IMPORT_NAME"]
+
+
+def imported_modules(function: types.FunctionType) -> list[types.ModuleType]:
+    """List the modules that a function imports inside, as far as they are a user's and loaded.
+
+    Example:
+        >>> def call(x):
+        ...     import math
+        ...     return math.sin(x)
+        >>> imported_modules(call)  # of Python itself
+        []
+    """
+    package, names = function.__globals__.get("__package__") or "", set[str]()
+    for level, name in read_code(function.__code__).imports:
+        above = package.split(".")[: package.count(".") + 2 - level] if level else []
+        whole = ".".join([*above, *([name] if name else [])])
+        names |= {whole, whole.partition(".")[0]}  # ``import a.b`` gives a
+    modules = [sys.modules[name] for name in sorted(names & sys.modules.keys())]
+    return [one for one in modules if is_users_module(one)]
+
+
+def is_users_module(module: types.ModuleType) -> bool:
+    """Whether a user wrote a module: it is of no installed package."""
+    return not is_installed(getattr(module, "__file__", None), module.__name__)
 
 
 class _Step(NamedTuple):
@@ -167,3 +201,19 @@ def is_installed(file: str | None, module: str | None) -> bool:
     if file is None:
         file = getattr(sys.modules.get(root), "__file__", None)
     return bool({"site-packages", "dist-packages"} & set(Path(file or "").parts))
+
+
+def names_in(kind: type) -> frozenset[str]:
+    """What the methods of a class name, as far as users wrote it."""
+    own = [base for base in kind.__mro__ if not is_installed(None, base.__module__)]
+    members = [part for base in own for part in vars(base).values()]
+    functions = [part for part in members if isinstance(part, types.FunctionType)]
+    return frozenset().union(*(read_code(function.__code__).read for function in functions))
+
+
+def content_of(cell: types.CellType, empty: Any = None) -> Any:
+    """What a variable of a closure holds; ``empty`` where nothing is in it yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return empty

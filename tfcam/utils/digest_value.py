@@ -17,13 +17,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.utils.code_reading import (
+    content_of,
+    imported_modules,
     is_installed,
     is_plain_python,
+    is_users_module,
+    names_in,
     names_set_by_keras,
     read_code,
     state_of,
 )
 from tfcam.utils.digest import digest_arrays, digest_file
+from tfcam.utils.tokenizers import is_tokenizer, tokenizer_content
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
 _BUILTIN: tuple[type, ...] = (
@@ -46,8 +51,6 @@ _LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
 # What is another in each process, or says nothing of what a layer does: KerasHub lists layers by
 # their places in memory.
 _OF_THE_PROCESS = ("call", "history", "_functional_layer_ids")
-# What a tokenizer of KerasHub holds besides its settings; tables that are made of it tell no more.
-_OF_TOKENIZERS = ("merges", "proto", "vocabulary")
 
 
 class UntoldError(ValueError):
@@ -79,33 +82,6 @@ def digest_value(value: Any) -> str:
         raise UntoldError("it is nested too deeply") from None
 
 
-def digest_parts(key: str | None, **parts: Any) -> dict[str, str | None]:
-    """Digest what makes the results of a run, each part under its name.
-
-    Args:
-        key: What the user gives for it instead; then nothing is read.
-        parts: The parts.
-
-    Raises:
-        ValueError: If a part can't be told from others, and no key is given.
-
-    Example:
-        >>> digest_parts("mine", method=print)
-        {'method_digest': None}
-    """
-    digests: dict[str, str | None] = {}
-    for name, part in parts.items():
-        try:
-            digests[f"{name}_digest"] = None if key is not None else digest_value(part)
-        except UntoldError as error:
-            raise ValueError(
-                f"{name} can't be told from others, as {error}: a run that was stopped could go on "
-                "with something else. Give what you wrote a name, key='...', and another one "
-                "whenever you change it."
-            ) from None
-    return digests
-
-
 class _Digester:
     """Goes through a value, each object once: what refers to itself ends."""
 
@@ -113,6 +89,8 @@ class _Digester:
         self._hashed = hashlib.sha256()
         self._numbers: dict[int, int] = {}
         self._alive: list[Any] = []
+        self._names: frozenset[str] = frozenset()
+        self._known: dict[int, set[str]] = {}  # of modules
 
     def digest(self, value: Any) -> str:
         """Digest a value by itself."""
@@ -125,6 +103,8 @@ class _Digester:
     def _add(self, value: Any) -> None:
         if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
             self._say(type(value).__name__, value)
+        elif isinstance(value, types.ModuleType):
+            self._add_module(value)
         elif id(value) in self._numbers:
             self._say("again", self._numbers[id(value)])
         else:
@@ -155,8 +135,6 @@ class _Digester:
             self._add_all("member", type(value), value.name)
         elif isinstance(value, type):
             self._add_class(value)
-        elif isinstance(value, types.ModuleType):
-            self._add_module(value)
         elif isinstance(value, types.FunctionType):
             self._add_function(value)
         elif isinstance(value, types.CodeType):
@@ -175,24 +153,30 @@ class _Digester:
         elif isinstance(value, functools.cached_property):
             self._add_all("property", value.func)
         elif isinstance(value, keras.Operation):
-            self._add_operation(value)
+            with self._naming(names_in(type(value))):
+                self._add_operation(value)
         elif isinstance(value, dict | types.MappingProxyType):
             self._add_unordered("dict", value)
         elif isinstance(value, set | frozenset):
             self._add_unordered("set", dict.fromkeys(value))
         elif isinstance(value, list | tuple):
-            self._add_all(_kind(value), *value)
+            self._add_all("tuple" if isinstance(value, tuple) else "list", *value)
         elif isinstance(value, weakref.ref):
             self._add_all("reference", value())
         elif hasattr(value, "python_function"):  # of tf.function
             self._add_all("tf.function", value.python_function)
         else:
-            self._add_instance(value)
+            with self._naming(names_in(type(value))):
+                self._add_instance(value)
 
     # --- code -------------------------------------------------------------------------------
 
     def _add_function(self, function: types.FunctionType) -> None:
-        cells = [_cell(cell) for cell in function.__closure__ or ()]
+        with self._naming(read_code(function.__code__).read):
+            self._add_named(function)
+
+    def _add_named(self, function: types.FunctionType) -> None:
+        cells = [content_of(cell, "an empty cell") for cell in function.__closure__ or ()]
         state = [cells, function.__defaults__, function.__kwdefaults__]
         if is_installed(function.__code__.co_filename, function.__module__):
             self._say("function", function.__module__, function.__qualname__)
@@ -200,10 +184,11 @@ class _Digester:
                 self._add_all("made with", *state)
             return
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
+        code = read_code(function.__code__)
         self._add_all("function", function.__code__, *state, own)
-        for name in sorted(read_code(function.__code__).globals):
-            if name in function.__globals__:
-                self._add_all("global", name, function.__globals__[name])
+        for name in sorted(code.globals & function.__globals__.keys()):
+            self._add_all("global", name, function.__globals__[name])
+        self._add_all("imported", *imported_modules(function))
 
     def _add_code(self, code: types.CodeType) -> None:
         counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
@@ -223,9 +208,27 @@ class _Digester:
     def _add_module(self, module: types.ModuleType) -> None:
         file = getattr(module, "__file__", None)
         self._say("module", module.__name__, getattr(module, "__version__", None))
-        if file is not None and not is_installed(file, module.__name__):
+        if not is_users_module(module):
+            return
+        if file is not None:
             with contextlib.suppress(OSError):
                 self._say(digest_file(Path(file)))
+        # What code names there may be another while a program runs.
+        known = self._known.setdefault(id(module), set())
+        named = sorted(self._names & vars(module).keys() - known)
+        known |= {*named}
+        self._alive.append(module)
+        for name in named:
+            self._add_all("member", name, vars(module)[name])
+
+    @contextlib.contextmanager
+    def _naming(self, names: frozenset[str]) -> Iterator[None]:
+        """Add of modules what code names that names these."""
+        before, self._names = self._names, names
+        try:
+            yield
+        finally:
+            self._names = before
 
     # --- objects ----------------------------------------------------------------------------
 
@@ -251,9 +254,8 @@ class _Digester:
     def _add_operation(self, operation: keras.Operation) -> None:
         """Of a layer or model all but names and weights: a digest of these stands beside."""
         kind: type = type(operation)
-        if _is_tokenizer(operation):
-            content = {name: getattr(operation, name, None) for name in _OF_TOKENIZERS}
-            self._add_all("tokenizer", kind, operation.get_config(), content)
+        if is_tokenizer(operation):
+            self._add_all("tokenizer", kind, *tokenizer_content(operation))
             return
         keras_names, own = names_set_by_keras(kind), vars(operation)
         mine = {
@@ -301,18 +303,6 @@ class _Digester:
         self._add_all("outputs", *map(number, model.outputs))
 
 
-def _is_tokenizer(operation: Any) -> bool:
-    """Whether a layer is a tokenizer as KerasHub has it, with no code of somebody's own."""
-    kinds = [kind for kind in type(operation).__mro__ if kind.__name__ == "Tokenizer"]
-    hub = any(kind.__module__.startswith(("keras_hub.", "keras_nlp.")) for kind in kinds)
-    own = vars(operation).get("call") is not None
-    return hub and not own and is_installed(None, type(operation).__module__)
-
-
-def _kind(value: list[Any] | tuple[Any, ...]) -> str:
-    return "tuple" if isinstance(value, tuple) else "list"
-
-
 def _content(tensor: Any) -> np.ndarray:
     try:
         return np.asarray(tensor)
@@ -322,13 +312,6 @@ def _content(tensor: Any) -> np.ndarray:
 
 def _said(value: Any) -> str:
     return f"an object of {type(value).__module__}.{type(value).__qualname__}"
-
-
-def _cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return "an empty cell"
 
 
 def _is_readable(value: Any) -> bool:

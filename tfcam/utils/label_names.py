@@ -38,7 +38,7 @@ def _read_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         return json.loads(text) if path.suffix.lower() == ".json" else _lines(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or "it is no UTF-8 text, or no JSON"
         raise ValueError(
             "labels must be a list of texts, a dict of names and indices, 'imagenet', or a file, "

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import types
 import weakref
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfcam.utils.code_reading import is_installed, is_plain_python, read_code, state_of
+from tfcam.utils.code_reading import (
+    Code,
+    content_of,
+    imported_modules,
+    is_installed,
+    is_plain_python,
+    is_users_module,
+    names_in,
+    read_code,
+    state_of,
+)
 from tfcam.utils.digest import digest_arrays
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -83,12 +94,15 @@ class StateReader:
 
     Attributes:
         but: These names; they may be others for the next value.
+        names: What the code that has a value may read of modules in it.
         operations: The Keras layers and operations that were met.
     """
 
     def __init__(self, but: Collection[str] = (), layers: bool = False) -> None:
         self.but, self._layers = but, layers
+        self.names: Collection[str] = ()
         self._read: dict[int, Any] = {}  # kept, else another object could come to have an id
+        self._read_of: dict[int, set[str]] = {}  # of modules
         self.operations: list[Any] = []
 
     def state(self, value: Any) -> Hashable:
@@ -96,6 +110,8 @@ class StateReader:
         kind = type(value)
         if kind in _PLAIN_TYPES:
             return kind, repr(value) if kind in (float, complex) else value
+        if _is_module(value):
+            return self._module(value)
         if id(value) in self._read:
             return "again", id(value)
         if len(self._read) > _MOST:
@@ -131,8 +147,6 @@ class StateReader:
         if isinstance(value, keras.Operation):
             self.operations.append(value)
             return _same(value), self._settings(value) if self._layers else None
-        if isinstance(value, types.ModuleType):
-            return _same(value)
         if isinstance(value, type):
             return self.of_class(value) if is_users(value) else _same(value)
         if hasattr(value, "python_function"):  # of tf.function
@@ -163,26 +177,49 @@ class StateReader:
     def _function(self, function: types.FunctionType) -> Hashable:
         code = read_code(function.__code__)
         but = {*self.but, *code.changed}  # what it changes itself, such as a count, is no constant
-        free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        cells = self.states(_cell(cell) for name, cell in free if name not in but)
+        with self._naming(code.read):
+            return self._function_of(function, code, but)
+
+    def _function_of(self, function: types.FunctionType, code: Code, but: set[str]) -> Hashable:
+        closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        free = {name: content_of(cell) for name, cell in closure}
+        cells = self.states(
+            free[name] for name in free if name not in but or _is_module(free[name])
+        )
         held = (cells, self.state(function.__defaults__), self.state(function.__kwdefaults__))
         if is_installed(function.__code__.co_filename, function.__module__):
             return function.__code__, held
         known = function.__globals__
         # ``helpers.add(x)`` changes no module.
-        modules = {name for name in but & known.keys() if isinstance(known[name], types.ModuleType)}
+        modules = {name for name in but & known.keys() if _is_module(known[name])}
         names = sorted((code.globals & known.keys()) - (but - modules))
         read = tuple(self._named(known[name], code.read) for name in names)
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
         wrapped = self.state(vars(function).get("__wrapped__"))
-        return function.__code__, held, self.state(own), wrapped, read
+        inside = self.states(imported_modules(function))
+        return function.__code__, held, self.state(own), wrapped, read, inside
+
+    @contextlib.contextmanager
+    def _naming(self, names: Collection[str]) -> Iterator[None]:
+        """Read of modules what code names that names these."""
+        before, self.names = self.names, names
+        try:
+            yield
+        finally:
+            self.names = before
+
+    def _module(self, module: types.ModuleType) -> Hashable:
+        """Read what is named of a module, and was not yet."""
+        if not is_users_module(module):
+            return _same(module)
+        known = self._read_of.setdefault(id(module), set())
+        new = set(self.names) - known
+        known |= new
+        self._read[id(module)] = module
+        return _same(module), tuple(self.members(vars(module), new).items())
 
     def _named(self, value: Any, names: Collection[str]) -> Hashable:
-        """Read a global: of a module or class what the code that names it may read there."""
-        if isinstance(value, types.ModuleType):
-            if is_installed(getattr(value, "__file__", None), value.__name__):
-                return None
-            return tuple(self.members(vars(value), names).items())
+        """Read a global: of a class what the code that names it may read there."""
         if isinstance(value, type) and is_users(value):
             return self.of_class(value, names)
         return self.state(value)
@@ -208,7 +245,7 @@ class StateReader:
         """
         if names is None:
             names = [name for name in own if name == "__call__" or not name.startswith("__")]
-        chosen = [name for name in own if name in names and name not in self.but]
+        chosen = [n for n in own if n in names and (n not in self.but or _is_module(own[n]))]
         return {name: self.state(own[name]) for name in chosen}
 
     def _instance(self, value: Any, kind: type) -> Hashable:
@@ -216,8 +253,13 @@ class StateReader:
         if _root(kind) in _LIBRARIES and not namespace:
             return _same(value)
         own = state_of(value)
-        about = self.of_class(kind), tuple(self.members(own, own.keys()).items())
+        with self._naming(names_in(kind)):
+            about = self.of_class(kind), tuple(self.members(own, own.keys()).items())
         return about if namespace or is_plain_python(kind) else (*about, _same(value))
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType)
 
 
 def is_users(kind: type) -> bool:
@@ -239,10 +281,3 @@ def _same(value: Any) -> Hashable:
         return Same(value)
     except TypeError:  # there are no weak references to it
         return id(value)
-
-
-def _cell(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing is in it yet
-        return None

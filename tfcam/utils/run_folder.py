@@ -40,6 +40,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     file = folder / _LOCK
     if file.is_symlink():
         raise ValueError(f"{str(file)!r} must be no link: it would be written to. Remove it.")
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{str(file)!r} must be a file; it is a folder, a pipe or a device.")
     lock = filelock.FileLock(file)
     try:
         lock.acquire(timeout=0)  # the system lets go of it when the process is killed

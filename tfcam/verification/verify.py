@@ -12,7 +12,7 @@ from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import BATCH_SIZE, SEED
 from tfcam.engine.settings import Settings
 from tfcam.explainer.explainer import Explainer
-from tfcam.images.window import Window
+from tfcam.images.window import AppliedWindow, Window
 from tfcam.metrics.checks import Heatmap, checked_fraction
 from tfcam.metrics.imputation import Fill
 from tfcam.metrics.probing import Probe
@@ -135,7 +135,7 @@ def verify(
     if isinstance(explanation, Explanation) and target is None:
         target = _target(explanation)
     own = preprocess if explainer is None else explainer.pipeline.preprocess
-    if image is None and isinstance(own, Window):
+    if image is None and isinstance(own, Window) and not isinstance(own, AppliedWindow):
         raise ValueError(
             "verify needs the values that the tfcam.images.Window is of: an explanation keeps its "
             "picture as 0..255. Give image=, or leave the window out."

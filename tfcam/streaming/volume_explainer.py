@@ -1,0 +1,29 @@
+"""Shard after shard of videos or volumes explained: what is otherwise than of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tfcam.streaming.shard_explainer import Batch, ShardExplainer
+
+
+class VolumeExplainer(ShardExplainer):
+    """Explains shards of videos or volumes, which the network takes as they are given."""
+
+    def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
+        return image, None
+
+    def _ready(self, batch: Batch) -> Batch:
+        full = self._filled(batch.reads)
+        prepared = self.pipeline.prepare([read.pixels for read in full])
+        return replace(
+            batch,
+            prepared=replace(prepared, images=prepared.images[: len(batch.reads)]),
+            targets=self._targets(full),
+            pixels=[read.pixels for read in batch.reads] if self.verify else [],
+        )
+
+    def _check_shape(self, key: str, shape: tuple[int, ...]) -> None:
+        """Maps of videos of several lengths have several shapes: each is written with its own."""
