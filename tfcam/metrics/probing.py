@@ -129,6 +129,8 @@ class Probe:
         targets: (B,) int32, the classes; -1 where the target is a callable, and -3 where the model
             has one number that is no class.
         probabilities: (B,) float32, of the unchanged images.
+        unchanged: (B, C) float32, the probabilities of all their classes, where classes are
+            explained.
         preprocessing: What was done to the pictures, in words.
         prepared: The images as they were prepared, with what to mind of them.
 
@@ -230,20 +232,6 @@ class Probe:
         ]
         return np.concatenate([np.zeros(0, np.float32), *probabilities])
 
-    @property
-    def unchanged(self) -> np.ndarray:
-        """The probabilities (B, C) of every class of the unchanged images.
-
-        Raises:
-            ValueError: If no class is explained.
-        """
-        self._check_classes()
-        return self._unchanged
-
-    def _check_classes(self) -> None:
-        if not self._is_class.all():
-            raise ValueError("This probe asks for a callable's number; it has no classes.")
-
     def class_probabilities(
         self, variants: Variants, index: Sequence[int] | np.ndarray
     ) -> np.ndarray:
@@ -259,7 +247,8 @@ class Probe:
         Raises:
             ValueError: As a call does, or if no class is explained.
         """
-        self._check_classes()
+        if not self._is_class.all():
+            raise ValueError("This probe asks for a callable's number; it has no classes.")
         parts = []
         for answer in self._answers(variants, self._checked(index)):
             self._numbers(answer.images, answer.values, self._callable_scores(answer))
@@ -299,7 +288,7 @@ class Probe:
             self.pairs = np.where(self._is_class[:, np.newaxis], predicted, self.pairs)
         self.targets = self.pairs[:, 0]
         self.probabilities = self._numbers(images, values, scores)
-        self._unchanged = self._probabilities(values)
+        self.unchanged = self._probabilities(values) if self._is_class.all() else values
 
     def _numbers(self, images: np.ndarray, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Choose the numbers (n,): the probabilities of classes, the scores of callables."""
