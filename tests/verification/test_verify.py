@@ -11,6 +11,7 @@ from scipy import stats
 import tfcam
 from tests.networks import snapshot
 from tests.tolerances import ROUNDED
+from tfcam.metrics import Probe
 from tfcam.metrics.hiding import Hiding
 from tfcam.metrics.moves import moved_maps, permutation_p
 from tfcam.metrics.removal_test import Marks, judged
@@ -362,3 +363,18 @@ def test_what_does_not_fit_is_refused_with_what_to_do(demo):
         tfcam.verify(demo, explanation, draws=0)
     with pytest.raises(ValueError, match="fraction"):
         tfcam.verify(demo, explanation, fraction=2)
+
+
+def test_each_question_asks_in_full_batches(demo, monkeypatch):
+    """But for its last batch: what a network computes to fill one up is time for nothing."""
+    asked, batches = [], Probe._batches
+
+    def counted(*given):
+        for images, batch in batches(*given):
+            asked.append(len(images))
+            yield images, batch
+
+    monkeypatch.setattr(Probe, "_batches", counted)
+    tfcam.verify(demo, tfcam.explain(demo, STAR), draws=19, batch_size=16)
+    assert sum(count < 16 for count in asked) <= 6  # the picture itself, and five questions
+    assert sum(count == 16 for count in asked) >= 2

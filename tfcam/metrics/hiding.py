@@ -42,7 +42,7 @@ class Hiding:
         image = probe.inputs[place]
         everything = np.ones(image.shape[:-1], bool)
         filled = [impute(image, everything, fill) for fill in fills]
-        whole = probe.class_probabilities(image[np.newaxis], [place])[0] if plain else None
+        whole = probe.unchanged[place] if plain else None
         return cls(probe, place, filled, whole)
 
     @property

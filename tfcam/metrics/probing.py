@@ -129,6 +129,8 @@ class Probe:
         targets: (B,) int32, the classes; -1 where the target is a callable, and -3 where the model
             has one number that is no class.
         probabilities: (B,) float32, of the unchanged images.
+        unchanged: (B, C) float32, the probabilities of all their classes, where classes are
+            explained.
         preprocessing: What was done to the pictures, in words.
         prepared: The images as they were prepared, with what to mind of them.
 
@@ -286,6 +288,7 @@ class Probe:
             self.pairs = np.where(self._is_class[:, np.newaxis], predicted, self.pairs)
         self.targets = self.pairs[:, 0]
         self.probabilities = self._numbers(images, values, scores)
+        self.unchanged = self._probabilities(values) if self._is_class.all() else values
 
     def _numbers(self, images: np.ndarray, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Choose the numbers (n,): the probabilities of classes, the scores of callables."""

@@ -135,10 +135,11 @@ def of_stability(again: Again | None, hiding: Hiding, seed: int, advance: Advanc
     question = "Is it stable?"
     if again is None:
         return Check(question, UNDECIDED, _MISSING)
-    similarities, total = [], 0
-    for changed, shift in _changes(hiding, seed):
-        total += 1
-        if _same_answer(hiding, changed):
+    pictures, shifts = zip(*_changes(hiding, seed), strict=True)
+    similarities, total = [], len(pictures)
+    same = _same_answers(hiding, np.stack(pictures))
+    for changed, shift, counts in zip(pictures, shifts, same, strict=True):
+        if counts:
             back = ndimage.shift(again.map(changed), [-s for s in shift], order=0, mode="nearest")
             similarities.append(spearman(again.own, back))
         advance(1)
@@ -238,9 +239,9 @@ def _changes(hiding: Hiding, seed: int) -> Iterator[tuple[np.ndarray, tuple[int,
             yield ndimage.shift(image, (*shift, 0), order=0, mode="nearest"), shift
 
 
-def _same_answer(hiding: Hiding, image: np.ndarray) -> bool:
-    """Tell whether the most likely class is that of the picture; of other targets, always."""
+def _same_answers(hiding: Hiding, images: np.ndarray) -> np.ndarray:
+    """Tell of which images the most likely class is that of the picture; other targets', always."""
     if hiding.answer is None:
-        return True
-    (values,) = hiding.probe.class_probabilities(image[np.newaxis], [hiding.place])
-    return int(values.argmax()) == hiding.answer
+        return np.ones(len(images), bool)
+    values = hiding.probe.class_probabilities(images, np.full(len(images), hiding.place))
+    return np.asarray(values.argmax(axis=1) == hiding.answer)
