@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The others are slow; where they are a product of two things or more, of a method and a kind of
     model, say, or it says ``rest="product"``, they are marked "product" instead, and are no part of
-    ``.ci/run``.
+    ``.ci/run``. With ``kept="slow"`` those n are slow.
     """
     items.sort(key=lambda item: [item.path.stem == name for name in _LONGEST], reverse=True)
     cases: dict[tuple[object, str], list[pytest.Item]] = {}
@@ -71,9 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for several in cases.values():
         thinned = several[0].get_closest_marker("thinned")
         (count,), told = thinned.args, thinned.kwargs.get("rest")
+        kept_as = thinned.kwargs.get("kept")
         kept = {index * len(several) // count for index in range(count)}
         for index, item in enumerate(several):
-            if index not in kept:
+            if index in kept and kept_as is not None:
+                item.add_marker(getattr(pytest.mark, kept_as))
+            elif index not in kept:
                 factors = len(list(item.iter_markers("parametrize")))
                 requests = item.path.stem == "test_wrong_requests"  # each is a kind of its own
                 rest = "product" if factors > 1 and not requests else "slow"

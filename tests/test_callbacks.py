@@ -380,6 +380,7 @@ def test_a_training_that_diverges_is_not_ended_by_it(tmp_path):
     assert "not_finite" in {each.code for each in look.explanations[0].findings}
 
 
+@pytest.mark.slow
 def test_files_are_read_once(tmp_path):
     path = tmp_path / "picture.png"
     Image.fromarray(np.full((40, 30, 3), 128, np.uint8)).save(path)
@@ -430,7 +431,7 @@ def volume_network(frames=None):
 
 
 @pytest.mark.parametrize("form", ["array", "without channel", "integers", "of several lengths"])
-@pytest.mark.thinned(2, rest="slow")
+@pytest.mark.thinned(1, rest="slow")
 def test_volumes_are_drawn_as_plot_draws_them(form, tmp_path):
     model, rng = volume_network(), np.random.default_rng(2)
     given = rng.normal(0, 50, (2, 4, SIZE, SIZE, 1)).astype("float32")
@@ -558,6 +559,7 @@ def test_texts_are_drawn_as_their_words(tmp_path, monkeypatch):
     assert {tag for _, tag in found} == {"explain/text_01", "explain/text_02"}
 
 
+@pytest.mark.slow
 def test_what_strings_are_the_model_says(tmp_path):
     """Texts in an array, and at a layer; of pictures they are files, told before an epoch."""
     model, texts, labels = reader()

@@ -633,6 +633,7 @@ def test_the_gradient_of_a_saturated_probability_underflows_in_float16():
     assert codes[-2:] == ["saturated", "float16_underflow"]
 
 
+@pytest.mark.slow
 def test_a_callable_is_scaled_as_well():
     result, codes = explained(half(kernel=1e-13), target=lambda outputs: outputs[:, 0])
     assert codes[-1] == "float16_underflow"

@@ -197,6 +197,7 @@ def test_images_are_taken_as_the_model_takes_them(form, rng):
     assert history["attention_loss"] == pytest.approx([wanted.mean()], rel=1e-4)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("output", ["kind", "age"])
 def test_labels_of_several_outputs(output, rng):
     """A class of one, a number of the other, which its own loss tells: what raises it is shown."""
@@ -308,6 +309,7 @@ def test_one_step_is_that_of_both_losses_by_hand(rng):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_no_weight_is_training_without_it(rng):
     model, images, masks, labels = case(rng)
     plain = keras.models.clone_model(model)
@@ -319,6 +321,7 @@ def test_no_weight_is_training_without_it(rng):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_it_learns_to_look_where_it_is_told(rng):
     model, images, masks, labels = case(rng)
     made = learner(model, weight=5.0)

@@ -44,6 +44,7 @@ def test_count():
 }
 
 
+@pytest.mark.slow
 def test_a_seed_draws_the_same_and_more_of_the_same():
     few, many = mutants.draw(20, 1), mutants.draw(60, 1)
     assert few == many[:20]

@@ -142,6 +142,7 @@ def test_a_kind_is_one_solid_piece(kind: str) -> None:
         assert (parts(mask), parts(~mask)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_convex_kinds_fill_their_hull_and_the_others_do_not() -> None:
     for seed in range(5):
         share = {kind: hull_share(one(kind, seed, size=512).masks[0]) for kind in KINDS}

@@ -163,6 +163,7 @@ def run(*arguments):
     return found.stdout
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_names_the_file():
     explain = ("explain", "a.png", "--model", "shapes")
     for options, name in {
@@ -180,6 +181,7 @@ def test_what_is_asked_for_names_the_file():
     assert len(made()) == 9
 
 
+@pytest.mark.slow
 def test_two_comparisons_are_two_files():
     run("compare", "a.png", "--model", "shapes", "--target", "star", "--target", "heart")
     run("compare", "a.png", "--model", "shapes", "--method", "cam", "--target", "star")

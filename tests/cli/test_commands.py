@@ -213,7 +213,7 @@ def test_a_layer_by_name_and_by_index(shapes):
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
-@pytest.mark.thinned(4, rest="product")
+@pytest.mark.thinned(1, rest="product")
 def test_every_method(shapes, method):
     (record,) = json.loads(explained("a.png", "--method", method, "--json", "--output", "out"))
     assert (record["method"], record["file"]) == (method, f"out/a_{method}.png")
@@ -228,6 +228,7 @@ def test_several_layers_are_fused(shapes):
     assert len(saved("--layer", "all_convolutions").parts) > 2
 
 
+@pytest.mark.slow
 def test_options_of_the_method_are_read():
     result = saved("--method", "smooth_grad", "--option", "samples=2", "--option", "squared=True")
     assert (result.options["samples"], result.options["squared"]) == (2, True)
@@ -399,6 +400,7 @@ def asked(monkeypatch):
     return given
 
 
+@pytest.mark.slow
 def test_compare_draws_one_figure_and_prints_the_table(asked, shapes):
     options = ["--method", "grad_cam", "--method", "layer_cam", "--target", "star", "--target", "0"]
     result = run("compare", "a.png", *options, "--output", "out.png", "--shared-scale")
@@ -428,6 +430,7 @@ def test_both_sides_are_drawn_and_named(shapes):
         np.testing.assert_allclose(np.asarray(image, float), wanted, atol=1)
 
 
+@pytest.mark.slow
 def test_compare_takes_repeated_layers_and_hands_options_on(asked):
     Path("labels.txt").write_text("\n".join(LABELS))
     options = [
@@ -448,6 +451,7 @@ def test_compare_takes_repeated_layers_and_hands_options_on(asked):
     assert (asked["preprocess"], asked["labels"]) == ("unit", LABELS)
 
 
+@pytest.mark.slow
 def test_compare_takes_several_models(asked, shapes):
     shapes.save("mine.keras")
     result = run("compare", "a.png", "--model", "mine.keras")  # and shapes

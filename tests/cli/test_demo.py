@@ -39,6 +39,7 @@ def test_agreement_by_hand(explained):
     assert mean == Agreement("grad_cam", pytest.approx((1 + 1 / 3) / 4), 0.5)
 
 
+@pytest.mark.slow
 def test_the_demos_maps_lie_on_the_shapes():
     figure, rows = run_demo(seed=77, count=12)
     assert [row.method for row in rows] == list(SHOWN)
@@ -53,6 +54,7 @@ def test_the_demos_maps_lie_on_the_shapes():
     assert sum(bool(re.fullmatch(r"probability [\d.e-]+", each)) for each in said) == 3
 
 
+@pytest.mark.slow
 def test_each_classs_map_lies_on_its_own_shape():
     scenes = [tfcam.scenes.draw_scene(900 + seed, shapes=2) for seed in range(40)]
     explainer = tfcam.Explainer(tfcam.demo_model())

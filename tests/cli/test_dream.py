@@ -44,6 +44,7 @@ def test_a_channel_and_a_layer(here, shapes):
     assert tfcam.Dream.load(here / "all.npz") == wanted
 
 
+@pytest.mark.slow
 def test_from_a_picture_it_is_a_deep_dream(here, shapes):
     scene = tfcam.scenes.draw_scene(1).image
     Image.fromarray(scene).save("scene.png")

@@ -30,6 +30,7 @@ def run(*arguments):
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_evaluate_prints_the_means_and_what_was_left_out_and_writes_a_report(pictures):
     options = ["--method", "cam", "--metric", "energy", "--metric", "box_iou", "--target", "label"]
     files = ["--to", "kept", "--html", "report.html", "--parquet", "all.parquet"]
@@ -48,6 +49,7 @@ def test_evaluate_prints_the_means_and_what_was_left_out_and_writes_a_report(pic
     assert "other settings (seed: 0 there, 1 now)" in other.stderr
 
 
+@pytest.mark.slow
 def test_recommend_prints_a_sentence_and_a_table(pictures):
     found = run(
         "recommend",

@@ -71,6 +71,7 @@ def test_every_command_of_a_door_is_checked():
     assert set(COMMANDS) - set(BEHIND) == {"demo", "methods", "metrics", "rate", "ratings"}
 
 
+@pytest.mark.slow
 def test_help_is_narrow_and_loads_no_tensorflow():
     code = """
 import sys
@@ -209,6 +210,7 @@ def test_what_has_a_flag_is_no_option_of_the_method():
             read_method_options([text], options)
 
 
+@pytest.mark.slow
 def test_options_change_what_is_explained(at_work):
     Image.fromarray(tfcam.scenes.draw_scene(1).image).save("a.png")
     line = "explain a.png --model shapes --json --score probability --eigen --augment --freeze"

@@ -32,6 +32,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["explain-dataset", *arguments])
 
 
+@pytest.mark.slow
 def test_a_folder_is_explained_and_a_summary_ends_it():
     asked = ("shapes", "pictures", "--to", "maps", "--method", "layer_cam", "--batch-size", "2")
     found = run(*asked, "--target", "star")
@@ -48,6 +49,7 @@ def test_a_folder_is_explained_and_a_summary_ends_it():
     assert again.stdout.splitlines() == ["Nothing was left to do.", second, third]
 
 
+@pytest.mark.slow
 def test_options_of_the_method_are_taken():
     options = ("--method", "score_cam", "--option", "channels=4", "--layer", "features")
     assert run("shapes", "pictures", "--to", "maps", *options).exit_code == 0

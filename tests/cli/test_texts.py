@@ -18,6 +18,7 @@ def run(*words):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_a_file_is_named_by_the_method_that_was_used(at_work):
     """Of a bag of words that is another than of other texts, which only the model tells."""
     counting(output_mode="multi_hot").save("bag.keras")
@@ -30,6 +31,7 @@ def test_a_file_is_named_by_the_method_that_was_used(at_work):
     assert (again.exit_code, "is there already" in again.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_texts_are_measured_beside_maps_that_know_nothing(at_work):
     counting(output_mode="multi_hot").save("bag.keras")
     Path("texts.txt").write_text("bob lives\nbob met a bob\n")
@@ -41,6 +43,7 @@ def test_texts_are_measured_beside_maps_that_know_nothing(at_work):
     assert "baselines must be one of random_words, first_words" in refused.stderr
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("command", ["diagnose", "explain", "verify"])
 def test_a_window_is_told(at_work, command):
     """Twelve bits in a file of sixteen, and how they became pixels."""

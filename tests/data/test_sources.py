@@ -265,6 +265,7 @@ def test_what_tensorflow_datasets_does_not_have_says_how_to_get_it(tmp_path):
         open_data("mnist", data_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_stanford_dogs(data):
     source = open_data("stanford_dogs", data_dir=data / "tensorflow_datasets")
     *_, last = source.read(236)

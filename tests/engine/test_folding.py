@@ -121,7 +121,7 @@ def test_channels_may_come_first():
         ("EfficientNetB0", 49),
     ],
 )
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_networks_give_the_same(name, runs):
     """Every normalisation of a convolution is gone; none is that of an untrained network."""
     keras.utils.set_random_seed(0)

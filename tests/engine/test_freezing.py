@@ -25,7 +25,7 @@ PICTURES = [tfcam.scenes.draw_scene(seed).image for seed in range(2)]
 
 
 @pytest.mark.parametrize("method", sorted(networks.METHODS))
-@pytest.mark.thinned(2, rest="product")
+@pytest.mark.thinned(1, rest="product")
 def test_every_method_gives_the_same(method):
     options = {"method": method, **QUICK.get(method, {})}
     make, pictures = tfcam.demo_model, PICTURES
@@ -43,6 +43,7 @@ def test_every_method_gives_the_same(method):
         assert (other.target, other.findings) == (one.target, one.findings)
 
 
+@pytest.mark.slow
 def test_training_on_is_not_followed():
     network = networks.flat()
     inputs = networks.pictures(2)

@@ -94,6 +94,7 @@ def test_numbers_are_those_of_the_metrics_called_by_hand(shapes, data, result, m
     assert rows.loc[method, "mean"] == pytest.approx(float(counted.result()), abs=0.05)
 
 
+@pytest.mark.slow
 def test_numbers_of_the_model_are_those_of_the_metrics_called_by_hand(shapes, data):
     some = data[:3]
     asked = [("insertion", {"steps": 5}), ("road", {"fractions": [0.5]}), "average_drop", "entropy"]
@@ -281,6 +282,7 @@ def test_samples_of_a_set_level_metric_count_each_picture_as_often_as_drawn(rng)
     assert float(counted.metric.result()) == pytest.approx(mean)  # as it was before
 
 
+@pytest.mark.slow
 def test_mean_curves_and_what_is_kept_come_back_from_an_archive(rng, tmp_path):
     tally = Tally({"v1": lambda: wsol.MaxBoxAccuracy(version=1)}, 0)
     curves = rng.random((5, 11))
@@ -692,6 +694,7 @@ def test_other_pictures_are_another_run(shapes, tmp_path, kind, place):
     tfcam.evaluate(shapes, pictures(None), to=tmp_path / "run", **asked)
 
 
+@pytest.mark.slow
 def test_other_functions_and_explainers_are_another_run(shapes, tmp_path):
     def explainer(power):
         return lambda images, classes: [
@@ -766,7 +769,7 @@ def test_damaged_files_of_a_run_are_told(shapes, tmp_path, name, content):
         tfcam.evaluate(shapes, [tfcam.scenes.draw_scene(1).image], **asked)
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("boxes", [None, np.zeros((0, 4), np.float32)])
 def test_without_boxes_it_is_said_that_there_are_none(boxes, shapes):
     pictures = [Example(str(seed), tfcam.scenes.draw_scene(seed).image, boxes) for seed in range(2)]
@@ -823,6 +826,7 @@ def test_a_file_of_another_evaluation_of_the_same_pictures_is_refused(tmp_path, 
         )
 
 
+@pytest.mark.slow
 def test_rows_that_have_changed_places_are_refused(tmp_path):
     pictures = [draw_scene(1).image] * 4
     asked = {"methods": ["grad_cam"], "metrics": ["gini"], "batch_size": 2, "progress": False}

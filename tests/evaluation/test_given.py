@@ -79,6 +79,7 @@ def test_floats_are_measured_as_they_are(model, wanted, form, preprocess):
     assert rows["target"].tolist() == LABELS.tolist()
 
 
+@pytest.mark.slow
 def test_recommend_and_stream_take_pairs_too(model, tmp_path):
     methods = ["grad_cam", "layer_cam"]
     found = tfcam.recommend(model, FORMS["one-hot labels"], methods=methods, progress=False)
@@ -91,6 +92,7 @@ def test_recommend_and_stream_take_pairs_too(model, tmp_path):
     np.testing.assert_allclose(store[5].heatmap, wanted.heatmap, atol=2e-3)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: {x.name: x}])
 def test_a_model_that_wraps_its_one_input(model, wanted, wrap):
     wrapped = keras.Model(wrap(model.inputs[0]), model.outputs[0])
@@ -113,6 +115,7 @@ def test_what_stands_beside_pictures():
         zip_pair(({"a": PICTURES, "b": PICTURES}, LABELS))
 
 
+@pytest.mark.slow
 def test_thirteen_channels_with_boxes_in_a_report(tmp_path):
     inputs = keras.Input((12, 12, 13))
     x = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")(inputs)

@@ -143,6 +143,7 @@ def test_consistency_of_repeated_pairs():
     assert 0 < found["low"][0] < 0.5 < found["high"][0] < 1
 
 
+@pytest.mark.slow
 def test_metrics_that_prefer_what_people_prefer():
     scenes = [
         tfcam.Example(f"{n}", one.image, mask=one.masks[0])

@@ -163,6 +163,7 @@ def test_what_is_best_and_whether_it_is_sure():
     assert found.sentence in found._repr_html_()
 
 
+@pytest.mark.slow
 def test_too_few_pictures_are_said_to_prove_nothing():
     # The smallest p of three pictures is 2 / 2^3.
     pictures = [tfcam.scenes.draw_scene(seed).image for seed in range(3)]
@@ -201,6 +202,7 @@ def test_a_map_that_is_no_number_on_most_pictures_is_no_matter_for_others():
     assert "best on these 8 pictures" in found.sentence
 
 
+@pytest.mark.slow
 def test_a_method_without_any_number_is_named_and_one_picture_has_no_interval():
     """It would be missing from the table, and nobody told."""
 

@@ -35,6 +35,7 @@ def corner(outputs):
     return tf.reduce_sum(outputs[:, :4, :4, 2], axis=[1, 2])
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("target", [tfcam.Segmentation(1), corner, tfcam.Difference(2, 0)])
 def test_the_numbers_are_those_of_explain_and_the_metric(unet, target):
     """By hand: the maps of explain, whose deletion is measured on the same score."""

@@ -11,6 +11,7 @@ from tests.metrics.test_words import additive, sigmoid
 TEXTS = [("a good film", 1), ("a bad film a", 0), ("good bad film", 1), ("film good a a", 1)]
 
 
+@pytest.mark.slow
 def test_methods_are_measured_beside_maps_that_know_nothing():
     result = tfcam.evaluate(additive(), TEXTS, target=1, seed=1)
     assert set(result.summary.metric) == {
@@ -46,6 +47,7 @@ def test_the_label_of_each_text_may_be_explained():
     assert np.isfinite(plain.table.value).all()
 
 
+@pytest.mark.slow
 def test_the_share_that_is_supported_is_that_of_verify():
     model, texts = additive(8), ["a good film a a a a a", "a bad film a a a a a", "a good film"]
     asked = {"target": 1, "metrics": ["supported"], "methods": ["occlusion"], "seed": 0}
@@ -82,6 +84,7 @@ def test_the_best_method_and_layer_of_texts_is_recommended():
         tfcam.recommend(additive(), TEXTS, metrics=["road"])
 
 
+@pytest.mark.slow
 def test_texts_come_as_a_file_and_as_a_data_set(tmp_path):
     (tmp_path / "texts.txt").write_text("\n".join(text for text, _ in TEXTS))
     options = {"methods": ["occlusion"], "baselines": [], "metrics": ["deletion"]}

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from keras import layers
 
@@ -31,6 +32,7 @@ def codes(result):
     return dict(zip(result.findings["code"], result.findings["pictures"], strict=True))
 
 
+@pytest.mark.slow
 def test_what_an_explanation_says_is_counted(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3)).astype("float32")
     model = network(Shuffled())
@@ -48,6 +50,7 @@ def test_what_an_explanation_says_is_counted(tmp_path):
         assert "to mind of 5 of 5 pictures: place_unknown: Where in the picture" in told
 
 
+@pytest.mark.slow
 def test_only_the_pictures_that_it_is_true_of_are_counted(tmp_path):
     """Prepared twice, of 12 bits in a file of 16; and a run that was stopped remembers."""
     model = network(layers.Rescaling(1 / 255))
@@ -62,6 +65,7 @@ def test_only_the_pictures_that_it_is_true_of_are_counted(tmp_path):
     assert not codes(tfcam.evaluate(model, bright, **ASKED))
 
 
+@pytest.mark.slow
 def test_a_number_and_a_probability_are_named():
     inputs = keras.Input((12, 12, 3))
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(layers.Rescaling(1 / 255)(inputs))

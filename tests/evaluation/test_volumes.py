@@ -86,6 +86,7 @@ def examples(count=4):
     return [Example(f"{n}", one, label=0, mask=inside) for n, (one, inside) in enumerate(drawn)]
 
 
+@pytest.mark.slow
 def test_methods_are_compared_on_volumes(tmp_path):
     """The network's own map lies on the object; the random one does not; the page shows both."""
     asked = {"methods": ["grad_cam", "cam"], "target": "label", "progress": False}
@@ -127,6 +128,7 @@ def test_metrics_of_pictures_are_refused_by_name(name):
         tfcam.evaluate(by_hand(), examples(2), metrics=[name], progress=False)
 
 
+@pytest.mark.slow
 def test_boxes_of_volumes_are_left_out_with_the_reason():
     wrong = Example("boxed", volume()[0], boxes=np.float32([[0, 0, 2, 2]]))
     flat = Example("flat", volume()[0], mask=np.ones(SIDES[1:], bool))
@@ -137,6 +139,7 @@ def test_boxes_of_volumes_are_left_out_with_the_reason():
     assert "picture's size (4, 6, 5); got (6, 5)" in result.skipped["reason"][0]
 
 
+@pytest.mark.slow
 def test_videos_of_several_lengths_and_whole_segmentations():
     """A video of each length is measured with those of its own; a callable is explained, too."""
     model = by_hand(3)

@@ -124,7 +124,7 @@ def test_the_average_equals_the_replica(rng):
 # --- augment=True ---------------------------------------------------------------------------
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("target", [None, 1])
 @pytest.mark.parametrize(
     ("method", "layer"),
@@ -153,6 +153,7 @@ def test_the_augmented_map_is_the_average_over_views(method, layer, target):
     np.testing.assert_allclose(results[0].heatmap, shown, atol=ROUNDED)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", ["grad_cam", "score_cam", "integrated_gradients", "deconvnet"])
 def test_a_mirrored_image_has_the_mirrored_map(method):
     """The views of an image are those of its mirror image: so for any network."""
@@ -168,6 +169,7 @@ def test_a_mirrored_image_has_the_mirrored_map(method):
     assert relative(other, plain[:, :, ::-1]) > 1e-2
 
 
+@pytest.mark.slow
 def test_the_symmetry_holds_for_several_targets_layers_and_methods():
     model, x = networks.flat(), networks.pictures(1)[0]
     for options in (
@@ -197,6 +199,7 @@ def test_each_of_several_targets_is_augmented_as_if_alone():
         assert relative(again.raw, alone.raw) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_batch_is_augmented_in_parts():
     model, x = networks.flat(), networks.pictures(5)
     target = [0, 1, 2, None, lambda outputs: outputs[:, 0]]

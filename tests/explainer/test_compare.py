@@ -89,7 +89,7 @@ def test_top_classes_of_one_image_take_one_forward_pass(counted):
 
 
 @pytest.mark.parametrize("name", networks.METHODS)
-@pytest.mark.thinned(2, rest="product")
+@pytest.mark.thinned(1, rest="product")
 def test_many_targets_of_one_image_are_each_by_itself(name):
     model, x = networks.flat(), networks.pictures(1)[0]
     targets = [2, Difference(0, 1), None]
@@ -111,7 +111,7 @@ def test_many_targets_of_one_image_are_each_by_itself(name):
 
 
 @pytest.mark.parametrize("name", networks.METHODS)
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_every_cell_is_what_explain_gives(name):
     model, x = networks.flat(), networks.pictures(1)[0]
     found = compare(model, x, methods=["grad_cam", name], targets=[0, 2])
@@ -164,6 +164,7 @@ def test_a_map_of_pixels_is_the_same_for_every_layer():
     assert found.columns == ("first", "features")
 
 
+@pytest.mark.slow
 def test_nothing_is_changed():
     model, x = networks.flat(), networks.pictures(1)
     before = networks.snapshot(model, x)

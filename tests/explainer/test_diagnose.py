@@ -101,6 +101,7 @@ def test_the_output_and_the_dtypes_are_told():
     assert own.facts["explained"].startswith("<lambda>, ")
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_a_transformer(prefix):
     found = tfcam.diagnose(networks.vit(prefix), networks.pictures(1)[0], target=1)

@@ -33,7 +33,7 @@ def wanted():
 
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("kind", networks.KINDS)
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_every_kind_gives_the_flat_models_map_and_is_left_as_it_was(kind, call, wanted):
     model, inputs = networks.make(kind), networks.pictures(2)
     before = networks.snapshot(model, inputs)
@@ -75,6 +75,7 @@ def test_tensorflows_own_softmax_and_relu_are_found(call, wanted):
     assert results[0].score_kind == "logit"
 
 
+@pytest.mark.slow
 def test_the_default_is_the_class_that_the_model_predicts():
     model, inputs = networks.flat(), networks.pictures(6)
     kernel, bias = model.get_layer("head").get_weights()
@@ -192,6 +193,7 @@ def test_a_callable_that_holds_the_model_does_not_keep_it_alive():
     assert reference() is None
 
 
+@pytest.mark.slow
 def test_two_threads_explain_two_models_while_a_third_predicts():
     model, other, inputs = networks.flat(), networks.make("subclassed"), networks.pictures(2)
     wanted = tfcam.explain(model, inputs, "second", target=0).raws
@@ -370,6 +372,7 @@ def test_pictures_come_back_in_their_own_size(rng):
         _ = results.heatmaps
 
 
+@pytest.mark.slow
 def test_a_bar_counts_what_one_picture_takes(shapes, capfd):
     picture = tfcam.scenes.draw_scene(0).image
     tfcam.explain(shapes, picture, method="score_cam", channels=4, progress=True)

@@ -36,7 +36,7 @@ def assert_equal(made, results, tolerance=TOLERANCE):
 
 
 @pytest.mark.parametrize("method", sorted({*ONE_PASS} - networks.OF_ATTENTION))
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1, kept="slow", rest="product")
 def test_every_method_of_one_pass_is_exported(method, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model(), method=method, labels=tfcam.scenes.KINDS)
     serve = exported(explainer, tmp_path)
@@ -47,6 +47,7 @@ def test_every_method_of_one_pass_is_exported(method, tmp_path):
         assert [each.decode() for each in made["label"].numpy()] == [e.label for e in results]
 
 
+@pytest.mark.slow
 def test_attention_is_exported(tmp_path):
     from tests.kinds import KINDS
 
@@ -73,7 +74,7 @@ def test_attention_is_exported(tmp_path):
         (1, {"layer": ["stem_relu", "features"], "fuse": "tanh_max"}),
     ],
 )
-@pytest.mark.thinned(2, rest="product")
+@pytest.mark.thinned(1, rest="product")
 def test_what_is_explained_is_exported(target, options, tmp_path):
     kinds = [str(each) for each in tfcam.scenes.KINDS]
     if target == tfcam.Difference("star", "ring"):
@@ -86,7 +87,7 @@ def test_what_is_explained_is_exported(target, options, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (200, 150), (300, 400), (520, 700)])
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_pictures_of_other_sizes_are_brought_to_the_models_as_the_explainer_does(size, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model())
     serve = exported(explainer, tmp_path)
@@ -99,7 +100,7 @@ def test_pictures_of_other_sizes_are_brought_to_the_models_as_the_explainer_does
     assert made["class"].numpy().tolist() == [each.target for each in results]
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("mode", ["raw", "unit", "tf", "torch", "caffe"])
 def test_preprocessing_is_inside(mode, tmp_path):
     explainer = tfcam.Explainer(networks.flat(), "features", preprocess=mode)
@@ -174,7 +175,7 @@ def test_only_an_empty_folder_or_an_export_makes_way(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"model", "file", "empty", "link"}
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("before", [False, True])
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, before):
     explainer = tfcam.Explainer(tfcam.demo_model())
@@ -267,6 +268,7 @@ def test_what_can_not_be_exported_is_told(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize(
     ("length", "method"), [(6, "grad_cam"), (None, "gradient_input"), (None, "saliency")]
 )

@@ -107,7 +107,7 @@ def test_a_model_is_run_once_for_all_layers(monkeypatch):
 
 
 @pytest.mark.parametrize("target", range(8))
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1, kept="slow", rest="product")
 def test_every_class_of_the_embedded_network_is_found(shapes, target):
     made = tfcam.dream(shapes, target, steps=128)
     assert made.scores[0] >= 10 * abs(made.start[0])
@@ -116,6 +116,7 @@ def test_every_class_of_the_embedded_network_is_found(shapes, target):
     assert made.probabilities[0] == pytest.approx(float(probability), abs=1e-5)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("preset", ["plain", "yosinski"])
 def test_presets_raise_the_objective_tenfold(shapes, preset):
     made = tfcam.dream(shapes, "heart", preset=preset, labels=KINDS, steps=64)
@@ -149,6 +150,7 @@ def test_the_same_seed_gives_the_same_picture_bit_for_bit(shapes):
     assert (first.seed, other.seed) == (4, 5)
 
 
+@pytest.mark.slow
 def test_several_pictures_differ_and_each_has_its_curve(shapes):
     made = tfcam.dream(shapes, 6, count=3, steps=12)
     assert made.images.shape == (3, 128, 128, 3)
@@ -221,6 +223,7 @@ def test_pictures_of_other_channels(channels):
     assert fourier.scores[0] > fourier.start[0]
 
 
+@pytest.mark.slow
 def test_channels_first_is_the_same_dream():
     images = []
     for order in ("channels_last", "channels_first"):
@@ -235,7 +238,7 @@ def test_channels_first_is_the_same_dream():
 
 
 @pytest.mark.parametrize("kind", sorted(networks.KINDS))
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1, kept="slow", rest="product")
 def test_every_kind_of_model_dreams_alike_and_is_left_as_it_was(kind):
     model = networks.make(kind)
     before = networks.snapshot(model, networks.pictures(), predict=False)
@@ -248,6 +251,7 @@ def test_every_kind_of_model_dreams_alike_and_is_left_as_it_was(kind):
     assert made.score_kind == "logit"
 
 
+@pytest.mark.slow
 def test_half_precision_climbs_as_full_precision_does():
     half = networks.in_policy("mixed_float16", networks.flat)
     networks.with_weights(half)
@@ -286,6 +290,7 @@ def test_of_several_outputs_one_is_named():
         tfcam.dream(model, 1, **options)
 
 
+@pytest.mark.slow
 def test_of_a_layer_that_ends_in_a_softmax_the_logit_is_taken():
     model = networks.flat()
     options = {"preprocess": "tf", "steps": 3}
@@ -355,6 +360,7 @@ def test_it_saves_and_loads_back_equal(shapes, tmp_path):
         tfcam.Dream.load(tmp_path / "heart.png")
 
 
+@pytest.mark.slow
 def test_it_shows_what_it_is(shapes):
     made = tfcam.dream(shapes, "heart", labels=KINDS, steps=3, count=5)
     lines = repr(made).splitlines()
@@ -373,6 +379,7 @@ def test_it_shows_what_it_is(shapes):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_a_result_can_not_be_changed(shapes):
     made = tfcam.dream(shapes, 0, steps=1)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -441,6 +448,7 @@ def test_not_inside_a_tf_function():
         tf.function(lambda: tfcam.dream(linear(), 0, preprocess="unit"), autograph=False)()
 
 
+@pytest.mark.slow
 def test_own_transforms_and_parametrisations_are_taken():
     def still(seed, size):
         return tf.eye(3)

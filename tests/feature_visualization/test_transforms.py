@@ -71,6 +71,7 @@ def test_without_strength_nothing_changes(none, images):
     assert apply_transforms(images, [], 5, tf.constant(2)) is images
 
 
+@pytest.mark.slow
 def test_jitter_moves_by_whole_pixels_to_all_sides(images):
     seen = set()
     for number in range(200):
@@ -85,6 +86,7 @@ def test_jitter_moves_by_whole_pixels_to_all_sides(images):
     np.testing.assert_allclose(moved[:, :, -1], 0.5, atol=ROUNDED)
 
 
+@pytest.mark.slow
 def test_scale_and_rotation_are_drawn_from_their_whole_range():
     factors, angles = [], []
     for number in range(200):
@@ -122,6 +124,7 @@ def test_transforms_follow_each_other(images):
     np.testing.assert_allclose(both, wanted, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_and_each_step_and_place_draws_anew(images):
     x = tf.constant(images)
     every = [Jitter(3), Rotate(20), Jitter(3)]

@@ -184,7 +184,7 @@ def written(figure):
     return [each for each in texts if each.get_text().strip()]
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("name", FIGURES)
 def test_letters_can_be_read_at_the_width_of_a_notebook(name):
     figure = FIGURES[name]()
@@ -195,7 +195,7 @@ def test_letters_can_be_read_at_the_width_of_a_notebook(name):
         assert each.get_fontsize() * shown >= SMALLEST, (each.get_text(), each.get_fontsize())
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("name", FIGURES)
 def test_maps_have_a_colour_bar(name):
     figure = FIGURES[name]()

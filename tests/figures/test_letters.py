@@ -21,7 +21,7 @@ def printed(figure):
 
 
 @pytest.mark.parametrize("target", range(len(ODD)), ids=map(ascii, ODD))
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_a_label_is_drawn_as_it_is(target, tmp_path):
     found = tfcam.explain(tfcam.demo_model(), PICTURE, target=target, labels=ODD)
     wanted = drawable(ODD[target]).strip()

@@ -203,6 +203,7 @@ def test_a_text_is_words_on_their_colours():
     axes.figure.canvas.draw()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("own", [True, False])
 def test_words_stay_inside_and_do_not_run_into_each_other(own):
     words = RNG.choice(["a", "film", "wonderfully", "x" * 200, "W" * 30, ""], 90)
@@ -460,7 +461,7 @@ def test_a_comparison_of_series_is_a_table():
 # --- several, and both signs ----------------------------------------------------------------
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("kind", KINDS)
 def test_several_are_drawn_one_below_the_other(kind, tmp_path):
     results = Explanations([KINDS[kind](label=name) for name in ("one", "two")])

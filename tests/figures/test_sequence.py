@@ -74,6 +74,7 @@ def test_a_page_holds_every_column_with_words_and_needs_no_other_file(layers, tm
     assert 'type="range" min="0" max="5"' in text
 
 
+@pytest.mark.slow
 def test_a_label_can_not_end_the_script(layers, tmp_path):
     bad = tfcam.Comparison(layers.rows, ("</script><b>", *layers.columns[1:]), layers.cells)
     text = bad.save(tmp_path / "layers.html").read_text("utf-8")

@@ -88,6 +88,7 @@ def test_it_says_what_the_other_doors_say(demo, made):
     assert made._repr_html_().count("<h2>") == 9
 
 
+@pytest.mark.slow
 def test_a_number_a_series_and_a_black_box_have_their_pages():
     x = keras.Input((12, 12, 3))
     pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, activation="relu")(x))

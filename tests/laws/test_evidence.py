@@ -96,7 +96,7 @@ def pairs():
 BOUNDS = {"score_cam": 0.93}
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("method", CASES)
 def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     """The pointing game on the shape's own pixels, without a tolerance, as tfcam demo plays it.
@@ -109,6 +109,7 @@ def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     assert own >= BOUNDS.get(method, 0.95)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", CASES[:-1])
 def test_the_maximum_hardly_ever_lies_on_the_other_shape(pairs, method, record):
     """Measured: score_cam 0.025, the others 0."""
@@ -148,6 +149,7 @@ def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record):
         assert similarity > SPECIFIC
 
 
+@pytest.mark.slow
 def test_gated_gradients_show_the_other_shape_as_well(pairs, record):
     """Measured: grad_cam 0.03, guided_backprop 0.44, deconvnet 1.01 of the own shape's energy."""
     spill = {each: pairs.spill(each) for each in ("grad_cam", "guided_backprop", "deconvnet")}
@@ -204,7 +206,7 @@ def likeness(results):
         ("finer_cam", (), 0.45),
     ],
 )
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(1)
 def test_the_energy_lies_in_the_box_of_the_animal(both_animals, method, options, margin, record):
     for result in both_animals(method, options):
         own, other = shares(result.heatmap, result.label)

@@ -100,6 +100,7 @@ class Executed:
         return Path.touch, (self.file,)
 
 
+@pytest.mark.slow
 def test_no_code_in_a_file_is_run(explanation, dream, tmp_path):
     mark = tmp_path / "executed"
     for result, name in ((explanation, "raw"), (dream, "curve")):
@@ -195,6 +196,7 @@ def test_what_is_larger_is_read_where_that_is_said(explanation, tmp_path):
     assert load_archive(tmp_path / "a.npz", tfcam.Explanation) == explanation
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
 @pytest.mark.parametrize("name", ["settings.json", "done.json", "maps-00000.parquet"])
 def test_a_pipe_in_a_store_is_not_waited_for(tmp_path, name):

@@ -43,7 +43,7 @@ def with_a_series():
     return networks.seeded(keras.Model([image, series], layers.Dense(3, name="head")(x)))
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("method", PIXELS[:-1])
 def test_a_second_input_may_change_its_length(method):
     explainer = tfcam.Explainer(with_a_series(), method=method)
@@ -108,7 +108,7 @@ def changing():
     }
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("kind", changing())
 @pytest.mark.parametrize("method", ["grad_cam", "saliency", "guided_backprop", "ablation_cam"])
 def test_a_target_is_taken_as_it_is_now(kind, method):
@@ -345,6 +345,7 @@ def test_a_method_that_is_stored_anew_under_its_name_is_the_new_one(monkeypatch)
     np.testing.assert_allclose(found[3], 3 * found[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_array_among_the_options_is_taken_as_it_is_now():
     model, baseline = networks.flat(), np.zeros((1, 12, 12, 3), np.float32)
     explainer = tfcam.Explainer(model, method="expected_gradients", baselines=baseline, samples=4)
@@ -443,6 +444,7 @@ def as_alone(how, method, texts, tolerance):
     return traced
 
 
+@pytest.mark.slow
 def test_one_trace_serves_texts_of_all_lengths():
     """But those of one word, whose length reads as an axis that there is not."""
     assert set(as_alone("open", "gradient_input", TEXTS, 1e-6)) == {None, 1}
@@ -456,12 +458,14 @@ def test_one_trace_serves_texts_of_all_lengths_by_any_method(method):
     assert set(as_alone("open", method, TEXTS, 1e-6)) == {None, 1}
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("how", ["or", "nine"])
 def test_a_layer_whose_code_reads_the_length_is_traced_for_each(how):
     """Where it is open, such code goes another way; what comes out would be of no text."""
     assert 9 in as_alone(how, "gradient_input", TEXTS[:2], 1e-6)
 
 
+@pytest.mark.slow
 def test_words_are_hidden_by_one_trace_whatever_their_number():
     model, lengths = of_words("open")
     maps = [tfcam.explain(model, text, method="occlusion") for text in TEXTS[:4]]
@@ -474,6 +478,7 @@ def test_words_are_hidden_by_one_trace_whatever_their_number():
         assert own.probabilities[0] == pytest.approx(likely.max(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_text_is_what_it_is_alone_beside_longer_ones(tmp_path):
     """Nothing masks what would fill it up: in a mean over the words each position counts."""
     model, texts = of_words("open")[0], TEXTS[:4]
@@ -490,6 +495,7 @@ def test_a_text_is_what_it_is_alone_beside_longer_ones(tmp_path):
         assert erased.probabilities[number] == pytest.approx(float(likely), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_text_is_what_it_is_alone_beside_pairs_of_other_lengths():
     strings = [keras.Input((1,), dtype="string", name=name) for name in ("first", "second")]
     means = []

@@ -50,7 +50,7 @@ def measured(evaluation):
     return table[table.metric == "energy"].set_index("image")["value"].to_dict()
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_evaluate(model, options):
     chosen = {"methods": ["grad_cam"], "metrics": ["energy"], "baselines": ()}
@@ -63,7 +63,7 @@ def test_evaluate(model, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_recommend(model, options):
     chosen = {"methods": ["grad_cam", "layer_cam"], "metrics": ["deletion"], "preprocess": "unit"}
     found = tfcam.recommend(model, PICTURES, layers=["block0"], **chosen, **options)
@@ -73,7 +73,7 @@ def test_recommend(model, options):
     assert not np.allclose(found.evaluation.table["value"], others["value"])
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("which", ["left", "right"])
 def test_evaluate_and_recommend_of_a_model_with_several_inputs(which):
     model, sides = as_list(), {"left": 12, "right": 8}
@@ -107,6 +107,7 @@ def annotate(file, name, x0, y0, x1, y1):
     )
 
 
+@pytest.mark.slow
 def test_recommend_finds_annotations_that_lie_elsewhere(tmp_path):
     model = tfcam.demo_model()
     drawn = [tfcam.scenes.draw_scene(seed) for seed in range(3)]
@@ -129,7 +130,7 @@ def test_recommend_finds_annotations_that_lie_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, {"augment": True}, {"eigen": True}], ids=str)
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_stream(model, options, tmp_path):
     chosen = {"preprocess": "unit", "method": "grad_cam", "batch_size": 2}
     store = tfcam.stream(model, PICTURES[:3], to=tmp_path, **chosen, **options)
@@ -212,7 +213,7 @@ def test_randomisation_of_one_of_several_inputs(which):
 @pytest.mark.parametrize(
     "options", [*OPTIONS, {"augment": True}, {"eigen": True}, {"labels": list("abc")}], ids=str
 )
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_the_callback(model, options, tmp_path):
     trained = keras.models.clone_model(model)
     trained.set_weights(model.get_weights())
@@ -254,6 +255,7 @@ def test_layers_lists_what_an_input_and_a_grid_allow():
         tfcam.layers(tokens, grid=9)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("progress", [True, False])
 def test_what_takes_long_shows_a_bar_where_it_is_asked_for(progress, capsys, tmp_path):
     model = networks.make("sequential")

@@ -67,6 +67,7 @@ def test_every_door_has_the_papers_order(door, tmp_path):
     np.testing.assert_allclose(scale_row([result])[0], result.heatmap, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_so_has_what_is_exported(tmp_path):
     tfcam.Explainer(MODEL, "second", **ASKED).export(tmp_path / "export", target=0)
     serve = tf.saved_model.load(str(tmp_path / "export")).signatures["serving_default"]

@@ -40,7 +40,7 @@ def compiled_model():
 
 @pytest.mark.parametrize("method", ["grad_cam", "guided_backprop", "smooth_grad_cam_pp"])
 @pytest.mark.parametrize("make", [compiled_call, compiled_model])
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_models_that_xla_compiles_have_the_flat_models_map(make, method):
     inputs, options = networks.pictures(2), CHEAP.get(method, {})
     asked = {"layer": "second", "target": [0, 2], "method": method, **options}
@@ -54,7 +54,7 @@ def test_models_that_xla_compiles_have_the_flat_models_map(make, method):
     assert networks.snapshot(model, inputs) == before
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("policy", TOLERANCES)
 def test_calls_as_they_run_traced_and_by_xla_agree(policy):
     model, inputs = networks.in_policy(policy, networks.flat), networks.pictures(2)
@@ -76,7 +76,7 @@ def test_calls_as_they_run_traced_and_by_xla_agree(policy):
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
-@pytest.mark.thinned(2, rest="product")
+@pytest.mark.thinned(1, rest="product")
 def test_a_batch_is_its_images_one_by_one_in_parts_or_not(method):
     """Noise too: a seed gives each image the same, whatever it is computed with."""
     model, inputs, targets = networks.flat(), networks.pictures(3), [0, 2, 1]

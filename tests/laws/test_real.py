@@ -69,6 +69,7 @@ def test_two_hundred_photos_are_recognised_and_explained(data, mobilenet):
         assert result.findings == (), file
 
 
+@pytest.mark.slow
 def test_the_laws_of_cam_hold_with_real_weights(data, mobilenet):
     files = sorted((data / "images/classic").glob("*.jpg"))
     bias = mobilenet.layers[-1].get_weights()[1]

@@ -64,6 +64,7 @@ def test_large_gradients_do_not_overflow_in_half_precision(name, runs):
     np.testing.assert_allclose(found.raws, wanted.raws, rtol=5e-3, atol=1e-2)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("name", ["saliency", "integrated_gradients", "guided_backprop"])
 def test_half_precision_of_single_layers_is_seen(name):
     """Gradients of 1e-8 underflow in float16, wherever the float16 is."""
@@ -156,6 +157,7 @@ def test_a_stored_function_is_its_method(name):
     assert by_function[0].method == name
 
 
+@pytest.mark.slow
 def test_rollout_takes_no_list_of_layers():
     model, x = networks.vit(), networks.pictures(1)[0]
     assert tfcam.Explainer(model, method="attention_rollout").layer is None
@@ -195,7 +197,7 @@ def test_every_view_of_finer_cam_has_the_same_contrast():
 
 @pytest.mark.parametrize("dtype", ["float64", "uint8"])
 @pytest.mark.parametrize("name", networks.METHODS)
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(1)
 def test_preprocessing_may_return_any_kind_of_number(name, dtype):
     picture = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
     found = tfcam.explain(

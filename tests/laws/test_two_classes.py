@@ -227,6 +227,7 @@ def test_the_faithfulness_of_each_side_is_that_of_its_probability():
     assert drop == pytest.approx(np.maximum(before - after, 0) / before, abs=1e-5)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("labels", [np.array([0, 1]), np.float32([[0], [1]]), np.eye(2)])
 def test_evaluate_and_recommend_explain_the_labels(labels):
     model, images = network(), pictures()
@@ -281,7 +282,7 @@ def test_the_callback_takes_the_labels_of_fit(labels):
     assert history["explain_pointing_game"] == [1.0]
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("kind", ["sigmoid", "a logit"])
 @pytest.mark.parametrize("form", [(2,), (2, 1)])
 def test_the_attention_loss_looks_at_the_map_of_each_label(kind, form):
@@ -388,6 +389,7 @@ def test_a_mask_of_one_channel_has_two_classes(activation, score):
 # --- a logit or a number --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_linear_unit_is_is_asked_of_loss_labels_and_target():
     _, picture = pictures()
     dark = pictures()[0]

@@ -509,7 +509,7 @@ def test_a_model_that_can_not_be_explained_says_why(case, door, model_of):
         assert look(model) == before
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("method", ["saliency", "smooth_grad", "integrated_gradients"])
 def test_an_exported_network_is_still_explained_at_its_input(method, model_of):
     """The maps are those of the probabilities of the network as it was; its logits are inside."""
@@ -847,6 +847,7 @@ def test_floats_of_any_kind_without_a_batch_axis(dtype, model_of):
     np.testing.assert_allclose(found.raw, wanted.raw, rtol=1e-4 if exact else 0.2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_url_of_a_local_server_is_explained(model_of, place):
     model, _ = model_of("flat")
     found = tfcam.explain(model, f"{place[1]}/image", preprocess="unit")

@@ -176,7 +176,7 @@ def hand():
     return networks.hand_set(), image
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 def test_hand_computed_maps(hand, call):
     model, image = hand
@@ -270,7 +270,7 @@ OF_SCALE = ("grad_cam_pp", "smooth_grad_cam_pp", "score_cam")
 
 
 @pytest.mark.parametrize("name", [n for n in networks.METHODS if n != "finer_cam"])
-@pytest.mark.thinned(6)
+@pytest.mark.thinned(1)
 def test_logits_scaled_by_a_number_leave_the_heatmap_as_it_is(name):
     model, x = networks.flat(), networks.pictures(2)
     before = tfcam.explain(model, x, target=[0, 2], method=name).heatmaps

@@ -117,6 +117,7 @@ def test_of_a_quadratic_network_the_midpoint_is_exact(steps):
     assert relative(found.raws, images().astype(np.float64) ** 2 * kernel[:, 1] / 9) < ROUNDED
 
 
+@pytest.mark.thinned(1)
 @law("complete but for the reported error", "integrated_gradients")
 @pytest.mark.parametrize("kind", ["softplus", "relu"])
 def test_the_error_shrinks_with_the_steps(kind):
@@ -201,6 +202,7 @@ def test_expected_gradients_equal_the_replica(baselines, seed):
         assert result.measured["completeness_error"] == pytest.approx(error, abs=1e-4)
 
 
+@pytest.mark.slow
 @law("of one baseline: integrated gradients", "expected_gradients")
 def test_of_one_baseline_they_are_integrated_gradients():
     model, x = bent(), images()
@@ -219,6 +221,7 @@ def test_expected_gradients_of_a_linear_network():
         assert abs(each.measured["completeness_error"]) < ROUNDED * np.abs(each.raw).sum()
 
 
+@pytest.mark.slow
 @law("its error shrinks with the samples", "expected_gradients")
 def test_the_error_of_expected_gradients_shrinks_with_the_samples():
     model, x = pixelwise(layers.ReLU(), layers.ReLU()), 2 * images(1)
@@ -231,6 +234,7 @@ def test_the_error_of_expected_gradients_shrinks_with_the_samples():
     assert error(3) > 30 * error(1200)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("kind", ["pictures", None])
 def test_expected_gradients_of_a_batch_are_those_of_single_images(kind):
     model, x = bent(), images(3)
@@ -285,6 +289,7 @@ def test_parts_of_a_difference_are_differences_of_parts(target):
     np.testing.assert_allclose(errors[2], np.subtract(errors[1], errors[0]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_callable_may_treat_each_image_in_its_own_way():
     model, x = bent(), images(3)
 
@@ -324,6 +329,7 @@ def test_smooth_grad_of_a_linear_network_is_saliency(noise):
     assert relative(found.raws, explained(linear(), images(), "saliency").raws) < ROUNDED
 
 
+@pytest.mark.thinned(1)
 @law("= saliency without noise", "smooth_grad")
 @pytest.mark.parametrize("samples", [1, 6])
 def test_smooth_grad_without_noise_is_saliency(samples):
@@ -344,7 +350,7 @@ def test_a_seed_repeats_and_another_differs():
 
 
 @pytest.mark.parametrize("method", ["smooth_grad", "integrated_gradients", "deconvnet"])
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_the_size_of_a_batch_changes_nothing(method):
     model, x = networks.flat(), networks.pictures(5)
     target = [0, 1, 2, 0, 1]
@@ -388,6 +394,7 @@ def test_deconvnet_is_the_gradient_where_no_relu_stops_anything():
         assert relative(explained(model, x, method).raws, plain) < ROUNDED
 
 
+@pytest.mark.slow
 def test_hand_computed_maps():
     model, x = networks.hand_set(), np.zeros((2, 2, 2), np.float32)
     x[..., 0], x[..., 1] = [[1, 0], [0, 3]], [[0, 2], [0, 0]]

@@ -98,6 +98,7 @@ def noise(count=2):
     return np.random.default_rng(4).normal(0, 1, (count, 9, 9, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 @law("epsilon to 0: gradient times input on ReLU networks", "lrp")
 def test_of_relus_it_is_gradient_times_input():
     model, x = rectified(), noise()
@@ -117,7 +118,7 @@ def test_what_is_lost_is_what_the_biases_gave():
 
 @law("all is kept where biases get nothing", "lrp")
 @pytest.mark.parametrize("first", [None, "flat", "box"])
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_all_is_kept_where_biases_get_nothing(first):
     model, x = rectified(), noise()
     composite = Composite(dense="zplus", first=first, conserves=True)
@@ -151,6 +152,7 @@ def test_a_batch_normalisation_is_merged(kind, composite):
     assert relative(found, wanted) < 1e-4
 
 
+@pytest.mark.slow
 @law("linear in the target", "lrp")
 def test_it_is_linear_in_the_target():
     model, x = rectified(), noise()
@@ -159,6 +161,7 @@ def test_it_is_linear_in_the_target():
     assert relative(both, one - other) < 1e-4
 
 
+@pytest.mark.slow
 def test_of_a_product_the_signal_takes_all_and_two_signals_half_each():
     first, second = (lambda x: x[:, 0, 0, :1] + 0), (lambda x: x[:, 0, 0, 1:] + 0)
     gated = by_hand(lambda x: first(x) * ops.sigmoid(second(x)), 3, 0.5)
@@ -202,6 +205,7 @@ def test_a_batch_gives_what_single_images_give(kind, composite):
         assert relative(each.raw, alone.raw) < 1e-4  # denominators near 0 enlarge rounding
 
 
+@pytest.mark.slow
 def test_a_heatmap_shows_what_speaks_for_the_class():
     (result,) = shared(rectified(), noise(1), composite="epsilon")
     total = np.maximum(result.raw.sum(-1), 0)
@@ -278,7 +282,7 @@ def test_gates_of_squeeze_and_excite_take_nothing():
 
 @law("of a layer, epsilon to 0: HiResCAM on ReLU networks", "lrp")
 @pytest.mark.parametrize("layer", ["re_lu", "add", "concatenate", "max_pooling2d"])
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 def test_of_a_layer_it_is_activations_times_gradients(layer):
     """What passes the layer by, as around one side of a residual, is not counted."""
     model, x = rectified(), noise()
@@ -292,6 +296,7 @@ def test_of_a_layer_it_is_activations_times_gradients(layer):
         assert result.raw.sum(dtype=np.float64) == pytest.approx(kept, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_of_tokens_relevance_lies_on_their_grid():
     model = networks.vit(size=(12, 16))
     x = np.random.default_rng(4).normal(0, 1, (2, 12, 16, 3)).astype("f4")
@@ -318,6 +323,7 @@ def test_compare_explains_the_layers_that_are_given():
     assert (one.layer, one.raw.shape) == (None, (12, 12, 3))
 
 
+@pytest.mark.slow
 def test_several_layers_together_leave_it_a_map_of_pixels():
     """What is fused or recommended of a list is as it was: ``compare`` takes each by itself."""
     model, x = networks.flat(), networks.pictures(1)
@@ -362,6 +368,7 @@ def of_one_function(times):
     return function
 
 
+@pytest.mark.slow
 def test_a_function_of_two_convolutions_is_not_one_of_them():
     """x = (1, 2), W = ((1, 3), (1, -1)), s = 2 z_1 - z_2 as in two_layers; then W twice."""
     assert by_hand(of_one_function(1), 1, 2, composite="epsilon_plus") == pytest.approx((1, 4))

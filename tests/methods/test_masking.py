@@ -148,6 +148,7 @@ def test_windows_are_a_seventh_by_default_and_go_by_half_of_that():
     np.testing.assert_allclose(found, total / count, atol=rounding(squares.sum()))
 
 
+@pytest.mark.slow
 def test_windows_of_several_sizes_are_averaged_by_their_largest_value():
     model, x = small(), images(1)[0]
     one, two = (occluded(model, x, window=size).raw for size in (2, 4))
@@ -190,6 +191,7 @@ def test_a_network_that_sees_nothing_has_an_empty_map():
     assert result.heatmap.max() == 0 or np.ptp(result.raw) < 1e-5
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", ["occlusion", "rise"])
 def test_a_batch_gives_what_single_images_give(method):
     model, x = small(), images(3)
@@ -296,6 +298,7 @@ def test_superpixels_are_those_of_scikit_image_colours_as_eyes_see_them(channels
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("name", ["slic", "quickshift"])
 def test_superpixels_of_a_scene_show_the_shape(name):
     scene = tfcam.scenes.draw_scene(1)
@@ -460,7 +463,7 @@ DOORS = [("occlusion", {"window": 3}), ("rise", {"masks": 20})]
 
 
 @pytest.mark.parametrize("method", DOORS, ids=str)
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_every_door_shows_the_same_map(method, tmp_path):
     model, pictures = (
         networks.flat(),
@@ -492,6 +495,7 @@ def test_every_door_shows_the_same_map(method, tmp_path):
         assert value == pytest.approx(metrics.energy(each.heatmap, boxes), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_explainer_masks_in_its_graph_and_leaves_the_model_as_it_was():
     model, x = networks.flat(), networks.pictures(2)
     before = networks.snapshot(model, x)

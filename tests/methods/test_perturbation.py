@@ -618,7 +618,7 @@ def test_a_callable_of_score_cam_may_too(weights, score):
     assert relative(raws(model, x, "score_cam", target=by_image, **options), wanted) < 1e-5
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("method", [*LOOPING, "finer_cam"])
 def test_the_size_of_a_batch_changes_nothing(method):
     model, x = small(), images(5)

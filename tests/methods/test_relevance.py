@@ -63,6 +63,7 @@ def test_deep_lift_equals_the_replica(baseline):
         assert relative(result.raw, wanted) < ROUNDED
 
 
+@pytest.mark.slow
 @law("functions of two numbers by hand", "deep_lift")
 def test_by_hand():
     """Products share evenly, maxima up to the larger of both, softmax by its secant."""
@@ -179,13 +180,14 @@ def test_it_is_complete(kind, score, baseline):
 
 
 @pytest.mark.parametrize("prefix", [0, 1])
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_it_is_complete_on_a_transformer(prefix):
     model = networks.vit(prefix=prefix, size=(12, 16))
     x = np.random.default_rng(1).normal(0, 1, (2, 12, 16, 3)).astype("float32")
     assert_complete(model, x)
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_single_images_give():
     model, x = network("gated"), np.random.default_rng(4).normal(0, 1, (3, 9, 9, 3)).astype("f4")
     together = lifted(model, x, [0, 1, 2])

@@ -91,6 +91,7 @@ def test_what_cancels_is_drawn_empty_and_said(make, method):
     assert CODE not in codes(other)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_what_cancels_in_half_precision(policy):
     keras.config.set_dtype_policy(policy)
@@ -108,6 +109,7 @@ def test_what_cancels_in_half_precision(policy):
     assert CODE not in codes(shown)
 
 
+@pytest.mark.slow
 def test_every_door_leaves_it_empty(tmp_path):
     model = seeded(attention_pooling(), 4)
     options = {"preprocess": None, "layers": ["explained", "features"]}

@@ -7,6 +7,7 @@ import tfcam
 from tests import networks
 
 
+@pytest.mark.slow
 def test_a_map_of_segments_is_an_option_at_every_door(tmp_path):
     model, picture = networks.flat(), np.random.default_rng(0).integers(0, 255, (12, 12, 3), "u1")
     own = np.arange(144).reshape(12, 12) // 24

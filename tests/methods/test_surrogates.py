@@ -151,6 +151,7 @@ def test_sampled_values_come_near_and_their_error_says_how_near():
     assert better.measured["standard_error"] < 0.75 * found[0].measured["standard_error"]
 
 
+@pytest.mark.slow
 def test_choices_are_drawn_by_the_kernel_each_with_its_complement():
     asked = []
 

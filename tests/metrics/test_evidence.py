@@ -93,6 +93,7 @@ def test_ranks_that_differ_by_rounding_are_equal(rng):
 # The formulas
 
 
+@pytest.mark.slow
 def test_infidelity_with_loops(probe, maps):
     found = infidelity(probe, maps, samples=9, side=2, seed=3, scaled=False)
     fitted = infidelity(probe, maps, samples=9, side=2, seed=3)
@@ -104,6 +105,7 @@ def test_infidelity_with_loops(probe, maps):
         assert fitted[i] == pytest.approx(min(tried), rel=1e-3, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_infidelity_of_a_linear_model_by_hand(linear):
     probe, given = linear
     options = {"samples": 30, "side": 3}
@@ -227,6 +229,7 @@ def test_series_have_one_side(rng, metric, options):
     np.testing.assert_allclose(metric(probe, series * weights, **options), wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_saliency_map_is_told_from_its_negative_on_the_embedded_network():
     scenes = [tfcam.scenes.draw_scene(seed).image for seed in range(3)]
     model = tfcam.demo_model()

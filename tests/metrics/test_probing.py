@@ -235,6 +235,7 @@ def test_real_photos_have_the_probability_that_explain_reports(data, mobilenet):
     np.testing.assert_allclose(probe.probabilities, wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_probes_of_one_model_share_what_is_compiled():
     model = networks.flat()
     first = Probe(model, networks.pictures(3), batch_size=4)

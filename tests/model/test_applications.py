@@ -129,7 +129,7 @@ def test_the_default_layer_head_and_preprocessing_of(name):
     ],
     ids=["MobileNetV3Small", "EfficientNetV2S", "EfficientNetV2B0", "ConvNeXtTiny"],
 )
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_networks_built_without_their_preprocessing_get_it_from_outside(make, mode):
     pixels = np.full((1, 2, 2, 3), 200.0, np.float32)
     model = make()

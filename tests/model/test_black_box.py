@@ -48,7 +48,7 @@ def box(network):
 
 
 @pytest.mark.parametrize(("method", "options"), METHODS)
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_maps_are_those_of_the_network(network, box, method, options):
     x = networks.pictures(2)
     found = tfcam.explain(box, x, target=["fox", 0], method=method, **options)
@@ -272,7 +272,7 @@ def files(network, tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["floats.tflite", "int8.tflite", "saved"])
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_files_give_the_maps_of_their_network(files, network, kind):
     read = tfcam.BlackBox.from_saved_model if kind == "saved" else tfcam.BlackBox.from_tflite
     box = read(files / kind, labels=["cat", "dog", "fox"], probabilities=True)

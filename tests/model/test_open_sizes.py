@@ -97,6 +97,7 @@ def test_where_any_size_will_do_pictures_keep_their_own(make):
     assert tfcam.metrics.Probe(model, PHOTO, preprocess="raw").inputs.shape == (1, 70, 110, 3)
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("make", ANY.values(), ids=ANY)
 def test_pictures_of_several_sizes_together(make, tmp_path):
     model, rng = networks.seeded(make()), np.random.default_rng(3)

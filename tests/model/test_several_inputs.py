@@ -178,7 +178,7 @@ def test_every_method_takes_the_others_as_constants(name, method, model, wanted)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 def test_every_structure_of_inputs(kind, wanted):
     make, form = KINDS[kind]
     model = make()

@@ -40,6 +40,7 @@ def scores(model, premise, hypothesis):
     return hidden @ head.kernel.numpy() + head.bias.numpy()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("shared", [False, True])
 def test_each_of_two_texts_is_explained(shared):
     model, length = two(shared), 8 if shared else 6

@@ -82,7 +82,7 @@ MODELS = {"nested": nested, "flat": flat, "sequential": sequential, "subclassed"
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.thinned(2, rest="slow")
+@pytest.mark.thinned(1, rest="slow")
 def test_a_string_is_explained_word_by_word(kind):
     model = MODELS[kind]()
     found = tfcam.explain(model, TEXTS[2])
@@ -411,6 +411,7 @@ def test_a_text_is_saved_with_its_words(tmp_path):
     assert "film" in found.colored(signed=True).plain
 
 
+@pytest.mark.slow
 def test_a_string_is_drawn_in_both_signs():
     """In red what speaks for the class, in blue what speaks against it; a comparison likewise."""
     found = tfcam.explain(nested(), TEXTS[2])

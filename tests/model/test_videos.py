@@ -94,7 +94,7 @@ def by_hand(target):
 
 
 @pytest.mark.parametrize("make", [each_step, folded, nested, apart, open_time])
-@pytest.mark.thinned(1, rest="slow")
+@pytest.mark.thinned(1, kept="slow", rest="slow")
 def test_each_frame_has_its_map_inside_of_what_is_done_for_each(make):
     model, wanted = make(), by_hand(1)
     before = np.asarray(model(VIDEOS))

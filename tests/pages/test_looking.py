@@ -144,6 +144,7 @@ def test_labels_and_names_can_not_put_html_on_the_page(subject):
     assert "<img src=x" not in everything
 
 
+@pytest.mark.slow
 def test_downloads_hold_the_maps(found, tmp_path):
     made = {what: make_download(what, found, Style()) for what in DOWNLOADS[:3]}
     assert made["PNG"].content[:4] == b"\x89PNG"

@@ -42,7 +42,7 @@ def beside(*branches):
     return keras.Model(inputs, layers.Add()([branch(inputs) for branch in branches]))
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("form", ["subclass", "functional", "layer"])
 def test_a_real_network_behind_code_that_scales_sees_what_it_was_trained_on(mobilenet, data, form):
     picture, inputs = data / "images/classic/dog_and_cat.png", keras.Input((224, 224, 3))

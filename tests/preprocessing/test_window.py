@@ -125,6 +125,7 @@ def test_what_is_no_window_is_told(model):
         tfcam.explain(model, SCAN, preprocess=tfcam.images.Window(LOW, HIGH, "unti"))
 
 
+@pytest.mark.slow
 def test_in_training(tmp_path):
     look = tfcam.callbacks.ExplainCallback([SCAN], target=[1], folder=tmp_path, preprocess=WINDOW)
     model = tfcam.demo_model()

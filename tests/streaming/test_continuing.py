@@ -322,6 +322,7 @@ def test_a_shard_between_two_that_are_missing_is_passed_over(shapes, tmp_path, k
     assert same(whole, to)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_run_is_kept_under_another_name(shapes, stores, tmp_path):
     data, to, whole = stores
     tfcam.stream(shapes, data, to=tmp_path / "b", method="layer_cam", **ASKED)
@@ -457,6 +458,7 @@ def test_a_stored_place_is_used_only_where_that_is_said(shapes, tmp_path):
 # --- names --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_and_a_dead_link_are_listed(shapes, tmp_path):
     folder = as_files(drawn()[:3], tmp_path / "pictures")
     strange = os.fsencode(folder) + b"/caf\xe9.bmp"

@@ -153,6 +153,7 @@ def test_floats_are_shown_as_they_were_explained(tmp_path):
     np.testing.assert_array_equal(store[1].image, wanted.image)
 
 
+@pytest.mark.slow
 def test_rows_and_grey_pictures_are_explained_in_training(tmp_path):
     for shape in [(144,), (12, 12), (12, 12, 1)]:
         model, given = grey(shape), ROWS.reshape(5, *shape[:2])

@@ -38,6 +38,7 @@ def store(shapes, folder, tmp_path):
     return tfcam.stream(shapes, folder, to=tmp_path / "store", **asked)
 
 
+@pytest.mark.slow
 def test_a_store_has_a_table_and_a_row_for_each_picture(store, shapes, folder):
     assert isinstance(store.table, pd.DataFrame)
     assert "map" not in store.table

@@ -248,6 +248,7 @@ def test_a_run_that_breaks_off_at_any_write_goes_on_to_the_same_store(
             assert same(whole, broken)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_read_again(shapes, folder, tmp_path, monkeypatch):
     asked = {"batch_size": 2, "shard_size": 2}
     tfcam.stream(shapes, folder, to=tmp_path, **asked)
@@ -465,6 +466,7 @@ def test_progress_is_shown_only_where_it_is_asked_for(shapes, tmp_path, capfd):
     assert "pictures/s" in err
 
 
+@pytest.mark.slow
 def test_settings_say_what_made_the_store(shapes, folder, tmp_path):
     tfcam.stream(shapes, folder, to=tmp_path, method="score_cam", channels=4, labels=KINDS)
     settings = json.loads((tmp_path / "settings.json").read_text())

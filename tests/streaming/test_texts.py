@@ -26,6 +26,7 @@ def encode(texts):
     return np.stack([[len(word) for word in (one.split() + [""] * 12)[:12]] for one in joined])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [flat, pytest.param(sequential, marks=pytest.mark.slow)])
 def test_a_row_is_what_explain_gives(tmp_path, make):
     """Of texts of several lengths, each batch filled up; with and without a fixed length."""

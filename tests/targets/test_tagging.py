@@ -28,6 +28,7 @@ def tagger(activation=None, length=7):
     return model
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("activation", [None, "softmax"])
 def test_a_tag_is_explained_by_the_words_around(activation):
     """The scores are sums: each word gives its value times what the kernel has at its place."""

@@ -78,6 +78,7 @@ def test_parts_are_apart_and_named(dogs):
     assert np.bincount(labels).tolist() == [20, 20, 20]
 
 
+@pytest.mark.slow
 def test_a_label_is_that_of_the_folder_of_its_picture(dogs):
     for each in dogs.test.take(40).as_numpy_iterator():
         breed = data.breed(each["name"].decode().split("/")[1])

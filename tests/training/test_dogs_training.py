@@ -67,6 +67,7 @@ def test_a_network_prepares_its_pictures_itself(backbone, mode, tmp_path):
     assert explained.raw.shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_the_papers_network_divides_by_255():
     model = networks.build_network("mobilenet_v2", 3, RECIPES["paper"], None, 64)
     inner = next(each for each in model.layers if isinstance(each, keras.Model))
@@ -76,6 +77,7 @@ def test_the_papers_network_divides_by_255():
     np.testing.assert_allclose(model(PICTURES), wanted, rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_resnet50_of_the_paper_has_the_papers_parameters():
     model = networks.build_network("resnet50", 120, RECIPES["paper"], None)
     assert model.count_params() == 23_833_592

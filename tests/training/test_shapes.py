@@ -72,6 +72,7 @@ def test_the_embedded_model_is_small_and_says_how_it_was_made(asset: keras.Model
     assert min(height, width) >= 16
 
 
+@pytest.mark.slow
 def test_the_embedded_model_knows_fresh_scenes(asset: keras.Model) -> None:
     images, targets = shapes.draw_scenes(np.random.default_rng(20_000), 300, most_shapes=1)
     probabilities = asset.predict(images, verbose=0)

@@ -37,6 +37,7 @@ def test_maps_that_are_one_map_count_once(capsys):
     assert "grad_cam is cam on this network and is left out" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_more_is_better_everywhere():
     perfect = np.stack([each.masks[0] for each in SCENES]).astype("float32")
     table = trust_ranking.measured(SCENES, {"truth": perfect, "nothing of it": 1 - perfect})

@@ -2,6 +2,8 @@
 
 import gc
 
+import pytest
+
 from tfcam.utils.recent import Limit, Recent
 
 
@@ -37,6 +39,7 @@ def test_several_share_a_limit_and_what_was_used_longest_ago_goes():
     assert one.get("a", dict) == ["a"]
 
 
+@pytest.mark.slow
 def test_what_is_gone_by_itself_counts_no_more():
     limit = Limit(2)
     kept, gone = Recent(limit=limit), Recent(limit=limit)

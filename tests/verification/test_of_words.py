@@ -102,6 +102,7 @@ def test_random_maps_are_rarely_supported():
         assert share_interval(np.mean(np.array(p_values) <= level), len(texts)).low <= level
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_told():
     found, _ = verified()
     with pytest.raises(ValueError, match="the model sees 'good film'"):

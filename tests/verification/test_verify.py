@@ -307,7 +307,7 @@ def test_a_number_a_difference_and_another_class_are_called_what_they_are(demo):
     assert other.number < 0.5
 
 
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("options", [{"layer": [-1, -3]}, {"method": "saliency"}, {"eigen": True}])
 def test_the_map_is_made_again_as_the_explanation_says(demo, options):
     result = tfcam.verify(demo, tfcam.explain(demo, STAR, **options), draws=1)
@@ -322,6 +322,7 @@ def test_a_slow_method_is_made_again_only_on_request(demo):
     assert tfcam.verify(demo, explanation, draws=1, explainer=explainer).explanations == 13
 
 
+@pytest.mark.slow
 def test_it_is_saved_and_read_back(demo, tmp_path):
     result = tfcam.verify(demo, tfcam.explain(demo, STAR, labels=["<b>&"] * 8), draws=1)
     assert tfcam.Verification.load(result.save(tmp_path / "v.npz")) == result
@@ -340,6 +341,7 @@ def test_it_is_saved_and_read_back(demo, tmp_path):
 # --- what is refused ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_with_what_to_do(demo):
     explanation = tfcam.explain(demo, STAR)
     heatmap = explanation.heatmap

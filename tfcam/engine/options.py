@@ -180,7 +180,8 @@ METRICS = Option(
 METRICS_OF_CHOICE = replace(
     METRICS,
     words="The metrics, by their names in ``tfcam.metrics.METRICS``; by default insertion, "
-    "deletion and ROAD in coarse steps, of texts those that ``tfcam.evaluate`` takes.",
+    "deletion and ROAD in coarse steps, of videos and volumes without ROAD, of texts those that "
+    "``tfcam.evaluate`` takes.",
 )
 FUSE = Option(
     "fuse",
