@@ -23,6 +23,7 @@ import tfcam
 from tfcam import callbacks
 from tfcam.callbacks import ExplainCallback
 from tfcam.metrics.localisation import box_iou, pointing_game
+from tfcam.results import cards
 
 ROOT = Path(__file__).parent.parent
 SIZE, CLASSES = 16, 3
@@ -229,12 +230,12 @@ def test_the_folder_and_tensorboard_hold_the_maps(tmp_path):
 def test_the_figure_says_what_it_shows(tmp_path, monkeypatch):
     sheets = []
 
-    class Spied(callbacks.ContactSheet):
+    class Spied(cards.ContactSheet):
         def __init__(self, *given):
             sheets.append(given)
             super().__init__(*given)
 
-    monkeypatch.setattr(callbacks, "ContactSheet", Spied)
+    monkeypatch.setattr(cards, "ContactSheet", Spied)
     look = looking(tmp_path, labels=["cat", "dog", "owl"], target=["cat", "dog", "owl"])
     learn(look, epochs=2)
     (row,), _, _, headline, foot, *_ = next(each for each in reversed(sheets) if each[3])
@@ -528,9 +529,9 @@ def reader():
 def test_texts_are_drawn_as_their_words(tmp_path, monkeypatch):
     """Strings as samples: the word that decides is found in the end, and stands in the figure."""
     drawn = []
-    draw = callbacks.TextSheet.draw
+    draw = cards.TextSheet.draw
     monkeypatch.setattr(
-        *(callbacks.TextSheet, "draw"),
+        *(cards.TextSheet, "draw"),
         lambda sheet, figure: drawn.append(sheet) or draw(sheet, figure),
     )
     model, texts, labels = reader()

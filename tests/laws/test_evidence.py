@@ -96,7 +96,7 @@ def pairs():
 BOUNDS = {"score_cam": 0.93}
 
 
-@pytest.mark.thinned(1, kept="slow")
+@pytest.mark.thinned(1, rest="product", kept="slow")
 @pytest.mark.parametrize("method", CASES)
 def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     """The pointing game on the shape's own pixels, without a tolerance, as tfcam demo plays it.

@@ -20,7 +20,7 @@ from tfcam.images.loading import load_image
 @pytest.mark.parametrize(
     ("door", "count", "least"), [("picture", 40_000, 4000), ("options", 2000, 400)]
 )
-@pytest.mark.slow
+@pytest.mark.product
 def test_the_doors_hold(door, count, least):
     """`python -m tests.fuzz` tries as many more as one likes."""
     model, inputs = fuzz.network()

@@ -167,7 +167,7 @@ def start(output: Path, data_dir: object, mirrored: str = "") -> subprocess.Pope
     )
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_killed_and_started_again_it_ends_like_an_unbroken_run(asked, tmp_path):
     output = tmp_path / "killed"
     process = start(output, asked["data_dir"])
