@@ -115,7 +115,7 @@ class Snapshot:
             states |= {(place, name): True for name in objects.missing if name in own}
             _read_objects(states, place, own, objects, reader)
         for place, (kind, names, changed) in enumerate(self._kinds):
-            reader.but, reader.names = changed, names
+            reader.but, reader.modules.names = changed, names
             for depth, base in enumerate(getattr(kind(), "__mro__", ())):
                 if is_users(base):
                     members = reader.members(vars(base), names)
@@ -214,7 +214,7 @@ def _read_objects(
     reader: StateReader,
 ) -> None:
     """Read the objects of an operation; of the operations in these the reader makes no note."""
-    reader.but, reader.names = objects.changed, objects.read
+    reader.but, reader.modules.names = objects.changed, objects.read
     for name in objects.names:
         known = len(reader.operations)
         states[place, name] = reader.state(own[name]) if name in own else "missing"

@@ -28,6 +28,7 @@ from tfcam.utils.code_reading import (
     state_of,
 )
 from tfcam.utils.digest import digest_arrays, digest_file
+from tfcam.utils.module_members import ModuleMembers
 from tfcam.utils.tokenizers import is_tokenizer, tokenizer_content
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
@@ -89,8 +90,7 @@ class _Digester:
         self._hashed = hashlib.sha256()
         self._numbers: dict[int, int] = {}
         self._alive: list[Any] = []
-        self._names: frozenset[str] = frozenset()
-        self._known: dict[int, set[str]] = {}  # of modules
+        self._modules = ModuleMembers()
 
     def digest(self, value: Any) -> str:
         """Digest a value by itself."""
@@ -153,7 +153,7 @@ class _Digester:
         elif isinstance(value, functools.cached_property):
             self._add_all("property", value.func)
         elif isinstance(value, keras.Operation):
-            with self._naming(names_in(type(value))):
+            with self._modules.naming(names_in(type(value))):
                 self._add_operation(value)
         elif isinstance(value, dict | types.MappingProxyType):
             self._add_unordered("dict", value)
@@ -166,13 +166,13 @@ class _Digester:
         elif hasattr(value, "python_function"):  # of tf.function
             self._add_all("tf.function", value.python_function)
         else:
-            with self._naming(names_in(type(value))):
+            with self._modules.naming(names_in(type(value))):
                 self._add_instance(value)
 
     # --- code -------------------------------------------------------------------------------
 
     def _add_function(self, function: types.FunctionType) -> None:
-        with self._naming(read_code(function.__code__).read):
+        with self._modules.naming(read_code(function.__code__).read):
             self._add_named(function)
 
     def _add_named(self, function: types.FunctionType) -> None:
@@ -214,21 +214,8 @@ class _Digester:
             with contextlib.suppress(OSError):
                 self._say(digest_file(Path(file)))
         # What code names there may be another while a program runs.
-        known = self._known.setdefault(id(module), set())
-        named = sorted(self._names & vars(module).keys() - known)
-        known |= {*named}
-        self._alive.append(module)
-        for name in named:
+        for name in sorted(self._modules.new_of(module)):
             self._add_all("member", name, vars(module)[name])
-
-    @contextlib.contextmanager
-    def _naming(self, names: frozenset[str]) -> Iterator[None]:
-        """Add of modules what code names that names these."""
-        before, self._names = self._names, names
-        try:
-            yield
-        finally:
-            self._names = before
 
     # --- objects ----------------------------------------------------------------------------
 

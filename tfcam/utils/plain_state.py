@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import functools
 import types
 import weakref
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +24,7 @@ from tfcam.utils.code_reading import (
     state_of,
 )
 from tfcam.utils.digest import digest_arrays
+from tfcam.utils.module_members import ModuleMembers
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _PLAIN_TYPES = frozenset(_PLAIN)
@@ -94,15 +94,14 @@ class StateReader:
 
     Attributes:
         but: These names; they may be others for the next value.
-        names: What the code that has a value may read of modules in it.
+        modules: What the code that has a value may read of modules in it.
         operations: The Keras layers and operations that were met.
     """
 
     def __init__(self, but: Collection[str] = (), layers: bool = False) -> None:
         self.but, self._layers = but, layers
-        self.names: Collection[str] = ()
+        self.modules = ModuleMembers()
         self._read: dict[int, Any] = {}  # kept, else another object could come to have an id
-        self._read_of: dict[int, set[str]] = {}  # of modules
         self.operations: list[Any] = []
 
     def state(self, value: Any) -> Hashable:
@@ -177,7 +176,7 @@ class StateReader:
     def _function(self, function: types.FunctionType) -> Hashable:
         code = read_code(function.__code__)
         but = {*self.but, *code.changed}  # what it changes itself, such as a count, is no constant
-        with self._naming(code.read):
+        with self.modules.naming(code.read):
             return self._function_of(function, code, but)
 
     def _function_of(self, function: types.FunctionType, code: Code, but: set[str]) -> Hashable:
@@ -199,23 +198,11 @@ class StateReader:
         inside = self.states(imported_modules(function))
         return function.__code__, held, self.state(own), wrapped, read, inside
 
-    @contextlib.contextmanager
-    def _naming(self, names: Collection[str]) -> Iterator[None]:
-        """Read of modules what code names that names these."""
-        before, self.names = self.names, names
-        try:
-            yield
-        finally:
-            self.names = before
-
     def _module(self, module: types.ModuleType) -> Hashable:
         """Read what is named of a module, and was not yet."""
         if not is_users_module(module):
             return _same(module)
-        known = self._read_of.setdefault(id(module), set())
-        new = set(self.names) - known
-        known |= new
-        self._read[id(module)] = module
+        new = self.modules.new_of(module)
         return _same(module), tuple(self.members(vars(module), new).items())
 
     def _named(self, value: Any, names: Collection[str]) -> Hashable:
@@ -253,7 +240,7 @@ class StateReader:
         if _root(kind) in _LIBRARIES and not namespace:
             return _same(value)
         own = state_of(value)
-        with self._naming(names_in(kind)):
+        with self.modules.naming(names_in(kind)):
             about = self.of_class(kind), tuple(self.members(own, own.keys()).items())
         return about if namespace or is_plain_python(kind) else (*about, _same(value))
 
