@@ -26,13 +26,9 @@ REPOSITORY = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
 OF_WEIGHTS = ("1_", "2_", "3_", "5_", "8_")
 
 # Hastened, those take less than a minute; the others run whole, among the products.
-SHORT = ("1_", "2_", "4_", "6_")
+SHORT = [path for path in NOTEBOOKS if path.stem.startswith(("1_", "2_", "4_", "6_"))]
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-
-
-def short(path):
-    return path.stem.startswith(SHORT)
 
 
 def read(path):
@@ -72,7 +68,7 @@ def check_outputs(notebook):
 @pytest.mark.parametrize(
     ("path", "hasten"),
     [
-        *(pytest.param(path, True, marks=pytest.mark.slow) for path in NOTEBOOKS if short(path)),
+        *(pytest.param(path, True, marks=pytest.mark.slow) for path in SHORT),
         *(pytest.param(path, False, marks=pytest.mark.product) for path in NOTEBOOKS),
     ],
     ids=lambda given: given.stem if isinstance(given, Path) else "hastened" * given or "whole",

@@ -61,10 +61,10 @@ class ExplainCallback(keras.callbacks.Callback):
     It does so after the first epoch, then after each ``every`` epochs, and after the last: a card
     for each image in TensorBoard, one figure for each epoch in a folder. Texts are drawn as their
     words, red for what is explained and blue against it, videos and volumes as their slices. With
-    ``boxes``, the mean overlap of boxes
-    and the share of hits of the pointing game are in the epoch's ``logs`` as ``explain_box_iou``
-    and ``explain_pointing_game``, for History and for callbacks that come after this one, such as
-    CSVLogger or EarlyStopping; between two measurements they keep the last numbers.
+    ``boxes``, the mean overlap of boxes and the share of hits of the pointing game are in the
+    epoch's ``logs`` as ``explain_box_iou`` and ``explain_pointing_game``, for History and for
+    callbacks that come after this one, such as CSVLogger or EarlyStopping; between two measurements
+    they keep the last numbers.
 
     Training is not changed: the weights are the same bits with and without it. Its cost is
     bounded: while it has taken more than ``max_share`` of the time trained so far, maps that are

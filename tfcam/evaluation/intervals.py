@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from tfcam.metrics.measure import ANY
+
 RESAMPLES = 2000
 
 
@@ -36,7 +38,7 @@ def mean_interval(
     values: Sequence[float] | np.ndarray,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    within: tuple[float, float] = (-np.inf, np.inf),
+    within: tuple[float, float] = ANY,
 ) -> Interval:
     """Compute the mean over pictures, and its 95 % interval.
 

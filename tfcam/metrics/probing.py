@@ -288,7 +288,7 @@ class Probe:
             self.pairs = np.where(self._is_class[:, np.newaxis], predicted, self.pairs)
         self.targets = self.pairs[:, 0]
         self.probabilities = self._numbers(images, values, scores)
-        self.unchanged = self._probabilities(values) if self._is_class.all() else values
+        self.unchanged = self._probabilities(values)
 
     def _numbers(self, images: np.ndarray, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Choose the numbers (n,): the probabilities of classes, the scores of callables."""
