@@ -55,7 +55,10 @@ PLACES = {
     ".github/CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     **{f".docs/{path.name}": path.name for path in GUIDES.glob("*.[mp]*")},
-    **{f".docs/gallery/{path.name}": f"gallery/{path.name}" for path in GUIDES.glob("gallery/*.[jp]*")},
+    **{
+        f".docs/gallery/{path.name}": f"gallery/{path.name}"
+        for path in GUIDES.glob("gallery/*.[jp]*")
+    },
     **{f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in NOTEBOOKS},
 }
 LINK = re.compile(r"(\]\()([^)#\s]+)")
