@@ -137,7 +137,7 @@ class Dream(Archived):
         """Write the pictures side by side (``.png``), or everything (``.npz``).
 
         Args:
-            path: Where to; the ending decides.
+            path: Where to; the ending decides. A file that is there is replaced.
 
         Returns:
             The path.

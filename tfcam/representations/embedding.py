@@ -118,6 +118,7 @@ class Embedding(Archived):
 
         Args:
             path: Where to; ``.png``, ``.pdf``, ``.svg`` or ``.npz``.
+                A file that is there is replaced.
             thumbnails: As in ``plot``.
 
         Returns:

@@ -92,6 +92,7 @@ class Features(Archived):
 
         Args:
             path: Where to; ``.png``, ``.pdf``, ``.svg`` or ``.npz``.
+                A file that is there is replaced.
             colormap: As in ``plot``.
 
         Returns:

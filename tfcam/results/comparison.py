@@ -131,6 +131,7 @@ class Comparison:
 
         Args:
             path: Where to; ``.png``, ``.pdf``, ``.svg``, ``.gif`` or ``.html``.
+                A file that is there is replaced.
             shared_scale: As in ``plot``.
             alpha: As in ``plot``.
             colormap: As in ``plot``.

@@ -390,7 +390,7 @@ class Explanation(Archived):
         Of an image the picture is the map over it, in its size; of others the figure of ``plot``.
 
         Args:
-            path: Where to; the ending decides.
+            path: Where to; the ending decides. A file that is there is replaced.
             signed: As in ``plot``.
 
         Returns:

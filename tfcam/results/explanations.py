@@ -99,7 +99,7 @@ class Explanations(Sequence[Explanation]):
         """Write the figure that ``plot`` draws, whole or not at all.
 
         Args:
-            path: Where to; ``.png``, ``.pdf`` or ``.svg``.
+            path: Where to; ``.png``, ``.pdf`` or ``.svg``. A file that is there is replaced.
             alpha: As in ``plot``.
             colormap: As in ``plot``.
             signed: As in ``plot``.

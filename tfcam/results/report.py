@@ -82,7 +82,7 @@ class Report:
         """Write the page, whole or not at all.
 
         Args:
-            path: Where to; ``.html``.
+            path: Where to; ``.html``. A file that is there is replaced.
 
         Returns:
             The path.

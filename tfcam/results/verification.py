@@ -203,7 +203,7 @@ class Verification(Archived):
         """Write the page (``.html``), the figure (``.png``) or everything (``.npz``), whole.
 
         Args:
-            path: Where to; the ending decides.
+            path: Where to; the ending decides. A file that is there is replaced.
 
         Returns:
             The path.
