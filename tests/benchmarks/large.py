@@ -33,7 +33,9 @@ class Work(NamedTuple):
 
 
 def _classes(count: int, method: str = "grad_cam") -> Work:
-    return Work(build("mobilenet_v2"), (224, 224, 3), {"target": tfcam.Top(count), "method": method})
+    return Work(
+        build("mobilenet_v2"), (224, 224, 3), {"target": tfcam.Top(count), "method": method}
+    )
 
 
 def _every_layer() -> Work:
