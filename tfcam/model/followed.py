@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,8 @@ from tfcam.model.layouts import Extent, Layout, lines_of, of_frames, of_map, of_
 VIDEO = 5
 
 
-class Followed(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Followed:
     """The values of a tensor, as numbers of places: 0 is nowhere.
 
     Attributes:
@@ -29,13 +31,13 @@ class Followed(NamedTuple):
     numbers: np.ndarray
     extent: Extent | None = None
 
-    @property
+    @cached_property
     def is_of_positions(self) -> bool:
         """Whether all channels of a position are of one place."""
         numbers = self.numbers
         return numbers.strides[-1] == 0 or bool((numbers == numbers[..., :1]).all())
 
-    @property
+    @cached_property
     def centres(self) -> np.ndarray:
         """The mean place of each position, over its channels: (..., sides), NaN of nowhere."""
         numbers = self.numbers
@@ -55,13 +57,13 @@ class Followed(NamedTuple):
             return self.centres[0]
         return self.centres if sides + 2 == VIDEO == self.numbers.ndim + 1 else None
 
-    @property
+    @cached_property
     def lines(self) -> list[np.ndarray] | None:
         """The places along each side, of a map whose positions stand in order; else None."""
         centres = self.map_centres
         return None if centres is None else lines_of(centres)
 
-    @property
+    @cached_property
     def layout(self) -> Layout | None:
         """How the positions of a map or of tokens lie in the input; None of other tensors."""
         axes, rank = self.numbers.ndim, self.places.shape[-1] + 2
@@ -82,9 +84,9 @@ class Followed(NamedTuple):
         """What a tensor of this shape is of that has the same positions; None if it has others."""
         positions, sides = self.numbers.shape[:-1], tuple(shape[:-1])
         if positions == (1, *sides):  # the frames of one video as a batch
-            same = self._replace(numbers=self.numbers[0])
+            same = replace(self, numbers=self.numbers[0])
         elif sides == (1, *positions):
-            same = self._replace(numbers=self.numbers[np.newaxis])
+            same = replace(self, numbers=self.numbers[np.newaxis])
         elif positions != sides:
             return None
         elif self.numbers.shape[-1] == shape[-1]:
@@ -97,7 +99,7 @@ class Followed(NamedTuple):
         """What other channels are computed at the same positions."""
         numbers = self.numbers
         if self.is_of_positions:
-            return self._replace(numbers=np.broadcast_to(numbers[..., :1], shape))
+            return replace(self, numbers=np.broadcast_to(numbers[..., :1], shape))
         centres = self.centres.reshape(-1, self.places.shape[-1])
         places = np.vstack([np.full((1, centres.shape[-1]), np.nan), centres])
         own = 1 + np.arange(len(centres)).reshape(*numbers.shape[:-1], 1)

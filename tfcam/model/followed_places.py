@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -91,8 +92,6 @@ class _Way:
         self._rank, sizes = start.shape.rank, tuple(start.shape[1:-1])
         self._whole = Extent.whole(sizes) if self._rank == VIDEO else None
         self._known = {start.name: evenly(sizes, start.shape, self._whole)}
-        # Of what is known, which many tensors share.
-        self._told: dict[int, tuple[np.ndarray, Layout | None]] = {}
         self._lost = set[str]()  # of which nothing is known, made from what was moved
 
     def go_on(self, operation: tf.Operation, made: Sequence[tf.Tensor]) -> None:
@@ -110,15 +109,10 @@ class _Way:
     def layout(self, tensor: tf.Tensor) -> Layout | None:
         """How a tensor lies in the input; None of what is no map and no tokens, or not known."""
         followed = self._known.get(tensor.name)
-        return None if followed is None else self._layout(followed)
-
-    def _layout(self, followed: Followed) -> Layout | None:
-        if id(followed.numbers) not in self._told:
-            self._told[id(followed.numbers)] = followed.numbers, followed.layout
-        return self._told[id(followed.numbers)][1]
+        return None if followed is None else followed.layout
 
     def _lose(self, tensor: tf.Tensor, operation: tf.Operation, sizes: Sequence[int]) -> None:
-        """Note that a tensor is made of what was moved; of a map it is known which cell is which."""
+        """Note that a tensor is made of what was moved; the cells of a map still stand in order."""
         shape, given = tensor.shape, self._of(operation.inputs[0])
         frames = bool(given and given.lines) and shape.rank == VIDEO - 1
         frames = frames and shape[0] == operation.inputs[0].shape[0]
@@ -139,7 +133,7 @@ class _Way:
 
     def _is_moved(self, name: str) -> bool:
         followed = self._known.get(name)
-        layout = None if followed is None else self._layout(followed)
+        layout = followed and followed.layout
         return name in self._lost or bool(layout and layout.sides and layout.place)
 
     def _of(self, tensor: tf.Tensor) -> Followed | None:
@@ -197,7 +191,7 @@ class _Way:
         first, *others = found
         if first.extent is None or all(one.numbers is first.numbers for one in others):
             return first
-        layouts = [self._layout(one) for one in found]
+        layouts = [one.layout for one in found]
         lines = [one.lines for one in found]
         if len({layout and layout.place for layout in layouts}) == 1 or None in lines:
             return first
@@ -221,7 +215,7 @@ class _Way:
         if operation.type in _FOLDING:
             given = self._of(operation.inputs[0])
             shape = operation.outputs[0].shape
-            return [given and given._replace(numbers=given.numbers.reshape(shape))]
+            return [given and replace(given, numbers=given.numbers.reshape(shape))]
         names = [self._name_of(tensor) for tensor in operation.inputs]
         known = [self._of(tensor) for tensor in operation.inputs]
         if operation.type == "ConcatV2":
@@ -244,7 +238,7 @@ class _Way:
             return []
         with tf.init_scope():
             moved = [np.asarray(one) for one in tf.nest.flatten(run_on(operation, values))]
-        return [first._replace(numbers=each) if each.ndim > 1 else None for each in moved]
+        return [replace(first, numbers=each) if each.ndim > 1 else None for each in moved]
 
     def _channels_joined(
         self, operation: tf.Operation, known: Sequence[Followed | None]
