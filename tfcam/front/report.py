@@ -102,11 +102,7 @@ def report(
         ('star', 'supported')
     """
     opened, known = open_model(model, input), GRID.check(grid)
-    black_box = opened.graph.is_black_box
-    usual = ["grad_cam", "layer_cam", "integrated_gradients"]
-    if black_box or opened.is_text:
-        usual = ["occlusion"] if black_box else _usual_of_text(opened)
-    chosen: list[MethodChoice] = list(usual if methods is None else methods)
+    chosen: list[MethodChoice] = list(_usual(opened) if methods is None else methods)
     if not chosen:
         raise ValueError("methods must be a list that holds at least one; got an empty one.")
     placed = [choice for choice in chosen if as_request(choice).method.placed]
@@ -163,9 +159,14 @@ def report(
     return Report(opened.graph.name, answers, found, comparisons)
 
 
-def _usual_of_text(opened: OpenedModel) -> list[str]:
-    """The methods for a text where none are named."""
-    return TEXT_METHODS if opened.has_embeddings else list(WORD_HIDING)
+def _usual(opened: OpenedModel) -> list[str]:
+    """The methods where none are named."""
+    if opened.graph.is_black_box:
+        return ["occlusion"]
+    if opened.is_text:
+        return TEXT_METHODS if opened.has_embeddings else list(WORD_HIDING)
+    of_pixels = "occlusion" if opened.input.is_rounded else "integrated_gradients"
+    return ["grad_cam", "layer_cam", of_pixels]
 
 
 def _answer(explanation: Explanation) -> Answer:

@@ -80,7 +80,7 @@ class _Cells(NamedTuple):
             specs = [other.spec(len(picture)) for other in inputs]
             values = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
             image = np.round(255 * image) if "int" in taken.dtype else image
-            values[self.which] = tf.cast(image, taken.dtype)
+            values[self.which] = tf.cast(image, taken.values)
             try:
                 with observed(self.tree, [self.entry.operation], visit):
                     run(self.tree, self.structure, values)

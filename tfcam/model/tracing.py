@@ -20,7 +20,7 @@ from tfcam.model.endings import traced_ending
 from tfcam.model.followed_places import follow_places
 from tfcam.model.frames import AT_ONCE
 from tfcam.model.hooks import Side, Visitor, observed
-from tfcam.model.inputs import Input, run
+from tfcam.model.inputs import ROUNDED, Input, run
 from tfcam.model.layer_types import RECURRENT_MAPS, attentions, sealed_path
 from tfcam.model.layouts import Layout
 from tfcam.model.token_origins import TokenOrigins, find_origins
@@ -233,7 +233,8 @@ def _axes(operation: tf.Operation) -> tuple[int, ...] | None:
 def _copies(operation: tf.Operation) -> bool:
     """Whether an operation gives the values that it takes."""
     at_once = operation.type == "Reshape" and AT_ONCE in operation.name
-    return operation.type in ("Cast", "Identity", "EnsureShape") or at_once
+    same = at_once or (ROUNDED in operation.name and operation.type != "Const")
+    return operation.type in ("Cast", "Identity", "EnsureShape") or same
 
 
 def tensor_name(tensor: tf.Tensor) -> str:
