@@ -153,14 +153,8 @@ class AttentionLoss:
 
     def _open(self, opened: OpenedModel) -> None:
         """Open the model as it is now."""
-        taken = opened.graph.inputs
-        if len(taken) > 1 or not (taken[0].is_image or taken[0].is_volume):
-            raise ValueError(
-                "The model must take one image (H, W, C), or one video or volume (D, H, W, C); "
-                f"{self.model.name!r} takes "
-                f"{', '.join(str(input.shape) for input in taken)}."
-            )
-        self._input, self._structure = taken[0], opened.graph.structure
+        self._input = opened.graph.check_one_image("AttentionLoss", volumes=True)
+        self._structure = opened.graph.structure
         self._output = opened.graph.output(self._asked)
         # Not shared: what is computed here is part of the user's graph.
         self._engine = opened.engine(*self._question, shared=False)

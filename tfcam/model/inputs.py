@@ -165,6 +165,11 @@ class Input:
         return len(self.shape) == 4
 
     @property
+    def is_visual(self) -> bool:
+        """Whether it takes pictures, videos or volumes."""
+        return self.is_image or self.is_volume
+
+    @property
     def form(self) -> VolumeForm | None:
         """How the videos or volumes of a data set must be given; None where it takes none."""
         if not self.is_volume:
@@ -343,7 +348,7 @@ def check_one_image(inputs: Sequence[Input], name: str, door: str, volumes: bool
     Raises:
         ValueError: If it takes something else.
     """
-    if len(inputs) > 1 or not (inputs[0].is_image or (volumes and inputs[0].is_volume)):
+    if len(inputs) > 1 or not (inputs[0].is_image or (volumes and inputs[0].is_visual)):
         names = ", ".join(f"{taken.name!r} {taken.own_shape}" for taken in inputs)
         kinds = "input of images, videos or volumes" if volumes else "image input"
         raise ValueError(f"{door} is for models with one {kinds}; {name!r} takes {names}.")
