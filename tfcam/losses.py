@@ -106,8 +106,8 @@ class AttentionLoss:
         loss: "outside_energy", "squared_error", or a function of maps, which are signed, and masks,
             (B, H, W) or (B, D, H, W) each, that returns (B,).
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         options: The method's own options.
 
     Raises:
@@ -132,7 +132,7 @@ class AttentionLoss:
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         loss: str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = "outside_energy",
         output: str | int | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         **options: Any,
     ) -> None:
         request = ask(method, options, [option.name for option in DOORS["AttentionLoss"]])

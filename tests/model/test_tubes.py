@@ -198,3 +198,48 @@ def test_margins_that_only_a_kernel_needs_leave_a_video_where_it_is(margins):
     model = networks.seeded(keras.Sequential(stack))
     found = tfcam.explain(model, one_tube((0, 0, 0)), target=0, preprocess=None)[0]
     assert codes(found) == []
+
+
+def hidden_order(tokens):
+    """Tokens that nothing is known of: each is computed of all, as by a mixing of tokens."""
+    mixed = layers.Dense(32, name="mix")(ops.transpose(tokens, (0, 2, 1)))
+    return layers.Dense(DEPTH, name="last")(ops.transpose(mixed, (0, 2, 1)))
+
+
+def test_a_grid_says_how_tubes_lie_where_it_can_not_be_found():
+    """Frames first, then rows and columns."""
+    video = keras.Input((FRAMES, SIDE, SIDE, 3))
+    x = hidden_order(by_convolution(video))
+    model = networks.seeded(keras.Model(video, layers.Dense(3)(layers.Flatten()(x))))
+    clip = np.random.default_rng(4).normal(0, 1, (1, FRAMES, SIDE, SIDE, 3)).astype("float32")
+    asked = {"layer": "last", "target": 1, "preprocess": None}
+    wanted = by_hand(model, "", clip, 1)[0]
+    found = tfcam.explain(model, clip, grid=GRID, **asked)[0]
+    np.testing.assert_allclose(found.raw, wanted, atol=rounding(50) * np.abs(wanted).max())
+    assert [one.shape for one in tfcam.layers(model, grid=GRID) if one.path == "last"] == [
+        (*GRID, DEPTH)
+    ]
+    other = tfcam.explain(model, clip, grid=(2, 4, 4), **asked)[0]
+    assert other.raw.shape == (2, 4, 4)
+    np.testing.assert_array_equal(other.raw.ravel(), found.raw.ravel())
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        (
+            (4, 4),
+            r"video or volume grid must be \(frames, height, width\), of a picture .*\(4, 4\)",
+        ),
+        ((3, 4, 3), r"grid=\(3, 4, 3\) is for layers that give tokens .* does not"),
+        (
+            (0, 4, 2),
+            r"grid must be \(height, width\), in patches, of videos \(frames, height, width\)",
+        ),
+    ],
+)
+def test_a_grid_that_does_not_fit_a_video_is_refused(grid, told):
+    model, clip = MODELS["convolution"](), one_tube((0, 0, 0))
+    for call in (tfcam.explain, tfcam.compare, tfcam.diagnose):
+        with pytest.raises(ValueError, match=told):
+            call(model, clip[0], grid=grid, preprocess=None)

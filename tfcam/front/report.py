@@ -43,7 +43,7 @@ def report(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Report:
@@ -79,8 +79,8 @@ def report(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
