@@ -92,7 +92,9 @@ class AttentionLoss:
 
     The map is that of the network as it is used, in inference mode, of each image's own class. Its
     gradient by the weights is a second derivative; call this inside an open ``tf.GradientTape``, or
-    let ``AttentionModel`` do so.
+    let ``AttentionModel`` do so. Where a convolution of one pixel, with steps, of fewer than 16
+    channels is trained on a CPU, TensorFlow 2.21 ends Python, with this loss or without: there,
+    train with ``jit_compile=True``.
 
     Args:
         model: A built Keras model with one input of images, videos or volumes.

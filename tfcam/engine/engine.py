@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfcam.engine.beside import bias_attributions, class_values, weights_of_class
 from tfcam.engine.lengths import OpenLengths
-from tfcam.engine.runner import Runner, Tensor
+from tfcam.engine.runner import Runner, Tensor, traced
 from tfcam.engine.settings import Computed, Settings
 from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps
@@ -164,15 +164,19 @@ class Engine:
             return maps if None in images.shape else maps._replace(outputs=())
 
         def maps_of(specs: Sequence[Tensor]) -> tuple[PassMaps, Sequence[tf.Tensor]]:
-            # What changes while it is asked is asked in plain Python: compiled, it would not.
+            # What changes while it is asked is asked anew: compiled once, it would not change.
             changing = not self._changing.isdisjoint(map(id, asked))
-            key = (*((tuple(spec.shape), spec.dtype) for spec in specs), *keys, most)
-            run = function if changing else self.runner(key, function, specs)
+            kinds = ((tuple(spec.shape), spec.dtype) for spec in specs)
+            key = None if changing else (*kinds, *keys, most)
+            run = self.runner(key, function, specs)
             maps = run(*tensors)
             self._changing |= changed(asked, keys)
             if run is function and self.settings.score == "logit" and maps.hide_logits:
                 # Keras left no note of the logits: a traced graph can be walked back to them.
-                maps = self.runner(key, function, specs)(*tensors)
+                compiled = (
+                    traced(function, specs) if changing else self.runner(key, function, specs)
+                )
+                maps = compiled(*tensors)
             return maps, maps.outputs
 
         if self._any_length(fixed):
@@ -206,8 +210,17 @@ class Engine:
             target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
                 callable outputs -> (B,).
         """
-        maps = self.compute(self.submodel, images, [target])
-        return maps.answers[0].raws[0][0]
+
+        def function(images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
+            return self.compute(self.submodel, images, [target]).answers[0].raws[0][0]
+
+        if not tf.executing_eagerly() or callable(target):
+            return function(images, target)
+        tensors = images, tf.convert_to_tensor(target)
+        kinds = ((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
+        own = (value for request in self.requests for value in request.own)
+        key = (*kinds, *map(target_key, own))
+        return self.runner(key, function, tensors)(*tensors)
 
     def _words(
         self, owners: np.ndarray | None, targets: Sequence[ResolvedTarget]
