@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfcam.model.layer_types import POINTWISE, TRANSPOSED
@@ -27,6 +26,7 @@ def layers_harm(operations: Iterable[Any]) -> bool:
     """Tell whether one of Keras's own layers is such a convolution.
 
     Example:
+        >>> import keras
         >>> layer = keras.layers.Conv2D(4, 1, strides=2)
         >>> layer.build((None, 8, 8, 3))
         >>> layers_harm([layer]), layers_harm([keras.layers.Conv2D(4, 1)])
