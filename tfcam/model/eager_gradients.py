@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfcam.model.layer_types import POINTWISE, TRANSPOSED
 
+_LAYERS = POINTWISE + TRANSPOSED
 _LEAST_CHANNELS = 16
 # Both take a kernel (..., channels, filters) as their second input; the gradient of the second is
 # that of a convolution as well.
@@ -33,7 +34,7 @@ def layers_harm(operations: Iterable[Any]) -> bool:
         (True, False)
     """
     return any(
-        isinstance(each, (*POINTWISE, *TRANSPOSED))
+        isinstance(each, _LAYERS)
         and getattr(each, "kernel", None) is not None
         and _harms(each.kernel.shape, each.strides)
         for each in operations
