@@ -202,26 +202,6 @@ class Engine:
             return None
         return submodel.graph.placement(submodel.taps[place], tuple(sides), submodel.which)
 
-    def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
-        """Compute the first method's raw maps at the first layer, inside of an open tape.
-
-        Args:
-            images: (B, h, w, C), what the model takes.
-            target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
-                callable outputs -> (B,).
-        """
-
-        def function(images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
-            return self.compute(self.submodel, images, [target]).answers[0].raws[0][0]
-
-        if not tf.executing_eagerly() or callable(target):
-            return function(images, target)
-        tensors = images, tf.convert_to_tensor(target)
-        kinds = ((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
-        own = (value for request in self.requests for value in request.own)
-        key = (*kinds, *map(target_key, own))
-        return self.runner(key, function, tensors)(*tensors)
-
     def _words(
         self, owners: np.ndarray | None, targets: Sequence[ResolvedTarget]
     ) -> tuple[list[np.ndarray], int | None]:
