@@ -1,5 +1,6 @@
 """The words of texts as they are written, and the numbers that each of them is made into."""
 
+import itertools
 import re
 import string
 
@@ -88,7 +89,7 @@ def test_words_that_become_one_number_are_one():
     "function",
     [
         lambda words: words[::-1],
-        lambda words: [*words, *(f"{one} {two}" for one, two in zip(words, words[1:]))],
+        lambda words: [*words, *map(" ".join, itertools.pairwise(words))],
     ],
 )
 def test_words_that_change_with_what_follows_are_not_told(function):
@@ -99,7 +100,7 @@ def test_words_that_change_with_what_follows_are_not_told(function):
     reader = TextReader(encode, 0, str, whole=True, blanks=frozenset([0]))
     ((read,), _) = read_texts(reader, ["a very good film"])
     assert read.spans == ()
-    assert len(read.words) == len(function("a very good film".split()))
+    assert len(read.words) == len(function(["a", "very", "good", "film"]))
 
 
 def test_the_end_of_a_text_with_punctuation():
@@ -113,3 +114,17 @@ def test_the_end_of_a_text_with_punctuation():
     ((read,), _) = read_texts(reader, ["A film, as I said, by him."])
     assert (read.words, read.cut) == (("said,", "by", "him."), 4)
     assert read.spans == ((13, 18), (19, 21), (22, 26))
+
+
+def test_a_word_that_is_not_known_is_one():
+    """Also where a function makes a word of an empty text, of which nothing is left to split."""
+    known = {"a": 2, "lovely": 3, "film": 4}
+
+    def encode(texts):
+        rows = [[known.get(word, 1) for word in text.split(" ")] for text in texts]
+        return [np.array([(row + [0] * 6)[:6] for row in rows])]
+
+    reader = TextReader(encode, 0, str, whole=True)
+    ((read,), _) = read_texts(reader, ["What a lovely film tonight"])
+    assert read.words == ("What", "a", "lovely", "film", "tonight")
+    assert read.owners.tolist() == [0, 1, 2, 3, 4, -1]

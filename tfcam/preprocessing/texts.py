@@ -27,6 +27,9 @@ _WORD = re.compile(
     rf"[{_APART}]{_MARKS}*|(?:[^\W{_APART}]{_MARKS}*)+(?:['’](?:[^\W\d_]{_MARKS}*)+)*|[^\w\s]+"
 )
 
+# So many texts are read, none and words by themselves, to tell what is of no word.
+_ALONE = 9
+
 
 @dataclass(frozen=True)
 class ReadText:
@@ -113,8 +116,10 @@ class _Contents:
     def __init__(self, reader: TextReader, text: Text) -> None:
         self._reader, self._text = reader, text
         # Beside another, an empty text shows how it is filled up.
-        known = reader.encode([beside_nothing("", text), text])[reader.which][0]
-        self.blanks = reader.blanks | set(known.tolist())
+        first = text if isinstance(text, str) else text[0]
+        alone = [beside_nothing(word, text) for word in ("", *dict.fromkeys(first.split()))]
+        empty, *rows = reader.encode([*alone[:_ALONE], text])[reader.which][:-1]
+        self.blanks = reader.blanks | (set(empty.tolist()) - _replaced(empty, rows))
         self._known: dict[str, list[int]] = {}
 
     def of(self, strings: Sequence[str]) -> list[list[int]]:
@@ -128,6 +133,17 @@ class _Contents:
                 for each, row in zip(new, rows, strict=True)
             }
         return [self._known[each] for each in strings]
+
+
+def _replaced(empty: np.ndarray, rows: Sequence[np.ndarray]) -> set[int]:
+    """What a function of strings takes for a word where there is none, as a word takes its place.
+
+    Args:
+        empty: (L,) what an empty text is made into.
+        rows: Each (L,) of one word.
+    """
+    changed = [(row, np.flatnonzero(row != empty)) for row in rows]
+    return {int(empty[at[0]]) for row, at in changed if len(at) == 1 and empty[at[0]] not in row}
 
 
 def _read(
