@@ -13,9 +13,9 @@ from tfcam.preprocessing.text_readers import TextReader
 from tfcam.preprocessing.texts import read_texts
 
 
-def words_of(text, layer):
-    """What a layer makes of a text: {word: the vocabulary's names of its numbers}, in its order."""
-    layer.adapt([text])
+def words_of(text, layer, learnt=None):
+    """What a layer makes of a text: each word with the vocabulary's names of its numbers."""
+    layer.adapt([learnt or text])
     names = layer.get_vocabulary()
     reader = TextReader(
         lambda texts: [np.asarray(layer(tf.constant(list(texts))))],
@@ -55,7 +55,7 @@ def test_marks_belong_to_the_letters_before_them(text, words):
 
 
 def test_what_is_taken_out_parts_words():
-    text = "A good film.<br /><br />The plot (by me) is bad, 3<br />stars"
+    text = "A good film.<br /><br />The plot (by me) is bad, 3<br />stars<br />"
     found, cut = words_of(text, layers.TextVectorization(standardize=plain))
     assert found == [
         ("A", ["a"]),
@@ -70,6 +70,14 @@ def test_what_is_taken_out_parts_words():
         ("3", ["3"]),
         ("stars", ["stars"]),
     ]
+    assert cut == 0
+
+
+@pytest.mark.parametrize("text", ["这部电影 is <b>&amp; out-of-date", "good x这部"])
+def test_words_that_are_not_known_are_whole(text):
+    layer = layers.TextVectorization()
+    found, cut = words_of(text, layer, learnt="film")
+    assert found == [(word, ["[UNK]"]) for word in text.split()]
     assert cut == 0
 
 

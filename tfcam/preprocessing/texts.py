@@ -225,28 +225,40 @@ def _by_beginnings(
     told = [seen == content[: len(seen)] for seen in beginnings]  # how much of it is seen so far
     beginnings[-1:], told[-1:] = [content], [True]
     words: list[_Word] = []
-    first, begun, crossed = 0, None, False
+    first, begun, changed, crossed = 0, None, False, False
     for number, (start, end) in enumerate(tokens):
         begun = start if begun is None else begun
         if not told[number]:
-            crossed |= segment[end : end + 1].isspace()
+            changed, crossed = True, crossed or segment[end : end + 1].isspace()
             continue
         last, run = len(beginnings[number]), segment[begun:end]
         if last > first:
             if crossed and contents.of([run]) != [content[first : first + 1]]:
                 return None
             words.append(_Word(begun, end, first, last))
-            first, begun, crossed = last, None, False
+            first, begun, changed, crossed = last, None, False, False
         elif first < len(content):
-            if re.search(r"[\w\s]", run):  # the model sees nothing of it
-                begun, crossed = None, False
+            if changed and re.search(r"[\w\s]", run):  # the model sees nothing of it
+                begun, changed, crossed = None, False, False
             elif told[number + 1] or tokens[number + 1][0] > end:
                 if words and words[-1].end == begun:
                     words[-1], begun = words[-1]._replace(end=end), None
                 elif tokens[number + 1][0] > end:
                     begun = None
-    left = [segment[start:end] for start, end in tokens if not words or start >= words[-1].end]
-    return _Words(words, sum(map(bool, contents.of(left))))
+    if words:
+        words[-1] = _whole_word(words[-1], content, segment, contents)
+    seen = words[-1].end if words else 0
+    left = [segment[start:end] for start, end in tokens if start >= seen]
+    is_cut = any(contents.of([segment[seen:]]))
+    return _Words(words, is_cut * sum(map(bool, contents.of(left))))
+
+
+def _whole_word(word: _Word, content: list[int], segment: str, contents: _Contents) -> _Word:
+    """The last word that is seen, to its end: "out-of-date" may be as unknown as "out"."""
+    rest = re.match(r"\S*\w", segment[word.end :])
+    longer = word if rest is None else word._replace(end=word.end + rest.end())
+    same = contents.of([segment[longer.start : longer.end]]) == [content[word.first : word.last]]
+    return longer if same else word
 
 
 def _by_ends(
