@@ -83,17 +83,13 @@ def explain_tiles(
     starts = [*itertools.product(*map(_starts, sides, tile, cell))]
     canvas = _Canvas(np.add(starts[-1], tile) // cell, first.raw.shape[2:])
     scores, likely, told = [], [], []
-    for group in _groups(starts, at_once):
-        full = group + [group[-1]] * (min(at_once, len(starts)) - len(group))
-        results = explain([_cut(pixels, start, tile) for start in full])[: len(group)]
-        for start, result in zip(group, results, strict=True):
-            raw = result.raw if cell != (1, 1) else _over_pixels(result.raw, tile, how)
-            canvas.lay(raw, np.floor_divide(start, cell))
-            scores.append(result.score)
-            if result.probability is not None:
-                likely.append(result.probability)
-            told.append({each.code: each for each in result.findings})
-        advance(len(group))
+    for start, result in _explained(explain, pixels, starts, first, tile, at_once, advance):
+        raw = result.raw if cell != (1, 1) else _over_pixels(result.raw, tile, how)
+        canvas.lay(raw, np.floor_divide(start, cell))
+        scores.append(result.score)
+        if result.probability is not None:
+            likely.append(result.probability)
+        told.append({each.code: each for each in result.findings})
     seen = [-(-side // size) for side, size in zip(sides, cell, strict=True)]
     raw = canvas.mean()[: seen[0], : seen[1]]
     whole = tuple(np.multiply(raw.shape[:2], cell))
@@ -174,6 +170,21 @@ def _cut(pixels: np.ndarray, start: Sides, tile: Sides) -> np.ndarray:
     return np.pad(piece, [*missing, (0, 0)], mode="edge")
 
 
-def _groups(starts: list[Any], size: int) -> Iterator[list[Any]]:
-    for at in range(0, len(starts), size):
-        yield starts[at : at + size]
+def _explained(
+    explain: Explain,
+    pixels: np.ndarray,
+    starts: Sequence[Any],
+    first: Explanation,
+    tile: Sides,
+    at_once: int,
+    advance: Callable[[int], object],
+) -> Iterator[tuple[Any, Explanation]]:
+    """Explain every tile after the first, as many at once as are compiled for."""
+    yield starts[0], first
+    advance(1)
+    for at in range(1, len(starts), at_once):
+        group = starts[at : at + at_once]
+        full = [*group, *[group[-1]] * (min(at_once, len(starts) - 1) - len(group))]
+        results = explain([_cut(pixels, start, tile) for start in full])
+        yield from zip(group, results, strict=False)
+        advance(len(group))

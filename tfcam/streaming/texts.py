@@ -20,7 +20,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
 from tfcam.preprocessing.text_readers import Text, split_label, strings_in
 from tfcam.utils.digest import digest_names
-from tfcam.utils.files import storable
+from tfcam.utils.files import read_lines, storable
 from tfcam.utils.validation import shown
 
 # The setting "unit" of a store of texts; of the second a tuple of strings is one text.
@@ -111,7 +111,7 @@ def _lines(file: Path) -> list[str]:
         raise ValueError(
             f"Texts are read from a .txt file, a text on each line; got {str(file)!r}."
         )
-    return [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+    return read_lines(file)
 
 
 def _of_list(items: list[Any], pairs: bool) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,6 +55,33 @@ def storable(value: Any) -> Any:
         ('a?b', 3)
     """
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the texts of a file with one on each line; empty lines are left out.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no UTF-8 text.
+    """
+    try:
+        content = path.read_text("utf-8-sig")  # a mark at its beginning is of no text
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"A file of texts must be in UTF-8; {str(path)!r} is not, from byte {error.start} on. "
+            "Save it as UTF-8."
+        ) from None
+    return text_lines(content)
+
+
+def text_lines(content: str) -> list[str]:
+    """Split texts, one on each line; empty lines are left out.
+
+    Example:
+        >>> text_lines("a film\\n\\na book"), text_lines("a\\u2028film")
+        (['a film', 'a book'], ['a\\u2028film'])
+    """
+    return [line for line in re.split(r"\r?\n|\r", content) if line.strip()]
 
 
 def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:
