@@ -1,5 +1,7 @@
 """Data as people have them: floats, many channels, pairs of arrays, batches of Keras."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -144,3 +146,39 @@ def test_data_of_another_kind_are_told(model):
     for data in (PICTURES[0], {"a": 1}, iter([1])):
         with pytest.raises(TypeError, match=r"\(images, labels\), or a list of pictures; got"):
             tfcam.evaluate(model, data)
+
+
+class WatchedBatches(Batches):
+    def __init__(self):
+        super().__init__()
+        self.last_is_read = threading.Event()
+
+    def __getitem__(self, place):
+        if place == 1:
+            self.last_is_read.set()
+        return super().__getitem__(place)
+
+
+def test_the_next_batch_is_read_while_one_is_measured(model):
+    data, waited = WatchedBatches(), []
+
+    def slow(pictures, classes):
+        waited.append(data.last_is_read.wait(timeout=20))
+        return np.ones((len(pictures), 4, 4), np.float32)
+
+    asked = {**ASKED, "methods": [], "explainers": {"slow": slow}, "batch_size": 2}
+    found = tfcam.evaluate(model, data, **asked)
+    assert waited == [True] * 3
+    assert found.table["image"].nunique() == 6
+
+
+def test_nothing_is_read_on_after_an_error(model):
+    def broken(pictures, classes):
+        raise ArithmeticError("none of these")
+
+    asked = {**ASKED, "methods": [], "explainers": {"broken": broken}, "batch_size": 1}
+    before = set(threading.enumerate())
+    with pytest.raises(ArithmeticError, match="none of these") as kept:
+        tfcam.evaluate(model, Batches(), **asked)
+    assert kept.traceback  # it holds all that ran
+    assert not [each for each in set(threading.enumerate()) - before if "work" in each.name]

@@ -8,6 +8,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
+from tfcam.explainer.tiling import explain_tiles
 
 TILE = (16, 24)
 
@@ -38,6 +39,17 @@ def test_of_a_local_network_tiles_give_the_map_of_the_whole(picture, method):
     np.testing.assert_allclose(tiled.raw, scale * whole.raw, atol=1e-5 * np.abs(tiled.raw).max())
     np.testing.assert_array_equal(tiled.image, picture)
     assert (tiled.target, tiled.options["tile"]) == (1, TILE)
+
+
+def test_each_tile_is_explained_once(picture):
+    explainer, asked, done = tfcam.Explainer(local(TILE), preprocess="unit"), [], []
+
+    def explain(pieces):
+        asked.extend(piece.tobytes() for piece in pieces)
+        return explainer(np.stack(pieces), 1)
+
+    explain_tiles(explain, picture, TILE, 1, advance=done.append)
+    assert len(asked) == len(set(asked)) == sum(done) > 20
 
 
 def test_a_tile_is_faint_beside_one_with_much_more(picture):

@@ -381,6 +381,48 @@ def test_mean_overlap_and_its_curve(rng):
     assert float(one.result()) == pytest.approx(np.mean(curves, axis=0)[20])
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        wsol.BoxIoU(TAUS),
+        wsol.MaxBoxAccuracy(1),
+        wsol.MaxBoxAccuracy(),
+        wsol.PixelAveragePrecision(),
+        wsol.PointingGame(tolerance=0),
+    ],
+    ids=lambda metric: metric.name,
+)
+def test_counts_of_several_sets_give_the_result_of_each(rng, metric):
+    heatmaps, boxes = a_set(rng)
+    boxes[0] = maps.boxes(heatmaps[0], 0.3)
+    results, counts = [], []
+    for count in (1, 2, len(heatmaps)):
+        metric.reset_state()
+        metric.update_state(heatmaps[:count], boxes[:count])
+        results.append(np.asarray(metric.result()))
+        counts.append([np.array(each) for each in metric.variables])
+    several = [np.stack(each) for each in zip(*counts, strict=True)]
+    np.testing.assert_array_equal(metric.value(*several), results)
+    assert len(np.unique(results)) > 1
+
+
+def test_both_versions_of_max_box_accuracy_search_for_parts_once(rng, monkeypatch):
+    heatmaps, boxes = a_set(rng)
+    boxes[0] = maps.boxes(heatmaps[0], 0.3)
+    wanted = wsol.MaxBoxAccuracy(1)
+    wanted.update_state(heatmaps, boxes)
+    loc._CURVES._slots.clear()
+    wsol.MaxBoxAccuracy(2).update_state(heatmaps, boxes)
+    monkeypatch.delattr(maps, "ious")
+    first = wsol.MaxBoxAccuracy(1)
+    first.update_state(heatmaps, boxes)
+    np.testing.assert_array_equal(first.accuracies, wanted.accuracies)
+    monkeypatch.undo()
+    moved = [box - 9 for box in boxes]  # other boxes are other overlaps
+    first.update_state(heatmaps, moved)
+    assert not np.array_equal(first.accuracies, wanted.accuracies)
+
+
 def test_sets_of_explanations_of_any_sizes():
     model, scenes = tfcam.demo_model(), [tfcam.scenes.draw_scene(seed) for seed in (1, 2)]
     images = [scenes[0].image, scenes[1].image[:100, :120]]

@@ -14,7 +14,7 @@ from tfcam import metrics
 
 # What the metrics are made of.
 WORKINGS = {
-    *("checks", "hiding", "localisation_measures", "map_changes", "measure", "moves"),
+    *("checks", "counting", "hiding", "localisation_measures", "map_changes", "measure", "moves"),
     "probe_function",
     *("neighbour_fill", "pixel_sets", "random_weights", "ranking", "registry", "removal_test"),
     *("similarity_table", "word_orders", "word_probe"),

@@ -306,6 +306,14 @@ def test_the_default_of_a_class_token_without_keras_attention_still_has_gradient
     assert np.count_nonzero(found.raw) > 8
 
 
+def test_the_default_far_before_what_is_done_to_each_token_alone():
+    model = Classed()
+    alone = [layers.Dense(8, "tanh", name=f"each{n}") for n in range(18)]
+    model.last = keras.Sequential([layers.Input((17, 8)), *alone])
+    model(picture()[None])
+    assert tfcam.layers(model).default in ("norm1", "attention1/v")
+
+
 def test_the_default_of_a_network_that_reads_the_last_step():
     ends = keras.Input((12, 3))
     x, skips = ends, []

@@ -6,7 +6,7 @@ import functools
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from tfcam.engine.beside import bias_attributions, class_values, weights_of_class
 from tfcam.engine.lengths import OpenLengths
-from tfcam.engine.runner import Runner, Tensor
-from tfcam.engine.settings import Computed, Settings
+from tfcam.engine.parts import in_parts
+from tfcam.engine.runner import Runner, Tensor, traced
+from tfcam.engine.settings import Computed, PassMaps, Settings, TargetMaps
 from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps
 from tfcam.methods.contract import MethodMap, check_question, checked_map
@@ -35,33 +36,6 @@ from tfcam.targets.classes import Top, class_index
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.targets.similarity import Similarity
 from tfcam.targets.two_classes import NUMBER
-
-
-class TargetMaps(NamedTuple):
-    """What is computed for one target, as tensors; ``Computed`` says what each is."""
-
-    raws: list[list[tf.Tensor]]
-    measured: list[list[dict[str, tf.Tensor]]]
-    scores: tf.Tensor
-    pairs: tf.Tensor
-    weights: tf.Tensor | None
-    blind: tf.Tensor
-
-
-class PassMaps(NamedTuple):
-    """What one pass is made into.
-
-    Attributes:
-        answers: For each target.
-        values: The model's outputs, (B, C); None where they are of another form.
-        hide_logits: Whether logits may be hidden in them.
-        outputs: All that the model returned, where lengths of texts are left open.
-    """
-
-    answers: list[TargetMaps]
-    values: tf.Tensor | None
-    hide_logits: tf.Tensor
-    outputs: Sequence[tf.Tensor] = ()
 
 
 class Engine:
@@ -148,6 +122,16 @@ class Engine:
             )
         for request in self.requests:
             check_question(request.method, inputs, targets)
+        return in_parts(lambda some: self._answer(inputs, some, others, owners), targets)
+
+    def _answer(
+        self,
+        inputs: np.ndarray,
+        targets: Sequence[ResolvedTarget],
+        others: Sequence[np.ndarray],
+        owners: np.ndarray | None,
+    ) -> list[Computed]:
+        """Compute the maps for some targets in one pass."""
         fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
         arrays = [target for target in targets if isinstance(target, np.ndarray)]
         taken, texts, most = 1 + len(others), *self._words(owners, targets)
@@ -164,15 +148,17 @@ class Engine:
             return maps if None in images.shape else maps._replace(outputs=())
 
         def maps_of(specs: Sequence[Tensor]) -> tuple[PassMaps, Sequence[tf.Tensor]]:
-            # What changes while it is asked is asked in plain Python: compiled, it would not.
+            # What changes while it is asked is asked anew: compiled once, it would not change.
             changing = not self._changing.isdisjoint(map(id, asked))
-            key = (*((tuple(spec.shape), spec.dtype) for spec in specs), *keys, most)
-            run = function if changing else self.runner(key, function, specs)
+            kinds = ((tuple(spec.shape), spec.dtype) for spec in specs)
+            key = None if changing else (*kinds, *keys, most)
+            run = self.runner(key, function, specs)
             maps = run(*tensors)
             self._changing |= changed(asked, keys)
             if run is function and self.settings.score == "logit" and maps.hide_logits:
                 # Keras left no note of the logits: a traced graph can be walked back to them.
-                maps = self.runner(key, function, specs)(*tensors)
+                compiled = traced if changing else functools.partial(self.runner, key)
+                maps = compiled(function, specs)(*tensors)
             return maps, maps.outputs
 
         if self._any_length(fixed):
@@ -197,17 +183,6 @@ class Engine:
         if not submodel.taps:
             return None
         return submodel.graph.placement(submodel.taps[place], tuple(sides), submodel.which)
-
-    def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
-        """Compute the first method's raw maps at the first layer, inside of an open tape.
-
-        Args:
-            images: (B, h, w, C), what the model takes.
-            target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
-                callable outputs -> (B,).
-        """
-        maps = self.compute(self.submodel, images, [target])
-        return maps.answers[0].raws[0][0]
 
     def _words(
         self, owners: np.ndarray | None, targets: Sequence[ResolvedTarget]

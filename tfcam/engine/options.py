@@ -81,7 +81,7 @@ TARGETS = replace(
     TARGET,
     type="Target | Targets | np.ndarray",
     code=f"{TARGET.code} Of a batch a list of these, one for each image; of one image a list of "
-    "these, or ``tfcam.Top(k)``, gives an explanation of each in one forward pass.",
+    "these, or ``tfcam.Top(k)``, gives an explanation of each; up to 32 share a forward pass.",
 )
 TARGETS_OF_BATCH = replace(
     TARGET,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from tfcam.engine.options import BATCH_SIZE, EIGEN, FREEZE, GRID, OUTPUT, SCORE, Score
 from tfcam.targets.classes import NOTHING, PREDICTED
@@ -38,6 +40,33 @@ class Settings:
         for option in (SCORE, EIGEN, FREEZE, OUTPUT, GRID):
             object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
         object.__setattr__(self, "at_once", BATCH_SIZE.check(self.at_once))
+
+
+class TargetMaps(NamedTuple):
+    """What is computed for one target, as tensors; ``Computed`` says what each is."""
+
+    raws: list[list[tf.Tensor]]
+    measured: list[list[dict[str, tf.Tensor]]]
+    scores: tf.Tensor
+    pairs: tf.Tensor
+    weights: tf.Tensor | None
+    blind: tf.Tensor
+
+
+class PassMaps(NamedTuple):
+    """What one pass is made into.
+
+    Attributes:
+        answers: For each target.
+        values: The model's outputs, (B, C); None where they are of another form.
+        hide_logits: Whether logits may be hidden in them.
+        outputs: All that the model returned, where lengths of texts are left open.
+    """
+
+    answers: list[TargetMaps]
+    values: tf.Tensor | None
+    hide_logits: tf.Tensor
+    outputs: Sequence[tf.Tensor] = ()
 
 
 @dataclass(frozen=True)

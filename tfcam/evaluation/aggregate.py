@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from scipy import stats
 
@@ -19,6 +18,7 @@ from tfcam.evaluation.gallery import Gallery, Shown
 from tfcam.evaluation.intervals import LEVEL, Interval, varying_share_interval
 from tfcam.evaluation.names import CandidateKey, MetricKey, seed_of
 from tfcam.findings import Finding
+from tfcam.metrics.counting import Counting
 
 # Curves are kept at these fractions of the pixels, whatever the metric's own steps.
 FRACTIONS = np.linspace(0, 1, 101)
@@ -68,12 +68,12 @@ class SetCount:
     mean 1, the same for every method.
 
     Attributes:
-        metric: A ``keras.metrics.Metric`` whose variables are sums over pictures.
+        metric: Its variables are sums over pictures.
         images: The number of pictures that it has seen.
         samples: The samples of each of its variables, (RESAMPLES, ...).
     """
 
-    metric: keras.metrics.Metric
+    metric: Counting
     images: int = 0
     samples: list[np.ndarray] = field(default_factory=list)
 
@@ -99,13 +99,8 @@ class SetCount:
 
         Source: Chamandy et al. 2012, "Estimating uncertainty for massive data streams".
         """
-        values, mean = self._values(), float(self.metric.result())
-        results = []
-        for sample in range(RESAMPLES):
-            self._assign([counts[sample] for counts in self.samples])
-            results.append(float(self.metric.result()))
-        self._assign(values)
-        return varying_share_interval(mean, results, self.images)
+        results = self.metric.value(*self.samples)
+        return varying_share_interval(float(self.metric.result()), results, self.images)
 
     def state(self) -> list[np.ndarray]:
         return [np.array(self.images), *self._values(), *self.samples]
@@ -142,7 +137,7 @@ class Tally:
         galleries: The best and worst pictures of each candidate.
     """
 
-    def __init__(self, makers: dict[str, Callable[[], keras.metrics.Metric]], seed: int) -> None:
+    def __init__(self, makers: dict[str, Callable[[], Counting]], seed: int) -> None:
         self._makers, self._seed = makers, seed
         self.position = 0
         self.skipped: list[LeftOut] = []

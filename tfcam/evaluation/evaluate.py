@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ def evaluate(
         run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
         run.resume()
         bar = progress_bar(source.count, "evaluating", progress, f"{source.kind}s", run.position)
-        with run.noting(), bar as advance:
+        with run.noting(), closing(run), bar as advance:
             while run.step(advance):
                 pass
         return run.conclude()

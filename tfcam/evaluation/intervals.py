@@ -108,7 +108,7 @@ def share_interval(share: float, count: float) -> Interval:
     return Interval(share, float(min(centre - half, share)), float(max(centre + half, share)))
 
 
-def varying_share_interval(share: float, samples: Sequence[float], count: int) -> Interval:
+def varying_share_interval(share: float, samples: np.ndarray, count: int) -> Interval:
     """Compute the interval of what is in [0, 1] and computed of many pictures at once.
 
     Wilson's, as of a share of so many pictures as vary as much as the samples do; of all pictures
@@ -116,7 +116,7 @@ def varying_share_interval(share: float, samples: Sequence[float], count: int) -
 
     Args:
         share: In [0, 1].
-        samples: What it would be in bootstrap samples of the pictures.
+        samples: (R,), what it would be in bootstrap samples of the pictures.
         count: The number of pictures, > 0.
 
     Source: Korn and Graubard 1998, "Confidence intervals for proportions with small expected number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,8 @@ from tfcam.targets.classes import Difference
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_arrays
 from tfcam.utils.digest_parts import digest_parts
+from tfcam.utils.files import storable
+from tfcam.utils.prefetch import work_ahead
 from tfcam.utils.progress import Advance
 from tfcam.utils.run_folder import noting
 from tfcam.utils.versions import versions
@@ -83,7 +85,7 @@ class EvaluationRun:
         self._tally = Tally(of_sets, seed)
         self._batches: list[pd.DataFrame] = []
         self._names: set[str] = set()  # of the pictures that were measured
-        self._pictures: Iterator[Example | Skipped] = iter(())
+        self._pictures: Generator[Example | Skipped] = work_ahead(())
 
     @property
     def position(self) -> int:
@@ -103,7 +105,12 @@ class EvaluationRun:
                 self._tally.restore(stored.state)
             self._compare(stored.pictures)
         self._names = {name for batch in self._batches for name in batch["image"].unique()}
-        self._pictures = self._source.read(self.position)
+        ahead = self._question.settings.at_once  # the next batch, while one is measured
+        self._pictures = work_ahead(self._source.read(self.position), ahead)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._pictures.close()
 
     def _compare(self, pictures: Sequence[tuple[str, Mark]]) -> None:
         """Check that the source gives the pictures that are done.
@@ -144,7 +151,8 @@ class EvaluationRun:
                 rows += self._measure(cases[start : min(start + size, run.stop)], advance)
         start = self.position
         self._tally.position += len(pictures)
-        self._batches.append(pd.DataFrame(rows, columns=Row._fields).astype({"value": float}))
+        held = [[*map(storable, row)] for row in rows]
+        self._batches.append(pd.DataFrame(held, columns=Row._fields).astype({"value": float}))
         if self._store:
             marked = [self._mark(number, one) for number, one in enumerate(pictures, start)]
             number = len(self._batches) - 1

@@ -179,8 +179,8 @@ class Explainer:
                 default the one that the model predicts. Also a ``tfcam.Difference``, or a callable
                 outputs -> (B,) on the outputs before the final softmax or sigmoid, such as
                 ``tfcam.Segmentation``. Of a batch a list of these, one for each image; of one image
-                a list of these, or ``tfcam.Top(k)``, gives an explanation of each in one forward
-                pass.
+                a list of these, or ``tfcam.Top(k)``, gives an explanation of each; up to 32 share a
+                forward pass.
             words: The word of each position of a text that is given as numbers, shown instead of
                 these; of a batch of texts a list of these. A string has its own.
 

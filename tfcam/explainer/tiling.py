@@ -21,6 +21,7 @@ from tfcam.images.loading import load_image
 from tfcam.maps.scaling import Shown, shown_values
 from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
+from tfcam.targets.callables import names_place
 from tfcam.targets.classes import Top
 
 Sides = tuple[int, int]
@@ -40,7 +41,7 @@ def check_tiled(target: Any) -> None:
             "tile= explains one class in every tile, and each tile may be predicted another: name "
             f"the class by target=; got {target!r}."
         )
-    if getattr(target, "mask", None) is not None or getattr(target, "box", None) is not None:
+    if names_place(target):
         raise ValueError(
             "tile= cuts the picture, but not the mask or box of a target; give the target without."
         )
@@ -82,17 +83,13 @@ def explain_tiles(
     starts = [*itertools.product(*map(_starts, sides, tile, cell))]
     canvas = _Canvas(np.add(starts[-1], tile) // cell, first.raw.shape[2:])
     scores, likely, told = [], [], []
-    for group in _groups(starts, at_once):
-        full = group + [group[-1]] * (min(at_once, len(starts)) - len(group))
-        results = explain([_cut(pixels, start, tile) for start in full])[: len(group)]
-        for start, result in zip(group, results, strict=True):
-            raw = result.raw if cell != (1, 1) else _over_pixels(result.raw, tile, how)
-            canvas.lay(raw, np.floor_divide(start, cell))
-            scores.append(result.score)
-            if result.probability is not None:
-                likely.append(result.probability)
-            told.append({each.code: each for each in result.findings})
-        advance(len(group))
+    for start, result in _explained(explain, pixels, starts, first, tile, at_once, advance):
+        raw = result.raw if cell != (1, 1) else _over_pixels(result.raw, tile, how)
+        canvas.lay(raw, np.floor_divide(start, cell))
+        scores.append(result.score)
+        if result.probability is not None:
+            likely.append(result.probability)
+        told.append({each.code: each for each in result.findings})
     seen = [-(-side // size) for side, size in zip(sides, cell, strict=True)]
     raw = canvas.mean()[: seen[0], : seen[1]]
     whole = tuple(np.multiply(raw.shape[:2], cell))
@@ -173,6 +170,21 @@ def _cut(pixels: np.ndarray, start: Sides, tile: Sides) -> np.ndarray:
     return np.pad(piece, [*missing, (0, 0)], mode="edge")
 
 
-def _groups(starts: list[Any], size: int) -> Iterator[list[Any]]:
-    for at in range(0, len(starts), size):
-        yield starts[at : at + size]
+def _explained(
+    explain: Explain,
+    pixels: np.ndarray,
+    starts: Sequence[Any],
+    first: Explanation,
+    tile: Sides,
+    at_once: int,
+    advance: Callable[[int], object],
+) -> Iterator[tuple[Any, Explanation]]:
+    """Explain every tile after the first, as many at once as are compiled for."""
+    yield starts[0], first
+    advance(1)
+    for at in range(1, len(starts), at_once):
+        group = starts[at : at + at_once]
+        full = [*group, *[group[-1]] * (min(at_once, len(starts) - 1) - len(group))]
+        results = explain([_cut(pixels, start, tile) for start in full])
+        yield from zip(group, results, strict=False)
+        advance(len(group))

@@ -165,7 +165,7 @@ def explain(
             the one that the model predicts. Also a ``tfcam.Difference``, or a callable outputs ->
             (B,) on the outputs before the final softmax or sigmoid, such as ``tfcam.Segmentation``.
             Of a batch a list of these, one for each image; of one image a list of these, or
-            ``tfcam.Top(k)``, gives an explanation of each in one forward pass.
+            ``tfcam.Top(k)``, gives an explanation of each; up to 32 share a forward pass.
         method: The method, by its name in ``tfcam.METHODS``; by default grad_cam, and of a text,
             where no layer is given, integrated_gradients at the embeddings of its words. Or a
             function Reading -> (B, h, w), the raw maps.

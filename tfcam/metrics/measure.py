@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import keras
+from tfcam.metrics.counting import Counting
 
 # The least and the largest value of a share or probability, of what it changes by, and of anything.
 UNIT, SIGNED, ANY = (0.0, 1.0), (-1.0, 1.0), (-math.inf, math.inf)
@@ -23,8 +23,7 @@ class Measure:
         function: Of the kind "probe": (probe, heatmaps (B, H, W)) -> (B,) or a ``Curve``; of
             "layer": the same, of maps as small as the layer has them; of "signed": the same, of raw
             maps; of "map": heatmaps (B, H, W) -> (B,); of "truth": (heatmap (H, W), truth) -> a
-            number; of "set": a ``keras.metrics.Metric`` of heatmaps and truths, whose variables are
-            sums over pictures.
+            number; of "set": a ``Counting`` metric of heatmaps and truths.
         kind: "probe", "layer", "signed", "map", "truth" or "set".
         better: Whether a "higher" or a "lower" value is better.
         needs: The truth that a picture must have: "" for none, "boxes", or "region" for boxes or
@@ -73,6 +72,6 @@ class Measure:
             )
         return ""
 
-    def make(self) -> keras.metrics.Metric:
+    def make(self) -> Counting:
         """Make a set-level metric that has seen nothing yet."""
         return self.function(**self.options)

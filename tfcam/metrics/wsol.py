@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from tfcam import maps
 from tfcam.metrics import localisation
 from tfcam.metrics.checks import Heatmap, checked_thresholds, heatmap_of
+from tfcam.metrics.counting import Counting
 
 THRESHOLDS = tuple(np.arange(100) / 100)
 
@@ -37,14 +36,7 @@ def _arrays(heatmaps: Iterable[Heatmap]) -> list[np.ndarray]:
     return [heatmap_of(heatmap) for heatmap in heatmaps]
 
 
-class _Counting(keras.metrics.Metric):
-    """A metric that counts in float64, exact up to 2^53."""
-
-    def _count(self, name: str, *shape: int) -> keras.Variable:
-        return self.add_variable(shape, "zeros", "float64", name=name)
-
-
-class BoxIoU(_Counting):
+class BoxIoU(Counting):
     """Averages the overlap (IoU) of each heatmap's box with the nearest true box.
 
     Args:
@@ -80,17 +72,18 @@ class BoxIoU(_Counting):
             self._total.assign_add(curve)
             self._images.assign_add(1)
 
-    def result(self) -> tf.Tensor:
+    def value(self, *counts: np.ndarray) -> np.ndarray:
         """In [0, 1], 0 without images: a number, or (T,) where several thresholds were given."""
-        mean = self._total / keras.ops.maximum(self._images, 1)
-        return mean[0] if np.ndim(self.threshold) == 0 else mean
+        total, images = counts
+        mean = total / np.maximum(images, 1)[..., np.newaxis]
+        return mean[..., 0] if np.ndim(self.threshold) == 0 else mean
 
     def get_config(self) -> dict[str, Any]:
         threshold = np.asarray(self.threshold).tolist()
         return {"threshold": threshold, "components": self.components, "name": self.name}
 
 
-class MaxBoxAccuracy(_Counting):
+class MaxBoxAccuracy(Counting):
     """Measures MaxBoxAcc: the share of images whose box is right, at the set's best threshold.
 
     MaxBoxAcc(delta) = max over tau of 1/N sum_i [IoU_i(tau) >= delta]. Version 1: of the largest
@@ -154,11 +147,9 @@ class MaxBoxAccuracy(_Counting):
         best = self._thresholds[self.accuracies.argmax(axis=1)]
         return dict(zip(self.deltas, best.tolist(), strict=True))
 
-    def result(self) -> tf.Tensor:
-        """In [0, 1]; 0 without images."""
-        return keras.ops.mean(
-            keras.ops.max(self._right, axis=1) / keras.ops.maximum(self._images, 1)
-        )
+    def value(self, *counts: np.ndarray) -> np.ndarray:
+        right, images = counts
+        return right.max(axis=-1).mean(axis=-1) / np.maximum(images, 1)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -168,7 +159,7 @@ class MaxBoxAccuracy(_Counting):
         }
 
 
-class PixelAveragePrecision(_Counting):
+class PixelAveragePrecision(Counting):
     """Measures PxAP: the area under the precision-recall curve of all pixels of the set, pooled.
 
     PxPrec(tau) = #{s >= tau and truth} / #{s >= tau}, PxRec(tau) = #{s >= tau and truth} /
@@ -239,19 +230,16 @@ class PixelAveragePrecision(_Counting):
             true = np.bincount(levels[counted & inside], minlength=count)
             self._true.assign_add(true.astype(np.float64))
 
-    def result(self) -> tf.Tensor:
-        """In [0, 1]; 0 without images."""
-        true = keras.ops.flip(self._true)
-        precision = keras.ops.cumsum(true) / keras.ops.maximum(
-            keras.ops.cumsum(keras.ops.flip(self._all)), 1
-        )
-        return keras.ops.sum(precision * true) / keras.ops.maximum(keras.ops.sum(true), 1)
+    def value(self, *counts: np.ndarray) -> np.ndarray:
+        true, above = (each[..., ::-1] for each in counts)
+        precision = true.cumsum(axis=-1) / np.maximum(above.cumsum(axis=-1), 1)
+        return (precision * true).sum(axis=-1) / np.maximum(true.sum(axis=-1), 1)
 
     def get_config(self) -> dict[str, Any]:
         return {"thresholds": _listed(self.thresholds), "name": self.name}
 
 
-class PointingGame(_Counting):
+class PointingGame(Counting):
     """Measures the pointing game: the share of heatmaps that hit, averaged over the classes.
 
     See ``tfcam.metrics.pointing_game`` for one heatmap.
@@ -301,11 +289,11 @@ class PointingGame(_Counting):
             self._hits.assign_add(image * hit)
             self._images.assign_add(image)
 
-    def result(self) -> tf.Tensor:
+    def value(self, *counts: np.ndarray) -> np.ndarray:
         """In [0, 1], of the classes that occurred; 0 without images."""
-        occurred = keras.ops.cast(self._images > 0, "float64")
-        shares = self._hits / keras.ops.maximum(self._images, 1)
-        return keras.ops.sum(shares) / keras.ops.maximum(keras.ops.sum(occurred), 1)
+        hits, images = counts
+        shares = hits / np.maximum(images, 1)
+        return shares.sum(axis=-1) / np.maximum((images > 0).sum(axis=-1), 1)
 
     def get_config(self) -> dict[str, Any]:
         return {"classes": self.classes, "tolerance": self.tolerance, "name": self.name}
