@@ -81,7 +81,7 @@ class Extent(NamedTuple):
 
         Args:
             lines: The places along each side.
-            margins: How many of them at most are but what a kernel needs.
+            margins: Number of them that are at most but what a kernel needs.
         """
         if self.lost:
             return self
