@@ -272,7 +272,7 @@ def test_a_grid_that_can_not_be_known_is_asked_for_and_used():
 
 
 @pytest.mark.parametrize("pooling", ["token", "gap"])
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_a_kerashub_classifier_from_its_config(pooling):
     hub = pytest.importorskip("keras_hub").models
     backbone = hub.ViTBackbone(

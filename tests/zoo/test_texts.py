@@ -93,7 +93,7 @@ def classifier(family):
     return getattr(models, name)(backbone, num_classes=2, preprocessor=preprocessor)
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(4, kept="slow")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_words_come_out_of_every_classifier(family):
@@ -133,7 +133,7 @@ def test_hiding_a_word_hides_all_of_its_pieces():
         assert found.raw[word] == pytest.approx(fall, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", ["Roberta", "XLMRoberta", "Bert"])
 def test_a_stream_goes_on_with_the_same_tokenizer_without_a_key(family, tmp_path):
