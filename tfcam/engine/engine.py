@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfcam.engine.beside import bias_attributions, class_values, weights_of_class
 from tfcam.engine.lengths import OpenLengths
 from tfcam.engine.parts import in_parts
-from tfcam.engine.runner import Runner, Tensor
+from tfcam.engine.runner import Runner, Tensor, traced
 from tfcam.engine.settings import Computed, PassMaps, Settings, TargetMaps
 from tfcam.maps.tensors import first_component
 from tfcam.methods.bias_terms import bias_taps
@@ -145,21 +145,23 @@ class Engine:
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
             of_words, left = rest[taken - 1 : taken - 1 + len(texts)], iter(rest[-len(arrays) :])
             chosen = [next(left) if target is None else target for target in fixed]
-            words = Words._make((*of_words, most)[:3]) if texts else None
+            words = Words(*(*of_words, most)[:3]) if texts else None
             submodel = self.submodel.beside(rest[: taken - 1])
             maps = self.compute(submodel, images, chosen, words)
             return maps if None in images.shape else maps._replace(outputs=())
 
         def maps_of(specs: Sequence[Tensor]) -> tuple[PassMaps, Sequence[tf.Tensor]]:
-            # What changes while it is asked is asked in plain Python: compiled, it would not.
+            # What changes while it is asked is asked anew: compiled once, it would not change.
             changing = not self._changing.isdisjoint(map(id, asked))
-            key = (*((tuple(spec.shape), spec.dtype) for spec in specs), *keys, most)
-            run = function if changing else self.runner(key, function, specs)
+            kinds = ((tuple(spec.shape), spec.dtype) for spec in specs)
+            key = None if changing else (*kinds, *keys, most)
+            run = self.runner(key, function, specs)
             maps = run(*tensors)
             self._changing |= changed(asked, keys)
             if run is function and self.settings.score == "logit" and maps.hide_logits:
                 # Keras left no note of the logits: a traced graph can be walked back to them.
-                maps = self.runner(key, function, specs)(*tensors)
+                compiled = traced if changing else functools.partial(self.runner, key)
+                maps = compiled(function, specs)(*tensors)
             return maps, maps.outputs
 
         if self._any_length(fixed):
@@ -184,17 +186,6 @@ class Engine:
         if not submodel.taps:
             return None
         return submodel.graph.placement(submodel.taps[place], tuple(sides), submodel.which)
-
-    def raw(self, images: tf.Tensor, target: TensorTarget) -> tf.Tensor:
-        """Compute the first method's raw maps at the first layer, inside of an open tape.
-
-        Args:
-            images: (B, h, w, C), what the model takes.
-            target: (B,) classes, (B, 2) pairs of classes, (B, C) weights of the logits, or a
-                callable outputs -> (B,).
-        """
-        maps = self.compute(self.submodel, images, [target])
-        return maps.answers[0].raws[0][0]
 
     def _words(
         self, owners: np.ndarray | None, targets: Sequence[ResolvedTarget], blank: int | None

@@ -20,7 +20,6 @@ from tfcam.model.graph import Asked, ModelGraph, graph_of
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input
-from tfcam.model.layer_types import breaks_eager_gradients
 from tfcam.model.taps import Layers, Tap
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.reading import Need
@@ -310,7 +309,7 @@ class OpenedModel:
         layers, are not safe eagerly.
         """
         by_pixels = bool(method.needs & _BY_PIXELS)
-        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph)
+        by_layer = Need.GRADIENTS in method.needs and self.calls.harms_eagerly
         return method.loops or by_pixels or by_layer
 
     def _check_channels(self, tap: Tap) -> None:

@@ -42,6 +42,8 @@ class DefaultLayer(NamedTuple):
     others: tuple[str, ...] = ()
 
 
+# Gradients are first looked for at so many maps: at all of a large network that takes long.
+_LATEST = 16
 # Counts, of some calls, the positions that the gradient of the outputs that are asked for reaches.
 CountPositions = Callable[[Sequence[Call]], Mapping[CallKey, int]]
 
@@ -132,7 +134,7 @@ def _choose(
     if len(maps) < len(used):
         return _before_scores(calls, maps, last, asked, used)
     if count is not None and last.output and may_select(calls, last.output, among):
-        return _with_gradients(calls, maps, last, count(maps))
+        return _with_gradients(calls, maps, last, count)
     reason = "the last map of the network"
     if pooling:  # of what has one position
         reason += " with more than one position"
@@ -163,13 +165,18 @@ def _before_scores(
 
 
 def _with_gradients(
-    calls: CallGraph, maps: Sequence[Call], last: Call, counts: Mapping[CallKey, int]
+    calls: CallGraph, maps: Sequence[Call], last: Call, count: CountPositions
 ) -> DefaultLayer:
     """The last map as wide as the last of all whose gradient reaches more than one position."""
     before = maps[: maps.index(last) + 1]
-    open_maps = [c for c in before if counts.get(call_key(c), 0) > 1]
-    open_maps = [c for c in open_maps if not isinstance(c.operation, PASSING)]
-    wide = [c for c in open_maps if (c.shape or ())[-1:] == (last.shape or ())[-1:]]
+    latest = before[-_LATEST:]
+    for some in [latest, before] if len(latest) < len(before) else [before]:
+        counts = count(some)
+        open_maps = [c for c in some if counts.get(call_key(c), 0) > 1]
+        open_maps = [c for c in open_maps if not isinstance(c.operation, PASSING)]
+        wide = [c for c in open_maps if (c.shape or ())[-1:] == (last.shape or ())[-1:]]
+        if wide:
+            break
     chosen = (wide or open_maps or [last])[-1]
     reason = "the last map of the network, which has no global pooling"
     if chosen is not last:

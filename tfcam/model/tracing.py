@@ -16,6 +16,7 @@ from tfcam.model.call_graph import (
     axis_orders,
     channels_last,
 )
+from tfcam.model.eager_gradients import graph_harms
 from tfcam.model.endings import traced_ending
 from tfcam.model.followed_places import Layout, follow_places
 from tfcam.model.frames import AT_ONCE
@@ -128,6 +129,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         taken[which].layers_order,
         find_origins(function.graph, parents, tensor_name) if rank == 4 else TokenOrigins(),
         _layouts(function.graph, parents, function.graph.inputs[which].name, calls, rank),
+        graph_harms(function.graph),
     )
 
 

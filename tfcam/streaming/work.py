@@ -26,6 +26,7 @@ from tfcam.streaming.text_explainer import TextExplainer
 from tfcam.streaming.volume_explainer import VolumeExplainer
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
+from tfcam.targets.labels import asks_label
 from tfcam.utils.digest import digest_arrays, digest_names
 from tfcam.utils.digest_parts import digest_parts
 from tfcam.utils.progress import progress_bar
@@ -103,7 +104,7 @@ def prepare_work(
             f"{type(target).__name__}."
         )
     # Refused before any picture is read.
-    targets = [] if target == "label" else pipeline.targets(target, 1)
+    targets = [] if asks_label(target) else pipeline.targets(target, 1)
     pipeline = pipeline.run_by(runner, targets)
     if len(pipeline.engine.layers) > 1:
         raise ValueError(
@@ -250,7 +251,7 @@ def _vocabulary(pipeline: Pipeline) -> str | None:
 def _target_in_words(target: Target) -> Any:
     if target is None:
         return "the predicted class"
-    if target == "label":
+    if asks_label(target):
         return "each picture's label"
     return name_of(target) if callable(target) else _plain(target)
 

@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # What an operating system says of a disk that is full.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,6 +45,16 @@ def as_text(name: str) -> str:
         'caf\ufffd.png'
     """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def storable(value: Any) -> Any:
+    """A value as every file can hold it: a text without halves of letters, the others as they are.
+
+    Example:
+        >>> storable("a\\ud800b"), storable(3)
+        ('a?b', 3)
+    """
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 def read_lines(path: Path) -> list[str]:
