@@ -368,7 +368,7 @@ def check_terminal() -> None:
         )
 
 
-def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None) -> str:
+def ask_layer(model: Any, input: str | int | None, grid: tuple[int, ...] | None) -> str:
     """Show a model's layers and ask which one, until the answer names one.
 
     Args:

@@ -127,7 +127,7 @@ def prepare(
     if inputs.dtype.kind not in "fiub" and "float" not in inputs.dtype.name:  # bfloat16
         raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
     fresh = inputs is not batch  # what a callable returns may be its own
-    inputs = inputs.astype(taken.dtype, copy=fresh)
+    inputs = inputs.astype(taken.values, copy=fresh)
     floats = FLOATS_AS_PIXELS if pixels else ""
     return Prepared(loaded, inputs, floats + chosen.description, chosen.bgr)
 
@@ -222,7 +222,7 @@ def _as_given(
             )
     check_shapes(arrays, taken.shape_of)
     arrays = [taken.channels_last(array) for array in arrays]
-    batch = np.stack(arrays).astype(taken.dtype)
+    batch = np.stack(arrays).astype(taken.values)
     described = "none: given as prepared"
     if callable(preprocess):
         batch, described = (
