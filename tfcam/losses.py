@@ -19,6 +19,7 @@ from tfcam.methods.registry import METHODS, Method, ask
 from tfcam.model.given import split_inputs
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need, Reading
+from tfcam.targets.callables import target_key
 from tfcam.targets.classes import NOTHING
 from tfcam.targets.labels import label_of_output, read_labels
 from tfcam.targets.two_classes import NUMBER, two_sides
@@ -92,7 +93,9 @@ class AttentionLoss:
 
     The map is that of the network as it is used, in inference mode, of each image's own class. Its
     gradient by the weights is a second derivative; call this inside an open ``tf.GradientTape``, or
-    let ``AttentionModel`` do so.
+    let ``AttentionModel`` do so. Where a convolution of one pixel, with steps, of fewer than 16
+    channels is trained on a CPU, TensorFlow 2.21 ends Python, with this loss or without: there,
+    train with ``jit_compile=True``.
 
     Args:
         model: A built Keras model with one input of images, videos or volumes.
@@ -106,8 +109,8 @@ class AttentionLoss:
         loss: "outside_energy", "squared_error", or a function of maps, which are signed, and masks,
             (B, H, W) or (B, D, H, W) each, that returns (B,).
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         options: The method's own options.
 
     Raises:
@@ -132,7 +135,7 @@ class AttentionLoss:
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         loss: str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = "outside_energy",
         output: str | int | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         **options: Any,
     ) -> None:
         request = ask(method, options, [option.name for option in DOORS["AttentionLoss"]])
@@ -153,14 +156,8 @@ class AttentionLoss:
 
     def _open(self, opened: OpenedModel) -> None:
         """Open the model as it is now."""
-        taken = opened.graph.inputs
-        if len(taken) > 1 or not (taken[0].is_image or taken[0].is_volume):
-            raise ValueError(
-                "The model must take one image (H, W, C), or one video or volume (D, H, W, C); "
-                f"{self.model.name!r} takes "
-                f"{', '.join(str(input.shape) for input in taken)}."
-            )
-        self._input, self._structure = taken[0], opened.graph.structure
+        self._input = opened.graph.check_one_image("AttentionLoss", volumes=True)
+        self._structure = opened.graph.structure
         self._output = opened.graph.output(self._asked)
         # Not shared: what is computed here is part of the user's graph.
         self._engine = opened.engine(*self._question, shared=False)
@@ -210,12 +207,25 @@ class AttentionLoss:
         (given,) = split_inputs(images, self._structure, self.model.name)
         if isinstance(given, list | tuple) and len(given) == 1:
             (given,) = given
-        raw = self._engine.raw(self._input.as_known(tf.convert_to_tensor(given)), explained)
+        raw = self._raw(self._input.as_known(tf.convert_to_tensor(given)), explained)
         size = tf.unstack(tf.shape(masks)[1:])
         maps = (
             evidence(raw, size) if self._positive else resized(raw[..., tf.newaxis], size)[..., 0]
         )
         return tf.where(has_mask(masks), self._loss(maps, masks), 0.0)
+
+    def _raw(self, images: tf.Tensor, explained: tf.Tensor) -> tf.Tensor:
+        """Compute the raw maps (B, h, w): in the user's graph, or run as other explanations are."""
+        engine, (request,) = self._engine, self._question[1]
+
+        def function(images: tf.Tensor, explained: tf.Tensor) -> tf.Tensor:
+            return engine.compute(engine.submodel, images, [explained]).answers[0].raws[0][0]
+
+        tensors = images, explained
+        if not tf.executing_eagerly():
+            return function(*tensors)
+        kinds = ((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
+        return engine.runner((*kinds, *map(target_key, request.own)), function, tensors)(*tensors)
 
     def checked_masks(self, masks: Any) -> tf.Tensor:
         """Check masks and convert them to floats: (B, H, W), of volumes (B, D, H, W).

@@ -15,9 +15,8 @@ from keras import layers
 
 import tfcam
 from tests import networks
+from tfcam.engine.runner import Compiled, EagerFirst
 from tfcam.methods import registry
-from tfcam.model.graph import graph_of
-from tfcam.model.layer_types import breaks_eager_gradients
 from tfcam.utils.recent import LIMIT
 
 PICTURE, OTHER = networks.pictures(2)
@@ -246,23 +245,128 @@ class Convolving(layers.Layer):
         return keras.ops.relu(keras.ops.conv(x, self.kernel, strides=2))
 
 
-def by_lambda(x):
-    return layers.Lambda(lambda x: tf.nn.conv2d(x, tf.ones((1, 1, 4, 4)), 2, "SAME"))(x)
+KERNEL, WIDER = np.ones((1, 1, 4, 4), np.float32), np.ones((2, 2, 4, 4), np.float32)
+from_elsewhere = tf.nn.conv2d  # no name tells what it does
+
+
+@tf.function
+def in_a_function(x):
+    return from_elsewhere(x, KERNEL, 2, "SAME")
+
+
+def raw(x):
+    return tf.raw_ops.Conv2D(input=x, filter=KERNEL, strides=[1, 2, 2, 1], padding="VALID")
+
+
+def spread(x):
+    return tf.nn.conv2d_transpose(x, KERNEL, (1, 20, 20, 4), 2, "VALID")
 
 
 def by_operation(x):
-    return keras.ops.conv(x, np.ones((1, 1, 4, 4), np.float32), strides=2)
+    return keras.ops.conv(x, KERNEL, strides=2)
 
 
-@pytest.mark.parametrize("step", [Convolving(), by_lambda, by_operation])
-def test_gradients_of_ones_own_convolutions_are_traced_too(step):
-    """Eagerly, TensorFlow 2.21 ends the process: see ``breaks_eager_gradients``."""
+HARMING = {
+    "layer": Convolving(),
+    "operation": by_operation,
+    "another name": layers.Lambda(lambda x: from_elsewhere(x, KERNEL, 2, "SAME")),
+    "raw": layers.Lambda(raw),
+    "function": layers.Lambda(in_a_function),
+    "activation": layers.Conv2D(4, 1, activation=raw),
+    "transposed": layers.Conv2DTranspose(4, 1, strides=2),
+    "own transposed": layers.Lambda(spread),
+    "one axis": layers.Conv2D(4, 1, strides=(1, 2)),
+}
+HARMLESS = {
+    "steps of two pixels": layers.Conv2D(4, 2, strides=2),
+    "16 channels": lambda x: layers.Conv2D(4, 1, strides=2)(layers.Conv2D(16, 1)(x)),
+    "own, of two pixels": layers.Lambda(
+        lambda x: tf.nn.conv2d(x, np.ones((2, 2, 4, 4)), 2, "SAME")
+    ),
+    "own, without steps": layers.Lambda(lambda x: tf.nn.conv2d(x, KERNEL, 1, "SAME")),
+    "no convolution, called so": layers.Lambda(lambda conv2d: conv2d[:, ::2, ::2]),
+}
+
+
+def stepping(step):
     inputs = keras.Input((12, 12, 3))
     x = step(layers.Conv2D(4, 3, activation="relu", name="early")(inputs))
-    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
-    assert breaks_eager_gradients(graph_of(model))
-    assert len(tfcam.Explainer(model, "early").pipeline.engine.runner.functions) == 0
-    assert not breaks_eager_gradients(graph_of(networks.flat()))
+    return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("step", HARMING.values(), ids=HARMING.keys())
+def test_gradients_that_end_python_are_traced_at_once(step):
+    """Eagerly, TensorFlow 2.21 ends the process: see ``eager_gradients``."""
+    runner = tfcam.Explainer(stepping(step), "early").pipeline.engine.runner
+    assert isinstance(runner, Compiled)
+
+
+@pytest.mark.parametrize("step", HARMLESS.values(), ids=HARMLESS.keys())
+def test_other_gradients_are_not(step):
+    runner = tfcam.Explainer(stepping(step), "early").pipeline.engine.runner
+    assert isinstance(runner, EagerFirst)
+
+
+ATTENTION = """
+import keras, numpy as np, tensorflow as tf, tfcam.losses
+from keras import layers
+inputs = keras.Input((112, 112, 3))
+x = layers.Conv2D(8, 3, padding="same", activation="relu", name="early")(inputs)
+x = layers.Conv2D(16, 1, strides=2, activation="relu", name="late")(x)
+model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+attention = tfcam.losses.AttentionLoss(model, "early")
+pictures = np.random.default_rng(0).normal(size=(2, 112, 112, 3)).astype("float32")
+masks, labels = np.zeros((2, 112, 112)), np.array([0, 1])
+masks[:, :50] = 1
+for _ in range(4):
+    beside = attention(pictures, masks, labels)
+    assert 0.3 < beside.numpy().min() <= beside.numpy().max() < 0.8
+learner = tfcam.losses.AttentionModel(attention)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+learner.compile("sgd", loss, jit_compile=True)
+learner.fit(pictures, (labels, masks), epochs=2, verbose=0)
+
+class Counting:
+    def __init__(self):
+        self.calls = 0
+    def __call__(self, outputs):
+        self.calls += 1
+        return outputs[:, 0] * self.calls
+
+explainer, target = tfcam.Explainer(model, "early"), Counting()
+scores = [float(explainer(pictures[0], target).score) for _ in range(3)]
+np.testing.assert_allclose(np.array(scores) / scores[0], [1, 2, 3], rtol=1e-4)
+print("alive")
+"""
+
+
+@pytest.mark.slow
+def test_attention_and_targets_that_change_do_no_harm_either():
+    run = subprocess.run(
+        [sys.executable, "-c", ATTENTION], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr[-2000:]
+
+
+class Counting:
+    """So many times the first class as it has been asked."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, outputs):
+        self.calls += 1
+        return outputs[:, 0] * self.calls
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deep_lift", "lrp", "guided_grad_cam"])
+def test_a_target_that_changes_is_asked_anew_by_methods_that_only_graphs_can_compute(method):
+    model, target = networks.flat(), Counting()
+    explainer = tfcam.Explainer(model, method=method)
+    scores = np.array([explainer(PICTURE, target).score for _ in range(3)])
+    times = scores / scores[0]
+    assert len(set(times.round())) == 3
+    np.testing.assert_allclose(times, times.round(), rtol=1e-5)
 
 
 def test_gradients_by_pixels_are_traced_from_the_first_call_on():
@@ -374,7 +478,7 @@ def traces():
     return sum(type(one).__name__ == "FuncGraph" for one in gc.get_objects())
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_what_is_compiled_is_bounded_whatever_is_asked_and_goes_with_the_model(monkeypatch):
     """Each call is another model, method, target, size of batch or explainer."""
     most = 6
@@ -455,7 +559,7 @@ def test_one_trace_serves_texts_of_all_lengths():
     assert set(as_alone("open", "gradient_input", TEXTS, 1e-6)) == {None, 1}
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(2, kept="slow")
 @pytest.mark.parametrize(
     "method", ["integrated_gradients", "occlusion", "grad_cam", "eigen_cam", "ablation_cam"]
 )

@@ -28,7 +28,7 @@ FILES = {
     "numbered.txt": "1: dog\n0: cat\n2: eel\n",
     "table.txt": "0,cat\n1,dog\n2,eel",
     "wordnet.txt": "n02123045 cat\nn02099601 dog\nn01484850 eel\n",
-    "windows.txt": "cat\r\ndog\r\neel",
+    "windows.txt": "\ufeffcat\r\ndog\r\neel",
     "list.json": json.dumps(NAMES),
     "indices.json": json.dumps({"eel": 2, "cat": 0, "dog": 1}),
     "by_index.json": json.dumps({"2": "eel", "0": "cat", "1": "dog"}),

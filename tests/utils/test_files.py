@@ -5,7 +5,7 @@ import resource
 
 import pytest
 
-from tfcam.utils.files import open_whole, write_whole
+from tfcam.utils.files import open_whole, read_lines, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
@@ -29,6 +29,16 @@ def test_a_failure_leaves_what_was_there(tmp_path):
         write()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_texts_is_read_however_it_was_saved(tmp_path):
+    """As of Windows, with a mark at its beginning, which would make its first word unknown."""
+    path = tmp_path / "texts.txt"
+    path.write_bytes("\ufeffa film\r\n \r\na book\u2028by him\x85".encode())
+    assert read_lines(path) == ["a film", "a book\u2028by him\x85"]
+    path.write_bytes("a caf\xe9".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"must be in UTF-8; '.*texts.txt' is not, from byte 5 on"):
+        read_lines(path)
 
 
 def test_a_full_disk_is_told(tmp_path):

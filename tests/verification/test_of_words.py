@@ -102,6 +102,11 @@ def test_random_maps_are_rarely_supported():
         assert share_interval(np.mean(np.array(p_values) <= level), len(texts)).low <= level
 
 
+def test_a_text_alone_is_no_map():
+    with pytest.raises(TypeError, match="got 'a good film'. Explain it first"):
+        tfcam.verify(additive(), "a good film")
+
+
 @pytest.mark.slow
 def test_what_does_not_fit_is_told():
     found, _ = verified()

@@ -15,6 +15,7 @@ import typer
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, read_name
 from tfcam.cli.terminal import load_tensorflow, say, silence
 from tfcam.images.window import AppliedWindow, Window
+from tfcam.utils.files import read_lines, text_lines
 from tfcam.utils.foreign_models import is_sealed
 from tfcam.utils.label_names import listed_names
 from tfcam.utils.terminal_text import make_printable
@@ -138,10 +139,9 @@ def read_texts(sources: Sequence[str], typed: Sequence[str]) -> list[str]:
         other = next(source for source in sources if source not in files)
         raise ValueError(f"Texts and pictures are explained apart; got texts and {other!r}.")
     texts: list[str] = []
-    contents = [(text, sys.stdin.read() if text == "-" else text) for text in typed]
-    contents += [(file, Path(file).read_text("utf-8")) for file in files]
-    for place, content in contents:
-        found = [line for line in content.splitlines() if line.strip()]
+    found_in = [(text, text_lines(sys.stdin.read() if text == "-" else text)) for text in typed]
+    found_in += [(file, read_lines(Path(file))) for file in files]
+    for place, found in found_in:
         if not found:
             raise ValueError(f"A text must have words; {place!r} has none.")
         texts += found
@@ -368,7 +368,7 @@ def check_terminal() -> None:
         )
 
 
-def ask_layer(model: Any, input: str | int | None, grid: tuple[int, int] | None) -> str:
+def ask_layer(model: Any, input: str | int | None, grid: tuple[int, ...] | None) -> str:
     """Show a model's layers and ask which one, until the answer names one.
 
     Args:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.lengths import OpenLengths
-from tfcam.engine.refusals import check_black_box, check_embedded, check_tokens
+from tfcam.engine.refusals import check_black_box, check_embedded, check_rounded, check_tokens
 from tfcam.engine.runner import AsItIs, Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
@@ -20,7 +20,6 @@ from tfcam.model.graph import Asked, ModelGraph, graph_of
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import LOCK
 from tfcam.model.inputs import Input
-from tfcam.model.layer_types import breaks_eager_gradients
 from tfcam.model.taps import Layers, Tap
 from tfcam.passes.attention import reading_attentions
 from tfcam.passes.reading import Need
@@ -280,6 +279,7 @@ class OpenedModel:
         if self.graph.is_black_box:
             check_black_box(self.graph, requests, settings.freeze)
             runner = AsItIs()
+        check_rounded(self.input, requests, self.graph.name)
         layered = any(request.method.layered for request in requests)
         places = []
         if layered:
@@ -310,7 +310,7 @@ class OpenedModel:
         layers, are not safe eagerly.
         """
         by_pixels = bool(method.needs & _BY_PIXELS)
-        by_layer = Need.GRADIENTS in method.needs and breaks_eager_gradients(self.graph)
+        by_layer = Need.GRADIENTS in method.needs and self.calls.harms_eagerly
         return method.loops or by_pixels or by_layer
 
     def _check_channels(self, tap: Tap) -> None:

@@ -30,7 +30,8 @@ class Runner(Protocol):
         """Find what to call in place of a function.
 
         Args:
-            key: The same for all tensors and functions that can share what is compiled.
+            key: The same for all tensors and functions that can share what is compiled; None for
+                what is never the same again, of which nothing is kept.
             function: Takes tensors, and returns tensors in any structure.
             tensors: What it will be called with, or descriptions of such, in which lengths may be
                 left open.
@@ -60,10 +61,12 @@ class Compiled:
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Compile the function for tensors like these, or find it compiled."""
         with LOCK:
+            if key is None:
+                return self._made(function, tensors)
             return self.functions.get(key, lambda: self._made(function, tensors))
 
     def _made(self, function: Function, tensors: Sequence[Tensor]) -> Any:
-        return _traced(function, tensors)
+        return traced(function, tensors)
 
 
 class Frozen(Compiled):
@@ -72,7 +75,7 @@ class Frozen(Compiled):
     limit = None  # compiled again, they would have the weights of another time
 
     def _made(self, function: Function, tensors: Sequence[Tensor]) -> Any:
-        return frozen(_traced(function, tensors))
+        return frozen(traced(function, tensors))
 
 
 class EagerFirst:
@@ -87,6 +90,8 @@ class EagerFirst:
 
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Leave the function as it is; compile it where it was asked for before."""
+        if key is None:
+            return function
         with LOCK:
             known = key in self._seen
             self._seen.get(key, lambda: True)
@@ -110,7 +115,9 @@ class Replicated:
     def __call__(self, key: Hashable, function: Function, tensors: Sequence[Tensor]) -> Function:
         """Compile the function for tensors like these, whose first axis is that of the batch."""
         # Not under the lock of taps: each replica traces in a thread of its own that takes it.
-        return self.functions.get(key, lambda: _traced(self._split(function), tensors))
+        if key is None:
+            return traced(self._split(function), tensors)
+        return self.functions.get(key, lambda: traced(self._split(function), tensors))
 
     def _split(self, function: Callable[..., Any]) -> Callable[..., Any]:
         strategy, count = self.strategy, self.strategy.num_replicas_in_sync
@@ -132,7 +139,8 @@ class Replicated:
         return whole
 
 
-def _traced(function: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
+def traced(function: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
+    """Compile a function for tensors like these, with the Python values that it reads now."""
     # One for each shape: a tf.function that held them all would complain of that.
     return tf.function(function, autograph=False).get_concrete_function(*tensors)
 

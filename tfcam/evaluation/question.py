@@ -24,7 +24,7 @@ from tfcam.preprocessing.names import split_window
 from tfcam.preprocessing.sizes import keep_their_sizes, runs_of_one_size
 from tfcam.targets.callables import name_of, told_format
 from tfcam.targets.classes import NOTHING, Target, pair_name
-from tfcam.targets.labels import label_of_output
+from tfcam.targets.labels import asks_label, label_of_output
 from tfcam.targets.resolve import chosen_targets
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_names
@@ -75,7 +75,7 @@ class Question:
     @property
     def of_labels(self) -> bool:
         """Whether each picture's own class is explained."""
-        return isinstance(self.target, str) and self.target == "label"
+        return asks_label(self.target)
 
     @cached_property
     def own_target(self) -> Callable[[Any], Any] | None:

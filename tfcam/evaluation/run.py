@@ -28,6 +28,7 @@ from tfcam.targets.classes import Difference
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.digest import digest_arrays
 from tfcam.utils.digest_parts import digest_parts
+from tfcam.utils.files import storable
 from tfcam.utils.prefetch import work_ahead
 from tfcam.utils.progress import Advance
 from tfcam.utils.run_folder import noting
@@ -150,7 +151,8 @@ class EvaluationRun:
                 rows += self._measure(cases[start : min(start + size, run.stop)], advance)
         start = self.position
         self._tally.position += len(pictures)
-        self._batches.append(pd.DataFrame(rows, columns=Row._fields).astype({"value": float}))
+        held = [[*map(storable, row)] for row in rows]
+        self._batches.append(pd.DataFrame(held, columns=Row._fields).astype({"value": float}))
         if self._store:
             marked = [self._mark(number, one) for number, one in enumerate(pictures, start)]
             number = len(self._batches) - 1

@@ -231,9 +231,9 @@ def _target(question: Question, label: Any) -> int | None:
     """The class that is explained of a text."""
     if question.target is None:
         return None
-    if question.target == "label" and label is None:
+    if question.of_labels and label is None:
         raise ValueError("A text has no label, and target='label' explains that.")
-    asked = label if question.target == "label" else question.target
+    asked = label if question.of_labels else question.target
     return class_of(asked, None, question.classes, question.known_labels)
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfcam.engine.engine import Engine
 from tfcam.engine.settings import Computed
 from tfcam.preprocessing.prepare import Prepared
+from tfcam.targets.callables import names_place
 from tfcam.targets.resolve import ResolvedTarget
 
 
@@ -47,12 +48,11 @@ def check_target(target: ResolvedTarget) -> None:
     Raises:
         ValueError: If a mask or a box is part of the target.
     """
-    for one in getattr(target, "targets", (target,)):
-        if getattr(one, "mask", None) is not None or getattr(one, "box", None) is not None:
-            raise ValueError(
-                "augment=True moves the image, but not the mask or box of a target; give the "
-                "target without it, or augment=False."
-            )
+    if names_place(target):
+        raise ValueError(
+            "augment=True moves the image, but not the mask or box of a target; give the "
+            "target without it, or augment=False."
+        )
 
 
 def _zoomed(images: tf.Tensor, zoom: float) -> tf.Tensor:

@@ -21,6 +21,7 @@ from tfcam.images.loading import load_image
 from tfcam.maps.scaling import Shown, shown_values
 from tfcam.preprocessing.prepare import displayed
 from tfcam.results.explanation import Explanation
+from tfcam.targets.callables import names_place
 from tfcam.targets.classes import Top
 
 Sides = tuple[int, int]
@@ -40,7 +41,7 @@ def check_tiled(target: Any) -> None:
             "tile= explains one class in every tile, and each tile may be predicted another: name "
             f"the class by target=; got {target!r}."
         )
-    if getattr(target, "mask", None) is not None or getattr(target, "box", None) is not None:
+    if names_place(target):
         raise ValueError(
             "tile= cuts the picture, but not the mask or box of a target; give the target without."
         )

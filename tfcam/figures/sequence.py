@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tfcam.figures.page import page
+from tfcam.utils.files import storable
 
 # Nothing moves by itself: only who presses Play sees it move, and the slider is one of the browser.
 _SLIDER = """<p><label for="place">Shown:</label> <output id="name" for="place"></output></p>
@@ -131,7 +132,7 @@ def write_slider(
             for name, values in (("pictures", pictures), ("names", names), ("words", words))
         },
     )
-    return page(title, body).encode()
+    return storable(page(title, body)).encode()
 
 
 def _script(values: Sequence[str]) -> str:

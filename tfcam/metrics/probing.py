@@ -402,7 +402,10 @@ def _pairs(target: Any, score_functions: Sequence[Any]) -> np.ndarray:
     """List the classes (B, 2) of each image."""
     if isinstance(target, np.ndarray):
         return target
-    pairs = [getattr(function, "pair", (PREDICTED, NOTHING)) for function in score_functions]
+    pairs = [
+        function.pair if isinstance(function, ClassScore) else (PREDICTED, NOTHING)
+        for function in score_functions
+    ]
     return np.array(pairs, np.int32)
 
 
@@ -410,7 +413,7 @@ def _one_by_one(target: Any, count: int) -> list[Callable[[Any], Any]]:
     """Split a target into a callable for each image's own outputs; a class is a ``ClassScore``."""
     if not callable(target):
         return [Regression() if pair[0] == NUMBER else as_callable(pair) for pair in target]
-    if hasattr(target, "check_count"):
+    if hasattr(type(target), "check_count"):
         target.check_count(count)
     parts = [part_of(target, slice(image, image + 1)) for image in range(count)]
     return [part.targets[0] if isinstance(part, Each) else part for part in parts]

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import keras
 
-from tfcam.model.followed_places import Layout
 from tfcam.model.hooks import Side
+from tfcam.model.layouts import Layout
 from tfcam.model.token_origins import TokenOrigins
 
 Shape = tuple[int | None, ...]
@@ -96,6 +96,8 @@ class CallGraph:
         own_order: In which order the model takes those of the explained input.
         origins: Which patch each token is of, where tokens are joined, cut or moved.
         layouts: How the positions of tensors lie in the explained input, where that was followed.
+        harms_eagerly: Whether it holds a convolution whose gradient may not be computed eagerly;
+            see ``eager_gradients``.
     """
 
     calls: tuple[Call, ...]
@@ -122,6 +124,7 @@ class CallGraph:
     own_order: Order = ()
     origins: TokenOrigins = field(default_factory=TokenOrigins)
     layouts: Mapping[str, Layout] = field(default_factory=dict)
+    harms_eagerly: bool = False
 
     def producer(self, tensor: str) -> Call | None:
         """Find the first call that returned a tensor: the innermost, as that one ends first."""

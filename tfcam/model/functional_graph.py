@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.model.call_graph import Call, CallGraph, Shape, axis_orders, channels_last
+from tfcam.model.eager_gradients import layers_harm
 from tfcam.model.inputs import Input
 from tfcam.model.layer_types import attentions, sealed_path
 from tfcam.model.tree import ModelTree, has_own_call
@@ -200,6 +201,7 @@ def read_calls(tree: ModelTree, inputs: Sequence[Input], which: int) -> CallGrap
             {n: i.order for n, i in zip(names, inputs, strict=True) if i.channels_first},
         ),
         own_order=explained.layers_order,
+        harms_eagerly=layers_harm(tree.operations),
     )
 
 

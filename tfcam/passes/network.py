@@ -16,7 +16,7 @@ from tfcam.passes.relevance_rules import RelevanceRules
 from tfcam.passes.rescale_rules import halves, middle, rescaled
 from tfcam.passes.submodel import SubModel
 from tfcam.passes.traced_walk import walk_back
-from tfcam.targets.callables import ClassScore
+from tfcam.targets.callables import ClassScore, Each
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class ExplainedNetwork:
     def hidden(self) -> tf.Tensor:
         """Texts (B, L) with the mask or padding in place of every word."""
         images = self.images
-        blank = tf.cast(self.submodel.graph.inputs[self.submodel.which].blank, images.dtype)
         if self.words is None:
-            return tf.fill(sizes(images), blank)
-        return tf.where(self.words.owners >= 0, blank, images)
+            blank = self.submodel.graph.inputs[self.submodel.which].blank
+            return tf.fill(sizes(images), tf.cast(blank, images.dtype))
+        return tf.where(self.words.owners >= 0, tf.cast(self.words.blank, images.dtype), images)
 
     def activations_of(self, images: tf.Tensor) -> tf.Tensor:
         """Compute what the layer gives for other images, (B, h, w, K) float32."""
@@ -83,7 +83,9 @@ class ExplainedNetwork:
         outputs = self.submodel.at([]).forward(images).outputs
         scores = self._select(outputs)
         # Of a list of targets those that are classes have a probability.
-        own_targets = getattr(self.target, "targets", ()) if callable(self.target) else None
+        own_targets = None
+        if callable(self.target):
+            own_targets = self.target.targets if isinstance(self.target, Each) else ()
         if not probability or (own_targets is not None and not any(map(_is_class, own_targets))):
             return scores
         likely = self._select(outputs.with_probabilities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,9 +14,21 @@ import numpy as np
 from tfcam.preprocessing.text_readers import Text, TextReader, beside_nothing
 from tfcam.utils.validation import shown
 
-# A word, with what follows an apostrophe; signs that stand together; where words are not set
-# apart, as in Chinese and Japanese, each letter.
-_WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿]|[^\W぀-ヿ㐀-鿿豈-﫿]+(?:['’][^\W\d_]+)*|[^\w\s]+")
+# Where words are not set apart, each letter is one: Thai, Lao, Tibetan, Burmese, Khmer, Chinese,
+# Japanese.
+_APART = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_APART += "\U00020000-\U000323af"
+# Accents and vowel signs that are characters of their own, and what joins letters or parts them at
+# the end of a line: of the letter before.
+_MARKS = "".join(sign for sign in map(chr, range(0x1E900)) if unicodedata.category(sign)[0] == "M")
+_MARKS = f"(?:[{_MARKS}\u00ad\u200c\u200d\U000e0100-\U000e01ef])"
+# A word, with what follows an apostrophe; or signs that stand together.
+_WORD = re.compile(
+    rf"[{_APART}]{_MARKS}*|(?:[^\W{_APART}]{_MARKS}*)+(?:['’](?:[^\W\d_]{_MARKS}*)+)*|[^\w\s]+"
+)
+
+# So many texts are read, none and words by themselves, to tell what is of no word.
+_ALONE = 9
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class ReadText:
         spans: Where each is in the text: (start, end); none where that can't be told.
         owners: (L,) int32, the word that each number is of; -1 where it is of none.
         cut: The number of its words that the model does not see.
+        blank: The number that stands for nothing; None where the model's input tells it.
     """
 
     text: str
@@ -37,6 +51,7 @@ class ReadText:
     spans: tuple[tuple[int, int], ...]
     owners: np.ndarray
     cut: int = 0
+    blank: int | None = None
 
 
 def read_texts(
@@ -103,8 +118,11 @@ class _Contents:
     def __init__(self, reader: TextReader, text: Text) -> None:
         self._reader, self._text = reader, text
         # Beside another, an empty text shows how it is filled up.
-        known = reader.encode([beside_nothing("", text), text])[reader.which][0]
-        self.blanks = reader.blanks | set(known.tolist())
+        first = text if isinstance(text, str) else text[0]
+        alone = [beside_nothing(word, text) for word in ("", *dict.fromkeys(first.split()))]
+        empty, *rows = reader.encode([*alone[:_ALONE], text])[reader.which][:-1]
+        self.blank = _padding(empty) if reader.shows_padding else None
+        self.blanks = reader.blanks | (set(empty.tolist()) - _replaced(empty, rows))
         self._known: dict[str, list[int]] = {}
 
     def of(self, strings: Sequence[str]) -> list[list[int]]:
@@ -118,6 +136,29 @@ class _Contents:
                 for each, row in zip(new, rows, strict=True)
             }
         return [self._known[each] for each in strings]
+
+
+def _padding(empty: np.ndarray) -> int | None:
+    """What fills an empty text (L,) up; None where that can't be told.
+
+    Example:
+        >>> _padding(np.array([0, 2, 1, 1, 1])), _padding(np.array([1, 0]))
+        (1, None)
+    """
+    numbers, counts = np.unique(empty, return_counts=True)
+    told = len(empty) > 1 and (counts == counts.max()).sum() == 1
+    return int(numbers[counts.argmax()]) if told else None
+
+
+def _replaced(empty: np.ndarray, rows: Sequence[np.ndarray]) -> set[int]:
+    """What a function of strings takes for a word where there is none, as a word takes its place.
+
+    Args:
+        empty: (L,) what an empty text is made into.
+        rows: Each (L,) of one word.
+    """
+    changed = [(row, np.flatnonzero(row != empty)) for row in rows]
+    return {int(empty[at[0]]) for row, at in changed if len(at) == 1 and empty[at[0]] not in row}
 
 
 def _read(
@@ -147,7 +188,7 @@ def _read(
             f"A text must have at least one word that the model sees; got {text!r:.80}."
         )
     told = tuple(spans) if len(spans) == len(words) else ()
-    return ReadText(text, numbers, tuple(words), told, owners, cut)
+    return ReadText(text, numbers, tuple(words), told, owners, cut, contents.blank)
 
 
 def _places(numbers: np.ndarray, contents: _Contents, segments: Sequence[str]) -> list[np.ndarray]:
@@ -179,8 +220,11 @@ class _Words(NamedTuple):
 def _words_of(content: list[int], segment: str, contents: _Contents) -> _Words | None:
     """Find the words of a segment; None where what they are made into can't be told apart."""
     tokens = [match.span() for match in _WORD.finditer(segment)]
-    return _by_beginnings(content, segment, tokens, contents) or _by_ends(
-        content, segment, tokens, contents
+    between_spaces = [match.span() for match in re.finditer(r"\S+", segment)]
+    return (
+        _by_beginnings(content, segment, tokens, contents)
+        or _by_ends(content, segment, tokens, contents)
+        or _by_ends(content, segment, between_spaces, contents)
     )
 
 
@@ -189,29 +233,47 @@ def _by_beginnings(
 ) -> _Words | None:
     """Find what each word adds to the segment's beginning before it.
 
-    None where what comes before a space changes with what follows it.
+    None where what comes before a space changes with what follows it, but for what becomes one
+    number or none, such as "New York" or "<br />".
     """
-    beginnings = contents.of([segment[:end] for _, end in tokens])
+    beginnings = [seen[: len(content)] for seen in contents.of([segment[:at] for _, at in tokens])]
+    told = [seen == content[: len(seen)] for seen in beginnings]  # how much of it is seen so far
+    beginnings[-1:], told[-1:] = [content], [True]
     words: list[_Word] = []
-    first, begun = 0, None
+    first, begun, changed, crossed = 0, None, False, False
     for number, (start, end) in enumerate(tokens):
         begun = start if begun is None else begun
-        seen = beginnings[number][: len(content)]
-        last = len(seen) if seen == content[: len(seen)] else None
-        if number == len(tokens) - 1:
-            last = len(content)
-        if last is None and segment[end : end + 1].isspace():
-            return None
-        if last is not None and last > first:
+        if not told[number]:
+            changed, crossed = True, crossed or segment[end : end + 1].isspace()
+            continue
+        last, run = len(beginnings[number]), segment[begun:end]
+        if last > first:
+            if crossed and contents.of([run]) != [content[first : first + 1]]:
+                return None
             words.append(_Word(begun, end, first, last))
-            first, begun = last, None
-        elif last is not None and first < len(content):
-            if words and words[-1].end == begun:  # a sign that the model does not see
-                words[-1], begun = words[-1]._replace(end=end), None
-            elif tokens[number + 1][0] > end:
-                begun = None
-    left = [segment[start:end] for start, end in tokens if not words or start >= words[-1].end]
-    return _Words(words, sum(map(bool, contents.of(left))))
+            first, begun, changed, crossed = last, None, False, False
+        elif first < len(content):
+            if changed and re.search(r"[\w\s]", run):  # the model sees nothing of it
+                begun, changed, crossed = None, False, False
+            elif told[number + 1] or tokens[number + 1][0] > end:
+                if words and words[-1].end == begun:
+                    words[-1], begun = words[-1]._replace(end=end), None
+                elif tokens[number + 1][0] > end:
+                    begun = None
+    if words:
+        words[-1] = _whole_word(words[-1], content, segment, contents)
+    seen = words[-1].end if words else 0
+    left = [segment[start:end] for start, end in tokens if start >= seen]
+    is_cut = any(contents.of([segment[seen:]]))
+    return _Words(words, is_cut * sum(map(bool, contents.of(left))))
+
+
+def _whole_word(word: _Word, content: list[int], segment: str, contents: _Contents) -> _Word:
+    """The last word that is seen, to its end: "out-of-date" may be as unknown as "out"."""
+    rest = re.match(r"\S*\w", segment[word.end :])
+    longer = word if rest is None else word._replace(end=word.end + rest.end())
+    same = contents.of([segment[longer.start : longer.end]]) == [content[word.first : word.last]]
+    return longer if same else word
 
 
 def _by_ends(

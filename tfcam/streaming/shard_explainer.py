@@ -30,7 +30,7 @@ from tfcam.preprocessing.sizes import keep_their_sizes, size_for
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shard_files import TESTED, Row, SkippedRow, kept_of
 from tfcam.targets.classes import Target
-from tfcam.targets.labels import label_of_output
+from tfcam.targets.labels import asks_label, label_of_output
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import map_in_order, work_ahead
 
@@ -185,7 +185,7 @@ class ShardExplainer:
         return resize_image(image, wanted), (image.shape[0], image.shape[1])
 
     def _target_of(self, example: Example) -> int | None:
-        if self.target != "label":
+        if not asks_label(self.target):
             return None
         if example.label is None:
             raise ValueError("it has no label, and target='label' explains that.")
@@ -247,7 +247,7 @@ class ShardExplainer:
         return [*reads, *[reads[-1]] * (self.batch_size - len(reads))]
 
     def _targets(self, reads: Sequence[Read]) -> list[ResolvedTarget]:
-        own = [read.target for read in reads] if self.target == "label" else self.target
+        own = [read.target for read in reads] if asks_label(self.target) else self.target
         return self.pipeline.targets(own, len(reads))
 
     def _computed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -302,7 +302,7 @@ class ShardExplainer:
         self, maps: Sequence[Explanation], reads: Sequence[Read], pixels: Sequence[np.ndarray]
     ) -> Sequence[Removal]:
         """Test the maps of pictures."""
-        pipeline, label = self.pipeline, self.target == "label"
+        pipeline, label = self.pipeline, asks_label(self.target)
         probe = Probe(
             pipeline.model,
             pixels,

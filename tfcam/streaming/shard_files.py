@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tfcam.data.example import Mark
 from tfcam.data.marks import label_text
 from tfcam.results.explanation import Explanation
-from tfcam.utils.files import check_is_file
+from tfcam.utils.files import check_is_file, storable
 
 # As much is collected before it goes to the file, in bytes of maps.
 _FLUSHED = 16 * 2**20
@@ -171,7 +171,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
     for row in rows:
         for name, value in {**_values(row), **row.tested}.items():
-            columns[name].append(value)
+            columns[name].append(storable(value))
     arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
     if not own:
         arrays |= _maps_of([row.explanation.raw for row in rows])

@@ -31,7 +31,7 @@ from tfcam.streaming.shard_files import (
     read_table,
     schema_of,
 )
-from tfcam.utils.files import open_whole, told_if_full, write_whole
+from tfcam.utils.files import open_whole, storable, told_if_full, write_whole
 from tfcam.utils.run_folder import SETTINGS, alone_in, keep_settings, read_facts, run_mark
 
 _DONE = "done.json"
@@ -255,7 +255,8 @@ class Shards:
             skipped = self.file("skipped", number)
             skipped.unlink(missing_ok=True)  # of a run that was killed here
             if writer.skipped:
-                table = pa.table(list(map(list, zip(*writer.skipped, strict=True))), SKIPPED)
+                columns = [[*map(storable, column)] for column in zip(*writer.skipped, strict=True)]
+                table = pa.table(columns, SKIPPED)
                 with open_whole(skipped) as other:
                     pq.write_table(table.replace_schema_metadata(mark), other)
 

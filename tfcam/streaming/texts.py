@@ -20,6 +20,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
 from tfcam.preprocessing.text_readers import Text, split_label, strings_in
 from tfcam.utils.digest import digest_names
+from tfcam.utils.files import read_lines, storable
 from tfcam.utils.validation import shown
 
 # The setting "unit" of a store of texts; of the second a tuple of strings is one text.
@@ -110,7 +111,7 @@ def _lines(file: Path) -> list[str]:
         raise ValueError(
             f"Texts are read from a .txt file, a text on each line; got {str(file)!r}."
         )
-    return [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+    return read_lines(file)
 
 
 def _of_list(items: list[Any], pairs: bool) -> Source:
@@ -159,10 +160,5 @@ def _example(number: int, item: Any, pairs: bool) -> Example | Skipped:
         text = text[0]
     if text is None or isinstance(text, list):
         return Skipped(f"{number:06d}", f"It must be a string; got {shown(given)}.")
-    plain = _plain(text) if isinstance(text, str) else tuple(map(_plain, text))
+    plain = storable(text) if isinstance(text, str) else tuple(map(storable, text))
     return Example(f"{number:06d}", np.array(plain), label=label_of(label))
-
-
-def _plain(text: str) -> str:
-    """A text as every file can hold it, without halves of surrogate pairs."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -20,6 +20,7 @@ from tfcam.targets.classes import (
     resolved,
 )
 from tfcam.targets.two_classes import NUMBER
+from tfcam.utils.code_reading import read_attribute
 from tfcam.utils.plain_state import plain_state
 
 
@@ -205,7 +206,7 @@ def per_image(
 
 def with_labels(target: Any, labels: Sequence[str] | None) -> Any:
     """The target with its label turned into a class, where it holds one and labels are known."""
-    named = hasattr(target, "with_labels") and labels is not None
+    named = hasattr(type(target), "with_labels") and labels is not None
     return target.with_labels(labels) if named else target
 
 
@@ -219,13 +220,22 @@ def part_of(target: Any, part: slice) -> Any:
     """
     if isinstance(target, np.ndarray):
         return target[part]
-    return target.for_images(part) if hasattr(target, "for_images") else target
+    return target.for_images(part) if hasattr(type(target), "for_images") else target
 
 
 def name_of(target: Callable[[Any], Any]) -> str:
     """What a callable target is called in results: its ``name``, or the name it was defined by."""
-    name = getattr(target, "name", getattr(target, "__name__", None))
-    return name if isinstance(name, str) else type(target).__name__
+    names = (read_attribute(target, name) for name in ("name", "__name__"))
+    return next((name for name in names if isinstance(name, str)), type(target).__name__)
+
+
+def names_place(target: Any) -> bool:
+    """Tell whether a mask or a box is part of a target: it asks something else of a moved image."""
+    return any(
+        read_attribute(one, name) is not None
+        for one in (target.targets if isinstance(target, Each) else (target,))
+        for name in ("mask", "box")
+    )
 
 
 def checked_scores(scores: Any, batch: int) -> tf.Tensor:
@@ -260,5 +270,7 @@ def told_format(target: Any, **known: bool | None) -> Any:
         return Each(tuple(told_format(one, **known) for one in target.targets))
     if not is_dataclass(target):
         return target
-    untold = {name: told for name, told in known.items() if getattr(target, name, True) is None}
+    untold = {
+        name: told for name, told in known.items() if read_attribute(target, name, True) is None
+    }
     return replace(target, **untold) if untold else target  # type: ignore[type-var]

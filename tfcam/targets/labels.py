@@ -15,6 +15,11 @@ _FORMS = (
 )
 
 
+def asks_label(target: Any) -> bool:
+    """Tell whether each picture's own label is explained: a user's target may equal anything."""
+    return isinstance(target, str) and target == "label"
+
+
 def read_label(label: Any, classes: int | None) -> int | str:
     """Read the class that the label of one picture names.
 

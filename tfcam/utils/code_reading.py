@@ -8,11 +8,13 @@ import inspect
 import itertools
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 
+_NOTHING = object()
 _WRITTEN_IN_PYTHON = 1 << 9  # CPython's flag of such classes
 # Methods that change a list, dict, set, deque or array in place.
 _CHANGING = (
@@ -145,10 +147,29 @@ def _others_names(steps: list[_Step]) -> dict[str, set[str]]:
 def state_of(value: Any) -> Any:
     """An object's attributes; what it has computed of itself and kept is not one."""
     kind = type(value)
-    slots = [n for base in kind.__mro__ for n in _slots(base) if hasattr(value, n)]
-    own = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
+    slots = [n for base in kind.__mro__ for n in _slots(base)]
+    held = {name: read_attribute(value, name, _NOTHING) for name in slots}
+    own = read_attribute(value, "__dict__")
+    own = dict(own) if isinstance(own, Mapping) else {}
+    own |= {name: part for name, part in held.items() if part is not _NOTHING}
     kept = functools.cached_property
     return {n: part for n, part in own.items() if not isinstance(getattr(kind, n, None), kept)}
+
+
+def read_attribute(value: Any, name: str, default: Any = None) -> Any:
+    """An attribute of a user's object, whose own code may raise what it likes where there is none.
+
+    Example:
+        >>> class Record(dict):
+        ...     def __getattr__(self, name):
+        ...         return self[name]
+        >>> read_attribute(Record(name="wing"), "name"), read_attribute(Record(), "name")
+        ('wing', None)
+    """
+    try:
+        return getattr(value, name, default)
+    except Exception:
+        return default
 
 
 def _slots(kind: type) -> list[str]:

@@ -36,7 +36,7 @@ def digest_names(names: Sequence[str]) -> str:
         >>> digest_names(["cat", "dog"]) == digest_names(["dog", "cat"])
         False
     """
-    return digest_bytes("\n".join(names).encode("utf-8", "surrogateescape"))
+    return digest_bytes("\n".join(names).encode("utf-8", "surrogatepass"))
 
 
 def digest_bytes(content: bytes) -> str:

@@ -163,7 +163,7 @@ class _Digester:
             self._add_all("tuple" if isinstance(value, tuple) else "list", *value)
         elif isinstance(value, weakref.ref):
             self._add_all("reference", value())
-        elif hasattr(value, "python_function"):  # of tf.function
+        elif hasattr(type(value), "python_function"):  # of tf.function
             self._add_all("tf.function", value.python_function)
         else:
             with self._modules.naming(names_in(type(value))):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # What an operating system says of a disk that is full.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -44,6 +45,43 @@ def as_text(name: str) -> str:
         'caf\ufffd.png'
     """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def storable(value: Any) -> Any:
+    """A value as every file can hold it: a text without halves of letters, the others as they are.
+
+    Example:
+        >>> storable("a\\ud800b"), storable(3)
+        ('a?b', 3)
+    """
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the texts of a file with one on each line; empty lines are left out.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no UTF-8 text.
+    """
+    try:
+        content = path.read_text("utf-8-sig")  # a mark at its beginning is of no text
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"A file of texts must be in UTF-8; {str(path)!r} is not, from byte {error.start} on. "
+            "Save it as UTF-8."
+        ) from None
+    return text_lines(content)
+
+
+def text_lines(content: str) -> list[str]:
+    """Split texts, one on each line; empty lines are left out.
+
+    Example:
+        >>> text_lines("a film\\n\\na book"), text_lines("a\\u2028film")
+        (['a film', 'a book'], ['a\\u2028film'])
+    """
+    return [line for line in re.split(r"\r?\n|\r", content) if line.strip()]
 
 
 def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:

@@ -36,7 +36,7 @@ def listed_names(labels: Any) -> list[str] | None:
 def _read_file(path: Path) -> Any:
     """The lines of a text, or what is in a JSON file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         return json.loads(text) if path.suffix.lower() == ".json" else _lines(text)
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or "it is no UTF-8 text, or no JSON"

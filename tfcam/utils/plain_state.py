@@ -148,7 +148,7 @@ class StateReader:
             return _same(value), self._settings(value) if self._layers else None
         if isinstance(value, type):
             return self.of_class(value) if is_users(value) else _same(value)
-        if hasattr(value, "python_function"):  # of tf.function
+        if hasattr(kind, "python_function"):  # of tf.function
             return self.state(value.python_function)
         return self._instance(value, kind)
 

@@ -19,10 +19,11 @@ from tfcam.metrics.probing import Probe
 from tfcam.metrics.word_probe import word_probes
 from tfcam.model.labels import Labels
 from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.text_readers import strings_in
 from tfcam.results.explanation import Explanation
 from tfcam.results.verification import Verification
 from tfcam.targets.classes import Target
-from tfcam.utils.validation import check_count
+from tfcam.utils.validation import check_count, shown
 from tfcam.verification.again import explainer_of
 from tfcam.verification.inquiry import Inquiry, Subject
 from tfcam.verification.of_words import check_class, verify_words
@@ -118,6 +119,11 @@ def verify(
         output = explanation.options.get("output") if output is None else output
     known, _ = open_model(model, input).graph.labels(labels, output)
     shared = {"preprocess": preprocess, "labels": labels, "input": input, "output": output}
+    if strings_in(explanation, pairs=True) is not None:
+        raise TypeError(
+            f"verify takes what explain gave of a text; got {shown(explanation)}. Explain it "
+            "first: tfcam.verify(model, tfcam.explain(model, text))."
+        )
     inquiry = Inquiry(known, draws, fraction, fills, seed, progress)
     if isinstance(explanation, Explanation) and explanation.text:
         check_class(explanation, target)
