@@ -58,6 +58,22 @@ def _of_metrics(network: str, batch: int) -> list[Bound]:
     ]
 
 
+def _of_hiding() -> list[Bound]:
+    """Methods that hide parts of a picture, held against the forward passes that they ask for."""
+    return [
+        Bound(f"`{name}`", "mobilenet_v2", 1, name, 1.05, f"forwards of {name}")
+        for name in ("occlusion", "rise", "kernel_shap", "lime")
+    ]
+
+
+def _of_relevance(batch: int) -> list[Bound]:
+    """Rules that are walked back through the network, held against the bare gradient."""
+    return [
+        Bound(f"`{name}`", "mobilenet_v2", batch, name, limit, "input gradient")
+        for name, limit in {"lrp": 2.2, "deep_lift": 3.0}.items()
+    ]
+
+
 _PLACES = [(network, batch) for network in ("mobilenet_v2", "resnet50") for batch in (1, 8)]
 
 BOUNDS = (
@@ -90,6 +106,8 @@ BOUNDS = (
     _frozen("resnet50", 8, 1.0),
     *(bound for place in _PLACES for bound in _of_pixels(*place)),
     *(bound for place in _PLACES for bound in _of_metrics(*place)),
+    *_of_hiding(),
+    *(bound for batch in (1, 8) for bound in _of_relevance(batch)),
     *(
         Bound(
             "`compare` of all methods of pixels of one pass",

@@ -34,6 +34,15 @@ PIXELS = ["saliency", "gradient_input", "guided_backprop", "deconvnet", "guided_
 # How many variants of a picture a metric asks for, and how many are asked at once.
 VARIANTS, MEASURED_AT_ONCE = {"insertion": 29, "deletion": 29, "road": 18}, 8
 
+# Methods that hide parts of a picture, and how many variants they ask for; the picture as it is
+# comes on top.
+HIDING: dict[str, tuple[dict[str, Any], int]] = {
+    "occlusion": ({"window": 32, "stride": 16}, 169),
+    "rise": ({"masks": 256}, 256),
+    "kernel_shap": ({"segments": "grid:7", "samples": 256}, 256),
+    "lime": ({"segments": "grid:7", "samples": 256}, 256),
+}
+
 
 class MissingError(Exception):
     """This version of tfcam has no such option."""
@@ -141,6 +150,20 @@ def _measured(metric: str, at_once: int | None, model: Any, network: str, images
     return lambda: getattr(metrics, metric)(probe, heatmaps)
 
 
+def _hiding(method: str, model: Any, network: str, images: np.ndarray) -> Call:
+    return _explainer(model, network, images, method=method, layer=None, **HIDING[method][0])
+
+
+def _forwards_of_hidden(variants: int, model: Any, network: str, images: np.ndarray) -> Call:
+    """The forward passes of so many variants of a picture, in full batches, and of itself."""
+    many, itself = (forward(model, pictures(network, count)) for count in (AT_ONCE, 1))
+    return lambda: [itself(), *(many() for _ in range(-(-variants // AT_ONCE)))]
+
+
+def _relevance(method: str, model: Any, network: str, images: np.ndarray) -> Call:
+    return _explainer(model, network, images, method=method, layer=None)
+
+
 def _forwards(variants: int, model: Any, network: str, images: np.ndarray) -> Call:
     """The forward passes that a metric asks for, of so many variants of each image."""
     once = forward(model, pictures(network, MEASURED_AT_ONCE))
@@ -164,4 +187,10 @@ SPECIAL: dict[str, Callable[[Any, str, np.ndarray], Call]] = {
     **{name: functools.partial(_measured, name, MEASURED_AT_ONCE) for name in VARIANTS},
     **{f"forwards of {name}": functools.partial(_forwards, n) for name, n in VARIANTS.items()},
     **{name: functools.partial(_measured, name, None) for name in ("average_drop", "removal")},
+    **{name: functools.partial(_hiding, name) for name in HIDING},
+    **{
+        f"forwards of {name}": functools.partial(_forwards_of_hidden, count)
+        for name, (_, count) in HIDING.items()
+    },
+    **{name: functools.partial(_relevance, name) for name in ("lrp", "deep_lift")},
 }
