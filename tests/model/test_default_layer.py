@@ -279,9 +279,10 @@ class OwnAttention(layers.Layer):
 class Classed(keras.Model):
     """A transformer with a class token and attention of its own."""
 
-    def __init__(self):
+    def __init__(self, alone=0):
         super().__init__()
         self.patches = layers.Conv2D(8, 4, strides=4, name="patches")
+        self.alone = [layers.Dense(8, "tanh", name=f"each{n}") for n in range(alone)]
         self.blocks = [
             (layers.LayerNormalization(name=f"norm{n}"), OwnAttention(f"attention{n}"))
             for n in range(2)
@@ -293,6 +294,8 @@ class Classed(keras.Model):
         x = tf.concat([tf.zeros_like(x[:, :1]), x], 1)
         for norm, attention in self.blocks:
             x = x + attention(norm(x))[0]
+        for dense in self.alone:
+            x = dense(x)
         return self.head(self.last(x)[:, 0])
 
 
@@ -307,9 +310,7 @@ def test_the_default_of_a_class_token_without_keras_attention_still_has_gradient
 
 
 def test_the_default_far_before_what_is_done_to_each_token_alone():
-    model = Classed()
-    alone = [layers.Dense(8, "tanh", name=f"each{n}") for n in range(18)]
-    model.last = keras.Sequential([layers.Input((17, 8)), *alone])
+    model = Classed(alone=18)
     model(picture()[None])
     assert tfcam.layers(model).default in ("norm1", "attention1/v")
 
