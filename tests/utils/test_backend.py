@@ -26,8 +26,17 @@ def run(code, folder, **variables):
     )
 
 
-@pytest.mark.parametrize("asked", ["import tfcam; tfcam.explain", "from tfcam.metrics import gini"])
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+ASKED = (
+    "import tfcam; tfcam.explain",
+    "from tfcam.metrics import gini",
+    "from tfcam.losses import AttentionLoss",
+    "import tfcam.callbacks",
+    "import tfcam; tfcam.demo_model",
+)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("backend", ["jax", " openvino"])
 def test_another_backend_is_told_before_it_is_loaded(asked, backend, tmp_path):
     said = run(asked, tmp_path, KERAS_BACKEND=backend)
     assert re.search(LINE.format(backend), said.stderr), said.stderr
