@@ -36,7 +36,7 @@ def frames(model_name, conv):
 
 @pytest.mark.thinned(8)
 @pytest.mark.parametrize("make", [named, nested], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("names", [("my model", "conv 1"), ("café", "größe"), ("_m", "a%b")])
+@pytest.mark.parametrize("names", [("my model", "conv 1"), ("café", "größe"), ("_m", "a%b"), (">", "b\\c")])
 @pytest.mark.parametrize("method", ["grad_cam", "saliency", "guided_backprop", "score_cam"])
 def test_names_that_graphs_do_not_take(make, names, method):
     odd, plain = make(*names), make("plain", "conv")
