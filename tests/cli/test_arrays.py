@@ -90,8 +90,6 @@ def test_what_is_no_clip_is_refused_in_one_line(folder):
     assert "must hold arrays of numbers" in refused(f"explain torn.npy {model}")
     assert "must hold arrays of numbers" in refused(f"explain objects.npy {model}")
     assert "must hold one array; it holds 'video', 'label'" in refused(f"explain clips.npz {model}")
-    assert "shape 6 x 12 x 12 x 3, all of one size; got (6, 6, 12, 3)" in refused(
-        f"explain small.npy {model}"
-    )
+    assert "6 x 12 x 12 x 3, all of one size; got (6, 6," in refused(f"explain small.npy {model}")
     assert "--window is for pictures" in refused(f"explain clip.npy {model} --window 0,1")
-    assert "there is no file 'none.npy'" in refused(f"explain none.npy {model}").lower()
+    assert "there is none at 'none.npy'" in refused(f"explain none.npy {model}")
