@@ -79,7 +79,8 @@ def test_many_clips_are_measured_and_streamed(folder):
     assert "4 videos" in run(f"{line} --baseline random_map").stdout
     told = run("explain-dataset video.keras clips.npz --to store").stdout
     assert "Explained 4 videos" in told
-    assert len(tfcam.open_store(folder / "store")) == 4
+    store = tfcam.open_store(folder / "store")
+    assert (len(store), store[0].extent) == (4, "6 frames of 12 x 12 pixels")
 
 
 def test_what_is_no_clip_is_refused_in_one_line(folder):
