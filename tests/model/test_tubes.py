@@ -142,7 +142,7 @@ def test_a_map_of_tubes_is_as_by_hand(kind):
             assert codes(found) == ["prefix_tokens"] * kind.startswith("class token")
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(3, kept="slow")
 @pytest.mark.parametrize("method", ["score_cam", "ablation_cam", "attention_rollout", "layer_cam"])
 @pytest.mark.parametrize("kind", ["class token at the end", "cut, time last", "frames a batch"])
 def test_other_methods_take_tubes(kind, method):

@@ -199,7 +199,7 @@ class _Subject:
         shared = all(map(is_by_value, resolved))
         engine = self.opened.engine(layer, requests, settings, shared, targets=resolved)
         prepared = self.prepared
-        answers = engine(prepared.inputs, resolved, prepared.others, prepared.owners)
+        answers = engine(prepared.inputs, resolved, prepared.others, *prepared.words)
         run = Run(
             engine, self.prepared, spread_targets(resolved), answers, self.labels, self.findings
         )

@@ -250,14 +250,14 @@ def _look(
         try:
             return (
                 engine,
-                engine(prepared.inputs, targets, prepared.others, prepared.owners)[0],
+                engine(prepared.inputs, targets, prepared.others, *prepared.words)[0],
                 absent,
             )
         except NoGradientError:
             assert place is not None
             absent = [finding("gradient_absent", layer=place[0].name, why=_LOOKS[look])]
     engine = opened.engine(None, [Request(last)], settings, shared=False)
-    return engine, engine(prepared.inputs, targets, prepared.others, prepared.owners)[0], absent
+    return engine, engine(prepared.inputs, targets, prepared.others, *prepared.words)[0], absent
 
 
 def _findings(
