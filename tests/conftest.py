@@ -59,9 +59,8 @@ _LONGEST = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a test marked thinned(n) only n cases, spread evenly over all, are fast.
 
-    The others are slow; where they are a product of two things or more, of a method and a kind of
-    model, say, or it says ``rest="product"``, they are marked "product" instead, and are no part of
-    ``.ci/run``. With ``kept="slow"`` those n are slow.
+    The others are marked "product" and are no part of ``.ci/run``, or what ``rest`` says. With
+    ``kept="slow"`` those n are slow.
     """
     items.sort(key=lambda item: [item.path.stem == name for name in _LONGEST], reverse=True)
     cases: dict[tuple[object, str], list[pytest.Item]] = {}
@@ -70,17 +69,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             cases.setdefault((item.parent, getattr(item, "originalname", "")), []).append(item)
     for several in cases.values():
         thinned = several[0].get_closest_marker("thinned")
-        (count,), told = thinned.args, thinned.kwargs.get("rest")
-        kept_as = thinned.kwargs.get("kept")
+        (count,), kept_as = thinned.args, thinned.kwargs.get("kept")
+        rest = thinned.kwargs.get("rest", "product")
         kept = {index * len(several) // count for index in range(count)}
         for index, item in enumerate(several):
             if index in kept and kept_as is not None:
                 item.add_marker(getattr(pytest.mark, kept_as))
             elif index not in kept:
-                factors = len(list(item.iter_markers("parametrize")))
-                requests = item.path.stem == "test_wrong_requests"  # each is a kind of its own
-                rest = "product" if factors > 1 and not requests else "slow"
-                item.add_marker(getattr(pytest.mark, told or rest))
+                item.add_marker(getattr(pytest.mark, rest))
 
 
 @pytest.hookimpl(wrapper=True)

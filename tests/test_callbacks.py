@@ -110,7 +110,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.slow
+@pytest.mark.thinned(2, kept="slow")
 def test_training_is_the_same_bit_for_bit(variant, tmp_path):
     kind = VARIANTS[variant]
     epochs = 2 if variant == "eager" else 4
@@ -168,8 +168,7 @@ def test_the_maps_are_those_of_the_epoch(tmp_path):
         assert logs["explain_pointing_game"] == pytest.approx(hits)
 
 
-@pytest.mark.slow
-@pytest.mark.thinned(1)
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_pictures_that_are_changed_afterwards_are_explained_as_they_were(dtype, tmp_path):
     pictures = [(255 * picture).astype(dtype) for picture in samples(2)[0]]
@@ -283,7 +282,7 @@ def forty_epochs(folder):
     return traced, resident[39] - resident[9]
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_it_is_compiled_once_and_memory_does_not_grow(tmp_path):
     """One eager pass, one trace; then epoch after epoch the same."""
     ask = (
@@ -432,7 +431,7 @@ def volume_network(frames=None):
 
 
 @pytest.mark.parametrize("form", ["array", "without channel", "integers", "of several lengths"])
-@pytest.mark.thinned(1, rest="slow")
+@pytest.mark.thinned(1)
 def test_volumes_are_drawn_as_plot_draws_them(form, tmp_path):
     model, rng = volume_network(), np.random.default_rng(2)
     given = rng.normal(0, 50, (2, 4, SIZE, SIZE, 1)).astype("float32")

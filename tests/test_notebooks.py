@@ -26,7 +26,7 @@ REPOSITORY = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
 OF_WEIGHTS = ("1_", "2_", "3_", "5_", "8_")
 
 # Hastened, those take less than a minute; the others run whole, among the products.
-SHORT = [path for path in NOTEBOOKS if path.stem.startswith(("1_", "2_", "4_", "6_"))]
+SHORT = [path for path in NOTEBOOKS if path.stem.startswith(("1_", "2_"))]
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -80,7 +80,7 @@ def test_it_runs(path, hasten, tmp_path):
     check_outputs(run(path, tmp_path, Path(data).resolve() if data else None, hasten))
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_a_figure_is_shown_once_whether_or_not_it_is_a_cells_value(tmp_path):
     prepare = (
         "import tfcam\n"

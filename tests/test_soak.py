@@ -7,7 +7,7 @@ import pytest
 from tests import kills, soak
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_threads_with_models_that_change_give_what_a_fresh_process_gives():
     counts = soak.soak(seconds=25, threads=3, seed=1)
     assert counts["results"] >= 20

@@ -64,7 +64,7 @@ class ExplainCallback(keras.callbacks.Callback):
 
     It does so after the first epoch, then after each ``every`` epochs, and after the last: a card
     for each image in TensorBoard, one figure for each epoch in a folder. Texts are drawn as their
-    words, red for what is explained and blue against it, videos and volumes as their slices. With
+    words, red for what is explained and blue against it, videos as frames, volumes as slices. With
     ``boxes``, the mean overlap of boxes and the share of hits of the pointing game are in the
     epoch's ``logs`` as ``explain_box_iou`` and ``explain_pointing_game``, for History and for
     callbacks that come after this one, such as CSVLogger or EarlyStopping; between two measurements
@@ -106,8 +106,8 @@ class ExplainCallback(keras.callbacks.Callback):
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
             or "tanh_max", which lifts what is faint in shallow layers.
         augment: Average the maps of six views: mirrored or not, at three sizes.
@@ -157,7 +157,7 @@ class ExplainCallback(keras.callbacks.Callback):
         score: Score = "logit",
         input: str | int | None = None,
         output: str | int | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         fuse: maps.Fusion = "max",
         augment: bool = False,
         eigen: bool = False,
@@ -257,13 +257,13 @@ class ExplainCallback(keras.callbacks.Callback):
             self._explainer = Explainer(self.model, **self._options)
             opened = self._explainer.pipeline.opened
             taken = opened.input
-            if not (taken.is_image or taken.is_volume or opened.is_text):
+            if not (taken.is_visual or opened.is_text):
                 raise ValueError(
                     "ExplainCallback draws pictures, videos, volumes and texts, and "
                     f"{self.model.name!r} takes {taken.shape}. Explain it by "
                     "tfcam.Explainer in a callback of your own, or after training."
                 )
-            self._check_boxes("texts" if opened.is_text else "volumes" if taken.is_volume else "")
+            self._check_boxes("texts" if opened.is_text else taken.form.kinds if taken.form else "")
             self._read_strings(opened.is_text)
         return self._explainer(self._images, self._target)
 

@@ -113,8 +113,8 @@ class AttentionLoss:
         loss: "outside_energy", "squared_error", or a function of maps, which are signed, and masks,
             (B, H, W) or (B, D, H, W) each, that returns (B,).
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         options: The method's own options.
 
     Raises:
@@ -139,7 +139,7 @@ class AttentionLoss:
         method: str | Callable[[Reading], tf.Tensor] = "grad_cam",
         loss: str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = "outside_energy",
         output: str | int | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         **options: Any,
     ) -> None:
         request = ask(method, options, [option.name for option in DOORS["AttentionLoss"]])
@@ -160,14 +160,8 @@ class AttentionLoss:
 
     def _open(self, opened: OpenedModel) -> None:
         """Open the model as it is now."""
-        taken = opened.graph.inputs
-        if len(taken) > 1 or not (taken[0].is_image or taken[0].is_volume):
-            raise ValueError(
-                "The model must take one image (H, W, C), or one video or volume (D, H, W, C); "
-                f"{self.model.name!r} takes "
-                f"{', '.join(str(input.shape) for input in taken)}."
-            )
-        self._input, self._structure = taken[0], opened.graph.structure
+        self._input = opened.graph.check_one_image("AttentionLoss", volumes=True)
+        self._structure = opened.graph.structure
         self._output = opened.graph.output(self._asked)
         # Not shared: what is computed here is part of the user's graph.
         self._engine = opened.engine(*self._question, shared=False)

@@ -213,7 +213,7 @@ def test_a_layer_by_name_and_by_index(shapes):
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1)
 def test_every_method(shapes, method):
     (record,) = json.loads(explained("a.png", "--method", method, "--json", "--output", "out"))
     assert (record["method"], record["file"]) == (method, f"out/a_{method}.png")

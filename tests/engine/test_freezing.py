@@ -25,7 +25,7 @@ PICTURES = [tfcam.scenes.draw_scene(seed).image for seed in range(2)]
 
 
 @pytest.mark.parametrize("method", sorted(networks.METHODS))
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1)
 def test_every_method_gives_the_same(method):
     options = {"method": method, **QUICK.get(method, {})}
     make, pictures = tfcam.demo_model, PICTURES

@@ -540,7 +540,7 @@ def run_slowly(to):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_a_killed_run_goes_on_and_ends_equal(tmp_path):
     run = f"run_slowly({str(tmp_path / 'a')!r})"
     code = f"from tests.evaluation.test_evaluate import run_slowly; {run}"

@@ -111,7 +111,7 @@ def test_methods_are_compared_on_volumes(tmp_path):
     np.testing.assert_array_equal(again.table["value"], result.table["value"])
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(6, kept="slow")
 @pytest.mark.parametrize("name", [n for n, m in METRICS.items() if not m.refusal(3)])
 def test_each_metric_that_fits_gives_numbers(name):
     options = {"mu_fidelity": {"grid": 3}, "faithfulness_correlation": {"size": 9}}.get(name, {})

@@ -89,7 +89,7 @@ def test_top_classes_of_one_image_take_one_forward_pass(counted):
 
 
 @pytest.mark.parametrize("name", networks.METHODS)
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1)
 def test_many_targets_of_one_image_are_each_by_itself(name):
     model, x = networks.flat(), networks.pictures(1)[0]
     targets = [2, Difference(0, 1), None]

@@ -165,7 +165,7 @@ def test_training_between_calls_is_seen():
 
 @pytest.mark.parametrize("target", [0, lambda outputs: outputs[:, 0]])
 @pytest.mark.parametrize("kind", ["sequential", "backbone on its own input", "subclassed"])
-@pytest.mark.slow
+@pytest.mark.thinned(2, kept="slow")
 def test_nothing_keeps_a_model_alive(kind, target):
     model = networks.make(kind)
     for _ in range(3):

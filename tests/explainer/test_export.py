@@ -36,7 +36,7 @@ def assert_equal(made, results, tolerance=TOLERANCE):
 
 
 @pytest.mark.parametrize("method", sorted({*ONE_PASS} - networks.OF_ATTENTION))
-@pytest.mark.thinned(1, kept="slow", rest="product")
+@pytest.mark.thinned(1, kept="slow")
 def test_every_method_of_one_pass_is_exported(method, tmp_path):
     explainer = tfcam.Explainer(tfcam.demo_model(), method=method, labels=tfcam.scenes.KINDS)
     serve = exported(explainer, tmp_path)
@@ -74,7 +74,7 @@ def test_attention_is_exported(tmp_path):
         (1, {"layer": ["stem_relu", "features"], "fuse": "tanh_max"}),
     ],
 )
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1)
 def test_what_is_explained_is_exported(target, options, tmp_path):
     kinds = [str(each) for each in tfcam.scenes.KINDS]
     if target == tfcam.Difference("star", "ring"):

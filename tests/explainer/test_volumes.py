@@ -1,5 +1,7 @@
 """Volumes: what is segmented in them is explained where it lies."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 import tfcam
 from tests import networks
+from tfcam.results.slices import as_pictures
 
 SPOT = (5, 2, 8)
 
@@ -84,3 +87,43 @@ def test_one_mask_of_a_volume_is_for_all_volumes():
         tfcam.explain(model, given[0], target=tfcam.Segmentation(1, mask[1]))
     with pytest.raises(ValueError, match="must be as many as the images; got 2 for 5"):
         tfcam.explain(model, given, target=tfcam.Segmentation(1, np.stack([mask] * 2)))
+
+
+@pytest.mark.parametrize(("channels", "name"), [(3, "frames"), (1, "slices")])
+def test_a_comparison_shows_the_same_frames_under_every_map(tmp_path, channels, name):
+    inputs = keras.Input((20, 12, 10, channels))
+    x = keras.layers.Conv3D(4, 3, activation="relu")(inputs)
+    x = keras.layers.GlobalAveragePooling3D()(x)
+    network = networks.seeded(keras.Model(inputs, keras.layers.Dense(3)(x)))
+    clip = np.random.default_rng(0).normal(0, 1, (20, 12, 10, channels)).astype("float32")
+    asked = {"methods": ["grad_cam", "saliency"], "targets": [0, 1], "preprocess": None}
+    found = tfcam.compare(network, clip, **asked)
+    laid, said = as_pictures(found.cells)
+    numbers = [int(number) for number in re.findall(r"\d+", said)]
+    assert (said.split()[0], len(numbers)) == (name, len(set(numbers)))
+    hottest = np.sum([each.heatmap for each in found], axis=0).max(axis=(1, 2)).argmax()
+    assert hottest in numbers
+    for flat, whole in zip([*laid[0], *laid[1]], found, strict=True):
+        assert flat.image.shape == (*flat.heatmap.shape, 3)
+        columns = flat.heatmap.shape[1] // 10
+        for place, number in enumerate(numbers):
+            row, column = divmod(place, columns)
+            part = np.s_[12 * row : 12 * row + 12, 10 * column : 10 * column + 10]
+            np.testing.assert_array_equal(flat.heatmap[part], whole.heatmap[number])
+    for signed, shared in ((False, True), (True, False)):
+        found.save(tmp_path / "maps.png", signed=signed, shared_scale=shared)
+    assert "</html>" in found.save(tmp_path / "maps.html").read_text()
+    assert found.html is not None
+
+
+def test_videos_are_called_videos_and_their_parts_frames():
+    inputs = keras.Input((4, 12, 10, 3))
+    x = keras.layers.GlobalAveragePooling3D()(keras.layers.Conv3D(4, 3)(inputs))
+    network = networks.seeded(keras.Model(inputs, keras.layers.Dense(3)(x)))
+    clips = np.random.default_rng(0).normal(0, 1, (3, 4, 12, 10, 3)).astype("float32")
+    found = tfcam.explain(network, clips[0], target=1, preprocess=None)
+    assert "4 frames of 10 x 12 pixels" in repr(found)
+    with pytest.raises(ValueError, match="overlay is for images; .* a video of 4 frames"):
+        found.overlay()
+    asked = {"methods": ["grad_cam", "layer_cam"], "metrics": ["insertion"], "preprocess": None}
+    assert "on these 3 videos" in str(tfcam.recommend(network, clips, **asked))

@@ -107,7 +107,7 @@ def test_a_model_is_run_once_for_all_layers(monkeypatch):
 
 
 @pytest.mark.parametrize("target", range(8))
-@pytest.mark.thinned(1, kept="slow", rest="product")
+@pytest.mark.thinned(1, kept="slow")
 def test_every_class_of_the_embedded_network_is_found(shapes, target):
     made = tfcam.dream(shapes, target, steps=128)
     assert made.scores[0] >= 10 * abs(made.start[0])
@@ -125,7 +125,7 @@ def test_presets_raise_the_objective_tenfold(shapes, preset):
     assert made.settings["preset"] == preset
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_mobilenet_sees_what_it_was_asked_for(mobilenet):
     """Through Keras's own preprocessing, from whole pixel values."""
     made = tfcam.dream(mobilenet, "goldfish", steps=24)
@@ -238,7 +238,7 @@ def test_channels_first_is_the_same_dream():
 
 
 @pytest.mark.parametrize("kind", sorted(networks.KINDS))
-@pytest.mark.thinned(1, kept="slow", rest="product")
+@pytest.mark.thinned(1, kept="slow")
 def test_every_kind_of_model_dreams_alike_and_is_left_as_it_was(kind):
     model = networks.make(kind)
     before = networks.snapshot(model, networks.pictures(), predict=False)

@@ -454,7 +454,9 @@ def test_a_comparison_of_series_is_a_table():
     found = Comparison(("cam", "grad_cam"), ("x",), ((one,), (one,)))
     assert repr(found).startswith("Comparison of 2 x 1 explanations, 20 positions")
     assert found._repr_png_() is None
-    with pytest.raises(ValueError, match=r"draws images; this is of 20 positions\. .*\.plot\(\)"):
+    with pytest.raises(
+        ValueError, match=r"draws images.* of a series of 20 positions\. .*\.plot\(\)"
+    ):
         found.plot()
 
 

@@ -38,7 +38,7 @@ def test_all_convolutions_are_those_of_keras_from_the_first_to_the_last(shapes, 
     assert layers[0, 2].raw.shape == inner.output_shape[1:3]
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("shared_scale", [False, True])
 def test_a_gif_shows_each_column_in_its_colours(layers, tmp_path, shared_scale):
     path = layers.save(tmp_path / "layers.gif", shared_scale=shared_scale, seconds=0.5)

@@ -17,7 +17,7 @@ from tfcam.scenes import Scene, draw_scene
 SEED, COUNT, FEW = 10_000, 200, 30
 POINTING = ("grad_cam", "hires_cam", "layer_cam", "score_cam", "ablation_cam")
 SLOW = tuple(
-    pytest.param(each, marks=pytest.mark.slow) for each in ("score_cam", "score_cam on grey")
+    pytest.param(each, marks=pytest.mark.product) for each in ("score_cam", "score_cam on grey")
 )
 CASES = (*(each for each in POINTING if each != "score_cam"), *SLOW)
 
@@ -96,7 +96,7 @@ def pairs():
 BOUNDS = {"score_cam": 0.93}
 
 
-@pytest.mark.thinned(1, rest="product", kept="slow")
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("method", CASES)
 def test_the_maximum_lies_on_the_shape_of_the_class(pairs, method, record):
     """The pointing game on the shape's own pixels, without a tolerance, as tfcam demo plays it.
@@ -131,7 +131,7 @@ SPECIFIC = 0.6  # mean correlation of two classes' maps: between eigen_grad_cam 
 
 
 @pytest.mark.parametrize("method", sorted(networks.METHODS))
-@pytest.mark.thinned(3, rest="product")
+@pytest.mark.thinned(3)
 def test_the_class_specific_flag_says_what_the_maps_do(pairs, method, record):
     """Measured: finer_cam -0.95, cam, grad_cam, hires_cam and x_grad_cam -0.44, pixels' signed
     gradients -0.19 to -0.24, ablation_cam -0.19, guided_grad_cam 0.04, what drops negative evidence
@@ -230,7 +230,7 @@ def test_negative_evidence_tells_the_animals_apart(both_animals):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_integrated_gradients_speak_for_one_animal_and_against_the_other(both_animals, record):
     """Logits: the dog's parts give bull mastiff 11, tabby -5; the cat's -3 and 7."""
     for result in both_animals("integrated_gradients"):
@@ -291,7 +291,7 @@ def untrained(request):
     return model, draw_scene(3, size=side).image
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_first_middle_and_last_convolutions_of_large_networks(untrained):
     model, image = untrained
     convolutions = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]

@@ -478,7 +478,7 @@ def traces():
     return sum(type(one).__name__ == "FuncGraph" for one in gc.get_objects())
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_what_is_compiled_is_bounded_whatever_is_asked_and_goes_with_the_model(monkeypatch):
     """Each call is another model, method, target, size of batch or explainer."""
     most = 6
@@ -559,7 +559,7 @@ def test_one_trace_serves_texts_of_all_lengths():
     assert set(as_alone("open", "gradient_input", TEXTS, 1e-6)) == {None, 1}
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(2, kept="slow")
 @pytest.mark.parametrize(
     "method", ["integrated_gradients", "occlusion", "grad_cam", "eigen_cam", "ablation_cam"]
 )

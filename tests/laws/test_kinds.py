@@ -101,7 +101,7 @@ def together(kind, call):
 
 
 @pytest.mark.parametrize(("kind", "method"), CELLS, ids=lambda value: value)
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1)
 def test_every_cell_of_the_table(kind, method):
     """The first call runs as it is; the second, of a method of layers and one of pixels, compiled.
 

@@ -76,7 +76,7 @@ def test_calls_as_they_run_traced_and_by_xla_agree(policy):
 
 
 @pytest.mark.parametrize("method", networks.METHODS)
-@pytest.mark.thinned(1, rest="product")
+@pytest.mark.thinned(1)
 def test_a_batch_is_its_images_one_by_one_in_parts_or_not(method):
     """Noise too: a seed gives each image the same, whatever it is computed with."""
     model, inputs, targets = networks.flat(), networks.pictures(3), [0, 2, 1]

@@ -33,7 +33,7 @@ def test_the_map_lies_on_the_animal_that_is_asked_for(data, mobilenet, method, t
     assert density(result.heatmap, here) >= 2 * density(result.heatmap, there)
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_the_command_line_finds_both_animals(data, tmp_path):
     picture = data / "images/classic/dog_and_cat.png"
     for target, here, there in [("bull mastiff", DOG, CAT), ("tabby", CAT, DOG)]:

@@ -78,7 +78,7 @@ METHODS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("kind", METHODS)
 def test_the_word_that_decides_is_found(kind):
     model = {"convolutional": convolutional, "recurrent": recurrent}[kind]()

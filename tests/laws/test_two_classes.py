@@ -327,7 +327,7 @@ def test_an_exported_explainer_and_a_dream_take_both_classes(tmp_path):
     assert table["spearman"][0] == pytest.approx(-1, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_on_the_command_line(tmp_path):
     model, images = network(), pictures()
     model.save(tmp_path / "model.keras")

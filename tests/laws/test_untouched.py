@@ -115,7 +115,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("kind", [each for each in FAILING if each in networks.KINDS])
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next_time(kind):
     """Each layer fails at each of its calls: while it is recorded, run as it is, and traced."""
     model, inputs = networks.make(kind), networks.pictures(1)
@@ -154,7 +154,7 @@ def test_wherever_a_layer_fails_the_model_is_as_it_was_and_is_explained_the_next
 
 @pytest.mark.parametrize("count", [2, 8])
 @pytest.mark.parametrize("kind", ["subclassed", "call under tf.function"])
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_threads_that_explain_at_once_find_what_one_alone_does(kind, count):
     models = [networks.make(kind), networks.flat()]
     inputs = [networks.pictures(2) + step for step in range(3)]
@@ -245,7 +245,7 @@ LOOPS = textwrap.dedent(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.slow
+@pytest.mark.product
 def test_two_hundred_calls_take_no_more_memory_than_twenty():
     run = subprocess.run(
         [sys.executable, "-c", LOOPS], capture_output=True, text=True, check=True, timeout=300

@@ -458,7 +458,7 @@ def ask():
 
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("case", REQUESTS, ids=named)
-@pytest.mark.thinned(23)
+@pytest.mark.thinned(23, rest="slow")
 def test_a_wrong_request_is_one_clear_error_and_changes_nothing(case, call, model_of, place, ask):
     model, before = model_of(case.model, call)
     if call == "compiled":
@@ -564,7 +564,7 @@ COMPARISONS = [
 
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("case", COMPARISONS, ids=named)
-@pytest.mark.thinned(20)
+@pytest.mark.thinned(20, rest="slow")
 def test_a_wrong_comparison_is_one_clear_error_and_changes_nothing(case, call, model_of):
     model, before = model_of("flat", call)
     good = {"image": PICTURE, "preprocess": "unit", "methods": ["grad_cam", "cam"], "model": model}
@@ -731,7 +731,7 @@ def run(command, server):
 @pytest.mark.usefixtures("models", "quick_demo")
 @pytest.mark.parametrize("call", ["eager", "compiled"])
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[:60])
-@pytest.mark.thinned(29)
+@pytest.mark.thinned(29, rest="slow")
 def test_a_wrong_command_is_one_line_and_code_2_and_writes_nothing(
     command, call, place, shapes, ask, monkeypatch
 ):

@@ -345,7 +345,7 @@ def application(name, inputs):
 
 
 @pytest.mark.parametrize(("name", "count"), [("MobileNetV2", 88), ("DenseNet121", 122)])
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_networks_of_keras_applications_are_complete(name, count, rng):
     inputs = rng.normal(0, 1, (2, 64, 64, 3)).astype(np.float32)
     model = application(name, inputs)
@@ -384,7 +384,7 @@ def test_a_network_with_its_real_weights_is_complete(mobilenet, rng):
         ("MobileNetV3Small", "'activation.*' computes hard_silu"),
     ],
 )
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_networks_that_are_not_piecewise_linear_are_refused(name, reason):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match=f"piecewise linear.*{reason}.*Use 'grad_cam'"):

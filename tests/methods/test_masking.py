@@ -395,7 +395,7 @@ def test_of_a_linear_function_of_two_pixels(centred):
 
 @law("its error halves with four times the masks", "rise")
 @pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_the_standard_error_is_what_seeds_differ_by(centred):
     model, x = small(), images(1)[0]
     options = {"target": 1, "method": "rise", "cells": 3, "fill": "zero", "centred": centred}

@@ -299,10 +299,9 @@ def test_a_batch_gives_what_single_images_give(method, segments):
         assert result.measured == pytest.approx(alone.measured, rel=1e-2, abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 @law("superpixels: as a map of one's own", *BOTH)
 @pytest.mark.parametrize("method", BOTH)
-@pytest.mark.thinned(1)
 def test_superpixels_are_as_a_map_of_ones_own(method):
     """One image that has fewer parts than there may be: those that it lacks change nothing."""
     scene = tfcam.scenes.draw_scene(2)

@@ -272,7 +272,7 @@ def test_a_grid_that_can_not_be_known_is_asked_for_and_used():
 
 
 @pytest.mark.parametrize("pooling", ["token", "gap"])
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_a_kerashub_classifier_from_its_config(pooling):
     hub = pytest.importorskip("keras_hub").models
     backbone = hub.ViTBackbone(
@@ -309,7 +309,7 @@ def test_words_take_the_class_tokens_row_or_the_mean_of_their_own(method):
     scores = rng.dirichlet(np.ones(4), size=(2, 2, 4)).astype("float32")  # two texts, two heads
     slopes = rng.normal(size=scores.shape).astype("float32")
     owners = tf.constant([[-1, 0, 1, -1], [0, 0, 1, -1]])  # only the first has a class token
-    network = SimpleNamespace(words=Words(owners, None))
+    network = SimpleNamespace(words=Words(owners, tf.constant(0), None))
     reading = Reading(None, attentions=(scores,), attention_gradients=(slopes,), network=network)
     found = METHODS[method](reading).numpy()
     if method == "attention_rollout":

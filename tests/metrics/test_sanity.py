@@ -631,7 +631,7 @@ def test_channels_first():
 # --- real weights ---------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_guided_backpropagation_shows_the_image_and_not_mobilenet(data, mobilenet):
     photos = sorted((data / "images/imagenet").glob("*.JPEG"))[:2]
     before = bits(mobilenet)

@@ -77,7 +77,7 @@ FIRST = {builder.__module__: name for name, builder in reversed(BUILDERS.items()
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.product if number % 3 else pytest.mark.slow)
+        pytest.param(name, marks=pytest.mark.product if number % 8 else pytest.mark.slow)
         for number, name in enumerate(TABLE)
     ],
 )

@@ -344,7 +344,7 @@ def test_the_default_before_a_recurrent_layer_whose_last_step_is_read():
         ("EfficientNetB0", "block6a_expand_activation"),
     ],
 )
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_of_pictures_so_small_that_one_position_is_left_no_margin_is_explained(name, default):
     """At 32 pixels the last map is 1 x 1: the last before it, not the zeros laid around that."""
     build = getattr(keras.applications, name)

@@ -50,7 +50,7 @@ def assert_read_is_traced(model, which=0):
 
 
 @pytest.mark.parametrize("kind", sorted({*kinds.BUILDABLE} - {"videos with channels first"}))
-@pytest.mark.thinned(6, rest="product")
+@pytest.mark.thinned(6)
 def test_the_graph_of_every_kind_is_read_as_it_is_traced_or_not_at_all(kind):
     model = kinds.case(kind).model
     assert (read_calls(graph_of(model), graph_of(model).inputs, 0) is None) is (kind in TRACED)

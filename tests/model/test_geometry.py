@@ -286,7 +286,7 @@ def test_pixels_and_layers_agree_in_every_door():
 
 
 def test_a_map_that_is_carried_back_is_cut_at_zero_before_it_is_resized():
-    whole = Placement(Axis(0, 1, 0, 1), Axis(0, 8, 0, 8), False)
+    whole = Placement((Axis(0, 1, 0, 1), Axis(0, 8, 0, 8)))
     raw = tf.constant([[[4.0, -8.0]]])
     np.testing.assert_allclose(
         tf.nn.relu(whole.carry_back(raw, (1, 8)))[0],

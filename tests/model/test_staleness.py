@@ -141,7 +141,7 @@ def others_than(value):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.thinned(14)
+@pytest.mark.thinned(14, rest="slow")
 def test_what_changes_the_output_puts_the_graph_out_of_date(name):
     keras.utils.set_random_seed(0)
     layer, shapes = built(name)

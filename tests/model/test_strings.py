@@ -437,3 +437,35 @@ def test_the_principal_component_of_a_text():
     component = weighted @ np.linalg.svd(weighted)[2][0]
     component *= np.sign(component @ weighted.sum(1))
     np.testing.assert_allclose(np.abs(found.raw), np.abs(component[:5]), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_words_are_hidden_by_what_fills_texts_up(padding):
+    """Also where that is 1, and 0 begins each text, as of RoBERTa."""
+    known = {"not": 4, "a": 5, "good": 6, "film": 7}
+    first = 1 - padding
+
+    def encode(texts):
+        rows = [[first, *(known.get(word, 3) for word in text.split()), 2] for text in texts]
+        return np.array([(row + [padding] * 9)[:9] for row in rows])
+
+    net = network(None, length=9)
+    (numbers,) = encode(["not a good film"])
+    found = tfcam.explain(
+        net, "not a good film", preprocess=encode, method="occlusion", target=1, batch_size=3
+    )
+    variants = np.repeat(numbers[np.newaxis], 4, 0)
+    variants[np.arange(4), np.arange(1, 5)] = padding
+    score = net.predict(numbers[np.newaxis], verbose=0)[0, 1]
+    expected = score - net.predict(variants, verbose=0)[:, 1]
+    np.testing.assert_allclose(found.raw, expected, atol=1e-6)
+    ways = {"preprocess": encode, "target": 1, "method": "integrated_gradients", "steps": 256}
+    summed = tfcam.explain(net, "not a good film", **ways)
+    nothing = np.where(numbers >= 4, padding, numbers)[np.newaxis]
+    rise = score - net.predict(nothing, verbose=0)[0, 1]
+    np.testing.assert_allclose(summed.raw.sum(), rise, atol=2e-3 * abs(score))
+    erased = tfcam.metrics.erase_words(
+        net, ["not a good film"], [[1.0, 0, 0, 0]], 1, fractions=(0.25,), preprocess=encode
+    )
+    soft = tf.nn.softmax(net.predict(np.stack([numbers, variants[0]]), verbose=0)).numpy()[:, 1]
+    np.testing.assert_allclose(erased.comprehensiveness, [soft[0] - soft[1]], atol=1e-6)

@@ -53,7 +53,7 @@ def transformer(join, read):
 METHODS = ("grad_cam", "score_cam", "lrp", "attention_rollout")
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize(
     ("counts", "read"),
     [

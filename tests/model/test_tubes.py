@@ -142,7 +142,7 @@ def test_a_map_of_tubes_is_as_by_hand(kind):
             assert codes(found) == ["prefix_tokens"] * kind.startswith("class token")
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(3, kept="slow")
 @pytest.mark.parametrize("method", ["score_cam", "ablation_cam", "attention_rollout", "layer_cam"])
 @pytest.mark.parametrize("kind", ["class token at the end", "cut, time last", "frames a batch"])
 def test_other_methods_take_tubes(kind, method):
@@ -171,16 +171,75 @@ def test_what_is_cut_across_the_whole_video_has_no_place():
     assert codes(found) == ["place_unknown"]
 
 
-@pytest.mark.parametrize("moved", ["cropped", "mirrored", "padded", "whole"])
-def test_a_video_that_is_cropped_inside_says_that_its_places_are_not_known(moved):
+def test_tubes_of_a_video_that_is_cropped_inside_lie_where_they_look():
+    """Of the frames from the third on, without the first eight rows and the last eight columns."""
+    x = video = keras.Input((FRAMES + 2, SIDE + 8, SIDE + 8, 3))
+    x = layers.Cropping3D(((2, 0), (8, 0), (0, 8)))(x)
+    x = layers.GlobalAveragePooling1D()(attended(by_convolution(x)))
+    model = networks.seeded(keras.Model(video, layers.Dense(3)(x)))
+    clip = np.zeros((1, FRAMES + 2, SIDE + 8, SIDE + 8, 3), "float32")
+    clip[:, 2:, 8:, :-8] = one_tube((2, 1, 1))
+    embedding = next(one.path for one in tfcam.layers(model) if one.kind == "Conv3D")
+    own = {"method": size_of_activations, "preprocess": None, "target": 0}
+    lit, dark = (tfcam.explain(model, each, embedding, **own)[0] for each in (clip, 0 * clip))
+    assert codes(lit) == []
+    bright = np.argwhere(lit.raw - dark.raw > 0.5 * (lit.raw - dark.raw).max())
+    np.testing.assert_allclose(bright.mean(axis=0) + 0.5, (2 + 5, 8 + 6, 12), atol=0.6)
+
+
+@pytest.mark.parametrize("margins", ["for a kernel", "for a pooling"])
+def test_margins_that_only_a_kernel_needs_leave_a_video_where_it_is(margins):
     before = {
-        "cropped": [layers.Cropping3D((0, 4, 0))],
-        "mirrored": [layers.Lambda(lambda x: x[:, :, :, ::-1])],
-        "padded": [layers.ZeroPadding3D((0, 4, 4))],
-        "whole": [layers.ZeroPadding3D(1), layers.Rescaling(2.0), layers.Reshape((10, 18, 18, 3))],
+        "for a kernel": [layers.ZeroPadding3D(1), layers.Rescaling(2.0), layers.Conv3D(4, 3)],
+        "for a pooling": [layers.Conv3D(4, 1), layers.ZeroPadding3D(1), layers.MaxPooling3D(3, 2)],
     }
-    head = [layers.GlobalAveragePooling3D(), layers.Dense(3)]
-    stack = [keras.Input((FRAMES, SIDE, SIDE, 3)), *before[moved], layers.Conv3D(4, 3), *head]
+    head = [layers.Conv3D(4, 1), layers.GlobalAveragePooling3D(), layers.Dense(3)]
+    stack = [keras.Input((FRAMES, SIDE, SIDE, 3)), *before[margins], *head]
     model = networks.seeded(keras.Sequential(stack))
     found = tfcam.explain(model, one_tube((0, 0, 0)), target=0, preprocess=None)[0]
-    assert codes(found) == ["place_unknown"] * (moved != "whole")
+    assert codes(found) == []
+
+
+def hidden_order(tokens):
+    """Tokens that nothing is known of: each is computed of all, as by a mixing of tokens."""
+    mixed = layers.Dense(32, name="mix")(ops.transpose(tokens, (0, 2, 1)))
+    return layers.Dense(DEPTH, name="last")(ops.transpose(mixed, (0, 2, 1)))
+
+
+def test_a_grid_says_how_tubes_lie_where_it_can_not_be_found():
+    """Frames first, then rows and columns."""
+    video = keras.Input((FRAMES, SIDE, SIDE, 3))
+    x = hidden_order(by_convolution(video))
+    model = networks.seeded(keras.Model(video, layers.Dense(3)(layers.Flatten()(x))))
+    clip = np.random.default_rng(4).normal(0, 1, (1, FRAMES, SIDE, SIDE, 3)).astype("float32")
+    asked = {"layer": "last", "target": 1, "preprocess": None}
+    wanted = by_hand(model, "", clip, 1)[0]
+    found = tfcam.explain(model, clip, grid=GRID, **asked)[0]
+    np.testing.assert_allclose(found.raw, wanted, atol=rounding(50) * np.abs(wanted).max())
+    assert [one.shape for one in tfcam.layers(model, grid=GRID) if one.path == "last"] == [
+        (*GRID, DEPTH)
+    ]
+    other = tfcam.explain(model, clip, grid=(2, 4, 4), **asked)[0]
+    assert other.raw.shape == (2, 4, 4)
+    np.testing.assert_array_equal(other.raw.ravel(), found.raw.ravel())
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        (
+            (4, 4),
+            r"video or volume grid must be \(frames, height, width\), of a picture .*\(4, 4\)",
+        ),
+        ((3, 4, 3), r"grid=\(3, 4, 3\) is for layers that give tokens .* does not"),
+        (
+            (0, 4, 2),
+            r"grid must be \(height, width\), in patches, of videos \(frames, height, width\)",
+        ),
+    ],
+)
+def test_a_grid_that_does_not_fit_a_video_is_refused(grid, told):
+    model, clip = MODELS["convolution"](), one_tube((0, 0, 0))
+    for call in (tfcam.explain, tfcam.compare, tfcam.diagnose):
+        with pytest.raises(ValueError, match=told):
+            call(model, clip[0], grid=grid, preprocess=None)

@@ -33,7 +33,7 @@ FORMS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.parametrize("shape", [(144,), (12, 12), (12, 12, 1)])
 def test_rows_and_grey_pictures_are_streamed_as_they_are_explained(shape, tmp_path):
     """As keras.datasets.mnist gives them: (N, 28, 28) and no axis of channels."""

@@ -14,7 +14,6 @@ from tfcam.scenes import draw_scene
 
 ray = pytest.importorskip("ray")
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.filterwarnings(
         # Ray's own, of what it forks and of files that it leaves to the collector.
         "ignore::ResourceWarning",
@@ -67,6 +66,7 @@ def local(shapes, folder, tmp_path_factory):
     return to
 
 
+@pytest.mark.product
 def test_two_actors_make_the_same_store_and_one_process_goes_on_with_it(
     shapes, folder, local, tmp_path
 ):
@@ -82,6 +82,7 @@ def test_two_actors_make_the_same_store_and_one_process_goes_on_with_it(
     assert same(local, tmp_path)
 
 
+@pytest.mark.product
 def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp_path):
     from tfcam.streaming.on_ray import stream_on_ray
 
@@ -115,6 +116,7 @@ def test_an_actor_that_dies_loses_nothing_and_doubles_nothing(folder, local, tmp
     assert same(local, tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_done_anew(shapes, folder, local, tmp_path):
     from tfcam.streaming.on_ray import stream_on_ray
 
@@ -126,6 +128,7 @@ def test_a_damaged_shard_is_done_anew(shapes, folder, local, tmp_path):
     same(store, local)
 
 
+@pytest.mark.slow
 def test_how_many_there_are_must_be_known(shapes, tmp_path):
     from tfcam.streaming.on_ray import stream_on_ray
 

@@ -288,7 +288,7 @@ def start(folder, to):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_killed_at_random_moments_it_ends_like_an_unbroken_run(shapes, tmp_path):
     home = tmp_path / "many"
     home.mkdir()

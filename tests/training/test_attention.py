@@ -28,7 +28,7 @@ def test_the_tag_betrays_the_class_or_another_or_is_not_there():
     assert (y.min(), x.min(), y.max(), x.max()) == (1, 1, attention.TAG, attention.TAG)
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_a_miniature_run_writes_numbers_table_and_figure(tmp_path):
     """The loss moves the maps onto the shape already here; accuracy needs more scenes."""
     recipe = attention.Recipe(scenes=32, fresh=8, epochs=4, seeds=1)

@@ -18,7 +18,7 @@ from training.recipes import Recipe, Stage
 # Keras's own model.save, with NumPy 2.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.slow,
+    pytest.mark.product,
 ]
 STAGES = (Stage("head", 1, 1e-3, backbone=False, optimizer="adam"),)
 BREEDS = ["beagle", "toy poodle"]

@@ -50,7 +50,7 @@ def asked() -> dict[str, object]:
 @pytest.mark.parametrize(
     ("backbone", "mode"), [("resnet50", "caffe"), ("mobilenet_v2", "tf"), ("DenseNet121", "torch")]
 )
-@pytest.mark.slow
+@pytest.mark.thinned(1, kept="slow")
 def test_a_network_prepares_its_pictures_itself(backbone, mode, tmp_path):
     model = networks.build_network(backbone, 3, RECIPES["recommended"], None, 64)
     inner = next(each for each in model.layers if isinstance(each, keras.Model))
@@ -113,7 +113,7 @@ def test_weights_that_can_not_be_had_are_told(monkeypatch):
         networks.build_network("vgg16", 3, RECIPES["paper"])
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_a_run_leaves_everything_that_was_used(asked, tmp_path, capsys):
     output = tmp_path / "run"
     run = train.train(output, recipe=TINY, **asked)
@@ -215,7 +215,7 @@ def test_a_stage_ends_as_if_it_had_not_been_stopped(lowest, losses, ended):
     assert whole.model.stop_training == ended
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_two_devices_train_one_network(asked, tmp_path):
     said, _ = start(tmp_path / "two", asked["data_dir"], "mirrored").communicate(timeout=300)
     assert "devices 2" in said, said

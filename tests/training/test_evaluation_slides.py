@@ -47,7 +47,7 @@ def test_the_table_has_the_means_and_the_differences_on_the_same_images():
     assert {row.count("|") for row in rows} == {5}
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_four_photos_are_measured_as_they_would_be_by_hand(data, mobilenet):
     folder = data / "tensorflow_datasets"
     if not folder.is_dir():

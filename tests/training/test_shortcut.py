@@ -9,7 +9,7 @@ import tfcam
 from training.attention import SIZE, TAG, draw_scenes, learn
 
 
-@pytest.mark.slow
+@pytest.mark.product
 def test_verify_says_that_the_tag_is_used_and_the_shape_is_not():
     rng = np.random.default_rng(0)
     # The shapes tell nothing of the classes, the colour of the tag all.

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import tfcam
+from tfcam.model.graph import graph_of
+from tfcam.preprocessing.prepare import prepare
 
 hub = pytest.importorskip("keras_hub")
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -93,7 +95,7 @@ def classifier(family):
     return getattr(models, name)(backbone, num_classes=2, preprocessor=preprocessor)
 
 
-@pytest.mark.slow
+@pytest.mark.thinned(4, kept="slow")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_words_come_out_of_every_classifier(family):
@@ -133,7 +135,17 @@ def test_hiding_a_word_hides_all_of_its_pieces():
         assert found.raw[word] == pytest.approx(fall, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_what_fills_numbers_up_is_no_word():
+    """Of RoBERTa that is 1, and 0 begins each text."""
+    model = classifier("Roberta")
+    numbers = np.array(model.preprocessor([TEXT])["token_ids"])
+    graph = graph_of(model)
+    owners = prepare(graph, list(numbers), "auto", graph.find_input("token_ids")).owners
+    np.testing.assert_array_equal(owners < 0, numbers == 1)
+
+
+@pytest.mark.thinned(1, kept="slow")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", ["Roberta", "XLMRoberta", "Bert"])
 def test_a_stream_goes_on_with_the_same_tokenizer_without_a_key(family, tmp_path):

@@ -65,6 +65,26 @@ def read_sides(text: str | None) -> tuple[int, int] | None:
     return int(numbers[1]), int(numbers[2])
 
 
+def read_grid(text: str | None) -> tuple[int, ...] | None:
+    """Read height and width, or frames, height and width, such as 8,14,7.
+
+    Raises:
+        ValueError: If it is something else.
+
+    Example:
+        >>> read_grid("8,14,7"), read_grid("14x7")
+        ((8, 14, 7), (14, 7))
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,9}(\s*[,x]\s*\d{1,9}){1,2}", text):
+        raise ValueError(
+            "HEIGHT,WIDTH must be two whole numbers, such as 14,7, of videos three with the frames "
+            f"before, such as 8,14,7; got {text!r}."
+        )
+    return tuple(map(int, re.findall(r"\d+", text)))
+
+
 def read_limits(text: str | None) -> tuple[float, float] | None:
     """Read two numbers, the lower first, such as -160,240.
 
@@ -109,6 +129,7 @@ _KINDS = {
     "bool | None": Kind(bool | None),
     "int": Kind(int, metavar="N"),
     "tuple[int, int] | None": Kind(str | None, read_sides, "HEIGHT,WIDTH"),
+    "tuple[int, ...] | None": Kind(str | None, read_grid, "HEIGHT,WIDTH"),
     "tuple[float, float] | None": Kind(str | None, read_limits, "LOW,HIGH"),
     **dict.fromkeys(
         ("str", "Score", "maps.Fusion", "Preprocess", "str | Callable[[Reading], tf.Tensor]"),

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# The unit of a source of videos and volumes.
-VOLUMES = "volumes"
+# The units of sources of videos and of volumes.
+VIDEOS, VOLUMES = "videos", "volumes"
 
 # Read by ``tfcam.targets.labels.read_label``, which knows how many classes the model has.
 Label = int | str | float | np.ndarray | None
@@ -94,7 +94,7 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """What one of them is called: "picture", "text" or "volume", which a video is, too."""
+        """What one of them is called: "picture", "text", "video" or "volume"."""
         return kind_of_unit(self.unit)
 
 
@@ -107,7 +107,7 @@ def kind_of_unit(unit: str | None) -> str:
     """
     if unit is None:
         return "picture"
-    return "volume" if unit == VOLUMES else "text"
+    return {VIDEOS: "video", VOLUMES: "volume"}.get(unit, "text")
 
 
 def split_by_class(example: Example) -> list[Example]:

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.data.annotations import AnnotationError
-from tfcam.data.example import VOLUMES, Example, Mark, Skipped, Source
+from tfcam.data.example import VIDEOS, VOLUMES, Example, Mark, Skipped, Source
 from tfcam.data.folders import open_folder
 from tfcam.data.pairs import is_array, is_batch, only_part, row_of, zip_pair
 from tfcam.data.reader import NAMES, Reader, checked, picture_in
@@ -74,7 +74,7 @@ def open_data(
     """
     read_picture = Reader(floats, window, volumes)
     if volumes is not None:
-        return _of_volumes(data, read_picture)
+        return _of_volumes(data, read_picture, VIDEOS if volumes.is_video else VOLUMES)
     if isinstance(data, tf.data.Dataset):
         return _of_tf_data(data, read_picture)
     if isinstance(data, str | os.PathLike):
@@ -98,7 +98,8 @@ def _of_arrays(data: Any, read_picture: Reader) -> Source | None:
     """What lies in arrays, batches and lists; None of what does not."""
     if isinstance(data, keras.utils.PyDataset):
         return _of_batches(data, read_picture)
-    if _holds_arrays(data) and "image" in data and len(data) > 1:  # as data sets are loaded whole
+    # As data sets are loaded whole.
+    if _holds_arrays(data) and NAMES.intersection(data) and len(data) > 1:
         return _of_tf_data(tf.data.Dataset.from_tensor_slices(dict(data)), read_picture)
     data = only_part(data) if _holds_arrays(data) else data
     pair = zip_pair(data, read_picture.volumes)
@@ -109,7 +110,7 @@ def _of_arrays(data: Any, read_picture: Reader) -> Source | None:
     return None
 
 
-def _of_volumes(data: Any, read_picture: Reader) -> Source:
+def _of_volumes(data: Any, read_picture: Reader, unit: str) -> Source:
     """Videos and volumes: no file holds them, and no folder."""
     whole = isinstance(data, tf.data.Dataset)
     source = _of_tf_data(data, read_picture) if whole else _of_arrays(data, read_picture)
@@ -119,7 +120,7 @@ def _of_volumes(data: Any, read_picture: Reader) -> Source:
             "Videos and volumes must be a batch or list of arrays, (arrays, labels), a "
             f"tf.data.Dataset or a PyDataset of them; got {got}."
         )
-    return replace(source, unit=VOLUMES)
+    return replace(source, unit=unit)
 
 
 def _holds_arrays(data: Any) -> bool:

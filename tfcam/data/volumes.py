@@ -12,6 +12,9 @@ from tfcam.images.arrays import as_arrays
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy
 
+# Red, green and blue: a volume of so many channels is a video, whose slices are its frames.
+COLOURS = 3
+
 
 @dataclass(frozen=True)
 class VolumeForm:
@@ -30,6 +33,16 @@ class VolumeForm:
 
     shapes: tuple[tuple[int | None, ...], ...]
     channels_first: bool = False
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is of videos in colour."""
+        return self.shapes[0][0 if self.channels_first else -1] == COLOURS
+
+    @property
+    def kinds(self) -> str:
+        """What several are called."""
+        return "videos" if self.is_video else "volumes"
 
     @property
     def described(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ _LAYERS = 3
 
 
 def candidate_layers(
-    opened: OpenedModel, grid: tuple[int, int] | None = None, output: str | int | None = None
+    opened: OpenedModel, grid: tuple[int, ...] | None = None, output: str | int | None = None
 ) -> list[str]:
     """Choose the default layer, and the last of each of the two larger map sizes before it.
 

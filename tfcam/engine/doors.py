@@ -39,9 +39,9 @@ from tfcam.engine.options import (
     TARGETS,
     TARGETS_COMPARED,
     TARGETS_OF_BATCH,
-    TILE,
     WORDS,
 )
+from tfcam.engine.picture_options import TILE
 from tfcam.engine.store_options import KEEP, KEY, STORE
 from tfcam.engine.trust_options import METHODS_OF_REPORT, VERIFY, VERIFY_ROWS
 

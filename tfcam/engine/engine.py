@@ -105,6 +105,7 @@ class Engine:
         targets: Sequence[ResolvedTarget],
         others: Sequence[np.ndarray] = (),
         owners: np.ndarray | None = None,
+        blank: int | None = None,
     ) -> list[Computed]:
         """Compute the maps of a batch for each target.
 
@@ -114,6 +115,7 @@ class Engine:
             targets: Each (B, 2) int32 pairs of classes, a callable outputs -> (B,), or, for one
                 image, a ``Top``.
             owners: Of texts, (B, L) int32: which word each number is of, -1 where it is of none.
+            blank: Of texts, the number that stands for nothing; by default what the input says.
         """
         if not tf.executing_eagerly():
             raise ValueError(
@@ -122,7 +124,7 @@ class Engine:
             )
         for request in self.requests:
             check_question(request.method, inputs, targets)
-        return in_parts(lambda some: self._answer(inputs, some, others, owners), targets)
+        return in_parts(lambda some: self._answer(inputs, some, others, owners, blank), targets)
 
     def _answer(
         self,
@@ -130,11 +132,12 @@ class Engine:
         targets: Sequence[ResolvedTarget],
         others: Sequence[np.ndarray],
         owners: np.ndarray | None,
+        blank: int | None,
     ) -> list[Computed]:
         """Compute the maps for some targets in one pass."""
         fixed = tuple(None if isinstance(target, np.ndarray) else target for target in targets)
         arrays = [target for target in targets if isinstance(target, np.ndarray)]
-        taken, texts, most = 1 + len(others), *self._words(owners, targets)
+        taken, texts, most = 1 + len(others), *self._words(owners, targets, blank)
         tensors = [tf.convert_to_tensor(inputs), *map(tf.constant, (*others, *texts, *arrays))]
         asked = (*fixed, *(value for request in self.requests for value in request.own))
         keys = list(map(target_key, asked))
@@ -142,7 +145,7 @@ class Engine:
         def function(images: tf.Tensor, *rest: tf.Tensor) -> PassMaps:
             of_words, left = rest[taken - 1 : taken - 1 + len(texts)], iter(rest[-len(arrays) :])
             chosen = [next(left) if target is None else target for target in fixed]
-            words = Words(of_words[0], *of_words[1:] or [most]) if texts else None
+            words = Words(*(*of_words, most)[:3]) if texts else None
             submodel = self.submodel.beside(rest[: taken - 1])
             maps = self.compute(submodel, images, chosen, words)
             return maps if None in images.shape else maps._replace(outputs=())
@@ -185,22 +188,25 @@ class Engine:
         return submodel.graph.placement(submodel.taps[place], tuple(sides), submodel.which)
 
     def _words(
-        self, owners: np.ndarray | None, targets: Sequence[ResolvedTarget]
+        self, owners: np.ndarray | None, targets: Sequence[ResolvedTarget], blank: int | None
     ) -> tuple[list[np.ndarray], int | None]:
         """Which words numbers are of, and the most words of a text where methods hide them.
 
         Returns:
-            Arrays that may differ from call to call: the words, and how many there are at most,
-            where a method hides them one by one; else that number, for which it is compiled.
+            Arrays that may differ from call to call: the words, what stands for none, and how many
+            there are at most, where a method hides them one by one; else that number, for which it
+            is compiled.
             A callable target sees so many batches of outputs.
         """
         if owners is None:
             return [], None
         most = int(owners.max(initial=0)) + 1
+        own = self.submodel.graph.inputs[self.submodel.which].blank
+        arrays = [owners, np.array(own if blank is None else blank, np.int32)]
         one_by_one = all(request.method.one_by_one for request in self.requests)
         if one_by_one and not any(map(callable, targets)):
-            return [owners, np.array(most, np.int32)], None
-        return [owners], most if Need.SCORES in self.needs else None
+            return [*arrays, np.array(most, np.int32)], None
+        return arrays, most if Need.SCORES in self.needs else None
 
     def _any_length(self, targets: Sequence[Any]) -> bool:
         """Whether methods and targets are the same for texts of any length: a user's may not be."""

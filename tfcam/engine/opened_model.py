@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.lengths import OpenLengths
-from tfcam.engine.refusals import check_black_box, check_embedded, check_tokens
+from tfcam.engine.refusals import check_black_box, check_embedded, check_rounded, check_tokens
 from tfcam.engine.runner import AsItIs, Compiled, EagerFirst, Frozen, Runner
 from tfcam.engine.settings import Settings
 from tfcam.methods.registry import METHODS, Method, Request
@@ -279,6 +279,7 @@ class OpenedModel:
         if self.graph.is_black_box:
             check_black_box(self.graph, requests, settings.freeze)
             runner = AsItIs()
+        check_rounded(self.input, requests, self.graph.name)
         layered = any(request.method.layered for request in requests)
         places = []
         if layered:

@@ -21,7 +21,12 @@ from typing import Literal, get_args
 from tfcam.engine.option import Option, count, flag
 from tfcam.maps.scaling import Fusion
 from tfcam.preprocessing.names import check_preprocess
-from tfcam.utils.validation import check_choice, check_grid, check_output, check_progress
+from tfcam.utils.validation import (
+    check_choice,
+    check_grid,
+    check_output,
+    check_progress,
+)
 
 Score = Literal["logit", "probability"]
 
@@ -120,9 +125,10 @@ OUTPUT = Option(
 )
 GRID = Option(
     "grid",
-    "tuple[int, int] | None",
+    "tuple[int, ...] | None",
     None,
-    "Height and width of a transformer's grid of patches; needed only where it can't be found.",
+    "Height and width of a transformer's grid of patches, of videos and volumes (frames, height, "
+    "width) of its tubes; needed only where it can't be found.",
     check=check_grid,
 )
 WORDS = Option(
@@ -192,15 +198,6 @@ FUSE = Option(
     check=partial(check_choice, "fuse", known=get_args(Fusion)),
 )
 AUGMENT = flag("augment", False, "Average the maps of six views: mirrored or not, at three sizes.")
-TILE = Option(
-    "tile",
-    "tuple[int, int] | None",
-    None,
-    "Height and width in pixels of the tiles in which a picture is explained that is larger than "
-    "the network takes at once: they overlap by half or more, and their maps become one. One class "
-    "is explained in all, which the target must name.",
-    check=partial(check_grid, name="tile", unit="pixels"),
-)
 EIGEN = flag(
     "eigen",
     False,

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from tfcam.methods.registry import METHODS, Request
 from tfcam.model.graph import ModelGraph
+from tfcam.model.inputs import Input
 from tfcam.model.taps import Tap
+from tfcam.passes.reading import Need
 
 # The methods for texts that need no embeddings.
 WORD_HIDING = ("occlusion", "kernel_shap", "lime")
@@ -40,6 +42,27 @@ def check_black_box(graph: ModelGraph, requests: Sequence[Request], freeze: bool
             )
     if freeze:
         raise ValueError("freeze=True builds weights in, and a black box has none; leave it out.")
+
+
+# Gradients at the pixels.
+_OF_PIXELS = Need.IMAGE_GRADIENTS | Need.GUIDED_GRADIENTS | Need.DECONVNET_GRADIENTS
+_OF_PIXELS |= Need.BIAS_ATTRIBUTIONS
+
+
+def check_rounded(taken: Input, requests: Sequence[Request], model: str) -> None:
+    """Refuse gradients at pixels that the model takes as whole numbers, which have none.
+
+    Raises:
+        ValueError: If a method needs them.
+    """
+    for request in requests if taken.is_rounded else ():
+        method = request.method
+        if method.needs & _OF_PIXELS or (method.pixels and Need.NETWORK in method.needs):
+            raise ValueError(
+                f"{method.name!r} needs the gradient at the pixels, and {model!r} takes whole "
+                f"numbers, {taken.dtype}, which have none. Explain a layer, as by grad_cam, or ask "
+                "for scores alone, as occlusion, rise, lime and kernel_shap do."
+            )
 
 
 def check_tokens(taps: Sequence[Tap], of_text: bool) -> None:

@@ -32,7 +32,7 @@ class Settings:
     output: str | int | None = None
     eigen: bool = False
     at_once: int = 32
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
     freeze: bool = False
 
     def __post_init__(self) -> None:

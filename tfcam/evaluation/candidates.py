@@ -254,7 +254,7 @@ def _draw_baseline(name: str, seed: int, pictures: Pictures) -> list[list[np.nda
 
 def _check_input(opened: OpenedModel) -> None:
     """Refuse an explained input that is none of images, videos or volumes."""
-    if not (opened.input.is_image or opened.input.is_volume):
+    if not opened.input.is_visual:
         inputs = ", ".join(f"{taken.name!r} {taken.shape}" for taken in opened.graph.inputs)
         raise ValueError(
             f"The explained input must be of images, (height, width, channels), or of videos or "

@@ -321,5 +321,6 @@ def _deviations(
     count = len(scores)
     if count < 2:
         return np.full(len(strength), np.nan)
-    spread = inverse @ (scores.T.to_numpy() @ scores.to_numpy()) @ inverse * count / (count - 1)
-    return stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.sqrt(np.diag(spread))
+    # Squares are summed, so that rounding leaves none below 0.
+    variance = ((scores.to_numpy() @ inverse) ** 2).sum(axis=0) * count / (count - 1)
+    return stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.sqrt(variance)

@@ -51,7 +51,7 @@ def compare(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Comparison:
@@ -86,8 +86,8 @@ def compare(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
@@ -199,7 +199,7 @@ class _Subject:
         shared = all(map(is_by_value, resolved))
         engine = self.opened.engine(layer, requests, settings, shared, targets=resolved)
         prepared = self.prepared
-        answers = engine(prepared.inputs, resolved, prepared.others, prepared.owners)
+        answers = engine(prepared.inputs, resolved, prepared.others, *prepared.words)
         run = Run(
             engine, self.prepared, spread_targets(resolved), answers, self.labels, self.findings
         )
@@ -217,7 +217,7 @@ def _places(
     models: Sequence[Any],
     layers: Sequence[Any] | None,
     name: Any,
-    grid: tuple[int, int] | None,
+    grid: tuple[int, ...] | None,
 ) -> list[Any]:
     """List the layers one by one; "all_convolutions" is as many as there are."""
     places: list[Any] = []

@@ -103,7 +103,7 @@ def diagnose(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
 ) -> Diagnosis:
     """Check a model and an image without making a map: what applies, and what to mind.
 
@@ -129,8 +129,8 @@ def diagnose(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
 
     Returns:
         A ``Diagnosis``: ``facts`` about the model, and the ``findings``. It prints as a table. That
@@ -185,7 +185,7 @@ def diagnose(
 
 
 def _places(
-    opened: OpenedModel, layer: Layer, grid: tuple[int, int] | None, asked: Asked
+    opened: OpenedModel, layer: Layer, grid: tuple[int, ...] | None, asked: Asked
 ) -> tuple[Place | None, str]:
     """Find the layer to look at and why, if there is one, and name the one by default."""
     graph, which = opened.graph, opened.which
@@ -250,14 +250,14 @@ def _look(
         try:
             return (
                 engine,
-                engine(prepared.inputs, targets, prepared.others, prepared.owners)[0],
+                engine(prepared.inputs, targets, prepared.others, *prepared.words)[0],
                 absent,
             )
         except NoGradientError:
             assert place is not None
             absent = [finding("gradient_absent", layer=place[0].name, why=_LOOKS[look])]
     engine = opened.engine(None, [Request(last)], settings, shared=False)
-    return engine, engine(prepared.inputs, targets, prepared.others, prepared.owners)[0], absent
+    return engine, engine(prepared.inputs, targets, prepared.others, *prepared.words)[0], absent
 
 
 def _findings(
@@ -287,7 +287,7 @@ def _findings(
     return findings + checks.of_result(engine, prepared, explained, request.method, [0], raw)
 
 
-def _cam(opened: OpenedModel, grid: tuple[int, int] | None) -> str:
+def _cam(opened: OpenedModel, grid: tuple[int, ...] | None) -> str:
     """Say whether and where CAM applies."""
     if opened.graph.is_black_box:
         return "does not apply: a black box only gives scores"

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tfcam import maps
 from tfcam.engine.doors import DOORS
-from tfcam.engine.options import TILE, Score
+from tfcam.engine.options import Score
+from tfcam.engine.picture_options import TILE
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
 from tfcam.explainer.pipeline import Pipeline, default_method
@@ -66,8 +67,8 @@ class Explainer:
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
             or "tanh_max", which lifts what is faint in shallow layers.
         augment: Average the maps of six views: mirrored or not, at three sizes.
@@ -109,7 +110,7 @@ class Explainer:
         score: Score = "logit",
         input: str | int | None = None,
         output: str | int | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         fuse: maps.Fusion = "max",
         augment: bool = False,
         eigen: bool = False,

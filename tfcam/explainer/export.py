@@ -170,4 +170,4 @@ def prepare_pictures(image: tf.Tensor, taken: Input, preprocessing: Preprocessin
             "preprocess must work on tensors to be exported, with operations of TensorFlow or "
             f"keras.ops; this one failed: {error}. Name a mode, or export with preprocess=None."
         ) from None
-    return tf.cast(prepared, taken.dtype)
+    return tf.cast(prepared, taken.values)

@@ -284,7 +284,7 @@ class Pipeline:
             for target in targets:
                 augmentation.check_target(target)
         engine, spread = self.engine_for(targets), spread_targets(targets)
-        answers = engine(prepared.inputs, targets, prepared.others, prepared.owners)
+        answers = engine(prepared.inputs, targets, prepared.others, *prepared.words)
         if self.augment:
             answers = [
                 augmentation.averaged(engine, prepared, answer, target)

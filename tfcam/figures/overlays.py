@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.patheffects as effects
@@ -14,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy import ndimage
 
 from tfcam import maps
+from tfcam.data.volumes import COLOURS
 from tfcam.figures.palette import ALPHA, LEVELS, PLAIN, Palette
 
 # Bright, and told apart also by the colour-blind; a black edge parts them from hot colours.
@@ -21,10 +23,6 @@ _LINES = ("white", "#56b4e9", "#f0a0d0", "#7fe0a0", "#e8d060", "#b0b0b0")
 
 
 _SLICES = 9
-
-
-# The channels of a video in colour.
-_COLOURS = 3
 
 
 # Lines of charts: told apart also by the colour-blind (Okabe and Ito), and in black and white.
@@ -223,6 +221,24 @@ def draw_series(axes: Axes, series: np.ndarray, values: np.ndarray, palette: Pal
         )
 
 
+def slice_name(volume: np.ndarray) -> str:
+    """What a part of a volume (D, H, W, C) along its first axis is called."""
+    return "frame" if volume.shape[-1] == COLOURS else "slice"
+
+
+def volume_extent(volume: np.ndarray) -> str:
+    """How large a volume (D, H, W, C) is, in words.
+
+    Example:
+        >>> volume_extent(np.zeros((8, 4, 6, 3))), volume_extent(np.zeros((8, 4, 6, 1)))
+        ('8 frames of 6 x 4 pixels', '8 x 4 x 6 voxels')
+    """
+    depth, height, width = volume.shape[:3]
+    if slice_name(volume) == "frame":
+        return f"{depth} frames of {width} x {height} pixels"
+    return f"{depth} x {height} x {width} voxels"
+
+
 def choose_slices(heatmap: np.ndarray) -> range:
     """Choose the slices of a volume to show: at most nine, evenly spaced, with the hottest.
 
@@ -262,7 +278,7 @@ def arrange_slices(size: tuple[int, ...]) -> tuple[int, int]:
 
 def _pixels(volume: np.ndarray) -> np.ndarray:
     """A volume (D, H, W, C) as pixels of 0..255: (D, H, W, 3) of a video in colour, else 1."""
-    colour = volume.shape[-1] == _COLOURS
+    colour = volume.shape[-1] == COLOURS
     shown = volume if colour else volume.mean(axis=-1, keepdims=True, dtype=np.float64)
     low, high = np.percentile(shown, [0.5, 99.5])  # a few voxels would else darken all others
     return 255 * np.clip((shown - low) / (high - low or 1.0), 0, 1)
@@ -283,19 +299,25 @@ def lay_out_slices(volume: np.ndarray, heatmap: np.ndarray) -> tuple[np.ndarray,
         >>> picture.shape, heatmap.sum()
         ((4, 12, 3), np.float64(48.0))
     """
-    depth, height, width = heatmap.shape
-    rows, columns = arrange_slices((depth, height, width))
-    chosen = list(choose_slices(heatmap))[: rows * columns]
+    chosen = choose_slices(heatmap)
+    return side_by_side(slice_pictures(volume), chosen), side_by_side(heatmap, chosen)
 
-    def laid_out(slices: np.ndarray) -> np.ndarray:
-        whole = np.zeros((rows * columns, *slices.shape[1:]), slices.dtype)
-        whole[: len(chosen)] = slices[chosen]
-        grid = whole.reshape(rows, columns, *slices.shape[1:]).swapaxes(1, 2)
-        return grid.reshape(rows * height, columns * width, *slices.shape[3:])
 
+def slice_pictures(volume: np.ndarray) -> np.ndarray:
+    """The slices of a volume (D, H, W, C) as pictures, (D, H, W, 3) uint8."""
     pixels = np.round(_pixels(volume)).astype(np.uint8)
-    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], _COLOURS))
-    return laid_out(pixels), laid_out(heatmap)
+    return np.broadcast_to(pixels, (*pixels.shape[:3], COLOURS))
+
+
+def side_by_side(values: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
+    """Lay some slices of values (D, H, W, ...) side by side, in rows: (rows H, columns W, ...)."""
+    depth, height, width = values.shape[:3]
+    rows, columns = arrange_slices((depth, height, width))
+    numbers = list(chosen)[: rows * columns]
+    whole = np.zeros((rows * columns, *values.shape[1:]), values.dtype)
+    whole[: len(numbers)] = values[numbers]
+    grid = whole.reshape(rows, columns, *values.shape[1:]).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width, *values.shape[3:])
 
 
 def draw_volume(
@@ -314,7 +336,7 @@ def draw_volume(
     """
     rows, columns = arrange_slices(values.shape)
     shown = overlay(_pixels(volume), values, alpha, palette)
-    kind = "frame" if volume.shape[-1] == _COLOURS else "slice"
+    kind = slice_name(volume)
     axes.set_axis_off()
     for place, number in enumerate(choose_slices(np.abs(values))):
         row, column = divmod(place, columns)

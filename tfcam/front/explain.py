@@ -37,7 +37,7 @@ def explain(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     fuse: maps.Fusion = "max",
     augment: bool = False,
     eigen: bool = False,
@@ -61,7 +61,7 @@ def explain(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     fuse: maps.Fusion = "max",
     augment: bool = False,
     eigen: bool = False,
@@ -85,7 +85,7 @@ def explain(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     fuse: maps.Fusion = "max",
     augment: bool = False,
     eigen: bool = False,
@@ -109,7 +109,7 @@ def explain(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     fuse: maps.Fusion = "max",
     augment: bool = False,
     eigen: bool = False,
@@ -132,7 +132,7 @@ def explain(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     fuse: maps.Fusion = "max",
     augment: bool = False,
     eigen: bool = False,
@@ -181,8 +181,8 @@ def explain(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         fuse: How the maps of several layers become one, pixel by pixel: "max", "mean", "product",
             or "tanh_max", which lifts what is faint in shallow layers.
         augment: Average the maps of six views: mirrored or not, at three sizes.

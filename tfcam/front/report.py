@@ -43,7 +43,7 @@ def report(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> Report:
@@ -79,8 +79,8 @@ def report(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
@@ -102,11 +102,7 @@ def report(
         ('star', 'supported')
     """
     opened, known = open_model(model, input), GRID.check(grid)
-    black_box = opened.graph.is_black_box
-    usual = ["grad_cam", "layer_cam", "integrated_gradients"]
-    if black_box or opened.is_text:
-        usual = ["occlusion"] if black_box else _usual_of_text(opened)
-    chosen: list[MethodChoice] = list(usual if methods is None else methods)
+    chosen: list[MethodChoice] = list(_usual(opened) if methods is None else methods)
     if not chosen:
         raise ValueError("methods must be a list that holds at least one; got an empty one.")
     placed = [choice for choice in chosen if as_request(choice).method.placed]
@@ -163,9 +159,14 @@ def report(
     return Report(opened.graph.name, answers, found, comparisons)
 
 
-def _usual_of_text(opened: OpenedModel) -> list[str]:
-    """The methods for a text where none are named."""
-    return TEXT_METHODS if opened.has_embeddings else list(WORD_HIDING)
+def _usual(opened: OpenedModel) -> list[str]:
+    """The methods where none are named."""
+    if opened.graph.is_black_box:
+        return ["occlusion"]
+    if opened.is_text:
+        return TEXT_METHODS if opened.has_embeddings else list(WORD_HIDING)
+    of_pixels = "occlusion" if opened.input.is_rounded else "integrated_gradients"
+    return ["grad_cam", "layer_cam", of_pixels]
 
 
 def _answer(explanation: Explanation) -> Answer:

@@ -55,7 +55,7 @@ def randomisation(
     score: Score = "logit",
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool | None = None,
@@ -92,8 +92,8 @@ def randomisation(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
@@ -153,7 +153,7 @@ def class_sensitivity(
     preprocess: Preprocess = "auto",
     score: Score = "logit",
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> pd.DataFrame:
@@ -179,8 +179,8 @@ def class_sensitivity(
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
@@ -225,7 +225,7 @@ def input_sensitivity(
     preprocess: Preprocess = "auto",
     score: Score = "logit",
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool | None = None,
@@ -252,8 +252,8 @@ def input_sensitivity(
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
         seed: Random seed, at least 0: the same seed gives the same result.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,

@@ -45,7 +45,8 @@ class WordProbe:
         prepared, size = self.prepared, self.settings.at_once
         owners, numbers = self.read.owners, prepared.inputs[0]
         behind = hidden[:, owners] & (owners >= 0)
-        variants = np.where(behind, self.opened.input.blank, numbers).astype(numbers.dtype)
+        blank = self.opened.input.blank if self.read.blank is None else self.read.blank
+        variants = np.where(behind, blank, numbers).astype(numbers.dtype)
         others = [np.repeat(values, size, 0) for values in prepared.others]
         parts = []
         for start in range(0, len(variants), size):

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import keras
 
-from tfcam.model.followed_places import Layout
 from tfcam.model.hooks import Side
+from tfcam.model.layouts import Layout
 from tfcam.model.token_origins import TokenOrigins
 
 Shape = tuple[int | None, ...]

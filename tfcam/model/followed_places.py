@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 
-from tfcam.model.token_origins import run_on
+from tfcam.model.followed import VIDEO, Followed, evenly, in_one_table
+from tfcam.model.layouts import Extent, Layout, is_even
+from tfcam.model.placement import UNKNOWN
+from tfcam.model.token_origins import constant_value, run_on
 
 # What only moves values: types of TensorFlow's operations.
 _FOLDING = {"Reshape", "ExpandDims", "Squeeze"}
@@ -27,58 +30,10 @@ _MAPPING = {
     *("ExtractImagePatches", "ExtractVolumePatches", "ScaleAndTranslate"),
     *("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"),
 }
-# Places that differ by less are the same, in parts of a side of the input.
-_SAME = 1e-4
-
-
-class Layout(NamedTuple):
-    """How the positions of a tensor lie in the input.
-
-    Attributes:
-        sides: Number of positions along each side of the input; () where they lie on no grid, or
-            on one of another order than they stand in.
-        order: Of tokens in one sequence, or of the tokens of one frame: where each stands, side
-            by side; nothing of maps.
-        apart: Whether each frame has tokens of its own.
-        covers: Whether they cover the input from end to end, each the part around its place.
-    """
-
-    sides: tuple[int, ...] = ()
-    order: tuple[int, ...] = ()
-    apart: bool = False
-    covers: bool = True
-
-
-class _Followed(NamedTuple):
-    """The values of a tensor, as numbers of places: 0 is nowhere.
-
-    Attributes:
-        places: (n, sides) of each number, in parts of the sides of the input.
-        numbers: In the shape of the tensor.
-        moved: Whether something was cropped or mirrored before the places were numbered.
-    """
-
-    places: np.ndarray
-    numbers: np.ndarray
-    moved: bool = False
-
-    @property
-    def is_of_positions(self) -> bool:
-        """Whether all channels of a position are of one place."""
-        numbers = self.numbers
-        return numbers.strides[-1] == 0 or bool((numbers == numbers[..., :1]).all())
-
-    @property
-    def centres(self) -> np.ndarray:
-        """The mean place of each position, over its channels: (..., sides), NaN of nowhere."""
-        numbers = self.numbers
-        if self.is_of_positions:
-            return self.places[numbers[..., 0]]
-        seen = (numbers > 0)[..., np.newaxis]
-        total = np.where(seen, self.places[numbers], 0).sum(axis=-2)
-        with np.errstate(invalid="ignore"):
-            means: np.ndarray = total / seen.sum(axis=-2)
-        return means
+# What takes parts of what it is given, at places that may be computed.
+_SAMPLING = _MOVING | {
+    *("CropAndResize", "GatherNd", "ImageProjectiveTransformV2", "ImageProjectiveTransformV3"),
+}
 
 
 def follow_places(
@@ -87,12 +42,13 @@ def follow_places(
     explained: str,
     wanted: Container[str],
     name_of: Callable[[tf.Tensor], str],
+    recurrent: Mapping[str, str] = {},
 ) -> dict[str, Layout]:
     """Follow the places of the input through a traced model, and tell how some tensors have them.
 
-    A map that is computed anew, as by a convolution, covers the input evenly. What works on the
-    channels of each position leaves it where it is; where tokens of two tensors are mixed, as in
-    attention, nothing is known until a residual connection tells.
+    A map that is computed anew, as by a convolution, lies evenly over what it is computed from.
+    What works on the channels of each position leaves it where it is; where tokens of two tensors
+    are mixed, as in attention, nothing is known until a residual connection tells.
 
     Args:
         graph: The graph, traced for one example.
@@ -100,6 +56,7 @@ def follow_places(
         explained: The input whose places are followed, (1, *sides, C).
         wanted: The tensors that are told.
         name_of: Names a tensor of the graph.
+        recurrent: Maps that are computed step by step, as by a ConvLSTM, each with what from.
 
     Returns:
         The layout of each of the wanted tensors whose places are known.
@@ -107,198 +64,205 @@ def follow_places(
     (start,) = (tensor for tensor in graph.inputs if tensor.name == explained)
     if not start.shape[1:].is_fully_defined():
         return {}
-    rank = start.shape.rank
-    known = {explained: _evenly(start.shape)}
+    way = _Way(start, parents, name_of, recurrent)
     layouts: dict[str, Layout] = {}
-    told: dict[int, Layout | None] = {}  # of what is known, which many tensors share
     for operation in graph.get_operations():
         made = [tensor for tensor in operation.outputs if tensor.name in parents]
         if not made or not all(tensor.shape.is_fully_defined() for tensor in made):
             continue
-        if operation.type in _MOVING:
-            found = _moved(operation, known, parents, name_of)
-        else:
-            found = [_kept(tensor, operation, known, parents, name_of, rank) for tensor in made]
-        for tensor, followed in zip(made, found, strict=False):
-            if followed is None:
-                continue
-            known[tensor.name] = followed
-            if tensor.name in wanted:
-                if id(followed) not in told:
-                    told[id(followed)] = _layout(followed, rank)
-                layout = told[id(followed)]
-                if layout is not None:
-                    layouts[tensor.name] = layout
+        way.go_on(operation, made)
+        for tensor in made:
+            layout = way.layout(tensor) if tensor.name in wanted else None
+            if layout is not None:
+                layouts[tensor.name] = layout
     return layouts
 
 
-def _evenly(shape: tf.TensorShape, moved: bool = False) -> _Followed:
-    """The positions of a map (1, *sides, K) that covers the input, numbered from 1."""
-    sides = shape[1:-1].as_list()
-    indices = np.indices(sides).reshape(len(sides), -1).T
-    places = np.vstack([np.full(len(sides), np.nan), (indices + 0.5) / sides])
-    numbers = 1 + np.arange(math.prod(sides)).reshape(1, *sides, 1)
-    return _Followed(places, np.broadcast_to(numbers, shape), moved)
+class _Way:
+    """What is known of each tensor on the way through a model."""
 
+    def __init__(
+        self,
+        start: tf.Tensor,
+        parents: Mapping[str, tuple[str, ...]],
+        name_of: Callable[[tf.Tensor], str],
+        recurrent: Mapping[str, str],
+    ) -> None:
+        self._parents, self._name_of, self._recurrent = parents, name_of, recurrent
+        self._rank, sizes = start.shape.rank, tuple(start.shape[1:-1])
+        self._whole = Extent.whole(sizes) if self._rank == VIDEO else None
+        self._known = {start.name: evenly(sizes, start.shape, self._whole)}
+        self._lost = set[str]()  # of which nothing is known, made from what was moved
 
-def _kept(
-    tensor: tf.Tensor,
-    operation: tf.Operation,
-    known: Mapping[str, _Followed],
-    parents: Mapping[str, tuple[str, ...]],
-    name_of: Callable[[tf.Tensor], str],
-    rank: int,
-) -> _Followed | None:
-    """The places of what is computed at each position, or of a map that is computed anew."""
-    shape, names = tensor.shape, [name_of(taken) for taken in operation.inputs]
-    if shape.rank < 2 or (operation.type in _PRODUCTS and all(name in parents for name in names)):
-        return None
-    for followed in filter(None, map(known.get, names)):
-        if followed.numbers.shape == tuple(shape):
-            return followed
-        if followed.numbers.shape[:-1] == tuple(shape[:-1]):
-            return _of_positions(followed, shape)
-    anew = operation.type in _MAPPING and shape.rank == rank and shape[0] == 1
-    if anew and math.prod(shape[1:-1]) > 1:
-        given = known.get(names[0])
-        return _evenly(shape, given is not None and _is_moved(given, operation))
-    return None
+    def go_on(self, operation: tf.Operation, made: Sequence[tf.Tensor]) -> None:
+        """Follow the places through one more operation."""
+        found = self._moved(operation) if operation.type in _MOVING else None
+        if found is None:
+            found = [self._kept(tensor, operation) for tensor in made]
+        for tensor, followed in zip(made, [*found, *[None] * len(made)], strict=False):
+            followed = followed or self._stepwise(tensor)
+            if followed is not None:
+                self._known[tensor.name] = followed
+            elif self._whole and self._loses(operation):
+                self._lose(tensor, operation, self._whole.sizes)
 
+    def layout(self, tensor: tf.Tensor) -> Layout | None:
+        """How a tensor lies in the input; None of what is no map and no tokens, or not known."""
+        followed = self._known.get(tensor.name)
+        return None if followed is None else followed.layout
 
-def _is_moved(followed: _Followed, operation: tf.Operation) -> bool:
-    """Whether a video no longer lies as the input does, but for a margin that a kernel needs."""
-    centres = followed.centres[0]
-    if followed.moved or centres.ndim != 4:
-        return followed.moved
-    kernel = operation.inputs[1].shape[:3] if "Conv" in operation.type else (1, 1, 1)
-    whole = np.isfinite(centres[..., 0])
-    inner = [np.flatnonzero(whole.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
-    margin = np.subtract(centres.shape[:3], [len(each) for each in inner])
-    layout = _of_map(centres[np.ix_(*inner)])
-    return not layout.covers or not layout.sides or bool((margin >= kernel).any())
-
-
-def _of_positions(followed: _Followed, shape: tf.TensorShape) -> _Followed:
-    """What other channels are computed at the same positions."""
-    numbers = followed.numbers
-    if followed.is_of_positions:
-        return followed._replace(numbers=np.broadcast_to(numbers[..., :1], shape))
-    centres = followed.centres.reshape(-1, followed.places.shape[-1])
-    places = np.vstack([np.full((1, centres.shape[-1]), np.nan), centres])
-    own = 1 + np.arange(len(centres)).reshape(*numbers.shape[:-1], 1)
-    return _Followed(places, np.broadcast_to(own, shape), followed.moved)
-
-
-def _moved(
-    operation: tf.Operation,
-    known: Mapping[str, _Followed],
-    parents: Mapping[str, tuple[str, ...]],
-    name_of: Callable[[tf.Tensor], str],
-) -> list[_Followed | None]:
-    """Move the numbers of places by the operation itself; what is joined of no place is nowhere."""
-    if operation.type in _FOLDING:
-        given = known.get(name_of(operation.inputs[0]))
-        shape = operation.outputs[0].shape
-        return [given and given._replace(numbers=given.numbers.reshape(shape))]
-    values: list[np.ndarray | None] = []
-    first: _Followed | None = None
-    for tensor in operation.inputs:
-        name = name_of(tensor)
-        followed = known.get(name)
-        first = first or followed
-        if followed is not None and first is not None and followed.places is first.places:
-            values.append(followed.numbers)
-        elif name in parents and operation.type != "ConcatV2":
-            return []
+    def _lose(self, tensor: tf.Tensor, operation: tf.Operation, sizes: Sequence[int]) -> None:
+        """Note that a tensor is made of what was moved; the cells of a map still stand in order."""
+        shape, given = tensor.shape, self._of(operation.inputs[0])
+        frames = bool(given and given.lines) and shape.rank == VIDEO - 1
+        frames = frames and shape[0] == operation.inputs[0].shape[0]
+        if frames or (shape.rank == VIDEO and shape[0] == 1):
+            sides = shape[:-1] if frames else shape[1:-1]
+            lost = Extent.whole(sizes, lost=True)
+            self._known[tensor.name] = evenly(list(sides), shape, lost)
         else:
-            static = tf.get_static_value(tensor)
-            blank = tensor.shape.is_fully_defined() and tensor.dtype.is_floating
-            values.append(np.zeros(tensor.shape, int) if blank else static)
-    if first is None or any(value is None for value in values):
-        return []
-    with tf.init_scope():
-        moved = [np.asarray(one) for one in tf.nest.flatten(run_on(operation, values))]
-    return [first._replace(numbers=each) if each.ndim > 1 else None for each in moved]
+            self._lost.add(tensor.name)
+
+    def _loses(self, operation: tf.Operation) -> bool:
+        """Whether an operation that can't be followed makes something of what has been moved."""
+        names = list(map(self._name_of, operation.inputs))
+        known = (self._known.get(name) for name in names)
+        maps = [one for one in known if one is not None and one.lines is not None]
+        sampled = operation.type in _SAMPLING - _FOLDING and bool(maps)
+        return sampled or any(map(self._is_moved, names))
+
+    def _is_moved(self, name: str) -> bool:
+        followed = self._known.get(name)
+        layout = followed and followed.layout
+        return name in self._lost or bool(layout and layout.sides and layout.place)
+
+    def _of(self, tensor: tf.Tensor) -> Followed | None:
+        """What an operation takes; the frames of one video as a batch are those of the video."""
+        followed = self._known.get(self._name_of(tensor))
+        same = followed is None or followed.numbers.shape == tuple(tensor.shape)
+        return followed if same or followed is None else followed.at(tensor.shape)
+
+    def _kept(self, tensor: tf.Tensor, operation: tf.Operation) -> Followed | None:
+        """The places of what is computed at each position, or of a map that is computed anew."""
+        shape, names = tensor.shape, [self._name_of(taken) for taken in operation.inputs]
+        depending = [name for name in names if name in self._parents or name in self._known]
+        if shape.rank < 2 or (operation.type in _PRODUCTS and len(depending) == len(names)):
+            return None
+        if self._whole and operation.type in _SAMPLING:
+            return None
+        if operation.type in _MAPPING:
+            return self._anew(shape, depending, _margins(operation))
+        known = filter(None, map(self._known.get, names))
+        same = [moved for followed in known if (moved := followed.at(shape)) is not None]
+        return self._agreed(same) if same else None
+
+    def _stepwise(self, tensor: tf.Tensor) -> Followed | None:
+        given = self._recurrent.get(tensor.name)
+        return None if given is None else self._anew(tensor.shape, [given], ())
+
+    def _anew(
+        self, shape: tf.TensorShape, names: Sequence[str], margins: Sequence[int]
+    ) -> Followed | None:
+        """The places of a map that is computed anew, or of what has the very positions given."""
+        given = next(filter(None, map(self._known.get, names)), None)
+        same = None if given is None else given.at(shape)
+        frames = bool(self._whole and given and given.lines and shape.rank == VIDEO - 1)
+        sides = list(shape[:-1]) if frames else list(shape[1:-1])
+        is_map = frames or (shape.rank == self._rank and shape[0] == 1)
+        if not is_map or math.prod(sides) < 2 or (same and self._whole is None):
+            return same
+        if self._whole is None:
+            return evenly(sides, shape, None)
+        if given is None or given.extent is None:
+            lost = not self._lost.isdisjoint(names)
+            extent = Extent.whole(self._whole.sizes, fresh=False, lost=lost)
+        elif given.lines is None:
+            extent = Extent.whole(self._whole.sizes, lost=True)
+        else:
+            extent = given.extent.at(given.lines, margins)._replace(fresh=False)
+        return evenly(sides, shape, extent)
+
+    def _agreed(self, found: Sequence[Followed]) -> Followed:
+        """The places of what is made of several, position by position.
+
+        Of those that differ it is the whole input where each lies about evenly over it, or the mean
+        where they differ by less than a position.
+        """
+        first, *others = found
+        if first.extent is None or all(one.numbers is first.numbers for one in others):
+            return first
+        layouts = [one.layout for one in found]
+        lines = [one.lines for one in found]
+        if len({layout and layout.place for layout in layouts}) == 1 or None in lines:
+            return first
+        every = [
+            one.extent.with_frames(line)
+            for one, line in zip(found, lines, strict=True)
+            if one.extent is not None and line is not None
+        ]
+        extent = Extent.whole(first.extent.sizes, fresh=False)
+        if not all(is_even(line) for own in every for line in own):
+            near = [
+                np.ptp(each, axis=0).max() * len(each[0]) < 1 for each in zip(*every, strict=True)
+            ]
+            mean = [np.mean(each, axis=0) for each in zip(*every, strict=True)]
+            lost = any(layout is not None and layout.place == UNKNOWN for layout in layouts)
+            extent = extent.at(mean) if all(near) and not lost else extent._replace(lost=True)
+        return evenly([len(line) for line in every[0]], first.numbers.shape, extent)
+
+    def _moved(self, operation: tf.Operation) -> list[Followed | None]:
+        """Move the numbers of places by the operation itself; what is joined of no place is 0."""
+        if operation.type in _FOLDING:
+            given = self._of(operation.inputs[0])
+            shape = operation.outputs[0].shape
+            return [given and replace(given, numbers=given.numbers.reshape(shape))]
+        names = [self._name_of(tensor) for tensor in operation.inputs]
+        known = [self._of(tensor) for tensor in operation.inputs]
+        if operation.type == "ConcatV2":
+            beside = self._channels_joined(operation, known)
+            if beside is not None:
+                return [beside]
+            known = in_one_table(known)
+        first = next(filter(None, known), None)
+        values: list[np.ndarray | None] = []
+        for tensor, name, followed in zip(operation.inputs, names, known, strict=True):
+            if followed is not None and first is not None and followed.places is first.places:
+                values.append(followed.numbers)
+            elif name in self._parents and operation.type != "ConcatV2":
+                return []
+            else:
+                static = constant_value(tensor)
+                blank = tensor.shape.is_fully_defined() and tensor.dtype.is_floating
+                values.append(np.zeros(tensor.shape, int) if blank else static)
+        if first is None or any(value is None for value in values):
+            return []
+        with tf.init_scope():
+            moved = [np.asarray(one) for one in tf.nest.flatten(run_on(operation, values))]
+        return [replace(first, numbers=each) if each.ndim > 1 else None for each in moved]
+
+    def _channels_joined(
+        self, operation: tf.Operation, known: Sequence[Followed | None]
+    ) -> Followed | None:
+        """What channels of several maps of a video are of, side by side; None of anything else."""
+        shape = operation.outputs[0].shape
+        maps = [one for one in known if one is not None and one.lines is not None]
+        if (
+            self._whole is None
+            or len(maps) < 2
+            or any(one.places is maps[0].places for one in maps[1:])
+        ):
+            return None
+        same = [one.at(shape) for one in maps]
+        return None if None in same else self._agreed([one for one in same if one is not None])
 
 
-def _layout(followed: _Followed, rank: int) -> Layout | None:
-    """How the positions of a map or of tokens lie in the input; None of other tensors."""
-    centres, axes = followed.centres, followed.numbers.ndim
-    single = len(centres) == 1
-    if axes == rank and single:
-        layout = _of_map(centres[0])
-        if rank == 4 and not layout.sides:  # of pictures, rows and columns may change places
-            layout = _of_map(np.swapaxes(centres[0], 0, 1))
-    elif axes == 3 and single:
-        layout = _of_tokens(centres[0])
-    elif rank == 5 and (axes == 3 or (axes == 4 and single)):
-        layout = _of_frames(centres if axes == 3 else centres[0])
+def _margins(operation: tf.Operation) -> tuple[int, ...]:
+    """How many positions along each side of a video are but what an operation's kernel needs."""
+    if "Conv" in operation.type or "Depthwise" in operation.type:
+        sizes, steps = operation.inputs[1].shape[:-2], operation.get_attr("dilations")[1:-1]
+    elif operation.type in ("MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D"):
+        sizes, steps = operation.get_attr("ksize")[1:-1], (1, 1, 1)
     else:
-        return None
-    return layout._replace(covers=layout.covers and not followed.moved)
-
-
-def _of_map(centres: np.ndarray) -> Layout:
-    """Of (*sides, sides): each place along a side is that of its axis alone."""
-    sides, lines = centres.shape[:-1], []
-    for axis, count in enumerate(sides):
-        values = np.moveaxis(centres[..., axis], axis, 0).reshape(count, -1)
-        values = values[np.isfinite(values).all(axis=1)]  # what padding adds is nowhere
-        if np.ptp(values, axis=1).max(initial=0) > _SAME:
-            return Layout()
-        lines.append(values[:, 0])
-    return Layout(sides, covers=all(map(_is_even, lines)))
-
-
-def _of_tokens(centres: np.ndarray) -> Layout:
-    patches = np.flatnonzero(np.isfinite(centres).all(axis=-1))
-    lattice = _lattice(centres[patches])
-    if lattice is None:
-        return Layout()
-    lines, order = lattice
-    sides = tuple(map(len, lines))
-    return Layout(sides, tuple(patches[order].tolist()), covers=all(map(_is_even, lines)))
-
-
-def _of_frames(centres: np.ndarray) -> Layout:
-    """Of (frames, tokens, sides): the tokens of each frame lie as those of the first do."""
-    times, within = centres[..., 0], centres[..., 1:]
-    layout = _of_tokens(within[0])
-    whole = np.isfinite(within[0]).all(axis=-1)
-    if not layout.sides or not whole.any():
-        return Layout()
-    line = times[:, whole]
-    alike = np.array_equal(
-        np.isfinite(within), np.isfinite(np.broadcast_to(within[0], within.shape))
-    )
-    if (
-        not alike
-        or np.nanmax(np.abs(within - within[0])) > _SAME
-        or np.ptp(line, axis=1).max() > _SAME
-    ):
-        return Layout()
-    if (np.diff(line[:, 0]) < _SAME).any():
-        return Layout()
-    covers = layout.covers and _is_even(line[:, 0])
-    return Layout((len(times), *layout.sides), layout.order, apart=True, covers=covers)
-
-
-def _lattice(points: np.ndarray) -> tuple[list[np.ndarray], np.ndarray] | None:
-    """The lines that points lie on along each side, and their order; None where there are gaps."""
-    if len(points) < 2:
-        return None
-    indices, lines = [], []
-    for values in points.T:
-        ordered = np.sort(values)
-        line = ordered[np.r_[True, np.diff(ordered) > _SAME]]
-        lines.append(line)
-        indices.append(np.abs(values[:, np.newaxis] - line).argmin(axis=1))
-    numbers = np.ravel_multi_index(indices, [len(line) for line in lines])
-    full = len(points) == math.prod(map(len, lines)) == len(np.unique(numbers))
-    return (lines, np.argsort(numbers)) if full else None
-
-
-def _is_even(line: np.ndarray) -> bool:
-    """Whether places lie in the middle of as many equal parts of a side."""
-    middles = (np.arange(len(line)) + 0.5) / max(len(line), 1)
-    return bool((np.abs(line - middles) * len(line) <= 0.5).all())
+        return ()
+    reach = [(size - 1) * step for size, step in zip(sizes, steps, strict=False)]
+    return (*[0] * (VIDEO - 2 - len(reach)), *reach)

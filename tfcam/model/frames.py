@@ -58,7 +58,7 @@ def fold(videos: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(frames, (None, *videos.shape[2:]))
 
 
-def unfold(frames: tf.Tensor, count: int) -> tf.Tensor:
+def unfold(frames: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
     """Make a batch of frames, (B T, ...), videos of so many frames each, (B, T, ...).
 
     Example:

@@ -8,6 +8,7 @@ centre of the first pixel at 0.5.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -20,8 +21,10 @@ from tfcam.model.fitted_sides import between_vertices, fit_side, is_rising
 from tfcam.model.hooks import Side, observed
 from tfcam.model.inputs import Input, run, swapped
 from tfcam.model.layer_types import CONVOLUTIONS
+from tfcam.model.layouts import Layout
 from tfcam.model.placement import UNKNOWN, Axis, Placement
 from tfcam.model.taps import Tap
+from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree
 
 _NORMALIZING = (
@@ -77,7 +80,7 @@ class _Cells(NamedTuple):
             specs = [other.spec(len(picture)) for other in inputs]
             values = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
             image = np.round(255 * image) if "int" in taken.dtype else image
-            values[self.which] = tf.cast(image, taken.dtype)
+            values[self.which] = tf.cast(image, taken.values)
             try:
                 with observed(self.tree, [self.entry.operation], visit):
                     run(self.tree, self.structure, values)
@@ -114,9 +117,8 @@ def find_placement(
     tensor = calls.tensor(tap.path, tap.number, tap.side)
     turned = calls.positions(tensor)
     if not taken[calls.which].is_image:
-        layout = calls.layouts.get(tensor or "")
-        lost = turned != calls.positions(calls.explained_input) or (layout and not layout.covers)
-        return UNKNOWN if lost else None
+        turned_axes = turned != calls.positions(calls.explained_input)
+        return UNKNOWN if turned_axes else _followed(tree, structure, calls, tap, sides)
     if _is_sampled(calls, tensor):
         return UNKNOWN
     places: set[Placement | str | None] = set()
@@ -129,6 +131,26 @@ def find_placement(
         start = calls.positions(entry.inputs[0] if entry.inputs else None)
         places.add(_turn(place, sides) if turned != start else place)
     return places.pop() if len(places) == 1 else UNKNOWN if places else None
+
+
+def _followed(
+    tree: ModelTree, structure: Any, calls: CallGraph, tap: Tap, sides: Sequence[int]
+) -> Placement | str | None:
+    """How the cells of a layer lie in a video or volume of these sides."""
+
+    def place_in(calls: CallGraph) -> Placement | str | None:
+        tensor = calls.tensor(tap.path, tap.number, tap.side)
+        return calls.layouts.get(tensor or "", Layout()).place
+
+    place = place_in(calls)
+    if place is None or tuple(sides) == calls.sides:
+        return place
+    inputs: list[Input] = tf.nest.flatten(structure)
+    taken = inputs[calls.which]
+    inputs[calls.which] = replace(taken, shape=(*sides, *taken.shape[len(sides) :]))
+    with tf.init_scope():
+        packed = tf.nest.pack_sequence_as(structure, inputs)
+        return place_in(trace_calls(tree, packed, calls.which))
 
 
 def _is_sampled(calls: CallGraph, tensor: str | None) -> bool:
@@ -144,8 +166,7 @@ def _is_sampled(calls: CallGraph, tensor: str | None) -> bool:
 def _turn(place: Placement | str | None, sides: Sequence[int]) -> Placement | str | None:
     """Where cells lie whose rows and columns have changed places since the first weights."""
     if place is None:
-        rows, columns = (Axis(0, side, 0, side) for side in sides)
-        return Placement(rows, columns, transposed=True)
+        return Placement(tuple(Axis(0, side, 0, side) for side in sides), transposed=True)
     return place if isinstance(place, str) else place._replace(transposed=not place.transposed)
 
 
@@ -241,7 +262,7 @@ def _fit_sides(
         rows, columns = fit_side(y, height, margin[0]), fit_side(x, width, margin[1])
         if rows is not None and columns is not None and _is_grid(y, x.T):
             covering = rows.covers(height) and columns.covers(width) and not transposed
-            return None if covering else Placement(rows, columns, transposed)
+            return None if covering else Placement((rows, columns), transposed)
     return UNKNOWN
 
 

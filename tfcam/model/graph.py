@@ -37,7 +37,7 @@ from tfcam.model.snapshot import Snapshot
 from tfcam.model.stem import Stem, run_stem
 from tfcam.model.strings import find_words, mark_texts
 from tfcam.model.taps import ALL_CONVOLUTIONS, Layer, Layers, Place, Tap, check_layers, open_layer
-from tfcam.model.tokens import known_grid
+from tfcam.model.tokens import check_grid_of, known_grid
 from tfcam.model.tracing import trace_calls
 from tfcam.model.tree import ModelTree, called_operations
 from tfcam.model.turned_inputs import mark_turned
@@ -180,10 +180,11 @@ class ModelGraph(ModelTree):
         return read or trace_calls(self, structure, which)
 
     def layers(
-        self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
+        self, which: int = 0, grid: tuple[int, ...] | None = None, asked: Asked = None
     ) -> LayerList:
         """List every layer that has a map, with the default one for the outputs asked for."""
         calls, head = self.calls(which), self.head(which)
+        check_grid_of(calls, grid)
 
         def find() -> LayerList:
             return list_layers(calls, head, self.default_layer(which, grid, asked), grid)
@@ -220,7 +221,7 @@ class ModelGraph(ModelTree):
         return None if len(chosen) == len(calls.outputs) else tuple(chosen)
 
     def default_layer(
-        self, which: int = 0, grid: tuple[int, int] | None = None, asked: Asked = None
+        self, which: int = 0, grid: tuple[int, ...] | None = None, asked: Asked = None
     ) -> DefaultLayer:
         """Choose which map to explain when none is named.
 
@@ -247,7 +248,7 @@ class ModelGraph(ModelTree):
         self,
         layer: Layer,
         which: int = 0,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         asked: Asked = None,
     ) -> Place:
         """Find the layer that a user asks for: a path, a name, an object, an index or None.
@@ -283,7 +284,7 @@ class ModelGraph(ModelTree):
         self,
         layer: Layers,
         which: int = 0,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         asked: Asked = None,
     ) -> list[Place]:
         """Find one layer, a list of layers, or "all_convolutions"; see ``open_layer``.

@@ -25,6 +25,9 @@ from tfcam.model.string_layers import (
 from tfcam.model.strings import blank_of
 from tfcam.model.tree import ModelTree
 
+# What the rounding to whole numbers is called in a graph.
+ROUNDED = "pixels_as_whole_numbers"
+
 _STEPPED = (
     keras.layers.ConvLSTM1D,
     keras.layers.ConvLSTM2D,
@@ -68,6 +71,16 @@ class Input:
     def is_text(self) -> bool:
         """Whether it takes a text as whole numbers, (L,)."""
         return len(self.shape) == 1 and "int" in self.dtype
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether it takes pixels, or voxels, as whole numbers: here they are floats until then."""
+        return "int" in self.dtype and len(self.shape) > 2
+
+    @property
+    def values(self) -> str:
+        """The dtype in which its values are known here."""
+        return "float32" if self.is_rounded else self.dtype
 
     @property
     def layers_first(self) -> bool:
@@ -122,6 +135,7 @@ class Input:
 
     def as_known(self, batch: tf.Tensor) -> tf.Tensor:
         """A batch as it is known here, the channels last, of one as the model takes it."""
+        batch = tf.cast(batch, self.values) if self.is_rounded else batch
         if self.row and batch.shape.rank == 2:
             return tf.reshape(batch, (-1, *self.shape))
         if self.shape[-1] == 1 and batch.shape.rank == len(self.shape):
@@ -131,6 +145,9 @@ class Input:
 
     def as_taken(self, batch: tf.Tensor) -> tf.Tensor:
         """A batch as the model takes it, of one that has the channels last."""
+        if self.is_rounded and batch.dtype.is_floating:
+            with tf.name_scope(ROUNDED):
+                batch = tf.saturate_cast(tf.round(batch), self.dtype)
         if self.row:
             return tf.reshape(batch, (-1, *self.own_shape))
         if self.bare:
@@ -146,6 +163,11 @@ class Input:
     def is_volume(self) -> bool:
         """Whether it takes (frames or slices, h, w, channels)."""
         return len(self.shape) == 4
+
+    @property
+    def is_visual(self) -> bool:
+        """Whether it takes pictures, videos or volumes."""
+        return self.is_image or self.is_volume
 
     @property
     def form(self) -> VolumeForm | None:
@@ -165,7 +187,7 @@ class Input:
         """One example, with ``size`` for the sides that the model leaves open."""
         sides = (side or self.usual or size for side in self.sides)
         return tf.TensorSpec(
-            (1, *sides, *(n or 3 for n in self.shape[len(self.sides) :])), self.dtype
+            (1, *sides, *(n or 3 for n in self.shape[len(self.sides) :])), self.values
         )
 
 
@@ -326,7 +348,7 @@ def check_one_image(inputs: Sequence[Input], name: str, door: str, volumes: bool
     Raises:
         ValueError: If it takes something else.
     """
-    if len(inputs) > 1 or not (inputs[0].is_image or (volumes and inputs[0].is_volume)):
+    if len(inputs) > 1 or not (inputs[0].is_image or (volumes and inputs[0].is_visual)):
         names = ", ".join(f"{taken.name!r} {taken.own_shape}" for taken in inputs)
         kinds = "input of images, videos or volumes" if volumes else "image input"
         raise ValueError(f"{door} is for models with one {kinds}; {name!r} takes {names}.")

@@ -33,6 +33,10 @@ CONVOLUTIONS = (
 GLOBAL_POOLINGS = (*_kinds("GlobalAveragePooling{}"), *_kinds("GlobalMaxPooling{}"))
 
 
+# What makes maps of a video step by step.
+RECURRENT_MAPS = _kinds("ConvLSTM{}")
+
+
 # What only passes a map on, smaller, larger or thinned out: never the best map to explain.
 PASSING = (*_kinds("MaxPooling{}"), *_kinds("AveragePooling{}"), keras.layers.Dropout)
 

@@ -50,7 +50,7 @@ CountPositions = Callable[[Sequence[Call]], Mapping[CallKey, int]]
 
 def default_layer(
     calls: CallGraph,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     asked: Sequence[str] | None = None,
     count: CountPositions | None = None,
 ) -> DefaultLayer:
@@ -96,7 +96,7 @@ def _weights_another(calls: CallGraph, call: Call, asked: Sequence[str]) -> bool
 
 def _choose(
     calls: CallGraph,
-    grid: tuple[int, int] | None,
+    grid: tuple[int, ...] | None,
     asked: Sequence[str],
     among: frozenset[str],
     used: Sequence[Call],
@@ -143,7 +143,7 @@ def _choose(
     return DefaultLayer(calls.call_name(last), reason, last)
 
 
-def _pools_map(calls: CallGraph, pooling: Call, grid: tuple[int, int] | None) -> bool:
+def _pools_map(calls: CallGraph, pooling: Call, grid: tuple[int, ...] | None) -> bool:
     """Whether a pooling is of more than one position, or of tokens that have places."""
     sides = (pooling.input_shape or ())[1:-1]
     if not pooling.inputs or all(side == 1 for side in sides):
@@ -215,7 +215,7 @@ def sealed_hint(sealed: str | None) -> str:
 
 
 def _last_attended(
-    calls: CallGraph, reaching: Sequence[Call], grid: tuple[int, int] | None
+    calls: CallGraph, reaching: Sequence[Call], grid: tuple[int, ...] | None
 ) -> Call | None:
     """The last attention from tokens that have a grid."""
     for call in reversed(reaching):
@@ -224,7 +224,7 @@ def _last_attended(
     return None
 
 
-def mapped_calls(calls: CallGraph, grid: tuple[int, int] | None = None) -> list[Call]:
+def mapped_calls(calls: CallGraph, grid: tuple[int, ...] | None = None) -> list[Call]:
     """List the calls that give a map, but for what only passes on what is inside, as models do."""
     outer = keras.Model | keras.layers.TimeDistributed
     return [call for call in map_shapes(calls, grid) if not isinstance(call.reference(), outer)]
@@ -234,7 +234,7 @@ def list_layers(
     calls: CallGraph,
     head: Head | HeadError,
     default: DefaultLayer,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
 ) -> LayerList:
     """List the layers that have a map.
 
@@ -260,7 +260,7 @@ def list_layers(
     return LayerList(entries, default.path, default.reason)
 
 
-def _has_extra(calls: CallGraph, call: Call, grid: tuple[int, int] | None) -> bool:
+def _has_extra(calls: CallGraph, call: Call, grid: tuple[int, ...] | None) -> bool:
     """Whether tokens stand beside those of patches, which no map can show."""
     known = known_grid(calls, call, grid)
     return known is not None and known.extra > 0

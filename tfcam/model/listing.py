@@ -14,7 +14,7 @@ def layers(
     *,
     input: str | int | None = None,
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
 ) -> LayerList:
     """List every layer that has a map, with its path, index, kind and shape.
 
@@ -23,8 +23,8 @@ def layers(
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
 
     Returns:
         The layers in the order in which the model calls them. It prints as a table. Sizes that

@@ -88,7 +88,7 @@ def run_stem(tree: ModelTree, structure: Any, which: int) -> Stem:
     for number, one in enumerate(taken):
         size = one.spec(_NOMINAL).shape[1:]
         blank = np.zeros((6, *size), np.float32)
-        values.append(tf.cast(probes(size) if number == which else blank, one.dtype))
+        values.append(tf.cast(probes(size) if number == which else blank, one.values))
     whole = find_family([tree.model]) is not None
     networks = [] if whole else [one for one in tree.operations if find_family([one])]
     several = len({find_family([network]) for network in networks}) > 1

@@ -51,6 +51,11 @@ def tokenizer_of(model: Any) -> Any:
     return tokenizer if callable(tokenizer) else None
 
 
+def padding_of(model: Any) -> int:
+    """The number that fills texts up: that of the model's own tokenizer, else 0."""
+    return int(getattr(tokenizer_of(model), "pad_token_id", None) or 0)
+
+
 def blank_of(model: Any) -> int:
     """The number of the token that stands for nothing: the mask's, else the padding's, else 0."""
     tokenizer = tokenizer_of(model)

@@ -14,7 +14,7 @@ from tfcam.model.call_graph import CallGraph
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import sealed_path
 from tfcam.model.layers import DefaultLayer, mapped_calls, sealed_hint
-from tfcam.model.tokens import Grid, grid_of, known_grid
+from tfcam.model.tokens import Grid, check_grid_of, grid_of, known_grid
 from tfcam.model.tree import ModelTree, Node
 from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.validation import kind_of, shown
@@ -68,7 +68,7 @@ def open_layer(
     layer: Layer,
     calls: Callable[[], CallGraph],
     default: Callable[[], DefaultLayer],
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     rank: int = 4,
 ) -> Place:
     """Find the layer that a user asks for in any of the ways to name one.
@@ -85,12 +85,14 @@ def open_layer(
         ValueError: If there is no such layer, its name is not unique, or it gives tokens whose
             grid can't be told.
     """
+    if grid is not None:
+        check_grid_of(calls(), grid)
     place = _open(tree, layer, calls, default, grid)
     return place._replace(tap=_with_grid(place.tap, calls, grid, rank))
 
 
 def _with_grid(
-    tap: Tap, calls: Callable[[], CallGraph], grid: tuple[int, int] | None, rank: int
+    tap: Tap, calls: Callable[[], CallGraph], grid: tuple[int, ...] | None, rank: int
 ) -> Tap:
     """The tap, with the grid of its tokens where it has tokens."""
     # Only where Keras's graph does not say that there are as many axes as in a map.
@@ -103,13 +105,15 @@ def _with_grid(
         shape = call.shape if tap.side == "output" else call.input_shape
         if same and shape is not None and len(shape) == 3 and graph.rank == 4:
             return replace(tap, grid=grid_of(graph, call, grid, tap.side))
-        if same and graph.rank == 5 and grid is None:
-            return replace(tap, grid=known_grid(graph, call, side=tap.side))
+        if same and graph.rank == 5:
+            known = known_grid(graph, call, grid, tap.side)
+            if known is not None or grid is None:
+                return replace(tap, grid=known)
         if same:
             break
     if grid is not None:
         raise ValueError(
-            f"grid=(height, width) is for layers that give tokens (B, T, D); {tap.path!r} does "
+            f"grid={grid} is for layers that give tokens (B, T, D), and so many; {tap.path!r} does "
             "not. Leave it out."
         )
     return tap
@@ -120,7 +124,7 @@ def _open(
     layer: Layer,
     calls: Callable[[], CallGraph],
     default: Callable[[], DefaultLayer],
-    grid: tuple[int, int] | None,
+    grid: tuple[int, ...] | None,
 ) -> Place:
     if layer is None:
         _, reason, call, side, others = default()

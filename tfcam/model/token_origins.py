@@ -117,6 +117,27 @@ def _moved(
                 yield tuple(result[0, :, channel].tolist())
 
 
+# What only computes with sizes, and gives the same for the same.
+_OF_SIZES = {
+    *("Pack", "StridedSlice", "Slice", "ConcatV2", "GatherV2", "Reshape", "ExpandDims", "Squeeze"),
+    *("Add", "AddV2", "Sub", "Mul", "FloorDiv", "RealDiv", "Floor", "Round", "Cast", "Neg"),
+    *("Less", "Greater", "GreaterEqual", "Select", "SelectV2", "FloorMod", "Prod"),
+    *("Maximum", "Minimum", "Range", "Fill", "Tile", "Shape", "Identity", "ReverseV2"),
+}
+
+
+def constant_value(tensor: tf.Tensor) -> np.ndarray | None:
+    """The value of a tensor that is made of constants alone; None of any other."""
+    value = tf.get_static_value(tensor)
+    if value is not None or not tf.is_symbolic_tensor(tensor) or tensor.op.type not in _OF_SIZES:
+        return value
+    values = list(map(constant_value, tensor.op.inputs))
+    if not values or any(one is None for one in values):
+        return None
+    with tf.init_scope():
+        return np.asarray(tf.nest.flatten(run_on(tensor.op, values))[tensor.value_index])
+
+
 def run_on(operation: tf.Operation, values: list[Any]) -> Any:
     """Run an operation of a graph on other values."""
     function = getattr(tf.raw_ops, operation.type)

@@ -81,7 +81,7 @@ def token_shape(calls: CallGraph, call: Call, side: Side = "output") -> Shape | 
 
 
 def grid_of(
-    calls: CallGraph, call: Call, size: tuple[int, int] | None = None, side: Side = "output"
+    calls: CallGraph, call: Call, size: tuple[int, ...] | None = None, side: Side = "output"
 ) -> Grid:
     """Find how the tokens of a call lie in the image.
 
@@ -156,6 +156,43 @@ def _tubes(calls: CallGraph, call: Call, side: Side) -> Grid | None:
     return Grid(height, width, extra, places, None, frames, layout.apart)
 
 
+def _tubes_of_size(calls: CallGraph, call: Call, size: tuple[int, ...], side: Side) -> Grid | None:
+    """The grid of so many frames, rows and columns, where it holds the tokens of a video."""
+    shape, (frames, height, width) = call.shape_at(side), size
+    if shape is None or len(shape) not in (3, 4) or calls.in_attention(call):
+        return None
+    *before, count, _ = shape
+    apart = before[-1] == frames > 1
+    if count is None or (before[-1] != 1 and not apart):
+        return None
+    extra = count - height * width * (1 if apart else frames)
+    fits = 0 <= extra <= _MOST_EXTRA and extra < count - extra > 1
+    if not fits:
+        return None
+    known = _tubes(calls, call, side)
+    if known is not None and (known.sides, known.apart) == (size, apart):
+        return known
+    return Grid(height, width, extra, (), None, frames, apart)
+
+
+def _has_sides_of(calls: CallGraph, size: tuple[int, ...]) -> bool:
+    return (len(size) == 3) == (calls.rank == 5)
+
+
+def check_grid_of(calls: CallGraph, size: tuple[int, ...] | None) -> None:
+    """Refuse a grid of as many sides as the explained input does not have.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if size is None or _has_sides_of(calls, size):
+        return
+    raise ValueError(
+        "Of a video or volume grid must be (frames, height, width), of a picture (height, width); "
+        f"{calls.name!r} takes inputs of {calls.rank - 2} sides, and grid is {size}."
+    )
+
+
 def _placed(calls: CallGraph, call: Call, side: Side, grid: Grid) -> Grid:
     """Tell where in the sequence the tokens of patches stand, where the trace tells."""
     origins = calls.origins.of.get(call.tensor(side) or "", ())
@@ -169,7 +206,7 @@ def _placed(calls: CallGraph, call: Call, side: Side, grid: Grid) -> Grid:
     return replace(grid, places=() if in_order else places, class_token=class_token)
 
 
-def _grid_of_size(call: Call, count: int, size: tuple[int, int]) -> Grid:
+def _grid_of_size(call: Call, count: int, size: tuple[int, ...]) -> Grid:
     grid = _fitting(count, *size)
     if grid is None:
         raise ValueError(
@@ -226,7 +263,7 @@ def _maps_before(calls: CallGraph, call: Call) -> list[Shape]:
     return [mapped.shape or () for mapped in calls.maps if id(mapped) in before]
 
 
-def map_shapes(calls: CallGraph, size: tuple[int, int] | None = None) -> dict[Call, Shape]:
+def map_shapes(calls: CallGraph, size: tuple[int, ...] | None = None) -> dict[Call, Shape]:
     """The shape (h, w, K) of each map that a model's calls give, also as tokens, in their order.
 
     Tokens whose grid can't be told, or only supposed in a network without attention, are no map.
@@ -242,11 +279,15 @@ def map_shapes(calls: CallGraph, size: tuple[int, int] | None = None) -> dict[Ca
 
 
 def known_grid(
-    calls: CallGraph, call: Call, size: tuple[int, int] | None = None, side: Side = "output"
+    calls: CallGraph, call: Call, size: tuple[int, ...] | None = None, side: Side = "output"
 ) -> Grid | None:
     """The grid of a call's tokens, None where there are none or it takes supposing too much."""
+    if size is not None and not _has_sides_of(calls, size):
+        return None
     if calls.rank == 5:
-        return _tubes(calls, call, side)
+        if size is None:
+            return _tubes(calls, call, side)
+        return _tubes_of_size(calls, call, size, side)
     shape = token_shape(calls, call, side)
     if shape is None or shape[1] is None or calls.in_attention(call):
         return None

@@ -18,11 +18,12 @@ from tfcam.model.call_graph import (
 )
 from tfcam.model.eager_gradients import graph_harms
 from tfcam.model.endings import traced_ending
-from tfcam.model.followed_places import Layout, follow_places
+from tfcam.model.followed_places import follow_places
 from tfcam.model.frames import AT_ONCE
 from tfcam.model.hooks import Side, Visitor, observed
-from tfcam.model.inputs import Input, run
-from tfcam.model.layer_types import attentions, sealed_path
+from tfcam.model.inputs import ROUNDED, Input, run
+from tfcam.model.layer_types import RECURRENT_MAPS, attentions, sealed_path
+from tfcam.model.layouts import Layout
 from tfcam.model.token_origins import TokenOrigins, find_origins
 from tfcam.model.tree import ModelTree
 from tfcam.model.videos import lay_out_frames, moved_examples
@@ -106,8 +107,10 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
     function, outputs = trace(tree, structure, visit, size)
     parents, kinds = _parents(function.graph, len(taken))
     turns, sides = _turns(function.graph), taken[which].spec(size).shape[1 : rank - 1]
+    explained = function.graph.inputs[which].name
+    layouts = _layouts(function.graph, parents, explained, calls, rank)
     return CallGraph(
-        lay_out_frames(calls, rank, sides, moved_examples(parents, turns)),
+        lay_out_frames(calls, rank, sides, moved_examples(parents, turns), layouts),
         tuple(map(tensor_name, outputs)),
         tuple(outputs[0].shape) if len(outputs) == 1 else None,
         rank,
@@ -128,7 +131,7 @@ def trace_calls(tree: ModelTree, structure: Any, which: int, size: int = _NOMINA
         axis_orders(parents, kinds, ranks, turns, {}),
         taken[which].layers_order,
         find_origins(function.graph, parents, tensor_name) if rank == 4 else TokenOrigins(),
-        _layouts(function.graph, parents, function.graph.inputs[which].name, calls, rank),
+        layouts,
         graph_harms(function.graph),
     )
 
@@ -144,7 +147,12 @@ def _layouts(
     if rank < 4:
         return {}
     wanted = {name for call in calls for name in (call.output, *call.inputs[:1]) if name}
-    return follow_places(graph, parents, explained, wanted, tensor_name)
+    recurrent = {
+        call.output: call.inputs[0]
+        for call in calls
+        if call.output and call.inputs and isinstance(call.operation, RECURRENT_MAPS)
+    }
+    return follow_places(graph, parents, explained, wanted, tensor_name, recurrent)
 
 
 def _keys(outputs: Any) -> list[str | int | None]:
@@ -227,7 +235,8 @@ def _axes(operation: tf.Operation) -> tuple[int, ...] | None:
 def _copies(operation: tf.Operation) -> bool:
     """Whether an operation gives the values that it takes."""
     at_once = operation.type == "Reshape" and AT_ONCE in operation.name
-    return operation.type in ("Cast", "Identity", "EnsureShape") or at_once
+    same = at_once or (ROUNDED in operation.name and operation.type != "Const")
+    return operation.type in ("Cast", "Identity", "EnsureShape") or same
 
 
 def tensor_name(tensor: tf.Tensor) -> str:

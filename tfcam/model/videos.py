@@ -6,13 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from tfcam.model.call_graph import Call, Shape
+from tfcam.model.layouts import Layout
 
 # The rank of a video, (B, T, h, w, C).
 _RANK = 5
 
 
 def lay_out_frames(
-    calls: Sequence[Call], rank: int, sides: Sequence[int | None], moved: Collection[str] = ()
+    calls: Sequence[Call],
+    rank: int,
+    sides: Sequence[int | None],
+    moved: Collection[str] = (),
+    layouts: Mapping[str, Layout] = {},
 ) -> tuple[Call, ...]:
     """Give what is of the frames of a video the shape of a map, (1, T, h, w, K).
 
@@ -23,6 +28,7 @@ def lay_out_frames(
         rank: The rank of a map.
         sides: The spatial sizes of the explained input, its frames first.
         moved: Tensors on whose way the axis of examples was moved: which frame is whose is open.
+        layouts: How tensors lie in the video, where that was followed.
     """
     if rank != _RANK:
         return tuple(calls)
@@ -33,7 +39,11 @@ def lay_out_frames(
             return None
         if tensor in still:
             return 1
-        return sides[0] if 1 != shape[0] == sides[0] and tensor not in moved else None
+        if tensor in moved:
+            return None
+        layout = layouts.get(tensor or "", Layout())
+        placed = len(layout.sides) == _RANK - 2 and not layout.order
+        return shape[0] if placed or 1 != shape[0] == sides[0] else None
 
     def laid_out(call: Call) -> Call:
         taken = (*call.inputs, None)[0]

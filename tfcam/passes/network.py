@@ -45,10 +45,10 @@ class ExplainedNetwork:
     def hidden(self) -> tf.Tensor:
         """Texts (B, L) with the mask or padding in place of every word."""
         images = self.images
-        blank = tf.cast(self.submodel.graph.inputs[self.submodel.which].blank, images.dtype)
         if self.words is None:
-            return tf.fill(sizes(images), blank)
-        return tf.where(self.words.owners >= 0, blank, images)
+            blank = self.submodel.graph.inputs[self.submodel.which].blank
+            return tf.fill(sizes(images), tf.cast(blank, images.dtype))
+        return tf.where(self.words.owners >= 0, tf.cast(self.words.blank, images.dtype), images)
 
     def activations_of(self, images: tf.Tensor) -> tf.Tensor:
         """Compute what the layer gives for other images, (B, h, w, K) float32."""

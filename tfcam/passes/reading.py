@@ -54,11 +54,13 @@ class Words(NamedTuple):
 
     Attributes:
         owners: (B, L) int32, the word of each number; -1 where it is of none.
+        blank: The number that stands for nothing, a scalar.
         most: The most words of a text, a scalar int32 where it may change; None where no method
             hides words.
     """
 
     owners: tf.Tensor
+    blank: tf.Tensor
     most: int | tf.Tensor | None
 
 

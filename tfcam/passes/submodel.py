@@ -168,7 +168,7 @@ class SubModel:
                     check_map(tap, value, 2 if self._heads else 3, self._rank)
                     before = logits(value) if self._heads else None
                     count = self._frames(tap, value, images)
-                    if count:
+                    if count is not None:
                         value = unfold(value, count)
                     swaps = self._swapped == value.shape.rank and not self._heads
                     shown = self.channels_last(value) if swaps else value
@@ -179,7 +179,7 @@ class SubModel:
                         watch(tapped[index])
                     if before is None:
                         value = swapped(tapped[index], to_first=True) if swaps else tapped[index]
-                        value = fold(value) if count else value
+                        value = value if count is None else fold(value)
             return value
 
         with observed(self.graph, [tap.operation() for tap in self.taps], visit):
@@ -188,12 +188,16 @@ class SubModel:
             check_reached(tap, calls[index], index in tapped)
         return Forward(self._outputs(outputs), [tapped[n] for n in range(len(self.taps))])
 
-    def _frames(self, tap: Tap, value: tf.Tensor, images: tf.Tensor) -> int:
-        """How many frames of each video are a batch in what a layer gives; 0 where none are."""
+    def _frames(self, tap: Tap, value: tf.Tensor, images: tf.Tensor) -> int | tf.Tensor | None:
+        """How many frames of each video are a batch in what a layer gives; None where none are."""
         if tap.frames is None or value.shape.rank + 1 != self._rank:
-            return 0
-        # As many as these videos have: a model may leave that open.
-        return 1 if tap.frames == 1 else int(images.shape[1])
+            return None
+        if tap.frames == 1:
+            return 1
+        # A model may leave open how many frames videos have, and take some of them.
+        if tap.frames == self.graph.calls(self.which).sides[0]:
+            return int(images.shape[1])
+        return sizes(value)[0] // sizes(images)[0]
 
     def channels_last(self, value: tf.Tensor) -> tf.Tensor:
         """Turn what a layer gives so that the channels of a map are last."""

@@ -13,6 +13,7 @@ from tfcam.images.loading import as_numpy, is_prepared, load_image, resize_image
 from tfcam.images.window import AppliedWindow, Window
 from tfcam.model.graph import ModelGraph
 from tfcam.model.inputs import Input
+from tfcam.model.strings import padding_of
 from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function_name
 from tfcam.preprocessing.ranges import known_range, look_like_counts, look_like_pixels
 from tfcam.preprocessing.sizes import size_for
@@ -39,6 +40,7 @@ class Prepared:
         seen: What to mind of each picture, where ``images`` no longer shows it.
         texts: Of strings, each text as it was read.
         owners: Of texts, (B, L) int32: which word each number is of, -1 where it is of none.
+        blank: Of texts, the number that stands for nothing; None where the input tells it.
     """
 
     images: list[np.ndarray]
@@ -51,6 +53,12 @@ class Prepared:
     seen: tuple[tuple[Finding, ...], ...] = ()
     texts: tuple[ReadText, ...] = ()
     owners: np.ndarray | None = None
+    blank: int | None = None
+
+    @property
+    def words(self) -> tuple[np.ndarray | None, int | None]:
+        """What an engine is told of the words of texts: ``owners`` and ``blank``."""
+        return self.owners, self.blank
 
 
 def prepare(
@@ -119,7 +127,7 @@ def prepare(
     if inputs.dtype.kind not in "fiub" and "float" not in inputs.dtype.name:  # bfloat16
         raise ValueError(f"preprocess must give real numbers; it gave {inputs.dtype.name}.")
     fresh = inputs is not batch  # what a callable returns may be its own
-    inputs = inputs.astype(taken.dtype, copy=fresh)
+    inputs = inputs.astype(taken.values, copy=fresh)
     floats = FLOATS_AS_PIXELS if pixels else ""
     return Prepared(loaded, inputs, floats + chosen.description, chosen.bgr)
 
@@ -214,7 +222,7 @@ def _as_given(
             )
     check_shapes(arrays, taken.shape_of)
     arrays = [taken.channels_last(array) for array in arrays]
-    batch = np.stack(arrays).astype(taken.dtype)
+    batch = np.stack(arrays).astype(taken.values)
     described = "none: given as prepared"
     if callable(preprocess):
         batch, described = (
@@ -223,7 +231,9 @@ def _as_given(
         )
     owners = None
     if taken.is_text and batch.ndim == 2:
-        owners = np.where(batch == 0, -1, np.arange(batch.shape[1])).astype(np.int32)
+        owners = np.where(batch == padding_of(graph.model), -1, np.arange(batch.shape[1])).astype(
+            np.int32
+        )
     return Prepared(arrays, batch, described, axes=len(taken.sides), owners=owners)
 
 
@@ -241,6 +251,7 @@ def _texts(values: Sequence[ReadText], taken: Input, preprocess: Preprocess) -> 
         axes=1,
         texts=tuple(values),
         owners=np.stack([text.owners for text in values]),
+        blank=values[0].blank,
     )
 
 

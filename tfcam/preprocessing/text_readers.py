@@ -31,6 +31,8 @@ class TextReader(NamedTuple):
         of_several: Whether numbers are of several words, as of pairs of them.
         own_length: Whether each text is as long as it is by itself: beside longer ones it would be
             filled up, and what fills it up may count.
+        shows_padding: Whether what fills an empty text up is the number that stands for nothing,
+            where nobody else tells it.
     """
 
     encode: Callable[[Sequence[Text]], list[np.ndarray]]
@@ -41,6 +43,7 @@ class TextReader(NamedTuple):
     one_word: bool = False
     of_several: bool = False
     own_length: bool = False
+    shows_padding: bool = False
 
 
 def find_reader(
@@ -108,6 +111,7 @@ def _by_callable(
         str,
         whole,
         own_length=len(graph.inputs) == 1 and graph.inputs[0].shape == (None,),
+        shows_padding=tokenizer_of(graph.model) is None,
     )
 
 

@@ -42,6 +42,7 @@ class ReadText:
         spans: Where each is in the text: (start, end); none where that can't be told.
         owners: (L,) int32, the word that each number is of; -1 where it is of none.
         cut: The number of its words that the model does not see.
+        blank: The number that stands for nothing; None where the model's input tells it.
     """
 
     text: str
@@ -50,6 +51,7 @@ class ReadText:
     spans: tuple[tuple[int, int], ...]
     owners: np.ndarray
     cut: int = 0
+    blank: int | None = None
 
 
 def read_texts(
@@ -119,6 +121,7 @@ class _Contents:
         first = text if isinstance(text, str) else text[0]
         alone = [beside_nothing(word, text) for word in ("", *dict.fromkeys(first.split()))]
         empty, *rows = reader.encode([*alone[:_ALONE], text])[reader.which][:-1]
+        self.blank = _padding(empty) if reader.shows_padding else None
         self.blanks = reader.blanks | (set(empty.tolist()) - _replaced(empty, rows))
         self._known: dict[str, list[int]] = {}
 
@@ -133,6 +136,18 @@ class _Contents:
                 for each, row in zip(new, rows, strict=True)
             }
         return [self._known[each] for each in strings]
+
+
+def _padding(empty: np.ndarray) -> int | None:
+    """What fills an empty text (L,) up; None where that can't be told.
+
+    Example:
+        >>> _padding(np.array([0, 2, 1, 1, 1])), _padding(np.array([1, 0]))
+        (1, None)
+    """
+    numbers, counts = np.unique(empty, return_counts=True)
+    told = len(empty) > 1 and (counts == counts.max()).sum() == 1
+    return int(numbers[counts.argmax()]) if told else None
 
 
 def _replaced(empty: np.ndarray, rows: Sequence[np.ndarray]) -> set[int]:
@@ -173,7 +188,7 @@ def _read(
             f"A text must have at least one word that the model sees; got {text!r:.80}."
         )
     told = tuple(spans) if len(spans) == len(words) else ()
-    return ReadText(text, numbers, tuple(words), told, owners, cut)
+    return ReadText(text, numbers, tuple(words), told, owners, cut, contents.blank)
 
 
 def _places(numbers: np.ndarray, contents: _Contents, segments: Sequence[str]) -> list[np.ndarray]:

@@ -159,7 +159,7 @@ def features(
     by: By = "mean",
     preprocess: Preprocess = "auto",
     input: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
 ) -> Features:
     """Show the strongest channels of a layer for one picture.
 
@@ -180,8 +180,8 @@ def features(
             pixels, ``tfcam.images.Window``, or None if prepared.
         input: Which input is explained of a model that has several, by name or index; by default
             the first of those with most axes.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
 
     Returns:
         ``Features``: the channels, their maps and their strengths, which draw themselves.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,18 @@ from tfcam.figures.palette import ALPHA, COLORMAP, PLAIN, Palette
 from tfcam.figures.rendering import new_figure
 from tfcam.figures.sequence import check_seconds, write_gif, write_slider
 from tfcam.results.explanation import Explanation
-from tfcam.results.sheets import codes, describe_colours, draw_small, scale_alone, scale_row, shrink
+from tfcam.results.sheets import (
+    codes,
+    describe_colours,
+    draw_small,
+    find_label,
+    scale_alone,
+    scale_row,
+    shrink,
+)
+from tfcam.results.slices import as_pictures
 from tfcam.results.text_sheet import TextSheet
 from tfcam.utils.files import check_target, write_whole
-from tfcam.utils.suggestions import did_you_mean
 from tfcam.utils.terminal_text import printable_lines
 
 _ENDINGS = (".png", ".pdf", ".svg", ".gif", ".html")
@@ -69,8 +76,8 @@ class Comparison:
                 "A comparison's explanation is at [row, column], each an index or a label; "
                 f"got {place!r}."
             )
-        row = _position("row", self.rows, place[0])
-        return self.cells[row][_position("column", self.columns, place[1])]
+        row = find_label("row", self.rows, place[0])
+        return self.cells[row][find_label("column", self.columns, place[1])]
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
@@ -89,7 +96,8 @@ class Comparison:
         """Draw the picture and all maps, with what is explained, and the findings below each map.
 
         Maps of pixels are drawn by themselves, as ``Explanation.picture`` draws them, each in its
-        own range. Of a text its words are drawn below each other, each map in its own range.
+        own range. Of a text its words are drawn below each other, each map in its own range. Of a
+        video or volume some frames are drawn side by side, the same below each map.
 
         Args:
             shared_scale: False scales each map by its own maximum. True divides the maps of a row
@@ -207,9 +215,9 @@ class Comparison:
 
     @property
     def _drawn(self) -> bool:
-        """Whether it can be drawn: an image, or the words of a text."""
+        """Whether it can be drawn: an image, a video or volume, or the words of a text."""
         first = self.cells[0][0]
-        return first.heatmap.ndim == 2 or bool(first.words)
+        return first.heatmap.ndim > 1 or bool(first.words)
 
     def _repr_html_(self) -> str | None:
         return self.html
@@ -226,17 +234,27 @@ class Comparison:
         )
 
     def _sheet(
-        self, shared_scale: bool, alpha: float, palette: Palette, only: int | None = None
+        self,
+        shared_scale: bool,
+        alpha: float,
+        palette: Palette,
+        only: int | None = None,
+        title: str = "the picture as given",
     ) -> ContactSheet | TextSheet:
-        """The sheet of all columns, or of one."""
+        """The sheet of all columns, or of one; the title is that of the picture."""
         if not self._drawn:
             raise ValueError(
-                f"A comparison draws images; this is of {self.cells[0][0].extent}. Draw each "
+                f"A comparison draws images, videos, volumes and texts; this is of a series of "
+                f"{self.cells[0][0].extent}. Draw each "
                 "explanation by itself: comparison[row, column].plot()."
             )
         if self.cells[0][0].heatmap.ndim == 1:
             titles = [explanation.title.replace("\n", ", ") for explanation in self]
             return TextSheet([*self], titles, palette)
+        if self.cells[0][0].heatmap.ndim == 3:
+            laid, title = as_pictures(self.cells)
+            same = dataclasses.replace(self, cells=laid)
+            return same._sheet(shared_scale, alpha, palette, only, title)
         headline, rows, columns, captions = self._headings()
         everywhere = [code for code in codes(self.cells[0][0]) if len(self) > 1]
         everywhere = [
@@ -255,7 +273,6 @@ class Comparison:
                 notes = tuple(code for code in codes(explanation) if code not in everywhere)
                 drawn = draw_small(explanation, values, alpha, palette)
                 cells[-1].append(Cell(drawn, text, notes))
-        title = "the picture as given"
         if any(text for texts in captions for text in texts):  # the maps have captions: so has it
             cells[0][0], title = dataclasses.replace(picture, caption=title), ""
         legend = describe_colours(self, palette, shared_scale)
@@ -325,20 +342,6 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         FileNotFoundError: If its folder does not exist.
     """
     return check_target(path, "A comparison", _ENDINGS)
-
-
-def _position(kind: str, labels: tuple[str, ...], place: int | str) -> int:
-    if not isinstance(place, str):
-        index = operator.index(place)
-        if not -len(labels) <= index < len(labels):
-            raise IndexError(f"A {kind}'s index must be in 0..{len(labels) - 1}; got {index}.")
-        return index % len(labels)
-    if labels.count(place) == 1:
-        return labels.index(place)
-    if place in labels:
-        raise ValueError(f"{labels.count(place)} {kind}s are labelled {place!r}; give the index.")
-    known = did_you_mean(place, labels) or f" It has {', '.join(map(repr, labels))}."
-    raise ValueError(f"No {kind} of this comparison is labelled {place!r}.{known}")
 
 
 _FACTS: dict[str, Callable[[Explanation], str]] = {

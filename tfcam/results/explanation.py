@@ -201,12 +201,14 @@ class Explanation(Archived):
             return f"{width} x {height} pixels"
         if self.heatmap.ndim == 1:
             return f"{len(self.heatmap)} {'words' if self.text else 'positions'}"
-        return f"{' x '.join(map(str, self.heatmap.shape))} voxels"
+        return drawing.volume_extent(self.image)
 
     @property
     def _kind(self) -> str:
-        if self.heatmap.ndim != 1:
-            return "image" if self.heatmap.ndim == 2 else "volume"
+        if self.heatmap.ndim == 3:
+            return "video" if drawing.slice_name(self.image) == "frame" else "volume"
+        if self.heatmap.ndim == 2:
+            return "image"
         return "text" if self.words else "series"
 
     def _check_image(self, name: str) -> None:
@@ -250,7 +252,7 @@ class Explanation(Archived):
         """Draw the map with its title; with a colour bar, and an image beside it, without ``ax``.
 
         A series is drawn as lines before the heatmap, a text as words on its colours, a volume
-        as slices along its first axis.
+        as slices along its first axis, a video in colour as frames.
 
         Args:
             ax: Where to draw; None makes a new figure.
@@ -275,7 +277,7 @@ class Explanation(Archived):
         if self._kind == "image":
             ax.imshow(draw_map(self, values, alpha, palette))
             ax.set_axis_off()
-        elif self._kind == "volume":
+        elif self.heatmap.ndim == 3:
             drawing.draw_volume(ax, self.image, values, alpha, palette)
         elif self._kind == "series":
             drawing.draw_series(ax, self.image, values, palette)
@@ -314,7 +316,7 @@ class Explanation(Archived):
             axes = figure.subplots()
         self._draw_on(axes, values, alpha, palette)
         if self._has_bar(palette):
-            over = self._kind == "volume" or (image and self.look == "overlay")
+            over = self.heatmap.ndim == 3 or (image and self.look == "overlay")
             bar = figure.colorbar(palette.scale(over), ax=axes, shrink=0.8, ticks=palette.ticks)
             label = palette.label(OF_MAXIMUM if over or not image else OF_PERCENTILE)
             bar.set_label(label.replace(": ", ":\n"))  # it is not long

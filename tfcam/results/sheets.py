@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from PIL import Image
 from tfcam import maps
 from tfcam.figures.palette import LEVELS, OF_EACH, OF_ROW, Palette
 from tfcam.results.explanation import Explanation, draw_map
+from tfcam.utils.suggestions import did_you_mean
 
 _LARGEST_SIDE = 800  # pixels that a picture keeps in the figure: more than any print shows
 
@@ -131,3 +133,28 @@ def draw_small(
 def codes(explanation: Explanation) -> tuple[str, ...]:
     """List the codes of an explanation's findings."""
     return tuple(finding.code for finding in explanation.findings)
+
+
+def find_label(kind: str, labels: Sequence[str], place: int | str) -> int:
+    """Find a row or column of a sheet by its index or label.
+
+    Args:
+        kind: "row" or "column".
+        labels: The labels of all.
+        place: The index or label.
+
+    Raises:
+        IndexError: If there are fewer.
+        ValueError: If none or several have that label.
+    """
+    if not isinstance(place, str):
+        index = operator.index(place)
+        if not -len(labels) <= index < len(labels):
+            raise IndexError(f"A {kind}'s index must be in 0..{len(labels) - 1}; got {index}.")
+        return index % len(labels)
+    if labels.count(place) == 1:
+        return labels.index(place)
+    if place in labels:
+        raise ValueError(f"{labels.count(place)} {kind}s are labelled {place!r}; give the index.")
+    known = did_you_mean(place, labels) or f" It has {', '.join(map(repr, labels))}."
+    raise ValueError(f"No {kind} of this comparison is labelled {place!r}.{known}")

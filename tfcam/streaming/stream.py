@@ -38,7 +38,7 @@ def stream(
     labels: Labels | None = None,
     score: Score = "logit",
     output: str | int | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     augment: bool = False,
     eigen: bool = False,
     verify: bool = False,
@@ -96,8 +96,8 @@ def stream(
         score: The number that is explained: "logit", the score before the final softmax or sigmoid,
             or "probability", the one after it.
         output: Which output is explained of a model that has several, by name or index.
-        grid: Height and width of a transformer's grid of patches; needed only where it can't be
-            found.
+        grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
+            height, width) of its tubes; needed only where it can't be found.
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.

@@ -150,19 +150,42 @@ def check_progress(value: Any) -> bool | None:
     return value
 
 
-def check_grid(grid: Any, name: str = "grid", unit: str = "patches") -> tuple[int, int] | None:
-    """Check a height and a width, and return them as two ints.
+def check_grid(grid: Any) -> tuple[int, ...] | None:
+    """Check a height and a width, with a number of frames before them or not.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+        >>> check_grid([14, 7]), check_grid((8, 14, 7))
+        ((14, 7), (8, 14, 7))
+    """
+    sides = _counts(grid)
+    if grid is not None and len(sides) not in (2, 3):
+        raise ValueError(
+            "grid must be (height, width), in patches, of videos (frames, height, width); got "
+            f"{shown(grid)}."
+        )
+    return sides or None
+
+
+def check_size(size: Any, name: str) -> tuple[int, int] | None:
+    """Check a height and a width in pixels, and return them as two ints.
 
     Raises:
         ValueError: If it is none.
     """
-    if grid is None:
-        return None
-    sides = tuple(grid) if isinstance(grid, Iterable) else ()
+    sides = _counts(size)
+    if size is not None and len(sides) != 2:
+        raise ValueError(f"{name} must be (height, width), in pixels; got {shown(size)}.")
+    return (sides[0], sides[1]) if sides else None
+
+
+def _counts(given: Any) -> tuple[int, ...]:
+    """Whole numbers above 0; nothing of anything else."""
+    sides = tuple(given) if isinstance(given, Iterable) else ()
     whole = [isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in sides]
-    if len(sides) != 2 or not all(whole):
-        raise ValueError(f"{name} must be (height, width), in {unit}; got {shown(grid)}.")
-    return int(sides[0]), int(sides[1])
+    return tuple(map(int, sides)) if all(whole) else ()
 
 
 def check_output(output: Any) -> str | int | None:
