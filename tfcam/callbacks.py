@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tfcam.utils.backend  # noqa: F401  # before Keras loads what is not TensorFlow
+
+# isort: split
+
 import contextlib
 import os
 import time

@@ -5,6 +5,10 @@ M+ is the raw map after its ReLU at the size of the mask m, m_p in [0, 1] of eac
 
 from __future__ import annotations
 
+import tfcam.utils.backend  # noqa: F401  # before Keras loads what is not TensorFlow
+
+# isort: split
+
 from collections.abc import Callable
 from typing import Any
 

@@ -51,6 +51,10 @@ Pictures larger than the network takes at once, with `tile=`: on two busy cores 
 14 s for 4,000 x 3,000 pixels in 910 tiles of 224 x 224, 4 s in 48 tiles of 896 x 896, and 10 s for
 `saliency` of these; with 32 tiles at once the process grew by 0.7 to 1.7 GB.
 
+At most 128 functions are kept compiled in a process, those used last, each of about 1 MB, of large
+networks some MB. A question (method, layer, own target, shape) that was let go of is compiled again
+when it is next asked: where there are more than 128, ask one of all pictures, then the next.
+
 The tables below were measured before, on an Intel Xeon with 2 cores.
 
 Every method that does not loop, by network and batch size, in forward passes. F is a forward, B a

@@ -29,7 +29,7 @@ from tfcam.model.applications import builder_names
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (
-    "import sys; from tfcam.cli import app\n"
+    "import sys; from tfcam.cli.commands import app\n"
     "try: app()\n"
     "finally: print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
 )

@@ -570,3 +570,21 @@ def test_as_a_program_of_its_own(shapes):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{tfcam.layers(shapes)}\n"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["explain", "--f\u202eo\u200b\no"],
+        ["methods", "a\u202e\u200b\nb"],
+        ["ex\u202e\u200b\nplain"],
+        ["explain", "a.png", "-\u2066"],
+        ["--\u202e\u200b\n"],
+    ],
+)
+def test_what_is_mistyped_is_shown_as_a_terminal_may_show_it(typed):
+    """Letters that turn the direction, or have no width, could hide what was typed."""
+    result = run(*typed, model=None)
+    assert result.exit_code == 2
+    assert not re.search("[\u200b\u202e\u2066\x1b]", result.stderr)
+    assert len(result.stderr.splitlines()) == 5  # the usage, where help is, a frame of one line

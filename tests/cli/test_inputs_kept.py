@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tfcam.cli import app
+from tfcam.cli.commands import app
 from tfcam.scenes import draw_scene
 
 

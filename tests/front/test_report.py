@@ -108,6 +108,19 @@ def test_a_number_a_series_and_a_black_box_have_their_pages():
     assert len(tfcam.report(box, picture[:8, :8]).answers) == 3
 
 
+def test_a_batch_of_one_is_one():
+    """As of a model of several inputs, whose inputs Keras takes in batches."""
+    clip, length = keras.Input((4, 12, 12, 3)), keras.Input((1,))
+    x = layers.GlobalAveragePooling3D()(layers.Conv3D(4, 3, activation="relu", name="seen")(clip))
+    model = keras.Model([clip, length], layers.Dense(3)(layers.Concatenate()([x, length])))
+    given = [np.random.default_rng(0).random((1, 4, 12, 12, 3)), np.ones((1, 1))]
+    asked = {"target": 1, "layers": ["seen"], "methods": ["grad_cam"], "preprocess": None}
+    wanted = tfcam.explain(model, given, "seen", target=1, preprocess=None)[0]
+    np.testing.assert_array_equal(
+        tfcam.report(model, given, **asked).explanation.heatmap, wanted.heatmap
+    )
+
+
 def test_what_does_not_fit_is_refused_with_what_to_do(demo):
     with pytest.raises(ValueError, match="one image or text and one target; got 2"):
         tfcam.report(demo, [STAR, STAR])

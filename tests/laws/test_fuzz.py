@@ -13,7 +13,7 @@ from PIL import Image
 
 import tfcam
 from tests import fuzz, networks
-from tfcam.cli.arguments import read_image
+from tfcam.cli.reading import read_image
 from tfcam.images.loading import load_image
 
 

@@ -50,6 +50,12 @@ def test_names_that_graphs_do_not_take(make, names, method):
     assert (odd.name, odd.layers[-1].name) == (names[0], odd.layers[-1].name)
 
 
+@pytest.mark.parametrize("name", [">", "a>", "b\\c"])
+def test_names_that_scopes_take_and_nodes_do_not(name):
+    explainer = tfcam.Explainer(named(name, name), method="saliency")
+    assert explainer(PICTURE, 0).heatmap.max() == 1
+
+
 @pytest.mark.slow
 def test_names_inside_loops_frozen_streamed_and_exported(tmp_path):
     model, video = frames("mein Netz", "die Schicht"), np.stack([PICTURE, -PICTURE])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 import tfcam
 
@@ -84,6 +84,8 @@ MOVES = {
     "shuffled": [Code(lambda v: tf.gather(v, [4, 1, 7, 0, 5, 2], axis=1))],
     "turned round in time": [Code(lambda v: tf.roll(v, 3, axis=1))],
     "a frame twice": [Code(lambda v: tf.gather(v, [0, 4, 4, 7], axis=1))],
+    "the second half": [lambda v: ops.split(v, 2, axis=1)[1]],
+    "halves the other way round": [lambda v: ops.concatenate([v[:, 4:], v[:, :4]], axis=1)],
     "one frame": [Code(lambda v: v[:, 4:5])],
     "cropped and resized, code": [
         frames(lambda f: tf.image.resize(tf.image.crop_to_bounding_box(f, 4, 8, 12, 16), (30, 20)))
@@ -156,6 +158,11 @@ def brightest(video):
     return tf.gather(video, order[:, :2], axis=1, batch_dims=1)
 
 
+def one_by_one(video):
+    """What happens inside of a loop is not looked into."""
+    return tf.map_fn(lambda clip: tf.image.resize(clip[:, 4:], (12, 24)), video)
+
+
 def turned(video):
     return tf.transpose(video, (0, 1, 3, 2, 4))
 
@@ -171,7 +178,9 @@ def turned_round(pictures):
     )
 
 
-@pytest.mark.parametrize("step", [Code(brightest), Code(turned), frames(turned_round)])
+@pytest.mark.parametrize(
+    "step", [Code(brightest), Code(turned), Code(one_by_one), frames(turned_round)]
+)
 def test_what_can_not_be_followed_is_told(step):
     """Also behind a step that is not followed itself, and beside what is."""
     found = explained(brightness(step, layers.Cropping3D((0, 2, 2))))

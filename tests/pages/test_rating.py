@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ import tfcam
 from tfcam.cli.commands import app
 from tfcam.evaluation.ratings import check_ratings, read_ratings, strengths, write_ratings
 from tfcam.evaluation.ratings_page import ratings_page, sentences
+from tfcam.methods import method as register
 from tfcam.pages.looking import answers, read_picture
 from tfcam.pages.networks import embedded
 from tfcam.pages.pairs import plan
@@ -135,6 +137,32 @@ def test_another_comparison_does_not_go_on_in_the_folder(network, pictures, tmp_
     copies[1].write_bytes(pictures[2].read_bytes())  # another picture of the same name
     with pytest.raises(ValueError, match=r"other settings \(pictures_digest: "):
         begun()
+
+
+def test_a_method_of_ones_own_that_was_changed_does_not_go_on(network, pictures, tmp_path):
+    """Its name is the same: what its maps are made of is not."""
+
+    def begun(times):
+        def own(reading):
+            return times * tf.reduce_sum(reading.activations, -1)
+
+        own.__doc__ = "Sum up the activations.\n\nSource: nobody."
+        try:
+            register()(own)
+            return Rating(network, pictures, ("own", "cam"), tmp_path / "kept")
+        finally:
+            tfcam.METHODS.pop("own", None)
+
+    begun(1.0)
+    begun(1.0)
+    with pytest.raises(ValueError, match=r"other settings \(methods_digest: "):
+        begun(-1.0)
+
+
+def test_a_raters_name_may_have_half_a_letter(network, pictures, tmp_path):
+    rating = Rating(network, pictures, METHODS, tmp_path)
+    answer(rating, "left", "a\ud800", 0)
+    assert set(read_ratings(tmp_path)["rater"]) == {"a?"}
 
 
 def test_pictures_of_a_window(network, tmp_path):

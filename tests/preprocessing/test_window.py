@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
-from tfcam.cli import app
+from tfcam.cli.commands import app
 from tfcam.images import load_image
 
 LOW, HIGH = -160, 240

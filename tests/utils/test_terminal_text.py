@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tfcam
-from tfcam.cli import app
+from tfcam.cli.commands import app
 from tfcam.figures.palette import Palette
 from tfcam.figures.text import words_to_html
 from tfcam.results.comparison import Comparison

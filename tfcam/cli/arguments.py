@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, read_name
-from tfcam.cli.terminal import load_tensorflow, say, silence
-from tfcam.images.window import AppliedWindow, Window
+from tfcam.cli.reading import read_image
+from tfcam.cli.terminal import load_tensorflow, say
 from tfcam.utils.files import read_lines, text_lines
 from tfcam.utils.foreign_models import is_sealed
 from tfcam.utils.label_names import listed_names
 from tfcam.utils.terminal_text import make_printable
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tfcam.engine.option import Option
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# Not .npz: results are saved so.
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".npy")
 
 
 # Options that name no file: the first that is named anyway, and what changes no map.
@@ -45,7 +44,10 @@ Model = Annotated[
 ]
 
 
-Image = Annotated[str | None, typer.Argument(help="A file or an http(s) URL.")]
+Image = Annotated[
+    str | None,
+    typer.Argument(help="A file or an http(s) URL; a video, volume or series as a .npy file."),
+]
 
 
 Text = Annotated[
@@ -241,30 +243,6 @@ def name_options(options: Mapping[str, Any], known: Iterable[Option]) -> str:
 def name_picture(path: str) -> str:
     """Name a picture by its file or URL, without folder and ending, fit to name another file."""
     return re.sub(r"[^\w.-]", "_", Path(path.split("?")[0]).stem) or "image"
-
-
-def read_image(source: str, window: tuple[float, float] | None = None) -> np.ndarray:
-    """Read the pixels of a file or URL, in quiet; of a window where one is given."""
-    from tfcam.images.loading import load_image
-
-    with silence():  # libtiff complains there of what it then refuses
-        return load_image(source, window=window)
-
-
-def read_window(options: dict[str, Any]) -> tuple[float, float] | None:
-    """Take --window, with which a picture is read first; how it is prepared tells of it."""
-    window: tuple[float, float] | None = options.pop("window")
-    if window is not None:
-        options["preprocess"] = AppliedWindow(*window, options["preprocess"])
-    return window
-
-
-def with_window(options: dict[str, Any]) -> dict[str, Any]:
-    """Make --window a part of how pictures are prepared, where many are read later."""
-    window = options.pop("window")
-    if window is not None:
-        options["preprocess"] = Window(window[0], window[1], options["preprocess"])
-    return options
 
 
 def read_labels(path: Path) -> list[str]:

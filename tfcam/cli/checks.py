@@ -17,6 +17,7 @@ from tfcam.cli.names import (
 )
 from tfcam.cli.terminal import silence
 from tfcam.engine.option import Option
+from tfcam.images.array_files import is_array_file, read_array
 from tfcam.utils.files import check_no_input
 from tfcam.utils.foreign_models import hint_for, is_sealed
 from tfcam.utils.suggestions import did_you_mean, find_similar
@@ -85,7 +86,9 @@ def check_image(source: str, window: tuple[float, float] | None = None) -> None:
     """
     from tfcam.images.loading import is_url, load_image
 
-    if not is_url(source):
+    if is_array_file(source) and Path(source).exists():
+        read_array(source)
+    elif not is_url(source):
         try:
             with silence():  # libtiff complains there of what is then refused
                 load_image(source, window=window)

@@ -23,11 +23,12 @@ from tfcam.cli.pages import app as open_app
 from tfcam.cli.pages import rate, ratings
 from tfcam.cli.report import report
 from tfcam.cli.stream import explain_dataset
-from tfcam.cli.terminal import say
+from tfcam.cli.terminal import Commands, say
 from tfcam.cli.verify import verify
 from tfcam.engine.doors import DOORS
 
 app = typer.Typer(
+    cls=Commands,
     help="Shows which parts of an image made a Keras model decide as it did.",
     no_args_is_help=True,
     add_completion=False,

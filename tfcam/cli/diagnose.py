@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcam.cli.arguments import (
-    Image,
-    Imports,
-    Model,
-    Text,
-    Unsafe,
-    load_network,
-    read_subject,
-    read_window,
-)
+from tfcam.cli.arguments import Image, Imports, Model, Text, Unsafe, load_network, read_subject
 from tfcam.cli.flags import flags
+from tfcam.cli.reading import read_window
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
 from tfcam.engine.picture_options import WINDOW

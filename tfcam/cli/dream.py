@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import (
-    Imports,
-    Model,
-    Overwrite,
-    Unsafe,
-    load_network,
-    name_options,
-    read_image,
-)
+from tfcam.cli.arguments import Imports, Model, Overwrite, Unsafe, load_network, name_options
 from tfcam.cli.checks import check_new, check_recipe
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, read_method_options, read_name, read_sides
+from tfcam.cli.reading import read_image
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 

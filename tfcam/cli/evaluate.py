@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Imports, Overwrite, Unsafe, load_network, with_window
+from tfcam.cli.arguments import Imports, Overwrite, Unsafe, load_network
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import HOW, PICTURES, RESULTS, flags
+from tfcam.cli.reading import read_data, with_window
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.picture_options import WINDOW
@@ -25,8 +26,9 @@ Model = Annotated[
 Data = Annotated[
     str,
     typer.Argument(
-        help="A folder of pictures, the name of a data set of tensorflow_datasets, or, of a model "
-        "of texts, a .txt file with a text on each line."
+        help="A folder of pictures, the name of a data set of tensorflow_datasets, a .npy or .npz "
+        "file of arrays (N, ...), such as video=, label= and mask=, or, of a model of texts, a "
+        ".txt file with a text on each line."
     ),
 ]
 
@@ -79,7 +81,7 @@ def evaluate(
 
     evaluation = measure(
         network,
-        data,
+        read_data(data),
         baselines=baselines or None,
         skip_broken=skip_broken,
         **with_window(options),
@@ -109,7 +111,7 @@ def recommend(
     network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
     from tfcam.evaluation.recommend import recommend as choose
 
-    recommendation = choose(network, data, **with_window(options))
+    recommendation = choose(network, read_data(data), **with_window(options))
     say(recommendation)
     if html is not None:
         say_line(f"wrote {recommendation.evaluation.to_html(html)}")

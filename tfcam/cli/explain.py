@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,13 +23,13 @@ from tfcam.cli.arguments import (
     load_network,
     name_options,
     name_text,
-    read_image,
     read_subject,
     read_texts,
-    read_window,
 )
 from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
+from tfcam.cli.reading import read_image, read_window
+from tfcam.cli.records import record
 from tfcam.cli.terminal import complain, print_words, say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import TARGET, usual_method
@@ -66,7 +65,10 @@ def explain(
     model: Model,
     images: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, folders, globs or http(s) URLs; of texts, .txt files."),
+        typer.Argument(
+            help="Files, folders, globs or http(s) URLs; of texts, .txt files; of videos, volumes "
+            "and series, .npy files."
+        ),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -172,7 +174,7 @@ def explain(
                 continue
             finally:
                 advance()
-            records.append(_record(own or path, explanation, target_file))
+            records.append(record(own or path, explanation, target_file))
             if not as_json:
                 if own:
                     print_words(explanation.colored(signed=signed))
@@ -259,32 +261,3 @@ def _usable(paths: list[str], window: tuple[float, float] | None) -> list[str]:
     if len(missing) == len(paths):
         raise typer.Exit(2)
     return [path for path in paths if path not in missing]
-
-
-def _finite(number: float | None) -> float | None:
-    """Give a number as JSON can hold it, which has no NaN."""
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _record(image: str, result: Any, file: Path | None) -> dict[str, Any]:
-    """Give a result as JSON can hold it."""
-    codes = [finding.code for finding in result.findings]
-    where: dict[str, Any] = {"words": result.words, "raw": result.raw.tolist()}
-    if not result.text:
-        where = {"boxes": [] if "not_finite" in codes else result.boxes().tolist()}
-    verification = result.verification
-    return {
-        "text" if result.text else "image": image,
-        "target": result.target,
-        "label": result.label,
-        "score": _finite(result.score),
-        "score_kind": result.score_kind,
-        "probability": _finite(result.probability),
-        "layer": result.layer,
-        "method": result.method,
-        **where,
-        "findings": codes,
-        "verdict": None if verification is None else verification.verdict,
-        "p_value": None if verification is None else verification.p_value,
-        "file": None if file is None else str(file),
-    }

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import (
-    Imports,
-    Model,
-    Overwrite,
-    Unsafe,
-    expand,
-    load_network,
-    read_image,
-    with_window,
-)
+from tfcam.cli.arguments import Imports, Model, Overwrite, Unsafe, expand, load_network
 from tfcam.cli.checks import check_new
 from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, RESULTS, RUNNING, flags
+from tfcam.cli.reading import read_image, with_window
 from tfcam.cli.terminal import complain, load_tensorflow, say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import LABELS, LAYER, METHODS, OUTPUT, PREPROCESS, SEED, TARGET

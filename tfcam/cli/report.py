@@ -17,10 +17,10 @@ from tfcam.cli.arguments import (
     load_network,
     name_options,
     read_subject,
-    read_window,
 )
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import RESULTS, flags
+from tfcam.cli.reading import read_window
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.picture_options import WINDOW

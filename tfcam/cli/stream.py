@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network, with_window
+from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network
 from tfcam.cli.checks import check_method_options
 from tfcam.cli.evaluate import Model
 from tfcam.cli.flags import flags, read_method_options
+from tfcam.cli.reading import read_data, with_window
 from tfcam.cli.terminal import complain, say, say_line
+from tfcam.data.example import kind_of_unit
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import usual_method
 from tfcam.engine.picture_options import WINDOW
@@ -23,8 +25,9 @@ def explain_dataset(
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder of pictures, the name of a data set of tensorflow_datasets, or, of a "
-            "model of texts, a .txt file with a text on each line."
+            help="A folder of pictures, the name of a data set of tensorflow_datasets, a .npy or "
+            ".npz file of arrays (N, ...), such as videos, or, of a model of texts, a .txt file "
+            "with a text on each line."
         ),
     ],
     option: Changes = None,
@@ -48,7 +51,7 @@ def explain_dataset(
     before = {file: file.stat().st_mtime_ns for file in shards.files("maps")}
     started = time.monotonic()
     try:
-        store = stream(network, data, **with_window(options), **changes)
+        store = stream(network, read_data(data), **with_window(options), **changes)
     except KeyboardInterrupt:
         complain(f"stopped; what is done is kept in {to}. Type the same again to go on.")
         raise typer.Exit(130) from None
@@ -58,7 +61,7 @@ def explain_dataset(
     else:
         seconds = time.monotonic() - started
         added = sum(metadata_of(file).num_rows for file in new)
-        kind = "texts" if "unit" in store.settings else "pictures"
+        kind = f"{kind_of_unit(store.settings.get('unit'))}s"
         say_line(f"Explained {added} {kind} in {seconds:.0f} s, {added / seconds:.1f} a second.")
     say(store)
     for picture in store.skipped.itertuples():

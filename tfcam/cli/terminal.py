@@ -6,12 +6,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
 from tfcam.utils.terminal_text import make_printable, printable_lines
+
+# What a mistyped flag or argument ends with.
+_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 
 
 @contextlib.contextmanager
@@ -24,6 +29,29 @@ def report_errors() -> Iterator[None]:
     except (ValueError, TypeError, OSError, ImportError) as error:
         complain(error)
         raise typer.Exit(2) from None
+
+
+class Commands(TyperGroup):
+    """Commands that say of mistyped flags and arguments what a terminal may show."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read what is typed before the command."""
+        with _printable_errors():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read what is typed behind the command, and run it."""
+        with _printable_errors():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = printable_lines([error.message])
+        raise
 
 
 def load_tensorflow() -> None:

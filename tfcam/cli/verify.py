@@ -6,19 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import (
-    Changes,
-    Imports,
-    Model,
-    Overwrite,
-    Unsafe,
-    load_network,
-    read_image,
-    read_window,
-)
+from tfcam.cli.arguments import Changes, Image, Imports, Model, Overwrite, Unsafe, load_network
 from tfcam.cli.checks import check_image, check_method_options, check_new
 from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, SUBJECT, flags, read_method_options
+from tfcam.cli.reading import read_image, read_window
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
 from tfcam.engine.options import SEED, TARGET, usual_method
@@ -35,7 +27,7 @@ _SHARED = ("preprocess", "labels", "input", "output", "batch_size", "progress")
 @flags(*_VERIFIED)
 def verify(
     model: Model,
-    image: Annotated[str | None, typer.Argument(help="A file or an http(s) URL.")] = None,
+    image: Image = None,
     text: Annotated[
         str | None,
         typer.Option("--text", help="A text, for a model of texts.", rich_help_panel=SUBJECT),

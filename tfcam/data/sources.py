@@ -98,7 +98,8 @@ def _of_arrays(data: Any, read_picture: Reader) -> Source | None:
     """What lies in arrays, batches and lists; None of what does not."""
     if isinstance(data, keras.utils.PyDataset):
         return _of_batches(data, read_picture)
-    if _holds_arrays(data) and "image" in data and len(data) > 1:  # as data sets are loaded whole
+    # As data sets are loaded whole.
+    if _holds_arrays(data) and NAMES.intersection(data) and len(data) > 1:
         return _of_tf_data(tf.data.Dataset.from_tensor_slices(dict(data)), read_picture)
     data = only_part(data) if _holds_arrays(data) else data
     pair = zip_pair(data, read_picture.volumes)

@@ -122,6 +122,8 @@ def report(
         layers = candidate_layers(opened, known, output)
     explainer: Any = Explainer(model, own, method=first, **shared, **options)
     explanation = explainer(image, target)
+    if not isinstance(explanation, Explanation) and len(explanation) == 1:
+        (explanation,) = explanation  # a batch of one
     if not isinstance(explanation, Explanation):
         raise ValueError(
             "A report is of one image or text and one target; got "

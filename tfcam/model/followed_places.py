@@ -33,6 +33,7 @@ _MAPPING = {
 # What takes parts of what it is given, at places that may be computed.
 _SAMPLING = _MOVING | {
     *("CropAndResize", "GatherNd", "ImageProjectiveTransformV2", "ImageProjectiveTransformV3"),
+    "TensorListFromTensor",  # for a loop, which may do anything
 }
 
 

@@ -31,7 +31,10 @@ _OPAQUE = (keras.layers.Lambda, keras.layers.TFSMLayer)
 
 # What moves axes, or joins and moves tokens, in ways that only a trace tells.
 _MOVING = ("Einsum", "Rot90", "Tensordot")
-_MOVING_VIDEOS = ("Cropping3D", "Flip", "GetItem", "Pad", "Roll", "Take", "ZeroPadding3D")
+_MOVING_VIDEOS = (
+    *("Cropping3D", "Flip", "GetItem", "Pad", "Repeat", "Roll", "Slice", "Split", "Stack", "Take"),
+    *("TakeAlongAxis", "Tile", "Unstack", "ZeroPadding3D"),
+)
 _MOVING_TOKENS = ("Concatenate", "Flip", "Hstack", "Pad", "Roll", "Take", "ZeroPadding1D")
 
 

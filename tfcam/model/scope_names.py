@@ -11,9 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-# What tf.Graph.name_scope takes where no other scope is open.
-_VALID = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
-_WRONG = re.compile(r"[^A-Za-z0-9_.\\/>-]")
+# What may begin a node's name: tf.Graph.name_scope also takes ">" and "\\", which nodes do not.
+_VALID = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]*")
+_WRONG = re.compile(r"[^A-Za-z0-9_./-]")
 _GRAPH: Any = tf.Graph
 _LOCK = threading.Lock()
 _open = 0  # how many threads are inside

@@ -28,7 +28,7 @@ from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target
 from tfcam.utils.digest import digest_arrays, digest_file, digest_names
 from tfcam.utils.digest_parts import digest_parts
-from tfcam.utils.files import as_text
+from tfcam.utils.files import as_text, storable
 from tfcam.utils.recent import Recent
 from tfcam.utils.run_folder import keep_settings
 from tfcam.utils.validation import check_choice, check_count
@@ -94,7 +94,12 @@ class Rating:
             "pictures": list(self.names),
             "pictures_digest": digest_names([digest_file(path) for path in self.pictures]),
             "weights_digest": digest_arrays(*map(np.asarray, model.variables)),
-            **digest_parts(self.key, model=model, preprocess=network.preprocess),
+            **digest_parts(
+                self.key,
+                model=model,
+                preprocess=network.preprocess,
+                methods=[METHODS[name].function for name in self.methods],
+            ),
             "output": network.output,
             "labels_digest": None if labels is None else digest_names(labels),
             "seed": self.seed,
@@ -231,7 +236,7 @@ def check_name(rater: str) -> str:
         >>> check_name(" Ada ")
         'Ada'
     """
-    rater = " ".join(rater.split())
+    rater = storable(" ".join(rater.split()))
     if not 0 < len(rater) <= _LONGEST:
         raise ValueError(f"Write a name of 1 to {_LONGEST} letters; got {len(rater)}.")
     return rater

@@ -46,7 +46,8 @@ class Read:
         number: Its place in the data.
         key: Its name.
         pixels: (h, w, C) uint8 in the network's size, or floats that were given prepared.
-        size: (height, width) of the picture as given; None of one that was given prepared.
+        size: (height, width) of the picture as given; None of one that was given prepared, and of
+            videos and volumes.
         mark: What tells it from others, and its label in the data.
         target: What is explained of it, where each has its own target.
         seen: What to mind of the picture as it was given.
@@ -173,8 +174,7 @@ class ShardExplainer:
             return SkippedRow(number, example.id, str(error), *kept)
         image = self.pipeline.opened.graph.inputs[0].folded(example.image)
         pixels, size = self._taken(image)
-        seen = tuple(of_picture(image)) if size else ()
-        return Read(number, example.id, pixels, size, mark, target, seen)
+        return Read(number, example.id, pixels, size, mark, target, tuple(of_picture(image)))
 
     def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
         """Shrink a picture to the network's size; and the size that it had."""
@@ -225,7 +225,7 @@ class ShardExplainer:
         prepared = self.pipeline.prepare([read.pixels for read in full], shown=False)
         # Results need no more of the pictures than their sizes.
         images = [
-            np.broadcast_to(np.uint8(0), (*(read.size or shown.shape[:2]), 3))
+            np.broadcast_to(np.uint8(0), (*(read.size or shown.shape[:-1]), 3))
             for read, shown in zip(batch.reads, prepared.images, strict=False)
         ]
         pixels = [read.pixels for read in batch.reads] if self.verify else []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from tfcam.streaming.shard_explainer import Batch, ShardExplainer
+from tfcam.streaming.shard_explainer import ShardExplainer
 
 
 class VolumeExplainer(ShardExplainer):
@@ -14,16 +12,6 @@ class VolumeExplainer(ShardExplainer):
 
     def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
         return image, None
-
-    def _ready(self, batch: Batch) -> Batch:
-        full = self._filled(batch.reads)
-        prepared = self.pipeline.prepare([read.pixels for read in full])
-        return replace(
-            batch,
-            prepared=replace(prepared, images=prepared.images[: len(batch.reads)]),
-            targets=self._targets(full),
-            pixels=[read.pixels for read in batch.reads] if self.verify else [],
-        )
 
     def _check_shape(self, key: str, shape: tuple[int, ...]) -> None:
         """Maps of videos of several lengths have several shapes: each is written with its own."""

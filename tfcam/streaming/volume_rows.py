@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tfcam.data.volumes import VolumeForm
+from tfcam.data.volumes import COLOURS, VolumeForm
 
 
 def shown_volume(given: Any, form: VolumeForm, size: tuple[int, ...], key: str) -> np.ndarray:
@@ -23,7 +23,7 @@ def shown_volume(given: Any, form: VolumeForm, size: tuple[int, ...], key: str) 
         ValueError: If it has another size, or is none.
     """
     if given is None:
-        return np.full((*size, 1), 128, np.uint8)
+        return np.full((*size, COLOURS if form.is_video else 1), 128, np.uint8)
     volume = form.channels_last(form.read(given))
     if volume.shape[:3] != size:
         raise ValueError(
