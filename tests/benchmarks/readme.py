@@ -42,14 +42,31 @@ What was tried where it is not met:
   keeps what every layer gives. What is left is a copy of the batch, the pictures to show and the
   heatmaps.
 - ROAD: each of its 18 pictures is filled in by a linear system, which multigrid solves in some 15
-  cycles of NumPy and OpenCV; MobileNetV2 itself takes less. Since this was measured, pictures are
-  filled in on all cores: 3.0 instead of 3.9 of its forward passes (MobileNetV2, batch 8, 2 cores).
+  cycles of NumPy and OpenCV, on all cores; MobileNetV2 itself takes less. Compiled by XLA the same
+  cycles took twice as long, and fewer cycles miss the promised 1e-5 in large holes.
+- DeepLIFT of a batch: the baseline goes through the network beside each picture.
 - Freezing, and insertion and deletion, which freeze: what folding batch normalisation saves differs
   between processors; on an Intel Xeon it was 0.64 to 0.78.
 
 Pictures larger than the network takes at once, with `tile=`: on two busy cores MobileNetV2 took
 14 s for 4,000 x 3,000 pixels in 910 tiles of 224 x 224, 4 s in 48 tiles of 896 x 896, and 10 s for
 `saliency` of these; with 32 tiles at once the process grew by 0.7 to 1.7 GB.
+
+Large work, in seconds on this machine, idle: the compiled forward pass of one picture, the first
+call, the second, which compiles, the calls after it, and by how much the process grew
+(`python -m tests.benchmarks.large`). Many classes are computed 32 at a time.
+
+| what | forward, s | first call, s | second, s | then, s | memory, MB |
+| --- | --- | --- | --- | --- | --- |
+| Grad-CAM for 10 classes, MobileNetV2 | 0.02 | 0.46 | 1.06 | 0.02 | 47 |
+| Grad-CAM for 100 classes | 0.01 | 2.14 | 0.61 | 0.09 | 86 |
+| Grad-CAM for all 1,000 classes | 0.01 | 2.94 | 1.24 | 0.75 | 272 |
+| saliency for 100 classes | 0.01 | 7.07 | 0.72 | 0.71 | 293 |
+| Grad-CAM at all 155 convolutions of ResNet152 | 0.08 | 1.61 | 5.26 | 0.21 | 601 |
+| Grad-CAM of a volume of 128 x 128 x 128, three Conv3D | 0.02 | 0.41 | 0.10 | 0.03 | 181 |
+| saliency of that volume | 0.02 | 0.54 | 0.09 | 0.09 | 146 |
+| Grad-CAM of ViT-B/16 at 384 x 384 | 0.30 | 3.54 | 1.18 | 0.33 | 500 |
+| saliency of ViT-B/16 at 384 x 384 | 0.30 | 2.95 | 0.75 | 0.73 | 666 |
 
 At most 128 functions are kept compiled in a process, those used last, each of about 1 MB, of large
 networks some MB. A question (method, layer, own target, shape) that was let go of is compiled again
@@ -69,6 +86,22 @@ Grad-CAM of ResNet50 by other packages, each in a process of its own beside the 
 same network; of those for PyTorch, torchvision's network, run as it is, without compiling:
 
 {peers}
+Methods that hide parts of a picture, MobileNetV2 and one picture, on the same windows or parts and
+with as many of them, 32 at a time, all in one process, on the machine above; a ratio is of a
+package's time to tfcam's in the same round (`python -m tests.benchmarks.peers_hiding`):
+
+| method | package | seconds | ratio to tfcam's [quartiles] |
+| --- | --- | --- | --- |
+| `occlusion` | tfcam | 0.94 | 1.00 [1.00, 1.00] |
+| `occlusion` | xplique 2.0.2 | 1.39 | 1.45 [1.12, 1.48] |
+| `rise` | tfcam | 1.36 | 1.00 [1.00, 1.00] |
+| `rise` | xplique 2.0.2 | 1.39 | 1.03 [1.02, 1.83] |
+| `kernel_shap` | tfcam | 1.36 | 1.00 [1.00, 1.00] |
+| `kernel_shap` | xplique 2.0.2 | 1.43 | 1.02 [1.00, 1.86] |
+| `kernel_shap` | shap 0.51.0 | 2.39 | 1.75 [1.68, 1.75] |
+| `lime` | tfcam | 1.35 | 1.00 [1.00, 1.00] |
+| `lime` | xplique 2.0.2 | 2.55 | 1.88 [1.72, 1.88] |
+| `lime` | lime 0.2.0.1 | 1.81 | 1.34 [1.32, 1.36] |
 """
 
 

@@ -36,6 +36,8 @@ def masked_scores(
 ) -> tf.Tensor:
     """Score the images behind masks: x m + hidden (1 - m). Masks are made when they are used.
 
+    Computed as x + (hidden - x) (1 - m), which goes over the many pixels twice, not four times.
+
     Args:
         network: The network, with its images (B, *sides, C).
         count: Number of masks n; a scalar int32 where it may change.
@@ -49,6 +51,7 @@ def masked_scores(
     """
     images, of_text = network.images, not network.images.dtype.is_floating
     hidden = hidden_words(fill, network) if of_text else hidden_by(fill, images)
+    change = hidden if of_text else hidden - images
 
     def scores(indices: tf.Tensor) -> tf.Tensor:
         if of_text:
@@ -56,8 +59,7 @@ def masked_scores(
             return network.scores(by_rows(seen), probability)
         masks = tf.cast(keep(indices), images.dtype)
         masks = masks if masks.shape.rank > images.shape.rank else masks[..., tf.newaxis]
-        seen = images * masks + hidden * (1 - masks)
-        return network.scores(by_rows(seen), probability)
+        return network.scores(by_rows(images + change * (1 - masks)), probability)
 
     return in_chunks(count, network.groups, scores)
 
