@@ -106,7 +106,7 @@ def test_methods_are_compared_on_volumes(tmp_path):
     assert mean["deletion", "grad_cam"] < mean["deletion", "random_map"]
     page = result.to_html(tmp_path / "page.html").read_text()
     assert "data:image/jpeg" in page
-    assert "4 volumes" in repr(result)
+    assert "4 videos" in repr(result)
     again = tfcam.evaluate(by_hand(), examples(), **asked, to=tmp_path)
     np.testing.assert_array_equal(again.table["value"], result.table["value"])
 
@@ -152,7 +152,7 @@ def test_videos_of_several_lengths_and_whole_segmentations():
     rows = result.evaluation.table.query("image == '000003' and method == 'grad_cam'")
     found = rows[rows["metric"].str.startswith("deletion")]["value"].iloc[0]
     assert found == pytest.approx(float(wanted), abs=1e-5)
-    assert "4 volumes" in result.sentence
+    assert "4 videos" in result.sentence
 
     start = keras.Input((*SIDES, 2))
     x = layers.Conv3D(3, 1, activation="relu", name="seen")(start)
