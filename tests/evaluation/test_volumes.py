@@ -106,7 +106,7 @@ def test_methods_are_compared_on_volumes(tmp_path):
     assert mean["deletion", "grad_cam"] < mean["deletion", "random_map"]
     page = result.to_html(tmp_path / "page.html").read_text()
     assert "data:image/jpeg" in page
-    assert "4 videos" in repr(result)
+    assert "4 volumes" in repr(result)
     again = tfcam.evaluate(by_hand(), examples(), **asked, to=tmp_path)
     np.testing.assert_array_equal(again.table["value"], result.table["value"])
 
