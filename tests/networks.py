@@ -37,6 +37,17 @@ def hand_set() -> keras.Model:
     return model
 
 
+class Code(layers.Layer):
+    """Code of one's own."""
+
+    def __init__(self, function: Callable[[tf.Tensor], tf.Tensor], **options: object) -> None:
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.function(x)
+
+
 @keras.saving.register_keras_serializable("tfcam_tests")
 class PrefixTokens(layers.Layer):
     """Learned tokens in front of the others: class, distillation, registers."""

@@ -150,18 +150,15 @@ def _measured(metric: str, at_once: int | None, model: Any, network: str, images
     return lambda: getattr(metrics, metric)(probe, heatmaps)
 
 
-def _hiding(method: str, model: Any, network: str, images: np.ndarray) -> Call:
-    return _explainer(model, network, images, method=method, layer=None, **HIDING[method][0])
+def _of_pixels(method: str, model: Any, network: str, images: np.ndarray) -> Call:
+    options, _ = HIDING.get(method, ({}, 0))
+    return _explainer(model, network, images, method=method, layer=None, **options)
 
 
 def _forwards_of_hidden(variants: int, model: Any, network: str, images: np.ndarray) -> Call:
     """The forward passes of so many variants of a picture, in full batches, and of itself."""
     many, itself = (forward(model, pictures(network, count)) for count in (AT_ONCE, 1))
     return lambda: [itself(), *(many() for _ in range(-(-variants // AT_ONCE)))]
-
-
-def _relevance(method: str, model: Any, network: str, images: np.ndarray) -> Call:
-    return _explainer(model, network, images, method=method, layer=None)
 
 
 def _forwards(variants: int, model: Any, network: str, images: np.ndarray) -> Call:
@@ -187,10 +184,9 @@ SPECIAL: dict[str, Callable[[Any, str, np.ndarray], Call]] = {
     **{name: functools.partial(_measured, name, MEASURED_AT_ONCE) for name in VARIANTS},
     **{f"forwards of {name}": functools.partial(_forwards, n) for name, n in VARIANTS.items()},
     **{name: functools.partial(_measured, name, None) for name in ("average_drop", "removal")},
-    **{name: functools.partial(_hiding, name) for name in HIDING},
+    **{name: functools.partial(_of_pixels, name) for name in (*HIDING, "lrp", "deep_lift")},
     **{
         f"forwards of {name}": functools.partial(_forwards_of_hidden, count)
         for name, (_, count) in HIDING.items()
     },
-    **{name: functools.partial(_relevance, name) for name in ("lrp", "deep_lift")},
 }

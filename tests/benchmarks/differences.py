@@ -67,10 +67,10 @@ def own(model: Any, image: np.ndarray, method: str, **options: Any) -> np.ndarra
     return tfcam.explain(model, image, target=TARGET, method=method, preprocess=None, **options).raw
 
 
-def parts() -> np.ndarray:
-    """The number of the part that each pixel is of: (H, W), 9 of them."""
-    rows = np.arange(SIDE) * CELLS // SIDE
-    return rows[:, np.newaxis] * CELLS + rows
+def parts(side: int = SIDE, cells: int = CELLS) -> np.ndarray:
+    """The number of the part that each pixel is of: (side, side), ``cells`` in each row."""
+    rows = np.arange(side) * cells // side
+    return rows[:, np.newaxis] * cells + rows
 
 
 def of_torch(model: Any, image: np.ndarray, python: str) -> Iterator[Pair]:

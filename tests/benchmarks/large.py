@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcam
+from tests.benchmarks.memory import status
 from tests.benchmarks.networks import build
 from tests.benchmarks.timing import timed
 
@@ -79,21 +80,16 @@ def measure(what: str) -> str:
     forward = tf.function(lambda x: work.model(x, training=False))
     batch = tf.constant(values[np.newaxis])
     passes = [timed(lambda: forward(batch)[0].numpy()) for _ in range(7)]
-    before = _held("VmRSS")
+    before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
     calls = [
         timed(lambda: tfcam.explain(work.model, values, preprocess=None, **work.asked))
         for _ in range(7)
     ]
+    grown = status("VmHWM") - before
     times = statistics.median(passes[2:]), *calls[:2], statistics.median(calls[2:])
-    cells = [what, *(f"{seconds:.2f}" for seconds in times), f"{_held('VmHWM') - before:.0f}"]
+    cells = [what, *(f"{seconds:.2f}" for seconds in times), f"{grown / 1024:.0f}"]
     return f"| {' | '.join(cells)} |"
-
-
-def _held(key: str) -> float:
-    """Memory of this process in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(key))) / 1024
 
 
 def main() -> None:

@@ -25,13 +25,14 @@ def peak(network: str, name: str, batch: int) -> dict[str, int]:
     model, images = build(network), pictures(network, batch)
     call = contestant(name, model, network, images)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
-    before = _status("VmRSS")
+    before = status("VmRSS")
     for _ in range(CALLS):
         call()
-    return {"peak": _status("VmHWM"), "above": _status("VmHWM") - before}
+    return {"peak": status("VmHWM"), "above": status("VmHWM") - before}
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
+    """Memory of this process in KiB, as Linux calls it: VmRSS is held now, VmHWM the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(key)))
 

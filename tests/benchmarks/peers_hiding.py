@@ -19,17 +19,12 @@ import numpy as np
 import tensorflow as tf
 
 from tests.benchmarks.contestants import AT_ONCE, HIDING, contestant
+from tests.benchmarks.differences import parts
 from tests.benchmarks.networks import build, pictures
 from tests.benchmarks.timing import interleaved, ratio
 
 NETWORK, SIDE, CELLS, TARGET, ROUNDS = "mobilenet_v2", 224, 7, 7, 5
 Call = Callable[[], object]
-
-
-def parts() -> np.ndarray:
-    """(H, W): the number of each pixel's cell."""
-    numbers = np.arange(CELLS * CELLS, dtype=np.int32).reshape(CELLS, CELLS)
-    return np.kron(numbers, np.ones((SIDE // CELLS,) * 2, np.int32))
 
 
 def of_xplique(model: Any, images: np.ndarray) -> dict[str, Call]:
@@ -38,7 +33,7 @@ def of_xplique(model: Any, images: np.ndarray) -> dict[str, Call]:
 
     wanted = np.eye(1000, dtype=np.float32)[[TARGET]]
     shared: dict[str, Any] = {
-        "map_to_interpret_space": lambda _: tf.constant(parts(), tf.int32),
+        "map_to_interpret_space": lambda _: tf.constant(parts(SIDE, CELLS), tf.int32),
         "ref_value": np.zeros(3, np.float32),
     }
     options: dict[str, dict[str, Any]] = {
@@ -60,7 +55,7 @@ def of_shap(model: Any, images: np.ndarray) -> dict[str, Call]:
     """KernelExplainer of the cells, its choices hidden by 0."""
     import shap
 
-    numbers, ask = parts(), asked(model)
+    numbers, ask = parts(SIDE, CELLS), asked(model)
 
     def scores(chosen: np.ndarray) -> np.ndarray:
         return ask(chosen[:, numbers][..., np.newaxis] * images[0])[:, TARGET]
@@ -86,7 +81,7 @@ def of_lime(model: Any, images: np.ndarray) -> dict[str, Call]:
             num_features=CELLS**2,
             num_samples=HIDING["lime"][1],
             batch_size=AT_ONCE,
-            segmentation_fn=lambda _: parts(),
+            segmentation_fn=lambda _: parts(SIDE, CELLS),
         )
 
     return {"lime": call}

@@ -8,23 +8,13 @@ from keras import layers, ops
 
 import tfcam
 from tests import networks
+from tests.networks import Code
 from tfcam.model.graph import graph_of
 from tfcam.model.placement import Axis, Placement
 
 HEIGHT, WIDTH = 48, 64
 # Rows and columns of one bright square, of uneven distance to all sides.
 SQUARE = (slice(20, 24), slice(36, 40))
-
-
-class Code(layers.Layer):
-    """Code of one's own."""
-
-    def __init__(self, function, **options):
-        super().__init__(**options)
-        self.function = function
-
-    def call(self, x):
-        return self.function(x)
 
 
 class Sampler(layers.Layer):

@@ -7,21 +7,11 @@ import tensorflow as tf
 from keras import layers, ops
 
 import tfcam
+from tests.networks import Code
 
 FRAMES, SIDE = 8, 24
 # One bright block: its frames, rows and columns.
 BLOCK = (slice(4, 6), slice(6, 10), slice(14, 18))
-
-
-class Code(layers.Layer):
-    """Code of one's own."""
-
-    def __init__(self, function, **options):
-        super().__init__(**options)
-        self.function = function
-
-    def call(self, x):
-        return self.function(x)
 
 
 def frames(function):

@@ -20,7 +20,7 @@ from tfcam.engine.picture_options import WINDOW
 from tfcam.engine.store_options import KEY
 from tfcam.images.window import Limits
 from tfcam.utils.extras import import_gradio
-from tfcam.utils.files import check_target, storable, write_whole
+from tfcam.utils.files import check_target, utf8, write_whole
 from tfcam.utils.foreign_models import is_sealed, sealed_reader
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def ratings(
     for sentence in sentences(table):
         say(sentence)
     if html is not None:
-        write_whole(html, storable(ratings_page(table)).encode())
+        write_whole(html, utf8(ratings_page(table)))
         say_line(f"wrote {html}")
     say(strengths(table).to_string(index=False, float_format="{:.2f}".format))
 

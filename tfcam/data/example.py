@@ -10,6 +10,7 @@ import numpy as np
 
 # The units of sources of videos and of volumes.
 VIDEOS, VOLUMES = "videos", "volumes"
+OF_VOLUMES = (VIDEOS, VOLUMES)
 
 # Read by ``tfcam.targets.labels.read_label``, which knows how many classes the model has.
 Label = int | str | float | np.ndarray | None

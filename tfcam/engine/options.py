@@ -21,12 +21,7 @@ from typing import Literal, get_args
 from tfcam.engine.option import Option, count, flag
 from tfcam.maps.scaling import Fusion
 from tfcam.preprocessing.names import check_preprocess
-from tfcam.utils.validation import (
-    check_choice,
-    check_grid,
-    check_output,
-    check_progress,
-)
+from tfcam.utils.validation import check_choice, check_grid, check_output, check_progress
 
 Score = Literal["logit", "probability"]
 

@@ -23,7 +23,7 @@ from tfcam.evaluation.report import named, panels_of, render
 from tfcam.evaluation.statistics import compare_pairs
 from tfcam.figures.charts import draw_means
 from tfcam.metrics.measure import ANY, UNIT
-from tfcam.utils.files import storable, write_whole
+from tfcam.utils.files import utf8, write_whole
 from tfcam.utils.terminal_text import printable_lines
 
 _KEYS = ["method", "layer"]
@@ -117,7 +117,7 @@ class Evaluation:
             settings=self.settings,
             pictures=self.pictures,
         )
-        write_whole(Path(path), storable(text).encode())
+        write_whole(Path(path), utf8(text))
         return Path(path)
 
     def plot(self, metrics: Sequence[str] | None = None) -> Figure:

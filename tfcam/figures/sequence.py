@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tfcam.figures.page import page
-from tfcam.utils.files import storable
+from tfcam.utils.files import utf8
 
 # Nothing moves by itself: only who presses Play sees it move, and the slider is one of the browser.
 _SLIDER = """<p><label for="place">Shown:</label> <output id="name" for="place"></output></p>
@@ -132,7 +132,7 @@ def write_slider(
             for name, values in (("pictures", pictures), ("names", names), ("words", words))
         },
     )
-    return storable(page(title, body)).encode()
+    return utf8(page(title, body))
 
 
 def _script(values: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from tfcam.findings import Finding
 from tfcam.pages.looking import NO_MAP, Answer, Look, Subject, full_report, requests
 from tfcam.results.explanation import Explanation, draw_map
 from tfcam.results.sheets import shrink
-from tfcam.utils.files import storable
+from tfcam.utils.files import utf8
 
 # How a map lies over its picture, and what Comparison.save is told for it.
 FORMS: dict[str, dict[str, Any]] = {
@@ -188,7 +188,7 @@ def _archive(stem: str, look: Look, style: Style) -> Download:
 
 def _report(stem: str, look: Look, style: Style) -> Download:
     page = full_report(look).to_html()
-    return Download(f"{stem}_report.html", "text/html", storable(page).encode())
+    return Download(f"{stem}_report.html", "text/html", utf8(page))
 
 
 _DOWNLOADS: dict[str, Callable[[str, Look, Style], Download]] = {

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tfcam.figures.page import page
 from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
-from tfcam.utils.files import check_target, storable, write_whole
+from tfcam.utils.files import check_target, utf8, write_whole
 from tfcam.utils.terminal_text import printable_lines
 
 _WHY = (
@@ -92,7 +92,7 @@ class Report:
             FileNotFoundError: If its folder does not exist.
         """
         path = check_target(path, "A report", (".html",))
-        write_whole(path, storable(self.to_html()).encode())
+        write_whole(path, utf8(self.to_html()))
         return path
 
     @property

@@ -19,7 +19,7 @@ from tfcam.figures.overlays import embed_png, overlay
 from tfcam.figures.page import page
 from tfcam.figures.rendering import new_figure, render
 from tfcam.utils.archive import Archived, Form, in_unit_range, save_archive
-from tfcam.utils.files import check_target, storable, write_whole
+from tfcam.utils.files import check_target, utf8, write_whole
 from tfcam.utils.terminal_text import printable_lines
 
 _SIZE = (7, 3)
@@ -217,5 +217,5 @@ class Verification(Archived):
             save_archive(path, self)
         else:
             page = path.suffix == ".html"
-            write_whole(path, storable(self.to_html()).encode() if page else self._png())
+            write_whole(path, utf8(self.to_html()) if page else self._png())
         return path

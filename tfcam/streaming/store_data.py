@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tfcam.data.example import VIDEOS, VOLUMES, Example, Skipped, Source, kind_of_unit
+from tfcam.data.example import OF_VOLUMES, Example, Skipped, Source, kind_of_unit
 from tfcam.data.marks import mark_at
 from tfcam.data.sources import open_data
 from tfcam.data.volumes import VolumeForm
@@ -35,7 +35,7 @@ class StoreData:
         self._kind = kind_of_unit(unit)
         self.of_texts = self._kind == "text"
         self.volumes: VolumeForm | None = None
-        if unit in (VIDEOS, VOLUMES):
+        if unit in OF_VOLUMES:
             self.volumes = VolumeForm.of_described(settings["volume"])
         self._reader: tuple[int, Iterator[Example | Skipped]] | None = None
         source = None if data is None else self._source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-from tfcam.data.example import VIDEOS, VOLUMES
+from tfcam.data.example import OF_VOLUMES
 from tfcam.images.window import check_window
 from tfcam.maps.scaling import Shown
 from tfcam.utils.validation import shown
@@ -41,7 +41,7 @@ def check_settings(settings: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, value in (settings["place"] or {}).items():
         if name not in _PLACE or not isinstance(value, str | None):
             raise ValueError(f"{str(file)!r} names no place of pictures: {name} is {shown(value)}.")
-    if settings.get("unit") in (VIDEOS, VOLUMES) and not _is_form(settings.get("volume")):
+    if settings.get("unit") in OF_VOLUMES and not _is_form(settings.get("volume")):
         raise ValueError(
             f"{str(file)!r} does not say which videos or volumes it is of: volume is "
             f"{shown(settings.get('volume'))}."

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcam.data.example import VIDEOS, VOLUMES, Source
+from tfcam.data.example import OF_VOLUMES, Source
 from tfcam.data.marks import check_same, marks
 from tfcam.engine.runner import Compiled, Frozen, Replicated
 from tfcam.explainer.explainer import Explainer
@@ -83,7 +83,7 @@ def prepare_work(
     freeze = options["freeze"] and replicas == 1 and not isinstance(model, BlackBox)
     options = options | {"freeze": freeze, "preprocess": preprocess}
     pipeline = Explainer(model, **options).pipeline
-    of_volumes = source.unit in (VIDEOS, VOLUMES)
+    of_volumes = source.unit in OF_VOLUMES
     of_text = source.unit is not None and not of_volumes
     if not of_text:
         pipeline.opened.graph.check_one_image("stream", volumes=True)
@@ -111,8 +111,7 @@ def prepare_work(
             "A store holds one map of each picture, as the layer has it; got "
             f"{len(pipeline.engine.layers)} layers. Run stream once for each."
         )
-    kinds = {None: ShardExplainer, VIDEOS: VolumeExplainer, VOLUMES: VolumeExplainer}
-    explains = kinds.get(source.unit, TextExplainer)
+    explains = TextExplainer if of_text else VolumeExplainer if of_volumes else ShardExplainer
     explainer = explains(pipeline, source, target, options["batch_size"], shard_size, verify)
     request = pipeline.engine.requests[0]
     digest = partial(

@@ -54,7 +54,12 @@ def storable(value: Any) -> Any:
         >>> storable("a\\ud800b"), storable(3)
         ('a?b', 3)
     """
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    return utf8(value).decode("utf-8") if isinstance(value, str) else value
+
+
+def utf8(text: str) -> bytes:
+    """A text as a file holds it; half of a letter is a question mark."""
+    return text.encode("utf-8", "replace")
 
 
 def read_lines(path: Path) -> list[str]:
