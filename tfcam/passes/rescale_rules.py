@@ -79,8 +79,8 @@ class Rescaling:
     """The rule of a batch: a ``StepRule``.
 
     Args:
-        images: B, how many images there are.
-        starts: How many starts come behind them: B, or 1 that all are held against.
+        images: B, the number of images.
+        starts: The number of starts behind them: B, or 1 that all are held against.
     """
 
     images: int
