@@ -97,11 +97,11 @@ def test_stream_of_pictures_of_several_sizes(model, method, tmp_path):
 
 @pytest.mark.slow
 def test_a_stream_that_was_stopped_goes_on(model, tmp_path):
-    asked = {**ASKED, "target": "label", "shard_size": 1}
+    asked = {**ASKED, "target": "label", "shard_size": 2}
     pairs = [(each, n % 3) for n, each in enumerate(PICTURES)]
     whole = tfcam.stream(model, pairs, to=tmp_path / "whole", **asked)
     tfcam.stream(model, pairs, to=tmp_path / "again", **asked)
-    for gone in ("maps-00001.parquet", "maps-00003.parquet", "done.json"):
+    for gone in ("maps-00000.parquet", "maps-00002.parquet", "done.json"):
         (tmp_path / "again" / gone).unlink()
     again = tfcam.stream(model, pairs, to=tmp_path / "again", **{**asked, "tile": list(TILE)})
     assert again.finished
@@ -145,7 +145,7 @@ def test_diagnose(model):
 
 
 def test_evaluate(model):
-    chosen = {"methods": ["grad_cam", "saliency"], "layer": ["cells", "mixed"]}
+    chosen = {"methods": ["grad_cam", "integrated_gradients"], "layer": ["cells", "mixed"]}
     asked = {"target": "label", "metrics": ["energy"], "baselines": (), **chosen, **ASKED}
     result = tfcam.evaluate(model, EXAMPLES[:2], **asked)
     assert result.settings["tile"] == [*TILE]
