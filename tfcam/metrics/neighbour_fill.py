@@ -125,7 +125,7 @@ class _Grid:
     Args:
         unknown: (H, W) float32, 0 or 1.
         channels: The number of fields that are solved for at a time.
-        level: How many grids are finer.
+        level: The number of finer grids.
     """
 
     def __init__(self, unknown: np.ndarray, channels: int, level: int = 0) -> None:
