@@ -12,8 +12,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tfcam.evaluation.intervals import bootstrap_intervals, mean_interval, share_difference_interval
+from tfcam.evaluation.intervals import (
+    bootstrap_intervals,
+    is_nearly_share,
+    mean_interval,
+    share_difference_interval,
+)
 from tfcam.evaluation.ranking import rank_candidates
+from tfcam.metrics.measure import ANY
+from tfcam.metrics.registry import METRICS
 
 
 def _populations() -> dict[str, np.ndarray]:
@@ -37,10 +44,21 @@ def _populations() -> dict[str, np.ndarray]:
 POPULATIONS = _populations()
 
 
-def covered(population: np.ndarray, count: int, trials: int, resamples: int = 2000) -> float:
+def covered(
+    population: np.ndarray,
+    count: int,
+    trials: int,
+    resamples: int = 2000,
+    within: tuple[float, float] = ANY,
+) -> float:
     """Find how often the interval of a sample's mean holds the population's."""
     drawn = np.random.default_rng(count).choice(population, (count, trials))
     found = bootstrap_intervals(drawn, 0, resamples)
+    if within != ANY:  # else that of each would be drawn anew
+        pairs = zip(found, drawn.T, strict=True)
+        found = [
+            mean_interval(v, within=within) if is_nearly_share(v, within) else i for i, v in pairs
+        ]
     return _share_held(found, population.mean())
 
 
@@ -126,7 +144,10 @@ def main() -> None:
     print("Coverage for n =", *counts)
     for name, values in populations.items():
         if not np.isin(values, (-1, 0, 1)).all():
-            found = (f"{covered(values, count, options.trials):.3f}" for count in counts)
+            known = METRICS.get(name.partition(" of ")[0])
+            within = known.within if known else ANY
+            every = (covered(values, n, options.trials, within=within) for n in counts)
+            found = (f"{each:.3f}" for each in every)
             print(*found, f"{name} (skewness {stats.skew(values):.1f})", flush=True)
     for share in (0.05, 0.1, 0.3, 0.5, 0.9):
         print(*(f"{covered_share(share, count):.3f}" for count in counts), f"a share of {share}")

@@ -469,6 +469,9 @@ MAPS_OF = {
     ),
     "nearly_black": dark,
     "class_agnostic": lambda: shape(tfcam.demo_model(), method="eigen_cam"),
+    "incomplete": lambda: shape(
+        tfcam.demo_model(), method="integrated_gradients", steps=1, target="circle"
+    ),
     "noisy_map": lambda: shape(tfcam.demo_model(), method="rise", masks=40),
     "unsupported": lambda: shape(tfcam.demo_model(), target="arrow", verify=True),
     "probability_explained": lambda: shape(unseen()),

@@ -49,6 +49,7 @@ FACTS = {
     "all": ["a/last", "b/last"],
     "error": 0.75,
     "fidelity": 0.25,
+    "share": 0.031,
     "p_value": 0.36,
     "verdict": "not supported",
 }
@@ -64,6 +65,7 @@ def test_a_message_is_one_line_with_all_its_facts(code):
     assert str(found) == f"{code}: {found.message}"
     assert re.fullmatch(r"[A-Z][^\n]{20,220}\.", found.message)
     shown = {"probability": "0.999960", "least": " 0 ", "most": " 255:", "size": "5.0e-10"}
+    shown |= {"share": "3.1%"}
     assert all(shown.get(name, str(FACTS[name])) in found.message for name in asked)
     if asked:
         with pytest.raises(KeyError):

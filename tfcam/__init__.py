@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfcam.evaluation.recommend import Recommendation, recommend
     from tfcam.evaluation.result import Evaluation
     from tfcam.explainer.compare import compare
-    from tfcam.explainer.diagnose import Diagnosis, diagnose
+    from tfcam.explainer.diagnose import diagnose
     from tfcam.explainer.explainer import Explainer
     from tfcam.feature_visualization import objectives, parametrisations, recipes, transforms
     from tfcam.feature_visualization.dream import dream
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tfcam.representations.embedding import Embedding, embed
     from tfcam.representations.features import Features, features
     from tfcam.results.comparison import Comparison
+    from tfcam.results.diagnosis import Diagnosis
     from tfcam.results.explanation import Explanation
     from tfcam.results.explanations import Explanations
     from tfcam.results.verification import Verification
@@ -97,7 +98,7 @@ _HOMES = {
     "BlackBox": "model.black_box",
     "Box": "targets",
     "Comparison": "results.comparison",
-    "Diagnosis": "explainer.diagnose",
+    "Diagnosis": "results.diagnosis",
     "Difference": "targets",
     "Dream": "feature_visualization.result",
     "Embedding": "representations.embedding",

@@ -200,6 +200,16 @@ FINDINGS = {
         "parts of the picture.",
         "Ask for more `masks` or `samples`, or for fewer `cells` or `segments`.",
     ),
+    "incomplete": Known(
+        "The values of {method} miss what they should sum to by {error:.3g}, {share:.1%} of their "
+        "sum without signs, and what is missing may belong anywhere on the map. Ask for more "
+        "steps, or take another method.",
+        "Values should sum to the score's rise from the baseline: integrated gradients add up "
+        "steps, of which there are too few, and DeepLIFT goes wrong where a model puts another "
+        "axis ahead of the batch.",
+        "Ask `integrated_gradients` for more `steps`; where `deep_lift` says so, take "
+        "`integrated_gradients`.",
+    ),
     "not_additive": Known(
         "A sum over the parts of the picture explains {fidelity:.2f} of how the score changes "
         "when parts are hidden: the weights of {method} say little of it. Take other segments.",

@@ -41,9 +41,11 @@ What was tried where it is not met:
 - Memory above what was held before: batches of 16 and more are compiled at once, as an eager pass
   keeps what every layer gives. What is left is a copy of the batch, the pictures to show and the
   heatmaps.
-- ROAD: each of its 18 pictures is filled in by a linear system, which multigrid solves in some 15
+- ROAD: each of its 18 pictures is filled in by a linear system, which multigrid solves in some 12
   cycles of NumPy and OpenCV, on all cores; MobileNetV2 itself takes less. Compiled by XLA the same
-  cycles took twice as long, and fewer cycles miss the promised 1e-5 in large holes.
+  cycles took twice as long. Separable filters, arrays that are kept, a second step of smoothing and
+  heavier corrections gained nothing; coarse grids that follow a hole's border more closely need
+  fewer cycles, but fail where what is removed is scattered.
 - DeepLIFT of a batch: the baseline goes through the network beside each picture.
 - Freezing, and insertion and deletion, which freeze: what folding batch normalisation saves differs
   between processors; on an Intel Xeon it was 0.64 to 0.78.

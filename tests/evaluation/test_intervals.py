@@ -37,6 +37,28 @@ def test_the_interval_holds_the_mean_as_often_as_it_says(name, count):
     assert 0.92 <= covered(POPULATIONS[name], count, trials=400, resamples=400) <= 0.985
 
 
+@pytest.mark.parametrize("count", [10, 20])
+def test_values_that_crowd_at_an_end_are_nearly_a_share(count):
+    """As the average drop of fine-grained maps: nearly all near 1, a few anywhere below."""
+    rng = np.random.default_rng(2)
+    values = 1 - rng.exponential(0.002, 238)
+    values[:12] = rng.uniform(0, 0.98, 12)
+    assert covered(values, count, trials=400, resamples=400) < 0.75  # of what a sample tells
+    assert covered(values, count, trials=400, resamples=400, within=(0.0, 1.0)) > 0.93
+
+
+def test_the_interval_of_nearly_a_share_is_wilsons():
+    values = [0.5, *np.linspace(0.981, 1, 9)]
+    wilson = share_interval(np.mean(values), 10)
+    assert mean_interval(values, within=(0.0, 1.0)) == pytest.approx(wilson)
+    _, low, high = mean_interval(3 - 2 * np.array(values), within=(1.0, 3.0))
+    assert (low, high) == pytest.approx((3 - 2 * wilson.high, 3 - 2 * wilson.low))
+    for fewer in ([*values[:-1], 0.979], [*values, 0.5], [*values[:-1], 1.01]):
+        # More than a tenth elsewhere, or beyond the range.
+        wilson = share_interval(np.mean(fewer), len(fewer))
+        assert mean_interval(fewer, within=(0.0, 1.0)).high != pytest.approx(wilson.high)
+
+
 @pytest.mark.parametrize("count", [10, 20, 50])
 def test_the_interval_of_a_share_holds_it_as_often_as_it_says(count):
     assert 0.94 <= covered_shares(count, trials=4000) <= 0.96

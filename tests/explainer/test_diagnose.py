@@ -13,8 +13,8 @@ import tfcam
 from tests import networks
 from tests.test_findings import IMAGE, RAW, chain, half, network, spanning
 from tfcam.cli.commands import app
-from tfcam.explainer.diagnose import Diagnosis
 from tfcam.findings import FINDINGS, Finding
+from tfcam.results.diagnosis import Diagnosis
 from tfcam.targets.classes import Top
 
 

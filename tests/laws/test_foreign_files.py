@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tfcam
@@ -209,3 +211,15 @@ def test_a_pipe_in_a_store_is_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / "a.npz")
     with pytest.raises(ValueError, match="a.npz' holds no explanation"):
         tfcam.Explanation.load(tmp_path / "a.npz")
+
+
+def test_rows_of_a_store_that_no_picture_has_are_told(tmp_path):
+    tfcam.stream(tfcam.demo_model(), [draw_scene(1).image], to=tmp_path, progress=False)
+    (file,) = tmp_path.glob("maps-*")
+    table = pq.read_table(file)
+    for name, value in (("height", 0), ("width", 2**30), ("shape", [1, 2])):
+        column = pa.array([value], table.schema.field(name).type)
+        at = table.schema.get_field_index(name)
+        pq.write_table(table.set_column(at, table.schema.field(name), column), file)
+        with pytest.raises(ValueError, match=r"damaged: \d+ values of shape .*, of a picture of"):
+            tfcam.open_store(tmp_path)[0]

@@ -16,6 +16,7 @@ from tests.methods.test_relevance import Gated, Looped, network
 from tests.replicas import lrp
 from tests.tolerances import ROUNDED, relative
 from tfcam.methods import Composite
+from tfcam.passes.relevance_rules import RelevanceRules
 
 SMALL = 1e-9
 
@@ -377,3 +378,16 @@ def test_a_function_of_two_convolutions_is_not_one_of_them():
     assert found == pytest.approx((8, -4), abs=1e-4)
     with pytest.raises(ValueError, match="must have the LRP rule that is asked for"):
         by_hand(of_one_function(2), 1, 2, composite="epsilon_plus")
+
+
+def test_what_scales_and_shifts_channels_that_come_first_is_merged():
+    """TensorFlow convolves so on few CPUs: only what is merged is computed."""
+    composite = Composite(convolution=lambda layer, relevance: layer.bias)
+    with tf.Graph().as_default() as graph:
+        start = tf.identity(tf.ones((1, 2, 3, 3)))
+        convolved = tf.nn.conv2d(start, tf.ones((1, 1, 2, 2)), 1, "SAME", data_format="NCHW")
+        behind = tf.reshape([2.0, -3.0], (2, 1, 1)) * convolved - tf.reshape([1.0, 5.0], (2, 1, 1))
+        rules = RelevanceRules([behind], start, composite, epsilon=1e-6, gamma=0.25)
+        (bias,) = rules(convolved.op, [start], [behind])
+    with tf.compat.v1.Session(graph=graph) as session:
+        np.testing.assert_array_equal(session.run(bias), [[[-1]], [[-5]]])

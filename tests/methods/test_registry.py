@@ -25,6 +25,9 @@ def test_needs_say_what_follows():
     for name, wanted in facts.items():
         m = METHODS[name]
         assert (m.placed, m.loops, m.needs_class, m.gates_relus, m.stands_alone) == wanted, name
+    whole = {"full_grad", "occlusion", "rise", "lime", "kernel_shap"}
+    whole |= {"attention_rollout", "generic_attention"}
+    assert {name for name, m in METHODS.items() if not m.combines} == whole  # no channels
 
 
 def test_a_method_that_stands_on_another_needs_what_that_needs():

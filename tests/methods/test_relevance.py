@@ -96,6 +96,18 @@ def test_of_a_linear_network():
     assert relative(found, x * slope) < ROUNDED
 
 
+@pytest.mark.parametrize("method", ["deep_lift", "lrp"])
+def test_a_target_may_be_of_one_output_of_two(method):
+    inputs = keras.Input((1, 1, 2))
+    one, other = (layers.Dense(1, use_bias=False) for _ in range(2))
+    outputs = {"one": one(layers.Flatten()(inputs)), "other": other(layers.Flatten()(inputs))}
+    model = keras.Model(inputs, outputs)
+    one.set_weights([np.float32([[2], [-1]])])
+    x, target = np.float32([[[[3, 4]]]]), lambda outputs: outputs["one"][:, 0]
+    (result,) = tfcam.explain(model, x, target=target, method=method, preprocess=None)
+    assert result.raw.ravel() == pytest.approx([6, -4], rel=1e-4)
+
+
 def test_gradient_input_equals_the_replica():
     model, x = bent(), images()
     found = tfcam.explain(model, x, target=[0, 2], method="gradient_input")
@@ -187,13 +199,59 @@ def test_it_is_complete_on_a_transformer(prefix):
     assert_complete(model, x)
 
 
-@pytest.mark.slow
-def test_a_batch_gives_what_single_images_give():
-    model, x = network("gated"), np.random.default_rng(4).normal(0, 1, (3, 9, 9, 3)).astype("f4")
-    together = lifted(model, x, [0, 1, 2])
-    for each, image, c in zip(together, x, range(3), strict=True):
-        (alone,) = lifted(model, image[np.newaxis], c)
+class Windows(layers.Layer):
+    """Computes windows of 3 x 3, which become a batch, each for itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = [layers.Conv2D(4, 2, activation="relu"), layers.MaxPooling2D(2)]
+
+    def call(self, x):
+        count, side, channels = ops.shape(x)[0], x.shape[1] // 3, x.shape[-1]
+        x = ops.transpose(ops.reshape(x, (-1, side, 3, side, 3, channels)), (0, 1, 3, 2, 4, 5))
+        x = ops.reshape(x, (-1, 3, 3, channels))
+        for step in self.steps:
+            x = step(x)
+        return ops.reshape(x, (count, side, side, 4))
+
+
+def beside_a_row():
+    picture, row = keras.Input((9, 9, 3)), keras.Input((2,))
+    x = layers.GlobalMaxPooling2D()(layers.Conv2D(4, 3, activation="relu")(picture))
+    x = layers.Multiply()([x, layers.Dense(4)(row)])
+    x = layers.Dense(6, activation="gelu")(x)
+    return networks.seeded(keras.Model([picture, row], layers.Dense(3, activation="softmax")(x)))
+
+
+@pytest.mark.parametrize("kind", ["windows", "pooled", "gated", "slopes", "beside a row"])
+@pytest.mark.thinned(1, rest="slow")
+def test_a_batch_gives_what_single_images_give(kind):
+    """One start stands for all images, but where a row of each image's own goes with it."""
+    rng = np.random.default_rng(4)
+    x = [rng.normal(0, 1, (3, 9, 9, 3)).astype("f4")]
+    if kind == "beside a row":
+        model, x = beside_a_row(), [*x, rng.normal(0, 1, (3, 2)).astype("f4")]
+    elif kind == "windows":
+        steps = [keras.Input((9, 9, 3)), Windows(), layers.Flatten(), layers.Dense(3)]
+        model = networks.seeded(keras.Sequential(steps))
+    else:
+        model = network(kind)
+    together = lifted(model, x if len(x) > 1 else x[0], [0, 1, 2], baseline=0.3)
+    for n, each in enumerate(together):
+        own = [every[n : n + 1] for every in x]
+        (alone,) = lifted(model, own if len(own) > 1 else own[0], n, baseline=0.3)
         np.testing.assert_allclose(each.raw, alone.raw, atol=rounding(alone.raw))
+        rise = each.score - score(model, np.full_like(own[0], 0.3), n, *own[1:])
+        assert each.raw.sum(dtype=np.float64) == pytest.approx(rise, abs=1e-4)
+
+
+def score(model, image, c, *rows):
+    """Keras's own score, before a softmax."""
+    last = model.layers[-1]
+    ahead = keras.Model(model.inputs, last.input)
+    given = np.array(ahead([image, *rows]), np.float64)
+    kernel, bias = (np.array(w, np.float64) for w in last.get_weights())
+    return (given @ kernel + bias)[0, c]
 
 
 class Chosen(layers.Layer):
@@ -208,7 +266,22 @@ class Looped(layers.Layer):
         return tf.while_loop(lambda n, _: n < 3, lambda n, x: (n + 1, 1.1 * x), (0, x))[1]
 
 
-@pytest.mark.parametrize(("layer", "name"), [(Chosen, "Select"), (Looped, "While")])
+class Mixed(layers.Layer):
+    """A softmax of rows, which are put ahead of the batch."""
+
+    def call(self, x):
+        rows = ops.transpose(ops.concatenate([x, 2 * x[:, :1]], axis=1), (1, 0, 2, 3))
+        return ops.transpose(ops.softmax(rows), (1, 0, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (Chosen, "Select"),
+        (Looped, "While"),
+        (Mixed, "where the batch is not the first axis; 'Soft"),
+    ],
+)
 def test_what_has_no_rule_is_refused_by_name(layer, name):
     model = keras.Sequential(
         [keras.Input((3, 3, 3)), layer(), layers.GlobalAveragePooling2D(), layers.Dense(2)]

@@ -168,6 +168,13 @@ def test_road_removes_the_fraction_that_it_says_from_either_end():
     assert against == pytest.approx(-combined, abs=1e-6)
 
 
+def test_road_asks_for_both_orders_in_the_same_batches(probe, heatmaps, monkeypatch):
+    function, asked = probe._function, []
+    monkeypatch.setattr(probe, "_function", lambda *batch: asked.append(batch) or function(*batch))
+    road(probe, heatmaps, fractions=[0.3, 0.6])
+    assert len(asked) == 3  # 12 pictures, 4 at once
+
+
 def test_road_is_seeded_and_half_the_difference_of_its_means(probe, heatmaps):
     one, same, other = (road_morf(probe, heatmaps, seed=n).probabilities for n in (1, 1, 2))
     np.testing.assert_array_equal(one, same)

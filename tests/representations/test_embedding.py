@@ -199,3 +199,11 @@ def test_the_default_layer_is_the_asked_outputs():
             model, pictures, output=output, preprocess="unit", classes=[*"abab"], progress=False
         )
         assert made.layers == (layer,) == (tfcam.layers(model, output=output).default,)
+
+
+@pytest.mark.parametrize(("by", "shares"), [("pca", ((0.0, 0.0),)), ("tsne", ())])
+def test_pictures_that_a_layer_gives_the_same_lie_on_one_point(by, shares):
+    found = tfcam.embed(tfcam.demo_model(), PICTURES[:1] * 5, by=by, progress=False)
+    assert (found.points[0] == 0).all()
+    assert found.explained == shares
+    found.plot()

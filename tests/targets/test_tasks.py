@@ -691,3 +691,12 @@ def test_a_target_that_changes_when_it_is_asked_is_asked_each_time():
     times = target.times
     np.testing.assert_allclose(scores[1:], [scores[0] / n for n in range(2, 5)], rtol=1e-5)
     assert times == 4
+
+
+@pytest.mark.parametrize("sides", [2, 3])
+def test_classes_of_pixels_and_voxels_are_asked_for_by_segmentation(sides):
+    convolution = keras.layers.Conv2D if sides == 2 else keras.layers.Conv3D
+    model = keras.Sequential([keras.Input((4,) * sides + (1,)), convolution(2, 1)])
+    found = r"returns \(1, 4, .*classifies each pixel or voxel tfcam.Segmentation\(class\)"
+    with pytest.raises(ValueError, match=found):
+        tfcam.explain(model, np.ones((4,) * sides + (1,), "f4"), preprocess=None)

@@ -17,6 +17,7 @@ from tfcam.cli.names import (
 )
 from tfcam.cli.terminal import silence
 from tfcam.engine.option import Option
+from tfcam.engine.trust_options import check_verified
 from tfcam.images.array_files import is_array_file, read_array
 from tfcam.utils.files import check_no_input
 from tfcam.utils.foreign_models import hint_for, is_sealed
@@ -37,6 +38,7 @@ def check_typed(typed: Mapping[str, Any], options: Iterable[Option]) -> None:
     """
     for option in options:
         option.check(typed[option.name])
+    check_verified(bool(typed.get("verify")), typed.get("tile"))
     for name, check in _CHECKS.items():
         value = typed.get(name)
         for item in value if isinstance(value, list) else [value]:

@@ -127,6 +127,25 @@ class OpenedModel:
         values.insert(self.which, explained)
         return tf.nest.pack_sequence_as(self.graph.structure, values)
 
+    def split_one(self, inputs: Any, preprocess: Preprocess, door: str) -> tuple[Any, list[Any]]:
+        """Split what a user gives of one image, as ``split`` does.
+
+        Args:
+            inputs: What a user gives for the model.
+            preprocess: What may turn strings into the model's inputs.
+            door: Who asks, as in "compare takes one image".
+
+        Raises:
+            ValueError: If it is a batch.
+        """
+        explained, others = self.split(inputs, preprocess)
+        batch = split_batch(explained, self.input)
+        if batch is None:
+            return explained, others
+        if len(batch) != 1:
+            raise ValueError(f"{door} takes one image; {door} the images of a batch one by one.")
+        return batch[0], others
+
     def prepare_one(self, inputs: Any, preprocess: Preprocess, door: str) -> Prepared:
         """Prepare one image, with the model's other inputs.
 
@@ -138,14 +157,7 @@ class OpenedModel:
         Raises:
             ValueError: If it is a batch, or does not fit the model.
         """
-        explained, others = self.split(inputs, preprocess)
-        batch = split_batch(explained, self.input)
-        if batch is not None:
-            if len(batch) != 1:
-                raise ValueError(
-                    f"{door} takes one image; {door} the images of a batch one by one."
-                )
-            (explained,) = batch
+        explained, others = self.split_one(inputs, preprocess, door)
         prepared = prepare(self.graph, [explained], preprocess, self.which)
         beside = prepare_others(self.graph, others, self.which, 1, preprocess)
         return replace(prepared, others=tuple(beside))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tfcam.engine.option import flag
 from tfcam.engine.options import METHODS
@@ -25,3 +26,13 @@ METHODS_OF_REPORT = replace(
     "default grad_cam, layer_cam and integrated_gradients, of a text integrated_gradients, "
     "occlusion and gradient_input, of a black box occlusion.",
 )
+
+
+def check_verified(verify: bool, tile: Any) -> None:
+    """Refuse to verify maps of tiles: each tile has a number of its own.
+
+    Raises:
+        ValueError: If both are asked for.
+    """
+    if VERIFY.check(verify) and tile is not None:
+        raise ValueError("verify=True asks about the picture as a whole; leave tile= out.")

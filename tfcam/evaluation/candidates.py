@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -12,9 +12,12 @@ import numpy as np
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
+from tfcam.engine.runner import Compiled, Runner
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
+from tfcam.explainer.assemble import Cell, Run, explanation
 from tfcam.explainer.checks import of_members, of_places, of_probability
+from tfcam.explainer.tiling import explain_tiles, prepare_tiles, read_whole
 from tfcam.findings import Finding
 from tfcam.maps.scaling import Shown
 from tfcam.methods.registry import Request
@@ -26,7 +29,9 @@ from tfcam.methods.selection import (
 from tfcam.metrics.baselines import BASELINES
 from tfcam.metrics.checks import Heatmap, image_heatmap
 from tfcam.model.taps import Layer
+from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.sizes import keep_their_sizes
+from tfcam.results.explanation import Explanation
 from tfcam.targets.resolve import ResolvedTarget
 
 # An explainer of one's own: (pictures (H, W, 3) uint8, classes) -> a heatmap (H, W) for each.
@@ -80,6 +85,18 @@ class Pictures(NamedTuple):
     others: Sequence[np.ndarray] = ()
 
 
+class Tiling(NamedTuple):
+    """How pictures are cut into tiles.
+
+    Attributes:
+        tile: Height and width of a tile in pixels.
+        preprocess: How pixels become the model's input.
+    """
+
+    tile: tuple[int, int]
+    preprocess: Preprocess
+
+
 class Candidates:
     """Makes the maps of all candidates for a batch; one-pass methods share one pass.
 
@@ -93,11 +110,13 @@ class Candidates:
         input: Which input is explained of a model that has several.
         seed: The seed of random maps.
         target: The callable that is explained of all pictures; None where it is a class.
+        tiling: How pictures are cut into tiles; None where they are explained as a whole.
 
     Attributes:
         all: The candidates.
         described: The methods in words.
         makers: The functions and explainers that make the maps, with their options.
+        tiling: How pictures are cut into tiles.
 
     Raises:
         ValueError: If something does not fit the model, or two have the same name.
@@ -114,6 +133,7 @@ class Candidates:
         input: str | int | None,
         seed: int,
         target: ResolvedTarget | None = None,
+        tiling: Tiling | None = None,
     ) -> None:
         opened = open_model(model, input)
         _check_input(opened)
@@ -121,9 +141,11 @@ class Candidates:
             raise ValueError(f"Baselines are {', '.join(BASELINES)}; got {unknown[0]!r}.")
         names = numbered([request_name(request) for request in requests])
         self.described = [request_name(request) for request in requests]
+        self.tiling = tiling
         self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
+        make = _Pass if tiling is None else partial(_TiledPass, tiling=tiling)
         passes = [
-            _Pass(
+            make(
                 opened,
                 [requests[number] for number in group],
                 [names[number] for number in group],
@@ -176,14 +198,13 @@ class _Pass:
         layers: Sequence[Layer],
         settings: Settings,
         target: ResolvedTarget | None,
+        runner: Runner | None = None,
     ) -> None:
         placed = any(request.method.placed for request in requests)
         several = list(layers) if len(layers) > 1 and placed else layers[0]
         self._target, targets = target, [] if target is None else [target]
         self._kind = ""  # of the explained numbers, once there are some
-        self._engine: Engine = opened.engine(
-            several, requests, settings, shared=False, targets=targets
-        )
+        self._engine: Engine = opened.engine(several, requests, settings, False, runner, targets)
         # A black box is never compiled: it is asked about the pictures that there are, once.
         self._warm = opened.graph.is_black_box
         of_any_size = keep_their_sizes(opened.graph, opened.which)
@@ -221,6 +242,61 @@ class _Pass:
             list(raw[:count])
             for request, raws in zip(self._engine.requests, computed.raws, strict=True)
             for raw in (raws if request.method.placed else raws[:1])
+        ]
+
+
+class _TiledPass(_Pass):
+    """Methods that explain pictures tile by tile; their maps are heatmaps of whole pictures."""
+
+    def __init__(
+        self,
+        opened: OpenedModel,
+        requests: Sequence[Request],
+        names: Sequence[str],
+        layers: Sequence[Layer],
+        settings: Settings,
+        target: ResolvedTarget | None,
+        tiling: Tiling,
+    ) -> None:
+        # Compiled from the start, for each number of tiles.
+        super().__init__(opened, requests, names, layers, settings, target, Compiled())
+        self._opened, self._tiling = opened, tiling
+        self._hows = [candidate.shown for candidate in self.candidates]
+        self.candidates = [replace(one, shown="positive") for one in self.candidates]
+
+    def findings(self, sides: Sequence[int]) -> list[Finding]:
+        return super().findings(self._tiling.tile)
+
+    def __call__(self, pictures: Pictures) -> list[list[np.ndarray]]:
+        pairs = zip(pictures.images, pictures.pairs, strict=True)
+        each = [self._heatmaps(image, pair) for image, pair in pairs]
+        return [*map(list, zip(*each, strict=True))]
+
+    def _heatmaps(self, image: np.ndarray, pair: np.ndarray) -> list[np.ndarray]:
+        """Make the heatmap of each candidate of a picture, NaN where its raw map is not finite."""
+        tile, preprocess = self._tiling
+        whole = read_whole(self._opened, image, preprocess)
+
+        def explain(pieces: list[np.ndarray]) -> list[list[Explanation]]:
+            ready = prepare_tiles(self._opened, pieces, preprocess, whole.as_pixels)
+            target = np.stack([pair] * len(pieces)) if self._target is None else self._target
+            answers = self._engine(ready.inputs, [target])
+            self._kind = answers[0].kind if self._target is None else "callable"
+            run = Run(self._engine, ready, [target], answers)
+            return [
+                [
+                    explanation(Cell(run, 0, number, request, place))
+                    for request, asked in enumerate(self._engine.requests)
+                    for place in range(len(self._engine.layers) if asked.method.placed else 1)
+                ]
+                for number in range(len(pieces))
+            ]
+
+        at_once = self._engine.settings.at_once
+        found = explain_tiles(explain, whole, tile, at_once, self._hows)
+        return [
+            one.heatmap if np.isfinite(one.raw).all() else np.full_like(one.heatmap, np.nan)
+            for one in found
         ]
 
 

@@ -14,14 +14,17 @@ import keras
 from tfcam.data.sources import open_data
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.options import Score
+from tfcam.engine.picture_options import TILE
 from tfcam.engine.settings import Settings
-from tfcam.evaluation.candidates import Candidates, OwnExplainer
+from tfcam.evaluation.candidates import Candidates, OwnExplainer, Tiling
 from tfcam.evaluation.question import Question
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.run import EvaluationRun
 from tfcam.evaluation.texts import evaluate_texts, texts_in
+from tfcam.explainer.tiling import check_tiles
 from tfcam.methods.selection import MethodChoice, as_request, one_pass_methods
 from tfcam.metrics.baselines import BASELINES
+from tfcam.metrics.measure import ASKING, Measure
 from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layers
@@ -52,6 +55,7 @@ def evaluate(
     output: str | int | None = None,
     grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     to: str | os.PathLike[str] | None = None,
     key: str | None = None,
     seed: int = 0,
@@ -68,6 +72,9 @@ def evaluate(
 
     Measures against boxes and masks are taken at the size of the picture; those of the whole set,
     such as MaxBoxAcc, and those that ask the model at the size of the model's input.
+
+    With ``tile=`` maps are those of tiles. What asks the model about changed pictures asks about
+    all of a picture at once, and can't measure these; nor is the ``probability`` that of tiles.
 
     Args:
         model: Any built Keras 3 model; it is left as it is. Of one with several inputs, images are
@@ -122,6 +129,9 @@ def evaluate(
         grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
             height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
         key: A name for the functions and objects of your own that make the maps. A run goes on
@@ -160,6 +170,8 @@ def evaluate(
     question = Question(
         model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
     )
+    if (tile := TILE.check(tile)) is not None:
+        check_tiles(open_model(model, input), [target])
     texts = texts_in(model, data, input, preprocess)
     if texts is not None:
         if explainers or to is not None:
@@ -168,7 +180,10 @@ def evaluate(
         return evaluate_texts(question, texts, layer=layer, seed=seed, progress=progress, **options)
     taken = open_model(model, input).input
     measures = find_metrics(metrics, sides=3 if taken.is_volume else 2)
+    if tile is not None:
+        _check_asks_nothing(measures)
     chosen = one_pass_methods() if methods is None else methods
+    window, applied = split_window(preprocess)
     candidates = Candidates(
         model,
         [as_request(method).at(layer) for method in chosen],
@@ -179,9 +194,9 @@ def evaluate(
         input,
         seed,
         question.own_target,
+        None if tile is None else Tiling(tile, applied),
     )
     places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
-    window = split_window(preprocess)[0]
     source = open_data(data, **places, floats=True, window=window, volumes=taken.form)
     folder = None if to is None else Path(to)
     with nullcontext() if folder is None else alone_in(folder):
@@ -192,3 +207,14 @@ def evaluate(
             while run.step(advance):
                 pass
         return run.conclude()
+
+
+def _check_asks_nothing(measures: Sequence[Measure]) -> None:
+    """Refuse, for maps of tiles, what asks the model about the picture as a whole."""
+    asking = [measure.name for measure in measures if measure.kind in ASKING]
+    if asking:
+        raise ValueError(
+            f"{', '.join(asking)} ask the model about a picture at once, and a map of tiles says "
+            "what it answers of each tile. Name metrics that do not ask it, such as "
+            'metrics=["energy", "pointing_game"], or leave tile= out.'
+        )

@@ -22,6 +22,11 @@ _TAIL = (1 - LEVEL) / 2
 _Z = float(stats.norm.ppf(1 - _TAIL))
 
 
+# Values of which so many lie so near an end of their range, as a fraction of it, are nearly a
+# share: the others are too rare for a sample to tell how far away they are.
+_MOST, _NEAR = 0.9, 0.02
+
+
 # The most numbers that are drawn at once, so that many pictures do not fill the memory.
 _AT_ONCE = 2_000_000
 
@@ -42,8 +47,10 @@ def mean_interval(
 ) -> Interval:
     """Compute the mean over pictures, and its 95 % interval.
 
-    Values that are all 0 or 1 are a share, with Wilson's interval. All others get a bootstrap-t
-    interval, neither side of which is shorter than Student's.
+    Values that are all 0 or 1 are a share, with Wilson's interval, and so are those of which nine
+    tenths lie within 2 % of an end of their range: how far away the few others are, a sample does
+    not tell. All others get a bootstrap-t interval, neither side of which is shorter than
+    Student's.
 
     Args:
         values: (n,) the value of each picture, finite, n > 0.
@@ -53,8 +60,8 @@ def mean_interval(
             mean lies beyond, and so neither does the interval.
 
     Returns:
-        The mean and its interval; low and high are NaN for a single value that is not 0 or 1, which
-        says nothing of others.
+        The mean and its interval; low and high are NaN for a single value that is at no end of the
+        range, which says nothing of others.
 
     Raises:
         ValueError: If there is no value, or one is NaN or infinite.
@@ -69,12 +76,19 @@ def mean_interval(
         >>> mean, low, high = mean_interval([1, 1, 1, 1, 1])  # all five, yet not certain
         >>> mean, round(low, 2), round(high, 2)
         (1.0, 0.57, 1.0)
+        >>> mean, low, high = mean_interval([0.99, 0.995, 0.999, 1, 1], within=(0.0, 1.0))
+        >>> round(mean, 2), round(low, 2), round(high, 2)  # nearly all five
+        (1.0, 0.56, 1.0)
         >>> mean_interval([0.2, 0.6], within=(0.0, 1.0))  # of two, Student's is far wider
         Interval(mean=0.4, low=0.0, high=1.0)
     """
     numbers = check_values(values)
     if is_share(numbers):
         return share_interval(float(numbers.mean()), len(numbers))
+    if is_nearly_share(numbers, within):
+        mean, (least, most) = float(numbers.mean()), within
+        share = share_interval((mean - least) / (most - least), len(numbers))
+        return Interval(mean, *(least + (most - least) * end for end in share[1:]))
     [interval] = bootstrap_intervals(numbers[:, np.newaxis], seed, resamples)
     return clipped(interval, within)
 
@@ -206,6 +220,14 @@ def bootstrap_intervals(
 def is_share(values: np.ndarray) -> bool:
     """Say whether all values are 0 or 1."""
     return bool(((values == 0) | (values == 1)).all())
+
+
+def is_nearly_share(values: np.ndarray, within: tuple[float, float]) -> bool:
+    """Say whether nearly all values lie at one end of their range."""
+    span = within[1] - within[0]
+    if not np.isfinite(span) or values.min() < within[0] or values.max() > within[1]:
+        return False
+    return any(np.mean(np.abs(values - end) <= _NEAR * span) >= _MOST for end in within)
 
 
 def check_values(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from tfcam.evaluation.names import MetricKey
 from tfcam.maps.scaling import shown_values
 from tfcam.metrics.curves import Curve
 from tfcam.metrics.localisation import truth_mask
-from tfcam.metrics.measure import Measure
+from tfcam.metrics.measure import ASKING, Measure
 from tfcam.metrics.probing import Probe
 from tfcam.utils.progress import Advance
 
@@ -118,7 +118,7 @@ class CandidateMaps:
         """Measure each map that is finite; what counts over the whole set goes to the tally."""
         key = MetricKey(self.candidate.method, self.candidate.layer, measure.name)
         places = [place for place, good in enumerate(self.finite) if good]
-        if measure.kind in ("probe", "layer", "signed", "map"):
+        if measure.kind in (*ASKING, "map"):
             numbers = self._numbers(measure, key, tally)
             return [Value(place, measure, float(numbers[place])) for place in places]
         values = []

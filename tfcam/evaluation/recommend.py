@@ -89,6 +89,7 @@ def recommend(
     output: str | int | None = None,
     grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     to: str | os.PathLike[str] | None = None,
     key: str | None = None,
     seed: int = 0,
@@ -138,6 +139,9 @@ def recommend(
         grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
             height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
         key: A name for the functions and objects of your own that make the maps. A run goes on
@@ -191,6 +195,7 @@ def recommend(
         output=output,
         grid=grid,
         batch_size=batch_size,
+        tile=tile,
         to=to,
         key=key,
         seed=seed,

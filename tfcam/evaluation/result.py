@@ -43,9 +43,9 @@ class Evaluation:
         table: One row for each picture, method, layer and metric, with ``value``, and of the
             picture ``target`` (the explained class), ``label`` and ``probability``.
         summary: One row for each method, layer and metric: ``mean``, its 95 % interval ``low`` to
-            ``high`` (Wilson's of values that are all 0 or 1, else bootstrap-t; NaN of one picture),
-            the number ``n`` of pictures, ``better`` ("higher" or "lower"), and ``kind``
-            ("method", "explainer" or "baseline").
+            ``high`` (Wilson's of values all or nearly all at an end of the range of their metric,
+            else bootstrap-t; NaN of one picture), the number ``n`` of pictures, ``better``
+            ("higher" or "lower"), and ``kind`` ("method", "explainer" or "baseline").
         comparisons: One row for each metric and pair of methods: the mean ``difference`` of first
             less second with its interval, ``p`` by Wilcoxon's test, ``p_corrected`` by Holm for
             all pairs of the metric, ``n``, the number of pictures that both were measured on, and

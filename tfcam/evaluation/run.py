@@ -22,7 +22,7 @@ from tfcam.evaluation.measure import NOT_FINITE, Row, measure_batch
 from tfcam.evaluation.question import Case, Question
 from tfcam.evaluation.result import Evaluation, conclude
 from tfcam.evaluation.store import Store
-from tfcam.metrics.measure import Measure
+from tfcam.metrics.measure import ASKING, Measure
 from tfcam.metrics.probing import Probe
 from tfcam.targets.classes import Difference
 from tfcam.targets.two_classes import NUMBER
@@ -165,8 +165,7 @@ class EvaluationRun:
         target = self._question.target
         likely = not callable(target) and not isinstance(target, Difference)
         likely &= not (table["target"] == NUMBER).any()
-        asked = ("probe", "layer", "signed")
-        return {one.name: one.within for one in self._measures if likely or one.kind not in asked}
+        return {one.name: one.within for one in self._measures if likely or one.kind not in ASKING}
 
     def conclude(self) -> Evaluation:
         """Sum up what was measured.
@@ -220,7 +219,7 @@ class EvaluationRun:
 
     def _described(self) -> dict[str, Any]:
         """Describe what the run depends on, as JSON can hold it."""
-        model = self._question.model
+        model, tiling = self._question.model, self._candidates.tiling
         return {
             "model": model.name,
             "weights_digest": digest_arrays(*(np.asarray(weight) for weight in model.variables)),
@@ -231,6 +230,7 @@ class EvaluationRun:
             "metrics": [measure.described for measure in self._measures],
             **self._question.described(),
             **({} if self._source.unit is None else {"unit": self._source.unit}),
+            **({} if tiling is None else {"tile": [*tiling.tile]}),
             "seed": self._seed,
             "skip_broken": self._skip_broken,
         }

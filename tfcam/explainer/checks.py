@@ -26,6 +26,9 @@ _NEARLY_BLACK = 16
 # The error of a map, as a fraction of what it varies by, and the R^2 of a sum of parts.
 _NOISY, _FAITHFUL = 0.5, 0.5
 
+# What a map lacks of what it should sum to, as a fraction of its sum without signs.
+_INCOMPLETE = 0.01
+
 
 def of_result(
     engine: Engine,
@@ -115,12 +118,16 @@ def of_probability(kind: str, score: str, probability: float | None) -> list[Fin
     return []
 
 
-def of_measured(measured: Mapping[str, float], method: str) -> list[Finding]:
-    """Find a map that is mostly chance, and weights of parts that explain little."""
+def of_measured(measured: Mapping[str, float], method: str, raw: np.ndarray) -> list[Finding]:
+    """Find a map that is mostly chance, has parts missing, or explains little by its parts."""
     error, fidelity = measured.get("standard_error", 0.0), measured.get("fidelity", 1.0)
     found = [finding("noisy_map", error=error)] if error > _NOISY else []
     if fidelity < _FAITHFUL:
         found.append(finding("not_additive", fidelity=fidelity, method=method))
+    missing, size = measured.get("completeness_error", 0.0), float(np.abs(raw).sum())
+    if size and abs(missing) > _INCOMPLETE * size:  # of an empty map all is missing, as is told
+        share = abs(missing) / size
+        found.append(finding("incomplete", method=method, error=missing, share=share))
     return found
 
 

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
+from tfcam.engine.picture_options import TILE
 from tfcam.engine.refusals import WORD_HIDING
 from tfcam.engine.settings import Settings
 from tfcam.explainer.assemble import Cell, Run, explanation
 from tfcam.explainer.references import outputs_of, with_embeddings, with_words
+from tfcam.explainer.tiling import (
+    Whole,
+    check_tiles,
+    explain_tiles,
+    prepare_tiles,
+    read_whole,
+)
 from tfcam.findings import Finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.registry import Request
@@ -34,7 +43,12 @@ from tfcam.preprocessing.prepare import Prepared
 from tfcam.results.comparison import Comparison
 from tfcam.results.explanation import Explanation
 from tfcam.targets.classes import Target, Top
-from tfcam.targets.resolve import chosen_targets, is_by_value, spread_targets
+from tfcam.targets.resolve import (
+    ResolvedTarget,
+    chosen_targets,
+    is_by_value,
+    spread_targets,
+)
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import shown
 
@@ -53,6 +67,7 @@ def compare(
     output: str | int | None = None,
     grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     progress: bool | None = None,
 ) -> Comparison:
     """Explain one image by several methods, at several layers, for several classes or models.
@@ -89,6 +104,9 @@ def compare(
         grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
             height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
 
@@ -131,7 +149,11 @@ def compare(
         raise ValueError("None of these methods explains a layer: leave out the layers.")
     settings = Settings(score, output, False, batch_size, grid)
     asked = (image, preprocess, labels, input, settings.output)
-    subjects = [_Subject.of(each_model, *asked) for each_model in models]
+    if (tile := TILE.check(tile)) is not None:
+        named = [targets] if isinstance(targets, Top) else chosen
+        for each_model in models:
+            check_tiles(open_model(each_model, input), named, "targets")
+    subjects = [_Subject.of(each_model, *asked, tile) for each_model in models]
     results: dict[tuple[int, int], list[Explanation]] = {}
     steps = list(itertools.product(range(len(models)), groups(requests)))
     with progress_bar(len(steps), "comparing", progress) as advance:
@@ -155,13 +177,14 @@ def compare(
 
 @dataclass(frozen=True)
 class _Subject:
-    """A model and the image as it takes it."""
+    """A model and the image as it takes it: prepared, or whole, to be cut into tiles."""
 
     opened: OpenedModel
-    prepared: Prepared
+    image: Prepared | Whole
     labels: Sequence[str] | None
     findings: tuple[Finding, ...]
     preprocess: Preprocess
+    tile: tuple[int, int] | None
 
     @classmethod
     def of(
@@ -172,10 +195,15 @@ class _Subject:
         labels: Labels | None,
         name: str | int | None,
         output: str | int | None,
+        tile: tuple[int, int] | None,
     ) -> _Subject:
-        opened = open_model(model, name)
-        prepared = opened.prepare_one(image, preprocess, "compare")
-        return cls(opened, prepared, *opened.graph.labels(labels, output), preprocess)
+        opened, given = open_model(model, name), (image, preprocess, "compare")
+        taken: Prepared | Whole
+        if tile is None:
+            taken = opened.prepare_one(*given)
+        else:
+            taken = read_whole(opened, opened.split_one(*given)[0], preprocess)
+        return cls(opened, taken, *opened.graph.labels(labels, output), preprocess, tile)
 
     def explain(
         self,
@@ -187,8 +215,8 @@ class _Subject:
         """Explain by each method, layer by layer and target by target."""
         classes = functools.partial(self.opened.classes, settings.output, self.labels)
         targets = with_embeddings(targets, self.opened, self.preprocess, settings.output)
-        if self.opened.is_text:
-            prepared, output = self.prepared, settings.output
+        if self.opened.is_text and isinstance(self.image, Prepared):
+            prepared, output = self.image, settings.output
             read = prepared.texts or prepared.images
             targets = with_words(
                 targets, read, lambda _: outputs_of(self.opened, prepared, output), several=True
@@ -198,19 +226,36 @@ class _Subject:
         layer = layers if len(layers) > 1 and placed else layers[0]
         shared = all(map(is_by_value, resolved))
         engine = self.opened.engine(layer, requests, settings, shared, targets=resolved)
-        prepared = self.prepared
-        answers = engine(prepared.inputs, resolved, prepared.others, *prepared.words)
-        run = Run(
-            engine, self.prepared, spread_targets(resolved), answers, self.labels, self.findings
-        )
-        return [
-            [
-                explanation(Cell(run, target, 0, request, place))
-                for place in (range(len(layers)) if placed else [0] * len(layers))
-                for target in range(len(answers))
+        places = range(len(layers)) if placed else [0] * len(layers)
+
+        def explained(prepared: Prepared, chosen: list[ResolvedTarget]) -> list[list[Explanation]]:
+            answers = engine(prepared.inputs, chosen, prepared.others, *prepared.words)
+            about = self.labels, self.findings
+            run = Run(engine, prepared, spread_targets(chosen), answers, *about)
+            return [
+                [
+                    explanation(Cell(run, target, image, request, place))
+                    for request in range(len(requests))
+                    for place in places
+                    for target in range(len(answers))
+                ]
+                for image in range(len(prepared.images))
             ]
-            for request in range(len(requests))
-        ]
+
+        def explain(pieces: list[np.ndarray], whole: Whole) -> list[list[Explanation]]:
+            ready = prepare_tiles(self.opened, pieces, self.preprocess, whole.as_pixels)
+            each = (chosen_targets(t, len(pieces), False, self.labels, classes) for t in targets)
+            return explained(ready, [chosen for (chosen,) in each])
+
+        if isinstance(self.image, Prepared):
+            (cells,) = explained(self.image, resolved)
+        else:
+            assert self.tile is not None
+            of_tiles = functools.partial(explain, whole=self.image)
+            hows = [request.shown for request in requests for _ in places for _ in targets]
+            cells = explain_tiles(of_tiles, self.image, self.tile, settings.at_once, hows)
+        wide = len(cells) // len(requests)
+        return [cells[start : start + wide] for start in range(0, len(cells), wide)]
 
 
 def _places(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,9 +11,17 @@ import tensorflow as tf
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
 from tfcam.engine.options import Score
+from tfcam.engine.picture_options import TILE
 from tfcam.engine.settings import Computed, Explained, Settings
 from tfcam.explainer import checks, numeric_checks
 from tfcam.explainer.references import outputs_of, with_embeddings, with_words
+from tfcam.explainer.tiling import (
+    check_tiles,
+    following_pieces,
+    of_all,
+    prepare_tiles,
+    read_whole,
+)
 from tfcam.findings import Finding, finding
 from tfcam.images.kinds import ImageLike
 from tfcam.methods.contract import MethodMap
@@ -31,10 +37,10 @@ from tfcam.passes.reading import Need, Reading
 from tfcam.passes.submodel import NoGradientError
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.prepare import Prepared
+from tfcam.results.diagnosis import Diagnosis
 from tfcam.targets.callables import label
 from tfcam.targets.classes import Target, Top, pair_name
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets
-from tfcam.utils.terminal_text import printable_lines
 from tfcam.utils.validation import shown
 
 _KINDS = {
@@ -42,54 +48,6 @@ _KINDS = {
     "probability": "probabilities",
     "output": "its own, that no softmax or sigmoid ends",
 }
-
-
-_WIDTHS = (24, 58, 46)
-
-
-@dataclass(frozen=True, repr=False)
-class Diagnosis:
-    """What was found about a model and an image; prints as a table, iterates over the findings.
-
-    Attributes:
-        model: The model's name.
-        facts: What was found out, by name: the layer, what applies, the preprocessing, the output.
-        findings: What to mind; empty where all is well.
-    """
-
-    model: str
-    facts: dict[str, str] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
-
-    def __iter__(self) -> Iterator[Finding]:
-        return iter(self.findings)
-
-    def __len__(self) -> int:
-        return len(self.findings)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """List the table's cells: the header, then each finding's code, meaning and remedy."""
-        return [("code", "what", "what to do")] + [
-            (finding.code, finding.message, finding.remedy) for finding in self
-        ]
-
-    def __str__(self) -> str:
-        wide = max(map(len, self.facts), default=0)
-        lines = [f"Diagnosis of {self.model!r}"]
-        lines += [f"  {name:{wide}}  {fact}" for name, fact in self.facts.items()]
-        if not self.findings:
-            return printable_lines([*lines, "Nothing to mind."])
-        for row in self.rows():
-            cells = [textwrap.wrap(cell, wide) for cell, wide in zip(row, _WIDTHS, strict=True)]
-            for number in range(max(map(len, cells))):
-                parts = [cell[number] if number < len(cell) else "" for cell in cells]
-                lines.append("  ".join(map(str.ljust, parts, _WIDTHS)).rstrip())
-        return printable_lines(lines)
-
-    __repr__ = __str__
 
 
 def diagnose(
@@ -104,8 +62,11 @@ def diagnose(
     input: str | int | None = None,
     output: str | int | None = None,
     grid: tuple[int, ...] | None = None,
+    tile: tuple[int, int] | None = None,
 ) -> Diagnosis:
     """Check a model and an image without making a map: what applies, and what to mind.
+
+    Of tiles the findings are those that all have, as those of their map are.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -131,6 +92,9 @@ def diagnose(
         output: Which output is explained of a model that has several, by name or index.
         grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
             height, width) of its tubes; needed only where it can't be found.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
 
     Returns:
         A ``Diagnosis``: ``facts`` about the model, and the ``findings``. It prints as a table. That
@@ -154,12 +118,22 @@ def diagnose(
         raise ValueError(f"diagnose takes one layer; got {shown(layer)}.")
     settings = Settings(score=score, output=output, grid=grid)
     known, missing = opened.graph.labels(labels, settings.output)
-    prepared = opened.prepare_one(image, preprocess, "diagnose")
+    whole = None
+    if (tile := TILE.check(tile)) is None:
+        prepared = opened.prepare_one(image, preprocess, "diagnose")
+    else:
+        check_tiles(opened, [target])
+        whole = read_whole(opened, opened.split_one(image, preprocess, "diagnose")[0], preprocess)
+        prepared = prepare_tiles(opened, [whole.cut((0, 0), tile)], preprocess, whole.as_pixels)
     target = with_embeddings(target, opened, preprocess, output)
     if opened.is_text:
         read = prepared.texts or prepared.images
         target = with_words(target, read, lambda _: outputs_of(opened, prepared, output))
-    targets = chosen_targets(target, 1, False, known, lambda: opened.classes(output, known))
+
+    def targets_of(count: int) -> list[ResolvedTarget]:
+        return chosen_targets(target, count, False, known, lambda: opened.classes(output, known))
+
+    targets = targets_of(1)
     asked = opened.graph.asked(output, targets, opened.which)
     place, default = _places(opened, layer, grid, asked)
     engine, computed, absent = _look(opened, layer, place, settings, prepared, targets)
@@ -167,7 +141,19 @@ def diagnose(
     name = label(chosen, pair, known) or pair_name(pair)
     explained = Explained(chosen, computed.pairs, 0, name, known)
     gates, ungated = _gates(opened)
-    findings = [*missing, *absent, *_findings(engine, prepared, computed, explained), *ungated]
+    seen, scores = [_findings(engine, prepared, computed, explained)], list(computed.scores)
+    if whole is not None and tile is not None:
+        shape = computed.raws[0][0].shape[1:3]
+        for pieces in following_pieces(whole, tile, shape, settings.at_once):
+            ready = prepare_tiles(opened, pieces, preprocess, whole.as_pixels)
+            (of_each,) = each = targets_of(len(pieces))
+            (answer,) = engine(ready.inputs, each)
+            for number in range(len(pieces)):
+                about = replace(explained, target=of_each, pairs=answer.pairs, image=number)
+                seen.append(_findings(engine, ready, answer, about))
+            scores += list(answer.scores)
+    shared = of_all([{one.code: one for one in own} for own in seen])
+    findings = [*missing, *absent, *shared, *ungated]
     kind = "a callable's own" if callable(chosen) else _KINDS[computed.kind]
     facts = {
         "layer": default if place is None else f"{place[0].name} ({place[1]})",
@@ -176,11 +162,13 @@ def diagnose(
         "guided backprop": gates,
         "preprocessing": prepared.description,
         "output": kind,
-        "explained": f"{name}, {computed.scores[0]:.6g}",
+        "explained": f"{name}, {np.mean(scores):.6g}",
         "dtype policy": ", ".join(_policies(opened.graph)),
     }
     if layer is None:
         del facts["default layer"]
+    if tile is not None:
+        facts["tiles"] = f"{len(seen)} of {tile[0]} x {tile[1]} pixels"
     return Diagnosis(model.name, facts, tuple(findings))
 
 
@@ -265,25 +253,26 @@ def _findings(
 ) -> list[Finding]:
     """Find what to mind of what was looked at."""
     (request,), (raws,), (measured,) = engine.requests, computed.raws, computed.measured
-    findings = []
-    broken = int(measured[0]["broken"][0]) + (not np.isfinite(computed.scores[0]))
+    findings, image = [], explained.image
+    broken = int(measured[0]["broken"][image]) + (not np.isfinite(computed.scores[image]))
     if broken:
-        start = numeric_checks.start_of_nan(engine.submodel, prepared, 0)
+        start = numeric_checks.start_of_nan(engine.submodel, prepared, image)
         holder = "The activations, their gradients and the score"
         findings.append(finding("not_finite", holder=holder, count=broken, start=start))
-    size = float(measured[0].get("cancelled", [0.0])[0])
+    cancelled = measured[0].get("cancelled")
+    size = 0.0 if cancelled is None else float(cancelled[image])
     if size:
         layer = engine.layers[0]
         findings.append(finding("rounding_alone", layer=layer, method="grad_cam", size=size))
-    if engine.layers and raws[0][0].size == 1:
+    if engine.layers and raws[0][image].size == 1:
         findings.append(finding("one_position", layer=engine.layers[0]))
     kind = "callable" if callable(explained.target) else computed.kind
     findings += checks.of_probability(
         kind,
         engine.settings.score,
-        computed.probability(0, int(computed.pairs[0, 0])),
+        computed.probability(image, int(computed.pairs[image, 0])),
     )
-    raw = [raw[0] for raw in raws]
+    raw = [raw[image] for raw in raws]
     return findings + checks.of_result(engine, prepared, explained, request.method, [0], raw)
 
 

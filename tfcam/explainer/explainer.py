@@ -19,7 +19,14 @@ from tfcam.engine.picture_options import TILE
 from tfcam.engine.settings import Settings
 from tfcam.explainer.export import save
 from tfcam.explainer.pipeline import Pipeline, default_method
-from tfcam.explainer.tiling import check_tiled, explain_tiles
+from tfcam.explainer.tiling import (
+    Explain,
+    Whole,
+    check_tiles,
+    explain_tiles,
+    prepare_tiles,
+    read_whole,
+)
 from tfcam.explainer.words import word_lists
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.methods.registry import ask
@@ -132,6 +139,8 @@ class Explainer:
             fuse=fuse,
             augment=augment,
         )
+        if self._tile is not None:
+            check_tiles(self.pipeline.opened, [])
 
     @property
     def model(self) -> keras.Model:
@@ -191,8 +200,10 @@ class Explainer:
         pipeline.refresh()
         explained, others = pipeline.opened.split(images, pipeline.preprocess)
         batch = split_batch(explained, pipeline.opened.input)
+        if batch is not None and not batch:
+            raise ValueError("A batch must hold at least one image; got an empty one.")
         if self._tile is not None:
-            return self._tiled(explained, batch, target)
+            return self._tiled(self._tile, explained, batch, target)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
             beside = pipeline.others(others, 1)
@@ -201,8 +212,6 @@ class Explainer:
                 prepared = pipeline.prepare([explained], beside)
                 results = pipeline.assemble(pipeline.compute(prepared, chosen), [words])
             return Explanations(results) if several else results[0]
-        if not batch:
-            raise ValueError("A batch must hold at least one image; got an empty one.")
         spoken = word_lists(words, len(batch))
         beside = pipeline.others(others, len(batch))
         (own,) = pipeline.targets(target, len(batch), False, batch, beside)
@@ -218,25 +227,33 @@ class Explainer:
         return Explanations(results)
 
     def _tiled(
-        self, image: Any, batch: list[Any] | None, target: Any
+        self, tile: tuple[int, int], image: Any, batch: list[Any] | None, target: Any
     ) -> Explanation | Explanations:
         """Explain one image or a batch tile by tile."""
-        pipeline, tile = self.pipeline, self._tile
-        check_tiled(target)
-        if tile is None or pipeline.opened.others or not pipeline.opened.input.is_image:
-            raise ValueError("tile= is for models with one input, of images.")
-        whole, (request,) = copy.copy(self), pipeline.engine.requests
-        whole._tile, whole._progress = None, False
-
-        def explain(pieces: list[np.ndarray]) -> Explanations:
-            return whole(pieces, [target] * len(pieces))
-
-        results = []
-        for one in [image] if batch is None else batch:
+        pipeline, images = self.pipeline, [image] if batch is None else batch
+        targets = [target] * len(images)
+        if batch is not None and isinstance(target, list | tuple | np.ndarray):
+            pipeline.targets(target, len(batch))  # refuses what does not fit
+            targets = list(target)
+        check_tiles(pipeline.opened, targets)
+        (request,), results = pipeline.engine.requests, list[Explanation]()
+        for one, own in zip(images, targets, strict=True):
+            whole = read_whole(pipeline.opened, one, pipeline.preprocess)
             with progress_bar(None, "explaining", self._progress) as advance:
-                how = tile, self._batch_size, request.shown, advance
-                results.append(explain_tiles(explain, one, *how))
+                how = tile, self._batch_size, [request.shown], advance
+                results += explain_tiles(self._explains(whole, own), whole, *how)
         return results[0] if batch is None else Explanations(results)
+
+    def _explains(self, whole: Whole, target: Any) -> Explain:
+        """Make what explains tiles of a picture."""
+        pipeline = self.pipeline
+
+        def explain(pieces: list[np.ndarray]) -> list[list[Explanation]]:
+            ready = prepare_tiles(pipeline.opened, pieces, pipeline.preprocess, whole.as_pixels)
+            run = pipeline.compute(ready, pipeline.targets(target, len(pieces)))
+            return [[explanation] for explanation in pipeline.assemble(run)]
+
+        return explain
 
     def refresh(self) -> None:
         """Let go of all that is known of the model and compiled for it, and read it anew.

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfcam import maps
 from tfcam.engine.options import Score
-from tfcam.engine.trust_options import VERIFY
+from tfcam.engine.trust_options import check_verified
 from tfcam.explainer.explainer import Explainer
 from tfcam.images.kinds import ImageLike, OfBatch, One, OneOrBatch
 from tfcam.model.labels import Labels
@@ -217,8 +217,7 @@ def explain(
         >>> result.label, result.heatmap.shape, result.raw.shape
         ('star', (128, 128), (16, 16))
     """
-    if VERIFY.check(verify) and tile is not None:
-        raise ValueError("verify=True asks about the picture as a whole; leave tile= out.")
+    check_verified(verify, tile)
     explainer = Explainer(
         model,
         layer,

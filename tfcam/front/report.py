@@ -45,6 +45,7 @@ def report(
     output: str | int | None = None,
     grid: tuple[int, ...] | None = None,
     batch_size: int = 32,
+    tile: tuple[int, int] | None = None,
     progress: bool | None = None,
 ) -> Report:
     """Say of one picture or text what the model answers, where it looked, and how far to trust it.
@@ -52,7 +53,9 @@ def report(
     The page has the most likely classes, the map of the first method at the first layer with all
     its findings, its ``tfcam.verify``, the maps of the other methods and layers and of the other
     classes, and what none of them says. It takes about 300 forward passes and some ten maps. Of a
-    text the words are coloured, at their embeddings where no layer is named.
+    text the words are coloured, at their embeddings where no layer is named. With ``tile=`` it has
+    the maps of the one class, and neither the likely classes nor a verification, which ask about
+    the picture as a whole.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -82,6 +85,9 @@ def report(
         grid: Height and width of a transformer's grid of patches, of videos and volumes (frames,
             height, width) of its tubes; needed only where it can't be found.
         batch_size: Number of images that are computed at once; fewer take less memory.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
 
@@ -114,6 +120,7 @@ def report(
         "output": output,
         "grid": grid,
         "batch_size": batch_size,
+        "tile": tile,
         "progress": progress,
     }
     first, options = chosen[0] if isinstance(chosen[0], tuple) else (chosen[0], {})
@@ -130,13 +137,13 @@ def report(
             f"{len(explanation)}. Make one of each."
         )
     found: Any = explanation
-    if not explanation.text or explains_class(explanation):
+    if tile is None and (not explanation.text or explains_class(explanation)):
         found = verified(
             explanation, explainer, image, target, batch_size=batch_size, progress=progress
         )
     comparisons: dict[str, Comparison] = {}
     answers: tuple[Answer, ...] = ()
-    count = None if callable(target) else explainer.pipeline.classes
+    count = None if callable(target) or tile is not None else explainer.pipeline.classes
     if count is not None and count > 1:
         top = Top(min(count, _CLASSES))
         likely = compare(model, image, layers=own, methods=chosen[:1], targets=top, **shared)

@@ -124,7 +124,9 @@ def shown_values(raw: np.ndarray, how: Shown) -> np.ndarray:
     return raw - raw.min(initial=np.inf) if how == "above_least" else raw
 
 
-def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+def heatmap(
+    raw: np.ndarray, size: tuple[int, ...], cell: Sequence[int] | None = None
+) -> np.ndarray:
     """A picture-sized map in [0, 1]: ReLU, then resized, then scaled.
 
     Scaled last, as resizing lowers the maximum.
@@ -132,6 +134,8 @@ def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     Args:
         raw: (h, w) signed, or (H, W, C) of pixels, as ``evidence`` takes it.
         size: (height, width) of the picture in pixels.
+        cell: Height and width in pixels of one value of a map that may reach beyond the picture, as
+            one of tiles does; None where it is as large as the picture.
 
     Returns:
         (height, width) float32 in [0, 1]; all zero where nothing is positive.
@@ -140,15 +144,28 @@ def heatmap(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         >>> heatmap(np.array([[-1.0, 2.0]]), (1, 2))
         array([[0., 1.]], dtype=float32)
     """
-    return _divide(evidence(raw, size))
+    return _divide(_within(evidence(raw, _covered(raw, size, cell)), size))
 
 
-def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+def _covered(raw: np.ndarray, size: tuple[int, ...], cell: Sequence[int] | None) -> tuple[int, ...]:
+    """The size in pixels of what a map is of."""
+    if cell is None:
+        return size
+    return tuple(count * pixels for count, pixels in zip(raw.shape, cell, strict=False))
+
+
+def _within(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """What of some values is of the picture, in an array of its own."""
+    return values if values.shape == size else values[tuple(map(slice, size))].copy()
+
+
+def signed(raw: np.ndarray, size: tuple[int, ...], cell: Sequence[int] | None = None) -> np.ndarray:
     """A picture-sized map in [-1, 1]: resized, then divided by its largest absolute value.
 
     Args:
         raw: (h, w) signed; or (H, W, C) of pixels, of which the sum over the channels is shown.
         size: (height, width) of the picture in pixels.
+        cell: As ``heatmap`` takes it.
 
     Returns:
         (height, width) float32 in [-1, 1]; all zero where nothing is positive or negative.
@@ -157,7 +174,8 @@ def signed(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         >>> signed(np.array([[-4.0, 2.0]]), (1, 2))
         array([[-1. ,  0.5]], dtype=float32)
     """
-    resized = resize(raw if raw.ndim == len(size) else _over_channels(np.add, raw), size)
+    values = raw if raw.ndim == len(size) else _over_channels(np.add, raw)
+    resized = _within(resize(values, _covered(raw, size, cell)), size)
     largest = np.abs(resized).max(initial=0.0)
     return resized / largest if largest else resized
 

@@ -41,7 +41,7 @@ def deep_lift(reading: Reading, *, baseline: float = 0.0) -> tuple[tf.Tensor, di
         True
     """
     network = reading.network
-    start = tf.fill(network.images.shape, tf.cast(baseline, network.images.dtype))
+    start = tf.fill([1, *network.images.shape[1:]], tf.cast(baseline, network.images.dtype))
     multipliers, rise = network.multipliers(start)
     raw = multipliers * tf.cast(network.images - start, tf.float32)
     return raw, {"completeness_error": rise - tf.reduce_sum(raw, list(range(1, raw.shape.rank)))}

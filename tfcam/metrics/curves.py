@@ -15,7 +15,7 @@ import numpy as np
 from tfcam.metrics.checks import Heatmaps, check_fractions, checked_fraction
 from tfcam.metrics.imputation import FILLS, Fill
 from tfcam.metrics.pixel_sets import without
-from tfcam.metrics.probing import Probe, Variants
+from tfcam.metrics.probing import Probe
 from tfcam.metrics.ranking import on_input, ranks
 from tfcam.utils.validation import check_choice
 
@@ -183,7 +183,8 @@ def road_morf(
         >>> road_morf(probe, np.ones((1, 128, 128)), fractions=[0.25]).probabilities.shape
         (1, 1)
     """
-    return _road(probe, heatmaps, fractions, fill, seed, highest=True)
+    (curve,) = _road(probe, heatmaps, fractions, fill, seed, (True,))
+    return curve
 
 
 def road_lerf(
@@ -217,7 +218,8 @@ def road_lerf(
         >>> road_lerf(probe, np.ones((1, 128, 128)), fractions=[0.25]).probabilities.shape
         (1, 1)
     """
-    return _road(probe, heatmaps, fractions, fill, seed, highest=False)
+    (curve,) = _road(probe, heatmaps, fractions, fill, seed, (False,))
+    return curve
 
 
 def road(
@@ -254,8 +256,7 @@ def road(
         >>> road(probe, scene.masks[:1].astype(float), fractions=[0.25])[0] > 0
         np.True_
     """
-    least = road_lerf(probe, heatmaps, fractions=fractions, fill=fill, seed=seed)
-    most = road_morf(probe, heatmaps, fractions=fractions, fill=fill, seed=seed)
+    least, most = _road(probe, heatmaps, fractions, fill, seed, (False, True))
     return (least.mean - most.mean) / 2
 
 
@@ -357,7 +358,9 @@ def _steps(probe: Probe, heatmaps: Heatmaps, steps: int, fill: Fill, inserted: b
 
     hidden = (place >= count if inserted else place < count for place in places for count in counts)
     seeds = [0] * len(counts)  # not used by these fills
-    return _curve(probe, without(probe, hidden, fill, seeds), counts / pixels)
+    index = np.repeat(np.arange(len(probe)), len(counts))
+    asked = probe(without(probe, hidden, fill, seeds), index)
+    return Curve(counts / pixels, asked.reshape(len(probe), -1))
 
 
 def _road(
@@ -366,8 +369,9 @@ def _road(
     fractions: Sequence[float],
     fill: Fill,
     seed: int,
-    highest: bool,
-) -> Curve:
+    orders: Sequence[bool],
+) -> list[Curve]:
+    """Compute the curves of each order in full batches: True for the highest pixels first."""
     check_choice("fill", fill, FILLS)
     check_fractions(fractions)
     places = [ranks(heatmap) for heatmap in on_input(probe, heatmaps)]
@@ -377,12 +381,11 @@ def _road(
     removed = (
         place < count if highest else place >= pixels - count
         for place in places
+        for highest in orders
         for count in counts
     )
-    seeds = range(seed, seed + len(counts))
-    return _curve(probe, without(probe, removed, fill, seeds), counts / pixels)
-
-
-def _curve(probe: Probe, changed: Variants, fractions: np.ndarray) -> Curve:
-    index = np.repeat(np.arange(len(probe)), len(fractions))
-    return Curve(fractions, probe(changed, index).reshape(len(probe), -1))
+    seeds = [*range(seed, seed + len(counts))] * len(orders)
+    index = np.repeat(np.arange(len(probe)), len(seeds))
+    asked = probe(without(probe, removed, fill, seeds), index)
+    parts = np.split(asked.reshape(len(probe), -1), len(orders), axis=1)
+    return [Curve(counts / pixels, part) for part in parts]

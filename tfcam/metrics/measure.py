@@ -12,6 +12,8 @@ from tfcam.metrics.counting import Counting
 
 # The least and the largest value of a share or probability, of what it changes by, and of anything.
 UNIT, SIGNED, ANY = (0.0, 1.0), (-1.0, 1.0), (-math.inf, math.inf)
+# The kinds of metrics that ask the model about changed pictures.
+ASKING = ("probe", "layer", "signed")
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ def layers(
 
     Returns:
         The layers in the order in which the model calls them. It prints as a table. Sizes that
-        the model leaves open are those for pictures of 224 x 224.
+        the model leaves open are those for 224 pixels, frames or steps.
 
     Raises:
         ValueError: If the model is not built, or none of its layers has a map.

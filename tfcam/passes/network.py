@@ -13,7 +13,7 @@ from tfcam.passes.loss_scaling import HALF_SCALE
 from tfcam.passes.outputs import Outputs, TensorTarget, select
 from tfcam.passes.reading import Need, Reading, Words
 from tfcam.passes.relevance_rules import RelevanceRules
-from tfcam.passes.rescale_rules import halves, middle, rescaled
+from tfcam.passes.rescale_rules import Rescaling
 from tfcam.passes.submodel import SubModel
 from tfcam.passes.traced_walk import walk_back
 from tfcam.targets.callables import ClassScore, Each
@@ -98,21 +98,29 @@ class ExplainedNetwork:
     def multipliers(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Find what each value's difference from a start gave to the score, per difference.
 
+        Args:
+            start: (1, H, W, C), held against each image. Where the model has other inputs, each
+                image's own go with it.
+
         Returns:
             (B, H, W, C) float32 by the rescale rule, and the score's rise from the start, (B,).
 
         Raises:
             NoRuleError: If an operation on the way has no such rule.
         """
-        both = tf.identity(tf.concat([self.images, start], axis=0))
+        batch = self.images.shape[0]
+        rule = Rescaling(batch, batch if self.submodel.has_others else 1)
+        starts = tf.repeat(start, rule.starts, axis=0)
+        both = tf.identity(tf.concat([self.images, starts], axis=0))
         outputs = self.submodel.at([]).forward(both).outputs
         ends = tf.nest.flatten(outputs.scores)
-        scores = self._select(outputs)
+        paired = outputs.rows([*range(batch), *(batch + n % rule.starts for n in range(batch))])
+        scores = self._select(paired)
         # Of a target that is not linear in the outputs: its mean slope at both ends.
-        slopes = tf.gradients(scores, ends, unconnected_gradients="zero")
+        slopes = tf.gradients(scores, tf.nest.flatten(paired.scores), unconnected_gradients="zero")
         scale = HALF_SCALE if self.submodel.half else 1.0
-        given = [middle(slope) * scale for slope in slopes]
-        found, _ = halves(walk_back(ends, both, given, rescaled))
+        given = [rule.with_starts(sum(tf.split(slope, 2)) / 2) * scale for slope in slopes]
+        found, _ = rule.halves(walk_back(ends, both, given, rule))
         return tf.cast(found, tf.float32) / scale, scores[0] - scores[1]
 
     def relevance(

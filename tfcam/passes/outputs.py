@@ -90,6 +90,14 @@ class Outputs:
             return replace(self, scores=self.values, likely=True)
         return replace(self, scores=probabilities(self))
 
+    def rows(self, chosen: Sequence[int]) -> Outputs:
+        """Take rows of a batch, one of them as often as it is named."""
+        values, scores = (
+            tf.nest.map_structure(lambda leaf: tf.gather(leaf, chosen), structure)
+            for structure in (self.values, self.scores)
+        )
+        return replace(self, values=values, scores=scores)
+
     def split(self, count: int) -> list[Outputs]:
         """Split a batch into parts of equal size."""
         values, scores = (_split(structure, count) for structure in (self.values, self.scores))

@@ -99,7 +99,7 @@ class Network(Protocol):
         """Score (n, B) n variants of the images, (n B, H, W, C), or give their probabilities."""
 
     def multipliers(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What each value gave to the score per difference from a start; and the rise (B,)."""
+        """What values gave to the score per difference from a start (1, ...); and its rise (B,)."""
 
     def relevance(
         self, composite: Composite, epsilon: float, gamma: float, of_layer: bool = False

@@ -135,6 +135,11 @@ class SubModel:
         return same
 
     @property
+    def has_others(self) -> bool:
+        """Whether the model has inputs that are not explained."""
+        return bool(self._others)
+
+    @property
     def model(self) -> Any:
         """The opened model."""
         return self.graph.model

@@ -111,7 +111,7 @@ def prepare(
     # What is wrong with a picture is told before what can't be known of the model.
     chosen = None if unsaid else choose_preprocessing(graph, preprocess, which)
     loaded = [
-        _as_picture(picture) if floats else load_image(picture)
+        as_picture(picture) if floats else load_image(picture)
         for picture, floats in zip(pictures, prepared, strict=True)
     ]
     chosen = chosen or choose_preprocessing(graph, preprocess, which)
@@ -277,8 +277,12 @@ def _float32(array: Any) -> np.ndarray:
         return np.asarray(as_numpy(array), np.float32)
 
 
-def _as_picture(array: Any) -> np.ndarray:
-    """A float array of 0..255 as a picture."""
+def as_picture(array: Any) -> np.ndarray:
+    """A float array of 0..255 as a picture.
+
+    Raises:
+        ValueError: If it holds others.
+    """
     values = _float32(array)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
         raise ValueError(

@@ -370,13 +370,17 @@ def _project(features: np.ndarray, by: By, seed: int) -> _Projection:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    if not np.ptp(features, axis=0).any():  # as of a layer that gives all pictures the same
+        return _Projection(
+            np.zeros((len(features), 2), np.float32), (0.0, 0.0)[: 2 * (by == "pca")]
+        )
     if by == "tsne":
         perplexity = min(30.0, (len(features) - 1) / 3)
         method = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
         return _Projection(method.fit_transform(features), ())
     method = PCA(2, svd_solver="full")
     points = method.fit_transform(features.astype(np.float64)).astype(np.float32)
-    return _Projection(points, tuple(np.nan_to_num(method.explained_variance_ratio_).tolist()))
+    return _Projection(points, tuple(method.explained_variance_ratio_.tolist()))
 
 
 def _neighbours(features: np.ndarray, classes: Sequence[str]) -> float:

@@ -22,6 +22,7 @@ from tfcam.figures.letters import write_plainly
 from tfcam.figures.palette import ALPHA, COLORMAP, OF_MAXIMUM, OF_PERCENTILE, PLAIN, Palette
 from tfcam.figures.rendering import new_figure, render
 from tfcam.findings import FINDINGS, Finding
+from tfcam.results.tile_cells import tile_cell
 from tfcam.results.verification import Verification
 from tfcam.utils.archive import Archived, Form, in_unit_range, save_archive, save_picture
 from tfcam.utils.files import check_target
@@ -128,7 +129,8 @@ class Explanation(Archived):
             )
         if not np.isfinite(self.raw).all():
             return np.zeros_like(self.heatmap)
-        return maps.signed(self.raw, self.heatmap.shape)
+        cell = tile_cell(self.options, self.raw.shape, self.heatmap.shape)
+        return maps.signed(self.raw, self.heatmap.shape, cell)
 
     @property
     def look(self) -> Look:
@@ -293,8 +295,8 @@ class Explanation(Archived):
         if self._kind == "text":
             return lettering.figure_size(self.words)
         width, height = drawing.figure_size(self.heatmap.shape, self._has_bar(palette))
-        noted = self._kind == "image" and self._foot
-        return width, height + (0.25 if noted else 0.0)  # a line below the map
+        # A line below the map.
+        return width, height + (0.25 if self._kind == "image" and self._foot else 0.0)
 
     @property
     def _foot(self) -> str:

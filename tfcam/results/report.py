@@ -129,6 +129,11 @@ class Report:
         verification = self.explanation.verification
         if verification is not None:
             return verification.html
+        if "tile" in self.explanation.options:
+            return (
+                "<p>The map is laid of tiles, of each of which the model gives another number: no "
+                "test that hides parts of the picture as a whole applies to it.</p>"
+            )
         if not self.explanation.text:
             return ""
         name = html.escape(self.explanation.name)

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.options import BATCH_SIZE, SHARD_SIZE, Score
+from tfcam.engine.picture_options import TILE
 from tfcam.engine.trust_options import VERIFY_ROWS
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
@@ -47,6 +48,7 @@ def stream_on_ray(
     grid: tuple[int, ...] | None = None,
     augment: bool = False,
     eigen: bool = False,
+    tile: tuple[int, int] | None = None,
     verify: bool = False,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
@@ -100,6 +102,9 @@ def stream_on_ray(
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         verify: Test of each map whether hiding what it marks lowers the explained number more than
             chance would: 200 forward passes more for each picture, and two columns, ``p_value`` and
             ``verdict``.
@@ -140,6 +145,7 @@ def stream_on_ray(
         "grid": grid,
         "augment": augment,
         "eigen": eigen,
+        "tile": TILE.check(tile),
         "freeze": freeze,
         "batch_size": BATCH_SIZE.check(batch_size),
         **options,

@@ -110,6 +110,7 @@ class ShardExplainer:
         self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
         self._first: tuple[str, tuple[int, ...]] | None = None
+        self._ahead = 2 * batch_size  # pictures that wait to be used
 
     @functools.cached_property
     def _size(self) -> tuple[int, int] | None:
@@ -137,7 +138,7 @@ class ShardExplainer:
 
     def _read(self, shards: Iterable[int]) -> Iterator[Read | SkippedRow]:
         """Read each picture of the shards, in order; none of those between them."""
-        item, depth = self.source.item, 2 * self.batch_size
+        item, depth = self.source.item, self._ahead
         if item is None:
             numbered = self._one_by_one(shards)
             return map_in_order(lambda pair: self._shrunk(*pair), numbered, _THREADS, depth)

@@ -70,6 +70,13 @@ OF_VOLUME = {
 }
 
 
+# The columns of maps of tiles, which are as large as their pictures are.
+OF_TILES = {
+    "map": pa.list_(pa.float32()),
+    "shape": pa.list_(pa.int32()),
+}
+
+
 # The columns of a run that tests its maps.
 TESTED = {"verdict": pa.string(), "p_value": pa.float64()}
 
@@ -167,6 +174,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     """Lay rows out as in a file; what is the same for all of them is in its metadata."""
     first = rows[0].explanation
     own = OF_TEXT if first.text else OF_VOLUME if first.heatmap.ndim == 3 else {}
+    own = OF_TILES if "tile" in first.options else own
     kinds = PLAIN | {name: TESTED[name] for name in rows[0].tested} | own
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
     for row in rows:
@@ -235,7 +243,11 @@ def _of_volume(explanation: Explanation) -> dict[str, Any]:
 def _of_picture(explanation: Explanation) -> dict[str, Any]:
     boxes = explanation.boxes()
     height, width = explanation.heatmap.shape
-    return {"height": height, "width": width, "box": boxes[0] if len(boxes) else None}
+    values = {"height": height, "width": width, "box": boxes[0] if len(boxes) else None}
+    if "tile" not in explanation.options:
+        return values
+    raw = explanation.raw.astype(np.float32)
+    return {**values, "map": raw.ravel(), "shape": raw.shape}
 
 
 def _of_text(explanation: Explanation) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tfcam.data.example import Mark
 from tfcam.streaming.shard_files import (
     OF_TEXT,
+    OF_TILES,
     OF_VOLUME,
     PLAIN,
     SKIPPED,
@@ -35,10 +36,6 @@ from tfcam.utils.files import open_whole, storable, told_if_full, write_whole
 from tfcam.utils.run_folder import SETTINGS, alone_in, keep_settings, read_facts, run_mark
 
 _DONE = "done.json"
-
-
-# The columns of a map.
-_SHAPED = ("map", "shape")
 
 
 # Says in a file of which run and which shard it is.
@@ -234,7 +231,9 @@ class Shards:
         if kind == "maps" and metadata.num_rows and own:
             fits &= all(types.get(name) == kind for name, kind in own.items())
         elif kind == "maps" and metadata.num_rows:
-            fits &= all(pa.types.is_fixed_size_list(types.get(n, pa.null())) for n in _SHAPED)
+            shaped = {name: types.get(name, pa.null()) for name in OF_TILES}
+            fixed = all(map(pa.types.is_fixed_size_list, shaped.values()))
+            fits &= fixed or shaped == OF_TILES
         if not fits or metadata.num_rows > self.size:
             raise ShardError(file, "has other columns than a store's")
 

@@ -22,6 +22,7 @@ from tfcam.images.loading import is_prepared, load_image
 from tfcam.maps.scaling import shown_values
 from tfcam.preprocessing.prepare import FLOATS_AS_PIXELS, displayed, rounded
 from tfcam.results.explanation import Explanation
+from tfcam.results.tile_cells import tile_cell
 from tfcam.streaming.shard_files import (
     SKIPPED,
     metadata_of,
@@ -167,11 +168,11 @@ class MapStore:
         """(N, h, w) float32, or (N, h, w, C) of pixels: the raw signed maps of all rows.
 
         Of videos and volumes (N, d, h, w), of texts (N, W), for the most frames or words that one
-        has: NaN behind the last of the others.
+        has, of pictures in tiles for the largest: NaN behind the last of the others.
         """
         if not len(self):
             return np.zeros((0, 0, 0), np.float32)
-        if self._data.volumes is not None:
+        if self._data.volumes is not None or self.settings.get("tile") is not None:
             return padded_volumes(self._columns(["map", "shape"]))
         if self._data.of_texts:
             return padded(self._columns(["map"])["map"])
@@ -251,8 +252,9 @@ class MapStore:
             told = {"image": picture}
         empty = "not_finite" in values["findings"]
         shown = shown_values(raw, self.settings["shown"])
+        cell = self._cell(values, facts["options"], size)
         return Explanation(
-            heatmap=np.zeros(size, np.float32) if empty else maps.heatmap(shown, size),
+            heatmap=np.zeros(size, np.float32) if empty else maps.heatmap(shown, size, cell),
             raw=raw.copy(),
             findings=tuple(findings),
             measured=dict(values["measured"]),
@@ -287,6 +289,16 @@ class MapStore:
                 f"values of shape {values['shape']}, of a picture of {size}."
             )
         return flat.reshape(values["shape"])
+
+    def _cell(
+        self, values: Mapping[str, Any], options: Mapping[str, Any], size: tuple[int, ...]
+    ) -> Sequence[int] | None:
+        """How many pixels a cell of a map of tiles has; None of other maps."""
+        try:
+            return None if "shape" not in values else tile_cell(options, values["shape"], size)
+        except ValueError as error:
+            where = f"The row of {values['key']!r} in {str(self.path)!r} is damaged: "
+            raise ValueError(f"{where}{error}") from None
 
     def _find(self, row: int | str) -> tuple[pa.Table, int]:
         """Find the part of a file that holds a row, and where in it."""

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfcam.engine.options import Score
+from tfcam.engine.picture_options import TILE
 from tfcam.engine.trust_options import VERIFY_ROWS
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
@@ -41,6 +42,7 @@ def stream(
     grid: tuple[int, ...] | None = None,
     augment: bool = False,
     eigen: bool = False,
+    tile: tuple[int, int] | None = None,
     verify: bool = False,
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
@@ -101,6 +103,9 @@ def stream(
         augment: Average the maps of six views: mirrored or not, at three sizes.
         eigen: Combine the weighted channels to their first principal component instead of their
             sum, which smooths the map.
+        tile: Height and width in pixels of the tiles in which a picture is explained that is larger
+            than the network takes at once: they overlap by half or more, and their maps become one.
+            One class is explained in all, which the target must name.
         verify: Test of each map whether hiding what it marks lowers the explained number more than
             chance would: 200 forward passes more for each picture, and two columns, ``p_value`` and
             ``verdict``.
@@ -147,6 +152,7 @@ def stream(
         "grid": grid,
         "augment": augment,
         "eigen": eigen,
+        "tile": TILE.check(tile),
         "freeze": freeze,
         "batch_size": check_count("batch_size", batch_size),
         **options,

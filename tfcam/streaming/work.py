@@ -15,14 +15,17 @@ import numpy as np
 from tfcam.data.example import OF_VOLUMES, Source
 from tfcam.data.marks import check_same, marks
 from tfcam.engine.runner import Compiled, Frozen, Replicated
+from tfcam.engine.trust_options import check_verified
 from tfcam.explainer.explainer import Explainer
 from tfcam.explainer.pipeline import Pipeline
+from tfcam.explainer.tiling import check_tiles
 from tfcam.model.black_box import BlackBox
 from tfcam.model.strings import tokenizer_of
 from tfcam.preprocessing.names import split_window
 from tfcam.streaming.shard_explainer import ShardExplainer
 from tfcam.streaming.shards import Shards
 from tfcam.streaming.text_explainer import TextExplainer
+from tfcam.streaming.tile_explainer import TileExplainer
 from tfcam.streaming.volume_explainer import VolumeExplainer
 from tfcam.targets.callables import name_of
 from tfcam.targets.classes import Target
@@ -83,6 +86,10 @@ def prepare_work(
     freeze = options["freeze"] and replicas == 1 and not isinstance(model, BlackBox)
     options = options | {"freeze": freeze, "preprocess": preprocess}
     pipeline = Explainer(model, **options).pipeline
+    tile: tuple[int, int] | None = options.get("tile")
+    if tile is not None:
+        check_verified(verify, tile)
+        check_tiles(pipeline.opened, [target])
     of_volumes = source.unit in OF_VOLUMES
     of_text = source.unit is not None and not of_volumes
     if not of_text:
@@ -111,8 +118,13 @@ def prepare_work(
             "A store holds one map of each picture, as the layer has it; got "
             f"{len(pipeline.engine.layers)} layers. Run stream once for each."
         )
-    explains = TextExplainer if of_text else VolumeExplainer if of_volumes else ShardExplainer
-    explainer = explains(pipeline, source, target, options["batch_size"], shard_size, verify)
+    parts = pipeline, source, target, options["batch_size"], shard_size
+    explainer: ShardExplainer
+    if tile is not None:
+        explainer = TileExplainer(*parts, tile)
+    else:
+        explains = TextExplainer if of_text else VolumeExplainer if of_volumes else ShardExplainer
+        explainer = explains(*parts, verify)
     request = pipeline.engine.requests[0]
     digest = partial(
         digest_parts,

@@ -238,10 +238,12 @@ def class_outputs(outputs: Any) -> tf.Tensor:
     if shape.rank == 1:
         return outputs[:, tf.newaxis]
     if not shape.rank or any(side != 1 for side in shape[1:-1]):
+        of_places = "; of a network that classifies each pixel or voxel tfcam.Segmentation(class)"
+        made_for = {3: "; of a network that tags words tfcam.Tag(word)", 4: of_places, 5: of_places}
         raise ValueError(
             f"To explain a class the model must return (B, classes); it returns {tuple(shape)}. "
             "Pass target=lambda outputs: ..., which returns one number for each image, (B,)"
-            f"{'; of a network that tags words tfcam.Tag(word)' if shape.rank == 3 else ''}."
+            f"{made_for.get(shape.rank, '')}."
         )
     return tf.reshape(outputs, (-1, shape[-1]))
 

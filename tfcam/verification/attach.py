@@ -20,7 +20,7 @@ from tfcam.results.explanations import Explanations
 from tfcam.results.verification import Verification
 from tfcam.targets.callables import part_of
 from tfcam.targets.classes import Top
-from tfcam.verification.inquiry import Inquiry, Subject
+from tfcam.verification.inquiry import Inquiry, Subject, check_whole
 from tfcam.verification.of_words import verify_words
 
 
@@ -46,6 +46,8 @@ def verified(
     Raises:
         ValueError: If such a map can't be verified, as of a text.
     """
+    for each in [explained] if isinstance(explained, Explanation) else explained:
+        check_whole(each)
     pipeline = explainer.pipeline
     inquiry = Inquiry(pipeline.labels, progress=progress)
     # A method that asks the network again and again is not asked to make its map again.

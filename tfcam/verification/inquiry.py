@@ -157,6 +157,20 @@ def _check(subject: Subject) -> None:
     check_number(explanation, said, float(probe.probabilities[place]))
 
 
+def check_whole(explanation: Any) -> None:
+    """Refuse a map of tiles: the model is asked about the picture as it takes it at once.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if isinstance(explanation, Explanation) and "tile" in explanation.options:
+        raise ValueError(
+            "verify hides parts of the picture as a whole, and this map is laid of tiles, each "
+            "with a number of its own. Explain a part of the picture without tile=, and verify "
+            "that."
+        )
+
+
 def check_number(explanation: Explanation, said: float | None, now: float) -> None:
     """Refuse a model that gives another number than an explanation says.
 

@@ -25,7 +25,7 @@ from tfcam.results.verification import Verification
 from tfcam.targets.classes import Target
 from tfcam.utils.validation import check_count, shown
 from tfcam.verification.again import explainer_of
-from tfcam.verification.inquiry import Inquiry, Subject
+from tfcam.verification.inquiry import Inquiry, Subject, check_whole
 from tfcam.verification.of_words import check_class, verify_words
 
 
@@ -113,6 +113,7 @@ def verify(
         ('supported', 0.05)
     """
     check_count("draws", draws), checked_fraction(fraction)
+    check_whole(explanation)
     seed, batch_size = SEED.check(seed), BATCH_SIZE.check(batch_size)
     if isinstance(explanation, Explanation):
         input = explanation.options.get("input") if input is None else input
