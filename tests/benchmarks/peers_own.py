@@ -38,7 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def _explainer(method: str, asked: Subject) -> tfcam.Explainer:
-    layer = "block_16_project_BN" if method in work.BOTTLENECK else last_map(asked.network)
+    layer = "block_15_add" if method in work.BOTTLENECK else last_map(asked.network)
     pixels = tfcam.METHODS[method].pixels and method != "guided_grad_cam"
     options = {"preprocess": None, **OPTIONS.get(method, {})}
     return tfcam.Explainer(asked.model, None if pixels else layer, method=method, **options)
@@ -111,7 +111,7 @@ def _class_sensitivity(asked: Subject) -> Call:
 _deletion = functools.partial(metrics.deletion, steps=work.STEPS)
 _insertion = functools.partial(metrics.insertion, steps=work.STEPS, fill="zero")
 MAKERS: dict[str, Maker] = {
-    **{name: _method(name) for name in (*work.ONE_PASS, *work.LOOPING)},
+    **{name: _method(name) for name in (*work.ONE_PASS, *work.SLOW, *work.LOOPING)},
     "average_drop": _of_probe(metrics.average_drop),
     "increase_in_confidence": _of_probe(metrics.increase_in_confidence),
     "confidence_change": _of_probe(metrics.confidence_change),

@@ -33,7 +33,7 @@ package is in a process of its own, beside the forward pass of the same network:
 that of `keras.applications`, compiled; for PyTorch that of torchvision in `torch.inference_mode`.
 All is timed from the picture (or the map, of metrics) to arrays; what a package makes once for a
 network or for pictures, such as an `Explainer` or a `Probe`, is made before. Medians of {rounds}
-rounds in shuffled order, of {few} where a call takes more than half a second, after two or three
+rounds in shuffled order, of {few} where a call takes more than a quarter of a second, after two
 calls to warm up; tfcam as it comes, but for the probe of metrics, which is frozen. Measured on
 {machine}.
 
@@ -47,7 +47,7 @@ nothing is compiled, as these packages hook into layers.
 
 Milliseconds for 1 and for 8 pictures, and in brackets how many forward passes of its own network
 that is. One pass: ResNet50; several passes, and metrics: MobileNetV2. Score-CAM and Ablation-CAM
-ask about all 320 channels of the last bottleneck. **Faster** says that the package's median is
+ask about all 160 channels of a bottleneck. **Faster** says that the package's median is
 less than tfcam's, *fewer forwards* that only the number in brackets is.
 
 {table}

@@ -25,7 +25,7 @@ from tests.benchmarks import peers_work as work
 from tests.benchmarks.networks import last_map, subject
 from tests.benchmarks.peers_work import Call, Maker, OtherWorkError, Subject
 
-BOTTLENECK = "block_16_project_BN"
+BOTTLENECK = "block_15_add"
 
 
 def _tf_keras_vis_cam(module: str, kind: str) -> Maker:

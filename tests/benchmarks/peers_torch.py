@@ -49,10 +49,10 @@ def subject(network: str, batch: int) -> Subject:
 
 
 def _layer(asked: Subject, method: str = "") -> Any:
-    """The map that feeds the last pooling; the last bottleneck where all channels are asked."""
+    """The map that feeds the last pooling; a bottleneck where all channels are asked."""
     if asked.network == "resnet50":
         return asked.model.layer4[-1]
-    return asked.model.features[17 if method in work.BOTTLENECK else 18]
+    return asked.model.features[16 if method in work.BOTTLENECK else 18]
 
 
 def _grad_cam(kind: str, method: str = "") -> Maker:
