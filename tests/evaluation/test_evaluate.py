@@ -671,6 +671,19 @@ def test_a_report_says_of_how_many_pictures_each_number_is():
     assert (a.cells[0].n, c.cells[0].n) == (20, 3)
 
 
+def test_curves_are_numbered_through_and_of_what_is_left_out_there_are_no_rows():
+    tally = Tally({}, 0)
+    for name in "ab":
+        tally.add_curve(MetricKey(name, "", "road"), np.arange(2), np.arange(2))
+    rows = [("0", "a", "", "road", 0.5)]
+    table = pd.DataFrame(rows, columns=["image", "method", "layer", "metric", "value"])
+    kinds = {CandidateKey(name, ""): "method" for name in "ab"}
+    found = conclude(table, tally, {"road": "higher"}, kinds, {}, 0, {})
+    assert found.curves.index.equals(pd.RangeIndex(2 * len(FRACTIONS)))
+    assert found.curves["value"].tolist() == [*FRACTIONS, *FRACTIONS]
+    assert found.skipped.columns.tolist() == ["image", "reason"]
+
+
 @pytest.mark.parametrize("place", [0, 1, 4])
 @pytest.mark.parametrize("kind", ["files", "list", "dataset"])
 @pytest.mark.thinned(2)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from tfcam.evaluation.report import verdicts
+from tfcam.evaluation.report import panels_of, verdicts
 
 
 def test_who_is_behind_the_best_level_with_it_and_ahead_on_the_pictures_that_both_have():
@@ -24,3 +24,10 @@ def test_who_is_behind_the_best_level_with_it_and_ahead_on_the_pictures_that_bot
         summary.assign(better="lower"), comparisons.assign(metric="energy").iloc[[1, 3]]
     )
     assert low == ("energy", "lrp", [], 0, ["lime"], "9")
+
+
+def test_a_method_alone_has_a_panel():
+    row = {"name": "cam", "metric": "gini", "mean": 0.5, "low": 0.4, "high": 0.6}
+    (panel,) = panels_of(pd.DataFrame([row | {"better": "lower", "kind": "baseline"}]))
+    assert (panel.title, panel.names, panel.quiet) == ("gini ↓", ["cam"], [True])
+    assert panel.numbers.tolist() == [[0.5, 0.4, 0.6]]

@@ -96,6 +96,18 @@ def test_of_a_linear_network():
     assert relative(found, x * slope) < ROUNDED
 
 
+@pytest.mark.parametrize("method", ["deep_lift", "lrp"])
+def test_a_target_may_be_of_one_output_of_two(method):
+    inputs = keras.Input((1, 1, 2))
+    one, other = (layers.Dense(1, use_bias=False) for _ in range(2))
+    outputs = {"one": one(layers.Flatten()(inputs)), "other": other(layers.Flatten()(inputs))}
+    model = keras.Model(inputs, outputs)
+    one.set_weights([np.float32([[2], [-1]])])
+    x, target = np.float32([[[[3, 4]]]]), lambda outputs: outputs["one"][:, 0]
+    (result,) = tfcam.explain(model, x, target=target, method=method, preprocess=None)
+    assert result.raw.ravel() == pytest.approx([6, -4], rel=1e-4)
+
+
 def test_gradient_input_equals_the_replica():
     model, x = bent(), images()
     found = tfcam.explain(model, x, target=[0, 2], method="gradient_input")
