@@ -59,6 +59,16 @@ def test_the_interval_of_nearly_a_share_is_wilsons():
         assert mean_interval(fewer, within=(0.0, 1.0)).high != pytest.approx(wilson.high)
 
 
+def test_what_is_beyond_its_range_by_rounding_is_at_its_end():
+    """As the energy of maps that are all in the box: it was said to be 1 without any doubt."""
+    values = np.full(5, np.nextafter(1, 2))
+    assert mean_interval(values, within=(0.0, 1.0)) == mean_interval(np.ones(5))
+    assert mean_interval([-1e-9, 0, 0], within=(0.0, np.inf)) == mean_interval(np.zeros(3))
+    assert mean_interval(values)[1:] == (values[0], values[0])
+    beyond = [1, 1, 1, 1, 1.00001]
+    assert mean_interval(beyond, within=(0.0, 1.0)) == mean_interval(beyond)
+
+
 @pytest.mark.parametrize("count", [10, 20, 50])
 def test_the_interval_of_a_share_holds_it_as_often_as_it_says(count):
     assert 0.94 <= covered_shares(count, trials=4000) <= 0.96

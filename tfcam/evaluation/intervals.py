@@ -27,6 +27,10 @@ _Z = float(stats.norm.ppf(1 - _TAIL))
 _MOST, _NEAR = 0.9, 0.02
 
 
+# How far sums of float32 may lie beyond the range of what they measure, as a fraction of it.
+_ROUNDING = 1e-6
+
+
 # The most numbers that are drawn at once, so that many pictures do not fill the memory.
 _AT_ONCE = 2_000_000
 
@@ -82,7 +86,7 @@ def mean_interval(
         >>> mean_interval([0.2, 0.6], within=(0.0, 1.0))  # of two, Student's is far wider
         Interval(mean=0.4, low=0.0, high=1.0)
     """
-    numbers = check_values(values)
+    numbers = _in_range(check_values(values), within)
     if is_share(numbers):
         return share_interval(float(numbers.mean()), len(numbers))
     if is_nearly_share(numbers, within):
@@ -228,6 +232,13 @@ def is_nearly_share(values: np.ndarray, within: tuple[float, float]) -> bool:
     if not np.isfinite(span) or values.min() < within[0] or values.max() > within[1]:
         return False
     return any(np.mean(np.abs(values - end) <= _NEAR * span) >= _MOST for end in within)
+
+
+def _in_range(values: np.ndarray, within: tuple[float, float]) -> np.ndarray:
+    """Take values that are beyond their range by rounding alone for its ends."""
+    span, inside = within[1] - within[0], np.clip(values, *within)
+    beyond = np.abs(values - inside).max() / (span if np.isfinite(span) else 1)
+    return inside if beyond <= _ROUNDING else values
 
 
 def check_values(values: Sequence[float] | np.ndarray) -> np.ndarray:
