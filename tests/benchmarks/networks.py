@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from tests.benchmarks.peers_work import Subject
 
 # The name in keras.applications, the map that feeds the last pooling, the range of an input.
 NETWORKS = {
@@ -48,3 +51,13 @@ def forward(model: Any, images: np.ndarray) -> Callable[[], np.ndarray]:
     """The compiled forward pass that all is measured by; its input lies ready as a tensor."""
     compiled, given = tf.function(lambda x: model(x, training=False)), tf.constant(images)
     return lambda: compiled(given).numpy()
+
+
+@functools.cache
+def subject(network: str, batch: int) -> Subject:
+    """A network with its pictures and its compiled forward pass; the same model at each call."""
+    model, images = _built(network), pictures(network, batch)
+    return Subject(network, model, images, forward(model, images))
+
+
+_built = functools.cache(build)

@@ -1,10 +1,10 @@
 """What explaining costs, measured: ``python -m tests.benchmarks.run --output DIR``.
 
-Each network, each first call, each peak of memory and each peer has a process of its own. In it
+Each network, each first call and each peak of memory has a process of its own. In it
 all contestants are called in turn, round by round in shuffled order, after warming up; what counts
 is the ratio of two contestants in the same round. Writes ``results.json``, with the seconds of
 every round, and ``tables.md``; ``python -m tests.benchmarks.readme DIR`` then writes the guide's
-page. Peers are measured where they are installed: ``peers_tf`` and ``peers_torch`` say how.
+page. Other packages are measured by ``python -m tests.benchmarks.peers``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from tests.benchmarks import machine, processes, tables
 from tests.benchmarks.bounds import BOUNDS, MEMORY_PAIRS
 from tests.benchmarks.first_calls import KINDS
 from tests.benchmarks.networks import NETWORKS
-from tests.benchmarks.peers_tf import PEERS as TF_PEERS
 
-PARTS = ("methods", "bounds", "first", "memory", "peers")
-TORCH_PEERS = ("grad-cam", "torchcam", "captum")
+PARTS = ("methods", "bounds", "first", "memory")
 # Methods of one forward pass and at most one backward pass; larger batches have these only.
 SHORT = [name for name, each in tfcam.METHODS.items() if each.passes in ("F", "F + B")]
 LONGEST_BATCH_OF_ALL = 8
@@ -89,23 +87,10 @@ def memory(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield {**what, **processes.run("memory", what)}
 
 
-def peers(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Grad-CAM of ResNet50 by other packages."""
-    where = [(peer, "peers_tf", asked.peers_python) for peer in TF_PEERS]
-    where += [(peer, "peers_torch", asked.torch_python) for peer in TORCH_PEERS]
-    for peer, module, python in where:
-        for batch in asked.batches:
-            if batch <= LONGEST_BATCH_OF_ALL:
-                what = {"peer": peer, "batch": batch}
-                made = processes.run(module, {**what, "rounds": asked.rounds}, python)
-                yield {**what, **made}
-
-
 SECTIONS: dict[str, Callable[[argparse.Namespace], Iterator[dict[str, Any]]]] = {
     "rounds": rounds,
     "first": first,
     "memory": memory,
-    "peers": peers,
 }
 
 
@@ -137,8 +122,8 @@ def main() -> None:
 def _replaces(row: dict[str, Any], old: dict[str, Any]) -> bool:
     """Whether a row is of what an older one was, or of what had failed."""
     failed = "error" in old and row.get("network") == old.get("network")
-    what = ("network", "batch", "names", "name", "peer", "where")
-    return (failed and "peer" not in old) or all(row.get(key) == old.get(key) for key in what)
+    what = ("network", "batch", "names", "name", "where")
+    return failed or all(row.get(key) == old.get(key) for key in what)
 
 
 def _asked() -> argparse.Namespace:
@@ -153,8 +138,6 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="one network, batch 1, two rounds")
     parser.add_argument("--busy", action="store_true", help="measure though the machine is busy")
-    parser.add_argument("--peers-python", default=sys.executable, help="that has peers_tf's")
-    parser.add_argument("--torch-python", default=sys.executable, help="that has peers_torch's")
     asked = parser.parse_args()
     asked.batches, asked.looping = (
         [int(each) for each in given] for given in (asked.batches, asked.looping)

@@ -41,12 +41,12 @@ def test_features_are_means_over_positions_and_points_their_principal_components
 
 
 def test_the_nearest_neighbours_are_counted_by_hand():
-    from tfcam.representations.embedding import _neighbours
+    from tfcam.representations.projection import share_of_neighbours
 
     features = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.5, 1.0], [0.0, 0.0]])
     # 0 and 1 point the same way, 2 and 3 nearly; what is all zero is as near to each.
-    assert _neighbours(features, ["a", "a", "b", "b", "a"]) == 1.0
-    assert _neighbours(features, ["a", "b", "b", "b", "a"]) == pytest.approx(3 / 5)
+    assert share_of_neighbours(features, ["a", "a", "b", "b", "a"]) == 1.0
+    assert share_of_neighbours(features, ["a", "b", "b", "b", "a"]) == pytest.approx(3 / 5)
 
 
 def test_classes_are_given_or_the_datas_or_predicted(tmp_path):

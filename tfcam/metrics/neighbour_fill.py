@@ -19,7 +19,7 @@ from tfcam.utils.opencv import cv2
 WEIGHTS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]], np.float32)
 
 # As a fraction of the range of what is left: corrections as small as this are the last.
-TOLERANCE = 3e-7
+TOLERANCE = 1e-6
 
 _MOST = 500  # cycles; about twelve are needed
 _SMALLEST = 64  # cells: a grid of no more is solved exactly

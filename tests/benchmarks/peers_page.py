@@ -1,0 +1,179 @@
+"""The guide to other packages' times, made from what was measured.
+
+``python -m tests.benchmarks.peers_page DIR`` takes DIR/peers.json, keeps it as ``peers.json``
+beside this file, and writes the guide; without DIR it writes it from what is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.benchmarks import tables
+from tests.benchmarks.peers_work import WORK
+from tests.benchmarks.timing import ratio
+from tests.project import GUIDES
+
+PAGE = GUIDES / "peers.md"
+KEPT = Path(__file__).parent / "peers.json"
+NAMES = {"saliency": "PAIR saliency", "grad-cam": "pytorch-grad-cam", "keras": "keras.io's recipe"}
+BATCHES = (1, 8)
+# Why another package is faster, of each method or metric where one is.
+REASONS: dict[str, str] = {}
+TEXT = """# Beside other packages
+
+Every method and metric that another package has too, on the same work: the same network, pictures
+of noise, steps, samples, masks and channels, 32 at a time where a package lets one choose. Each
+package is in a process of its own, beside the forward pass of the same network: for TensorFlow
+that of `keras.applications`, compiled; for PyTorch that of torchvision in `torch.inference_mode`.
+All is timed from the picture (or the map, of metrics) to arrays; what a package makes once for a
+network or for pictures, such as an `Explainer` or a `Probe`, is made before. Medians of {rounds}
+rounds in shuffled order, of {few} where a call takes more than half a second, after two or three
+calls to warm up; tfcam as it comes, but for the probe of metrics, which is frozen. Measured on
+{machine}.
+
+```bash
+python -m tests.benchmarks.peers DIR --tf PYTHON --torch PYTHON
+python -m tests.benchmarks.peers_page DIR
+```
+
+The environments are described in `tests/benchmarks/peers_tf.py` and `peers_torch.py`; of PyTorch
+nothing is compiled, as these packages hook into layers.
+
+Milliseconds for 1 and for 8 pictures, and in brackets how many forward passes of its own network
+that is. One pass: ResNet50; several passes, and metrics: MobileNetV2. Score-CAM and Ablation-CAM
+ask about all 320 channels of the last bottleneck. **Faster** says that the package's median is
+less than tfcam's, *fewer forwards* that only the number in brackets is.
+
+{table}
+{reasons}"""
+
+
+class Cell(NamedTuple):
+    """What a package takes for a method: seconds, and how many forward passes; or what it said."""
+
+    seconds: float
+    forwards: float
+    error: str = ""
+
+
+Results = dict[str, Any]
+
+
+def page(results: Results) -> str:
+    """The whole page."""
+    counts = [len(row["seconds"]["peer"]) for row in _rows(results) if "seconds" in row]
+    given = {"rounds": max(counts), "few": min(counts), "machine": tables.machine(results).strip()}
+    reasons = "\n".join(_reasons(results))
+    return TEXT.format(**given, table=table(results), reasons=reasons and reasons + "\n")
+
+
+def table(results: Results) -> str:
+    """A row for each method and package, beside tfcam's numbers."""
+    versions = {each["package"]: each.get("version", "") for each in results["packages"]}
+    head = ["method", "package"]
+    head += [f"{batch}: {who}" for batch in BATCHES for who in ("package", "tfcam")] + [""]
+    lines = []
+    for method, package, cells in _compared(results):
+        name = f"{NAMES.get(package, package)} {versions[package]}".strip()
+        errors = {cell.error for cell, _ in cells.values() if cell.error}
+        numbers = [_said(cell) for batch in BATCHES for cell in cells.get(batch, (None, None))]
+        lines.append([_code(method), name, *numbers, "; ".join(sorted(errors)) or _ahead(cells)])
+    for each in results["packages"]:
+        if "error" in each:
+            blank = [""] * 2 * len(BATCHES)
+            lines.append(["all", each["package"], *blank, _shortly(each["error"])])
+    return "".join(f"| {' | '.join(each)} |\n" for each in [head, ["---"] * len(head), *lines])
+
+
+def faster(results: Results) -> list[str]:
+    """The methods and metrics that another package is faster at."""
+    marked = [method for method, _, cells in _compared(results) if "**faster**" in _ahead(cells)]
+    return list(dict.fromkeys(marked))
+
+
+Compared = dict[int, tuple[Cell, Cell]]
+
+
+def _compared(results: Results) -> Iterator[tuple[str, str, Compared]]:
+    """Each method and package with its cell and tfcam's, by the batch."""
+    cells = {
+        (each["package"], row["method"], row["batch"]): _cell(row)
+        for each in results["packages"]
+        for row in each.get("rows", [])
+    }
+    packages = [each["package"] for each in results["packages"] if each["package"] != "tfcam"]
+    for method in WORK:
+        for package in packages:
+            of_batches = {
+                batch: (cells[package, method, batch], cells["tfcam", method, batch])
+                for batch in BATCHES
+                if (package, method, batch) in cells
+            }
+            if of_batches:
+                yield method, package, of_batches
+
+
+def _rows(results: Results) -> Iterator[dict[str, Any]]:
+    for package in results["packages"]:
+        yield from package.get("rows", [])
+
+
+def _cell(row: dict[str, Any]) -> Cell:
+    if "error" in row:
+        return Cell(0.0, 0.0, _shortly(row["error"]))
+    own, forward = row["seconds"]["peer"], row["seconds"]["forward"]
+    return Cell(statistics.median(own), ratio(own, forward)[1])
+
+
+def _shortly(error: str) -> str:
+    return textwrap.shorten(error.replace("|", "/"), 120, placeholder=" ...")
+
+
+def _said(cell: Cell | None) -> str:
+    if cell is None or cell.error:
+        return ""
+    return f"{_digits(1000 * cell.seconds)} ({_digits(cell.forwards)})"
+
+
+def _digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.{1 if number >= 10 else 2}f}"
+
+
+def _ahead(cells: Compared) -> str:
+    """Where the package is faster, or takes fewer of its own forward passes."""
+    marks: dict[str, list[str]] = {}
+    for batch, (peer, own) in cells.items():
+        if not peer.error and (peer.seconds < own.seconds or peer.forwards < own.forwards):
+            mark = "**faster**" if peer.seconds < own.seconds else "*fewer forwards*"
+            marks.setdefault(mark, []).append(str(batch))
+    return "; ".join(f"{mark}: {', '.join(batches)}" for mark, batches in marks.items())
+
+
+def _code(method: str) -> str:
+    return " + ".join(f"`{name}`" for name in method.split(" + "))
+
+
+def _reasons(results: Results) -> Iterator[str]:
+    if marked := faster(results):
+        yield "Why another package is faster where one is:\n"
+    yield from (f"- {_code(name)}: {said}" for name, said in REASONS.items() if name in marked)
+
+
+def main() -> None:
+    """Keep the results and write the page; print which rows still need a reason."""
+    if sys.argv[1:]:
+        KEPT.write_text((Path(sys.argv[1]) / "peers.json").read_text())
+    results = json.loads(KEPT.read_text())
+    PAGE.write_text(page(results))
+    if unexplained := sorted(set(faster(results)) - set(REASONS)):
+        print("No reason yet, in REASONS:", ", ".join(unexplained))
+
+
+if __name__ == "__main__":
+    main()
