@@ -201,6 +201,19 @@ def test_the_default_layer_is_the_asked_outputs():
         assert made.layers == (layer,) == (tfcam.layers(model, output=output).default,)
 
 
+@pytest.mark.parametrize(("by", "shares"), [("pca", (1.0, 0.0)), ("tsne", ())])
+def test_pictures_of_one_channel_lie_on_a_line(by, shares):
+    from tfcam.representations.projection import project
+
+    values = np.float32([[3], [1], [4], [1], [5]])
+    points, found = project(values, by, 0)
+    assert np.isfinite(points).all()
+    assert found == pytest.approx(shares)
+    if by == "pca":
+        np.testing.assert_allclose(np.abs(points[:, 0]), np.abs(values - 2.8)[:, 0], rtol=1e-6)
+        np.testing.assert_allclose(points[:, 1], 0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("by", "shares"), [("pca", ((0.0, 0.0),)), ("tsne", ())])
 def test_pictures_that_a_layer_gives_the_same_lie_on_one_point(by, shares):
     found = tfcam.embed(tfcam.demo_model(), PICTURES[:1] * 5, by=by, progress=False)

@@ -30,6 +30,8 @@ def project(features: np.ndarray, by: By, seed: int) -> Projection:
 
     if not np.ptp(features, axis=0).any():  # as of a layer that gives all pictures the same
         return Projection(np.zeros((len(features), 2), np.float32), (0.0, 0.0)[: 2 * (by == "pca")])
+    if features.shape[1] == 1:  # as of a layer of one channel: points on a line
+        features = np.pad(features, [(0, 0), (0, 1)])
     if by == "tsne":
         perplexity = min(30.0, (len(features) - 1) / 3)
         method = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
