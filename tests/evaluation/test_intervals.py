@@ -53,8 +53,9 @@ def test_the_interval_of_nearly_a_share_is_wilsons():
     assert mean_interval(values, within=(0.0, 1.0)) == pytest.approx(wilson)
     _, low, high = mean_interval(3 - 2 * np.array(values), within=(1.0, 3.0))
     assert (low, high) == pytest.approx((3 - 2 * wilson.high, 3 - 2 * wilson.low))
-    for fewer in ([*values[:-1], 0.979], [*values, 0.5], [*values[:-1], 1.01]):
-        # More than a tenth elsewhere, or beyond the range.
+    small = np.linspace(0.985, 0.995, 20)
+    for fewer in ([*values[:-1], 0.979], [*values, 0.5], [*values[:-1], 1.01], small):
+        # More than a tenth elsewhere, or beyond the range, or near the end and not at it.
         wilson = share_interval(np.mean(fewer), len(fewer))
         assert mean_interval(fewer, within=(0.0, 1.0)).high != pytest.approx(wilson.high)
 

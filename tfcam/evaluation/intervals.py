@@ -26,6 +26,10 @@ _Z = float(stats.norm.ppf(1 - _TAIL))
 # share: the others are too rare for a sample to tell how far away they are.
 _MOST, _NEAR = 0.9, 0.02
 
+# How far such values are from that end varies by more than so much of its mean: what varies less is
+# small by nature, as a probability of one among many classes is.
+_VARYING = 0.5
+
 
 # How far sums of float32 may lie beyond the range of what they measure, as a fraction of it.
 _ROUNDING = 1e-6
@@ -51,9 +55,9 @@ def mean_interval(
 ) -> Interval:
     """Compute the mean over pictures, and its 95 % interval.
 
-    Values that are all 0 or 1 are a share, with Wilson's interval, and so are those of which nine
-    tenths lie within 2 % of an end of their range: how far away the few others are, a sample does
-    not tell. All others get a bootstrap-t interval, neither side of which is shorter than
+    Values that are all 0 or 1 are a share, with Wilson's interval, and so are those that crowd at
+    an end of their range, nine tenths within 2 % of it: how far away the few others are, a sample
+    does not tell. All others get a bootstrap-t interval, neither side of which is shorter than
     Student's.
 
     Args:
@@ -227,11 +231,15 @@ def is_share(values: np.ndarray) -> bool:
 
 
 def is_nearly_share(values: np.ndarray, within: tuple[float, float]) -> bool:
-    """Say whether nearly all values lie at one end of their range."""
+    """Say whether nearly all values crowd at one end of their range, and not only near it."""
     span = within[1] - within[0]
     if not np.isfinite(span) or values.min() < within[0] or values.max() > within[1]:
         return False
-    return any(np.mean(np.abs(values - end) <= _NEAR * span) >= _MOST for end in within)
+    away = [np.abs(values - end) for end in within]
+    return any(
+        np.mean(each <= _NEAR * span) >= _MOST and each.std() > _VARYING * each.mean()
+        for each in away
+    )
 
 
 def _in_range(values: np.ndarray, within: tuple[float, float]) -> np.ndarray:
