@@ -15,6 +15,7 @@ from tests import networks
 from tests.tolerances import ROUNDED
 from tfcam import findings
 from tfcam.explainer import numeric_checks
+from tfcam.explainer.checks import of_measured
 from tfcam.explainer.numeric_checks import underflowed
 from tfcam.findings import FINDINGS, Finding, finding
 from tfcam.methods.registry import METHODS
@@ -80,6 +81,17 @@ def test_cause_and_remedy_are_one_sentence_each(code):
         assert re.fullmatch(r"[A-Z][^\n|]{20,220}\.", text)
         assert not re.search(r"[.!?] ", text)
     assert found.cause != found.remedy
+
+
+@pytest.mark.parametrize(
+    ("missing", "score", "told"),
+    [(0.11, 1.0, True), (-0.11, 1.0, True), (0.09, 1.0, False), (0.11, 2e5, False)],
+)
+def test_what_a_map_lacks_is_told_but_for_rounding(missing, score, told):
+    """From 1 % of the sum without signs on: here of 10."""
+    raw = np.float32([[6, -4]])
+    found = of_measured({"completeness_error": missing}, "deep_lift", raw, score)
+    assert [each.code for each in found] == ["incomplete"] * told
 
 
 def test_a_code_must_be_known():

@@ -203,12 +203,12 @@ FINDINGS = {
     "incomplete": Known(
         "The values of {method} miss what they should sum to by {error:.3g}, {share:.1%} of their "
         "sum without signs, and what is missing may belong anywhere on the map. Ask for more "
-        "steps, or take another method.",
-        "Values should sum to the score's rise from the baseline: integrated gradients add up "
-        "steps, of which there are too few, and DeepLIFT goes wrong where a model puts another "
-        "axis ahead of the batch.",
-        "Ask `integrated_gradients` for more `steps`; where `deep_lift` says so, take "
-        "`integrated_gradients`.",
+        "steps or samples, or take another method.",
+        "Values should sum to the score's rise from the baseline: too few steps were added up, or "
+        "DeepLIFT met an axis ahead of the batch, or a target that chooses its pixels anew, as "
+        "`Segmentation` without a mask.",
+        "Ask `integrated_gradients` for more `steps`, `expected_gradients` for more `samples`; "
+        "where `deep_lift` says so, take `integrated_gradients`.",
     ),
     "not_additive": Known(
         "A sum over the parts of the picture explains {fidelity:.2f} of how the score changes "

@@ -588,3 +588,29 @@ def test_what_is_mistyped_is_shown_as_a_terminal_may_show_it(typed):
     assert result.exit_code == 2
     assert not re.search("[\u200b\u202e\u2066\x1b]", result.stderr)
     assert len(result.stderr.splitlines()) == 5  # the usage, where help is, a frame of one line
+
+
+def numbered():
+    """Layers a, 0 and b: "0" is the name of one, and the index of another."""
+    start = x = keras.Input((12, 12, 3))
+    for name in ("a", "0", "b"):
+        x = layers.Conv2D(4, 3, activation="relu", name=name)(x)
+    return keras.Model(start, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.thinned(2)
+@pytest.mark.parametrize(("typed", "path"), [("2", "b"), ("0", "0"), ("1", "0"), ("a", "a")])
+def test_a_number_that_a_layer_is_called_by_names_that_layer(typed, path):
+    numbered().save("numbered.keras")
+    asked = ["a.png", "--preprocess", "unit", "--layer", typed]
+    found = json.loads(run("explain", *asked, "--json", model="numbered.keras").stdout)
+    assert found[0]["layer"] == path
+    if typed == "0":
+        shown = run("diagnose", *asked, model="numbered.keras").stdout
+        assert "layer            0 (as given)" in shown
+        compared = run("compare", *asked, "--layer", "b", model="numbered.keras").stdout
+        assert "0" in compared.split()
+        dream = ["dream", "--layer", "0", "--steps", "1", "--size", "12,12", "--output", "d.png"]
+        dreamt = run(*dream, "--preprocess", "unit", model="numbered.keras")
+        assert dreamt.exit_code == 0
+        assert "Dream of layer('0')" in dreamt.stdout

@@ -53,10 +53,21 @@ def test_the_interval_of_nearly_a_share_is_wilsons():
     assert mean_interval(values, within=(0.0, 1.0)) == pytest.approx(wilson)
     _, low, high = mean_interval(3 - 2 * np.array(values), within=(1.0, 3.0))
     assert (low, high) == pytest.approx((3 - 2 * wilson.high, 3 - 2 * wilson.low))
-    for fewer in ([*values[:-1], 0.979], [*values, 0.5], [*values[:-1], 1.01]):
-        # More than a tenth elsewhere, or beyond the range.
+    small = np.linspace(0.985, 0.995, 20)
+    for fewer in ([*values[:-1], 0.979], [*values, 0.5], [*values[:-1], 1.01], small):
+        # More than a tenth elsewhere, or beyond the range, or near the end and not at it.
         wilson = share_interval(np.mean(fewer), len(fewer))
         assert mean_interval(fewer, within=(0.0, 1.0)).high != pytest.approx(wilson.high)
+
+
+def test_what_is_beyond_its_range_by_rounding_is_at_its_end():
+    """As the energy of maps that are all in the box: it was said to be 1 without any doubt."""
+    values = np.full(5, np.nextafter(1, 2))
+    assert mean_interval(values, within=(0.0, 1.0)) == mean_interval(np.ones(5))
+    assert mean_interval([-1e-9, 0, 0], within=(0.0, np.inf)) == mean_interval(np.zeros(3))
+    assert mean_interval(values)[1:] == (values[0], values[0])
+    beyond = [1, 1, 1, 1, 1.00001]
+    assert mean_interval(beyond, within=(0.0, 1.0)) == mean_interval(beyond)
 
 
 @pytest.mark.parametrize("count", [10, 20, 50])

@@ -146,8 +146,11 @@ def test_embed_takes_the_classes_of_an_output(heads):
     found = tfcam.embed(heads, PICTURES, output=1, **chosen)
     wanted = tfcam.embed(alone(heads), PICTURES, **chosen)
     assert found.classes == wanted.classes
-    with pytest.raises(ValueError, match="say the class of each with classes="):
+    with pytest.raises(ValueError, match="output='head3' or 'head5', or say the class of each"):
         tfcam.embed(heads, PICTURES, **chosen)
+    named = keras.Model(heads.input, dict(zip(["few", "many"], heads.outputs, strict=True)))
+    with pytest.raises(ValueError, match="2 outputs: name the one .* with output='few' or 'many'"):
+        tfcam.embed(named, PICTURES, **chosen)
 
 
 def test_embed_takes_the_classes_of_annotations(tmp_path):

@@ -145,7 +145,7 @@ def test_diagnose(model):
 
 
 def test_evaluate(model):
-    chosen = {"methods": ["grad_cam", "integrated_gradients"], "layer": ["cells", "mixed"]}
+    chosen = {"methods": ["grad_cam", "lrp"], "layer": ["cells", "mixed"]}
     asked = {"target": "label", "metrics": ["energy"], "baselines": (), **chosen, **ASKED}
     result = tfcam.evaluate(model, EXAMPLES[:2], **asked)
     assert result.settings["tile"] == [*TILE]

@@ -380,14 +380,18 @@ def test_a_function_of_two_convolutions_is_not_one_of_them():
         by_hand(of_one_function(2), 1, 2, composite="epsilon_plus")
 
 
-def test_what_scales_and_shifts_channels_that_come_first_is_merged():
+@pytest.mark.parametrize("order", ["NCHW", "NCDHW"])
+def test_what_scales_and_shifts_channels_that_come_first_is_merged(order):
     """TensorFlow convolves so on few CPUs: only what is merged is computed."""
     composite = Composite(convolution=lambda layer, relevance: layer.bias)
+    sides = len(order) - 2
     with tf.Graph().as_default() as graph:
-        start = tf.identity(tf.ones((1, 2, 3, 3)))
-        convolved = tf.nn.conv2d(start, tf.ones((1, 1, 2, 2)), 1, "SAME", data_format="NCHW")
-        behind = tf.reshape([2.0, -3.0], (2, 1, 1)) * convolved - tf.reshape([1.0, 5.0], (2, 1, 1))
+        start = tf.identity(tf.ones((1, 2, *[3] * sides)))
+        kernel = tf.ones((*[1] * sides, 2, 2))
+        convolved = tf.nn.convolution(start, kernel, data_format=order)
+        scale, shift = (tf.reshape(of, (2, *[1] * sides)) for of in ([2.0, -3.0], [1.0, 5.0]))
+        behind = scale * convolved - shift
         rules = RelevanceRules([behind], start, composite, epsilon=1e-6, gamma=0.25)
         (bias,) = rules(convolved.op, [start], [behind])
     with tf.compat.v1.Session(graph=graph) as session:
-        np.testing.assert_array_equal(session.run(bias), [[[-1]], [[-5]]])
+        np.testing.assert_array_equal(session.run(bias), np.reshape([-1, -5], shift.shape))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from skimage.segmentation import slic
+from skimage.segmentation import quickshift, slic
 
 import tfcam
 from tests import networks, replicas
@@ -137,14 +137,14 @@ def test_windows_cover_every_position(side, window, stride):
 
 
 def test_windows_are_a_seventh_by_default_and_go_by_half_of_that():
-    model, x = additive(14, 21, 1), np.random.default_rng(0).normal(size=(14, 21, 1)).astype("f4")
+    model, x = additive(28, 42, 1), np.random.default_rng(0).normal(size=(28, 42, 1)).astype("f4")
     found = occluded(model, x, fill="zero").raw
     squares = x[..., 0].astype(float) ** 2
-    total, count = np.zeros((14, 21)), np.zeros((14, 21))
-    for y in range(13):
-        for z in range(19):
-            total[y : y + 2, z : z + 3] += squares[y : y + 2, z : z + 3].sum()
-            count[y : y + 2, z : z + 3] += 1
+    total, count = np.zeros((28, 42)), np.zeros((28, 42))
+    for y in range(0, 25, 2):
+        for z in range(0, 37, 3):
+            total[y : y + 4, z : z + 6] += squares[y : y + 4, z : z + 6].sum()
+            count[y : y + 4, z : z + 6] += 1
     np.testing.assert_allclose(found, total / count, atol=rounding(squares.sum()))
 
 
@@ -295,6 +295,15 @@ def test_superpixels_are_those_of_scikit_image_colours_as_eyes_see_them(channels
     expected = slic(unit.astype(float), 30, convert2lab=channels in (1, 3), start_label=0)
     assert len(np.unique(expected)) > 10
     (found,) = segmented("slic:30", tf.constant(image[np.newaxis])).numbers.numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_superpixels_of_quickshift_are_those_that_lime_takes():
+    image = tfcam.scenes.draw_scene(3, size=96).image.astype("f4")
+    unit = (image - image.min()).astype(float) / np.ptp(image)
+    expected = quickshift(unit, kernel_size=4, max_dist=200, ratio=0.2)
+    assert 5 < len(np.unique(expected)) < 100
+    (found,) = segmented("quickshift", tf.constant(image[np.newaxis])).numbers.numpy()
     np.testing.assert_array_equal(found, expected)
 
 

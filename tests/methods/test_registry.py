@@ -1,5 +1,6 @@
 """What a method says of itself, and what follows from it."""
 
+import inspect
 import re
 
 import pytest
@@ -28,6 +29,14 @@ def test_needs_say_what_follows():
     whole = {"full_grad", "occlusion", "rise", "lime", "kernel_shap"}
     whole |= {"attention_rollout", "generic_attention"}
     assert {name for name, m in METHODS.items() if not m.combines} == whole  # no channels
+
+
+def test_options_and_defaults_of_words_are_those_of_pixels():
+    own = [m for m in METHODS.values() if m.of_words is not None]
+    assert "smooth_grad" in {m.name for m in own}
+    for m in own:
+        signatures = map(inspect.signature, (m.of_words, m.function))
+        assert len({str(signature) for signature in signatures}) == 1, m.name
 
 
 def test_a_method_that_stands_on_another_needs_what_that_needs():

@@ -191,6 +191,16 @@ def test_it_is_complete(kind, score, baseline):
     assert_complete(network(kind), x, baseline, score=score)
 
 
+@pytest.mark.parametrize("score", ["probability", "logit"])
+@pytest.mark.thinned(1, rest="slow")
+def test_it_is_complete_of_a_single_unit(score):
+    """Its probability is computed from the values that the model returns, which are the scores."""
+    steps = [keras.Input((9, 9, 3)), layers.Flatten(), layers.Dense(4, activation="relu")]
+    model = networks.seeded(keras.Sequential([*steps, layers.Dense(1, activation="sigmoid")]))
+    x = np.random.default_rng(4).normal(0, 1, (2, 9, 9, 3)).astype(np.float32)
+    assert_complete(model, x, score=score)
+
+
 @pytest.mark.parametrize("prefix", [0, 1])
 @pytest.mark.thinned(1, kept="slow")
 def test_it_is_complete_on_a_transformer(prefix):

@@ -41,12 +41,12 @@ def test_features_are_means_over_positions_and_points_their_principal_components
 
 
 def test_the_nearest_neighbours_are_counted_by_hand():
-    from tfcam.representations.embedding import _neighbours
+    from tfcam.representations.projection import share_of_neighbours
 
     features = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.5, 1.0], [0.0, 0.0]])
     # 0 and 1 point the same way, 2 and 3 nearly; what is all zero is as near to each.
-    assert _neighbours(features, ["a", "a", "b", "b", "a"]) == 1.0
-    assert _neighbours(features, ["a", "b", "b", "b", "a"]) == pytest.approx(3 / 5)
+    assert share_of_neighbours(features, ["a", "a", "b", "b", "a"]) == 1.0
+    assert share_of_neighbours(features, ["a", "b", "b", "b", "a"]) == pytest.approx(3 / 5)
 
 
 def test_classes_are_given_or_the_datas_or_predicted(tmp_path):
@@ -199,6 +199,19 @@ def test_the_default_layer_is_the_asked_outputs():
             model, pictures, output=output, preprocess="unit", classes=[*"abab"], progress=False
         )
         assert made.layers == (layer,) == (tfcam.layers(model, output=output).default,)
+
+
+@pytest.mark.parametrize(("by", "shares"), [("pca", (1.0, 0.0)), ("tsne", ())])
+def test_pictures_of_one_channel_lie_on_a_line(by, shares):
+    from tfcam.representations.projection import project
+
+    values = np.float32([[3], [1], [4], [1], [5]])
+    points, found = project(values, by, 0)
+    assert np.isfinite(points).all()
+    assert found == pytest.approx(shares)
+    if by == "pca":
+        np.testing.assert_allclose(np.abs(points[:, 0]), np.abs(values - 2.8)[:, 0], rtol=1e-6)
+        np.testing.assert_allclose(points[:, 1], 0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("by", "shares"), [("pca", ((0.0, 0.0),)), ("tsne", ())])

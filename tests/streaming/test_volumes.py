@@ -1,5 +1,7 @@
 """A stream of videos and volumes: each row is what explain gives, and the run goes on."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -88,6 +90,19 @@ def test_it_goes_on_after_a_stop_and_refuses_other_videos(tmp_path):
     again = tfcam.stream(model, given, to=tmp_path, shard_size=1)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.raw, other.raw)
+
+
+def test_settings_that_do_not_say_which_videos_they_are_of_are_told(tmp_path):
+    tfcam.stream(network(), videos(3), to=tmp_path)
+    file = tmp_path / "settings.json"
+    settings = json.loads(file.read_text())
+    known = settings["volume"]
+    shapes = [{}, [], [8], [*known["shapes"], [8, 8]], [[2.5, 8, 8, 1]]]
+    wrong = [None, {"shapes": known["shapes"]}, known | {"more": 1}, known | {"channels_first": 0}]
+    for volume in [*wrong, *(known | {"shapes": one} for one in shapes)]:
+        file.write_text(json.dumps(settings | {"volume": volume}))
+        with pytest.raises(ValueError, match="does not say which videos or volumes it is of: vol"):
+            tfcam.open_store(tmp_path)
 
 
 def test_what_does_not_fit_is_left_out_or_refused(tmp_path):

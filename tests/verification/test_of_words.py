@@ -16,6 +16,7 @@ from tfcam.evaluation.intervals import share_interval
 from tfcam.metrics.moves import permutation_p
 from tfcam.metrics.word_orders import WordsHidden, marked_count, other_orders, word_order
 from tfcam.metrics.word_probe import word_probes
+from tfcam.verification.attach import verified as attach
 
 NUMBERS = {"bad": 2, "good": 3, "film": 4, "a": 5}
 TEXT = "a good film a film"
@@ -62,6 +63,21 @@ def test_a_map_of_other_words_is_not_supported():
     assert tfcam.verify(model, wrong, fraction=0.4).verdict == "not supported"
 
 
+def test_a_map_without_a_word_for_the_class_is_undecided(tmp_path):
+    model = additive()
+    found = tfcam.explain(model, "bad bad", target=1)
+    assert found.raw.max() <= 0
+    result = tfcam.verify(model, found)
+    assert (result.verdict, result.p_value) == ("undecided", 1)
+    for check in result.checks[:2]:
+        assert check.verdict == "undecided"
+        assert "No word speaks for class 1: the map marks nothing" in check.sentence
+    assert "(p = 1)" in repr(result)
+    result.save(tmp_path / "page.html")
+    store = tfcam.stream(model, ["bad bad"], to=tmp_path / "maps", target=1, verify=True)
+    assert list(store.table["verdict"]) == ["undecided"]
+
+
 def test_it_is_attached_to_each_of_a_batch():
     model, texts = additive(), ["a good film a a", "film good", "bad bad"]
     found = tfcam.explain(model, texts, target=1, verify=True)
@@ -71,9 +87,17 @@ def test_it_is_attached_to_each_of_a_batch():
         np.testing.assert_allclose(each.verification.falls, alone.falls, atol=1e-6)
     codes = [[finding.code for finding in each.findings] for each in found]
     # Of two or five words one is hidden: too few orders to tell. "bad" speaks against it.
-    assert [each.verification.verdict for each in found] == ["undecided"] * 2 + ["not supported"]
-    assert ["unsupported" in own for own in codes] == [False, False, True]
+    assert [each.verification.verdict for each in found] == ["undecided"] * 3
+    assert ["unsupported" in own for own in codes] == [False] * 3
     assert "changed texts" in found[0].verification.html
+
+
+def test_a_map_that_marks_what_speaks_against_the_class_has_a_finding():
+    explainer, text = tfcam.Explainer(additive()), "a bad film"
+    wrong = replace(explainer(text, 1), raw=np.float32([0, 1, 0]))
+    found = attach(wrong, explainer, text, 1)
+    assert found.verification.verdict == "not supported"
+    assert found.findings[-1].code == "unsupported"
 
 
 def test_what_it_owes_to_training_is_asked_of_long_texts():

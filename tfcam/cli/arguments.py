@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, read_name
+from tfcam.cli.names import settle_layer
 from tfcam.cli.reading import read_image
 from tfcam.cli.terminal import load_tensorflow, say
 from tfcam.utils.files import read_lines, text_lines
@@ -363,7 +364,7 @@ def ask_layer(model: Any, input: str | int | None, grid: tuple[int, ...] | None)
     while True:
         usual = make_printable(table.default)  # a model file may name its layers as it likes
         typed = typer.prompt("Index or name", default=usual, err=True).strip()
-        answer = read_name(table.default if typed == usual else typed)
+        answer = settle_layer(model, read_name(table.default if typed == usual else typed))
         try:
             return graph.open_layer(answer, which, grid).tap.name
         except ValueError as error:

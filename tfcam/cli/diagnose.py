@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcam.cli.arguments import Image, Imports, Model, Text, Unsafe, load_network, read_subject
+from tfcam.cli.arguments import Image, Imports, Model, Text, Unsafe, read_subject
 from tfcam.cli.flags import flags
+from tfcam.cli.loading import load_asked
 from tfcam.cli.reading import read_window
 from tfcam.cli.terminal import say
 from tfcam.engine.doors import DOORS
@@ -23,7 +24,7 @@ def diagnose(
 ) -> None:
     """Check a model and an image, or text: what applies, and what to mind and to do about it."""
     subject = read_subject(image, text)
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.explainer.diagnose import diagnose as check
 
     given = subject.read(read_window(options))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Imports, Model, Overwrite, Unsafe, load_network, name_options
+from tfcam.cli.arguments import Imports, Model, Overwrite, Unsafe, name_options
 from tfcam.cli.checks import check_new, check_recipe
 from tfcam.cli.flags import HOW, RESULTS, SUBJECT, flags, read_method_options, read_name, read_sides
+from tfcam.cli.loading import load_asked
+from tfcam.cli.names import settle_layer
 from tfcam.cli.reading import read_image
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
@@ -122,12 +124,12 @@ def dream(
     name = name_options({**named, **options, **changes}, DOORS["dream"])
     path = check_path(file or Path(f"dream_{name}.png"))
     check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.feature_visualization.dream import dream as make
 
     result = make(
         network,
-        _objective(target, layer, channel),
+        _objective(network, target, layer, channel),
         preset=recipe,
         image=None if image is None else read_image(image),
         count=count,
@@ -148,11 +150,13 @@ def _check_objective(target: str | None, layer: str | None, channel: int | None)
         raise ValueError("--channel is one of a layer: name that with --layer, without --target.")
 
 
-def _objective(target: str | None, layer: str | None, channel: int | None) -> Objective | int | str:
+def _objective(
+    network: Any, target: str | None, layer: str | None, channel: int | None
+) -> Objective | int | str:
     """Read what is raised: a class, a layer or one of its channels."""
     from tfcam.feature_visualization import objectives
 
     if layer is None:
         return read_name(target)
-    place = read_name(layer)
+    place = settle_layer(network, read_name(layer))
     return objectives.layer(place) if channel is None else objectives.channel(place, channel)

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Imports, Overwrite, Unsafe, load_network
+from tfcam.cli.arguments import Imports, Overwrite, Unsafe
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import HOW, PICTURES, RESULTS, flags
+from tfcam.cli.loading import load_asked
 from tfcam.cli.reading import read_data, with_window
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
@@ -76,7 +77,7 @@ def evaluate(
         check_choice("baselines", name, _baselines(data))
     read = [data, model, options["labels"], options["annotations"], *(imports or [])]
     _check_files([html, parquet], overwrite, [*read, *_kept(options["to"])])
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.evaluation.evaluate import evaluate as measure
 
     evaluation = measure(
@@ -108,7 +109,7 @@ def recommend(
     """Find the layer and the method that explain a model best, on your pictures."""
     read = [data, model, options["labels"], options["annotations"], *(imports or [])]
     _check_files([html], overwrite, [*read, *_kept(options["to"])])
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.evaluation.recommend import recommend as choose
 
     recommendation = choose(network, read_data(data), **with_window(options))

@@ -28,6 +28,8 @@ from tfcam.cli.arguments import (
 )
 from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
+from tfcam.cli.loading import load_asked
+from tfcam.cli.names import settle_layer
 from tfcam.cli.reading import read_image, read_window
 from tfcam.cli.records import record
 from tfcam.cli.terminal import complain, print_words, say, say_line
@@ -139,7 +141,7 @@ def explain(
     files = choose()
     if file is not None and file in files:
         check_target(file, "An explanation", (".png", ".npz"))
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.explainer.explainer import Explainer
 
     if choose_layer:
@@ -231,6 +233,7 @@ def compare(
     from tfcam.explainer.compare import compare as compare_maps
 
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None
+    options["layers"] = settle_layer(networks[0], options["layers"])
     models = list(networks) if len(networks) > 1 else networks[0]
     comparison = compare_maps(models, subject.read(read_window(options)), **options)
     comparison.save(path, **looks)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _METHODS = "tfcam.methods"
 
@@ -110,3 +111,20 @@ def _called(node: ast.AST) -> str:
     """The plain name of the function that is called."""
     function = node.func if isinstance(node, ast.Call) else None
     return function.id if isinstance(function, ast.Name) else ""
+
+
+def settle_layer(network: Any, layer: Any) -> Any:
+    """Take a typed number for the name of a layer where there is one; else it stays an index.
+
+    Args:
+        network: The model.
+        layer: A name, an index, None, or a list of these.
+    """
+    layers = layer if isinstance(layer, list) else [layer]
+    if not any(isinstance(each, int) for each in layers):
+        return layer
+    from tfcam.model.tree import walk
+
+    names = {path.rsplit("/", 1)[-1] for path, _ in walk(network)}
+    settled = [str(each) if str(each) in names else each for each in layers]
+    return settled if isinstance(layer, list) else settled[0]

@@ -14,12 +14,12 @@ from tfcam.cli.arguments import (
     Overwrite,
     Text,
     Unsafe,
-    load_network,
     name_options,
     read_subject,
 )
 from tfcam.cli.checks import check_new
 from tfcam.cli.flags import RESULTS, flags
+from tfcam.cli.loading import load_asked
 from tfcam.cli.reading import read_window
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
@@ -53,7 +53,7 @@ def report(
     parts = [subject.stem, "report", *([asked] if asked else [])]
     path = check_target(file or Path(f"{'_'.join(parts)}.html"), "A report", (".html",))
     check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.front.report import report as write
 
     result = write(network, subject.read(read_window(options)), **options)

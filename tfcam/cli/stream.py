@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Changes, Imports, Unsafe, load_network
+from tfcam.cli.arguments import Changes, Imports, Unsafe
 from tfcam.cli.checks import check_method_options
 from tfcam.cli.evaluate import Model
 from tfcam.cli.flags import flags, read_method_options
+from tfcam.cli.loading import load_asked
 from tfcam.cli.reading import read_data, with_window
 from tfcam.cli.terminal import complain, say, say_line
 from tfcam.data.example import kind_of_unit
@@ -41,7 +42,7 @@ def explain_dataset(
         # Of texts, the model tells which method is usual.
         method = options["method"] or usual_method(False, options["layer"])
         check_method_options(method, changes, options)
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.streaming.shard_files import metadata_of
     from tfcam.streaming.shards import Shards
     from tfcam.streaming.stream import stream

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tfcam.cli.arguments import Changes, Image, Imports, Model, Overwrite, Unsafe, load_network
+from tfcam.cli.arguments import Changes, Image, Imports, Model, Overwrite, Unsafe
 from tfcam.cli.checks import check_image, check_method_options, check_new
 from tfcam.cli.evaluate import Html
 from tfcam.cli.flags import HOW, SUBJECT, flags, read_method_options
+from tfcam.cli.loading import load_asked
 from tfcam.cli.reading import read_image, read_window
 from tfcam.cli.terminal import say, say_line
 from tfcam.engine.doors import DOORS
@@ -75,7 +76,7 @@ def verify(
         overwrite,
         [*([] if image is None else [image]), model, options["labels"], *(imports or [])],
     )
-    network, options["labels"] = load_network(model, options["labels"], unsafe, imports)
+    network = load_asked(model, options, unsafe, imports)
     from tfcam.explainer.explainer import Explainer
     from tfcam.verification.verify import verify as ask
 

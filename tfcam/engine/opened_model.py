@@ -29,6 +29,7 @@ from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import Prepared, prepare
 from tfcam.preprocessing.text_readers import Text, TextReader, find_reader, strings_in
 from tfcam.preprocessing.texts import read_texts
+from tfcam.preprocessing.vocabulary import check_vocabulary
 from tfcam.targets.two_classes import Classes
 from tfcam.utils.recent import Recent
 
@@ -99,15 +100,24 @@ class OpenedModel:
         if texts is not None:
             reader = find_reader(self.graph, self.which, preprocess, _first(texts))
             if reader is not None and reader.whole:
-                return _read(reader, texts)
+                return self._read(reader, texts)
         inputs = self.input.folded(inputs) if len(self.graph.inputs) == 1 else inputs
         values = split_inputs(inputs, self.graph.structure, self.graph.name)
         explained = self.input.folded(values.pop(self.which))
         texts = self.strings(explained, preprocess)
         if texts is not None:
             reader = find_reader(self.graph, self.which, preprocess, _first(texts))
-            explained = explained if reader is None else _read(reader, texts)[0]
+            explained = explained if reader is None else self._read(reader, texts)[0]
         return explained, values
+
+    def _read(self, reader: TextReader, texts: Text | list[Text]) -> tuple[Any, list[Any]]:
+        """Read one text or a batch: the texts with their words, and the inputs beside them."""
+        read, others = read_texts(reader, texts if isinstance(texts, list) else [texts])
+        numbers, strings = [text.numbers for text in read], [text.text for text in read]
+        check_vocabulary(self.graph, self.which, numbers, strings)
+        if isinstance(texts, list):
+            return read, others
+        return read[0], [values[0] for values in others]
 
     def strings(self, given: Any, preprocess: Preprocess) -> Text | list[Text] | None:
         """The text or texts that are given; None where these are no strings.
@@ -352,14 +362,6 @@ class OpenedModel:
 
 def _first(texts: Text | list[Text]) -> Text:
     return texts[0] if isinstance(texts, list) else texts
-
-
-def _read(reader: TextReader, texts: Text | list[Text]) -> tuple[Any, list[Any]]:
-    """Read one text or a batch: the texts with their words, and the inputs beside them."""
-    if isinstance(texts, list):
-        return read_texts(reader, texts)
-    (text,), others = read_texts(reader, [texts])
-    return text, [values[0] for values in others]
 
 
 def _is_stored(method: Method) -> bool:

@@ -26,6 +26,14 @@ _Z = float(stats.norm.ppf(1 - _TAIL))
 # share: the others are too rare for a sample to tell how far away they are.
 _MOST, _NEAR = 0.9, 0.02
 
+# How far such values are from that end varies by more than so much of its mean: what varies less is
+# small by nature, as a probability of one among many classes is.
+_VARYING = 0.5
+
+
+# How far sums of float32 may lie beyond the range of what they measure, as a fraction of it.
+_ROUNDING = 1e-6
+
 
 # The most numbers that are drawn at once, so that many pictures do not fill the memory.
 _AT_ONCE = 2_000_000
@@ -47,9 +55,9 @@ def mean_interval(
 ) -> Interval:
     """Compute the mean over pictures, and its 95 % interval.
 
-    Values that are all 0 or 1 are a share, with Wilson's interval, and so are those of which nine
-    tenths lie within 2 % of an end of their range: how far away the few others are, a sample does
-    not tell. All others get a bootstrap-t interval, neither side of which is shorter than
+    Values that are all 0 or 1 are a share, with Wilson's interval, and so are those that crowd at
+    an end of their range, nine tenths within 2 % of it: how far away the few others are, a sample
+    does not tell. All others get a bootstrap-t interval, neither side of which is shorter than
     Student's.
 
     Args:
@@ -82,7 +90,7 @@ def mean_interval(
         >>> mean_interval([0.2, 0.6], within=(0.0, 1.0))  # of two, Student's is far wider
         Interval(mean=0.4, low=0.0, high=1.0)
     """
-    numbers = check_values(values)
+    numbers = _in_range(check_values(values), within)
     if is_share(numbers):
         return share_interval(float(numbers.mean()), len(numbers))
     if is_nearly_share(numbers, within):
@@ -223,11 +231,22 @@ def is_share(values: np.ndarray) -> bool:
 
 
 def is_nearly_share(values: np.ndarray, within: tuple[float, float]) -> bool:
-    """Say whether nearly all values lie at one end of their range."""
+    """Say whether nearly all values crowd at one end of their range, and not only near it."""
     span = within[1] - within[0]
     if not np.isfinite(span) or values.min() < within[0] or values.max() > within[1]:
         return False
-    return any(np.mean(np.abs(values - end) <= _NEAR * span) >= _MOST for end in within)
+    away = [np.abs(values - end) for end in within]
+    return any(
+        np.mean(each <= _NEAR * span) >= _MOST and each.std() > _VARYING * each.mean()
+        for each in away
+    )
+
+
+def _in_range(values: np.ndarray, within: tuple[float, float]) -> np.ndarray:
+    """Take values that are beyond their range by rounding alone for its ends."""
+    span, inside = within[1] - within[0], np.clip(values, *within)
+    beyond = np.abs(values - inside).max() / (span if np.isfinite(span) else 1)
+    return inside if beyond <= _ROUNDING else values
 
 
 def check_values(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -225,7 +225,8 @@ def _findings(
     for path, raw in zip(layers.paths, layers.raws, strict=False):
         if raw.size == 1:
             findings.append(finding("one_position", layer=path))
-    findings += checks.of_measured(cell.measured, cell.method.name, layers.raws[0])
+    of_map = cell.measured, cell.method.name, layers.raws[0]
+    findings += checks.of_measured(*of_map, chosen.score)
     graph = engine.submodel.graph
     if not (graph.is_black_box and engine.submodel.ending == "probability"):  # so it was said
         findings += checks.of_probability(chosen.kind, engine.settings.score, chosen.probability)

@@ -29,6 +29,9 @@ _NOISY, _FAITHFUL = 0.5, 0.5
 # What a map lacks of what it should sum to, as a fraction of its sum without signs.
 _INCOMPLETE = 0.01
 
+# What of a score may be rounding alone, as a fraction of it.
+_ROUNDING = 1e-6
+
 
 def of_result(
     engine: Engine,
@@ -118,14 +121,24 @@ def of_probability(kind: str, score: str, probability: float | None) -> list[Fin
     return []
 
 
-def of_measured(measured: Mapping[str, float], method: str, raw: np.ndarray) -> list[Finding]:
-    """Find a map that is mostly chance, has parts missing, or explains little by its parts."""
+def of_measured(
+    measured: Mapping[str, float], method: str, raw: np.ndarray, score: float
+) -> list[Finding]:
+    """Find a map that is mostly chance, has parts missing, or explains little by its parts.
+
+    Args:
+        measured: What the method measured of it.
+        method: By which method.
+        raw: The raw map.
+        score: What was explained.
+    """
     error, fidelity = measured.get("standard_error", 0.0), measured.get("fidelity", 1.0)
     found = [finding("noisy_map", error=error)] if error > _NOISY else []
     if fidelity < _FAITHFUL:
         found.append(finding("not_additive", fidelity=fidelity, method=method))
     missing, size = measured.get("completeness_error", 0.0), float(np.abs(raw).sum())
-    if size and abs(missing) > _INCOMPLETE * size:  # of an empty map all is missing, as is told
+    # Of an empty map all is missing, as is told.
+    if size and abs(missing) > max(_INCOMPLETE * size, _ROUNDING * abs(score)):
         share = abs(missing) / size
         found.append(finding("incomplete", method=method, error=missing, share=share))
     return found

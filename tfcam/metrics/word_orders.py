@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfcam.metrics.removal_test import LEAST, Removal, judged
+from tfcam.metrics.removal_test import LEAST, UNDECIDED, Removal, judged
 from tfcam.metrics.word_probe import WordProbe
 
 # Words are hidden in at most so many steps.
@@ -132,4 +132,18 @@ def word_removal(
     orders, count = orders_of(values, fraction, draws, seed)
     (whole,) = probe.probabilities(np.zeros((1, len(values)), bool))
     falls = whole[target] - WordsHidden.of(probe, orders, count).mean[:, target]
-    return judged(falls[0], falls[1:])
+    return judged_words(falls, count)
+
+
+def judged_words(falls: np.ndarray, count: int) -> Removal:
+    """Judge a map of words by other orders; undecided where it marks none that could be hidden.
+
+    Args:
+        falls: (1 + N,) of the map, then of the others.
+        count: The number of words that it marks.
+
+    Example:
+        >>> judged_words(np.zeros(1), 0)
+        Removal(verdict='undecided', p_value=1.0)
+    """
+    return judged(falls[0], falls[1:]) if count else Removal(UNDECIDED, 1.0)

@@ -91,9 +91,14 @@ class Outputs:
         return replace(self, scores=probabilities(self))
 
     def rows(self, chosen: Sequence[int]) -> Outputs:
-        """Take rows of a batch, one of them as often as it is named."""
+        """Take rows of a batch, one of them as often as it is named.
+
+        Where scores are the values, they stay the same tensors: gradients go by either.
+        """
+        leaves = {id(leaf): leaf for leaf in tf.nest.flatten((self.values, self.scores))}
+        taken = {key: tf.gather(leaf, chosen) for key, leaf in leaves.items()}
         values, scores = (
-            tf.nest.map_structure(lambda leaf: tf.gather(leaf, chosen), structure)
+            tf.nest.map_structure(lambda leaf: taken[id(leaf)], structure)
             for structure in (self.values, self.scores)
         )
         return replace(self, values=values, scores=scores)

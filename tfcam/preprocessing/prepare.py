@@ -18,6 +18,7 @@ from tfcam.preprocessing.modes import Preprocess, choose_preprocessing, function
 from tfcam.preprocessing.ranges import known_range, look_like_counts, look_like_pixels
 from tfcam.preprocessing.sizes import size_for
 from tfcam.preprocessing.texts import ReadText
+from tfcam.preprocessing.vocabulary import check_vocabulary
 from tfcam.utils.validation import check_shape, check_shapes, shown
 
 # What is said of floats that were taken as pixels.
@@ -86,7 +87,7 @@ def prepare(
     """
     taken = graph.inputs[which]
     if not taken.is_image:
-        return _as_given(graph, pictures, preprocess, taken)
+        return _as_given(graph, pictures, preprocess, which)
     if isinstance(preprocess, Window):
         limits = None if isinstance(preprocess, AppliedWindow) else preprocess.limits
         cut = [load_image(picture, window=limits) for picture in pictures]
@@ -194,9 +195,10 @@ def _doubts(graph: ModelGraph, pictures: Sequence[Any], which: int) -> tuple[Fin
 
 
 def _as_given(
-    graph: ModelGraph, values: Sequence[Any], preprocess: Preprocess, taken: Input
+    graph: ModelGraph, values: Sequence[Any], preprocess: Preprocess, which: int
 ) -> Prepared:
     """Series, texts, volumes: taken as prepared, or handed to a callable."""
+    taken = graph.inputs[which]
     # A mode is for pictures.
     if not (graph.takes_images or preprocess in ("auto", None) or callable(preprocess)):
         raise ValueError(
@@ -231,6 +233,7 @@ def _as_given(
         )
     owners = None
     if taken.is_text and batch.ndim == 2:
+        check_vocabulary(graph, which, batch)
         owners = np.where(batch == padding_of(graph.model), -1, np.arange(batch.shape[1])).astype(
             np.int32
         )

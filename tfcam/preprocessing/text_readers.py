@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfcam.model.graph import ModelGraph
 from tfcam.model.string_layers import Vectorization, arriving
 from tfcam.model.strings import tokenizer_of
-from tfcam.preprocessing.modes import Preprocess
+from tfcam.preprocessing.modes import Preprocess, function_name
 
 # Two segments are a premise and a hypothesis, a question and its context.
 Text: TypeAlias = str | tuple[str, ...]
@@ -104,15 +104,40 @@ def _by_callable(
     graph: ModelGraph, which: int, function: Callable[..., Any], text: Text
 ) -> TextReader:
     """What a user's function makes of strings: the explained input, or all inputs."""
-    _, whole = _values(graph, function([beside_nothing("", text)]), which)
+    _, whole = _values(graph, _called(function, [beside_nothing("", text)]), which)
     return TextReader(
-        lambda texts: _values(graph, function(list(texts)), which)[0],
+        lambda texts: _values(graph, _called(function, texts), which)[0],
         which if whole else 0,
         str,
         whole,
         own_length=len(graph.inputs) == 1 and graph.inputs[0].shape == (None,),
         shows_padding=tokenizer_of(graph.model) is None,
     )
+
+
+def _called(function: Callable[..., Any], texts: Sequence[Text]) -> Any:
+    """Call a user's function of a list of texts; what goes wrong in it names the text.
+
+    Raises:
+        ValueError: If it raises anything.
+    """
+    try:
+        return function(list(texts))
+    except Exception as error:
+        by_itself = [text for text in texts if _fails(function, text)]
+        of = f" of {by_itself[0]!r:.80}" if 0 < len(by_itself) < len(texts) else ""
+        raise ValueError(
+            "preprocess must take a list of texts, and give the numbers (B, L) of all of them; "
+            f"{function_name(function)}{of} ended with {type(error).__name__}: {error}"
+        ) from error
+
+
+def _fails(function: Callable[..., Any], text: Text) -> bool:
+    try:
+        function([text])
+    except Exception:
+        return True
+    return False
 
 
 def beside_nothing(segment: str, text: Text) -> Text:

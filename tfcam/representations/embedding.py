@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, get_args
 
 import keras
 import numpy as np
@@ -32,6 +32,7 @@ from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
 from tfcam.preprocessing.prepare import prepare
 from tfcam.representations.activations import compute_activations
+from tfcam.representations.projection import By, project, share_of_neighbours
 from tfcam.targets.labels import read_label
 from tfcam.utils.archive import Archived, Form, save_archive
 from tfcam.utils.extras import import_extra
@@ -39,9 +40,6 @@ from tfcam.utils.files import check_target, write_whole
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.terminal_text import printable_lines
 from tfcam.utils.validation import check_choice
-
-By = Literal["pca", "tsne"]
-
 
 _THUMBNAIL = 40  # pixels
 
@@ -320,7 +318,9 @@ def embed(
     features = tuple(map(np.concatenate, pooled))
     count = len(source.label_names or ()) or told.count
     names = _classes(examples, classes, source.label_names, predicted, known, count)
-    projections = [_project(values, by, seed) for values in features]
+    if not names:
+        raise ValueError(_no_classes(outputs, getattr(model, "output_names", None) or ()))
+    projections = [project(values, by, seed) for values in features]
     return Embedding(
         tuple(tap.name for tap in taps),
         np.stack([projection.points for projection in projections]),
@@ -330,7 +330,7 @@ def embed(
         tuple(example.id for example in examples),
         by,
         tuple(projection.shares for projection in projections if projection.shares),
-        tuple(_neighbours(values, names) for values in features),
+        tuple(share_of_neighbours(values, names) for values in features),
         skipped,
     )
 
@@ -343,51 +343,27 @@ def _classes(
     labels: Sequence[str] | None,
     count: int | None,
 ) -> tuple[str, ...]:
-    """The class of each picture: as the user, the data, or the model says."""
+    """The class of each picture, as the user, the data, or the model says; () where none does."""
     if classes is not None:
         return tuple(map(str, classes))
     if all(example.label is not None for example in examples):
         return tuple(_name(read_label(example.label, count), names) for example in examples)
-    if not predicted:
-        raise ValueError("The model gives no classes (B, C): say the class of each with classes=.")
     return tuple(_name(number, labels) for number in predicted)
+
+
+def _no_classes(outputs: Any, names: Sequence[str]) -> str:
+    """Say why the model tells no classes: it has several outputs, or one of another form."""
+    told = "say the class of each with classes=."
+    if not isinstance(outputs, list | tuple | Mapping) or len(outputs) < 2:
+        return f"The model gives no classes (B, C): {told}"
+    keys = outputs if isinstance(outputs, Mapping) else names or range(len(outputs))
+    return (
+        f"The model has {len(outputs)} outputs: name the one that tells the classes with output="
+        f"{' or '.join(map(repr, keys))}, or {told}"
+    )
 
 
 def _name(label: Any, names: Sequence[str] | None) -> str:
     if isinstance(label, str):
         return label
     return f"class {label}" if names is None else names[label]
-
-
-class _Projection(NamedTuple):
-    """Points (N, 2), and the shares of variance that the axes explain; none of t-SNE."""
-
-    points: np.ndarray
-    shares: tuple[float, ...]
-
-
-def _project(features: np.ndarray, by: By, seed: int) -> _Projection:
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    if not np.ptp(features, axis=0).any():  # as of a layer that gives all pictures the same
-        return _Projection(
-            np.zeros((len(features), 2), np.float32), (0.0, 0.0)[: 2 * (by == "pca")]
-        )
-    if by == "tsne":
-        perplexity = min(30.0, (len(features) - 1) / 3)
-        method = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-        return _Projection(method.fit_transform(features), ())
-    method = PCA(2, svd_solver="full")
-    points = method.fit_transform(features.astype(np.float64)).astype(np.float32)
-    return _Projection(points, tuple(method.explained_variance_ratio_.tolist()))
-
-
-def _neighbours(features: np.ndarray, classes: Sequence[str]) -> float:
-    """The share of pictures whose nearest other one is of their class."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    unit = features / np.where(lengths > 0, lengths, 1)
-    cosines = unit @ unit.T
-    np.fill_diagonal(cosines, -np.inf)
-    nearest = cosines.argmax(axis=1)
-    return float(np.mean([classes[n] == classes[other] for n, other in enumerate(nearest)]))

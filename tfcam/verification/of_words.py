@@ -9,9 +9,15 @@ import numpy as np
 
 from tfcam.explainer.explainer import Explainer
 from tfcam.metrics.moves import count_as_large
-from tfcam.metrics.removal_test import UNDECIDED, judged
+from tfcam.metrics.removal_test import UNDECIDED
 from tfcam.metrics.similarity import spearman
-from tfcam.metrics.word_orders import WordsHidden, marked_count, orders_of, word_order
+from tfcam.metrics.word_orders import (
+    WordsHidden,
+    judged_words,
+    marked_count,
+    orders_of,
+    word_order,
+)
 from tfcam.metrics.word_probe import WordProbe
 from tfcam.results.explanation import Explanation
 from tfcam.results.verification import WORD_FILLS, Check, Verification
@@ -20,7 +26,7 @@ from tfcam.utils.progress import Advance, progress_bar
 from tfcam.utils.versions import versions
 from tfcam.verification.again import SAME, STAGES, AgainOfText, of_training, random_maps
 from tfcam.verification.inquiry import Inquiry, check_number
-from tfcam.verification.questions import by_permutation, of_class
+from tfcam.verification.questions import ABOUT_CLASS, OF_USE, by_permutation, of_class
 
 # Of fewer words a rank correlation is large by chance: its mean size is about 0.8 / sqrt(W - 1).
 _FEWEST_WORDS = 10
@@ -78,7 +84,9 @@ def verify_words(
         other = pair_name((rival, NOTHING), inquiry.labels)
         checks = (
             _of_use(probe, explanation, orders[0] < count, hidden, whole, target),
-            of_class(contrast, explanation.name, other, alike, SAME),
+            of_class(contrast, explanation.name, other, alike, SAME)
+            if count
+            else Check(ABOUT_CLASS, UNDECIDED, _nothing(explanation)),
             _of_training(again, probe, inquiry, whole, target, float(falls[0]), advance),
         )
     return Verification(
@@ -135,20 +143,30 @@ def _of_use(
     target: int,
 ) -> Check:
     falls = whole[target] - hidden.mean[:, target]
-    verdict, p_value = judged(falls[0], falls[1:])
     count = int(marks.sum())
+    verdict, p_value = judged_words(falls, count)
+    if not count:
+        return by_permutation(OF_USE, verdict, _nothing(explanation), falls, p_value)
     alone = probe.probabilities(~marks[np.newaxis])[0, target]
     words = ", ".join(
         repr(word) for word, is_marked in zip(explanation.words, marks, strict=True) if is_marked
     )
     sentence = (
-        f"Hiding {words or 'no word'} ({count} of {len(explanation.words)} words) takes "
+        f"Hiding {words} ({count} of {len(explanation.words)} words) takes "
         f"{explanation.name} from {whole[target]:.3g} to {hidden.without[0, -1, target]:.3g}; of "
         f"{len(falls) - 1} other orders of words {count_as_large(falls[0], falls[1:])} lower it as "
         f"much, on the mean of the steps (p = {p_value:.2g}). "
         f"These words alone give {alone:.3g}."
     )
-    return by_permutation("Does the model use what is marked?", verdict, sentence, falls, p_value)
+    return by_permutation(OF_USE, verdict, sentence, falls, p_value)
+
+
+def _nothing(explanation: Explanation) -> str:
+    """Say that a map marks no word."""
+    return (
+        f"No word speaks for {explanation.name}: the map marks nothing that could be hidden. "
+        "Explain the class that the model predicts."
+    )
 
 
 def _again(

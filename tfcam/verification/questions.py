@@ -16,6 +16,8 @@ from tfcam.metrics.removal_test import (
 )
 from tfcam.results.verification import Check
 
+OF_USE, ABOUT_CLASS = "Does the model use what is marked?", "Is it about this class?"
+
 
 def of_use(marks: Marks, name: str, falls: np.ndarray, kept: np.ndarray) -> Check:
     """Ask whether the model uses what is marked: the removal test.
@@ -37,7 +39,7 @@ def of_use(marks: Marks, name: str, falls: np.ndarray, kept: np.ndarray) -> Chec
         f"{as_much} do as much (p = {p_value:.2g}). What is marked alone gives "
         f"{kept[0]:.3g}{alone}."
     )
-    return by_permutation("Does the model use what is marked?", verdict, sentence, falls, p_value)
+    return by_permutation(OF_USE, verdict, sentence, falls, p_value)
 
 
 def of_class(
@@ -52,9 +54,10 @@ def of_class(
         similarity: The rank correlation with the other class's map; None where it is not known.
         same: From which similarity on the two maps are the same.
     """
-    question = "Is it about this class?"
     if contrast is None:
-        return Check(question, UNDECIDED, f"{name} is no class that others could be compared with.")
+        return Check(
+            ABOUT_CLASS, UNDECIDED, f"{name} is no class that others could be compared with."
+        )
     verdict, p_value = judged(contrast[0], contrast[1:])
     alike = ""
     if similarity is not None:
@@ -64,7 +67,7 @@ def of_class(
         f"Hiding what is marked lowers the log odds of {name} against {rival}, the most likely "
         f"other class, by {contrast[0]:.3g} (p = {p_value:.2g})." + alike
     )
-    return by_permutation(question, verdict, sentence, contrast, p_value, "fall of the log odds")
+    return by_permutation(ABOUT_CLASS, verdict, sentence, contrast, p_value, "fall of the log odds")
 
 
 def hill_marked(marks: Marks) -> np.ndarray:
