@@ -308,3 +308,14 @@ def snapshot(model: keras.Model, inputs: object, predict: bool = True) -> dict[s
         "predict": _predict(model, inputs) if predict else [],
         **marks(model),
     }
+
+
+class Counting:
+    """So many times the first class as it has been asked."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, outputs):
+        self.calls += 1
+        return outputs[:, 0] * self.calls

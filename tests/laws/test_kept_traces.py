@@ -15,6 +15,7 @@ from keras import layers
 
 import tfcam
 from tests import networks
+from tests.project import ROOT
 from tfcam.engine.runner import Compiled, EagerFirst
 from tfcam.methods import registry
 from tfcam.utils.recent import LIMIT
@@ -229,6 +230,7 @@ print("alive")
 ATTENTION = """
 import keras, numpy as np, tensorflow as tf, tfcam.losses
 from keras import layers
+from tests import networks
 inputs = keras.Input((112, 112, 3))
 x = layers.Conv2D(8, 3, padding="same", activation="relu", name="early")(inputs)
 x = layers.Conv2D(16, 1, strides=2, activation="relu", name="late")(x)
@@ -245,14 +247,7 @@ loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 learner.compile("sgd", loss, jit_compile=True)
 learner.fit(pictures, (labels, masks), epochs=2, verbose=0)
 
-class Counting:
-    def __init__(self):
-        self.calls = 0
-    def __call__(self, outputs):
-        self.calls += 1
-        return outputs[:, 0] * self.calls
-
-explainer, target = tfcam.Explainer(model, "early"), Counting()
+explainer, target = tfcam.Explainer(model, "early"), networks.Counting()
 scores = [float(explainer(pictures[0], target).score) for _ in range(3)]
 np.testing.assert_allclose(np.array(scores) / scores[0], [1, 2, 3], rtol=1e-4)
 print("alive")
@@ -263,7 +258,12 @@ print("alive")
 @pytest.mark.parametrize("script", [STRIDED, ATTENTION], ids=["explained", "trained"])
 def test_steps_of_a_convolution_of_one_pixel_do_no_harm(script):
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr[-2000:]
 
@@ -340,20 +340,9 @@ def test_other_gradients_are_not(step):
     assert isinstance(runner, EagerFirst)
 
 
-class Counting:
-    """So many times the first class as it has been asked."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, outputs):
-        self.calls += 1
-        return outputs[:, 0] * self.calls
-
-
 @pytest.mark.parametrize("method", ["guided_backprop", "deep_lift", "lrp", "guided_grad_cam"])
 def test_a_target_that_changes_is_asked_anew_by_methods_that_only_graphs_can_compute(method):
-    model, target = networks.flat(), Counting()
+    model, target = networks.flat(), networks.Counting()
     explainer = tfcam.Explainer(model, method=method)
     scores = np.array([explainer(PICTURE, target).score for _ in range(3)])
     times = scores / scores[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcam.engine.engine import Engine
 from tfcam.engine.opened_model import OpenedModel, open_model
-from tfcam.engine.runner import Compiled, Runner
+from tfcam.engine.runner import Compiled
 from tfcam.engine.settings import Settings
 from tfcam.evaluation.names import CandidateKey, candidate_name, seed_of
 from tfcam.explainer.assemble import Cell, Run, explanation
@@ -143,7 +143,7 @@ class Candidates:
         self.described = [request_name(request) for request in requests]
         self.tiling = tiling
         self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
-        make = _Pass if tiling is None else partial(_TiledPass, tiling=tiling)
+        make = _Pass if tiling is None else _TiledPass
         passes = [
             make(
                 opened,
@@ -152,6 +152,7 @@ class Candidates:
                 layers,
                 settings,
                 target,
+                tiling,
             )
             for group in groups(requests)
         ]
@@ -198,19 +199,22 @@ class _Pass:
         layers: Sequence[Layer],
         settings: Settings,
         target: ResolvedTarget | None,
-        runner: Runner | None = None,
+        tiling: Tiling | None,
     ) -> None:
         placed = any(request.method.placed for request in requests)
         several = list(layers) if len(layers) > 1 and placed else layers[0]
+        self._opened, self._tiling = opened, tiling
         self._target, targets = target, [] if target is None else [target]
         self._kind = ""  # of the explained numbers, once there are some
+        # Of tiles compiled from the start, for each number of them.
+        runner = None if tiling is None else Compiled()
         self._engine: Engine = opened.engine(several, requests, settings, False, runner, targets)
         # A black box is never compiled: it is asked about the pictures that there are, once.
         self._warm = opened.graph.is_black_box
         of_any_size = keep_their_sizes(opened.graph, opened.which)
         self._size = 0 if self._warm or of_any_size else settings.at_once
         self.candidates = [
-            Candidate(name, path, "method", request.shown)
+            Candidate(name, path, "method", request.shown if tiling is None else "positive")
             for name, request in zip(names, requests, strict=True)
             for path in (self._engine.layers if request.method.placed else [""])
         ]
@@ -248,21 +252,7 @@ class _Pass:
 class _TiledPass(_Pass):
     """Methods that explain pictures tile by tile; their maps are heatmaps of whole pictures."""
 
-    def __init__(
-        self,
-        opened: OpenedModel,
-        requests: Sequence[Request],
-        names: Sequence[str],
-        layers: Sequence[Layer],
-        settings: Settings,
-        target: ResolvedTarget | None,
-        tiling: Tiling,
-    ) -> None:
-        # Compiled from the start, for each number of tiles.
-        super().__init__(opened, requests, names, layers, settings, target, Compiled())
-        self._opened, self._tiling = opened, tiling
-        self._hows = [candidate.shown for candidate in self.candidates]
-        self.candidates = [replace(one, shown="positive") for one in self.candidates]
+    _tiling: Tiling
 
     def findings(self, sides: Sequence[int]) -> list[Finding]:
         return super().findings(self._tiling.tile)
@@ -274,26 +264,27 @@ class _TiledPass(_Pass):
 
     def _heatmaps(self, image: np.ndarray, pair: np.ndarray) -> list[np.ndarray]:
         """Make the heatmap of each candidate of a picture, NaN where its raw map is not finite."""
-        tile, preprocess = self._tiling
+        engine, (tile, preprocess) = self._engine, self._tiling
         whole = read_whole(self._opened, image, preprocess)
+        cells = [
+            (number, place)
+            for number, request in enumerate(engine.requests)
+            for place in range(len(engine.layers) if request.method.placed else 1)
+        ]
 
         def explain(pieces: list[np.ndarray]) -> list[list[Explanation]]:
             ready = prepare_tiles(self._opened, pieces, preprocess, whole.as_pixels)
             target = np.stack([pair] * len(pieces)) if self._target is None else self._target
-            answers = self._engine(ready.inputs, [target])
+            answers = engine(ready.inputs, [target])
             self._kind = answers[0].kind if self._target is None else "callable"
-            run = Run(self._engine, ready, [target], answers)
+            run = Run(engine, ready, [target], answers)
             return [
-                [
-                    explanation(Cell(run, 0, number, request, place))
-                    for request, asked in enumerate(self._engine.requests)
-                    for place in range(len(self._engine.layers) if asked.method.placed else 1)
-                ]
-                for number in range(len(pieces))
+                [explanation(Cell(run, 0, piece, request, place)) for request, place in cells]
+                for piece in range(len(pieces))
             ]
 
-        at_once = self._engine.settings.at_once
-        found = explain_tiles(explain, whole, tile, at_once, self._hows)
+        hows = [engine.requests[number].shown for number, _ in cells]
+        found = explain_tiles(explain, whole, tile, engine.settings.at_once, hows)
         return [
             one.heatmap if np.isfinite(one.raw).all() else np.full_like(one.heatmap, np.nan)
             for one in found

@@ -56,9 +56,9 @@ def mean_interval(
     """Compute the mean over pictures, and its 95 % interval.
 
     Values that are all 0 or 1 are a share, with Wilson's interval, and so are those that crowd at
-    an end of their range, nine tenths within 2 % of it: how far away the few others are, a sample
-    does not tell. All others get a bootstrap-t interval, neither side of which is shorter than
-    Student's.
+    an end of their range, nine tenths within 2 % of it at distances that vary by more than half
+    their mean: how far away the few others are, a sample does not tell. All others get a
+    bootstrap-t interval, neither side of which is shorter than Student's.
 
     Args:
         values: (n,) the value of each picture, finite, n > 0.

@@ -127,7 +127,7 @@ class Explainer:
         progress: bool | None = None,
         **options: Any,
     ) -> None:
-        self._batch_size, self._progress, self._tile = batch_size, progress, TILE.check(tile)
+        self._batch_size, self._progress = batch_size, progress
         self.pipeline = Pipeline(
             model,
             layer,
@@ -138,8 +138,9 @@ class Explainer:
             labels=labels,
             fuse=fuse,
             augment=augment,
+            tile=TILE.check(tile),
         )
-        if self._tile is not None:
+        if tile is not None:
             check_tiles(self.pipeline.opened, [])
 
     @property
@@ -202,8 +203,8 @@ class Explainer:
         batch = split_batch(explained, pipeline.opened.input)
         if batch is not None and not batch:
             raise ValueError("A batch must hold at least one image; got an empty one.")
-        if self._tile is not None:
-            return self._tiled(self._tile, explained, batch, target)
+        if pipeline.tile is not None:
+            return self._tiled(pipeline.tile, explained, batch, target)
         if batch is None:
             several = isinstance(target, Top | list | tuple)
             beside = pipeline.others(others, 1)
@@ -307,7 +308,7 @@ class Explainer:
             ...     explain(image=tf.constant(scene[None]))["heatmap"].shape
             TensorShape([1, 128, 128])
         """
-        if self._tile is not None:
+        if self.pipeline.tile is not None:
             raise ValueError("tile= needs several passes and can't be exported.")
         self.pipeline.refresh()
         save(path, self.pipeline, target)

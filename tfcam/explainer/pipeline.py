@@ -72,6 +72,7 @@ class Pipeline:
         labels: The label of each class.
         fuse: How several layers become one map.
         augment: Whether the maps of several views are averaged.
+        tile: Height and width of the tiles that pictures are cut into; None where they are not.
 
     Attributes:
         opened: The model as it is explained.
@@ -81,6 +82,7 @@ class Pipeline:
         labels: The label of each class, where they are known.
         fuse: How several layers become one map.
         augment: Whether the maps of several views are averaged.
+        tile: Height and width of the tiles that pictures are cut into; None where they are not.
 
     Raises:
         ValueError: If an argument does not fit the model; the message says what does.
@@ -106,11 +108,12 @@ class Pipeline:
         labels: Labels | None = None,
         fuse: maps.Fusion = "max",
         augment: bool = False,
+        tile: tuple[int, int] | None = None,
     ) -> None:
         FUSE.check(fuse)
         AUGMENT.check(augment)
         self.model, self.settings, self.preprocess = model, settings, preprocess
-        self.fuse, self.augment = fuse, augment
+        self.fuse, self.augment, self.tile = fuse, augment, tile
         self._input, self._follows = input, not settings.freeze
         self.opened = open_model(model, input)
         request = request.at(layer, self.opened.is_text)
@@ -130,7 +133,7 @@ class Pipeline:
         methods = [(request.method.function, dict(request.options)) for request in requests]
         weights = [np.asarray(weight) for weight in self.model.variables]
         how = (settings, self.preprocess, self.labels, self.fuse, self.augment, self._input)
-        return self.model, weights, self.layer, methods, how
+        return self.model, weights, self.layer, methods, how, self.tile
 
     @property
     def classes(self) -> int | None:

@@ -110,7 +110,11 @@ class ShardExplainer:
         self.pipeline, self.source, self.target = pipeline, source, target
         self.batch_size, self.shard_size = batch_size, shard_size
         self._first: tuple[str, tuple[int, ...]] | None = None
-        self._ahead = 2 * batch_size  # pictures that wait to be used
+
+    @property
+    def _ahead(self) -> int:
+        """The number of pictures that wait to be used, at most."""
+        return 2 * self.batch_size
 
     @functools.cached_property
     def _size(self) -> tuple[int, int] | None:

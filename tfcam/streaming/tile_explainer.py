@@ -12,15 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfcam.data.example import Source
-from tfcam.explainer.pipeline import Pipeline
 from tfcam.explainer.tiling import Mosaic, Sides, Whole, prepare_tiles, read_whole
 from tfcam.images.loading import is_prepared
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.results.explanation import Explanation
 from tfcam.streaming.shard_explainer import Batch, Read, ShardExplainer
 from tfcam.streaming.shard_files import Row
-from tfcam.targets.classes import Target
 from tfcam.targets.resolve import ResolvedTarget
 from tfcam.utils.prefetch import work_ahead
 
@@ -46,24 +43,19 @@ class _Part(NamedTuple):
 
 
 class TileExplainer(ShardExplainer):
-    """Explains shards of pictures, each in tiles, which go through the network in full batches.
+    """Explains shards of pictures, each in tiles, which go through the network in full batches."""
 
-    Args:
-        tile: Height and width of a tile; all else as ``ShardExplainer`` takes it.
-    """
+    _like: Explanation | None = None  # of the first tile
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        source: Source,
-        target: Target,
-        batch_size: int,
-        shard_size: int,
-        tile: Sides,
-    ) -> None:
-        super().__init__(pipeline, source, target, batch_size, shard_size)
-        self._tile, self._ahead = tile, 2  # what waits is large
-        self._like: Explanation | None = None
+    @property
+    def _tile(self) -> Sides:
+        tile = self.pipeline.tile
+        assert tile is not None
+        return tile
+
+    @property
+    def _ahead(self) -> int:
+        return 2  # what waits is large
 
     def _taken(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
         return image, None

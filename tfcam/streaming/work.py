@@ -118,13 +118,9 @@ def prepare_work(
             "A store holds one map of each picture, as the layer has it; got "
             f"{len(pipeline.engine.layers)} layers. Run stream once for each."
         )
-    parts = pipeline, source, target, options["batch_size"], shard_size
-    explainer: ShardExplainer
-    if tile is not None:
-        explainer = TileExplainer(*parts, tile)
-    else:
-        explains = TextExplainer if of_text else VolumeExplainer if of_volumes else ShardExplainer
-        explainer = explains(*parts, verify)
+    whole = TextExplainer if of_text else VolumeExplainer if of_volumes else ShardExplainer
+    explains = whole if tile is None else TileExplainer
+    explainer = explains(pipeline, source, target, options["batch_size"], shard_size, verify)
     request = pipeline.engine.requests[0]
     digest = partial(
         digest_parts,
