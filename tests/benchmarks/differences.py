@@ -12,6 +12,7 @@ map, as a share of the largest value of the peer's map; ``PYTHON`` is that of th
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,11 @@ import numpy as np
 import tensorflow as tf
 
 import tfcam
+from tests.benchmarks import peers_work
 
 SIDE, TARGET, CELLS = 16, 3, 3
+# The number of the part that each pixel is of.
+parts = functools.partial(peers_work.parts, SIDE, CELLS)
 MANY, FEW = 16000, 1000
 
 
@@ -65,12 +69,6 @@ def build() -> Any:
 def own(model: Any, image: np.ndarray, method: str, **options: Any) -> np.ndarray:
     """tfcam's map."""
     return tfcam.explain(model, image, target=TARGET, method=method, preprocess=None, **options).raw
-
-
-def parts(side: int = SIDE, cells: int = CELLS) -> np.ndarray:
-    """The number of the part that each pixel is of: (side, side), ``cells`` in each row."""
-    rows = np.arange(side) * cells // side
-    return rows[:, np.newaxis] * cells + rows
 
 
 def of_torch(model: Any, image: np.ndarray, python: str) -> Iterator[Pair]:

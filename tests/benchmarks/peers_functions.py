@@ -26,7 +26,7 @@ def _asking(asked: Subject) -> Callable[[np.ndarray], np.ndarray]:
     return ask
 
 
-def _kernel_shap(asked: Subject) -> Call:
+def kernel_shap(asked: Subject, masks: int = work.MASKS) -> Call:
     """KernelExplainer of the parts, its choices hidden by 0."""
     import shap
 
@@ -37,7 +37,7 @@ def _kernel_shap(asked: Subject) -> Call:
 
     made = shap.KernelExplainer(scores, np.zeros((1, work.CELLS**2)))
     whole = np.ones((1, work.CELLS**2))
-    return lambda: made.shap_values(whole, nsamples=work.MASKS, silent=True)
+    return lambda: made.shap_values(whole, nsamples=masks, silent=True)
 
 
 def _gradients(asked: Subject) -> Call:
@@ -58,7 +58,8 @@ def _deep(asked: Subject) -> Call:
     return lambda: made.shap_values(asked.images, ranked_outputs=1, check_additivity=False)
 
 
-def _lime(asked: Subject) -> Call:
+def lime(asked: Subject, masks: int = work.MASKS) -> Call:
+    """LimeImageExplainer of the parts."""
     from lime.lime_image import LimeImageExplainer
 
     ask, image = _asking(asked), asked.images[0].astype(np.float64)
@@ -71,7 +72,7 @@ def _lime(asked: Subject) -> Call:
             top_labels=None,
             hide_color=0,
             num_features=work.CELLS**2,
-            num_samples=work.MASKS,
+            num_samples=masks,
             batch_size=work.AT_ONCE,
             segmentation_fn=lambda _: work.parts(),
         )
@@ -80,6 +81,6 @@ def _lime(asked: Subject) -> Call:
 
 
 MAKERS: dict[str, dict[str, Maker]] = {
-    "shap": {"kernel_shap": _kernel_shap, "expected_gradients": _gradients, "deep_lift": _deep},
-    "lime": {"lime": _lime},
+    "shap": {"kernel_shap": kernel_shap, "expected_gradients": _gradients, "deep_lift": _deep},
+    "lime": {"lime": lime},
 }

@@ -11,91 +11,45 @@ interleaved. A ratio is of a package's time to tfcam's in the same round.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import metadata
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tests.benchmarks.contestants import AT_ONCE, HIDING, contestant
-from tests.benchmarks.differences import parts
-from tests.benchmarks.networks import build, pictures
+from tests.benchmarks import peers_functions, peers_xplique
+from tests.benchmarks.contestants import HIDING, contestant
+from tests.benchmarks.networks import subject
+from tests.benchmarks.peers_work import Call, Subject
 from tests.benchmarks.timing import interleaved, ratio
 
-NETWORK, SIDE, CELLS, TARGET, ROUNDS = "mobilenet_v2", 224, 7, 7, 5
-Call = Callable[[], object]
+NETWORK, ROUNDS = "mobilenet_v2", 5
+COUNTS = {name: count for name, (_, count) in HIDING.items()}
 
 
-def of_xplique(model: Any, images: np.ndarray) -> dict[str, Call]:
+def of_xplique(asked: Subject) -> dict[str, Call]:
     """Occlusion, Rise, KernelShap and Lime."""
-    from xplique import attributions
 
-    wanted = np.eye(1000, dtype=np.float32)[[TARGET]]
-    shared: dict[str, Any] = {
-        "map_to_interpret_space": lambda _: tf.constant(parts(SIDE, CELLS), tf.int32),
-        "ref_value": np.zeros(3, np.float32),
+    def made(kind: str, **options: object) -> Call:
+        return peers_xplique.attribution(kind, **options)(asked)
+
+    def of_parts(kind: str, count: int) -> Call:
+        return made(kind, **{**peers_xplique.PARTS, "nb_samples": count})
+
+    return {
+        "occlusion": made("Occlusion", patch_size=32, patch_stride=16),
+        "rise": made("Rise", nb_samples=COUNTS["rise"]),
+        "kernel_shap": of_parts("KernelShap", COUNTS["kernel_shap"]),
+        "lime": of_parts("Lime", COUNTS["lime"]),
     }
-    options: dict[str, dict[str, Any]] = {
-        "Occlusion": {"patch_size": 32, "patch_stride": 16},
-        "Rise": {"nb_samples": HIDING["rise"][1]},
-        "KernelShap": {"nb_samples": HIDING["kernel_shap"][1], **shared},
-        "Lime": {"nb_samples": HIDING["lime"][1], **shared},
-    }
-
-    def call(kind: str) -> Call:
-        made = getattr(attributions, kind)(model, batch_size=AT_ONCE, **options[kind])
-        return lambda: np.asarray(made.explain(images, wanted))
-
-    names = dict(zip(HIDING, options, strict=True))
-    return {own: call(kind) for own, kind in names.items()}
 
 
-def of_shap(model: Any, images: np.ndarray) -> dict[str, Call]:
-    """KernelExplainer of the cells, its choices hidden by 0."""
-    import shap
-
-    numbers, ask = parts(SIDE, CELLS), asked(model)
-
-    def scores(chosen: np.ndarray) -> np.ndarray:
-        return ask(chosen[:, numbers][..., np.newaxis] * images[0])[:, TARGET]
-
-    made = shap.KernelExplainer(scores, np.zeros((1, CELLS**2)))
-    whole, count = np.ones((1, CELLS**2)), HIDING["kernel_shap"][1]
-    return {"kernel_shap": lambda: made.shap_values(whole, nsamples=count, silent=True)}
+def of_shap(asked: Subject) -> dict[str, Call]:
+    """KernelExplainer of the parts."""
+    return {"kernel_shap": peers_functions.kernel_shap(asked, COUNTS["kernel_shap"])}
 
 
-def of_lime(model: Any, images: np.ndarray) -> dict[str, Call]:
-    """LimeImageExplainer of the cells."""
-    from lime.lime_image import LimeImageExplainer
-
-    ask = asked(model)
-
-    def call() -> object:
-        return LimeImageExplainer(random_state=0, verbose=False).explain_instance(
-            images[0].astype(np.float64),
-            lambda batch: ask(np.stack(batch)),
-            labels=(TARGET,),
-            top_labels=None,
-            hide_color=0,
-            num_features=CELLS**2,
-            num_samples=HIDING["lime"][1],
-            batch_size=AT_ONCE,
-            segmentation_fn=lambda _: parts(SIDE, CELLS),
-        )
-
-    return {"lime": call}
-
-
-def asked(model: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The compiled model, for packages that take a function, asked for full batches."""
-    compiled = tf.function(lambda x: model(x, training=False))
-
-    def ask(batch: np.ndarray) -> np.ndarray:
-        chunks = [batch[at : at + AT_ONCE] for at in range(0, len(batch), AT_ONCE)]
-        return np.concatenate([compiled(tf.constant(c, tf.float32)).numpy() for c in chunks])
-
-    return ask
+def of_lime(asked: Subject) -> dict[str, Call]:
+    """LimeImageExplainer of the parts."""
+    return {"lime": peers_functions.lime(asked, COUNTS["lime"])}
 
 
 PEERS = {"xplique": of_xplique, "shap": of_shap, "lime": of_lime}
@@ -103,10 +57,11 @@ PEERS = {"xplique": of_xplique, "shap": of_shap, "lime": of_lime}
 
 def main() -> None:
     """Measure and print the table."""
-    model, images = build(NETWORK), pictures(NETWORK, 1)
-    calls = {("tfcam", name): contestant(name, model, NETWORK, images) for name in HIDING}
+    asked = subject(NETWORK, 1)
+    own = {name: contestant(name, asked.model, NETWORK, asked.images) for name in HIDING}
+    calls = {("tfcam", name): call for name, call in own.items()}
     for package, make in PEERS.items():
-        calls |= {(package, name): call for name, call in make(model, images).items()}
+        calls |= {(package, name): call for name, call in make(asked).items()}
     names = {f"{package} {name}": call for (package, name), call in calls.items()}
     seconds = interleaved(names, ROUNDS, 1)
     print("| method | package | seconds | ratio to tfcam's [quartiles] |")

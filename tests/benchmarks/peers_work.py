@@ -134,10 +134,10 @@ def _said(error: Exception) -> str:
     return text if isinstance(error, OtherWorkError) else f"{type(error).__name__}: {text}"
 
 
-def parts() -> np.ndarray:
-    """The number of the part that each pixel is of, (224, 224)."""
-    rows = np.arange(SIDE) * CELLS // SIDE
-    return rows[:, np.newaxis] * CELLS + rows
+def parts(side: int = SIDE, cells: int = CELLS) -> np.ndarray:
+    """The number of the part that each pixel is of: (side, side), ``cells`` in each row."""
+    rows = np.arange(side) * cells // side
+    return rows[:, np.newaxis] * cells + rows
 
 
 def heatmaps(batch: int) -> np.ndarray:

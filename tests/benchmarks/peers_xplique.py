@@ -22,7 +22,7 @@ def _explainer(kind: str, asked: Subject, **options: Any) -> Any:
     return getattr(attributions, kind)(asked.model, batch_size=work.AT_ONCE, **options)
 
 
-def _attribution(kind: str, **options: Any) -> Maker:
+def attribution(kind: str, **options: Any) -> Maker:
     def make(asked: Subject) -> Call:
         if kind in ("GradCAM", "GradCAMPP"):
             options["conv_layer"] = last_map(asked.network)
@@ -64,24 +64,24 @@ def _random_logit(asked: Subject) -> Call:
     return lambda: measure(explainer)
 
 
-_PARTS: dict[str, Any] = {
+PARTS: dict[str, Any] = {
     "map_to_interpret_space": lambda _: tf.constant(work.parts(), tf.int32),
     "ref_value": np.zeros(3, np.float32),
     "nb_samples": work.MASKS,
 }
 MAKERS: dict[str, Maker] = {
-    "grad_cam": _attribution("GradCAM"),
-    "grad_cam_pp": _attribution("GradCAMPP"),
-    "saliency": _attribution("Saliency"),
-    "gradient_input": _attribution("GradientInput"),
-    "guided_backprop": _attribution("GuidedBackprop"),
-    "deconvnet": _attribution("DeconvNet"),
-    "integrated_gradients": _attribution("IntegratedGradients", steps=work.SAMPLES),
-    "smooth_grad": _attribution("SmoothGrad", nb_samples=work.SAMPLES),
-    "occlusion": _attribution("Occlusion", patch_size=work.WINDOW, patch_stride=work.WINDOW),
-    "rise": _attribution("Rise", nb_samples=work.MASKS),
-    "kernel_shap": _attribution("KernelShap", **_PARTS),
-    "lime": _attribution("Lime", **_PARTS),
+    "grad_cam": attribution("GradCAM"),
+    "grad_cam_pp": attribution("GradCAMPP"),
+    "saliency": attribution("Saliency"),
+    "gradient_input": attribution("GradientInput"),
+    "guided_backprop": attribution("GuidedBackprop"),
+    "deconvnet": attribution("DeconvNet"),
+    "integrated_gradients": attribution("IntegratedGradients", steps=work.SAMPLES),
+    "smooth_grad": attribution("SmoothGrad", nb_samples=work.SAMPLES),
+    "occlusion": attribution("Occlusion", patch_size=work.WINDOW, patch_stride=work.WINDOW),
+    "rise": attribution("Rise", nb_samples=work.MASKS),
+    "kernel_shap": attribution("KernelShap", **PARTS),
+    "lime": attribution("Lime", **PARTS),
     "deletion": _metric("Deletion", steps=work.STEPS),
     "insertion": _metric("Insertion", steps=work.STEPS),
     "average_drop": _metric("AverageDropMetric"),
