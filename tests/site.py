@@ -46,6 +46,7 @@ GUIDE_ORDER = [
     "stanford_dogs",
     "dreams",
     "speed",
+    "peers",
     "troubleshooting",
     "zoo",
 ]

@@ -9,7 +9,7 @@ import pytest
 
 import tfcam
 from tests import kinds, laws, metric_table, troubleshooting
-from tests.benchmarks import readme
+from tests.benchmarks import peers_page, readme
 from tests.project import GUIDES, ROOT
 from tests.rooms import FLOORS, PACKAGE
 
@@ -103,6 +103,13 @@ def test_the_guide_to_troubleshooting_is_made_from_the_findings():
 def test_the_guide_to_speed_is_made_from_what_was_measured():
     wanted = readme.page(json.loads(readme.KEPT.read_text()))
     assert readme.PAGE.read_text() == wanted, "python -m tests.benchmarks.readme writes it"
+
+
+def test_the_guide_to_other_packages_is_made_from_what_was_measured():
+    results = json.loads(peers_page.KEPT.read_text())
+    wanted = peers_page.page(results)
+    assert peers_page.PAGE.read_text() == wanted, "python -m tests.benchmarks.peers_page writes it"
+    assert set(peers_page.faster(results)) <= set(peers_page.REASONS)
 
 
 @pytest.mark.parametrize("room", [each for floor in FLOORS for each in floor])

@@ -26,7 +26,7 @@ def _asking(asked: Subject) -> Callable[[np.ndarray], np.ndarray]:
     return ask
 
 
-def kernel_shap(asked: Subject, masks: int = work.MASKS) -> Call:
+def _kernel_shap(asked: Subject) -> Call:
     """KernelExplainer of the parts, its choices hidden by 0."""
     import shap
 
@@ -37,7 +37,7 @@ def kernel_shap(asked: Subject, masks: int = work.MASKS) -> Call:
 
     made = shap.KernelExplainer(scores, np.zeros((1, work.CELLS**2)))
     whole = np.ones((1, work.CELLS**2))
-    return lambda: made.shap_values(whole, nsamples=masks, silent=True)
+    return lambda: made.shap_values(whole, nsamples=work.MASKS, silent=True)
 
 
 def _gradients(asked: Subject) -> Call:
@@ -58,7 +58,7 @@ def _deep(asked: Subject) -> Call:
     return lambda: made.shap_values(asked.images, ranked_outputs=1, check_additivity=False)
 
 
-def lime(asked: Subject, masks: int = work.MASKS) -> Call:
+def _lime(asked: Subject) -> Call:
     """LimeImageExplainer of the parts."""
     from lime.lime_image import LimeImageExplainer
 
@@ -72,7 +72,7 @@ def lime(asked: Subject, masks: int = work.MASKS) -> Call:
             top_labels=None,
             hide_color=0,
             num_features=work.CELLS**2,
-            num_samples=masks,
+            num_samples=work.MASKS,
             batch_size=work.AT_ONCE,
             segmentation_fn=lambda _: work.parts(),
         )
@@ -81,6 +81,6 @@ def lime(asked: Subject, masks: int = work.MASKS) -> Call:
 
 
 MAKERS: dict[str, dict[str, Maker]] = {
-    "shap": {"kernel_shap": kernel_shap, "expected_gradients": _gradients, "deep_lift": _deep},
-    "lime": {"lime": lime},
+    "shap": {"kernel_shap": _kernel_shap, "expected_gradients": _gradients, "deep_lift": _deep},
+    "lime": {"lime": _lime},
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks import tables
+from tests.benchmarks.peers import ON_TF, PACKAGES
 from tests.benchmarks.peers_work import WORK
 from tests.benchmarks.timing import ratio
 from tests.project import GUIDES
@@ -32,10 +33,10 @@ of noise, steps, samples, masks and channels, 32 at a time where a package lets 
 package is in a process of its own, beside the forward pass of the same network: for TensorFlow
 that of `keras.applications`, compiled; for PyTorch that of torchvision in `torch.inference_mode`.
 All is timed from the picture (or the map, of metrics) to arrays; what a package makes once for a
-network or for pictures, such as an `Explainer` or a `Probe`, is made before. Medians of {rounds}
-rounds in shuffled order, of {few} where a call takes more than a quarter of a second, after two
-calls to warm up; tfcam as it comes, but for the probe of metrics, which is frozen. Measured on
-{machine}.
+network or for pictures, such as an `Explainer` or a `Probe`, is made before. Medians of {least} to
+{rounds} rounds in shuffled order, of {few} where a call takes more than a quarter of a second,
+after two calls to warm up; tfcam as it comes, but for the probe of metrics, which is frozen.
+Measured on {machine}.
 
 ```bash
 python -m tests.benchmarks.peers DIR --tf PYTHON --torch PYTHON
@@ -47,8 +48,9 @@ nothing is compiled, as these packages hook into layers.
 
 Milliseconds for 1 and for 8 pictures, and in brackets how many forward passes of its own network
 that is. One pass: ResNet50; several passes, and metrics: MobileNetV2. Score-CAM and Ablation-CAM
-ask about all 160 channels of a bottleneck. **Faster** says that the package's median is
-less than tfcam's, *fewer forwards* that only the number in brackets is.
+ask about all 160 channels of a bottleneck. **Faster** says that a package takes less than tfcam:
+one that stands on TensorFlow fewer forward passes, as they are of the same program; one that stands
+on PyTorch fewer milliseconds.
 
 {table}
 {reasons}"""
@@ -67,8 +69,14 @@ Results = dict[str, Any]
 
 def page(results: Results) -> str:
     """The whole page."""
-    counts = [len(row["seconds"]["peer"]) for row in _rows(results) if "seconds" in row]
-    given = {"rounds": max(counts), "few": min(counts), "machine": tables.machine(results).strip()}
+    counts = {len(row["seconds"]["peer"]) for row in _rows(results) if "seconds" in row}
+    few, *others = sorted(counts)
+    given = {
+        "few": few,
+        "least": others[0],
+        "rounds": others[-1],
+        "machine": tables.machine(results).strip(),
+    }
     reasons = "\n".join(_reasons(results))
     return TEXT.format(**given, table=table(results), reasons=reasons and reasons + "\n")
 
@@ -83,7 +91,9 @@ def table(results: Results) -> str:
         name = f"{NAMES.get(package, package)} {versions[package]}".strip()
         errors = {cell.error for cell, _ in cells.values() if cell.error}
         numbers = [_said(cell) for batch in BATCHES for cell in cells.get(batch, (None, None))]
-        lines.append([_code(method), name, *numbers, "; ".join(sorted(errors)) or _ahead(cells)])
+        lines.append(
+            [_code(method), name, *numbers, "; ".join(sorted(errors)) or _ahead(package, cells)]
+        )
     for each in results["packages"]:
         if "error" in each:
             blank = [""] * 2 * len(BATCHES)
@@ -93,7 +103,7 @@ def table(results: Results) -> str:
 
 def faster(results: Results) -> list[str]:
     """The methods and metrics that another package is faster at."""
-    marked = [method for method, _, cells in _compared(results) if "**faster**" in _ahead(cells)]
+    marked = (method for method, *of in _compared(results) if _ahead(*of))
     return list(dict.fromkeys(marked))
 
 
@@ -107,9 +117,8 @@ def _compared(results: Results) -> Iterator[tuple[str, str, Compared]]:
         for each in results["packages"]
         for row in each.get("rows", [])
     }
-    packages = [each["package"] for each in results["packages"] if each["package"] != "tfcam"]
     for method in WORK:
-        for package in packages:
+        for package in list(PACKAGES)[1:]:
             of_batches = {
                 batch: (cells[package, method, batch], cells["tfcam", method, batch])
                 for batch in BATCHES
@@ -145,14 +154,14 @@ def _digits(number: float) -> str:
     return f"{number:.0f}" if number >= 100 else f"{number:.{1 if number >= 10 else 2}f}"
 
 
-def _ahead(cells: Compared) -> str:
-    """Where the package is faster, or takes fewer of its own forward passes."""
-    marks: dict[str, list[str]] = {}
+def _ahead(package: str, cells: Compared) -> str:
+    """Of how many pictures the package is faster."""
+    batches = []
     for batch, (peer, own) in cells.items():
-        if not peer.error and (peer.seconds < own.seconds or peer.forwards < own.forwards):
-            mark = "**faster**" if peer.seconds < own.seconds else "*fewer forwards*"
-            marks.setdefault(mark, []).append(str(batch))
-    return "; ".join(f"{mark}: {', '.join(batches)}" for mark, batches in marks.items())
+        less = peer.forwards < own.forwards if package in ON_TF else peer.seconds < own.seconds
+        if less and not peer.error:
+            batches.append(str(batch))
+    return f"**faster**: {', '.join(batches)}" if batches else ""
 
 
 def _code(method: str) -> str:

@@ -86,26 +86,7 @@ Methods that ask the network again and again, by network and batch size: in forw
 each pass that they need, forward or backward.
 
 {looping}
-Grad-CAM of ResNet50 by other packages, each in a process of its own beside the forward pass of the
-same network; of those for PyTorch, torchvision's network, run as it is, without compiling:
-
-{peers}
-Methods that hide parts of a picture, MobileNetV2 and one picture, on the same windows or parts and
-with as many of them, 32 at a time, all in one process, on the machine above; a ratio is of a
-package's time to tfcam's in the same round (`python -m tests.benchmarks.peers_hiding`):
-
-| method | package | seconds | ratio to tfcam's [quartiles] |
-| --- | --- | --- | --- |
-| `occlusion` | tfcam | 0.94 | 1.00 [1.00, 1.00] |
-| `occlusion` | xplique 2.0.2 | 1.39 | 1.45 [1.12, 1.48] |
-| `rise` | tfcam | 1.36 | 1.00 [1.00, 1.00] |
-| `rise` | xplique 2.0.2 | 1.39 | 1.03 [1.02, 1.83] |
-| `kernel_shap` | tfcam | 1.36 | 1.00 [1.00, 1.00] |
-| `kernel_shap` | xplique 2.0.2 | 1.43 | 1.02 [1.00, 1.86] |
-| `kernel_shap` | shap 0.51.0 | 2.39 | 1.75 [1.68, 1.75] |
-| `lime` | tfcam | 1.35 | 1.00 [1.00, 1.00] |
-| `lime` | xplique 2.0.2 | 2.55 | 1.88 [1.72, 1.88] |
-| `lime` | lime 0.2.0.1 | 1.81 | 1.34 [1.32, 1.36] |
+Other packages on the same work are [on a page of their own](peers.md).
 """
 
 
@@ -118,7 +99,6 @@ def page(results: tables.Results) -> str:
         bounds=tables.bounds(results),
         one_pass=tables.one_pass(results),
         looping=tables.looping(results),
-        peers=tables.peers(results),
     )
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tfcam
 from tests.benchmarks.contestants import LOOPING
-from tests.benchmarks.timing import ratio
 from tests.benchmarks.verdicts import TITLES, Results, find_ratio, find_reason, verdicts
 
 Quartiles = tuple[float, float, float]
@@ -27,7 +25,7 @@ def as_json(results: Results) -> str:
 
 def everything(results: Results) -> str:
     """All tables, one after the other, with quartiles everywhere."""
-    made = (bounds(results), one_pass(results, spread=True), looping(results), peers(results))
+    made = (bounds(results), one_pass(results, spread=True), looping(results))
     return "\n".join([machine(results), *made])
 
 
@@ -96,32 +94,6 @@ def looping(results: Results) -> str:
         count = tfcam.METHODS[name].passes if passes == 1 else str(passes)
         rows.append((f"`{name}`", said, count, *cells))
     return _table(head, rows)
-
-
-def peers(results: Results) -> str:
-    """Grad-CAM of ResNet50 by this and by other packages, beside the forward pass of each."""
-    own = {}  # measured once for each part of the benchmark: the last time
-    for group in results.get("rounds", []):
-        seconds = group.get("seconds", {})
-        if group["network"] == "resnet50" and group["batch"] <= 8 and "grad_cam" in seconds:
-            times = seconds["grad_cam"], seconds["forward"]
-            own[group["batch"]] = _peer("**tfcam**", group["batch"], *times)
-    rows = [*own.values()]
-    for row in results.get("peers", []):
-        if "error" in row:
-            missing = row["error"].startswith("ModuleNotFoundError")
-            said = "not installed" if missing else row["error"]
-            rows.append((row["peer"], str(row["batch"]), said, "", ""))
-        else:
-            seconds = row["seconds"]
-            rows.append(_peer(row["version"], row["batch"], seconds["peer"], seconds["forward"]))
-    head = ("package", "batch", "ratio [quartiles]", "Grad-CAM, ms", "its forward pass, ms")
-    return _table(head, rows)
-
-
-def _peer(name: str, batch: int, ours: Sequence[float], to: Sequence[float]) -> tuple[str, ...]:
-    times = (f"{1000 * statistics.median(each):.0f}" for each in (ours, to))
-    return (name, str(batch), _with_spread(ratio(ours, to)), *times)
 
 
 def _places(results: Results) -> list[tuple[str, int]]:

@@ -108,3 +108,19 @@ def test_the_steps_do_not_grow_with_the_hole(side, monkeypatch):
         seen.clear()
         fill_from_neighbours(image, removed)
         assert sum(shape[0] == side for shape in seen) <= 17
+
+
+@pytest.mark.parametrize("width", [9, 17, 33, 49, 65, 81, 97])
+def test_strips_along_the_edges_need_no_more_steps(width, monkeypatch):
+    """Coarser grids hold what lies along an edge too loosely: corrected twice there, it grew."""
+    monkeypatch.setattr(neighbour_fill, "_MOST", 33)
+    image = ndimage.gaussian_filter(np.random.default_rng(6).normal(size=(224, 224, 3)), (3, 3, 0))
+    y, x = np.mgrid[:224, :224]
+    inner = np.minimum(np.minimum(y, 223 - y), np.minimum(x, 223 - x))
+    crossed = np.minimum(np.abs(x - 112), np.abs(y - 112)) < width
+    for removed in (inner < width, x < width, crossed):
+        filled = fill_from_neighbours(image, removed)
+        weights = neighbour_fill.WEIGHTS.astype(np.float64)[..., np.newaxis]
+        near = ndimage.convolve(filled, weights, mode="constant")
+        means = near / ndimage.convolve(np.ones_like(filled), weights, mode="constant")
+        np.testing.assert_allclose(filled[removed], means[removed], atol=1e-6)

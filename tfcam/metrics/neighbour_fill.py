@@ -21,7 +21,7 @@ WEIGHTS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]], np.float32)
 # As a fraction of the range of what is left: corrections as small as this are the last.
 TOLERANCE = 1e-6
 
-_MOST = 500  # cycles; about twelve are needed
+_MOST = 500  # cycles; about fifteen are needed
 _SMALLEST = 64  # cells: a grid of no more is solved exactly
 _AT_ONCE = 3  # channels: with their weights as many as OpenCV resizes
 
@@ -135,20 +135,17 @@ class _Grid:
     Args:
         unknown: (H, W) float32, 0 or 1.
         channels: The number of fields that are solved for at a time.
-        level: The number of finer grids.
     """
 
-    def __init__(self, unknown: np.ndarray, channels: int, level: int = 0) -> None:
+    def __init__(self, unknown: np.ndarray, channels: int) -> None:
         around = _summed(np.ones_like(unknown))
         self.unknown, self.around = (_repeated(each, channels) for each in (unknown, around))
         self._over_around = self.unknown / self.around
-        # The first coarser grid corrects twice: it knows borders badly, and is small.
-        self._turns = 2 if level == 1 else 1
         self._coarser: _Grid | None = None
         if unknown.size > _SMALLEST:
             # Outside of the image it goes on like its edge: known cells would hold it at 0.
             coarser = np.floor(_coarser(unknown, "edge") / 4)
-            self._coarser = _Grid(coarser, channels, level + 1)
+            self._coarser = _Grid(coarser, channels)
         else:
             self._inverse = _inverse(unknown, around)
 
@@ -165,16 +162,13 @@ class _Grid:
             return (self._inverse @ flat).reshape(residual.shape)
         found = residual * self._over_around
         left = _summed(found)  # what smoothing from 0 leaves
-        for turn in range(self._turns):
-            if turn:
-                left = residual - self.applied(found)
-            correction = _finer(self._coarser.cycle(_coarser(left)), residual)
-            correction *= self.unknown
-            found += correction
-            # One step of Jacobi's, which takes the waves between neighbours to a third.
-            found = _summed(found)
-            found += residual
-            found *= self._over_around
+        correction = _finer(self._coarser.cycle(_coarser(left)), residual)
+        correction *= self.unknown
+        found += correction
+        # One step of Jacobi's, which takes the waves between neighbours to a third.
+        found = _summed(found)
+        found += residual
+        found *= self._over_around
         return found
 
 
