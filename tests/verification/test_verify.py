@@ -380,3 +380,16 @@ def test_each_question_asks_in_full_batches(demo, monkeypatch):
     tfcam.verify(demo, tfcam.explain(demo, STAR), draws=19, batch_size=16)
     assert sum(count < 16 for count in asked) <= 6  # the picture itself, and five questions
     assert sum(count == 16 for count in asked) >= 2
+
+
+def test_of_several_inputs_the_image_is_asked_for():
+    picture, facts = keras.Input((8, 8, 3), name="picture"), keras.Input((2,), name="facts")
+    seen = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(picture))
+    joined = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(seen), facts])
+    model = keras.Model({"picture": picture, "facts": facts}, keras.layers.Dense(2)(joined))
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    given = {"picture": image, "facts": [0.5, 1.0]}
+    result = tfcam.explain(model, given, input="picture", target=1)
+    with pytest.raises(ValueError, match="several inputs.*Give verify the same image="):
+        tfcam.verify(model, result, draws=9)
+    assert tfcam.verify(model, result, image=given, draws=9).name == "class 1"

@@ -22,6 +22,7 @@ from tfcam.data.folders import open_folder
 from tfcam.data.pairs import is_array, is_batch, only_part, row_of, zip_pair
 from tfcam.data.reader import NAMES, Reader, checked, picture_in
 from tfcam.data.volumes import VolumeForm
+from tfcam.images.arrays import of_columns
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy
 from tfcam.images.window import Limits
@@ -96,6 +97,7 @@ def open_data(
 
 def _of_arrays(data: Any, read_picture: Reader) -> Source | None:
     """What lies in arrays, batches and lists; None of what does not."""
+    data = of_columns(data)
     if isinstance(data, keras.utils.PyDataset):
         return _of_batches(data, read_picture)
     # As data sets are loaded whole.

@@ -229,17 +229,20 @@ def class_outputs(outputs: Any) -> tf.Tensor:
     if not isinstance(outputs, tf.Tensor):
         kind, count = type(outputs).__name__, len(tf.nest.flatten(outputs))
         keys = list(outputs) if isinstance(outputs, Mapping) else range(count)
+        names = " or ".join(map(repr, getattr(outputs, "_fields", keys)))
+        choose = f"Choose one with output={names}, or pass" if len(keys) == count else "Pass"
         raise ValueError(
             f"To explain a class the model must return one tensor (B, classes); it returns a "
-            f"{kind} of {count}. Choose one with output={' or '.join(map(repr, keys))}, or pass a "
-            "callable outputs -> (B,)."
+            f"{kind} of {count}. {choose} a callable outputs -> (B,)."
         )
     shape = outputs.shape
     if shape.rank == 1:
         return outputs[:, tf.newaxis]
     if not shape.rank or any(side != 1 for side in shape[1:-1]):
         of_places = "; of a network that classifies each pixel or voxel tfcam.Segmentation(class)"
-        made_for = {3: "; of a network that tags words tfcam.Tag(word)", 4: of_places, 5: of_places}
+        of_words = "; of a network that tags words tfcam.Tag(word)"
+        of_one = ", of one that gives a mask without an axis of classes tfcam.Segmentation(1)"
+        made_for = {3: of_words + of_one, 4: of_places, 5: of_places}
         raise ValueError(
             f"To explain a class the model must return (B, classes); it returns {tuple(shape)}. "
             "Pass target=lambda outputs: ..., which returns one number for each image, (B,)"
