@@ -229,7 +229,8 @@ def _check_pixels(image: Any) -> None:
 
 
 def _short(source: Any) -> str:
-    return f"{source!r:.300}"  # a picture pasted as text must not fill the screen
+    name = os.fsdecode(source) if isinstance(source, os.PathLike) else source
+    return f"{name!r:.300}"  # a picture pasted as text must not fill the screen
 
 
 def _open(source: str | os.PathLike) -> BinaryIO:
