@@ -223,3 +223,14 @@ def test_rows_of_a_store_that_no_picture_has_are_told(tmp_path):
         pq.write_table(table.set_column(at, table.schema.field(name), column), file)
         with pytest.raises(ValueError, match=r"damaged: \d+ values of shape .*, of a picture of"):
             tfcam.open_store(tmp_path)[0]
+
+
+@pytest.mark.parametrize("facts", [b'{"options": {}}', b"[]", b"no JSON", b"[" * 100_000])
+def test_facts_of_a_store_that_are_none_are_told(tmp_path, facts):
+    tfcam.stream(tfcam.demo_model(), [draw_scene(1).image], to=tmp_path, progress=False)
+    (file,) = tmp_path.glob("maps-*")
+    table = pq.read_table(file)
+    told = {**table.schema.metadata, b"tfcam": facts}
+    pq.write_table(table.replace_schema_metadata(told), file)
+    with pytest.raises(ValueError, match="does not say how its maps were made"):
+        tfcam.open_store(tmp_path)[0]
