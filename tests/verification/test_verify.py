@@ -335,7 +335,7 @@ def test_it_is_saved_and_read_back(demo, tmp_path):
     assert "<b>&" not in page
     assert result.save(tmp_path / "v.png").read_bytes()[:4] == b"\x89PNG"
     assert len(result.table) == 5
-    assert "fall of" in result.plot().get_xlabel()
+    assert "fall of the number for" in result.plot().get_xlabel()
     with pytest.raises(ValueError, match=r"saved as \.html, \.npz or \.png"):
         result.save(tmp_path / "v.pdf")
 
