@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import keras
@@ -142,7 +143,10 @@ class Candidates:
         names = numbered([request_name(request) for request in requests])
         self.described = [request_name(request) for request in requests]
         self.tiling = tiling
-        self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
+        self.makers = [
+            [(r.method.function, MappingProxyType(r.options)) for r in requests],
+            MappingProxyType(explainers),
+        ]
         make = _Pass if tiling is None else _TiledPass
         passes = [
             make(

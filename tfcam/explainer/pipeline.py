@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -130,7 +131,9 @@ class Pipeline:
     def identity(self) -> tuple[Any, ...]:
         """What tells this from others: all that its maps depend on."""
         _, requests, settings = self._question
-        methods = [(request.method.function, dict(request.options)) for request in requests]
+        methods = [
+            (request.method.function, MappingProxyType(request.options)) for request in requests
+        ]
         weights = [np.asarray(weight) for weight in self.model.variables]
         how = (settings, self.preprocess, self.labels, self.fuse, self.augment, self._input)
         return self.model, weights, self.layer, methods, how, self.tile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import enum
 import functools
 import hashlib
@@ -38,9 +39,9 @@ _BUILTIN: tuple[type, ...] = (
     types.MethodDescriptorType,
     types.GetSetDescriptorType,
     types.MemberDescriptorType,
-    np.ufunc,
 )
 _TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
+_CONTAINERS = (dict, list, tuple, set, frozenset, np.ndarray)
 # What of a class is not what it does.
 _OF_CLASSES = (
     "dict weakref doc module qualname annotations dataclass_fields abstractmethods firstlineno "
@@ -101,7 +102,7 @@ class _Digester:
         self._hashed.update(f"{words!r}".encode("utf-8", "surrogatepass"))
 
     def _add(self, value: Any) -> None:
-        if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
+        if isinstance(value, _PLAIN) and not (isinstance(value, enum.Enum) or _is_of_users(value)):
             self._say(type(value).__name__, value)
         elif isinstance(value, types.ModuleType):
             self._add_module(value)
@@ -110,6 +111,9 @@ class _Digester:
         else:
             self._numbers[id(value)] = len(self._numbers)
             self._alive.append(value)  # else another object could come to have its id
+            if isinstance(value, (*_PLAIN, *_CONTAINERS)) and _is_of_users(value):
+                # What its class does, and what it holds beside.
+                self._add_all("of", type(value), types.MappingProxyType(state_of(value)))
             self._add_object(value)
 
     def _add_all(self, kind: str, *values: Any) -> None:
@@ -125,18 +129,18 @@ class _Digester:
             self._add(values[key])
 
     def _add_object(self, value: Any) -> None:
-        if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
-            self._say("array", digest_arrays(value))
-        elif isinstance(value, np.ndarray):
-            self._add_all("array", value.shape, *value.ravel().tolist())
+        if isinstance(value, np.ndarray | np.generic):
+            self._add_array(value)
         elif isinstance(value, _TENSORS):
-            self._say("tensor", digest_arrays(_content(value)))
+            self._add_array(_content(value))
         elif isinstance(value, enum.Enum):
             self._add_all("member", type(value), value.name)
         elif isinstance(value, type):
             self._add_class(value)
         elif isinstance(value, types.FunctionType):
             self._add_function(value)
+        elif isinstance(value, functools._lru_cache_wrapper):
+            self._add_all("cached", value.__wrapped__)
         elif isinstance(value, types.CodeType):
             self._add_code(value)
         elif isinstance(value, types.MethodType):
@@ -145,7 +149,8 @@ class _Digester:
             self._say("builtin", getattr(value, "__qualname__", repr(value)))
             self._add(getattr(value, "__self__", None))
         elif isinstance(value, functools.partial):
-            self._add_all("partial", value.func, value.args, value.keywords)
+            named = types.MappingProxyType(value.keywords)
+            self._add_all("partial", value.func, value.args, named)
         elif isinstance(value, staticmethod | classmethod):
             self._add_all("function", value.__func__)
         elif isinstance(value, property):
@@ -155,8 +160,10 @@ class _Digester:
         elif isinstance(value, keras.Operation):
             with self._modules.naming(names_in(type(value))):
                 self._add_operation(value)
-        elif isinstance(value, dict | types.MappingProxyType):
-            self._add_unordered("dict", value)
+        elif isinstance(value, types.MappingProxyType):  # attributes, or arguments by name
+            self._add_unordered("names", value)
+        elif isinstance(value, dict):
+            self._add_all("dict", getattr(value, "default_factory", None), *value, *value.values())
         elif isinstance(value, set | frozenset):
             self._add_unordered("set", dict.fromkeys(value))
         elif isinstance(value, list | tuple):
@@ -185,7 +192,7 @@ class _Digester:
             return
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
         code = read_code(function.__code__)
-        self._add_all("function", function.__code__, *state, own)
+        self._add_all("function", function.__code__, *state, types.MappingProxyType(own))
         for name in sorted(code.globals & function.__globals__.keys()):
             self._add_all("global", name, function.__globals__[name])
         self._add_all("imported", *imported_modules(function))
@@ -203,7 +210,7 @@ class _Digester:
             self._say(kind.__module__)
             return
         own = {name: part for name, part in vars(kind).items() if name not in _LEFT_OUT}
-        self._add_all("of", own, *kind.__bases__)
+        self._add_all("of", types.MappingProxyType(own), type(kind), *kind.__bases__)
 
     def _add_module(self, module: types.ModuleType) -> None:
         file = getattr(module, "__file__", None)
@@ -219,6 +226,14 @@ class _Digester:
 
     # --- objects ----------------------------------------------------------------------------
 
+    def _add_array(self, array: np.ndarray) -> None:
+        if array.dtype.hasobject:
+            self._add_all("array", array.shape, *array.ravel().tolist())
+        else:
+            self._say("array", digest_arrays(np.ma.getdata(array)))
+        if isinstance(array, np.ma.MaskedArray):
+            self._add_array(np.ma.getmaskarray(array))
+
     def _add_instance(self, value: Any) -> None:
         kind = type(value)
         if kind.__module__ == "_thread":  # locks
@@ -226,10 +241,13 @@ class _Digester:
         elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
             self._add_all("identity", kind, value.identity)
         elif is_plain_python(kind):
-            self._add_all("object", kind, state_of(value))
+            self._add_all("object", kind, types.MappingProxyType(state_of(value)))
+        elif kind is np.ufunc and getattr(np, value.__name__, None) is not value:
+            raise UntoldError(f"it holds {_said(value)}")  # it may be of any function
         else:
             try:
-                reduced = value.__reduce_ex__(4)
+                known = copyreg.dispatch_table.get(kind)  # as pickle, such as of patterns
+                reduced = value.__reduce_ex__(4) if known is None else known(value)
             except Exception:  # each kind of what can't be read has its own
                 raise UntoldError(f"it holds {_said(value)}") from None
             if isinstance(reduced, str):
@@ -259,7 +277,7 @@ class _Digester:
             # Compiling a model changes nothing of what it gives.
             if _is_readable(part) and not isinstance(operation, keras.Model)
         }
-        self._add_all("layer", kind, own.get("call"), theirs)
+        self._add_all("layer", kind, own.get("call"), types.MappingProxyType(theirs))
         self._say(getattr(operation, "compute_dtype", None))
         nodes = getattr(operation, "_nodes_by_depth", None)
         if nodes is not None:
@@ -295,6 +313,10 @@ def _content(tensor: Any) -> np.ndarray:
         return np.asarray(tensor)
     except Exception:  # symbolic, or of no numbers
         raise UntoldError(f"it holds {_said(tensor)}") from None
+
+
+def _is_of_users(value: Any) -> bool:
+    return not is_installed(None, type(value).__module__)
 
 
 def _said(value: Any) -> str:
