@@ -145,7 +145,7 @@ class Candidates:
         self.tiling = tiling
         self.makers = [
             [(r.method.function, MappingProxyType(r.options)) for r in requests],
-            MappingProxyType(explainers),
+            MappingProxyType(dict(explainers)),
         ]
         make = _Pass if tiling is None else _TiledPass
         passes = [

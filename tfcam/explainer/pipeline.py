@@ -42,6 +42,7 @@ from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Target, Targets
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, spread_targets
 from tfcam.targets.two_classes import Classes
+from tfcam.utils.validation import kept_labels
 
 
 def default_method(model: keras.Model, layer: Layers, input: str | int | None) -> str:
@@ -119,7 +120,7 @@ class Pipeline:
         self.opened = open_model(model, input)
         request = request.at(layer, self.opened.is_text)
         self._question = (layer, [request], settings)
-        self._given_labels, self._settled = copy.copy(labels), False
+        self._given_labels, self._settled = kept_labels(labels), False
         self._open(self.opened)
 
     @property

@@ -24,22 +24,14 @@ from tfcam.utils.code_reading import (
     is_plain_python,
     is_users_module,
     names_in,
-    names_set_by_keras,
     read_code,
     state_of,
 )
 from tfcam.utils.digest import digest_arrays, digest_file
+from tfcam.utils.layer_settings import BUILTIN, PLAIN, layer_settings
 from tfcam.utils.module_members import ModuleMembers
 from tfcam.utils.tokenizers import is_tokenizer, tokenizer_content
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
-_BUILTIN: tuple[type, ...] = (
-    types.BuiltinFunctionType,
-    types.WrapperDescriptorType,
-    types.MethodDescriptorType,
-    types.GetSetDescriptorType,
-    types.MemberDescriptorType,
-)
 _TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
 _CONTAINERS = (dict, list, tuple, set, frozenset, np.ndarray)
 # What of a class is not what it does.
@@ -48,11 +40,6 @@ _OF_CLASSES = (
     "static_attributes parameters orig_bases"
 )
 _LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
-
-
-# What is another in each process, or says nothing of what a layer does: KerasHub lists layers by
-# their places in memory.
-_OF_THE_PROCESS = ("call", "history", "_functional_layer_ids")
 
 
 class UntoldError(ValueError):
@@ -102,7 +89,7 @@ class _Digester:
         self._hashed.update(f"{words!r}".encode("utf-8", "surrogatepass"))
 
     def _add(self, value: Any) -> None:
-        if isinstance(value, _PLAIN) and not (isinstance(value, enum.Enum) or _is_of_users(value)):
+        if isinstance(value, PLAIN) and not (isinstance(value, enum.Enum) or _is_of_users(value)):
             self._say(type(value).__name__, value)
         elif isinstance(value, types.ModuleType):
             self._add_module(value)
@@ -111,7 +98,7 @@ class _Digester:
         else:
             self._numbers[id(value)] = len(self._numbers)
             self._alive.append(value)  # else another object could come to have its id
-            if isinstance(value, (*_PLAIN, *_CONTAINERS)) and _is_of_users(value):
+            if isinstance(value, (*PLAIN, *_CONTAINERS)) and _is_of_users(value):
                 # What its class does, and what it holds beside.
                 self._add_all("of", type(value), types.MappingProxyType(state_of(value)))
             self._add_object(value)
@@ -130,7 +117,7 @@ class _Digester:
 
     def _add_object(self, value: Any) -> None:
         if isinstance(value, np.ndarray | np.generic):
-            self._add_array(value)
+            self._add_array(np.asanyarray(value))
         elif isinstance(value, _TENSORS):
             self._add_array(_content(value))
         elif isinstance(value, enum.Enum):
@@ -145,7 +132,7 @@ class _Digester:
             self._add_code(value)
         elif isinstance(value, types.MethodType):
             self._add_all("method", value.__func__, value.__self__)
-        elif isinstance(value, _BUILTIN):
+        elif isinstance(value, BUILTIN):
             self._say("builtin", getattr(value, "__qualname__", repr(value)))
             self._add(getattr(value, "__self__", None))
         elif isinstance(value, functools.partial):
@@ -235,7 +222,7 @@ class _Digester:
             self._add_array(np.ma.getmaskarray(array))
 
     def _add_instance(self, value: Any) -> None:
-        kind = type(value)
+        kind: type = type(value)
         if kind.__module__ == "_thread":  # locks
             self._say(kind.__name__)
         elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
@@ -262,22 +249,8 @@ class _Digester:
         if is_tokenizer(operation):
             self._add_all("tokenizer", kind, *tokenizer_content(operation))
             return
-        keras_names, own = names_set_by_keras(kind), vars(operation)
-        mine = {
-            name: part
-            for name, part in own.items()
-            if name not in (*keras_names, *_OF_THE_PROCESS) and not name.startswith("_self_")
-        }
-        theirs = {
-            name: part
-            for name, part in own.items()
-            if name in keras_names and name not in ("name", "trainable", "built")
-            # Some note there what they were made with, such as the axes of an attention.
-            if name[0] != "_" or type(part) in (int, float, tuple)
-            # Compiling a model changes nothing of what it gives.
-            if _is_readable(part) and not isinstance(operation, keras.Model)
-        }
-        self._add_all("layer", kind, own.get("call"), types.MappingProxyType(theirs))
+        theirs, mine = layer_settings(operation)
+        self._add_all("layer", kind, vars(operation).get("call"), types.MappingProxyType(theirs))
         self._say(getattr(operation, "compute_dtype", None))
         nodes = getattr(operation, "_nodes_by_depth", None)
         if nodes is not None:
@@ -321,13 +294,3 @@ def _is_of_users(value: Any) -> bool:
 
 def _said(value: Any) -> str:
     return f"an object of {type(value).__module__}.{type(value).__qualname__}"
-
-
-def _is_readable(value: Any) -> bool:
-    """Whether what Keras sets on a layer is a setting: its other objects may hold anything."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_readable, value))
-    if isinstance(value, dict):
-        return all(map(_is_readable, value.values()))
-    readable = (*_PLAIN, np.ndarray, np.generic, tf.Tensor, type)
-    return isinstance(value, (*readable, types.FunctionType, types.MethodType, *_BUILTIN))

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tfcam.utils.paths import as_path
+
 # What an operating system says of a disk that is full.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -106,7 +108,7 @@ def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]
         Traceback (most recent call last):
         ValueError: A map is saved as .png or .npz; got 'map.gif'.
     """
-    path, (*others, last) = Path(path), endings
+    path, (*others, last) = as_path(path), endings
     if path.suffix not in endings:
         known = f"{', '.join(others)} or {last}" if others else last
         raise ValueError(f"{what} is saved as {known}; got {str(path)!r}.")
