@@ -69,8 +69,12 @@ def read_lines(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no UTF-8 text.
+        ValueError: If it is no UTF-8 text, or no file but a folder, a pipe or a device.
     """
+    try:
+        check_is_file(path)
+    except OSError as error:
+        raise ValueError(f"Texts are read from a file; {str(path)!r}: {error}.") from None
     try:
         content = path.read_text("utf-8-sig")  # a mark at its beginning is of no text
     except UnicodeDecodeError as error:
