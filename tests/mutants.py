@@ -217,9 +217,10 @@ class Tests:
         }
 
     def time(self, test: str) -> float:
-        """Seconds that a test took."""
+        """Seconds that a test took; a file that can't be read is no test."""
         path, *names = test.split("::")
-        return self.seconds.get((path.removesuffix(".py").replace("/", "."), names[-1]), 1.0)
+        place = path.removesuffix(".py").replace("/", ".")
+        return self.seconds.get((place, names[-1] if names else ""), 1.0)
 
     def near(self, path: str) -> list[str]:
         """Tests of a file's room, those named as the file first; then those across all rooms."""

@@ -18,7 +18,7 @@ SIDE, TARGET = 224, 7
 # Variants of a picture that are computed at once, where a package lets one choose.
 AT_ONCE = 32
 # Copies, steps and samples of gradients; masks and samples of what hides parts; 7 x 7 parts.
-SAMPLES, MASKS, CELLS, WINDOW = 8, 64, 7, 32
+SAMPLES, MASKS, CELLS, WINDOW = 8, 128, 7, 32
 # Steps of a curve, sets of pixels, small changes of a picture, squares: what Quantus can take too.
 STEPS, SETS, CHANGES, SQUARES = 24, 64, 8, 49
 FRACTIONS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]

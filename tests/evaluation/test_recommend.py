@@ -1,5 +1,6 @@
 """Which layer and method is best: ranks by hand, and what is said of them."""
 
+import inspect
 import itertools
 
 import keras
@@ -139,6 +140,22 @@ def test_a_layer_that_only_scales_pixels_is_no_candidate(scaling):
         x = layers.Conv2D(4, 3, strides=2, padding="same", name=name)(x)
     model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
     assert candidate_layers(open_model(model)) == ["second", "first"]
+
+
+def test_what_evaluate_takes_too_is_handed_on(monkeypatch):
+    taken = [set(inspect.signature(each).parameters) for each in (tfcam.evaluate, tfcam.recommend)]
+    seen = {}
+
+    def spied(model, data, **options):
+        seen.update(options)
+        raise RuntimeError("asked")
+
+    monkeypatch.setitem(tfcam.recommend.__globals__, "evaluate", spied)
+    options = {"split": "train", "batch_size": 3, "seed": 5, "score": "probability", "tile": 64}
+    with pytest.raises(RuntimeError, match="asked"):
+        tfcam.recommend(tfcam.demo_model(), "folder", **options)
+    assert options.items() <= seen.items()
+    assert set.intersection(*taken) - {"model", "data"} <= set(seen)
 
 
 @pytest.mark.slow

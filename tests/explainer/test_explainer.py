@@ -323,6 +323,20 @@ def test_bad_requests_get_one_clear_error_and_change_nothing(case):
     assert networks.snapshot(model, inputs) == before
 
 
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"target": 1}, r"made without target: give it in the call, explainer\(image, target\)"),
+        ({"words": ["a"]}, "made without words: give them in the call"),
+        ({"verify": True}, "made without verify: call tfcam.verify"),
+        ({"targets": 1}, "no option 'targets'; .* Did you mean 'target'"),
+    ],
+)
+def test_what_an_explainer_is_not_made_with(options, advice):
+    with pytest.raises(TypeError, match=advice):
+        tfcam.Explainer(networks.flat(), **options)
+
+
 def test_models_that_can_not_be_explained_yet_say_why():
     with pytest.raises(ValueError, match="must be built"):
         tfcam.explain(networks.Chain([layers.Conv2D(1, 1)]), networks.pictures(1))

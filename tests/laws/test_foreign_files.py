@@ -245,3 +245,14 @@ def test_labels_and_texts_in_a_pipe_are_not_waited_for(tmp_path):
         tfcam.Explainer(tfcam.demo_model(), labels=pipe)(draw_scene(1).image)
     with pytest.raises(ValueError, match="names.txt': it is a folder, a pipe or a device"):
         read_lines(pipe)
+
+
+@pytest.mark.parametrize("facts", [b'{"options": {}}', b"[]", b"no JSON", b"[" * 100_000])
+def test_facts_of_a_store_that_are_none_are_told(tmp_path, facts):
+    tfcam.stream(tfcam.demo_model(), [draw_scene(1).image], to=tmp_path, progress=False)
+    (file,) = tmp_path.glob("maps-*")
+    table = pq.read_table(file)
+    told = {**table.schema.metadata, b"tfcam": facts}
+    pq.write_table(table.replace_schema_metadata(told), file)
+    with pytest.raises(ValueError, match="does not say how its maps were made"):
+        tfcam.open_store(tmp_path)[0]

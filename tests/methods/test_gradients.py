@@ -11,6 +11,7 @@ from tests import networks
 from tests.laws import law
 from tests.tolerances import ROUNDED, relative, rounding
 from tfcam.methods.smoothing import noisy
+from tfcam.passes.network import ExplainedNetwork
 
 
 def pixelwise(*activations, seed=2):
@@ -360,6 +361,49 @@ def test_the_size_of_a_batch_changes_nothing(method):
 
 
 # --- deconvnet ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "count", "layer"),
+    [
+        ("integrated_gradients", "steps", None),
+        ("integrated_gradients", "steps", "first"),
+        ("smooth_grad", "samples", None),
+        ("smooth_grad_cam_pp", "samples", "first"),
+        ("expected_gradients", "samples", None),
+    ],
+)
+def test_how_many_samples_are_computed_at_once_changes_nothing(method, count, layer):
+    """Of classes, and of a callable that treats each image of its batch in its own way."""
+    factors = tf.constant([1.0, -2.0, 3.0])
+    for target in ([0, 1, 2], lambda outputs: factors * outputs[:, 1]):
+        how = {"method": method, "target": target, "layer": layer, count: 11}
+        one, several = (
+            tfcam.explain(networks.flat(), networks.pictures(3), batch_size=size, **how)
+            for size in (3, 32)
+        )
+        for alone, together in zip(one, several, strict=True):
+            np.testing.assert_allclose(together.raw, alone.raw, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "batch_size", "wanted"),
+    [(1, 16, 32, 8), (3, 16, 32, 2), (9, 16, 32, 1), (1, 16, 5, 5), (1, 1024, 32, 2)],
+)
+def test_so_many_gradients_are_computed_at_once(monkeypatch, count, side, batch_size, wanted):
+    """8 images, no more than are asked for, and no more pixels than 8 of 512 x 512."""
+    seen, ask = [], ExplainedNetwork.image_gradients
+
+    def spied(network, images):
+        seen.append(images.shape[:2])
+        return ask(network, images)
+
+    monkeypatch.setattr(ExplainedNetwork, "image_gradients", spied)
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(inputs)))
+    how = {"method": "smooth_grad", "samples": 40, "preprocess": None, "batch_size": batch_size}
+    tfcam.explain(model, np.zeros((count, side, side, 1), "f4"), **how)
+    assert set(seen) == {(wanted, count)}
 
 
 @pytest.mark.parametrize("c", [0, 1, 2])

@@ -66,7 +66,7 @@ def test_a_batch_is_each_image_alone_and_chunks_are_the_whole(rng):
 def test_of_lazy_variants_no_more_than_a_batch_is_held():
     probe = Probe(networks.flat(), networks.pictures(1), batch_size=4)
     made, batches = [], []
-    ask = probe._function
+    ask = probe._asked(4)
 
     def counted(*given):
         batches.append(len(made))
@@ -77,7 +77,7 @@ def test_of_lazy_variants_no_more_than_a_batch_is_held():
             made.append(1)
             yield probe.inputs
 
-    probe._function = counted
+    probe._asked = {4: counted}.__getitem__
     probe(lazily(), np.zeros(10, int))
     assert batches == [4, 8, 10]  # each batch is computed as soon as it is full
 
@@ -270,15 +270,29 @@ def test_pixels_are_replaced_as_numpy_does_it(rng):
         probe(Replaced(hidden, np.full_like(others, np.nan), source), index)
 
 
+@pytest.mark.parametrize("freeze", [False, True])
+def test_few_variants_cost_no_full_batch(freeze, monkeypatch):
+    """As many as the probe has images are computed alone; those of a call all in one size."""
+    probe = Probe(networks.flat(), networks.pictures(3), batch_size=8, freeze=freeze)
+    asked, function = [], probe._asked
+    monkeypatch.setattr(probe, "_asked", lambda size: asked.append(size) or function(size))
+    variants = np.linspace(0, 1, 20, dtype="f4")[:, None, None, None] * probe.inputs[:1]
+    wanted = [probe.model(each[None], training=False)[0, probe.targets[0]] for each in variants]
+    for count, size in {3: 3, 2: 3, 4: 8, 8: 8, 11: 8, 20: 8}.items():
+        found = probe(variants[:count], [0] * count)
+        np.testing.assert_allclose(found, wanted[:count], atol=1e-6)
+        assert asked.pop() == size
+
+
 def test_a_frozen_probe_gives_the_same_and_never_what_the_model_was_before():
     model, images = networks.flat(), networks.pictures(3)
     plain, first = Probe(model, images), Probe(model, images, freeze=True)
-    kept = first._function
-    assert kept is not plain._function
+    kept = first._asked(3)
+    assert kept is not plain._asked(3)
     np.testing.assert_allclose(first.probabilities, plain.probabilities, atol=1e-6)
     changed = plain.inputs * 0.5
     np.testing.assert_allclose(first(changed, range(3)), plain(changed, range(3)), atol=1e-6)
-    assert Probe(model, images, freeze=True)._function is kept  # once for all probes
+    assert Probe(model, images, freeze=True)._asked(3) is kept  # once for all probes
     before = first(changed, range(3))
     model.set_weights([1.5 * weight for weight in model.get_weights()])
     after = Probe(model, images, freeze=True)

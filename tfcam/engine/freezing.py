@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -84,19 +85,19 @@ def with_copies(concrete: Any) -> Callable[..., Any]:
     return concrete
 
 
-def frozen_once(graph: ModelGraph, concrete: Any) -> Callable[..., Any]:
-    """Freeze what was traced of a model, once until its weights change.
+def frozen_once(graph: ModelGraph, traced: Iterable[Any]) -> list[Callable[..., Any]]:
+    """Freeze what was traced of a model, each once until its weights change.
 
     A black box is left as it is, and so are replicas, which hold variables of their own.
 
     Args:
         graph: What is known of the model.
-        concrete: A traced function, the same each time.
+        traced: Traced functions, the same each time.
     """
     strategy = getattr(graph.model, "distribute_strategy", None)
     if graph.is_black_box or getattr(strategy, "num_replicas_in_sync", 1) > 1:
-        return concrete
+        return list(traced)
     kept: Recent[Any] = graph.once("frozen", lambda: Recent(_KEPT))
     weights = digest_arrays(*map(np.asarray, graph.model.variables))
     with LOCK:
-        return kept.get((concrete, weights), lambda: frozen(concrete))
+        return [kept.get((each, weights), functools.partial(frozen, each)) for each in traced]

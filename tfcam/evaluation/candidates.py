@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -143,10 +143,8 @@ class Candidates:
         names = numbered([request_name(request) for request in requests])
         self.described = [request_name(request) for request in requests]
         self.tiling = tiling
-        self.makers = [
-            [(r.method.function, MappingProxyType(r.options)) for r in requests],
-            MappingProxyType(dict(explainers)),
-        ]
+        functions = [(r.method.function, MappingProxyType(r.options)) for r in requests]
+        self.makers: list[Any] = [functions, MappingProxyType(dict(explainers))]
         make = _Pass if tiling is None else _TiledPass
         passes = [
             make(

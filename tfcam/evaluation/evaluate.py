@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -26,6 +27,7 @@ from tfcam.metrics.baselines import BASELINES
 from tfcam.metrics.measure import ASKING, Measure
 from tfcam.metrics.registry import MetricChoice, find_metrics
 from tfcam.model.labels import Labels
+from tfcam.model.several import at_once
 from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
@@ -167,9 +169,9 @@ def evaluate(
             "target must be None, 'label', a class index or a label, a Difference, or a callable "
             f"outputs -> (B,); got {target!r}."
         )
-    question = Question(
-        model, target, preprocess, labels, input, Settings(score, output, False, batch_size, grid)
-    )
+    settings = Settings(score, output, False, batch_size, grid)
+    settings = replace(settings, at_once=at_once(open_model(model, input).graph, batch_size))
+    question = Question(model, target, preprocess, labels, input, settings)
     if (tile := TILE.check(tile)) is not None:
         check_tiles(open_model(model, input), [target])
     texts = texts_in(model, data, input, preprocess)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
@@ -43,6 +43,12 @@ from tfcam.utils.progress import Advance, progress_bar
 
 # What a mistaken option may be meant for besides those of the method.
 _OWN = [option.name for option in (*DOORS["Explainer"], *DOORS["explain"])]
+# What explain takes and an Explainer is not made with, and what to do instead.
+_LATER = {
+    "target": "give it in the call, explainer(image, target)",
+    "words": "give them in the call, explainer(image, words=words)",
+    "verify": "call tfcam.verify(model, explanation) on what it gives",
+}
 
 
 class Explainer:
@@ -127,6 +133,7 @@ class Explainer:
         progress: bool | None = None,
         **options: Any,
     ) -> None:
+        _check_given_later(options)
         self._batch_size, self._progress = batch_size, progress
         self.pipeline = Pipeline(
             model,
@@ -329,3 +336,9 @@ class Explainer:
         unit = "texts" if self.pipeline.opened.is_text else "pictures"
         total, unit = (count, unit) if known else (None, "")
         return progress_bar(total, "explaining", self._progress, unit)
+
+
+def _check_given_later(options: Iterable[str]) -> None:
+    """Refuse what ``explain`` takes and an ``Explainer`` is not made with."""
+    for name in sorted(_LATER.keys() & set(options)):
+        raise TypeError(f"An Explainer is made without {name}: {_LATER[name]}.")

@@ -26,6 +26,7 @@ from tfcam.images.window import Window
 from tfcam.methods.registry import Request
 from tfcam.model.graph import Asked, forget
 from tfcam.model.labels import Labels
+from tfcam.model.several import at_once
 from tfcam.model.taps import Layers
 from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess, Preprocessing, choose_preprocessing
@@ -268,6 +269,7 @@ class Pipeline:
             where each keeps its own, as texts keep their lengths.
         """
         opened, runs = self.opened, [slice(0, len(pictures))]
+        size = at_once(opened.graph, min(size, len(pictures)))
         if len(pictures) > 1 and keep_their_sizes(opened.graph, opened.which):
             if isinstance(self.preprocess, Window):  # with which files are read later
                 return pictures, [slice(at, at + 1) for at in range(len(pictures))]

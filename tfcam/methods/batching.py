@@ -36,23 +36,55 @@ def fold(count: int, start: State, step: Callable[[tf.Tensor, State], State]) ->
     return end
 
 
-def mean_of(count: int, like: State, function: Callable[[tf.Tensor], State]) -> State:
+def fold_chunks(
+    count: int, most: int, start: State, step: Callable[[tf.Tensor, tf.Tensor, State], State]
+) -> State:
+    """Fold chunks of the indices 0, ..., count - 1.
+
+    Args:
+        count: Number of indices.
+        most: Number of those in a chunk at most; chunks are as large as leaves little to fill up.
+        start: Tensors.
+        step: Indices (n,) int32, their weights (n,) float32, which are 0 where a chunk is filled up
+            and 1 elsewhere, and tensors -> tensors of the same shapes and dtypes.
+
+    Example:
+        >>> add = lambda indices, weights, total: total + tf.reduce_sum(weights)
+        >>> float(fold_chunks(5, 2, tf.constant(0.0), add))
+        5.0
+    """
+    most = min(most, count)
+    size = min(range(most, most // 2, -1), key=lambda size: -count % size)
+
+    def chunk(number: tf.Tensor, state: State) -> State:
+        indices = number * size + tf.range(size)
+        weights = tf.cast(indices < count, tf.float32)
+        return step(tf.minimum(indices, count - 1), weights, state)
+
+    return fold(-(-count // size), start, chunk)
+
+
+def mean_of(count: int, most: int, like: State, function: Callable[[tf.Tensor], State]) -> State:
     """Average function(0), ..., function(count - 1).
 
     Args:
         count: Number of values.
-        like: Tensors of the shapes and dtypes that the function returns, in its structure.
-        function: Index, a scalar int32 -> tensors.
+        most: Number of those that are computed at once at most.
+        like: Tensors of the shapes of a value, in the structure that the function returns.
+        function: Indices (n,) int32 -> tensors (n, ...) float32.
 
     Example:
-        >>> float(mean_of(4, tf.constant(0.0), lambda index: tf.cast(index, tf.float32)))
+        >>> float(mean_of(4, 3, tf.constant(0.0), lambda indices: tf.cast(indices, tf.float32)))
         1.5
     """
 
-    def step(index: tf.Tensor, total: State) -> State:
-        return tf.nest.map_structure(tf.add, total, function(index))
+    def add(indices: tf.Tensor, weights: tf.Tensor, total: State) -> State:
+        return tf.nest.map_structure(
+            lambda sums, values: sums + tf.tensordot(weights, values, 1), total, function(indices)
+        )
 
-    total = fold(count, tf.nest.map_structure(tf.zeros_like, like), step)
+    start = tf.nest.map_structure(lambda value: tf.zeros_like(value, tf.float32), like)
+    total = fold_chunks(count, most, start, add)
     return tf.nest.map_structure(lambda value: value / count, total)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -85,9 +85,7 @@ def _integrated_at_layer(
     if baseline is None and network.words is not None:
         start = network.activations_of(network.hidden)
     way = activations - start
-    slopes = mean_of(
-        steps, way, lambda step: network.head_gradients(start + _middle(step, steps) * way)
-    )
+    slopes = _mean_slopes(network, network.head_gradients, start, way, steps)
     raw = reading.combine(way * slopes)
     rise = reading.scores - network.head(start)[0]
     total = tf.reduce_sum(way * slopes, list(range(1, way.shape.rank)))
@@ -133,9 +131,7 @@ def integrated_gradients(
     network = reading.network
     start = tf.fill(network.images.shape, tf.cast(baseline or 0.0, network.images.dtype))
     way = network.images - start
-    raw = way * mean_of(
-        steps, way, lambda step: network.image_gradients(start + _middle(step, steps) * way)
-    )
+    raw = way * _mean_slopes(network, network.image_gradients, start, way, steps)
     rise = reading.scores - network.scores(start)[0]
     return raw, {"completeness_error": rise - tf.reduce_sum(raw, list(range(1, raw.shape.rank)))}
 
@@ -191,12 +187,12 @@ def _expected(network: Network, starts: tf.Tensor, samples: int, seed: int) -> t
     turns, which = np.divmod(np.arange(samples), count)
     shares = tf.constant((turns + offsets[which]) / np.bincount(which)[which], tf.float32)
 
-    def term(index: tf.Tensor) -> tf.Tensor:
-        way = images - starts[index % count]
-        point = images - (1 - shares[index]) * way
-        return way * network.image_gradients(tf.cast(point, network.images.dtype))
+    def terms(indices: tf.Tensor) -> tf.Tensor:
+        ways = images - tf.gather(starts, indices % count)
+        points = images - (1 - _spread(tf.gather(shares, indices), images)) * ways
+        return ways * network.image_gradients(tf.cast(points, network.images.dtype))
 
-    return mean_of(samples, images, term)
+    return mean_of(samples, network.gradient_groups, images, terms)
 
 
 def _mean_score(network: Network, starts: tf.Tensor, samples: int) -> tf.Tensor:
@@ -205,11 +201,13 @@ def _mean_score(network: Network, starts: tf.Tensor, samples: int) -> tf.Tensor:
     turns = np.bincount(np.arange(samples) % count) * count / samples
     turns = tf.constant(turns, tf.float32)
 
-    def term(index: tf.Tensor) -> tf.Tensor:
-        start = tf.broadcast_to(tf.cast(starts[index], images.dtype), images.shape)
-        return turns[index] * network.scores(start)[0]
+    def terms(indices: tf.Tensor) -> tf.Tensor:
+        chosen = tf.cast(tf.gather(starts, indices), images.dtype)
+        variants = tf.broadcast_to(chosen, (*indices.shape, *images.shape))
+        scores = network.scores(tf.reshape(variants, (-1, *images.shape[1:])))
+        return tf.gather(turns, indices)[:, tf.newaxis] * scores
 
-    return mean_of(count, tf.zeros(images.shape[:1]), term)
+    return mean_of(count, network.groups, tf.zeros(images.shape[:1]), terms)
 
 
 def check_baselines(baselines: object) -> None:
@@ -251,9 +249,25 @@ def _pictures(baselines: Baselines, images: tf.Tensor) -> tf.Tensor:
     return tf.constant(given.reshape(shape), tf.float32)
 
 
-def _middle(step: tf.Tensor, steps: int) -> tf.Tensor:
-    """Find the middle of one of equal steps from 0 to 1."""
-    return (tf.cast(step, tf.float32) + 0.5) / steps
+def _mean_slopes(
+    network: Network,
+    gradients: Callable[[tf.Tensor], tf.Tensor],
+    start: tf.Tensor,
+    way: tf.Tensor,
+    steps: int,
+) -> tf.Tensor:
+    """Average the gradients in the middles of equal steps of a way (B, ...) from a start."""
+
+    def slopes(indices: tf.Tensor) -> tf.Tensor:
+        middles = (tf.cast(indices, tf.float32) + 0.5) / steps
+        return gradients(start + _spread(middles, way) * way)
+
+    return mean_of(steps, network.gradient_groups, way, slopes)
+
+
+def _spread(factors: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Lay factors (n,) out so that each is one of images (B, ...)."""
+    return tf.reshape(factors, (-1, *[1] * images.shape.rank))
 
 
 @method(Need.DECONVNET_GRADIENTS, pixels=True, passes="F + B", of_class="no")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfcam.maps.tensors import sizes
-from tfcam.methods.batching import fold, mean_of
+from tfcam.methods.batching import fold_chunks, mean_of
 from tfcam.methods.cam import positions
 from tfcam.methods.registry import method
 from tfcam.passes.reading import Need, Reading
@@ -20,13 +20,13 @@ def _smooth_grad_of_words(
     squared: bool = False,
 ) -> tf.Tensor:
     """The size of the gradient by each word's embedding, averaged over noisy embeddings."""
-    activations = reading.activations
+    network, activations = reading.network, reading.activations
 
-    def gradients(index: tf.Tensor) -> tf.Tensor:
-        slopes = reading.network.head_gradients(noisy(activations, seed, index, noise))
+    def gradients(indices: tf.Tensor) -> tf.Tensor:
+        slopes = network.head_gradients(_copies(activations, seed, indices, noise))
         return slopes**2 if squared else slopes
 
-    mean = mean_of(samples, activations, gradients)
+    mean = mean_of(samples, network.gradient_groups, activations, gradients)
     return tf.reduce_sum(mean, -1) if squared else tf.norm(mean, axis=-1)
 
 
@@ -66,11 +66,11 @@ def smooth_grad(
     """
     network = reading.network
 
-    def gradients(index: tf.Tensor) -> tf.Tensor:
-        slopes = network.image_gradients(noisy(network.images, seed, index, noise))
+    def gradients(indices: tf.Tensor) -> tf.Tensor:
+        slopes = network.image_gradients(_copies(network.images, seed, indices, noise))
         return slopes**2 if squared else slopes
 
-    return mean_of(samples, network.images, gradients)
+    return mean_of(samples, network.gradient_groups, network.images, gradients)
 
 
 def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Tensor:
@@ -89,6 +89,11 @@ def noisy(images: tf.Tensor, seed: int, index: tf.Tensor, noise: float) -> tf.Te
     ranges = tf.reduce_max(images, axes, keepdims=True) - tf.reduce_min(images, axes, keepdims=True)
     drawn = tf.random.stateless_normal((1, *sizes(images)[1:]), tf.stack([seed, index]))
     return images + noise * ranges * drawn
+
+
+def _copies(images: tf.Tensor, seed: int, indices: tf.Tensor, noise: float) -> tf.Tensor:
+    """Make a noisy copy for each index (n,), (n, B, ...)."""
+    return tf.stack([noisy(images, seed, index, noise) for index in tf.unstack(indices)])
 
 
 @method(Need.NETWORK, passes="F + samples (F + B)", of_class="partly")
@@ -139,14 +144,19 @@ def _noisy_powers(
     """
     network, axes = reading.network, [*positions(reading.activations), -1]
 
-    def add(index: tf.Tensor, state: list[tf.Tensor]) -> list[tf.Tensor]:
-        gradients = network.read(noisy(network.images, seed, index, noise)).gradients
-        size = tf.maximum(state[0], tf.reduce_max(tf.abs(gradients), axes, keepdims=True))
+    def add(indices: tf.Tensor, weights: tf.Tensor, state: list[tf.Tensor]) -> list[tf.Tensor]:
+        gradients = network.gradients(_copies(network.images, seed, indices, noise))
+        largest = tf.reduce_max(tf.abs(gradients), axis=0)
+        size = tf.maximum(state[0], tf.reduce_max(largest, axes, keepdims=True))
         shrunk = tf.math.divide_no_nan(state[0], size)
         gradients = tf.math.divide_no_nan(gradients, size)
-        powers = [total * shrunk**n + gradients**n for n, total in enumerate(state[1:], 1)]
+        powers = [
+            total * shrunk**n + tf.tensordot(weights, gradients**n, 1)
+            for n, total in enumerate(state[1:], 1)
+        ]
         return [size, *powers]
 
     totals = [tf.zeros_like(reading.activations)] * 3
-    size, *sums = fold(samples, [tf.reduce_max(totals[0], axes, keepdims=True), *totals], add)
+    start = [tf.reduce_max(totals[0], axes, keepdims=True), *totals]
+    size, *sums = fold_chunks(samples, network.gradient_groups, start, add)
     return size, [total / samples for total in sums]

@@ -107,7 +107,7 @@ def deletion(
         >>> curve = deletion(probe, np.ones((1, 128, 128)), steps=4)
         >>> curve.fractions
         array([0.  , 0.25, 0.5 , 0.75, 1.  ])
-        >>> bool(curve.probabilities[0, 0] == probe.probabilities[0])
+        >>> bool(np.isclose(curve.probabilities[0, 0], probe.probabilities[0]))
         True
     """
     return _steps(probe, heatmaps, steps, fill, inserted=False)
@@ -142,7 +142,7 @@ def insertion(
         >>> import tfcam
         >>> probe = Probe(tfcam.demo_model(), tfcam.scenes.draw_scene(1).image)
         >>> curve = insertion(probe, np.ones((1, 128, 128)), steps=4)
-        >>> bool(curve.probabilities[0, -1] == probe.probabilities[0])
+        >>> bool(np.isclose(curve.probabilities[0, -1], probe.probabilities[0]))
         True
     """
     return _steps(probe, heatmaps, steps, fill, inserted=True)

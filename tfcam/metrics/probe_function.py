@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfcam.engine.freezing import frozen_once
 from tfcam.model.hooks import LOCK
 from tfcam.passes.outputs import are_probabilities
 from tfcam.passes.submodel import SubModel
+
+
+def asked(
+    submodel: SubModel,
+    sizes: Collection[int],
+    classes: bool,
+    only: bool,
+    examples: Sequence[np.ndarray],
+    freeze: bool,
+) -> Callable[[int], Callable[..., Any]]:
+    """Give what asks the model for batches of each size: compiled when it is first wanted.
+
+    Args:
+        submodel: The model opened at no layer.
+        sizes: The numbers of images of a batch.
+        classes: Whether a class is explained.
+        only: Whether nothing else is.
+        examples: Examples of the inputs, (n, ...) each.
+        freeze: Whether the weights are built into it, as they are now.
+    """
+    compile_for = functools.cache(lambda size: compiled(submodel, size, classes, only, examples))
+    if not freeze:
+        return compile_for
+    functions = frozen_once(submodel.graph, map(compile_for, sizes))
+    return dict(zip(sizes, functions, strict=True)).__getitem__
 
 
 def compiled(
@@ -37,3 +64,9 @@ def compiled(
     specs = [tf.TensorSpec((size, *example.shape[1:]), example.dtype) for example in examples]
     with LOCK:
         return submodel.traced((size, classes, only), tf.function(function, autograph=False), specs)
+
+
+def filled_up(rows: np.ndarray, size: int) -> np.ndarray:
+    """Repeat the last of some rows until they are so many."""
+    missing = size - len(rows)
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows

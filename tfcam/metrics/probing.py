@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.engine.freezing import frozen_once
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
-from tfcam.metrics.probe_function import compiled
+from tfcam.metrics.probe_function import asked, filled_up
 from tfcam.model.given import split_batch
 from tfcam.model.labels import Labels
+from tfcam.model.several import at_once
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.others import prepare_others
 from tfcam.preprocessing.prepare import prepare
@@ -94,7 +94,10 @@ class Probe:
     (of a single one the sigmoid p, and 1 - p); of a ``Difference`` that of the one class less that
     of the other. Of a callable target, such as ``tfcam.Regression``, and of a model whose one
     number tells no classes apart it is that number. The model is compiled for ``batch_size``
-    images, once for all its probes; after the model has been trained or changed, make a new probe.
+    images, and for as many as the probe has where these are fewer, once for all its probes. A call
+    with no more variants than the probe has images takes the latter, so that numbers of one call
+    compare to the bit, and those of two but for rounding. After the model has been trained or
+    changed, make a new probe.
 
     Args:
         model: Any built Keras 3 model; it is left as it is.
@@ -164,7 +167,7 @@ class Probe:
     ) -> None:
         settings = Settings(output=output, at_once=batch_size, freeze=freeze)  # checks them
         opened = open_model(model, input)
-        self.model, self._size, self._which = model, batch_size, opened.which
+        self.model, self._which = model, opened.which
         self._graph, self._structure = opened.graph, opened.graph.structure
         explained, others = opened.split(images)
         batch = split_batch(explained, opened.input)
@@ -196,16 +199,16 @@ class Probe:
         self._is_class = np.array([isinstance(f, ClassScore) for f in self._score_functions])
         kinds = bool(self._is_class.any()), bool(self._is_class.all())
         examples = (self.inputs, *self.others)
-        self._function = compiled(bare, batch_size, *kinds, examples)
-        if freeze:
-            self._function = frozen_once(opened.graph, self._function)
+        self._full = at_once(opened.graph, batch_size)
+        self._few = min(len(pictures), self._full)
+        self._asked = asked(bare, {self._few, self._full}, *kinds, examples, freeze)
         self._start()
 
     def __len__(self) -> int:
         """Count the images."""
         return len(self.inputs)
 
-    @cached_property
+    @functools.cached_property
     def _tensors(self) -> list[tf.Tensor]:
         """The unchanged inputs on the device, the explained one first."""
         return [*map(tf.constant, (self.inputs, *self.others))]
@@ -326,32 +329,34 @@ class Probe:
                 f"A Probe asks its model as it was; {self._graph.name!r} has been changed since. "
                 "Make a new one."
             )
+        size = self._few if len(index) <= self._few else self._full
+        function = self._asked(size)
         made = self._replaced if isinstance(variants, Replaced) else self._given
-        for images, inputs in made(variants, index):  # type: ignore[arg-type]
-            count, places = len(images), self._filled_up(images)
+        for images, inputs in made(variants, index, size):  # type: ignore[arg-type]
+            count, places = len(images), filled_up(images, size)
             others = (tf.gather(values, places) for values in self._tensors[1:])
-            values, likely, scores = self._function(inputs, *others)
+            values, likely, scores = function(inputs, *others)
             yield _Answer(images, values[:count].numpy(), likely[:count, 0].numpy(), scores)
 
     def _given(
-        self, variants: np.ndarray | Iterable[np.ndarray], index: np.ndarray
+        self, variants: np.ndarray | Iterable[np.ndarray], index: np.ndarray, size: int
     ) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
         """Take variants as they are: which images each batch is of, and the full batch."""
         chunks = [variants] if isinstance(variants, np.ndarray) else variants
         rows = itertools.chain.from_iterable(chunks)
-        for images, batch in self._batches(rows, index, self.inputs.shape[1:]):
+        for images, batch in self._batches(rows, index, self.inputs.shape[1:], size):
             yield images, tf.constant(batch, self.inputs.dtype)
 
     def _replaced(
-        self, variants: Replaced, index: np.ndarray
+        self, variants: Replaced, index: np.ndarray, size: int
     ) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
         """Replace pixels on the device, batch by batch."""
         self._check(variants.others, self.inputs.shape[1:])
         others = tf.constant(variants.others, self.inputs.dtype)
         sources, sides = iter(np.asarray(variants.source)), self.inputs.shape[1:-1]
-        for images, hidden in self._batches(iter(variants.hidden), index, sides):
-            places = self._filled_up(images)
-            source = self._filled_up(np.fromiter(itertools.islice(sources, len(images)), int))
+        for images, hidden in self._batches(iter(variants.hidden), index, sides, size):
+            places = filled_up(images, size)
+            source = filled_up(np.fromiter(itertools.islice(sources, len(images)), int), size)
             kept, other = tf.gather(self._tensors[0], places), tf.gather(others, source)
             # Flat, as TensorFlow takes twice as long where a choice must be spread over channels.
             chosen = np.repeat(hidden.reshape(len(hidden), -1), kept.shape[-1], axis=1)
@@ -359,23 +364,18 @@ class Probe:
             yield images, tf.reshape(tf.where(chosen, *flat), kept.shape)
 
     def _batches(
-        self, rows: Iterator[np.ndarray], index: np.ndarray, shape: tuple[int, ...]
+        self, rows: Iterator[np.ndarray], index: np.ndarray, shape: tuple[int, ...], size: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Gather rows to full batches, the last filled up; with which images each is of."""
-        for start in range(0, len(index), self._size):
-            images = index[start : start + self._size]
+        for start in range(0, len(index), size):
+            images = index[start : start + size]
             batch = list(itertools.islice(rows, len(images)))
             if len(batch) < len(images):
                 raise ValueError(_MISFIT.format(len(index), start + len(batch)))
             self._check(batch, shape)
-            yield images, self._filled_up(np.stack(batch))
+            yield images, filled_up(np.stack(batch), size)
         if next(rows, None) is not None:
             raise ValueError(_MISFIT.format(len(index), "more"))
-
-    def _filled_up(self, rows: np.ndarray) -> np.ndarray:
-        """Repeat the last of some rows until they are as many as a batch."""
-        missing = self._size - len(rows)
-        return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
 
     def _checked(self, index: Sequence[int] | np.ndarray) -> np.ndarray:
         numbers = np.asarray(index)

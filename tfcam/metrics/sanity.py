@@ -427,14 +427,20 @@ def _outputs(
 ) -> np.ndarray:
     """Run the model on each image, (B, classes)."""
     submodel = open_model(model).bare(OUTPUT.check(output))
-    prepared = _prepare_each(model, images, preprocess)
-    outputs = [submodel.forward(tf.constant(image)).outputs for image in prepared]
-    if not all(tf.is_tensor(each.values) and each.values.shape.rank == 2 for each in outputs):
-        raise ValueError(
-            "class_sensitivity needs one output of classes, (B, C); of a model with several say "
-            "which with output=."
-        )
-    return np.concatenate([each.class_values.numpy() for each in outputs])
+
+    def ask(image: tf.Tensor) -> tf.Tensor:
+        outputs = submodel.forward(image).outputs
+        if not tf.is_tensor(outputs.values) or outputs.values.shape.rank != 2:
+            raise ValueError(
+                "class_sensitivity needs one output of classes, (B, C); of a model with several "
+                "say which with output=."
+            )
+        return outputs.class_values
+
+    function = tf.function(ask, autograph=False)
+    tensors = map(tf.constant, _prepare_each(model, images, preprocess))
+    asked = [submodel.traced("values", function, [image])(image) for image in tensors]
+    return np.concatenate(asked)
 
 
 def _randomise(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import keras
@@ -330,8 +329,8 @@ def find_input(
         return max(range(len(inputs)), key=lambda n: (len(inputs[n].shape), -n))
     names = [taken.name for taken in inputs]
     index = names.index(name) if isinstance(name, str) and name in names else name
-    whole = isinstance(index, Integral) and not isinstance(index, bool)
-    if not whole or not 0 <= index < len(inputs):
+    whole = isinstance(index, int | np.integer) and not isinstance(index, bool)
+    if not whole or not 0 <= int(index) < len(inputs):
         raise ValueError(
             f"input must be one of {', '.join(map(repr, names))}, or an index in "
             f"0..{len(inputs) - 1}; got {shown(name)}."

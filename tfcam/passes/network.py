@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from tfcam.maps.tensors import sizes
+from tfcam.model.several import at_once
 from tfcam.model.tokens import to_map, to_tokens
 from tfcam.passes.linear_rules import Composite
 from tfcam.passes.loss_scaling import HALF_SCALE
-from tfcam.passes.outputs import Outputs, TensorTarget, select
+from tfcam.passes.outputs import Outputs, TensorTarget, repeated, select
 from tfcam.passes.reading import Need, Reading, Words
 from tfcam.passes.relevance_rules import RelevanceRules
 from tfcam.passes.rescale_rules import Rescaling
 from tfcam.passes.submodel import SubModel
 from tfcam.passes.traced_walk import walk_back
 from tfcam.targets.callables import ClassScore, Each
+
+# So many images, of so many pixels together, are computed at once at most where gradients are
+# asked for: on two cores more of them are no faster.
+GRADIENTS_AT_ONCE = 8
+PIXELS_AT_ONCE = GRADIENTS_AT_ONCE * 512**2
 
 
 @dataclass(frozen=True)
@@ -58,16 +65,37 @@ class ExplainedNetwork:
     @property
     def groups(self) -> int:
         """How many variants of the images are computed at once."""
-        return max(1, self.at_once // self.images.shape[0])
+        return self._groups(self.at_once)
 
-    def read(self, images: tf.Tensor) -> Reading:
-        """Read other images (B, H, W, C)."""
-        return self._open().read(images, self.target).readings[0]
+    @property
+    def gradient_groups(self) -> int:
+        """How many variants are computed at once of which a gradient is asked.
+
+        Their activations are all held: they are few, and fewer where images are large.
+        """
+        pixels = math.prod(side or 1 for side in self.images.shape[1:-1])
+        return self._groups(min(self.at_once, GRADIENTS_AT_ONCE, PIXELS_AT_ONCE // pixels))
+
+    def _groups(self, images: int) -> int:
+        """How many variants of the images have so many images."""
+        return at_once(self.submodel.graph, max(1, images // self.images.shape[0]))
+
+    def gradients(self, images: tf.Tensor) -> tf.Tensor:
+        """Compute the gradients of the scores by what the layer gives, (n, B, h, w, K).
+
+        Args:
+            images: (n, B, H, W, C), n variants of the images.
+        """
+        return _parted(self._read(self._open(), images, Need.GRADIENTS).gradients, images)
 
     def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
-        """Compute the gradients of the scores by other images (B, H, W, C)."""
-        answer = self.submodel.at([]).read(images, self.target, Need.IMAGE_GRADIENTS)
-        return answer.readings[0].image_gradients
+        """Compute the gradients of the scores by n variants of the images, (n, B, H, W, C)."""
+        asked = self._read(self.submodel.at([]), images, Need.IMAGE_GRADIENTS)
+        return _parted(asked.image_gradients, images)
+
+    def _read(self, submodel: SubModel, images: tf.Tensor, needs: Need) -> Reading:
+        target = repeated(self.target, images.shape[0])
+        return submodel.read(_joined(images), target, needs).readings[0]
 
     def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
         """Score n variants of the images.
@@ -107,7 +135,14 @@ class ExplainedNetwork:
 
         Raises:
             NoRuleError: If an operation on the way has no such rule.
+            ValueError: If the model takes one example at a time.
         """
+        if at_once(self.submodel.graph, 2) < 2:
+            raise ValueError(
+                "deep_lift lets an image and its baseline through the model together, and "
+                f"{self.submodel.graph.name!r} takes one example at a time. Take "
+                "integrated_gradients, or let the model take batches."
+            )
         batch = self.images.shape[0]
         rule = Rescaling(batch, batch if self.submodel.has_others else 1)
         starts = tf.repeat(start, rule.starts, axis=0)
@@ -167,8 +202,9 @@ class ExplainedNetwork:
         return self._select(self._open().forward(images, inject=[injected]).outputs)
 
     def head_gradients(self, activations: tf.Tensor) -> tf.Tensor:
-        """Compute the gradients of the scores by other activations (B, h, w, K)."""
-        return self.submodel.ascent(lambda given: self.head(given)[0], activations)[1]
+        """Compute the gradients of the scores by n variants of the activations, (n, B, h, w, K)."""
+        _, slopes = self.submodel.ascent(self.head, _joined(activations))
+        return _parted(slopes, activations)
 
     def _open(self) -> SubModel:
         """Open the model at this layer alone."""
@@ -177,11 +213,18 @@ class ExplainedNetwork:
     def _select(self, outputs: Outputs) -> tf.Tensor:
         batch = self.images.shape[0]
         count = sizes(tf.nest.flatten(outputs.values)[0])[0] // batch
-        if not callable(self.target):
-            repeated = tf.tile(self.target, [count, 1])
-            return tf.reshape(select(outputs, repeated).scores, (count, batch))
-        # A callable may treat each image of the batch in its own way: it sees a batch at a time.
-        return tf.stack([select(part, self.target).scores for part in outputs.split(count)])
+        scores = select(outputs, repeated(self.target, count)).scores
+        return tf.reshape(scores, (count, batch))
+
+
+def _joined(variants: tf.Tensor) -> tf.Tensor:
+    """Lay variants (n, B, ...) out as one batch, (n B, ...)."""
+    return tf.reshape(variants, (-1, *sizes(variants)[2:]))
+
+
+def _parted(values: tf.Tensor, variants: tf.Tensor) -> tf.Tensor:
+    """Part a batch (n B, ...) into variants, (n, B, ...)."""
+    return tf.reshape(values, (*variants.shape[:2], *sizes(values)[1:]))
 
 
 def _is_class(target: object) -> bool:

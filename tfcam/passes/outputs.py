@@ -137,6 +137,24 @@ def _before_activation(output: tf.Tensor) -> tf.Tensor | None:
     return None if before is None else tf.reshape(before, tf.shape(output))
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """A callable for several variants of a batch.
+
+    It may treat each image of the batch in its own way: it sees a batch at a time.
+    """
+
+    target: Callable[[Any], tf.Tensor]
+    count: int
+
+
+def repeated(target: TensorTarget, count: int) -> Any:
+    """Repeat what is explained for variants of a batch, variant by variant."""
+    if callable(target):
+        return Repeated(target, count)
+    return tf.tile(target, [count, *[1] * (target.shape.rank - 1)])
+
+
 # What each logit counts for: logits (B, C), pairs of classes (B, 2) -> (B, C).
 Contrast = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -163,6 +181,11 @@ def select(outputs: Outputs, target: TensorTarget, contrast: Contrast | None = N
     Raises:
         ValueError: If classes are asked of outputs that are not (B, C).
     """
+    if isinstance(target, Repeated):
+        parts = [select(part, target.target) for part in outputs.split(target.count)]
+        scores = tf.concat([part.scores for part in parts], 0)
+        pairs = tf.concat([part.pairs for part in parts], 0)
+        return Selected(scores, pairs, target)
     if callable(target):
         first = tf.nest.flatten(outputs.values)[0]
         of_classes = (outputs.class_scores,) if _asks_unit(target, outputs) else ()

@@ -89,11 +89,15 @@ class Network(Protocol):
     def groups(self) -> int:
         """How many variants of the images are computed at once."""
 
-    def read(self, images: tf.Tensor) -> Reading:
-        """Read other images (B, H, W, C): their activations, gradients and scores."""
+    @property
+    def gradient_groups(self) -> int:
+        """How many variants are computed at once of which a gradient is asked."""
+
+    def gradients(self, images: tf.Tensor) -> tf.Tensor:
+        """Compute the gradients by what the layer gives for n variants (n, B, H, W, C)."""
 
     def image_gradients(self, images: tf.Tensor) -> tf.Tensor:
-        """Compute the gradients of the scores by other images (B, H, W, C)."""
+        """Compute the gradients of the scores by n variants of the images, (n, B, H, W, C)."""
 
     def scores(self, images: tf.Tensor, probability: bool = False) -> tf.Tensor:
         """Score (n, B) n variants of the images, (n B, H, W, C), or give their probabilities."""
@@ -107,7 +111,7 @@ class Network(Protocol):
         """What each value gave to the score by LRP's rules; and how much there was (B,)."""
 
     def head_gradients(self, activations: tf.Tensor) -> tf.Tensor:
-        """Compute the gradients of the scores by other activations (B, h, w, K)."""
+        """Compute the gradients of the scores by n variants of activations, (n, B, h, w, K)."""
 
     def head(self, activations: tf.Tensor) -> tf.Tensor:
         """Score (n, B) n variants of the activations, (n B, h, w, K)."""

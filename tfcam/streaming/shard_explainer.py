@@ -25,6 +25,7 @@ from tfcam.images.loading import is_prepared, resize_image
 from tfcam.metrics.probing import Probe
 from tfcam.metrics.removal_test import Removal, mark_unsupported, removal_tests
 from tfcam.model.labels import class_of
+from tfcam.model.several import at_once
 from tfcam.preprocessing.prepare import Prepared
 from tfcam.preprocessing.sizes import keep_their_sizes, size_for
 from tfcam.results.explanation import Explanation
@@ -108,7 +109,8 @@ class ShardExplainer:
     ) -> None:
         self.verify = verify
         self.pipeline, self.source, self.target = pipeline, source, target
-        self.batch_size, self.shard_size = batch_size, shard_size
+        self.batch_size = at_once(pipeline.opened.graph, batch_size)
+        self.shard_size = shard_size
         self._first: tuple[str, tuple[int, ...]] | None = None
 
     @property

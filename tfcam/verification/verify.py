@@ -186,7 +186,10 @@ def _image(explanation: Explanation | Heatmap) -> np.ndarray:
         ValueError: If it has none as it was given.
     """
     if not isinstance(explanation, Explanation):
-        raise ValueError("A heatmap alone has no picture: give verify image=, and target=.")
+        raise ValueError(
+            "A heatmap alone has no picture: give verify image= and target=, or what explain "
+            "returned."
+        )
     if explanation.heatmap.ndim == 2 and explanation.preprocessing.startswith("none: given as"):
         raise ValueError(
             "The explained image was given prepared, and an explanation keeps it only to look at. "

@@ -1,0 +1,45 @@
+"""Whether a model takes several examples at once, or only one."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfcam.model.class_code import is_foreign
+from tfcam.model.graph import ModelGraph
+
+
+def at_once(graph: ModelGraph, most: int) -> int:
+    """How many examples a model is given at once: one where it takes no more.
+
+    Code of one's own may be written for one. It is traced for two, once, unless all of it is
+    Keras's own.
+
+    Args:
+        graph: What is known of the model.
+        most: Number of examples that are computed at once at most.
+    """
+    if most > 1 and not graph.once("several", lambda: _is_plain(graph) or _takes_two(graph)):
+        return 1
+    return most
+
+
+def _is_plain(graph: ModelGraph) -> bool:
+    """Whether nothing in a model is written by others."""
+    own = (keras.layers.Lambda, keras.layers.TFSMLayer)
+    inside = (graph.model, *graph.operations)
+    return all(is_foreign(type(each)) and not isinstance(each, own) for each in inside)
+
+
+def _takes_two(graph: ModelGraph) -> bool:
+    """Whether a model can be traced for two examples, and gives something of each."""
+    if graph.is_black_box:
+        return True
+    specs = [taken.spec(224) for taken in graph.inputs]
+    pairs = [tf.TensorSpec((2, *spec.shape[1:]), spec.dtype) for spec in specs]
+    function = tf.function(lambda *values: graph.run(values), autograph=False)
+    try:
+        outputs = function.get_concrete_function(*pairs).outputs
+    except Exception:  # whatever its code raises
+        return False
+    return all(output.shape.rank and output.shape[0] in (None, 2) for output in outputs)
