@@ -159,8 +159,8 @@ def _variable_lists(operation: Any) -> list[list[Any]]:
 
 
 def _arrays_given(operation: Any) -> list[np.ndarray]:
-    """The arrays that an operation of a graph is called with, beside what is computed."""
-    nodes = getattr(operation, "_inbound_nodes", ())
+    """The arrays that operations of a functional model are called with."""
+    nodes = [*chain.from_iterable(getattr(operation, "_nodes_by_depth", {}).values())]
     given = keras.tree.flatten([(one.arguments.args, one.arguments.kwargs) for one in nodes])
     return [one for one in given if isinstance(one, np.ndarray)]
 

@@ -33,6 +33,7 @@ from tfcam.utils.module_members import ModuleMembers
 from tfcam.utils.tokenizers import is_tokenizer, tokenizer_content
 
 _TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
+_CACHED = type(functools.cache(abs))
 _CONTAINERS = (dict, list, tuple, set, frozenset, np.ndarray)
 # What of a class is not what it does.
 _OF_CLASSES = (
@@ -126,7 +127,7 @@ class _Digester:
             self._add_class(value)
         elif isinstance(value, types.FunctionType):
             self._add_function(value)
-        elif isinstance(value, functools._lru_cache_wrapper):
+        elif isinstance(value, _CACHED):
             self._add_all("cached", value.__wrapped__)
         elif isinstance(value, types.CodeType):
             self._add_code(value)
