@@ -271,7 +271,7 @@ class ExplainCallback(keras.callbacks.Callback):
     def _check_boxes(self, others: str) -> None:
         if others and any(boxes is not None for boxes in self._boxes):
             raise ValueError(
-                f"boxes are of pictures, and the model takes {others}; leave them out."
+                f"boxes are for pictures, but the model takes {others}; leave them out."
             )
 
     def _read_strings(self, of_text: bool) -> None:

@@ -426,7 +426,7 @@ def test_what_a_linear_unit_is_is_asked_of_loss_labels_and_target():
             assert result.score == pytest.approx(Z[0], rel=1e-5)
         with pytest.raises(ValueError, match=r"in 0\.\.0: 1 classes; got 1"):
             tfcam.explain(model, dark, target=1, **options)
-        with pytest.raises(ValueError, match=r"Top is of classes, and the model has one number"):
+        with pytest.raises(ValueError, match=r"Top needs classes to choose from"):
             tfcam.explain(model, dark, target=tfcam.Top(1), **options)
         with pytest.raises(ValueError, match="finer_cam.* one number, which tells none apart"):
             tfcam.explain(model, dark, method="finer_cam", **options)

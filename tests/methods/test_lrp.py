@@ -395,3 +395,15 @@ def test_what_scales_and_shifts_channels_that_come_first_is_merged(order):
         (bias,) = rules(convolved.op, [start], [behind])
     with tf.compat.v1.Session(graph=graph) as session:
         np.testing.assert_array_equal(session.run(bias), np.reshape([-1, -5], shift.shape))
+
+
+def test_what_scales_and_shifts_is_merged_where_positions_are_laid_out_anew():
+    composite = Composite(convolution=lambda layer, relevance: layer.bias)
+    with tf.Graph().as_default() as graph:
+        start = tf.identity(tf.ones((1, 3, 3, 2)))
+        convolved = tf.nn.conv2d(start, tf.ones((1, 1, 2, 2)), 1, "SAME")
+        behind = tf.reshape(convolved, (1, 9, 2)) * [2.0, -3.0] - [1.0, 5.0]
+        rules = RelevanceRules([behind], start, composite, epsilon=1e-6, gamma=0.25)
+        (bias,) = rules(convolved.op, [start], [tf.reshape(behind, convolved.shape)])
+    with tf.compat.v1.Session(graph=graph) as session:
+        np.testing.assert_array_equal(session.run(bias), [-1, -5])

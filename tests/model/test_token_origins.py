@@ -79,7 +79,7 @@ def test_the_map_is_the_same_wherever_the_class_token_stands(counts, read):
             np.testing.assert_allclose(one.raw, other.raw, atol=rounding(20) * max(size, 1))
     where = "between them" if counts[1] else "at the end"
     told = next(each.message for each in found[0].findings if each.code == "prefix_tokens")
-    assert f"for 1 of no patch, {where}, and 3 x 3 patches" in told
+    assert f"3 x 3 patches, row by row, and 1 further without a patch ({where})" in told
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,9 @@ class Evaluation:
         curves: The mean curve of each method and metric that has one: ``fraction`` of the pixels,
             ``value``, ``low``, ``high``.
         skipped: What could not be used: ``image`` and ``reason``.
-        findings: What to mind of pictures and layers, as an ``Explanation`` says it: the ``code``,
-            the ``message`` of the first of these pictures, and how many ``pictures`` they are.
+        findings: What the checks found about pictures and layers, as an ``Explanation`` says it:
+            the ``code``, the ``message`` of the first of these pictures, and how many
+            ``pictures`` they are.
         shown: The best and the worst pictures of each method by the leading metric.
         settings: What it was made of: model, data, options, versions.
     """
@@ -160,7 +161,7 @@ class Evaluation:
     def to_mind(self) -> list[str]:
         """Say what to mind, a line for each finding."""
         lines = [
-            f"to mind of {row.pictures} of {self.pictures} pictures: {row.code}: {row.message}"
+            f"finding on {row.pictures} of {self.pictures} pictures: {row.code}: {row.message}"
             for row in self.findings.itertuples()
         ]
         return lines + [

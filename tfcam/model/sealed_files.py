@@ -177,7 +177,7 @@ def _unread(path: str | os.PathLike[str], kind: str, error: Exception) -> ValueE
 def _check_one(path: str | os.PathLike[str], names: Sequence[str], what: str) -> None:
     if len(names) != 1:
         raise ValueError(
-            "A BlackBox is of a model with one image in and one table of scores out; "
+            "A BlackBox needs a model with one input of images and one output of scores; "
             f"{str(path)!r} has {len(names)} {what}: {', '.join(names)}. Give a function of it."
         )
 

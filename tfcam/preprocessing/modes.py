@@ -86,7 +86,7 @@ def _mode(mode: str, reason: str) -> Preprocessing:
 def _told(graph: ModelGraph, which: int) -> Preprocessing | None:
     """The range that the model takes: what its first weights or its networks are to be given."""
     if "int" in graph.inputs[which].dtype:
-        return _mode("raw", "its input is of whole numbers")
+        return _mode("raw", "it takes whole numbers")
     converter = image_converter(graph.model)
     if converter is not None:
         return Preprocessing(converter, f"{converter.name}, as its own preprocessor has it")

@@ -1,4 +1,4 @@
-"""What is explained: which number of the model's outputs a map is the map of."""
+"""What is explained: the number, computed from the model's outputs, that a map explains."""
 
 from __future__ import annotations
 
