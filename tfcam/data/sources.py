@@ -29,6 +29,7 @@ from tfcam.images.window import Limits
 from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_names
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text
+from tfcam.utils.paths import as_path
 
 
 def open_data(
@@ -79,9 +80,11 @@ def open_data(
     if isinstance(data, tf.data.Dataset):
         return _of_tf_data(data, read_picture)
     if isinstance(data, str | os.PathLike):
-        path = Path(data)
+        path = as_path(data, "data")
         if path.is_dir():
-            return open_folder(path, None if annotations is None else Path(annotations), window)
+            return open_folder(
+                path, None if annotations is None else as_path(annotations, "annotations"), window
+            )
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
             return _of_tfds(data, split, data_dir, read_picture)
         return _of_list([data], read_picture)

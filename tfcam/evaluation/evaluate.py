@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -33,6 +32,7 @@ from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
 from tfcam.targets.classes import Difference, Target
+from tfcam.utils.paths import as_path
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import alone_in
 
@@ -201,7 +201,7 @@ def evaluate(
     )
     places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
     source = open_data(data, **places, floats=True, window=window, volumes=taken.form)
-    folder = None if to is None else Path(to)
+    folder = None if to is None else as_path(to, "to")
     with nullcontext() if folder is None else alone_in(folder):
         run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
         run.resume()

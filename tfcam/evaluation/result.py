@@ -24,6 +24,7 @@ from tfcam.evaluation.statistics import compare_pairs
 from tfcam.figures.charts import draw_means
 from tfcam.metrics.measure import ANY, UNIT
 from tfcam.utils.files import utf8, write_whole
+from tfcam.utils.paths import as_path
 from tfcam.utils.terminal_text import printable_lines
 
 _KEYS = ["method", "layer"]
@@ -99,8 +100,9 @@ class Evaluation:
         """
         stream = io.BytesIO()
         self.table.to_parquet(stream, index=False)
-        write_whole(Path(path), stream.getvalue())
-        return Path(path)
+        path = as_path(path)
+        write_whole(path, stream.getvalue())
+        return path
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write a report that any browser shows, without a network: tables, curves, pictures.
@@ -118,8 +120,9 @@ class Evaluation:
             settings=self.settings,
             pictures=self.pictures,
         )
-        write_whole(Path(path), utf8(text))
-        return Path(path)
+        path = as_path(path)
+        write_whole(path, utf8(text))
+        return path
 
     def plot(self, metrics: Sequence[str] | None = None) -> Figure:
         """Draw the means with their intervals, a panel for each metric.

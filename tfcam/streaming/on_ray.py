@@ -26,6 +26,7 @@ from tfcam.streaming.texts import open_source
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
 from tfcam.utils.extras import import_extra
+from tfcam.utils.paths import as_path
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
 
@@ -155,7 +156,7 @@ def stream_on_ray(
         model=_packed(model),
         data=data,
         data_options={"split": split, "data_dir": data_dir, "annotations": annotations},
-        folder=Path(to).absolute(),
+        folder=as_path(to, "to").absolute(),
         target=target,
         options=options_of_explainer,
         shard_size=SHARD_SIZE.check(shard_size),

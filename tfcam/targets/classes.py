@@ -64,6 +64,17 @@ class Top:
         if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
             raise ValueError(f"k of Top must be a whole number of at least 1; got {self.k!r}.")
 
+    def check_count(self, count: int) -> None:
+        """Refuse more classes than there are.
+
+        Raises:
+            ValueError: If there are fewer than k.
+        """
+        if self.k > count:
+            raise ValueError(
+                f"k of Top must be at most the number of classes, {count}; got {self.k}."
+            )
+
     def pairs(self, scores: tf.Tensor) -> tf.Tensor:
         """The pairs of these classes, the highest first; of equal ones the lower index first.
 
@@ -81,10 +92,7 @@ class Top:
                 f"Top takes the scores of one image, (1, classes); got {tuple(scores.shape)}. "
                 "Explain the images one by one."
             )
-        if self.k > scores.shape[1]:
-            raise ValueError(
-                f"k of Top must be at most the number of classes, {scores.shape[1]}; got {self.k}."
-            )
+        self.check_count(scores.shape[1])
         best = tf.math.top_k(tf.cast(scores[0], tf.float32), self.k).indices
         return tf.stack([best, tf.fill([self.k], NOTHING)], axis=1)
 

@@ -96,6 +96,8 @@ def _checked_top(top: Top, known: Classes) -> Top:
             "Top needs classes to choose from, but the model gives a single number; got "
             f"{top}. Leave the target out, or pass tfcam.Regression(sign)."
         )
+    if known.count is not None:
+        top.check_count(known.count)  # before as many places are made
     return top
 
 

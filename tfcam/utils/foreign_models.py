@@ -87,7 +87,11 @@ def _of_path(path: str | bytes) -> str:
     if path.endswith(".weights.h5"):
         return _WEIGHTS.format(path=path)
     folder = Path(path)
-    if folder.is_dir() and (folder / "saved_model.pb").is_file():
+    try:
+        is_saved_model = folder.is_dir() and (folder / "saved_model.pb").is_file()
+    except OSError:  # the name of nothing: too long
+        is_saved_model = False
+    if is_saved_model:
         return _FOLDER.format(path=path)
     for endings, words in _FILES.items():
         if path.lower().endswith(endings):
