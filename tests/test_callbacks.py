@@ -454,7 +454,7 @@ def test_volumes_are_drawn_as_plot_draws_them(form, tmp_path):
     top = np.asarray(figures[0])[..., :3]
     np.testing.assert_allclose(drawn[30 : 30 + len(top)], top, atol=2)
     boxed = ExplainCallback(given, boxes=[np.array([[0, 0, 2, 2]])] * 2)
-    with pytest.raises(ValueError, match="boxes are of pictures, and the model takes volumes"):
+    with pytest.raises(ValueError, match="boxes are for pictures, but the model takes volumes"):
         model.fit(train, np.array([0, 1, 2, 0]), verbose=0, callbacks=[boxed])
 
 
@@ -567,7 +567,7 @@ def test_what_strings_are_the_model_says(tmp_path):
     model.fit(texts, labels, epochs=1, verbose=0, callbacks=[look])
     assert (look.explanations[0].words, look.explanations[0].method) == (("a", "film"), "grad_cam")
     look = ExplainCallback(["a film"], boxes=[np.array([[0, 0, 1, 1]])])
-    with pytest.raises(ValueError, match="boxes are of pictures, and the model takes texts"):
+    with pytest.raises(ValueError, match="boxes are for pictures, but the model takes texts"):
         model.fit(texts, labels, epochs=1, verbose=0, callbacks=[look])
     with pytest.raises(FileNotFoundError, match="a film"):
         learn(ExplainCallback(["a film"], folder=tmp_path))

@@ -26,7 +26,7 @@ from tfcam.targets.classes import Difference, Top
 
 FACTS = {
     "target": "tabby cat",
-    "others": "the same map elsewhere",
+    "others": "the same map does elsewhere",
     "seen": 9,
     "count": 49,
     "layer": "block5/conv_{3}",  # a name in braces stays as it is
@@ -199,7 +199,7 @@ def test_a_callable_without_evidence_is_named():
 def test_one_position():
     result, codes = explained(network("one"), layer="whole", target=0)
     assert codes == ["one_position"]
-    assert "'whole' has one position only" in result.findings[0].message
+    assert "'whole' has only one position" in result.findings[0].message
     assert result.raw.shape == (1, 1)
     np.testing.assert_allclose(result.heatmap, np.ones((8, 8)), atol=ROUNDED)
 
@@ -677,8 +677,8 @@ def test_class_agnostic(method):
     result, codes = explained(network(), made={"method": method}, target=1)
     assert codes == ["class_agnostic", *ignoring(method)]
     assert result.findings[0].message == (
-        f"The map of {method!r} is the same, or nearly, for every class: it is no evidence for "
-        "class 1."
+        f"The map of {method!r} is the same, or nearly the same, for every class: it is no "
+        "evidence for class 1."
     )
 
 
@@ -702,7 +702,9 @@ def test_image_ignored(target, augment):
         assert ["image_ignored" in [each.code for each in r.findings] for r in found] == [True] * 2
     np.testing.assert_array_equal(found[0].raw, found[1].raw)
     told = next(each for each in found[0].findings if each.code == "image_ignored")
-    assert told.message.startswith("Noise has the same map of deconvnet as this image: 'tiny'")
+    assert told.message.startswith(
+        "Deconvnet makes the same map of this image and of noise: in 'tiny'"
+    )
 
 
 def pooled(x):
@@ -736,8 +738,8 @@ def test_prefix_tokens(prefix, method):
         found = explainer(networks.pictures(1)[0]).findings
         told = [each.message for each in found if each.code == "prefix_tokens"]
         assert told == [
-            f"The {prefix + 9} tokens of 'block0' are taken for {prefix} of no patch, in front, "
-            "and 3 x 3 patches, row by row."
+            f"The {prefix + 9} tokens of 'block0' are taken as 3 x 3 patches, row by row, and "
+            f"{prefix} further without a patch (in front), such as a class token."
         ] * (prefix > 0 and method != "saliency")
 
 

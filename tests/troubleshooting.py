@@ -9,9 +9,9 @@ from tfcam.findings import FINDINGS
 PAGE = GUIDES / "troubleshooting.md"
 TEXT = """# Troubleshooting
 
-A result's `findings` say what to mind about it; each has a `code`, a `message` with the result's
-own numbers, a `cause` and a `remedy`. `tfcam.diagnose` runs the checks alone, and says which layer
-is explained by default and why, and whether CAM and guided backpropagation apply:
+A result's `findings` are what the checks found about it; each has a `code`, a `message` with the
+result's own numbers, a `cause` and a `remedy`. `tfcam.diagnose` runs the checks alone, and says
+which layer is explained by default and why, and whether CAM and guided backpropagation apply:
 
 ```python
 import keras

@@ -10,7 +10,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -39,6 +38,7 @@ from tfcam.targets.classes import Target
 from tfcam.targets.labels import label_of_output
 from tfcam.utils.files import write_whole
 from tfcam.utils.opencv import cv2
+from tfcam.utils.paths import as_path
 from tfcam.utils.validation import check_count
 
 _SCORES = ("explain_box_iou", "explain_pointing_game")
@@ -183,7 +183,8 @@ class ExplainCallback(keras.callbacks.Callback):
         if max_share is not None and not 0 < max_share <= 1:
             raise ValueError(f"max_share must be in (0, 1], or None; got {max_share}.")
         self._every, self._max_share = check_count("every", every), max_share
-        self._log_dir, self._folder = log_dir, None if folder is None else Path(folder)
+        self._log_dir = None if log_dir is None else as_path(log_dir, "log_dir")
+        self._folder = None if folder is None else as_path(folder, "folder")
         if "freeze" in options:
             raise TypeError("ExplainCallback has no freeze: it explains weights that change.")
         shared = {"layer": layer, "method": method, "preprocess": preprocess, "labels": labels}
@@ -270,7 +271,7 @@ class ExplainCallback(keras.callbacks.Callback):
     def _check_boxes(self, others: str) -> None:
         if others and any(boxes is not None for boxes in self._boxes):
             raise ValueError(
-                f"boxes are of pictures, and the model takes {others}; leave them out."
+                f"boxes are for pictures, but the model takes {others}; leave them out."
             )
 
     def _read_strings(self, of_text: bool) -> None:

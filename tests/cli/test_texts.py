@@ -43,6 +43,18 @@ def test_texts_are_measured_beside_maps_that_know_nothing(at_work):
     assert "baselines must be one of random_words, first_words" in refused.stderr
 
 
+@pytest.mark.parametrize("command", ["explain", "compare", "diagnose", "verify", "report"])
+def test_a_model_of_pictures_does_not_take_a_text_for_the_name_of_one(at_work, command):
+    cv2.imwrite("a.png", np.zeros((8, 8, 3), np.uint8))
+    Path("texts.txt").write_text("a.png\n")
+    given = [["--text", "a.png"]] + [["texts.txt"]] * (command == "explain")
+    for words in given:
+        found = CliRunner().invoke(app, [command, "--model", "shapes", *words])
+        assert (found.exit_code, found.stdout) == (2, "")
+        assert "--text and .txt files are for models of texts; 'shapes' takes none" in found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+
 @pytest.mark.thinned(1)
 @pytest.mark.parametrize("command", ["diagnose", "explain", "verify"])
 def test_a_window_is_told(at_work, command):

@@ -308,3 +308,18 @@ def test_other_data_are_refused():
         open_data([])
     with pytest.raises(TypeError, match="a list of pictures; got generator"):
         open_data(each for each in PICTURES)
+
+
+def test_columns_of_a_table_are_lists(tmp_path):
+    """As frames of paths and labels are read for Keras."""
+    pd = pytest.importorskip("pandas")
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
+    for path in paths:
+        save(path)
+    table = pd.DataFrame({"path": list(map(str, paths)), "kind": ["cat", "dog", "cat"]})
+    for labels in (table["kind"], pd.Categorical(table["kind"]), pd.Index(table["kind"])):
+        found = read((table["path"], labels))
+        assert [(each.id, each.label) for each in found] == list(table.itertuples(index=False))
+    one_hot = read((PICTURES, pd.DataFrame(np.eye(len(PICTURES)))))
+    assert [int(np.argmax(each.label)) for each in one_hot] == list(range(len(PICTURES)))
+    assert [each.id for each in read(table["path"])] == list(table["path"])

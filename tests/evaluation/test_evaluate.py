@@ -833,7 +833,7 @@ def test_a_file_of_another_evaluation_of_the_same_pictures_is_refused(tmp_path, 
     for name, model in (("mine", tfcam.demo_model()), ("theirs", other)):
         tfcam.evaluate(model, pictures, to=tmp_path / name, preprocess="unit", **asked)
     shutil.copy(tmp_path / "theirs" / file, tmp_path / "mine" / file)
-    with pytest.raises(ValueError, match=f"{file}' is of another run, or of another place: put"):
+    with pytest.raises(ValueError, match=f"{file}' belongs to another run or another place: put"):
         tfcam.evaluate(
             tfcam.demo_model(), pictures, to=tmp_path / "mine", preprocess="unit", **asked
         )
@@ -845,5 +845,5 @@ def test_rows_that_have_changed_places_are_refused(tmp_path):
     asked = {"methods": ["grad_cam"], "metrics": ["gini"], "batch_size": 2, "progress": False}
     tfcam.evaluate(tfcam.demo_model(), pictures, to=tmp_path, **asked)
     shutil.copy(tmp_path / "rows-00001.parquet", tmp_path / "rows-00000.parquet")
-    with pytest.raises(ValueError, match=r"rows-00000.parquet' is of another run, or of another"):
+    with pytest.raises(ValueError, match=r"rows-00000.parquet' belongs to another run or another"):
         tfcam.evaluate(tfcam.demo_model(), pictures, to=tmp_path, **asked)

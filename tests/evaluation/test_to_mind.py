@@ -47,7 +47,7 @@ def test_what_an_explanation_says_is_counted(tmp_path):
     asked = {"methods": ["grad_cam", "layer_cam"], "layers": ["conv"], "metrics": ["entropy"]}
     choice = tfcam.recommend(model, pixels, progress=False, **asked)
     for told in (repr(choice), choice._repr_html_()):
-        assert "to mind of 5 of 5 pictures: place_unknown: Where in the picture" in told
+        assert "finding on 5 of 5 pictures: place_unknown: Where in the picture" in told
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def test_each_metric_that_fits_gives_numbers(name):
 
 @pytest.mark.parametrize("name", ["road", "box_iou", ("insertion", {"fill": "noisy_linear"})])
 def test_metrics_of_pictures_are_refused_by_name(name):
-    words = "eight neighbours" if name != "box_iou" else "boxes are of pictures"
+    words = "eight neighbours" if name != "box_iou" else "boxes are for pictures"
     with pytest.raises(ValueError, match=f"can't measure videos or volumes: .*{words}"):
         tfcam.evaluate(by_hand(), examples(2), metrics=[name], progress=False)
 
@@ -132,7 +132,7 @@ def test_metrics_of_pictures_are_refused_by_name(name):
 def test_boxes_of_volumes_are_left_out_with_the_reason():
     wrong = Example("boxed", volume()[0], boxes=np.float32([[0, 0, 2, 2]]))
     flat = Example("flat", volume()[0], mask=np.ones(SIDES[1:], bool))
-    with pytest.raises(ValueError, match=r"boxed: boxes are of pictures.*a mask \(4, 6, 5\)"):
+    with pytest.raises(ValueError, match=r"boxed: boxes are for pictures.*a mask \(4, 6, 5\)"):
         tfcam.evaluate(by_hand(), [wrong, flat], progress=False)
     result = tfcam.evaluate(by_hand(), [flat, *examples(1)], metrics=["energy"], progress=False)
     assert result.pictures == 1

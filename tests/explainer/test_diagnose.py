@@ -71,7 +71,7 @@ def test_what_does_not_apply_says_why():
     assert found.facts["output"] == "its own, that no softmax or sigmoid ends"
     assert [each.code for each in found] == ["nothing_to_gate"]
     # conv, flatten and two dense layers
-    assert "None of the 4 calls of layers in 'swish' computes a ReLU" in found.findings[0].message
+    assert "None of the 4 layer calls in 'swish' computes a ReLU" in found.findings[0].message
     with pytest.raises(ValueError, match="'swish' has none: its activations are of another kind"):
         tfcam.explain(model, IMAGE, method="guided_backprop")
 
@@ -221,15 +221,15 @@ def test_the_table_by_hand():
         "  CAM    applies",
         "code                      what                                                        "
         "what to do",
-        "one_position              The map of 'whole' has one position only, so that it can't  "
-        "Choose a layer before the pooling, of those",
-        "                          tell where. Choose a layer before the pooling;              "
-        "that `tfcam.layers(model)` lists, or give a",
+        "one_position              The map of 'whole' has only one position, so it can't show  "
+        "Choose a layer before the pooling, one of",
+        "                          where. Choose a layer before the pooling;                   "
+        "those that `tfcam.layers(model)` lists, or",
         "                          tfcam.layers(model) lists them.                             "
-        "larger image.",
+        "give a larger image.",
     ]
     assert found.rows()[1] == ("one_position", rest.message, rest.remedy)
-    assert str(Diagnosis("tiny")).splitlines() == ["Diagnosis of 'tiny'", "Nothing to mind."]
+    assert str(Diagnosis("tiny")).splitlines() == ["Diagnosis of 'tiny'", "No findings."]
 
 
 @pytest.mark.parametrize("kind", networks.KINDS)
@@ -301,7 +301,7 @@ def test_the_command_prints_what_diagnose_finds():
     wanted = tfcam.diagnose(model, "a.png", "conv", target="dog", labels=["cat", "dog"])
     assert result.stdout == f"{wanted}\n"
     assert "explained        dog, " in result.stdout
-    assert "Nothing to mind." in result.stdout
+    assert "No findings." in result.stdout
     by_index = run("a.png", "--model", "model.keras", "--layer", "0", "--preprocess", "unit")
     assert by_index.exit_code == 0
     assert "index 0 of tfcam.layers(model)" in by_index.stdout

@@ -369,6 +369,8 @@ def test_it_shows_what_it_is(shapes):
     assert "fourier, seed 0" in repr(made)
     assert made.picture.shape == (2 * 128 + 4, 4 * 128 + 12, 3)
     axes = made.plot()
+    ticks = axes.figure.axes[1].get_xticks()
+    assert (ticks == ticks.round()).all()  # steps are whole
     assert axes.get_title().startswith("class_logit('heart')\n")
     lines = axes.figure.axes[1].lines
     np.testing.assert_array_equal(lines[0].get_ydata(), made.curve[:, 0])

@@ -50,7 +50,7 @@ def test_the_page_has_everything_and_asks_nobody(made, tmp_path):
     assert page.titles == [
         "What the model answers",
         f"Where it looked for {EVIL[0]}",
-        "What to mind",
+        "Findings",
         "How far this map can be trusted",
         "What speaks for each of the most likely classes",
         "The same by several methods and at several layers",
@@ -153,7 +153,7 @@ def test_a_text_has_a_page_of_its_words():
     assert page.titles == [
         "What the model answers",
         "Which words spoke for good",
-        "What to mind",
+        "Findings",
         "How far this map can be trusted",
         "What speaks for each of the most likely classes",
         "The same by several methods",

@@ -403,6 +403,8 @@ def test_missing_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=rf"none at 'dog\.jpg' \(looked in {tmp_path}\)"):
         load_image("dog.jpg")
+    with pytest.raises(FileNotFoundError, match=r"none at 'dog\.jpg' \(looked"):
+        load_image(Path("dog.jpg"))
     with pytest.raises(FileNotFoundError, match="Check the spelling"):
         load_image(Path("no/such/dog.jpg"))
     with pytest.raises(FileNotFoundError, match="none at"):

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import tfcam
+from tfcam.images import array_files
 from tfcam.scenes import draw_scene
 from tfcam.utils.archive import load_archive
+from tfcam.utils.files import read_lines
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +225,26 @@ def test_rows_of_a_store_that_no_picture_has_are_told(tmp_path):
         pq.write_table(table.set_column(at, table.schema.field(name), column), file)
         with pytest.raises(ValueError, match=r"damaged: \d+ values of shape .*, of a picture of"):
             tfcam.open_store(tmp_path)[0]
+
+
+def test_arrays_that_unpack_to_too_much_are_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_files, "_LEAST", 2**20)
+    np.savez_compressed(tmp_path / "bomb.npz", clips=np.zeros((2, 2**20), np.uint8))
+    with pytest.raises(ValueError, match=r"bomb.npz' must .* would unpack to 2,097,\d{3}"):
+        array_files.read_arrays(str(tmp_path / "bomb.npz"))
+    noise = np.random.default_rng(0).integers(0, 256, (2, 2**20), np.uint8)
+    np.savez_compressed(tmp_path / "clips.npz", clips=noise)
+    np.testing.assert_array_equal(array_files.read_array(str(tmp_path / "clips.npz")), noise)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_labels_and_texts_in_a_pipe_are_not_waited_for(tmp_path):
+    pipe = tmp_path / "names.txt"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="names.txt': it is a folder, a pipe or a device"):
+        tfcam.Explainer(tfcam.demo_model(), labels=pipe)(draw_scene(1).image)
+    with pytest.raises(ValueError, match="names.txt': it is a folder, a pipe or a device"):
+        read_lines(pipe)
 
 
 @pytest.mark.parametrize("facts", [b'{"options": {}}', b"[]", b"no JSON", b"[" * 100_000])

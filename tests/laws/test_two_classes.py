@@ -386,6 +386,28 @@ def test_a_mask_of_one_channel_has_two_classes(activation, score):
     assert about.label == "segmentation of cat"
 
 
+MOVES = {
+    "the last axis again": lambda y: keras.ops.expand_dims(keras.ops.squeeze(y, -1), -1),
+    "transposed": layers.Permute((2, 1, 3)),
+    "as a row": layers.Reshape((1, SIDE * SIDE, 1)),
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+def test_the_logits_of_a_mask_are_found_behind_what_lays_it_out_anew(move):
+    """They were taken for logits and were probabilities: class 0 had none, class 1 all pixels."""
+    plain = mask_network("sigmoid")
+    model, image = keras.Model(plain.inputs, move(plain.output)), pictures()[0]
+    for index in (0, 1):
+        target = tfcam.Segmentation(index)
+        found, wanted = (
+            tfcam.explain(each, image, "features", target=target) for each in (model, plain)
+        )
+        assert found.score == pytest.approx(wanted.score, rel=1e-4)
+        np.testing.assert_allclose(found.raw, wanted.raw, rtol=1e-3, atol=1e-5)
+        assert found.findings == wanted.findings
+
+
 # --- a logit or a number --------------------------------------------------------------------
 
 
@@ -426,7 +448,7 @@ def test_what_a_linear_unit_is_is_asked_of_loss_labels_and_target():
             assert result.score == pytest.approx(Z[0], rel=1e-5)
         with pytest.raises(ValueError, match=r"in 0\.\.0: 1 classes; got 1"):
             tfcam.explain(model, dark, target=1, **options)
-        with pytest.raises(ValueError, match=r"Top is of classes, and the model has one number"):
+        with pytest.raises(ValueError, match=r"Top needs classes to choose from"):
             tfcam.explain(model, dark, target=tfcam.Top(1), **options)
         with pytest.raises(ValueError, match="finer_cam.* one number, which tells none apart"):
             tfcam.explain(model, dark, method="finer_cam", **options)

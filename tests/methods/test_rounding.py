@@ -83,7 +83,7 @@ def test_what_cancels_is_drawn_empty_and_said(make, method):
             assert not found.raw.any()
             assert not found.heatmap.any()
             (said,) = [each for each in found.findings if each.code == CODE]
-            assert "'explained' is rounding alone" in said.message
+            assert "'explained' is rounding error alone" in said.message
     # What does not cancel at the same layer is shown.
     options = {"layer": "explained", "target": 1, "preprocess": None}
     other = tfcam.explain(model, PICTURES[0], method="grad_cam_elementwise", **options)

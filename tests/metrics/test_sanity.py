@@ -426,6 +426,7 @@ def test_maps_of_different_pictures_are_compared_for_a_scale(checked):
 def test_figures(checked):
     axes = checked.plot(similarity="ssim")
     assert axes.get_ylabel() == "ssim\nwith the original map"
+    assert axes.get_xlabel() == "randomised down to"
     labels = [each.get_text() for each in axes.get_xticklabels()]
     assert labels == ["nothing", "head", "norm", "second", "first"]
     assert len(axes.get_legend().get_texts()) == 7

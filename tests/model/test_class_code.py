@@ -1,7 +1,10 @@
 """What the code of a user's layer reads counts, wherever that is; what it changes does not."""
 
+import array
 import collections
+import contextvars
 import dataclasses
+import re
 import types
 
 import keras
@@ -48,6 +51,26 @@ def factor_of(layer):
     return layer.values[0]
 
 
+class Numbers(list):
+    """A list with an attribute beside its numbers."""
+
+    scale = 1.0
+
+
+class Fallback(dict):
+    def __missing__(self, name):
+        return GLOBAL["scale"]
+
+
+class Times:
+    def __rmul__(self, other):
+        return other * GLOBAL["scale"]
+
+
+NAMED = {"fallback": Fallback(), "numbers": Numbers(), "times": Times()}
+CONTEXT = contextvars.ContextVar("context", default=1.0)
+
+
 def readers():
     """Layers that read one factor each, and what makes that another."""
     factors, config = [1.0], Config()
@@ -85,6 +108,39 @@ def readers():
         def factor(self):
             return sum(self.kept)
 
+    class OfFallback(Read):
+        def factor(self):
+            return NAMED["fallback"]["unknown"]
+
+    class OfNumbers(Read):
+        def factor(self):
+            return NAMED["numbers"].scale
+
+    class OfOperator(Read):
+        def factor(self):
+            return 1.0 * NAMED["times"]
+
+    class OfContext(Read):
+        def factor(self):
+            return CONTEXT.get()
+
+    class OfAnyName(Read):
+        def __getattr__(self, name):
+            if name != "unset":
+                raise AttributeError(name)
+            return GLOBAL["scale"]
+
+        def factor(self):
+            return self.unset
+
+    class OfKeras(Read):
+        def factor(self):
+            return self.penalty.l2
+
+    class Applied(Read):
+        def factor(self):
+            return float(self.function(1.0))
+
     def in_list(layer):
         layer.values[0] = 2.0
 
@@ -120,6 +176,31 @@ def readers():
             OfObject(config=Config()),
             lambda layer: (setattr(layer, "config", None), setattr(layer, "config", Config(2.0))),
         ),
+        "missing key": (OfFallback(), in_global),
+        "attribute of a list": (OfNumbers(), lambda _: setattr(NAMED["numbers"], "scale", 2.0)),
+        "operator": (OfOperator(), in_global),
+        "context": (OfContext(), lambda _: CONTEXT.set(CONTEXT.get() + 1)),
+        "any attribute": (OfAnyName(), in_global),
+        "penalty of Keras": (
+            OfKeras(penalty=keras.regularizers.L2(1.0)),
+            lambda layer: setattr(layer.penalty, "l2", 2.0),
+        ),
+        "vectorized": (
+            Applied(function=np.vectorize(lambda x: x * factors[0])),
+            lambda layer: factors.__setitem__(0, 2.0),
+        ),
+        "typed array": (
+            Counted(kept=array.array("f", [1.0])),
+            lambda layer: layer.kept.__setitem__(0, 2.0),
+        ),
+        "mask": (
+            Counted(kept=np.ma.MaskedArray([1.0, 2.0], [False, False])),
+            lambda layer: layer.kept.mask.__setitem__(0, True),
+        ),
+        "pattern": (
+            OfObject(config=types.SimpleNamespace(slope=2.0, pattern=re.compile("a"))),
+            lambda layer: setattr(layer.config, "pattern", re.compile("b")),
+        ),
         "set": (Counted(kept={1.0}), lambda layer: layer.kept.add(2.0)),
         "deque": (Counted(kept=collections.deque([1.0])), lambda layer: layer.kept.append(2.0)),
         "large array": (Counted(kept=np.ones((400, 300), "float32")), in_array),
@@ -141,6 +222,16 @@ def test_whatever_a_users_code_reads_counts(way):
         assert not graph.is_current()
     finally:
         GLOBAL["scale"] = 1.0
+
+
+def test_an_array_that_is_part_of_a_graph_counts():
+    scale = np.ones(3, "float32")
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.ops.mean(keras.ops.multiply(inputs, scale), axis=(1, 2)))
+    graph = graph_of(model)
+    assert graph.is_current()
+    scale[0] = 2.0
+    assert not graph.is_current()
 
 
 def test_an_explanation_follows_a_closure_of_a_lambda():

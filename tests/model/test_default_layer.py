@@ -362,3 +362,53 @@ def test_a_margin_is_not_what_is_explained():
     whole = [layers.Conv2D(4, 9), layers.GlobalAveragePooling2D(), layers.Dense(3)]
     model = keras.Sequential([keras.Input((8, 8, 3)), *steps, *margins, *whole])
     assert tfcam.layers(model).default == "seen"
+
+
+# --- what is made of scores or of their place ---------------------------------------------------
+
+
+def of_mask(finish):
+    """A mask of one sigmoid channel, 1 where a pixel is red, and what is made of it."""
+    ends = keras.Input((SIZE, SIZE, 3))
+    seen = conv(4, "seen", ends)
+    mask = conv(1, "mask", seen, activation="sigmoid")
+    return seeded(keras.Model(ends, finish(mask)), 5)
+
+
+FINISHES = {
+    "both classes": lambda y: layers.Concatenate()([1 - y, y]),
+    "one of two": lambda y: layers.Concatenate()([y, 1 - y])[..., :1],
+    "stacked": lambda y: keras.ops.stack([1 - y[..., 0], y[..., 0]], -1),
+    "clipped": lambda y: keras.ops.clip(y, 0.01, 0.99),
+    "scaled": lambda y: 2.0 * y,
+    "negative": lambda y: -y / 3,
+}
+
+
+@pytest.mark.parametrize("finish", FINISHES.values(), ids=FINISHES)
+def test_what_is_made_of_scores_is_no_map_of_features(finish):
+    listed = tfcam.layers(of_mask(finish))
+    assert listed.default == "seen"
+    assert "the last map before mask" in listed.reason
+
+
+def place_of_a_peak(depth):
+    """Keypoints: a softmax over positions weights their coordinates."""
+    ends = keras.Input((SIZE, SIZE, 3))
+    x = ends
+    for step in range(depth):
+        x = conv(4, f"seen{step}", x)
+    weights = layers.Softmax()(layers.Reshape((SIZE * SIZE,))(conv(1, "peak", x, activation=None)))
+    places = np.stack(np.mgrid[:SIZE, :SIZE], -1).reshape(-1, 2).astype(np.float32) / SIZE
+    return seeded(keras.Model(ends, keras.ops.matmul(weights, places)), 3)
+
+
+def test_the_place_of_a_peak_is_explained_before_its_softmax():
+    model = place_of_a_peak(2)
+    found = tfcam.explain(model, picture(), target=tfcam.Regression(), preprocess=None)
+    assert found.layer == "seen1"  # the gradient of "peak" has the mean 0
+    assert not found.findings
+    wanted = by_hand(model, "seen1", lambda outputs: outputs[:, 0])
+    np.testing.assert_allclose(found.raw, wanted, atol=rounding(wanted, count=50))
+    other = tfcam.explain(model, picture(), "peak", target=tfcam.Regression(), preprocess=None)
+    assert "rounding_alone" in [finding.code for finding in other.findings]

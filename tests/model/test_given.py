@@ -345,3 +345,39 @@ def test_lists_of_numbers_and_bool_pictures_are_taken_as_keras_takes_them(tmp_pa
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"An image must be .* got list"):
         tfcam.explain(model, [[1, 2], [3]])
+
+
+def test_inputs_lie_in_dicts_and_lists_of_one_another(plain):
+    """{"rgb": {"img": x}} of one input, and of two, are those inputs."""
+    first, how = PICTURES[0], {"preprocess": "unit", "target": 1}
+    wanted = tfcam.explain(plain, first, **how).raw
+    alone = keras.Model({"rgb": {"img": plain.input}}, plain.output)
+    for one in (first, {"rgb": {"img": first}}, {"rgb": first}, {"img": first}):
+        np.testing.assert_array_equal(tfcam.explain(alone, one, **how).raw, wanted)
+    batch = tfcam.explain(alone, {"rgb": {"img": PICTURES}}, **how)
+    np.testing.assert_array_equal(batch[0].raw, wanted)
+    with pytest.raises(ValueError, match="as a dict of 'img' alone; got a dict of 'grey'"):
+        tfcam.explain(alone, {"rgb": {"grey": first}}, **how)
+    facts = keras.Input((2,), name="facts")
+    head = layers.Add()([plain.output, layers.Dense(3, kernel_initializer="zeros")(facts)])
+    both = keras.Model({"rgb": {"img": plain.input}, "known": [facts]}, head)
+    inner = tfcam.explain(plain, first, "conv", score="probability", **how).raw
+    for known in ([[0.5, 1]], [np.ones(2, np.float32)]):
+        given = {"rgb": {"img": first}, "known": known}
+        found = tfcam.explain(both, given, "conv", input="img", **how)
+        np.testing.assert_allclose(found.raw, inner, atol=rounding(inner, count=50))
+    with pytest.raises(ValueError, match="give a dict of all of them"):
+        tfcam.explain(both, {"rgb": first, "known": [[0.5, 1]]}, input="img", **how)
+
+
+def test_a_generator_is_told_to_become_a_list(plain):
+    """``stream`` and ``evaluate`` take no generators."""
+    with pytest.raises(TypeError, match=r"a generator, .*tfcam.evaluate\(model, list\(data\)\)"):
+        tfcam.explain(plain, (one for one in PICTURES))
+
+
+def test_a_column_of_pictures_is_a_batch(plain):
+    pd = pytest.importorskip("pandas")
+    found = tfcam.explain(plain, pd.Series(list(PICTURES)), preprocess="unit", target=[0, 1, 2])
+    wanted = tfcam.explain(plain, PICTURES, preprocess="unit", target=[0, 1, 2])
+    np.testing.assert_array_equal(found[2].raw, wanted[2].raw)

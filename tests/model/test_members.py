@@ -84,7 +84,7 @@ def test_that_one_of_several_networks_is_shown_is_a_finding(make, paths):
     shown = tfcam.explain(model, PICTURE, target=1, preprocess=None)
     (found,) = [each for each in shown.findings if each.code == "one_of_several"]
     assert shown.layer in paths
-    assert found.message.startswith(f"One of {len(paths)} maps side by side")
+    assert found.message.startswith(f"The score comes from {len(paths)} branches")
     assert paths == set(ast.literal_eval(found.message.split("layer=")[1].removesuffix(".")))
     named = tfcam.explain(model, PICTURE, shown.layer, target=1, preprocess=None)
     assert "one_of_several" not in [each.code for each in named.findings]

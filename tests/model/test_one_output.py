@@ -1,5 +1,7 @@
 """Models whose one output is wrapped in a dict or a list, or has no axis of classes."""
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import pytest
@@ -92,3 +94,33 @@ def test_several_outputs_are_still_asked_for():
     ):
         tfcam.explain(both, IMAGES[0])
     assert tf.nest.flatten(both(IMAGES))[0].shape == (3, 4)
+
+
+class Named(NamedTuple):
+    logits: object
+    features: object
+
+
+def test_outputs_of_a_named_tuple_are_chosen_by_name():
+    bare = plain(activation=None)
+    model = Wrapped(bare, lambda y: Named(y, 2 * y))
+    model(IMAGES)
+    found = tfcam.explain(model, IMAGES[0], output="logits", target=2)
+    wanted = tfcam.explain(bare, IMAGES[0], target=2)
+    np.testing.assert_allclose(found.raw, wanted.raw, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="a Named of 2. Choose one with output='logits' or 'feat"):
+        tfcam.explain(model, IMAGES[0])
+    with pytest.raises(ValueError, match="output must be one of 'logits', 'features'; got 'boxes'"):
+        tfcam.explain(model, IMAGES[0], output="boxes", target=0)
+
+
+def test_of_outputs_within_outputs_a_callable_chooses():
+    """No output= names what is deeper in a structure."""
+    bare = plain()
+    model = Wrapped(bare, lambda y: {"head": {"kind": y, "again": y}})
+    model(IMAGES)
+    with pytest.raises(ValueError, match=r"returns a dict of 2\. Pass a callable outputs"):
+        tfcam.explain(model, IMAGES[0])
+    found = tfcam.explain(model, IMAGES[0], target=lambda outputs: outputs["head"]["kind"][:, 1])
+    wanted = tfcam.explain(bare, IMAGES[0], target=1)
+    np.testing.assert_allclose(found.raw, wanted.raw, rtol=1e-4, atol=1e-6)

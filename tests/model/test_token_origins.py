@@ -79,7 +79,7 @@ def test_the_map_is_the_same_wherever_the_class_token_stands(counts, read):
             np.testing.assert_allclose(one.raw, other.raw, atol=rounding(20) * max(size, 1))
     where = "between them" if counts[1] else "at the end"
     told = next(each.message for each in found[0].findings if each.code == "prefix_tokens")
-    assert f"for 1 of no patch, {where}, and 3 x 3 patches" in told
+    assert f"3 x 3 patches, row by row, and 1 further without a patch ({where})" in told
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,22 @@ def test_tokens_are_followed_as_the_operation_moves_them(move):
         held = np.atleast_2d(values[0])[:, -1].astype(int)
         found = np.array(origins[tensor_name(tensor)])
         np.testing.assert_array_equal(np.maximum(found, 0), np.maximum(held, 0))
+
+
+def test_steps_of_another_layer_are_no_tokens():
+    """``TimeDistributed`` puts the steps first, (T, B, D), and takes them one by one."""
+    ends = keras.Input((6, 4, 1))
+    x = layers.Conv2D(3, 3, padding="same", activation="relu", name="conv")(ends)
+    steps = layers.TimeDistributed(layers.Dense(5, "relu"))(layers.Reshape((6, 12))(x))
+    outputs = layers.Dense(2)(layers.GlobalAveragePooling1D()(steps))
+    model = networks.seeded(keras.Model(ends, outputs))
+    image = np.random.default_rng(0).normal(size=(6, 4, 1)).astype(np.float32)
+    both = keras.Model(ends, [x, outputs])
+    with tf.GradientTape() as tape:
+        activations, scores = both(image[None])
+        score = scores[0, 1]
+    weights = tf.reduce_mean(tape.gradient(score, activations), (1, 2), keepdims=True)
+    found = tfcam.explain(model, image, target=1, preprocess=None)
+    assert found.layer == "conv"
+    wanted = tf.reduce_sum(weights * activations, -1)[0].numpy()
+    np.testing.assert_allclose(found.raw, wanted, atol=rounding(20) * np.abs(wanted).max())

@@ -143,3 +143,20 @@ def test_a_model_is_run_once_and_left_as_it_was(monkeypatch):
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
     assert not any("call" in layer.__dict__ for layer in model.layers)
+
+
+def test_pixels_are_followed_into_parts_that_lie_in_the_batch():
+    """A picture is cut into four, which are seen one after the other."""
+    inputs = keras.Input((8, 8, 3))
+    scaled = layers.Rescaling(1 / 255, name="scaled")(inputs)
+    parts = keras.ops.reshape(scaled, (-1, 2, 4, 2, 4, 3))
+    parts = keras.ops.reshape(keras.ops.transpose(parts, (0, 1, 3, 2, 4, 5)), (-1, 4, 4, 3))
+    conv = layers.Conv2D(2, 3, kernel_initializer="ones", name="conv")
+    seen = layers.GlobalMaxPooling2D()(conv(parts))
+    outputs = layers.Dense(2)(keras.ops.max(keras.ops.reshape(seen, (-1, 4, 2)), 1))
+    model = keras.Model(inputs, outputs)
+    assert described(model).startswith(RAW)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match="'conv' gives 4 for 1, as where a model puts the parts"):
+        tfcam.explain(model, picture)
+    assert tfcam.explain(model, picture, "scaled").raw.shape == (8, 8)

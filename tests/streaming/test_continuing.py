@@ -328,7 +328,9 @@ def test_a_file_of_another_run_is_kept_under_another_name(shapes, stores, tmp_pa
     tfcam.stream(shapes, data, to=tmp_path / "b", method="layer_cam", **ASKED)
     foreign = (tmp_path / "b/maps-00001.parquet").read_bytes()
     (to / "maps-00001.parquet").write_bytes(foreign)
-    with pytest.raises(ValueError, match="maps-00001.parquet' is of another run. Move it away"):
+    with pytest.raises(
+        ValueError, match="maps-00001.parquet' belongs to another run. Move it away"
+    ):
         tfcam.open_store(to)
     tfcam.stream(shapes, data, to=to, **ASKED)
     kept = to / "other-1-maps-00001.parquet"

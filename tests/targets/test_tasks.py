@@ -222,6 +222,8 @@ def test_a_wrong_mask_is_told(mask, message):
 def test_wrong_outputs_of_a_segmentation_are_told():
     with pytest.raises(ValueError, match=r"outputs \(B, H, W, classes\) or .* returns \(2, 3\)"):
         Segmentation(0)(numbers(2, 3))
+    with pytest.raises(ValueError, match=r"axis of classes is left out, .*expand_dims\(mod"):
+        Segmentation(0)(numbers(2, 3, 4))
     with pytest.raises(ValueError, match=r"one tensor .* a dict of 2\. Choose one with output="):
         Segmentation(0)({"a": numbers(2, 3, 3, 2), "b": numbers(2)})
     with pytest.raises(ValueError, match=r"in 0\.\.1: 2 classes; got 2"):

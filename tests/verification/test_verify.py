@@ -1,6 +1,7 @@
 """Verification: moves in loops, falls by plain Keras, p-values counted, laws, planted truths."""
 
 import itertools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from tfcam.metrics import Probe
 from tfcam.metrics.hiding import Hiding
 from tfcam.metrics.moves import moved_maps, permutation_p
 from tfcam.metrics.removal_test import Marks, judged
+from tfcam.verification.again import of_training
 
 STAR = tfcam.scenes.draw_scene(1, kinds=["star"]).image
 
@@ -333,7 +335,7 @@ def test_it_is_saved_and_read_back(demo, tmp_path):
     assert "<b>&" not in page
     assert result.save(tmp_path / "v.png").read_bytes()[:4] == b"\x89PNG"
     assert len(result.table) == 5
-    assert "fall of" in result.plot().get_xlabel()
+    assert "fall of the number for" in result.plot().get_xlabel()
     with pytest.raises(ValueError, match=r"saved as \.html, \.npz or \.png"):
         result.save(tmp_path / "v.pdf")
 
@@ -380,3 +382,24 @@ def test_each_question_asks_in_full_batches(demo, monkeypatch):
     tfcam.verify(demo, tfcam.explain(demo, STAR), draws=19, batch_size=16)
     assert sum(count < 16 for count in asked) <= 6  # the picture itself, and five questions
     assert sum(count == 16 for count in asked) >= 2
+
+
+def test_of_several_inputs_the_image_is_asked_for():
+    picture, facts = keras.Input((8, 8, 3), name="picture"), keras.Input((2,), name="facts")
+    seen = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(picture))
+    joined = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(seen), facts])
+    model = keras.Model({"picture": picture, "facts": facts}, keras.layers.Dense(2)(joined))
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    given = {"picture": image, "facts": [0.5, 1.0]}
+    result = tfcam.explain(model, given, input="picture", target=1)
+    with pytest.raises(ValueError, match="several inputs.*Give verify the same image="):
+        tfcam.verify(model, result, draws=9)
+    assert tfcam.verify(model, result, image=given, draws=9).name == "class 1"
+
+
+def test_a_rise_is_told_as_a_rise():
+    own = SimpleNamespace(own=np.arange(4.0))
+    check = of_training(own, [np.array([0.0, 1.0, 3.0, 2.0])], 0.02, np.array([-0.1, -0.004]))
+    assert "mark raises the number by 0.004 at least, hiding what this one marks lowers it by" in (
+        check.sentence
+    )

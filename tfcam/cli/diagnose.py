@@ -22,9 +22,9 @@ def diagnose(
     imports: Imports = None,
     **options: Any,
 ) -> None:
-    """Check a model and an image, or text: what applies, and what to mind and to do about it."""
+    """Check a model and an image, or text: what applies, what may be wrong, what to do about it."""
     subject = read_subject(image, text)
-    network = load_asked(model, options, unsafe, imports)
+    network = load_asked(model, options, unsafe, imports, subject.is_text)
     from tfcam.explainer.diagnose import diagnose as check
 
     given = subject.read(read_window(options))

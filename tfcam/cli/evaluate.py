@@ -27,9 +27,9 @@ Model = Annotated[
 Data = Annotated[
     str,
     typer.Argument(
-        help="A folder of pictures, the name of a data set of tensorflow_datasets, a .npy or .npz "
-        "file of arrays (N, ...), such as video=, label= and mask=, or, of a model of texts, a "
-        ".txt file with a text on each line."
+        help="A folder of pictures, the name of a data set of tensorflow_datasets, a .npy file of "
+        "an array (N, ...), a .npz file of arrays named video or volume, and label and mask where "
+        "there are some, or, for a model of texts, a .txt file with a text on each line."
     ),
 ]
 

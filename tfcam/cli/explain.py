@@ -28,7 +28,7 @@ from tfcam.cli.arguments import (
 )
 from tfcam.cli.checks import beside, check_image, check_method_options, check_new
 from tfcam.cli.flags import RESULTS, SUBJECT, flags, read_method_options
-from tfcam.cli.loading import load_asked
+from tfcam.cli.loading import check_takes_text, load_asked
 from tfcam.cli.names import settle_layer
 from tfcam.cli.reading import read_image, read_window
 from tfcam.cli.records import record
@@ -141,7 +141,7 @@ def explain(
     files = choose()
     if file is not None and file in files:
         check_target(file, "An explanation", (".png", ".npz"))
-    network = load_asked(model, options, unsafe, imports)
+    network = load_asked(model, options, unsafe, imports, bool(texts))
     from tfcam.explainer.explainer import Explainer
 
     if choose_layer:
@@ -230,6 +230,9 @@ def compare(
     networks, labels = zip(
         *(load_network(name, options["labels"], unsafe, imports) for name in model), strict=True
     )
+    if subject.is_text:
+        for network, name in zip(networks, model, strict=True):
+            check_takes_text(network, name, options["input"])
     from tfcam.explainer.compare import compare as compare_maps
 
     options["labels"] = labels[0] if all(known == labels[0] for known in labels) else None

@@ -53,10 +53,10 @@ def report(
     parts = [subject.stem, "report", *([asked] if asked else [])]
     path = check_target(file or Path(f"{'_'.join(parts)}.html"), "A report", (".html",))
     check_new([path], overwrite, [image, model, options["labels"], *(imports or [])])
-    network = load_asked(model, options, unsafe, imports)
+    network = load_asked(model, options, unsafe, imports, subject.is_text)
     from tfcam.front.report import report as write
 
     result = write(network, subject.read(read_window(options)), **options)
     result.save(path)
-    say(result)
+    say(result.explanation)
     say_line(f"wrote {path}")

@@ -76,7 +76,7 @@ def verify(
         overwrite,
         [*([] if image is None else [image]), model, options["labels"], *(imports or [])],
     )
-    network = load_asked(model, options, unsafe, imports)
+    network = load_asked(model, options, unsafe, imports, text is not None)
     from tfcam.explainer.explainer import Explainer
     from tfcam.verification.verify import verify as ask
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfcam.data.volumes import VolumeForm
+from tfcam.images.arrays import of_columns
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy
 
@@ -21,7 +22,7 @@ def zip_pair(data: Any, volumes: VolumeForm | None = None) -> list[tuple[Any, An
     Args:
         data: As ``load_data`` and batches of data sets give it. Images are an array of several, a
             list, or either in a dict of one; labels an array or list of as many, or these of
-            several outputs in a dict or tuple.
+            several outputs in a dict or tuple. Columns of a table are lists.
         volumes: The form of videos and volumes; None of pictures.
 
     Returns:
@@ -36,7 +37,7 @@ def zip_pair(data: Any, volumes: VolumeForm | None = None) -> list[tuple[Any, An
     """
     if not isinstance(data, list | tuple) or len(data) not in (2, 3):
         return None
-    images, labels = only_part(data[0]), data[1]
+    images, labels = of_columns(only_part(data[0])), of_columns(data[1])
     axes = 4 if volumes is None else len(volumes.shapes[0]) + 1
     if isinstance(data, list) and not (is_array(images) and len(images.shape) == axes):
         return None

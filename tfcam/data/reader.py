@@ -105,7 +105,7 @@ def checked(example: Example, size: tuple[int, ...]) -> Example:
         return example
     if len(size) > 2:
         raise AnnotationError(
-            f"{example.id}: boxes are of pictures, [x0, y0, x1, y1); of a video or volume give "
+            f"{example.id}: boxes are for pictures, [x0, y0, x1, y1); of a video or volume give "
             f"a mask {size} of bool."
         )
     boxes = clip_boxes(check_boxes(example.boxes, example.id), (size[0], size[1]), example.id)

@@ -22,12 +22,14 @@ from tfcam.data.folders import open_folder
 from tfcam.data.pairs import is_array, is_batch, only_part, row_of, zip_pair
 from tfcam.data.reader import NAMES, Reader, checked, picture_in
 from tfcam.data.volumes import VolumeForm
+from tfcam.images.arrays import of_columns
 from tfcam.images.kinds import ImageError
 from tfcam.images.loading import as_numpy
 from tfcam.images.window import Limits
 from tfcam.utils.digest import digest_arrays, digest_bytes, digest_file, digest_names
 from tfcam.utils.digest_value import digest_value
 from tfcam.utils.files import as_text
+from tfcam.utils.paths import as_path
 
 
 def open_data(
@@ -78,9 +80,11 @@ def open_data(
     if isinstance(data, tf.data.Dataset):
         return _of_tf_data(data, read_picture)
     if isinstance(data, str | os.PathLike):
-        path = Path(data)
+        path = as_path(data, "data")
         if path.is_dir():
-            return open_folder(path, None if annotations is None else Path(annotations), window)
+            return open_folder(
+                path, None if annotations is None else as_path(annotations, "annotations"), window
+            )
         if isinstance(data, str) and not path.exists() and data.replace("/", "").isidentifier():
             return _of_tfds(data, split, data_dir, read_picture)
         return _of_list([data], read_picture)
@@ -96,6 +100,7 @@ def open_data(
 
 def _of_arrays(data: Any, read_picture: Reader) -> Source | None:
     """What lies in arrays, batches and lists; None of what does not."""
+    data = of_columns(data)
     if isinstance(data, keras.utils.PyDataset):
         return _of_batches(data, read_picture)
     # As data sets are loaded whole.

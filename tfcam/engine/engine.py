@@ -30,6 +30,7 @@ from tfcam.passes.guided_relu import Gates
 from tfcam.passes.network import ExplainedNetwork
 from tfcam.passes.outputs import TensorTarget
 from tfcam.passes.reading import Need, Reading, Words
+from tfcam.passes.requirements import check_whole
 from tfcam.passes.submodel import Answer, SubModel
 from tfcam.targets.callables import changed, target_key
 from tfcam.targets.classes import Top, class_index
@@ -281,6 +282,8 @@ class Engine:
         raws, measured = [], []
         for request in self.requests:
             places = readings if request.method.layered else readings[:1]
+            if request.method.layered:
+                check_whole(self.layers, [r.activations for r in readings], images.shape[0])
             method_maps = [self._map(request, reading, images) for reading in places]
             raws.append([method_map.raw for method_map in method_maps])
             measured.append([method_map.measured for method_map in method_maps])

@@ -22,9 +22,9 @@ KEY = Option(
     "key",
     "str | None",
     None,
-    "A name for the functions and objects of your own that make the maps.",
-    "A run goes on where it was only with the same ones, told by their code, constants and what "
-    "they refer to; where that can't be read, or changes while they run, this name tells them "
-    "instead.",
+    "A name for your own functions and objects that make the maps, by which a stopped run "
+    "recognises them where their code can't be read.",
+    "A run goes on only with the same ones. They are compared by their code, constants and what "
+    "they refer to, and by this name instead where these can't be read, or change while they run.",
     check=check_key,
 )

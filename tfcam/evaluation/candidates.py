@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -142,7 +143,8 @@ class Candidates:
         names = numbered([request_name(request) for request in requests])
         self.described = [request_name(request) for request in requests]
         self.tiling = tiling
-        self.makers = [[(r.method.function, dict(r.options)) for r in requests], dict(explainers)]
+        functions = [(r.method.function, MappingProxyType(r.options)) for r in requests]
+        self.makers: list[Any] = [functions, MappingProxyType(dict(explainers))]
         make = _Pass if tiling is None else _TiledPass
         passes = [
             make(

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -33,6 +32,7 @@ from tfcam.model.taps import Layers
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.preprocessing.names import split_window
 from tfcam.targets.classes import Difference, Target
+from tfcam.utils.paths import as_path
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import alone_in
 
@@ -136,9 +136,10 @@ def evaluate(
             One class is explained in all, which the target must name.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
-        key: A name for the functions and objects of your own that make the maps. A run goes on
-            where it was only with the same ones, told by their code, constants and what they refer
-            to; where that can't be read, or changes while they run, this name tells them instead.
+        key: A name for your own functions and objects that make the maps, by which a stopped run
+            recognises them where their code can't be read. A run goes on only with the same ones.
+            They are compared by their code, constants and what they refer to, and by this name
+            instead where these can't be read, or change while they run.
         seed: Random seed, at least 0: the same seed gives the same result.
         skip_broken: Leave out a picture that can't be used, and list it in ``skipped``; else it is
             an error.
@@ -200,7 +201,7 @@ def evaluate(
     )
     places: dict[str, Any] = {"split": split, "data_dir": data_dir, "annotations": annotations}
     source = open_data(data, **places, floats=True, window=window, volumes=taken.form)
-    folder = None if to is None else Path(to)
+    folder = None if to is None else as_path(to, "to")
     with nullcontext() if folder is None else alone_in(folder):
         run = EvaluationRun(question, candidates, measures, source, folder, seed, skip_broken, key)
         run.resume()

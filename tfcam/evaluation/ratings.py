@@ -25,6 +25,7 @@ from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.result import Evaluation
 from tfcam.metrics.measure import UNIT
 from tfcam.utils.files import check_is_file, write_whole
+from tfcam.utils.paths import as_path
 
 COLUMNS = ("rater", "picture", "left", "right", "answer", "repeated")
 ANSWERS = ("left", "right", "tie", "neither")
@@ -65,8 +66,9 @@ def write_ratings(ratings: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """
     stream = io.BytesIO()
     check_ratings(ratings).to_parquet(stream, index=False)
-    write_whole(Path(path), stream.getvalue())
-    return Path(path)
+    path = as_path(path)
+    write_whole(path, stream.getvalue())
+    return path
 
 
 def read_ratings(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -75,7 +77,7 @@ def read_ratings(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         ValueError: If there is no such file, or one holds no ratings.
     """
-    path = Path(path)
+    path = as_path(path)
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].exists():
         raise ValueError(

@@ -144,9 +144,10 @@ def recommend(
             One class is explained in all, which the target must name.
         to: A folder that keeps what is done. A run that was stopped goes on there where it was,
             when it is called again with the same settings, and ends as if it had not been stopped.
-        key: A name for the functions and objects of your own that make the maps. A run goes on
-            where it was only with the same ones, told by their code, constants and what they refer
-            to; where that can't be read, or changes while they run, this name tells them instead.
+        key: A name for your own functions and objects that make the maps, by which a stopped run
+            recognises them where their code can't be read. A run goes on only with the same ones.
+            They are compared by their code, constants and what they refer to, and by this name
+            instead where these can't be read, or change while they run.
         seed: Random seed, at least 0: the same seed gives the same result.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
@@ -247,7 +248,7 @@ def _sentence(table: pd.DataFrame, result: Evaluation, model: str) -> str:
         return f"{text} Their difference is significant ({test})."
     equal = int((~table["differs"].iloc[1:]).sum())
     text += (
-        f" Their difference is not significant ({test}); {equal} of the {others} others can not be "
+        f" Their difference is not significant ({test}); {equal} of the {others} others can't be "
         "told from the best."
     )
     if 2.0 ** (1 - count) * math.comb(len(table), 2) >= SIGNIFICANT:

@@ -24,6 +24,7 @@ from tfcam.evaluation.statistics import compare_pairs
 from tfcam.figures.charts import draw_means
 from tfcam.metrics.measure import ANY, UNIT
 from tfcam.utils.files import utf8, write_whole
+from tfcam.utils.paths import as_path
 from tfcam.utils.terminal_text import printable_lines
 
 _KEYS = ["method", "layer"]
@@ -54,8 +55,9 @@ class Evaluation:
         curves: The mean curve of each method and metric that has one: ``fraction`` of the pixels,
             ``value``, ``low``, ``high``.
         skipped: What could not be used: ``image`` and ``reason``.
-        findings: What to mind of pictures and layers, as an ``Explanation`` says it: the ``code``,
-            the ``message`` of the first of these pictures, and how many ``pictures`` they are.
+        findings: What the checks found about pictures and layers, as an ``Explanation`` says it:
+            the ``code``, the ``message`` of the first of these pictures, and how many
+            ``pictures`` they are.
         shown: The best and the worst pictures of each method by the leading metric.
         settings: What it was made of: model, data, options, versions.
     """
@@ -98,8 +100,9 @@ class Evaluation:
         """
         stream = io.BytesIO()
         self.table.to_parquet(stream, index=False)
-        write_whole(Path(path), stream.getvalue())
-        return Path(path)
+        path = as_path(path)
+        write_whole(path, stream.getvalue())
+        return path
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write a report that any browser shows, without a network: tables, curves, pictures.
@@ -117,8 +120,9 @@ class Evaluation:
             settings=self.settings,
             pictures=self.pictures,
         )
-        write_whole(Path(path), utf8(text))
-        return Path(path)
+        path = as_path(path)
+        write_whole(path, utf8(text))
+        return path
 
     def plot(self, metrics: Sequence[str] | None = None) -> Figure:
         """Draw the means with their intervals, a panel for each metric.
@@ -157,7 +161,7 @@ class Evaluation:
     def to_mind(self) -> list[str]:
         """Say what to mind, a line for each finding."""
         lines = [
-            f"to mind of {row.pictures} of {self.pictures} pictures: {row.code}: {row.message}"
+            f"finding on {row.pictures} of {self.pictures} pictures: {row.code}: {row.message}"
             for row in self.findings.itertuples()
         ]
         return lines + [

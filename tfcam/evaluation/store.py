@@ -133,7 +133,7 @@ class Store:
 
 
 class _ForeignError(Exception):
-    """A file is of another run, or of another batch."""
+    """A file belongs to another run, or to another batch."""
 
 
 def _check_own(own: bool) -> None:
@@ -149,7 +149,7 @@ def _whole(file: Path) -> Iterator[None]:
         yield
     except _ForeignError:
         raise ValueError(
-            f"{str(file)!r} is of another run, or of another place: put its own back, or begin "
+            f"{str(file)!r} belongs to another run or another place: put its own back, or begin "
             "anew in another folder."
         ) from None
     except (ValueError, OSError, KeyError, TypeError, pa.ArrowException) as error:

@@ -64,7 +64,7 @@ def diagnose(
     grid: tuple[int, ...] | None = None,
     tile: tuple[int, int] | None = None,
 ) -> Diagnosis:
-    """Check a model and an image without making a map: what applies, and what to mind.
+    """Check a model and an image without making a map: what applies, and what may be wrong.
 
     Of tiles the findings are those that all have, as those of their map are.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from tfcam.preprocessing.modes import Preprocessing
 from tfcam.targets.classes import Target
 from tfcam.targets.two_classes import NUMBER
 from tfcam.utils.files import FULL, folder_whole
+from tfcam.utils.paths import as_path
 
 # Says in a folder that it was exported here.
 _MARK = "tfcam_export"
@@ -99,7 +99,7 @@ def save(path: str | os.PathLike[str], pipeline: Pipeline, target: Target) -> No
     serving = tf.function(lambda given: fixed(given), input_signature=[spec])
     # Gated gradients are in the graph already, and have no gradient of their own.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with folder_whole(Path(path), _MARK) as folder, _as_of_the_system():
+    with folder_whole(as_path(path), _MARK) as folder, _as_of_the_system():
         tf.saved_model.save(module, str(folder), {"serving_default": serving}, options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -42,6 +43,7 @@ from tfcam.targets.callables import told_format
 from tfcam.targets.classes import Target, Targets
 from tfcam.targets.resolve import ResolvedTarget, chosen_targets, is_by_value, spread_targets
 from tfcam.targets.two_classes import Classes
+from tfcam.utils.validation import kept_labels
 
 
 def default_method(model: keras.Model, layer: Layers, input: str | int | None) -> str:
@@ -119,7 +121,7 @@ class Pipeline:
         self.opened = open_model(model, input)
         request = request.at(layer, self.opened.is_text)
         self._question = (layer, [request], settings)
-        self._given_labels, self._settled = copy.copy(labels), False
+        self._given_labels, self._settled = kept_labels(labels), False
         self._open(self.opened)
 
     @property
@@ -131,7 +133,9 @@ class Pipeline:
     def identity(self) -> tuple[Any, ...]:
         """What tells this from others: all that its maps depend on."""
         _, requests, settings = self._question
-        methods = [(request.method.function, dict(request.options)) for request in requests]
+        methods = [
+            (request.method.function, MappingProxyType(request.options)) for request in requests
+        ]
         weights = [np.asarray(weight) for weight in self.model.variables]
         how = (settings, self.preprocess, self.labels, self.fuse, self.augment, self._input)
         return self.model, weights, self.layer, methods, how, self.tile

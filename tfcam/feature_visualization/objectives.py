@@ -1,4 +1,4 @@
-"""What a dream is of: terms that add, subtract and scale, all read from one forward pass."""
+"""What a dream raises: terms that add, subtract and scale, all read from one forward pass."""
 
 from __future__ import annotations
 

@@ -129,6 +129,7 @@ class Dream(Archived):
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         right.plot(self.curve, linewidth=1)
         right.set_xlabel("step")
+        right.xaxis.get_major_locator().set_params(integer=True)
         right.set_title("the objective", fontsize="medium")
         right.grid(alpha=0.3)
         return self.plot(left)

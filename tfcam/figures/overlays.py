@@ -6,6 +6,7 @@ import base64
 import html
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import matplotlib.patheffects as effects
@@ -58,8 +59,8 @@ def overlay(
                [ 91,  91,  91],
                [178, 178, 178]], dtype=uint8)
     """
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha must be in [0, 1]; got {alpha}.")
+    if not isinstance(alpha, Real) or not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha must be in [0, 1]; got {alpha!r:.60}.")
     if palette.contours:
         return draw_contours(picture, values, palette)
     return np.round(255.0 * palette.lay(values, picture / 255.0, alpha)).astype(np.uint8)

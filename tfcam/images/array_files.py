@@ -10,6 +10,8 @@ import numpy as np
 from tfcam.images.kinds import ImageError
 
 ENDINGS = (".npy", ".npz")
+# Pictures are packed to a hundredth at best; bytes below the first are no matter.
+_LEAST, _RATIO = 2**28, 100
 
 
 def is_array_file(name: str) -> bool:
@@ -41,6 +43,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         if isinstance(loaded, np.ndarray):
             return {"array": loaded}
         with loaded:
+            _check_size(loaded.zip, Path(path).stat().st_size)
             return dict(loaded)
     except (
         OSError,
@@ -55,6 +58,20 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         raise ImageError(
             f"{path!r} must hold arrays of numbers, as numpy.save and savez write them: {error}"
         ) from None
+
+
+def _check_size(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse what unpacks to far more than arrays of measured values do.
+
+    Raises:
+        ValueError: If it does.
+    """
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(_LEAST, _RATIO * size):
+        raise ValueError(
+            f"its {size:,} bytes would unpack to {unpacked:,}. Save the arrays with numpy.save "
+            "where you know who wrote it."
+        )
 
 
 def read_array(path: str) -> np.ndarray:

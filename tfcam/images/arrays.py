@@ -10,7 +10,7 @@ import numpy as np
 
 
 def as_arrays(given: Any) -> Any:
-    """Make nested lists of numbers arrays, and bool numbers; all else stays, and its structure.
+    """Make nested lists of numbers arrays, bool numbers, and columns lists; all else stays.
 
     Example:
         >>> as_arrays([[[0, 1], [2, 3]], [np.array([True]), "cat.png"]])[1]
@@ -18,6 +18,7 @@ def as_arrays(given: Any) -> Any:
         >>> as_arrays([[0, 1], [2, 3]]).shape
         (2, 2)
     """
+    given = of_columns(given)
     if isinstance(given, Mapping):
         return {key: as_arrays(value) for key, value in given.items()}
     if isinstance(given, list | tuple) and type(given) in (list, tuple):
@@ -27,6 +28,20 @@ def as_arrays(given: Any) -> Any:
     if getattr(getattr(given, "dtype", None), "name", given) == "bool":
         return np.asarray(given, np.float32)
     return given
+
+
+def of_columns(values: Any) -> Any:
+    """Turn a column of a table, as pandas has them, into a list, several into an array.
+
+    Example:
+        >>> import pandas as pd
+        >>> of_columns(pd.Series(["a.jpg", "b.jpg"])), of_columns(pd.DataFrame({"a": [1, 0]})).shape
+        (['a.jpg', 'b.jpg'], (2, 1))
+    """
+    if type(values).__module__.split(".")[0] != "pandas":
+        return values
+    array = np.asarray(values)
+    return array.tolist() if array.ndim == 1 else array
 
 
 def _nests_numbers(value: Any) -> bool:

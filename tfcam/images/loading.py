@@ -229,7 +229,8 @@ def _check_pixels(image: Any) -> None:
 
 
 def _short(source: Any) -> str:
-    return f"{source!r:.300}"  # a picture pasted as text must not fill the screen
+    # A picture pasted as text must not fill the screen.
+    return f"{os.fsdecode(source) if isinstance(source, os.PathLike) else source!r:.300}"
 
 
 def _open(source: str | os.PathLike) -> BinaryIO:

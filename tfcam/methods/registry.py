@@ -319,7 +319,7 @@ def ask(
 
 
 def find_method(method: str | Callable[[Reading], tf.Tensor]) -> Method:
-    if callable(method):
+    if callable(method) and not isinstance(method, type):
         stored = METHODS.get(getattr(method, "__name__", ""))
         if stored is not None and stored.function is method:
             return stored

@@ -79,7 +79,7 @@ def truth_mask(truth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         inside = truth
     elif len(size) != 2:
         raise ValueError(
-            f"Of a heatmap {size} the truth must be a mask {size} of bool: boxes are of pictures; "
+            f"For a heatmap {size} the truth must be a bool mask {size}: boxes are for pictures; "
             f"got {truth.dtype} {truth.shape}."
         )
     else:

@@ -40,7 +40,7 @@ LOCALISATION = (
         "truth",
         "higher",
         "region",
-        "Of as many of the map's strongest pixels as the object has, the share that lies on it.",
+        "The share of the map's strongest pixels, as many as the object has, that lies on it.",
         usual=False,
         within=UNIT,
     ),
@@ -82,7 +82,7 @@ LOCALISATION = (
         "set",
         "higher",
         "boxes",
-        "The share of pictures of which a box around any part of the map overlaps a true one by "
+        "The share of pictures for which a box around any part of the map overlaps a true one by "
         "0.3, 0.5 and 0.7, the mean of the three, each at the one best threshold of the set. A map "
         "of many small parts has many boxes to choose from.",
         within=UNIT,

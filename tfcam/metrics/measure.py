@@ -39,7 +39,7 @@ class Measure:
     Example:
         >>> from tfcam.metrics.registry import METRICS
         >>> METRICS["box_iou"].refusal(3), METRICS["insertion"].refusal(3)
-        ('boxes are of pictures; a mask (D, H, W) says where an object of a volume is', '')
+        ('boxes are for pictures; a mask (D, H, W) says where an object of a volume is', '')
     """
 
     name: str
@@ -64,7 +64,7 @@ class Measure:
         if sides == 2:
             return ""
         if self.needs == "boxes":
-            return "boxes are of pictures; a mask (D, H, W) says where an object of a volume is"
+            return "boxes are for pictures; a mask (D, H, W) says where an object of a volume is"
         usual = inspect.signature(self.function).parameters.get("fill")
         fill = self.options.get("fill", None if usual is None else usual.default)
         if fill == "noisy_linear":

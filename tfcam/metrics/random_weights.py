@@ -91,7 +91,7 @@ def own_weights(operation: keras.Operation) -> list[keras.Variable]:
 @contextlib.contextmanager
 def kept_weights(model: keras.Model) -> Iterator[None]:
     """Put back every variable of a model, bit for bit, however the block ends."""
-    before = [(variable, keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+    before = [(variable, np.array(np.asarray(variable))) for variable in model.variables]
     try:
         yield
     finally:

@@ -42,8 +42,7 @@ _ALL = (
         "probe",
         "higher",
         "",
-        "By how much the probability has fallen on the mean as pixels are taken away, the map's "
-        "strongest first.",
+        "The mean fall of the probability as pixels are taken away, the map's strongest first.",
         usual=False,
         of_curve="aopc",
         within=SIGNED,
@@ -76,8 +75,9 @@ _ALL = (
         "probe",
         "higher",
         "",
-        "Half of what is left of the probability without the map's weakest pixels over without its "
-        "strongest, filled in from their neighbours; the mean over several shares of the pixels.",
+        "Half the difference between the probability without the map's weakest pixels and without "
+        "its strongest, filled in from their neighbours; the mean over several shares of the "
+        "pixels.",
         within=(-0.5, 0.5),
     ),
     Measure(
@@ -108,8 +108,8 @@ _ALL = (
         "probe",
         "lower",
         "",
-        "By which share of itself the probability falls under the map as a mask. A map of ones is "
-        "best of all: see what the full image gets.",
+        "The share of the probability that is lost when the map masks the picture. A map of ones "
+        "is best of all: compare with full_image.",
         within=UNIT,
     ),
     Measure(
@@ -118,7 +118,7 @@ _ALL = (
         "probe",
         "higher",
         "",
-        "The share of pictures whose probability rises under the map as a mask.",
+        "The share of pictures whose probability rises when the map masks them.",
         within=UNIT,
     ),
     Measure(
@@ -138,7 +138,8 @@ _ALL = (
         "higher",
         "",
         "The share of pictures on which hiding what the map marks lowers the probability more than "
-        "hiding what it marks elsewhere, with p at most 0.05: of maps that know nothing some 0.05.",
+        "hiding what it marks when it is moved, with p at most 0.05. Maps that know nothing get "
+        "about 0.05.",
         usual=False,
         within=UNIT,
     ),
@@ -170,7 +171,7 @@ _ALL = (
         "signed",
         "higher",
         "",
-        "Whether random sets of cells rank by the signed map as by the fall of the probability.",
+        "Whether the signed map ranks random sets of cells as the fall of the probability does.",
         usual=False,
         within=SIGNED,
     ),
@@ -180,8 +181,8 @@ _ALL = (
         "signed",
         "lower",
         "",
-        "How far what the signed map says of random squares is from the fall of the probability, "
-        "squared; the map scaled as fits best.",
+        "The squared difference between what the signed map says of random squares and the fall of "
+        "the probability without them; the map scaled as fits best.",
         usual=False,
         within=(0.0, math.inf),
     ),
@@ -201,7 +202,7 @@ _ALL = (
         "map",
         "lower",
         "",
-        "Over how many pixels the map is spread, as a logarithm.",
+        "How widely the map is spread over the pixels, as a logarithm.",
         usual=False,
         within=(0.0, math.inf),
     ),

@@ -179,7 +179,7 @@ def mark_unsupported(explanation: Explanation, removal: Removal) -> Explanation:
     """
     if removal.verdict == SUPPORTED:
         return explanation
-    others = "other orders of its words" if explanation.text else "the same map elsewhere"
+    others = "other orders of its words do" if explanation.text else "the same map does elsewhere"
     told = removal._asdict()
     found = finding("unsupported", target=explanation.name, others=others, **told)
     return replace(explanation, findings=(*explanation.findings, found))

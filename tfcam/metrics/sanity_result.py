@@ -24,6 +24,8 @@ REACTS = 0.5
 
 
 _MARKERS, _SHOWN = "os^Dv", 5
+# How layers are randomised, in the words of a figure.
+_ORDERS = {"cascading": "randomised down to", "independent": "randomised, one at a time"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Randomisation:
             )
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize="small")
         ax.set_ylabel(f"{similarity}\nwith the original map")
-        ax.set_xlabel(f"randomised, {self.mode}")
+        ax.set_xlabel(_ORDERS[self.mode])
         ax.axhline(0, color="grey", linewidth=0.5)
         write_plainly(ax.legend(loc="upper left", bbox_to_anchor=(1, 1)))
         write_names(ax.xaxis)
@@ -164,7 +166,7 @@ class Randomisation:
             ],
             [Heading("", "the picture"), *(Heading(names[step]) for step in steps)],
             list(map(Heading, self.heatmaps)),
-            "randomised down to:" if self.mode == "cascading" else "randomised, one at a time:",
+            f"{_ORDERS[self.mode]}:",
             [],
             "of each map's 99th percentile",
             faded=False,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tfcam.utils.code_reading import (
+    IMPLICIT,
     Code,
     imported_modules,
     is_installed,
@@ -62,7 +63,7 @@ def call_code(operation: Any, others: Iterable[Any] = ()) -> CallCode:
         keras_names = {name for base in kind.__mro__ if is_foreign(base) for name in vars(base)}
         members = [vars(base) for base in kind.__mro__ if not is_foreign(base)]
         own = {name for each in members for name in each}
-        follower.own(members, (own & keras_names) - _not_in_call())
+        follower.own(members, (own & (keras_names | {"__getattr__"})) - _not_in_call())
         follower.run()
         held = vars(operation)
         others = [*others, *(held[name] for name in follower.names if name in held)]
@@ -111,7 +112,7 @@ class _Follower:
                 self.follow(part, depth - 1)
         elif is_users(kind := value if isinstance(value, type) else type(value)):
             self._known |= {id(value)}
-            self.own([vars(base) for base in kind.__mro__ if is_users(base)], ["__call__"])
+            self.own([vars(base) for base in kind.__mro__ if is_users(base)], IMPLICIT)
             if depth and not isinstance(value, type):
                 for part in state_of(value).values():
                     self.follow(part, depth - 1)

@@ -20,7 +20,10 @@ _FINISHING = {
     *("ZeroPadding2D", "Cropping2D", "Dropout", "SpatialDropout2D", "Pad", "PadV2"),
     *("Concatenate", "ConcatV2", "BatchNormalization", "LayerNormalization", "Identity"),
     *("Add", "AddV2", "Average", "Maximum", "Minimum", "Mul", "Sub", "RealDiv", "Neg"),
+    *("Multiply", "Subtract", "Divide", "TrueDivide", "Negative", "Clip", "Stack", "Pack"),
 }
+# What takes some of a map's channels or positions.
+_PARTS = ("GetItem", "StridedSlice")
 # What may take some positions and leave others, or be part of a softmax over them.
 _SELECTING = {
     *("StridedSlice", "Slice", "GatherV2", "GatherNd", "Split", "SplitV", "Unpack", "Exp"),
@@ -40,10 +43,20 @@ def reached(calls: CallGraph, asked: Sequence[str]) -> frozenset[str]:
     What comes only before a softmax, other than that of the output, weights what is summed: the
     mean of its gradient over the positions is zero, and it is left out.
     """
+    values = _unweighted(calls, asked)
+    return values if any(call.output in values for call in calls.maps) else before(calls, asked)
+
+
+def only_weights(calls: CallGraph, asked: Sequence[str]) -> bool:
+    """Whether all maps come before a softmax, as where the place of a peak is computed from it."""
+    values = _unweighted(calls, asked)
+    return not any(call.output in values for call in calls.maps)
+
+
+def _unweighted(calls: CallGraph, asked: Sequence[str]) -> frozenset[str]:
     ends = scores(calls, asked) | set(asked)
     weighted = {name for name, kind in calls.kinds.items() if kind == _SOFTMAX} - ends
-    values = before(calls, asked, weighted)
-    return values if any(call.output in values for call in calls.maps) else before(calls, asked)
+    return before(calls, asked, weighted)
 
 
 def before(calls: CallGraph, asked: Iterable[str], without: Iterable[str] = ()) -> frozenset[str]:
@@ -97,9 +110,12 @@ def _unfinished(calls: CallGraph, name: str) -> Sequence[str] | None:
     if call is not None and _has_weights(call):
         return ()
     if call is not None and kind in _FINISHING:
-        return call.inputs
+        return call.inputs or calls.parents.get(name, ())  # nothing, after a number
     if kind != "Flatten" and calls.kinds.get(name) in _FINISHING:
         return calls.parents[name]
+    if calls.kinds.get(name) in _PARTS:
+        taken = calls.parents[name]
+        return taken if all(calls.ranks.get(one) == calls.rank for one in taken) else None
     return None
 
 

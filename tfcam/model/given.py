@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcam.images.arrays import as_arrays
+from tfcam.images.arrays import as_arrays, of_columns
 from tfcam.images.loading import as_numpy
 from tfcam.model.inputs import Input
 
@@ -61,17 +61,16 @@ def split_inputs(given: Any, structure: Any, name: str) -> list[Any]:
         ValueError: If a model with several inputs is given anything but a list or dict of them.
     """
     _refuse_data_set(given)
+    given = of_columns(given)
     inputs: list[Input] = tf.nest.flatten(structure)
     if not any(taken.is_text for taken in inputs):
         given = as_arrays(given)
     given = _without_labels(given, inputs)
     if len(inputs) == 1:
         return [_unwrapped(given, structure)]
-    if isinstance(structure, dict):
-        if isinstance(given, Mapping) and set(given) == set(structure):
-            return [given[key] for key in sorted(structure)]
-    elif isinstance(given, list | tuple) and len(given) == len(inputs):
-        return list(given)
+    laid_out = _laid_out(given, structure)
+    if laid_out is not None:
+        return laid_out
     names = ", ".join(repr(taken.name) for taken in inputs)
     kind = "dict" if isinstance(structure, dict) else "list"
     raise ValueError(
@@ -80,18 +79,37 @@ def split_inputs(given: Any, structure: Any, name: str) -> list[Any]:
     )
 
 
+def _laid_out(given: Any, structure: Any) -> list[Any] | None:
+    """What each of several inputs gets, dicts and lists in one another too; None if they differ."""
+    if isinstance(structure, Input):
+        return [given]
+    if isinstance(structure, dict):
+        if not isinstance(given, Mapping) or set(given) != set(structure):
+            return None
+        pairs = [(given[key], structure[key]) for key in sorted(structure)]
+    elif isinstance(given, list | tuple) and len(given) == len(structure):
+        pairs = list(zip(given, structure, strict=True))
+    else:
+        return _laid_out(given, structure[0]) if len(structure) == 1 else None
+    parts = [_laid_out(*pair) for pair in pairs]
+    if any(part is None for part in parts):
+        return None
+    return [value for part in parts for value in part or ()]
+
+
 def _unwrapped(given: Any, structure: Any) -> Any:
-    """The one input of a model that was given as {"name": input} or (input,)."""
+    """The one input of a model that was given as {"name": input}, dicts of dicts, or (input,)."""
     (taken,) = tf.nest.flatten(structure)
-    if not isinstance(given, Mapping):
-        return given
-    names = {taken.name, *(structure if isinstance(structure, dict) else ())}
-    if len(given) != 1 or not names.issuperset(given):
-        raise ValueError(
-            f"The model has one input: give it as it is, or as a dict of {taken.name!r} alone; got "
-            f"a dict of {', '.join(map(repr, given)) or 'nothing'}."
-        )
-    return next(iter(given.values()))
+    while isinstance(given, Mapping):
+        inner = structure if isinstance(structure, dict) else {}
+        if len(given) != 1 or not {taken.name, *inner}.issuperset(given):
+            raise ValueError(
+                f"The model has one input: give it as it is, or as a dict of {taken.name!r} "
+                f"alone; got a dict of {', '.join(map(repr, given)) or 'nothing'}."
+            )
+        ((key, given),) = given.items()
+        structure = inner.get(key)
+    return given
 
 
 def _without_labels(given: Any, inputs: Sequence[Input]) -> Any:
@@ -156,9 +174,10 @@ def _refuse_data_set(given: Any) -> None:
     loader = type(given).__name__ == "DataLoader"
     if isinstance(given, tf.data.Dataset | keras.utils.PyDataset) or iterator or loader:
         first = "data[0]" if isinstance(given, keras.utils.PyDataset) else "next(iter(data))"
+        data = "list(data)" if iterator else "data"
         raise TypeError(
             f"Images must be given, one or a batch; got a {type(given).__name__}, a whole data "
             f"set. Give a batch of it, as in images, labels = {first}; or explain all of it with "
-            "tfcam.stream(model, data, to=folder), or measure methods on it with "
-            "tfcam.evaluate(model, data)."
+            f"tfcam.stream(model, {data}, to=folder), or measure methods on it with "
+            f"tfcam.evaluate(model, {data})."
         )

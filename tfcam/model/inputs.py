@@ -24,6 +24,7 @@ from tfcam.model.string_layers import (
 )
 from tfcam.model.strings import blank_of
 from tfcam.model.tree import ModelTree
+from tfcam.utils.validation import shown
 
 # What the rounding to whole numbers is called in a graph.
 ROUNDED = "pixels_as_whole_numbers"
@@ -327,13 +328,14 @@ def find_input(
     if name is None:
         return max(range(len(inputs)), key=lambda n: (len(inputs[n].shape), -n))
     names = [taken.name for taken in inputs]
-    index = names.index(name) if name in names else name
-    if isinstance(index, str) or not 0 <= index < len(inputs):
+    index = names.index(name) if isinstance(name, str) and name in names else name
+    whole = isinstance(index, int | np.integer) and not isinstance(index, bool)
+    if not whole or not 0 <= int(index) < len(inputs):
         raise ValueError(
             f"input must be one of {', '.join(map(repr, names))}, or an index in "
-            f"0..{len(inputs) - 1}; got {name!r}."
+            f"0..{len(inputs) - 1}; got {shown(name)}."
         )
-    return index
+    return int(index)
 
 
 def check_one_image(inputs: Sequence[Input], name: str, door: str, volumes: bool = False) -> Input:

@@ -14,7 +14,16 @@ from typing import NamedTuple, overload
 import keras
 
 from tfcam.model.call_graph import Call, CallGraph
-from tfcam.model.dependence import before, dominates, is_gate, may_select, reached, scores
+from tfcam.model.dependence import (
+    before,
+    behind_kernels,
+    dominates,
+    is_gate,
+    may_select,
+    only_weights,
+    reached,
+    scores,
+)
 from tfcam.model.heads import Head, HeadError
 from tfcam.model.hooks import Side
 from tfcam.model.layer_types import CONVOLUTIONS, GLOBAL_POOLINGS, PASSING
@@ -133,8 +142,12 @@ def _choose(
     last = next((c for c in reversed(maps) if not isinstance(c.operation, PASSING)), maps[-1])
     if len(maps) < len(used):
         return _before_scores(calls, maps, last, asked, used)
-    if count is not None and last.output and may_select(calls, last.output, among):
-        return _with_gradients(calls, maps, last, count)
+    if count is not None and last.output:
+        if may_select(calls, last.output, among):
+            return _with_gradients(calls, maps, last, count)
+        if only_weights(calls, asked):
+            seen = behind_kernels(calls)
+            return _with_gradients(calls, [c for c in maps if c.output in seen], last, count)
     reason = "the last map of the network"
     if pooling:  # of what has one position
         reason += " with more than one position"

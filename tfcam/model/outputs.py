@@ -84,6 +84,8 @@ def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = (
     """
     if output is None:
         return outputs
+    if isinstance(output, str) and output in getattr(outputs, "_fields", ()):
+        return getattr(outputs, output)
     whole = isinstance(outputs, Mapping | list | tuple)
     keys = list(outputs) if isinstance(outputs, Mapping) else range(len(outputs) if whole else 1)
     if isinstance(output, str | int) and not isinstance(output, bool) and output in keys:
@@ -96,7 +98,8 @@ def pick_output(outputs: Any, output: str | int | None, names: Sequence[str] = (
         places = [index for index, name in enumerate(known) if name == output]
         raise ValueError(f"The name {output!r} is that of outputs {places}; give one's index.")
     words = [word for word in dict.fromkeys([*keys, *known]) if isinstance(word, str)]
-    choice = [*map(repr, keys), *(repr(word) for word in dict.fromkeys(known) if word not in keys)]
+    own = getattr(outputs, "_fields", keys)
+    choice = [*map(repr, own), *(repr(word) for word in dict.fromkeys(known) if word not in keys)]
     raise ValueError(
         f"output must be one of {', '.join(choice)}; got {output!r}.{did_you_mean(output, words)}"
     )

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfcam.utils.digest import digest_file
 from tfcam.utils.extras import import_extra
+from tfcam.utils.paths import as_path
 from tfcam.utils.suggestions import did_you_mean
 
 
@@ -107,7 +108,7 @@ def read_saved_model(
     output: str | int | None = None,
 ) -> Sealed:
     """Read a SavedModel: see ``BlackBox.from_saved_model``."""
-    folder = Path(path)
+    folder = as_path(path)
     if not (folder / "saved_model.pb").is_file():
         raise FileNotFoundError(f"No folder of a SavedModel {str(path)!r}: it has saved_model.pb.")
     try:
@@ -162,9 +163,10 @@ def read_onnx(path: str | os.PathLike[str], output: str | int | None = None) -> 
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
-    if not Path(path).is_file():
+    file = as_path(path)
+    if not file.is_file():
         raise FileNotFoundError(f"No model file {str(path)!r}.")
-    return Path(path)
+    return file
 
 
 def _unread(path: str | os.PathLike[str], kind: str, error: Exception) -> ValueError:
@@ -175,7 +177,7 @@ def _unread(path: str | os.PathLike[str], kind: str, error: Exception) -> ValueE
 def _check_one(path: str | os.PathLike[str], names: Sequence[str], what: str) -> None:
     if len(names) != 1:
         raise ValueError(
-            "A BlackBox is of a model with one image in and one table of scores out; "
+            "A BlackBox needs a model with one input of images and one output of scores; "
             f"{str(path)!r} has {len(names)} {what}: {', '.join(names)}. Give a function of it."
         )
 

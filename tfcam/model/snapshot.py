@@ -79,7 +79,9 @@ class Snapshot:
         self._objects: list[tuple[weakref.ref[Any], _Objects]] = []
         self._kinds: list[_Kind] = []
         self._restless: set[Hashable] = set()
+        self._arrays: list[np.ndarray] = []
         self._note(unique)
+        self._arrays = [*chain.from_iterable(map(_arrays_given, unique.values()))]
         self._states = self._now()
         self._foreign = [*{_foreign_base(one.__class__): None for one in unique.values()}]
         self._calls = _calls(self._foreign)
@@ -120,6 +122,7 @@ class Snapshot:
                 if is_users(base):
                     members = reader.members(vars(base), names)
                     states |= {(-1 - place, depth, name): members[name] for name in members}
+        states |= {(-1, number): reader.state(one) for number, one in enumerate(self._arrays)}
         return {key: states[key] for key in states.keys() - self._restless}
 
     def holds(self) -> bool:
@@ -153,6 +156,13 @@ def _ids(objects: Iterable[Any]) -> tuple[int, ...]:
 
 def _variable_lists(operation: Any) -> list[list[Any]]:
     return [vars(operation)[name] for name in _VARIABLES if name in vars(operation)]
+
+
+def _arrays_given(operation: Any) -> list[np.ndarray]:
+    """The arrays that operations of a functional model are called with."""
+    nodes = [*chain.from_iterable(getattr(operation, "_nodes_by_depth", {}).values())]
+    given = keras.tree.flatten([(one.arguments.args, one.arguments.kwargs) for one in nodes])
+    return [one for one in given if isinstance(one, np.ndarray)]
 
 
 def _foreign_base(kind: type) -> Any:

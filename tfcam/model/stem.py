@@ -100,7 +100,8 @@ def run_stem(tree: ModelTree, structure: Any, which: int) -> Stem:
         kernel = not network and has_kernel(operation)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            reaching = next(filter(_varies, tf.nest.flatten((args, kwargs))), None)
+            values = [*map(_whole, tf.nest.flatten((args, kwargs)))]
+            reaching = next(filter(_varies, values), None)
             if reaching is not None and not network and not kernel:
                 passed.append(operation)
             elif reaching is not None and (network or not arrivals):
@@ -144,6 +145,14 @@ class _ReachedError(BaseException):
 def _zeros_of(network: Any, *inputs: Any) -> Any:
     specs = network.compute_output_spec(*inputs)
     return tf.nest.map_structure(lambda one: tf.zeros(one.shape, one.dtype), specs)
+
+
+def _whole(value: Any) -> Any:
+    """Parts of each picture that lie one after the other in the batch, as one picture again."""
+    if not isinstance(value, tf.Tensor) or value.shape.rank != 4:
+        return value
+    count = value.shape[0]
+    return value if not count or count % 6 else tf.reshape(value, (6, -1, *value.shape[2:]))
 
 
 def _varies(value: Any) -> bool:

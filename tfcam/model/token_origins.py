@@ -72,6 +72,8 @@ def _tokens_taken(operation: tf.Operation) -> list[tf.Tensor]:
     if operation.type not in _MOVING:
         return []
     taken = [tensor for tensor in operation.inputs if tensor.shape.rank == 3]
+    if any(tensor.shape[0] != 1 for tensor in taken):  # the first axis is another than the batch
+        return []
     along = operation.type != "ConcatV2" or tf.get_static_value(operation.inputs[-1]) in (1, -2)
     return taken if along and all(t.shape[1:].is_fully_defined() for t in taken) else []
 

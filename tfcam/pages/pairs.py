@@ -60,7 +60,7 @@ def plan(
         (10, 1)
     """
     if methods < 2:
-        raise ValueError(f"A blind comparison is of at least two methods; got {methods}.")
+        raise ValueError(f"A blind comparison needs at least two methods; got {methods}.")
     if not 0 <= repeats <= 1:
         raise ValueError(f"repeats must be in [0, 1]; got {repeats}.")
     draw = random.Random(seed_of(rater, seed))

@@ -93,7 +93,7 @@ def show_words(look: Look) -> str:
         f"{html.escape(finding.remedy)}</li>"
         for finding, names in _by_finding(cells).values()
     ]
-    found = f"<ul>{''.join(notes)}</ul>" if notes else "<p>The checks found nothing to mind.</p>"
+    found = f"<ul>{''.join(notes)}</ul>" if notes else "<p>The checks found no problem.</p>"
     return f"{said}<p>Preprocessing: {html.escape(cells[0].preprocessing)}.</p>{found}"
 
 

@@ -249,12 +249,26 @@ def are_probabilities(outputs: Outputs) -> tf.Tensor:
     return within & (tf.abs(tf.reduce_sum(values, axis=-1, keepdims=True) - 1) < 1e-3)
 
 
+# What hands on the same numbers, in another shape or order.
+_RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
+_SAME_NUMBERS = ("Identity", "Cast", "Transpose", *_RESHAPES)
+
+
 def logits(output: tf.Tensor) -> tf.Tensor | None:
     """Find what went into an output's softmax or sigmoid, by Keras's note or by the graph."""
     noted = getattr(output, "_keras_logits", None)
     if noted is not None or not tf.is_symbolic_tensor(output):
         return noted
-    operation = output.op
-    while operation.type in ("Identity", "Cast", "Reshape", "Squeeze"):
+    operation, moves = output.op, []
+    while operation.type in _SAME_NUMBERS:
+        moves.append(operation)
         operation = operation.inputs[0].op
-    return operation.inputs[0] if operation.type in ("Softmax", "Sigmoid") else None
+    if operation.type not in ("Softmax", "Sigmoid"):
+        return None
+    before = operation.inputs[0]
+    for move in reversed(moves):
+        if move.type == "Transpose":
+            before = tf.transpose(before, move.inputs[1])
+        elif move.type in _RESHAPES:
+            before = tf.reshape(before, tf.shape(move.outputs[0]))
+    return before

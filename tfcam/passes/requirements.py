@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -30,6 +31,27 @@ def check_map(tap: Tap, value: Any, least: int, rank: int | None) -> None:
         f"the input; {tap.path!r} gives "
         f"{type(value).__name__ if axes is None else tuple(value.shape)}. See tfcam.layers(model)."
     )
+
+
+def check_whole(layers: Sequence[str], maps: Sequence[tf.Tensor], count: int) -> None:
+    """Refuse a layer that has not one map for each image.
+
+    Args:
+        layers: Their paths.
+        maps: (B, h, w, K), what each gave.
+        count: Number of images.
+
+    Raises:
+        ValueError: If one has more maps or fewer, as where the model cuts pictures into parts.
+    """
+    for layer, one in zip(layers, maps, strict=True):
+        if one.shape[0] not in (None, count):
+            raise ValueError(
+                f"A layer to explain must give one map for each image; {layer!r} gives "
+                f"{one.shape[0]} for {count}, as where a model puts the parts of a picture one "
+                "after the other in the batch. Explain a layer before that, see "
+                "tfcam.layers(model), or the pixels, by method='saliency'."
+            )
 
 
 def check_reached(tap: Tap, calls: int, taken: bool) -> None:

@@ -63,8 +63,9 @@ def choose_preprocessing(
     hint = graph.similar_family
     raise ValueError(
         f"How {graph.name!r} wants its pictures can't be read from it: it is no keras.applications "
-        "network by name and has no Rescaling or Normalization. Pass preprocess='unit' (0..1), "
-        "'tf' (-1..1), 'torch', 'caffe', 'raw' (0..255), a callable, or None if already prepared."
+        "network by name, and no scaling was found in front of its first weights. Pass "
+        "preprocess='unit' (0..1), 'tf' (-1..1), 'torch', 'caffe', 'raw' (0..255), a callable, or "
+        "None if already prepared."
         + (f" Its layers are named as in {hint.name!r} ({MODES[hint.mode]})." if hint else "")
     )
 
@@ -86,7 +87,7 @@ def _mode(mode: str, reason: str) -> Preprocessing:
 def _told(graph: ModelGraph, which: int) -> Preprocessing | None:
     """The range that the model takes: what its first weights or its networks are to be given."""
     if "int" in graph.inputs[which].dtype:
-        return _mode("raw", "its input is of whole numbers")
+        return _mode("raw", "it takes whole numbers")
     converter = image_converter(graph.model)
     if converter is not None:
         return Preprocessing(converter, f"{converter.name}, as its own preprocessor has it")

@@ -19,7 +19,7 @@ class Diagnosis:
     Attributes:
         model: The model's name.
         facts: What was found out, by name: the layer, what applies, the preprocessing, the output.
-        findings: What to mind; empty where all is well.
+        findings: What the checks found; empty where all is well.
     """
 
     model: str
@@ -46,7 +46,7 @@ class Diagnosis:
         lines = [f"Diagnosis of {self.model!r}"]
         lines += [f"  {name:{wide}}  {fact}" for name, fact in self.facts.items()]
         if not self.findings:
-            return printable_lines([*lines, "Nothing to mind."])
+            return printable_lines([*lines, "No findings."])
         for row in self.rows():
             cells = [textwrap.wrap(cell, wide) for cell, wide in zip(row, _WIDTHS, strict=True)]
             for number in range(max(map(len, cells))):

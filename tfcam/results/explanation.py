@@ -56,7 +56,7 @@ class Explanation(Archived):
         method: The method's name.
         options: What else was chosen.
         preprocessing: What was done to the picture before the model saw it.
-        findings: What to mind about this map.
+        findings: What the checks found about this map: warnings, each with a remedy.
         versions: The versions of what made it.
         measured: What the method measured of itself, such as its completeness error.
         parts: Of several layers, the raw map of each by its path.

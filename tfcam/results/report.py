@@ -67,7 +67,7 @@ class Report:
 
     def __repr__(self) -> str:
         count = sum(map(len, self.comparisons.values()))
-        head = f"Report on {self.model}, with {count} further maps; save('report.html') it."
+        head = f"Report on {self.model}, with {count} further maps; save('report.html') writes it."
         return printable_lines([head, *repr(self.explanation).split("\n")])
 
     def _repr_html_(self) -> str:
@@ -106,7 +106,7 @@ class Report:
         parts = {
             "What the model answers": self._answers(),
             f"{where} {explanation.name}": f'<div class="wide">{alone}</div>',
-            "What to mind": self._findings(),
+            "Findings": self._findings(),
             "How far this map can be trusted": self._verified(),
             **{title: _maps(comparison) for title, comparison in self.comparisons.items()},
             "What this page does not say": _listed(
@@ -142,7 +142,7 @@ class Report:
     def _findings(self) -> str:
         findings = self.explanation.findings
         if not findings:
-            return "<p>The checks found nothing to mind in this map.</p>"
+            return "<p>The checks found no problem with this map.</p>"
         texts = [
             f"<b>{html.escape(one.code)}</b>: {html.escape(one.message)}<br>"
             f"{html.escape(one.cause)} {html.escape(one.remedy)}"

@@ -153,8 +153,10 @@ class Verification(Archived):
         others = "the words in other orders" if self._of_words else "the same map at other places"
         ax.hist(self.falls[1:], bins=20, color="0.7", label=others)
         ax.axvline(float(self.falls[0]), color="black", label="this map")
-        write_plainly(ax.set_xlabel(f"fall of {self.name} where what is marked is hidden"))
-        ax.set_ylabel("maps")
+        write_plainly(
+            ax.set_xlabel(f"fall of the number for {self.name} when the marked part is hidden")
+        )
+        ax.set_ylabel("number of maps")
         ax.set_title(f"p = {self.p_value:.2g}, {self.verdict}", fontsize="medium")
         ax.legend(fontsize="small")
         return ax

@@ -26,6 +26,7 @@ from tfcam.streaming.texts import open_source
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
 from tfcam.utils.extras import import_extra
+from tfcam.utils.paths import as_path
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.validation import check_count
 
@@ -117,9 +118,10 @@ def stream_on_ray(
             fewer are better where a method takes long.
         freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
             several replicas share a batch.
-        key: A name for the functions and objects of your own that make the maps. A run goes on
-            where it was only with the same ones, told by their code, constants and what they refer
-            to; where that can't be read, or changes while they run, this name tells them instead.
+        key: A name for your own functions and objects that make the maps, by which a stopped run
+            recognises them where their code can't be read. A run goes on only with the same ones.
+            They are compared by their code, constants and what they refer to, and by this name
+            instead where these can't be read, or change while they run.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
@@ -154,7 +156,7 @@ def stream_on_ray(
         model=_packed(model),
         data=data,
         data_options={"split": split, "data_dir": data_dir, "annotations": annotations},
-        folder=Path(to).absolute(),
+        folder=as_path(to, "to").absolute(),
         target=target,
         options=options_of_explainer,
         shard_size=SHARD_SIZE.check(shard_size),

@@ -223,7 +223,7 @@ class Shards:
         wanted = SKIPPED if kind == "skipped" else pa.schema(PLAIN.items())
         told = schema.metadata or {}
         if told.get(_MARK) != self._mark(_number(file)):
-            raise ShardError(file, "is of another run", foreign=True)
+            raise ShardError(file, "belongs to another run", foreign=True)
         types = dict(zip(schema.names, schema.types, strict=True))
         fits = all(types.get(name) == wanted.field(name).type for name in wanted.names)
         fits &= all(types.get(name, kind) == kind for name, kind in TESTED.items())

@@ -36,6 +36,7 @@ from tfcam.streaming.store_data import StoreData
 from tfcam.streaming.store_settings import check_settings
 from tfcam.streaming.text_rows import padded, text_values
 from tfcam.streaming.volume_rows import padded_volumes, shown_volume
+from tfcam.utils.paths import as_path
 from tfcam.utils.run_folder import SETTINGS, read_facts
 from tfcam.utils.terminal_text import printable_lines
 
@@ -77,7 +78,7 @@ def open_store(path: str | os.PathLike[str], *, data: Any = None, follow: bool =
         ...     len(store), store[2].heatmap.shape, list(store.table["layer"].unique())
         (3, (128, 128), ['features'])
     """
-    store = MapStore(Path(path), data, follow)
+    store = MapStore(as_path(path), data, follow)
     if data is not None and len(store):
         store[0]  # so that other pictures are told at once
     return store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,6 +21,7 @@ from tfcam.streaming.store import MapStore
 from tfcam.streaming.texts import open_source
 from tfcam.streaming.work import explain_shards, left, prepare_work, take_up
 from tfcam.targets.classes import Target
+from tfcam.utils.paths import as_path
 from tfcam.utils.progress import progress_bar
 from tfcam.utils.run_folder import noting
 from tfcam.utils.validation import check_count
@@ -118,9 +118,10 @@ def stream(
             fewer are better where a method takes long.
         freeze: Build the weights into what is compiled, which is faster on a CPU; not done where
             several replicas share a batch.
-        key: A name for the functions and objects of your own that make the maps. A run goes on
-            where it was only with the same ones, told by their code, constants and what they refer
-            to; where that can't be read, or changes while they run, this name tells them instead.
+        key: A name for your own functions and objects that make the maps, by which a stopped run
+            recognises them where their code can't be read. A run goes on only with the same ones.
+            They are compared by their code, constants and what they refer to, and by this name
+            instead where these can't be read, or change while they run.
         progress: Show a progress bar on the error stream; by default in a terminal or a notebook,
             where it takes more than a second.
         options: The method's own options, such as ``normalize_alpha=True`` of "grad_cam_pp".
@@ -157,13 +158,14 @@ def stream(
         "batch_size": check_count("batch_size", batch_size),
         **options,
     }
+    folder = as_path(to, "to")
     where = {"split": split, "data_dir": data_dir, "annotations": annotations}
     source = open_source(model, data, preprocess, where)
     kind = source.kind
     size, verify = check_count("shard_size", shard_size), VERIFY_ROWS.check(verify)
     work = prepare_work(model, source, target, options_of_explainer, size, key, verify)
-    store = Shards(Path(to), shard_size)
-    with store.alone(work.settings), noting(Path(to), work.digest):
+    store = Shards(folder, shard_size)
+    with store.alone(work.settings), noting(folder, work.digest):
         take_up(store, source, progress)
         if not store.finished:
             done = shard_size * len(store.done())
@@ -172,7 +174,7 @@ def stream(
             if not store.done():
                 raise ValueError(f"data must hold at least one {kind}; {source.name} holds none.")
             store.finish()
-    result = MapStore(Path(to), data)
+    result = MapStore(folder, data)
     if not len(result):
         first = result.skipped.iloc[0]
         raise ValueError(f"No {kind} could be explained. The first, {first.key}: {first.reason}")

@@ -21,6 +21,7 @@ from tfcam.preprocessing.names import split_window
 from tfcam.preprocessing.text_readers import Text, split_label, strings_in
 from tfcam.utils.digest import digest_names
 from tfcam.utils.files import read_lines, storable
+from tfcam.utils.paths import as_path
 from tfcam.utils.validation import shown
 
 # The setting "unit" of a store of texts; of the second a tuple of strings is one text.
@@ -52,7 +53,7 @@ def open_texts(data: Any, pairs: bool) -> Source:
         name = "a tf.data.Dataset of texts"
         return _in_order(name, lambda start: data.skip(start).as_numpy_iterator(), count, pairs)
     if isinstance(data, str | os.PathLike):
-        return _of_list(_lines(Path(data)), pairs)
+        return _of_list(_lines(as_path(data, "data")), pairs)
     if callable(data):
         name = f"the texts of {getattr(data, '__name__', 'a function')}"
         return _in_order(name, lambda start: itertools.islice(data(), start, None), -1, pairs)

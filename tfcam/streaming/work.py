@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -125,7 +126,7 @@ def prepare_work(
     digest = partial(
         digest_parts,
         key,
-        method=(request.method.function, dict(request.options)),
+        method=(request.method.function, MappingProxyType(request.options)),
         preprocess=given,
         target=target,
     )

@@ -1,4 +1,4 @@
-"""What is explained: which number of a model's outputs a map is the map of.
+"""What is explained: the number, computed from a model's outputs, that a map explains.
 
 A target is called with the outputs of a batch and gives one number for each example.
 One comes here to add a task.

@@ -89,7 +89,9 @@ class OfClass(ByValue):
         return replace(self, target=index, label=labels[index])
 
 
-def single_tensor(outputs: Any, name: str, form: str, ranks: tuple[int, ...]) -> tf.Tensor:
+def single_tensor(
+    outputs: Any, name: str, form: str, ranks: tuple[int, ...], hint: str = ""
+) -> tf.Tensor:
     outputs = only_tensor(outputs)
     if not isinstance(outputs, tf.Tensor):
         raise ValueError(
@@ -98,7 +100,7 @@ def single_tensor(outputs: Any, name: str, form: str, ranks: tuple[int, ...]) ->
         )
     if outputs.shape.rank not in ranks:
         raise ValueError(
-            f"{name} needs outputs {form}; the model returns {tuple(outputs.shape)}. "
+            f"{name} needs outputs {form}; the model returns {tuple(outputs.shape)}. {hint}"
             "Pass a callable outputs -> (B,), which returns one number for each image."
         )
     return outputs

@@ -1,4 +1,4 @@
-"""What is explained: which number of the model's outputs a map is the map of."""
+"""What is explained: the number, computed from the model's outputs, that a map explains."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ class Top:
         if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
             raise ValueError(f"k of Top must be a whole number of at least 1; got {self.k!r}.")
 
+    def check_count(self, count: int) -> None:
+        """Refuse more classes than there are.
+
+        Raises:
+            ValueError: If there are fewer than k.
+        """
+        if self.k > count:
+            raise ValueError(
+                f"k of Top must be at most the number of classes, {count}; got {self.k}."
+            )
+
     def pairs(self, scores: tf.Tensor) -> tf.Tensor:
         """The pairs of these classes, the highest first; of equal ones the lower index first.
 
@@ -81,10 +92,7 @@ class Top:
                 f"Top takes the scores of one image, (1, classes); got {tuple(scores.shape)}. "
                 "Explain the images one by one."
             )
-        if self.k > scores.shape[1]:
-            raise ValueError(
-                f"k of Top must be at most the number of classes, {scores.shape[1]}; got {self.k}."
-            )
+        self.check_count(scores.shape[1])
         best = tf.math.top_k(tf.cast(scores[0], tf.float32), self.k).indices
         return tf.stack([best, tf.fill([self.k], NOTHING)], axis=1)
 
@@ -229,17 +237,20 @@ def class_outputs(outputs: Any) -> tf.Tensor:
     if not isinstance(outputs, tf.Tensor):
         kind, count = type(outputs).__name__, len(tf.nest.flatten(outputs))
         keys = list(outputs) if isinstance(outputs, Mapping) else range(count)
+        names = " or ".join(map(repr, getattr(outputs, "_fields", keys)))
+        choose = f"Choose one with output={names}, or pass" if len(keys) == count else "Pass"
         raise ValueError(
             f"To explain a class the model must return one tensor (B, classes); it returns a "
-            f"{kind} of {count}. Choose one with output={' or '.join(map(repr, keys))}, or pass a "
-            "callable outputs -> (B,)."
+            f"{kind} of {count}. {choose} a callable outputs -> (B,)."
         )
     shape = outputs.shape
     if shape.rank == 1:
         return outputs[:, tf.newaxis]
     if not shape.rank or any(side != 1 for side in shape[1:-1]):
         of_places = "; of a network that classifies each pixel or voxel tfcam.Segmentation(class)"
-        made_for = {3: "; of a network that tags words tfcam.Tag(word)", 4: of_places, 5: of_places}
+        of_words = "; of a network that tags words tfcam.Tag(word)"
+        of_one = ", of one that gives a mask without an axis of classes tfcam.Segmentation(1)"
+        made_for = {3: of_words + of_one, 4: of_places, 5: of_places}
         raise ValueError(
             f"To explain a class the model must return (B, classes); it returns {tuple(shape)}. "
             "Pass target=lambda outputs: ..., which returns one number for each image, (B,)"

@@ -93,9 +93,11 @@ def _names_class(target: Any) -> bool:
 def _checked_top(top: Top, known: Classes) -> Top:
     if known.count == 1:
         raise ValueError(
-            "Top is of classes, and the model has one number, which tells none apart; got "
+            "Top needs classes to choose from, but the model gives a single number; got "
             f"{top}. Leave the target out, or pass tfcam.Regression(sign)."
         )
+    if known.count is not None:
+        top.check_count(known.count)  # before as many places are made
     return top
 
 

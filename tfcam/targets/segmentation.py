@@ -13,6 +13,11 @@ from tfcam.targets.by_value import OfClass, single_tensor
 from tfcam.targets.classes import class_index
 from tfcam.targets.two_classes import names_of_two, two_sides
 
+_ONE_CLASS = (
+    "Where the axis of classes is left out, as there is one, explain "
+    "keras.Model(model.inputs, keras.ops.expand_dims(model.output, -1)). "
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation(OfClass):
@@ -102,7 +107,7 @@ class Segmentation(OfClass):
     def __call__(self, outputs: Any) -> tf.Tensor:
         """The scores (B,) float32."""
         form = "(B, H, W, classes) or (B, D, H, W, classes)"
-        outputs = single_tensor(outputs, "Segmentation", form, (4, 5))
+        outputs = single_tensor(outputs, "Segmentation", form, (4, 5), _ONE_CLASS)
         inner = list(range(1, outputs.shape.rank - 1))
         if self.channels_first:
             outputs = tf.transpose(outputs, [0, *(axis + 1 for axis in inner), 1])

@@ -40,7 +40,7 @@ class Similarity(ByValue):
         if self.is_text:
             return
         array = np.asarray(self.reference)
-        if array.ndim == 0 or any(side != 1 for side in array.shape[1:-1]):
+        if array.size == 0 or array.ndim == 0 or any(side != 1 for side in array.shape[1:-1]):
             raise ValueError(f"A reference must be (D,) or (B, D); got shape {array.shape}.")
         reference = array.astype(np.float64).reshape(-1, array.shape[-1])
         if not (np.isfinite(reference).all() and reference.any(axis=-1).all() and len(reference)):

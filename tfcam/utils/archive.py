@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from tfcam.utils.files import check_is_file, open_whole, write_whole
+from tfcam.utils.paths import as_path
 
 T = TypeVar("T")
 
@@ -125,11 +126,12 @@ def load_archive(path: str | os.PathLike[str], kind: type[T], max_bytes: int = 2
         FileNotFoundError: If there is no such file.
         ValueError: If it holds no such thing, or more than ``max_bytes``.
     """
-    if not Path(path).exists():
+    path = as_path(path)
+    if not path.exists():
         raise FileNotFoundError(f"No file {str(path)!r}.")
     try:
-        check_is_file(Path(path))
-        with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+        check_is_file(path)
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             size = sum(info.file_size for info in archive.infolist())
             if size <= max_bytes:
                 return _read(archive, kind)

@@ -15,12 +15,20 @@ from typing import Any, NamedTuple
 import keras
 
 _NOTHING = object()
-_WRITTEN_IN_PYTHON = 1 << 9  # CPython's flag of such classes
+# CPython's flags of classes: made while a program runs, as all of Python code; unchangeable.
+_MADE_WHILE_RUNNING, _OF_C = 1 << 9, 1 << 8
 # Methods that change a list, dict, set, deque or array in place.
 _CHANGING = (
     *("add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "fill", "insert"),
     *("pop", "popitem", "popleft", "remove", "resize", "reverse", "setdefault", "sort", "update"),
 )
+_OPERATIONS = (
+    "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift eq ne lt le gt ge neg "
+    "pos abs invert call getattr getattribute getitem missing get len iter contains float int bool "
+    "index array"
+)
+# Methods that code calls without naming them, as by ``a * b``; those that set something are none.
+IMPLICIT = frozenset(f"__{side}{name}__" for name in _OPERATIONS.split() for side in ("", "r"))
 _LOADS = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST")
 
 
@@ -183,14 +191,28 @@ def _slots(kind: type) -> list[str]:
     ]
 
 
+@functools.cache
 def is_plain_python(kind: type) -> bool:
-    """Whether the attributes of an object are all its state."""
-    written = all(base.__flags__ & _WRITTEN_IN_PYTHON for base in kind.__mro__[:-1])
+    """Whether the attributes of an object are all its state.
+
+    Example:
+        >>> import re
+        >>> is_plain_python(types.SimpleNamespace), is_plain_python(re.Pattern)
+        (False, False)
+    """
     return (
-        written
-        and kind.__reduce__ is object.__reduce__
+        all(map(_is_written_in_python, kind.__mro__[:-1]))
+        and kind.__reduce__ in (object.__reduce__, keras.Loss.__reduce__)
         and kind.__reduce_ex__ is object.__reduce_ex__
     )
+
+
+def _is_written_in_python(base: type) -> bool:
+    """Whether a class is of Python code: those of C may be made while a program runs, too."""
+    if not base.__flags__ & _MADE_WHILE_RUNNING or base.__flags__ & _OF_C:
+        return False
+    first = base.__base__ is object and base.__module__ != "typing"
+    return not first or not {"__dict__", "__slots__"}.isdisjoint(vars(base))
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import enum
 import functools
 import hashlib
@@ -23,35 +24,23 @@ from tfcam.utils.code_reading import (
     is_plain_python,
     is_users_module,
     names_in,
-    names_set_by_keras,
     read_code,
     state_of,
 )
 from tfcam.utils.digest import digest_arrays, digest_file
+from tfcam.utils.layer_settings import BUILTIN, PLAIN, layer_settings
 from tfcam.utils.module_members import ModuleMembers
 from tfcam.utils.tokenizers import is_tokenizer, tokenizer_content
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, np.dtype, tf.DType)
-_BUILTIN: tuple[type, ...] = (
-    types.BuiltinFunctionType,
-    types.WrapperDescriptorType,
-    types.MethodDescriptorType,
-    types.GetSetDescriptorType,
-    types.MemberDescriptorType,
-    np.ufunc,
-)
 _TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
+_CACHED = type(functools.cache(abs))
+_CONTAINERS = (dict, list, tuple, set, frozenset, np.ndarray)
 # What of a class is not what it does.
 _OF_CLASSES = (
     "dict weakref doc module qualname annotations dataclass_fields abstractmethods firstlineno "
     "static_attributes parameters orig_bases"
 )
 _LEFT_OUT = {*(f"__{name}__" for name in _OF_CLASSES.split()), "_abc_impl"}
-
-
-# What is another in each process, or says nothing of what a layer does: KerasHub lists layers by
-# their places in memory.
-_OF_THE_PROCESS = ("call", "history", "_functional_layer_ids")
 
 
 class UntoldError(ValueError):
@@ -101,7 +90,7 @@ class _Digester:
         self._hashed.update(f"{words!r}".encode("utf-8", "surrogatepass"))
 
     def _add(self, value: Any) -> None:
-        if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
+        if isinstance(value, PLAIN) and not (isinstance(value, enum.Enum) or _is_of_users(value)):
             self._say(type(value).__name__, value)
         elif isinstance(value, types.ModuleType):
             self._add_module(value)
@@ -110,6 +99,9 @@ class _Digester:
         else:
             self._numbers[id(value)] = len(self._numbers)
             self._alive.append(value)  # else another object could come to have its id
+            if isinstance(value, (*PLAIN, *_CONTAINERS)) and _is_of_users(value):
+                # What its class does, and what it holds beside.
+                self._add_all("of", type(value), types.MappingProxyType(state_of(value)))
             self._add_object(value)
 
     def _add_all(self, kind: str, *values: Any) -> None:
@@ -125,27 +117,28 @@ class _Digester:
             self._add(values[key])
 
     def _add_object(self, value: Any) -> None:
-        if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
-            self._say("array", digest_arrays(value))
-        elif isinstance(value, np.ndarray):
-            self._add_all("array", value.shape, *value.ravel().tolist())
+        if isinstance(value, np.ndarray | np.generic):
+            self._add_array(np.asanyarray(value))
         elif isinstance(value, _TENSORS):
-            self._say("tensor", digest_arrays(_content(value)))
+            self._add_array(_content(value))
         elif isinstance(value, enum.Enum):
             self._add_all("member", type(value), value.name)
         elif isinstance(value, type):
             self._add_class(value)
         elif isinstance(value, types.FunctionType):
             self._add_function(value)
+        elif isinstance(value, _CACHED):
+            self._add_all("cached", value.__wrapped__)
         elif isinstance(value, types.CodeType):
             self._add_code(value)
         elif isinstance(value, types.MethodType):
             self._add_all("method", value.__func__, value.__self__)
-        elif isinstance(value, _BUILTIN):
+        elif isinstance(value, BUILTIN):
             self._say("builtin", getattr(value, "__qualname__", repr(value)))
             self._add(getattr(value, "__self__", None))
         elif isinstance(value, functools.partial):
-            self._add_all("partial", value.func, value.args, value.keywords)
+            named = types.MappingProxyType(value.keywords)
+            self._add_all("partial", value.func, value.args, named)
         elif isinstance(value, staticmethod | classmethod):
             self._add_all("function", value.__func__)
         elif isinstance(value, property):
@@ -155,8 +148,10 @@ class _Digester:
         elif isinstance(value, keras.Operation):
             with self._modules.naming(names_in(type(value))):
                 self._add_operation(value)
-        elif isinstance(value, dict | types.MappingProxyType):
-            self._add_unordered("dict", value)
+        elif isinstance(value, types.MappingProxyType):  # attributes, or arguments by name
+            self._add_unordered("names", value)
+        elif isinstance(value, dict):
+            self._add_all("dict", getattr(value, "default_factory", None), *value, *value.values())
         elif isinstance(value, set | frozenset):
             self._add_unordered("set", dict.fromkeys(value))
         elif isinstance(value, list | tuple):
@@ -185,7 +180,7 @@ class _Digester:
             return
         own = {name: part for name, part in vars(function).items() if name != "__wrapped__"}
         code = read_code(function.__code__)
-        self._add_all("function", function.__code__, *state, own)
+        self._add_all("function", function.__code__, *state, types.MappingProxyType(own))
         for name in sorted(code.globals & function.__globals__.keys()):
             self._add_all("global", name, function.__globals__[name])
         self._add_all("imported", *imported_modules(function))
@@ -203,7 +198,7 @@ class _Digester:
             self._say(kind.__module__)
             return
         own = {name: part for name, part in vars(kind).items() if name not in _LEFT_OUT}
-        self._add_all("of", own, *kind.__bases__)
+        self._add_all("of", types.MappingProxyType(own), type(kind), *kind.__bases__)
 
     def _add_module(self, module: types.ModuleType) -> None:
         file = getattr(module, "__file__", None)
@@ -219,17 +214,28 @@ class _Digester:
 
     # --- objects ----------------------------------------------------------------------------
 
+    def _add_array(self, array: np.ndarray) -> None:
+        if array.dtype.hasobject:
+            self._add_all("array", array.shape, *array.ravel().tolist())
+        else:
+            self._say("array", digest_arrays(np.ma.getdata(array)))
+        if isinstance(array, np.ma.MaskedArray):
+            self._add_array(np.ma.getmaskarray(array))
+
     def _add_instance(self, value: Any) -> None:
-        kind = type(value)
+        kind: type = type(value)
         if kind.__module__ == "_thread":  # locks
             self._say(kind.__name__)
         elif hasattr(kind, "identity") and kind.__module__.startswith("tfcam."):
             self._add_all("identity", kind, value.identity)
         elif is_plain_python(kind):
-            self._add_all("object", kind, state_of(value))
+            self._add_all("object", kind, types.MappingProxyType(state_of(value)))
+        elif kind is np.ufunc and getattr(np, value.__name__, None) is not value:
+            raise UntoldError(f"it holds {_said(value)}")  # it may be of any function
         else:
             try:
-                reduced = value.__reduce_ex__(4)
+                known = copyreg.dispatch_table.get(kind)  # as pickle, such as of patterns
+                reduced = value.__reduce_ex__(4) if known is None else known(value)
             except Exception:  # each kind of what can't be read has its own
                 raise UntoldError(f"it holds {_said(value)}") from None
             if isinstance(reduced, str):
@@ -244,22 +250,8 @@ class _Digester:
         if is_tokenizer(operation):
             self._add_all("tokenizer", kind, *tokenizer_content(operation))
             return
-        keras_names, own = names_set_by_keras(kind), vars(operation)
-        mine = {
-            name: part
-            for name, part in own.items()
-            if name not in (*keras_names, *_OF_THE_PROCESS) and not name.startswith("_self_")
-        }
-        theirs = {
-            name: part
-            for name, part in own.items()
-            if name in keras_names and name not in ("name", "trainable", "built")
-            # Some note there what they were made with, such as the axes of an attention.
-            if name[0] != "_" or type(part) in (int, float, tuple)
-            # Compiling a model changes nothing of what it gives.
-            if _is_readable(part) and not isinstance(operation, keras.Model)
-        }
-        self._add_all("layer", kind, own.get("call"), theirs)
+        theirs, mine = layer_settings(operation)
+        self._add_all("layer", kind, vars(operation).get("call"), types.MappingProxyType(theirs))
         self._say(getattr(operation, "compute_dtype", None))
         nodes = getattr(operation, "_nodes_by_depth", None)
         if nodes is not None:
@@ -297,15 +289,9 @@ def _content(tensor: Any) -> np.ndarray:
         raise UntoldError(f"it holds {_said(tensor)}") from None
 
 
+def _is_of_users(value: Any) -> bool:
+    return not is_installed(None, type(value).__module__)
+
+
 def _said(value: Any) -> str:
     return f"an object of {type(value).__module__}.{type(value).__qualname__}"
-
-
-def _is_readable(value: Any) -> bool:
-    """Whether what Keras sets on a layer is a setting: its other objects may hold anything."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_readable, value))
-    if isinstance(value, dict):
-        return all(map(_is_readable, value.values()))
-    readable = (*_PLAIN, np.ndarray, np.generic, tf.Tensor, type)
-    return isinstance(value, (*readable, types.FunctionType, types.MethodType, *_BUILTIN))

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tfcam.utils.paths import as_path
+
 # What an operating system says of a disk that is full.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -67,8 +69,12 @@ def read_lines(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no UTF-8 text.
+        ValueError: If it is no UTF-8 text, or no file but a folder, a pipe or a device.
     """
+    try:
+        check_is_file(path)
+    except OSError as error:
+        raise ValueError(f"Texts are read from a file; {str(path)!r}: {error}.") from None
     try:
         content = path.read_text("utf-8-sig")  # a mark at its beginning is of no text
     except UnicodeDecodeError as error:
@@ -106,7 +112,7 @@ def check_target(path: str | os.PathLike[str], what: str, endings: Sequence[str]
         Traceback (most recent call last):
         ValueError: A map is saved as .png or .npz; got 'map.gif'.
     """
-    path, (*others, last) = Path(path), endings
+    path, (*others, last) = as_path(path), endings
     if path.suffix not in endings:
         known = f"{', '.join(others)} or {last}" if others else last
         raise ValueError(f"{what} is saved as {known}; got {str(path)!r}.")

@@ -26,6 +26,10 @@ _FILES = {
     ),
     (".pb",): "Give the folder that holds it.",
 }
+_CALLABLE = (
+    "What gives scores of a batch of arrays can be explained by these alone: "
+    "tfcam.BlackBox(function, shape), with method='occlusion' or 'rise'."
+)
 _READERS = {".tflite": "from_tflite", ".lite": "from_tflite", ".onnx": "from_onnx"}
 _WEIGHTS = (
     "These are weights alone: build the model as it was trained, then model.load_weights({path!r})."
@@ -73,7 +77,7 @@ def hint_for(model: Any) -> str:
                 return words
     if isinstance(model, type):
         return "Give the model itself, not its class."
-    return ""
+    return _CALLABLE if callable(model) or hasattr(model, "predict_proba") else ""
 
 
 def _of_path(path: str | bytes) -> str:
@@ -83,7 +87,11 @@ def _of_path(path: str | bytes) -> str:
     if path.endswith(".weights.h5"):
         return _WEIGHTS.format(path=path)
     folder = Path(path)
-    if folder.is_dir() and (folder / "saved_model.pb").is_file():
+    try:
+        is_saved_model = folder.is_dir() and (folder / "saved_model.pb").is_file()
+    except OSError:  # the name of nothing: too long
+        is_saved_model = False
+    if is_saved_model:
         return _FOLDER.format(path=path)
     for endings, words in _FILES.items():
         if path.lower().endswith(endings):

@@ -10,6 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from tfcam.utils.files import check_is_file
 from tfcam.utils.validation import check_labels, shown
 
 
@@ -36,10 +37,13 @@ def listed_names(labels: Any) -> list[str] | None:
 def _read_file(path: Path) -> Any:
     """The lines of a text, or what is in a JSON file."""
     try:
+        check_is_file(path)
         text = path.read_text(encoding="utf-8-sig")
         return json.loads(text) if path.suffix.lower() == ".json" else _lines(text)
     except (OSError, ValueError, RecursionError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text, or no JSON"
+        why = getattr(error, "strerror", None) or (
+            error if isinstance(error, OSError) else "it is no UTF-8 text, or no JSON"
+        )
         raise ValueError(
             "labels must be a list of texts, a dict of names and indices, 'imagenet', or a file, "
             f"JSON or a label on each line; {shown(str(path))}: {why}."

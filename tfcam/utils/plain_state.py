@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import collections
+import contextvars
 import functools
 import types
 import weakref
@@ -13,6 +15,7 @@ import keras
 import numpy as np
 
 from tfcam.utils.code_reading import (
+    IMPLICIT,
     Code,
     content_of,
     imported_modules,
@@ -33,6 +36,12 @@ _LIBRARIES = ("builtins", "keras", "numpy", "tensorflow")
 _SMALL, _LARGEST = 4096, 2**21
 # So many objects are gone through.
 _MOST = 2000
+_CONTAINERS = (*_PLAIN[:-1], list, tuple, dict, set, frozenset, collections.deque, np.ndarray)
+# What Keras keeps settings in that a layer of a user's may read or call.
+_OF_KERAS = (
+    *(keras.Loss, keras.Initializer, keras.Regularizer, keras.constraints.Constraint),
+    keras.optimizers.schedules.LearningRateSchedule,
+)
 _WRAPPERS = (staticmethod, classmethod, functools.cached_property, property)
 
 
@@ -116,6 +125,8 @@ class StateReader:
         if len(self._read) > _MOST:
             return _same(value)
         self._read[id(value)] = value
+        if isinstance(value, _CONTAINERS) and is_users(kind):
+            return self._state_of_object(value, kind), self._instance(value, kind)
         return self._state_of_object(value, kind)
 
     def states(self, values: Iterable[Any]) -> tuple[Hashable, ...]:
@@ -130,11 +141,14 @@ class StateReader:
         if isinstance(value, set | frozenset):
             return frozenset(self.states(value))
         if isinstance(value, Mapping):
-            return (*self.states(value.keys()), *self.states(value.values()))
+            made = getattr(value, "default_factory", None)
+            return (*self.states(value.keys()), *self.states(value.values()), self.state(made))
         if isinstance(value, np.ndarray | np.generic):
-            return self._array(np.asarray(value))
-        if isinstance(value, bytearray | memoryview):
+            return self._array(np.asanyarray(value))
+        if isinstance(value, bytearray | memoryview | array.array):
             return bytes(value)
+        if isinstance(value, contextvars.ContextVar):
+            return self.state(value.get(None))
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, types.MethodType):
@@ -163,15 +177,17 @@ class StateReader:
             return tuple(value)  # such as a vocabulary
         return self.states(value)
 
-    def _array(self, array: np.ndarray) -> Hashable:
-        if array.dtype.hasobject:
-            return array.shape, self.state(array.ravel().tolist())
-        about = array.dtype.str, array.shape
-        if array.size > _LARGEST:
-            step = array.size // _SMALL
-            some = array.reshape(-1)[::step] if array.flags.c_contiguous else array[:1]
-            return *about, _same(array), some.tobytes()
-        return *about, digest_arrays(array) if array.size > _SMALL else array.tobytes()
+    def _array(self, values: np.ndarray) -> Hashable:
+        if isinstance(values, np.ma.MaskedArray):
+            return self._array(np.ma.getdata(values)), self._array(np.ma.getmaskarray(values))
+        if values.dtype.hasobject:
+            return values.shape, self.state(values.ravel().tolist())
+        about = values.dtype.str, values.shape
+        if values.size > _LARGEST:
+            step = values.size // _SMALL
+            some = values.reshape(-1)[::step] if values.flags.c_contiguous else values[:1]
+            return *about, _same(values), some.tobytes()
+        return *about, digest_arrays(values) if values.size > _SMALL else values.tobytes()
 
     def _function(self, function: types.FunctionType) -> Hashable:
         code = read_code(function.__code__)
@@ -231,13 +247,13 @@ class StateReader:
             names: The names of what is read; by default all that is no matter of Python's.
         """
         if names is None:
-            names = [name for name in own if name == "__call__" or not name.startswith("__")]
+            names = [name for name in own if name in IMPLICIT or not name.startswith("__")]
         chosen = [n for n in own if n in names and (n not in self.but or _is_module(own[n]))]
         return {name: self.state(own[name]) for name in chosen}
 
     def _instance(self, value: Any, kind: type) -> Hashable:
         namespace = kind is types.SimpleNamespace
-        if _root(kind) in _LIBRARIES and not namespace:
+        if _root(kind) in _LIBRARIES and not (namespace or _is_open(value, kind)):
             return _same(value)
         own = state_of(value)
         with self.modules.naming(names_in(kind)):
@@ -247,6 +263,11 @@ class StateReader:
 
 def _is_module(value: Any) -> bool:
     return isinstance(value, types.ModuleType)
+
+
+def _is_open(value: Any, kind: type) -> bool:
+    """Whether an object of a library holds all that it does as attributes."""
+    return isinstance(value, _OF_KERAS) or (_root(kind) == "numpy" and is_plain_python(kind))
 
 
 def is_users(kind: type) -> bool:

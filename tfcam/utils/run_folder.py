@@ -26,7 +26,15 @@ def make_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"to must be a folder; {str(folder)!r} is a file.")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_symlink() and not folder.exists():
+        raise ValueError(f"to must be a folder; {str(folder)!r} is a link to what is not there.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f"to must be a folder; {str(folder)!r} can't be made, as {error.filename!r} is, or is "
+            "in, a file."
+        ) from None
 
 
 @contextlib.contextmanager

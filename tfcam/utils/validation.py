@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -123,8 +124,8 @@ def check_labels(labels: Any) -> list[str] | None:
     if labels is None:
         return None
     unordered = (str, bytes, Mapping, set, frozenset)
-    if isinstance(labels, Iterable) and not isinstance(labels, unordered):
-        listed = list(labels)
+    listed = None if isinstance(labels, unordered) else _listed(labels)
+    if listed is not None:
         if all(isinstance(each, str) for each in listed):
             return listed
         wrong = next(each for each in listed if not isinstance(each, str))
@@ -132,6 +133,16 @@ def check_labels(labels: Any) -> list[str] | None:
     raise TypeError(
         f"labels must be a list of texts, one for each class in order; got {kind_of(labels)}."
     )
+
+
+def kept_labels(labels: Any) -> Any:
+    """Labels as they are now, whatever becomes of what holds them."""
+    if isinstance(labels, Iterator):  # it gives them once
+        return list(labels)
+    try:
+        return copy.copy(labels)
+    except TypeError:
+        return labels
 
 
 def check_progress(value: Any) -> bool | None:
@@ -181,9 +192,17 @@ def check_size(size: Any, name: str) -> tuple[int, int] | None:
     return (sides[0], sides[1]) if sides else None
 
 
+def _listed(given: Any) -> list[Any] | None:
+    """What can be gone through; None of anything else, such as a tensor of one number."""
+    try:
+        return list(given) if isinstance(given, Iterable) else None
+    except TypeError:
+        return None
+
+
 def _counts(given: Any) -> tuple[int, ...]:
     """Whole numbers above 0; nothing of anything else."""
-    sides = tuple(given) if isinstance(given, Iterable) else ()
+    sides = _listed(given) or ()
     whole = [isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in sides]
     return tuple(map(int, sides)) if all(whole) else ()
 

@@ -20,6 +20,7 @@ from tfcam.model.hooks import LOCK
 from tfcam.results.explanation import Explanation
 from tfcam.results.verification import Check
 from tfcam.utils.progress import Advance
+from tfcam.verification.questions import effect
 
 # Maps at least so similar are the same; stable where the median is, or not stable.
 SAME, STABLE, UNSTABLE = 0.95, 0.8, 0.5
@@ -216,10 +217,11 @@ def of_training(
     most = float(others.max())
     verdict = SUPPORTED if middle < REACTS and fall > most else UNDECIDED
     verdict = NOT_SUPPORTED if middle >= REACTS else verdict
+    extreme = "at least" if most < 0 else "at most"
     sentence = (
-        f"With weights drawn anew, from the head to all, the maps keep a rank correlation of "
-        f"{middle:.2f}; hiding what they mark lowers the number by {most:.3g} at most, what this "
-        f"one marks by {fall:.3g}."
+        f"With random weights, first in the head, at last in all layers, the maps keep a rank "
+        f"correlation of {middle:.2f} with this one; hiding what they mark "
+        f"{effect(most, 'the number')} {extreme}, hiding what this one marks {effect(fall, 'it')}."
     )
     return Check(question, verdict, sentence, "rank correlation with random weights", middle)
 

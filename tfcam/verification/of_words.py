@@ -65,7 +65,7 @@ def verify_words(
     (probe,) = probes
     if explanation.words != probe.read.words:
         raise ValueError(
-            f"The map is of the words {' '.join(explanation.words)!r:.80}, and the model sees "
+            f"The map belongs to the words {' '.join(explanation.words)!r:.80}, but the model sees "
             f"{' '.join(probe.read.words)!r:.80}. Give verify the same text as image=, and the "
             "same preprocess=."
         )

@@ -64,8 +64,8 @@ def of_class(
         alike = f" The map of {rival} has a rank correlation of {similarity:.2f} with this one."
         verdict = NOT_SUPPORTED if similarity >= same else verdict
     sentence = (
-        f"Hiding what is marked lowers the log odds of {name} against {rival}, the most likely "
-        f"other class, by {contrast[0]:.3g} (p = {p_value:.2g})." + alike
+        f"Against {rival}, the most likely other class, hiding what is marked "
+        f"{effect(contrast[0], f'the log odds of {name}')} (p = {p_value:.2g})." + alike
     )
     return by_permutation(ABOUT_CLASS, verdict, sentence, contrast, p_value, "fall of the log odds")
 
@@ -90,7 +90,7 @@ def of_place(marks: Marks, falls: np.ndarray, hill: float) -> Check:
     """
     question = "Does it tell more than that things are in the middle?"
     if len(marks.hiding.sides) != 2:
-        return Check(question, UNDECIDED, "Only pictures are held against a hill in the middle.")
+        return Check(question, UNDECIDED, "Only pictures are compared with a centred map.")
     more, spread = falls[0] - hill, float(falls[1:].std())
     verdict = SUPPORTED if more > spread else NOT_SUPPORTED if more < -spread else UNDECIDED
     if len(falls) <= FEWEST:
@@ -98,10 +98,25 @@ def of_place(marks: Marks, falls: np.ndarray, hill: float) -> Check:
     elif more == spread == 0:
         verdict = NOT_SUPPORTED
     sentence = (
-        f"Hiding what it marks lowers the number by {falls[0]:.3g}, hiding as much in the middle "
-        f"of the picture by {hill:.3g}; by chance that differs by {spread:.2g}."
+        f"Hiding what it marks {effect(falls[0], 'the number')}, hiding as much in the middle of "
+        f"the picture {effect(hill, 'it')}; where the map is moved, the effect varies by "
+        f"{spread:.2g} (standard deviation)."
     )
     return Check(question, verdict, sentence, "fall less that of the middle", float(more))
+
+
+def effect(fall: float, what: str) -> str:
+    """Say that a number falls, or rises.
+
+    Args:
+        fall: By how much it falls; below 0 it rises.
+        what: What falls.
+
+    Example:
+        >>> effect(0.25, "the number"), effect(-0.5, "it")
+        ('lowers the number by 0.25', 'raises it by 0.5')
+    """
+    return f"{'raises' if fall < 0 else 'lowers'} {what} by {abs(fall):.3g}"
 
 
 def by_permutation(

@@ -147,6 +147,11 @@ def verify(
             "verify needs the values that the tfcam.images.Window is of: an explanation keeps its "
             "picture as 0..255. Give image=, or leave the window out."
         )
+    if image is None and len(open_model(model, input).graph.inputs) > 1:
+        raise ValueError(
+            "The model has several inputs, of which an explanation keeps one. Give verify the same "
+            "image= that explain had."
+        )
     given = _image(explanation) if image is None else image
     probe = Probe(
         model,
