@@ -41,11 +41,11 @@ What was tried where it is not met:
 - Memory above what was held before: batches of 16 and more are compiled at once, as an eager pass
   keeps what every layer gives. What is left is a copy of the batch, the pictures to show and the
   heatmaps.
-- ROAD: each of its 18 pictures is filled in by a linear system, which multigrid solves in some 12
+- ROAD: each of its 18 pictures is filled in by a linear system, which multigrid solves in some 14
   cycles of NumPy and OpenCV, on all cores; MobileNetV2 itself takes less. Compiled by XLA the same
   cycles took twice as long. Separable filters, arrays that are kept, a second step of smoothing and
-  heavier corrections gained nothing; coarse grids that follow a hole's border more closely need
-  fewer cycles, but fail where what is removed is scattered.
+  heavier corrections gained nothing; coarse grids that follow a hole's border more closely, or
+  that correct twice, need fewer cycles, but fail where what is removed is scattered, or a strip.
 - Faster since the table was measured, in 7 rounds of their own: DeepLIFT of 8 pictures takes 2.72
   [2.53, 2.89] of the bare gradient, as the baseline goes through the network once; ROAD 1.86
   [1.73, 1.89] of its forward passes for one picture and 2.19 [2.15, 2.27] for 8.

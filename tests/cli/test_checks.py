@@ -225,7 +225,7 @@ def test_reports_and_figures_are_not_written_over(command):
     assert Path("r").read_text() == Path("demo.png").read_text() == "of somebody"
 
 
-@pytest.mark.parametrize("command", ["explain a.png --method smooth_grad --option samples=4"])
+@pytest.mark.parametrize("command", ["explain a.png --method smooth_grad --option samples=32"])
 def test_what_loops_shows_its_steps(command):
     found = CliRunner().invoke(app, [*command.split(), "--model", "shapes", "--progress"])
     assert found.exit_code == 0
