@@ -25,7 +25,32 @@ KEPT = Path(__file__).parent / "peers.json"
 NAMES = {"saliency": "PAIR saliency", "grad-cam": "pytorch-grad-cam", "keras": "keras.io's recipe"}
 BATCHES = (1, 8)
 # Why another package is faster, of each method or metric where one is.
-REASONS: dict[str, str] = {}
+_GRADIENT = (
+    "others return the gradient, or the small map; tfcam also makes the heatmap and its findings. "
+    "Two runs of one package differ by as much."
+)
+_SAMPLES = (
+    "captum, too, lets all 8 samples through at once, in PyTorch's network: of its own forward "
+    "passes it takes more."
+)
+REASONS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            *("cam", "grad_cam", "grad_cam_pp", "saliency", "gradient_input"),
+            *("guided_backprop", "deconvnet"),
+        ),
+        _GRADIENT,
+    ),
+    **dict.fromkeys(("smooth_grad", "integrated_gradients"), _SAMPLES),
+    "expected_gradients": "captum, too, lets all 8 samples through at once, in PyTorch's network; "
+    "tfcam also scores each baseline, to tell by how much the sum misses.",
+    "lime": "not in milliseconds: both ask about as many pictures, and a forward pass of one, "
+    "which the brackets count in, took less in the process of tfcam.",
+    "grad_cam + average_drop + increase_in_confidence": "torchcam asks once for both numbers, "
+    "tfcam's metrics each for its own; `evaluate`, too, asks for each.",
+    "class_sensitivity": "others compare two maps by SSIM alone; tfcam also by the rank "
+    "correlation, with and without signs, and by the histograms of gradients.",
+}
 TEXT = """# Beside other packages
 
 Every method and metric that another package has too, on the same work: the same network, pictures
@@ -50,7 +75,8 @@ Milliseconds for 1 and for 8 pictures, and in brackets how many forward passes o
 that is. One pass: ResNet50; several passes, and metrics: MobileNetV2. Score-CAM and Ablation-CAM
 ask about all 160 channels of a bottleneck. **Faster** says that a package takes less than tfcam:
 one that stands on TensorFlow fewer forward passes, as they are of the same program; one that stands
-on PyTorch fewer milliseconds.
+on PyTorch fewer milliseconds. Packages ran one after the other: milliseconds drifted between them
+by up to a third, the numbers in brackets by a twentieth.
 
 {table}
 {reasons}"""
