@@ -49,7 +49,6 @@ def test_alpha_is_a_number(explanation, odd):
         ({"method": int}, "method must be one of"),
         ({"target": tfcam.Top(10**30)}, "at most the number of classes, 8; got 10"),
     ],
-    ids=lambda one: str(one)[:40],
 )
 def test_what_can_not_be_gone_through_is_told(shapes, arguments, said):
     with pytest.raises((TypeError, ValueError), match=said):
