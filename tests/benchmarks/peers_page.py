@@ -96,7 +96,8 @@ Results = dict[str, Any]
 def page(results: Results) -> str:
     """The whole page."""
     counts = {len(row["seconds"]["peer"]) for row in _rows(results) if "seconds" in row}
-    few, *others = sorted(counts)
+    few = min(counts)
+    others = sorted(counts - {few}) or [few]
     given = {
         "few": few,
         "least": others[0],

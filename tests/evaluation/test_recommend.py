@@ -142,8 +142,9 @@ def test_a_layer_that_only_scales_pixels_is_no_candidate(scaling):
     assert candidate_layers(open_model(model)) == ["second", "first"]
 
 
-def test_what_evaluate_takes_too_is_handed_on(monkeypatch):
-    taken = [set(inspect.signature(each).parameters) for each in (tfcam.evaluate, tfcam.recommend)]
+@pytest.fixture
+def seen(monkeypatch):
+    """What evaluate is asked for, which then ends."""
     seen = {}
 
     def spied(model, data, **options):
@@ -151,6 +152,19 @@ def test_what_evaluate_takes_too_is_handed_on(monkeypatch):
         raise RuntimeError("asked")
 
     monkeypatch.setitem(tfcam.recommend.__globals__, "evaluate", spied)
+    return seen
+
+
+@pytest.mark.parametrize(("methods", "count"), [(["cam", "grad_cam"], 1), (["grad_cam"], 3)])
+def test_cam_is_tried_where_it_applies(seen, methods, count):
+    with pytest.raises(RuntimeError, match="asked"):
+        tfcam.recommend(tfcam.demo_model(), "folder", methods=methods)
+    assert seen["layer"][0] == "features"
+    assert len(seen["layer"]) == count
+
+
+def test_what_evaluate_takes_too_is_handed_on(seen):
+    taken = [set(inspect.signature(each).parameters) for each in (tfcam.evaluate, tfcam.recommend)]
     options = {"split": "train", "batch_size": 3, "seed": 5, "score": "probability", "tile": 64}
     with pytest.raises(RuntimeError, match="asked"):
         tfcam.recommend(tfcam.demo_model(), "folder", **options)

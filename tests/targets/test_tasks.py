@@ -532,7 +532,7 @@ def test_what_is_given_is_copied():
         ([[1.0, 0.0], [0.0, 0.0]], "must be finite and not all zeros"),
         ([np.nan, 1.0], "must be finite and not all zeros"),
         ([np.inf, 1.0], "must be finite and not all zeros"),
-        (np.zeros((0, 3)), "must be finite and not all zeros"),
+        (np.zeros((0, 3)), r"must be \(D,\) or \(B, D\); got shape \(0, 3\)"),
         (3.0, r"must be \(D,\) or \(B, D\); got shape \(\)"),
         (np.ones((2, 3, 4)), r"must be \(D,\) or \(B, D\); got shape \(2, 3, 4\)"),
     ],

@@ -20,10 +20,11 @@ from tfcam.evaluation.names import candidate_name
 from tfcam.evaluation.ranking import SIGNIFICANT, rank_candidates
 from tfcam.evaluation.result import Evaluation
 from tfcam.evaluation.texts import better_of, texts_in
-from tfcam.methods.selection import MethodChoice
+from tfcam.methods.selection import MethodChoice, as_request
 from tfcam.metrics.registry import MetricChoice, find_metrics, fitting
 from tfcam.model.labels import Labels
 from tfcam.model.taps import Layer
+from tfcam.passes.reading import Need
 from tfcam.preprocessing.modes import Preprocess
 from tfcam.targets.classes import Target
 from tfcam.utils.terminal_text import make_printable
@@ -178,6 +179,8 @@ def recommend(
         metrics = fitting(MEASURES, sides) if metrics is None else metrics
     if candidates is None and not opened.graph.is_black_box and texts is None:
         candidates = candidate_layers(opened, GRID.check(grid), output)
+        if any(Need.CLASS_WEIGHTS in as_request(one).method.needs for one in methods or ()):
+            candidates = candidates[:1]  # CAM applies before a linear head alone
     result = evaluate(
         model,
         images,
