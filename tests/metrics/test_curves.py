@@ -112,8 +112,8 @@ def test_curves_begin_and_end_where_they_must(probe, heatmaps):
     down, up = deletion(probe, heatmaps), insertion(probe, heatmaps)
     everything = np.ones((12, 12), bool)
     blurred = np.stack([impute(each, everything, "blur") for each in probe.inputs])
-    np.testing.assert_array_equal(down.probabilities[:, 0], probe.probabilities)
-    np.testing.assert_array_equal(up.probabilities[:, -1], probe.probabilities)
+    np.testing.assert_allclose(down.probabilities[:, 0], probe.probabilities, rtol=1e-5)
+    np.testing.assert_allclose(up.probabilities[:, -1], probe.probabilities, rtol=1e-5)
     empty = probe(np.zeros_like(probe.inputs), range(3))
     np.testing.assert_allclose(down.probabilities[:, -1], empty, rtol=1e-5)
     np.testing.assert_allclose(up.probabilities[:, 0], probe(blurred, range(3)), rtol=1e-5)
@@ -231,7 +231,7 @@ def test_a_series_can_be_deleted(rng):
     model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
     probe = Probe(model, rng.normal(0, 1, (2, 10, 2)).astype("f4"))
     curve = deletion(probe, rng.random((2, 10)), steps=10)
-    np.testing.assert_array_equal(curve.probabilities[:, 0], probe.probabilities)
+    np.testing.assert_allclose(curve.probabilities[:, 0], probe.probabilities, rtol=1e-5)
     with pytest.raises(ValueError, match="for images \\(H, W, C\\)"):
         insertion(probe, rng.random((2, 10)), steps=10)
 
