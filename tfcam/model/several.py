@@ -35,8 +35,12 @@ def _takes_two(graph: ModelGraph) -> bool:
     """Whether a model can be traced for two examples, and gives something of each."""
     if graph.is_black_box:
         return True
-    specs = [taken.spec(224) for taken in graph.inputs]
-    pairs = [tf.TensorSpec((2, *spec.shape[1:]), spec.dtype) for spec in specs]
+    pairs = []
+    for taken in graph.inputs:
+        spec = taken.spec(224)
+        # A length is left open, as wherever texts of several are asked about.
+        sides = taken.shape if len(taken.shape) == 1 else spec.shape[1:]
+        pairs.append(tf.TensorSpec((2, *sides), spec.dtype))
     function = tf.function(lambda *values: graph.run(values), autograph=False)
     try:
         outputs = function.get_concrete_function(*pairs).outputs
