@@ -17,11 +17,6 @@ ODD = [[], {}, b"x", 1j, True, np.array([1, 2]), tf.constant(1), pd.NA, datetime
 
 
 @pytest.fixture(scope="module")
-def shapes():
-    return tfcam.demo_model()
-
-
-@pytest.fixture(scope="module")
 def explanation(shapes):
     return tfcam.explain(shapes, PICTURE)
 

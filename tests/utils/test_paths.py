@@ -10,11 +10,6 @@ PICTURE = draw_scene(1).image
 
 
 @pytest.fixture(scope="module")
-def shapes():
-    return tfcam.demo_model()
-
-
-@pytest.fixture(scope="module")
 def explanation(shapes):
     return tfcam.explain(shapes, PICTURE)
 

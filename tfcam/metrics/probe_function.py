@@ -10,47 +10,43 @@ import numpy as np
 import tensorflow as tf
 
 from tfcam.engine.freezing import frozen_once
+from tfcam.model.graph import ModelGraph
 from tfcam.model.hooks import LOCK
 from tfcam.passes.outputs import are_probabilities
 from tfcam.passes.submodel import SubModel
 
 
 def asked(
-    submodel: SubModel,
+    graph: ModelGraph,
+    compile_for: Callable[[int], Callable[..., Any]],
     sizes: Collection[int],
-    classes: bool,
-    only: bool,
-    examples: Sequence[np.ndarray],
     freeze: bool,
 ) -> Callable[[int], Callable[..., Any]]:
     """Give what asks the model for batches of each size: compiled when it is first wanted.
 
     Args:
-        submodel: The model opened at no layer.
-        sizes: The numbers of images of a batch.
-        classes: Whether a class is explained.
-        only: Whether nothing else is.
-        examples: Examples of the inputs, (n, ...) each.
+        graph: What is known of the model.
+        compile_for: Compiles it for a number of images of a batch.
+        sizes: These numbers.
         freeze: Whether the weights are built into it, as they are now.
     """
-    compile_for = functools.cache(lambda size: compiled(submodel, size, classes, only, examples))
     if not freeze:
-        return compile_for
-    functions = frozen_once(submodel.graph, map(compile_for, sizes))
+        return functools.cache(compile_for)
+    functions = frozen_once(graph, map(compile_for, sizes))
     return dict(zip(sizes, functions, strict=True)).__getitem__
 
 
 def compiled(
-    submodel: SubModel, size: int, classes: bool, only: bool, examples: Sequence[np.ndarray]
+    submodel: SubModel, classes: bool, only: bool, examples: Sequence[np.ndarray], size: int
 ) -> Callable[..., Any]:
     """Compile the model for one batch, once for all probes that ask it for the same.
 
     Args:
         submodel: The model opened at no layer.
-        size: The number of images of a batch.
         classes: Whether a class is explained.
         only: Whether nothing else is.
         examples: Examples of the inputs, (n, ...) each.
+        size: The number of images of a batch.
     """
 
     def function(images: tf.Tensor, *others: tf.Tensor) -> Any:

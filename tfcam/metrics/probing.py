@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfcam.engine.opened_model import open_model
 from tfcam.engine.settings import Settings
-from tfcam.metrics.probe_function import asked, filled_up
+from tfcam.metrics.probe_function import asked, compiled, filled_up
 from tfcam.model.given import split_batch
 from tfcam.model.labels import Labels
 from tfcam.model.several import at_once
@@ -201,7 +201,8 @@ class Probe:
         examples = (self.inputs, *self.others)
         self._full = at_once(opened.graph, batch_size)
         self._few = min(len(pictures), self._full)
-        self._asked = asked(bare, {self._few, self._full}, *kinds, examples, freeze)
+        compile_for = functools.partial(compiled, bare, *kinds, examples)
+        self._asked = asked(opened.graph, compile_for, {self._few, self._full}, freeze)
         self._start()
 
     def __len__(self) -> int:

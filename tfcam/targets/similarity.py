@@ -43,7 +43,7 @@ class Similarity(ByValue):
         if array.size == 0 or array.ndim == 0 or any(side != 1 for side in array.shape[1:-1]):
             raise ValueError(f"A reference must be (D,) or (B, D); got shape {array.shape}.")
         reference = array.astype(np.float64).reshape(-1, array.shape[-1])
-        if not (np.isfinite(reference).all() and reference.any(axis=-1).all() and len(reference)):
+        if not (np.isfinite(reference).all() and reference.any(axis=-1).all()):
             raise ValueError("A reference must be finite and not all zeros; got one that is not.")
         self._keep("reference", reference[0] if len(reference) == 1 else reference)
 
